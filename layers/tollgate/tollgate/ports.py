@@ -179,7 +179,7 @@ class JobStore(Protocol):
         """
 
     def change(self, job: Job, *, expected: frozenset[JobState], lease_free_at: datetime | None = None) -> Job | None:
-        """Replace the job if its stored state is one of `expected`; returns what was stored before, or None if not changed.
+        """Replace the job if its stored state is one of `expected`; returns the earlier job, None if not changed.
 
         With `lease_free_at`, the stored submit lease must be absent or not later than that time.
         """

@@ -146,8 +146,8 @@ class Model:
 
     Attributes:
         fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
-        realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit is
-            60 s; API Gateway answers within 29 s unless the account's quota was raised.
+        realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
+            is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
     """
 
     name: str

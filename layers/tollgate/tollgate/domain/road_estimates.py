@@ -73,11 +73,17 @@ def estimate_roads(
     size: RequestSize, model: Model, deployment: Deployment, capacity: Capacity, prices: GatewayPrices
 ) -> tuple[RoadEstimate, ...]:
     """Every road of the deployment, quickest first, with its expected time, cost and blocker."""
+    roads = (deployment.roads[t] for t in InferenceType if t in deployment.roads)
     return tuple(
-        _estimate(size, model, road, timing=deployment.timing, observed=observed, prices=prices)
-        for inference_type in InferenceType
-        if (road := deployment.roads.get(inference_type)) is not None
-        and (observed := capacity.of(deployment.resource, inference_type))
+        _estimate(
+            size,
+            model,
+            road,
+            timing=deployment.timing,
+            observed=capacity.of(deployment.resource, road.inference_type),
+            prices=prices,
+        )
+        for road in roads
     )
 
 
