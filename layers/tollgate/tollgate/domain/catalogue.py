@@ -164,11 +164,10 @@ class Model:
         return next((d for d in self.deployments if d.name == name), None)
 
     @property
-    def baseline(self) -> Road | None:
-        """The real-time road of the largest deployment: what a team without a gateway keeps up day and night."""
+    def baseline_deployment(self) -> Deployment | None:
+        """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
         ordered = sorted(self.deployments, key=lambda d: TIER_ORDER[d.tier], reverse=True)
-        roads = (d.roads.get(InferenceType.REALTIME) for d in ordered)
-        return next((road for road in roads if road is not None), None)
+        return next((d for d in ordered if InferenceType.REALTIME in d.roads), None)
 
 
 @dataclass(frozen=True, slots=True)
