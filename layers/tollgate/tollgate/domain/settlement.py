@@ -1,8 +1,8 @@
 """What a finished request cost, and what it would have cost on the baseline road.
 
 Effective cost is the instance time the request held, at the road's price, plus the gateway's own parts. The avoided cost
-compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays for its
-nights too, on either side of the comparison. The baseline has no gateway parts.
+compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays for
+its nights too, on either side of the comparison. The baseline has no gateway parts, and no start-up of transform jobs.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.jobs import Usage
-from tollgate.domain.money import ZERO, usd
+from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.pricing import instance_cost
 
 
@@ -44,7 +44,7 @@ def settle(
     share = _instance_share(road, held_seconds)
     if share is None:
         return Settlement(effective=None, avoided=None)
-    baseline = _baseline_cost(model, deployment, held_seconds, usage)
+    baseline = _baseline_cost(model, deployment, road, held_seconds, usage)
     own_loaded = share / road.utilisation + gateway
     return Settlement(
         effective=usd(share + gateway),
@@ -62,17 +62,21 @@ def _instance_share(road: Road, held_seconds: Decimal) -> Decimal | None:
     return instance_cost(held_seconds, road.usd_per_hour, places)
 
 
-def _baseline_cost(model: Model, deployment: Deployment, held_seconds: Decimal, usage: Usage) -> Decimal | None:
+def _baseline_cost(
+    model: Model, deployment: Deployment, taken: Road, held_seconds: Decimal, usage: Usage
+) -> Decimal | None:
     baseline = model.baseline_deployment
     if baseline is None:
         return None
     road = baseline.roads[InferenceType.REALTIME]
     if road.usd_per_hour is None:
         return None
+    there = baseline.timing.expected_seconds(usage.input_tokens or 0, usage.output_tokens)
     seconds_there = held_seconds
-    if baseline.name != deployment.name:
+    if taken.inference_type is InferenceType.BATCH:
+        # The record's share contains the job's start-up, which an endpoint that is up does not have.
+        seconds_there = min(held_seconds, seconds(there))
+    elif baseline.name != deployment.name:
         own = deployment.timing.expected_seconds(usage.input_tokens or 0, usage.output_tokens)
-        there = baseline.timing.expected_seconds(usage.input_tokens or 0, usage.output_tokens)
-        if own > 0:
-            seconds_there = held_seconds * Decimal(str(round(there / own, 6)))
+        seconds_there = held_seconds * seconds(there) / seconds(own) if own > 0 else held_seconds
     return instance_cost(seconds_there, road.usd_per_hour, road.concurrency) / road.utilisation
