@@ -4,15 +4,17 @@ The AWS implementations are in `tollgate.adapters`, the ones for tests in `tests
 both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from tollgate.domain.batches import BatchRun, BatchState
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.domain.records import RequestRecord
 
 
 class Clock(Protocol):
@@ -56,6 +58,32 @@ class DurationRecorder(Protocol):
 
     def record(self, resource: str, inference_type: InferenceType, held_seconds: float) -> None:
         """Add one finished request. May be kept back and written with others."""
+
+
+class BacklogRecorder(Protocol):
+    """Keeps how many requests wait, for routing."""
+
+    def record_backlog(
+        self, resource: str, inference_type: InferenceType, backlog: int, *, observed_at: datetime
+    ) -> None:
+        """Note the requests accepted and not finished on one road of a deployment.
+
+        Raises:
+            StorageError
+        """
+
+
+class Telemetry(Protocol):
+    """Metrics and log lines."""
+
+    def request(self, record: RequestRecord) -> None:
+        """The canonical line and metric record of one request."""
+
+    def log(self, level: str, message: str, **fields: Any) -> None:
+        """One structured line: a static message and its fields, never prompts, bodies or secrets."""
+
+    def count(self, metric: str, value: float = 1, *, unit: str = "Count") -> None:
+        """A metric without dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +179,7 @@ class TransformBackend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """A page of jobs, newest first; `after` continues it."""
+    """A page of jobs; `after` continues it."""
 
     jobs: Sequence[Job]
     after: str | None
@@ -171,6 +199,9 @@ class JobStore(Protocol):
     def get(self, job_id: str) -> Job | None:
         """The job, read consistently."""
 
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        """The jobs with these ids, read consistently, in the order asked for; missing ones are left out."""
+
     def list_of(self, owner: Owner, *, state: JobState | None, limit: int, after: str | None) -> JobPage:
         """Jobs of the owner's tenant, newest first. A short page is possible; `after` says whether more may follow.
 
@@ -184,8 +215,11 @@ class JobStore(Protocol):
         With `lease_free_at`, the stored submit lease must be absent or not later than that time.
         """
 
-    def open_since(self, before: datetime, *, limit: int) -> Sequence[Job]:
-        """Jobs without a final state, or with a webhook still to deliver, created before then; oldest first."""
+    def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
+        """Jobs without a final state, or with a webhook still to deliver, created before then.
+
+        Oldest first within each road of each deployment. A short page is possible; only `after` None ends the list.
+        """
 
     def waiting_for_batch(self, resource: str, *, limit: int) -> Sequence[Job]:
         """Queued batch jobs of one deployment, oldest first. Very recent ones may be missing."""
@@ -194,39 +228,21 @@ class JobStore(Protocol):
         """Jobs of the deployment on this road that have no final state yet (approximate)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRun:
-    """One transform job of ours.
-
-    Attributes:
-        batch_id: also the transform job's name.
-        records: number of records in it.
-        attempt: 1 for files of many records, 2 for one record a file.
-        source: key of the dropped file when it came through the bucket, else None.
-    """
-
-    batch_id: str
-    resource: str
-    records: int
-    attempt: int
-    created_at: datetime
-    state: str
-    source: str | None = None
-    job_ids_key: str | None = None
-    traceparent: str = ""
-
-
 class BatchStore(Protocol):
     """Batch runs and the right to dispatch."""
 
     def add(self, run: BatchRun) -> bool:
-        """Store a new run; False if it exists."""
+        """Store a new run; False if it exists.
+
+        Raises:
+            StorageError
+        """
 
     def get(self, batch_id: str) -> BatchRun | None:
         """The run, read consistently."""
 
-    def change_state(self, batch_id: str, *, expected: str, state: str) -> bool:
-        """Move the run on if it is in the expected state."""
+    def change(self, run: BatchRun, *, expected: BatchState) -> bool:
+        """Replace the run if it is stored in the expected state."""
 
     def open_since(self, before: datetime, *, limit: int) -> Sequence[BatchRun]:
         """Runs that have not ended, created before then, oldest first."""
@@ -250,19 +266,25 @@ class MessageQueue(Protocol):
 
 
 class ObjectStore(Protocol):
-    """The bucket. Keys have no leading slash."""
+    """The bucket. Keys have no leading slash. Every method may raise StorageError."""
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> None:
         """Store an object."""
 
+    def put_lines(self, key: str, lines: Iterable[bytes], *, content_type: str = "application/jsonl") -> None:
+        """Store lines, each ended by a newline, in constant memory. The object appears when all are there."""
+
     def get(self, key: str) -> bytes | None:
         """The object, None if there is none."""
+
+    def lines(self, key: str) -> Iterator[bytes] | None:
+        """The object's lines without their ends, read in constant memory; None if there is no object."""
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
 
-    def list_keys(self, prefix: str) -> Sequence[str]:
-        """Keys below a prefix, in order."""
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Keys below a prefix, in order of their UTF-8 bytes."""
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """An URL that gives the object to whoever holds it, for a while."""
