@@ -1,7 +1,7 @@
 """`models.toml`: its schema, and the checked catalogue that it becomes.
 
 An overlay of the same shape may change single values, for example the timings of a local stack. Prices come from the
-price book at the moment of applying, so a stored catalogue version always explains the costs that were charged under it.
+price book at the moment of applying, so a stored version always explains the costs that were charged under it.
 """
 
 import tomllib
@@ -172,7 +172,14 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         InferenceType.BATCH: entry.batch,
     }
     roads = {
-        inference_type: _road(f"{model}/{name}", inference_type, road, entry.instance_type, book, region)
+        inference_type: _road(
+            inference_type,
+            road,
+            resource=f"{model}/{name}",
+            instance_type=road.instance_type or entry.instance_type,
+            book=book,
+            region=region,
+        )
         for inference_type, road in entries.items()
         if road is not None
     }
@@ -190,7 +197,13 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
 
 
 def _road(
-    resource: str, inference_type: InferenceType, entry: RoadEntry, instance_type: str, book: PriceBook, region: str
+    inference_type: InferenceType,
+    entry: RoadEntry,
+    *,
+    resource: str,
+    instance_type: str,
+    book: PriceBook,
+    region: str,
 ) -> Road:
     wanted, other = (
         ("transform_model", "endpoint") if inference_type is InferenceType.BATCH else ("endpoint", "transform_model")
@@ -198,18 +211,17 @@ def _road(
     target = getattr(entry, wanted)
     if target is None or getattr(entry, other) is not None:
         raise CatalogueError(f"The {inference_type} road of '{resource}' needs '{wanted}' and no '{other}'.")
-    instance = entry.instance_type or instance_type
-    listed = book.instance_hour(region, instance)
+    listed = book.instance_hour(region, instance_type)
     price = entry.usd_per_hour or (listed.usd if listed else None)
     if price is None and entry.ceiling_usd is None:
         raise CatalogueError(
-            f"No price is known for {instance} in {region} (the {inference_type} road of '{resource}'). "
+            f"No price is known for {instance_type} in {region} (the {inference_type} road of '{resource}'). "
             "Set usd_per_hour, or ceiling_usd to charge a fixed amount for each request."
         )
     return Road(
         inference_type=inference_type,
         target=target,
-        instance_type=instance,
+        instance_type=instance_type,
         usd_per_hour=price,
         instance_count=entry.instance_count,
         concurrency=entry.concurrency,

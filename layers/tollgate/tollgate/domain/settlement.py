@@ -1,7 +1,7 @@
 """What a finished request cost, and what it would have cost on the baseline road.
 
-Effective cost is the instance time the request held, at the road's price, plus the gateway's own parts. The avoided cost
-compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays
+Effective cost is the instance time the request held, at the road's price, plus the gateway's own parts. The avoided
+cost compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays
 for its nights too, on either side of the comparison. The baseline has no gateway parts and no job start-up.
 """
 
