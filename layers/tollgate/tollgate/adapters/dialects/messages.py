@@ -49,7 +49,7 @@ class MessagesDialect:
         return RenderedRequest(json.dumps(body, separators=(",", ":")).encode(), "application/json")
 
     def parse(self, body: bytes) -> ParsedAnswer:
-        """The first choice, flat: ``{"text", "finish_reason"}``, with tool calls and further choices where there are any.
+        """The first choice, flat: ``{"text", "finish_reason"}``, with tool calls and further choices where given.
 
         Raises:
             ModelFailedError: the body is not a chat completion.
