@@ -1,8 +1,8 @@
 """What a finished request cost, and what it would have cost on the baseline road.
 
-Effective cost is the instance time the request held, at the road's price, plus the gateway's own parts. The avoided cost
-compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays for
-its nights too, on either side of the comparison. The baseline has no gateway parts, and no start-up of transform jobs.
+Effective cost is the instance time the request held, at the road's price, plus the gateway's own parts. The avoided
+cost compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays
+for its nights too, on either side of the comparison. The baseline has no gateway parts and no job start-up.
 """
 
 from dataclasses import dataclass
