@@ -37,8 +37,9 @@ restart-standin: ## restart the SageMaker stand-in of a running stack
 	@$(RUN) -m local.launch restart-standin
 
 build: ## sam build, for AWS
-	@$(ENSURE) sam
+	@$(ENSURE) run sam
 	PATH="$(SAM_PATH)" $(SAM) build --cached --parallel
+	@$(RUN) -m local.launch.layer .aws-sam/build/TollgateLayer
 
 deploy: build ## sam deploy --guided, to AWS
 	$(SAM) deploy --guided
@@ -112,4 +113,4 @@ bench-routing bench-trimming bench-cache: bench-%: ## quality of a decision on t
 	.venv/bench/bin/python benchmarks/$*.py
 
 clean: ## remove builds, caches and logs (environments stay)
-	rm -rf .aws-sam .local/build .local/build.stamp .local/sam-cache .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -59,7 +59,7 @@ class Stack:
                 await self._start(cleanup, examples=examples)
                 yield
         finally:
-            state.clear(layout)
+            await asyncio.to_thread(state.clear, layout)
             lock.release()
 
     async def serve(self) -> None:

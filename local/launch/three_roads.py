@@ -97,15 +97,29 @@ def money(value: Any) -> Decimal | None:
     return None if value is None else Decimal(str(value))
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An example that was accepted: when it left, and the first answer."""
+
+    example: Example
+    began: float
+    headers: Mapping[str, str]
+    answer: dict[str, Any]
+
+
 async def drive(base_url: str, key: str) -> AsyncIterator[RoadReport]:
-    """Sends the examples at once and yields each report as soon as its answer is there.
+    """Sends the examples and yields each report as soon as its answer is there.
+
+    They leave one after the other, the slowest road first: the emulator starts one worker for each call at a time, and
+    a cold start there takes seconds.
 
     Raises:
         StepFailedError: a request was refused, failed, or got no answer in time.
     """
     headers = {"Authorization": f"Bearer {key}"}
     async with ClientSession(base_url, headers=headers, timeout=ClientTimeout(total=120)) as session:
-        tasks = [asyncio.create_task(_drive_one(session, example)) for example in EXAMPLES]
+        sent = [await _send(session, example) for example in reversed(EXAMPLES)]
+        tasks = [asyncio.create_task(_follow(session, one)) for one in reversed(sent)]
         try:
             for finished in asyncio.as_completed(tasks):
                 yield await finished
@@ -114,40 +128,47 @@ async def drive(base_url: str, key: str) -> AsyncIterator[RoadReport]:
                 task.cancel()
 
 
-async def _drive_one(session: ClientSession, example: Example) -> RoadReport:
+async def _send(session: ClientSession, example: Example) -> _Sent:
     began = time.monotonic()
-    try:
-        headers, answer = await _call(session, example, "POST", "/v1/inferences", example.body)
-        while answer.get("status") != ENDED_WELL:
-            if answer.get("status") in ENDED_BADLY:
-                raise _failed(example, f"ended as {answer['status']}: {json.dumps(answer.get('error'))}")
-            if time.monotonic() - began > JOB_SECONDS:
-                raise _failed(example, f"is still {answer.get('status')} after {JOB_SECONDS:.0f} s")
-            await asyncio.sleep(POLL_SECONDS)
-            _, answer = await _call(session, example, "GET", f"/v1/inferences/{answer['id']}", None)
-    except (ClientError, TimeoutError) as error:
-        raise _failed(example, f"got no answer ({type(error).__name__}: {error})") from error
+    headers, answer = await _call(session, example, "POST", "/v1/inferences", example.body)
+    return _Sent(example, began, headers, answer)
+
+
+async def _follow(session: ClientSession, sent: _Sent) -> RoadReport:
+    example, answer = sent.example, sent.answer
+    ended = time.monotonic()
+    while answer.get("status") != ENDED_WELL:
+        if answer.get("status") in ENDED_BADLY:
+            raise _failed(example, f"ended as {answer['status']}: {json.dumps(answer.get('error'))}")
+        if time.monotonic() - sent.began > JOB_SECONDS:
+            raise _failed(example, f"is still {answer.get('status')} after {JOB_SECONDS:.0f} s")
+        await asyncio.sleep(POLL_SECONDS)
+        _, answer = await _call(session, example, "GET", f"/v1/inferences/{answer['id']}", None)
+        ended = time.monotonic()
     cost = answer.get("cost") or {}
     return RoadReport(
         road=example.road,
         model=example.body["model"],
-        reason=headers.get("x-tollgate-route-reason", "unknown"),
+        reason=sent.headers.get("x-tollgate-route-reason", "unknown"),
         answer=answer_text(answer.get("output")),
         cost=money(cost.get("effective_cost_usd")),
         avoided=money(cost.get("avoided_cost_usd")),
-        seconds=time.monotonic() - began,
+        seconds=ended - sent.began,
     )
 
 
 async def _call(
     session: ClientSession, example: Example, method: str, path: str, body: Any
 ) -> tuple[Mapping[str, str], dict[str, Any]]:
-    async with session.request(method, path, json=body) as answer:
-        text = await answer.text()
-        if answer.status not in {200, 202}:
-            raise _failed(example, f"was answered with {answer.status}: {text[:300]}")
-        document: dict[str, Any] = json.loads(text)
-        return answer.headers, document
+    try:
+        async with session.request(method, path, json=body) as answer:
+            text = await answer.text()
+            if answer.status not in {200, 202}:
+                raise _failed(example, f"was answered with {answer.status}: {text[:300]}")
+            document: dict[str, Any] = json.loads(text)
+            return answer.headers, document
+    except (ClientError, TimeoutError, ValueError) as error:
+        raise _failed(example, f"got no proper answer ({type(error).__name__}: {error})") from error
 
 
 def _failed(example: Example, what: str) -> StepFailedError:
