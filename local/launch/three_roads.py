@@ -99,10 +99,11 @@ def money(value: Any) -> Decimal | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """An example that was accepted: when it left, and the first answer."""
+    """An example that was accepted: when it left, when its first answer was there, and that answer."""
 
     example: Example
     began: float
+    answered: float
     headers: Mapping[str, str]
     answer: dict[str, Any]
 
@@ -131,12 +132,11 @@ async def drive(base_url: str, key: str) -> AsyncIterator[RoadReport]:
 async def _send(session: ClientSession, example: Example) -> _Sent:
     began = time.monotonic()
     headers, answer = await _call(session, example, "POST", "/v1/inferences", example.body)
-    return _Sent(example, began, headers, answer)
+    return _Sent(example, began, time.monotonic(), headers, answer)
 
 
 async def _follow(session: ClientSession, sent: _Sent) -> RoadReport:
-    example, answer = sent.example, sent.answer
-    ended = time.monotonic()
+    example, answer, ended = sent.example, sent.answer, sent.answered
     while answer.get("status") != ENDED_WELL:
         if answer.get("status") in ENDED_BADLY:
             raise _failed(example, f"ended as {answer['status']}: {json.dumps(answer.get('error'))}")
