@@ -4,6 +4,7 @@ import codecs
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -70,19 +71,18 @@ class S3ObjectStore:
                 return None
         return split_lines(_chunks(key, body.iter_chunks(_CHUNK)))
 
-    def exists(self, key: str) -> bool:
+    def stored_at(self, key: str) -> datetime | None:
         """See `ObjectStore`."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
 
         with _storage_errors(f"looking for {key}"):
             try:
-                self._client.head_object(Bucket=self._bucket, Key=key)
+                return self._client.head_object(Bucket=self._bucket, Key=key)["LastModified"]
             except ClientError as error:
                 # A HEAD has no body, so S3 gives only the status; 404 without an error code.
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    return False
+                    return None
                 raise
-        return True
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """See `ObjectStore`."""
@@ -96,6 +96,10 @@ class S3ObjectStore:
         return self._client.generate_presigned_url(
             "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=expires_seconds
         )
+
+    def location_of(self, key: str) -> str:
+        """See `ObjectStore`."""
+        return f"s3://{self._bucket}/{key}"
 
     def key_of(self, location: str) -> str | None:
         """See `ObjectStore`."""
