@@ -289,18 +289,15 @@ class AwsTransport:
         request, stream = new_request(
             "POST",
             pool.endpoint.base_path + call.path,
-            [
-                ("host", pool.endpoint.host_header),
-                *call.headers,
-                ("content-length", str(len(call.body))),
-                ("user-agent", _USER_AGENT),
-            ],
+            [("host", pool.endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
             call.body,
         )
         try:
             self._signer.sign(request, call.body, call.service)
         except CredentialsError as error:
             raise AwsError("CredentialsError", str(error), operation=call.operation) from error
+        # After the signature, as botocore does: a proxy may change how a body is framed.
+        request.headers.add("content-length", str(len(call.body)))
         config = self.config
         return pool.exchange(
             request,

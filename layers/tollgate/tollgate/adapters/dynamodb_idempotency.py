@@ -1,6 +1,6 @@
 """Idempotency keys in the cache table, for a day.
 
-Items: cache_key ``idem#<hash of tenant and key>``; state ``running`` with a lease, or ``done`` with the answer, compressed.
+Items: cache_key ``idem#<hash of tenant and key>``; state ``running`` with a lease, or ``done`` with the packed answer.
 """
 
 import hashlib

@@ -83,7 +83,8 @@ class Telemetry:
         fields.update((name, value) for name, value in optional.items() if value not in {None, ""})
         failed = record.outcome in {"failed", "expired"}
         self.log("ERROR" if record.status is not None and record.status >= 500 else "INFO", "request", **fields)
-        if record.resource and record.inference_type is not None:
+        if record.resource and record.inference_type is not None and record.outcome != "accepted":
+            # An accepted job is counted when it ends, with its cost.
             model, _, deployment = record.resource.partition("/")
             self._metrics(record, model, deployment, failed=failed)
 

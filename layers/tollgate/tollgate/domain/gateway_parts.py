@@ -8,10 +8,13 @@ figures.
 from decimal import Decimal
 
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.money import seconds
 from tollgate.domain.pricing import GatewayUsage
 
 _GB = Decimal("0.25")
 _INLINE_LIMIT = 200_000
+_REALTIME_OVERHEAD_SECONDS = 0.01
+_REJECTION_SECONDS = Decimal("0.005")
 
 LOG_BYTES_PER_STEP = Decimal(1_500)
 """One canonical line and one metric record."""
@@ -70,11 +73,20 @@ def downstream_usage(inference_type: InferenceType) -> GatewayUsage:
             return _BATCH_DOWNSTREAM
 
 
+def rejected_usage() -> GatewayUsage:
+    """Operations of a call that was refused before anything ran."""
+    return AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=_GB * _REJECTION_SECONDS)
+
+
+def realtime_usage(lambda_gb_seconds: Decimal) -> GatewayUsage:
+    """Operations of a request that was answered at once, with the gateway function's measured time."""
+    return AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=lambda_gb_seconds)
+
+
 def expected_usage(inference_type: InferenceType, body_bytes: int, held_seconds: float) -> GatewayUsage:
     """All operations of a request on this road, the authorizer included."""
     if inference_type is InferenceType.REALTIME:
-        waiting = GatewayUsage(lambda_gb_seconds=_GB * Decimal(str(round(held_seconds + 0.01, 3))))
-        return AUTHORIZER + _REALTIME + waiting
+        return realtime_usage(_GB * seconds(held_seconds + _REALTIME_OVERHEAD_SECONDS))
     stored = GatewayUsage()
     if body_bytes > _INLINE_LIMIT:
         stored = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))

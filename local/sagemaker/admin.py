@@ -1,0 +1,155 @@
+"""What tests and the launcher may ask beyond SageMaker: settings, faults, everything there is, and a fresh start."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local.sagemaker.components import Components
+from local.sagemaker.faults import Fault, Faults
+from local.sagemaker.fleet import Fleet
+from local.sagemaker.settings import Settings
+from local.sagemaker.store import OPEN_STATES, Store
+from local.sagemaker.transform import Transforms
+from local.sagemaker.wire import Json, Reply, Request, ServiceError, json_reply, validation_exception
+
+PREFIX = "/_standin/"
+_RECENT = 1000
+_TEXT_SETTINGS = {
+    "bucket": "bucket",
+    "success_topic_arn": "success_topic",
+    "error_topic_arn": "error_topic",
+}
+
+
+class Admin:
+    """Answers `/_standin/...`.
+
+    Args:
+        store: everything kept.
+        settings: what `PUT config` changes.
+        faults: what `PUT faults` changes.
+        fleet: endpoints.
+        components: inference components.
+        transforms: transform jobs.
+        reseed: makes seeded resources again after settings change.
+        reset: forgets everything and seeds again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        faults: Faults,
+        fleet: Fleet,
+        components: Components,
+        transforms: Transforms,
+        *,
+        reseed: Callable[[], None],
+        reset: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._faults = faults
+        self._fleet = fleet
+        self._components = components
+        self._transforms = transforms
+        self._reseed = reseed
+        self._reset = reset
+        self._since = time.time()
+
+    def answer(self, request: Request) -> Reply:
+        """Answer one request.
+
+        Raises:
+            ServiceError: 404 for an unknown path, 400 for a bad body.
+        """
+        match (request.method, request.path.removeprefix(PREFIX)):
+            case ("GET", "health"):
+                return json_reply({"status": "ok", "since": self._since})
+            case ("GET", "state"):
+                return json_reply(self.state())
+            case ("GET", "config"):
+                return json_reply(self._config())
+            case ("PUT", "config"):
+                self._configure(_object(request))
+                return json_reply(self._config())
+            case ("GET", "faults"):
+                return json_reply({"faults": self._faults.listing()})
+            case ("PUT", "faults"):
+                self._faults.replace(_faults(request))
+            case ("POST", "faults"):
+                self._faults.add(_faults(request))
+            case ("DELETE", "faults"):
+                self._faults.replace([])
+            case ("POST", "reset"):
+                self._faults.replace([])
+                self._reset()
+                return json_reply({"status": "ok"})
+            case _:
+                raise ServiceError(404, "NotFound", f"{request.method} {request.path} is not served")
+        return json_reply({"faults": self._faults.listing()})
+
+    def state(self) -> Json:
+        """Return everything: endpoints, queues, inferences, components, jobs, faults."""
+        backlog = self._store.backlog()
+        gates = self._fleet.gates()
+        counts = self._store.inference_counts()
+        endpoints = {}
+        for name in self._fleet.names():
+            states = backlog.get(name, {})
+            endpoints[name] = {
+                "description": self._fleet.describe(name),
+                "queue_depth": sum(states.get(state, 0) for state in OPEN_STATES),
+                "async_requests": states,
+                "gates": {key: gate for key, gate in gates.items() if key.startswith(f"{name}/")},
+                "inferences": counts.get(name, {}),
+            }
+        return {
+            "endpoints": endpoints,
+            "inference_components": {
+                name: self._components.describe(name) for name in self._components.names()
+            },
+            "inference_counts": counts,
+            "inferences": self._store.inferences(_RECENT),
+            "async_requests": backlog,
+            "transform_jobs": {name: self._transforms.describe(name) for name in self._transforms.every()},
+            "faults": self._faults.listing(),
+        }
+
+    def _config(self) -> Json:
+        texts = {name: getattr(self._settings, field) for name, field in _TEXT_SETTINGS.items()}
+        return texts | {"start_seconds": self._settings.start_seconds}
+
+    def _configure(self, document: Json) -> None:
+        unknown = document.keys() - _TEXT_SETTINGS.keys() - {"start_seconds"}
+        if unknown:
+            raise validation_exception(f"Unknown settings: {', '.join(sorted(unknown))}")
+        for name, field in _TEXT_SETTINGS.items():
+            if name in document:
+                setattr(self._settings, field, document[name])
+        times = document.get("start_seconds", {})
+        self._settings.start_seconds |= {key: float(value) for key, value in times.items()}
+        kept = self._config()
+        self._store.put("settings", "config", kept)
+        self._reseed()
+
+
+def _object(request: Request) -> Json:
+    document = _body(request)
+    if not isinstance(document, dict):
+        raise validation_exception("Expected an object.")
+    return document
+
+
+def _faults(request: Request) -> list[Fault]:
+    document = _body(request)
+    rules = document.get("faults", [document]) if isinstance(document, dict) else document
+    return [Fault.parse(rule) for rule in rules]
+
+
+def _body(request: Request) -> Any:
+    try:
+        return json.loads(request.body or b"{}")
+    except ValueError as error:
+        raise validation_exception(f"The body is not JSON: {error}") from error

@@ -1,0 +1,117 @@
+"""The emulated AWS beside the stand-in: S3 for payloads, SNS for messages. Blocking; call it from a thread."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+UNREACHABLE = (HTTPClientError,)
+FAILED = (BotoCoreError, ClientError)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in S3."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> "Location":
+        """Read an `s3://bucket/key`.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        if not uri.startswith("s3://") or not bucket:
+            raise ValueError(f"{uri!r} is not an S3 location")
+        return cls(bucket, key)
+
+    def under(self, name: str) -> "Location":
+        """Return the place of a name inside this prefix."""
+        prefix = f"{self.key.rstrip('/')}/" if self.key else ""
+        return Location(self.bucket, f"{prefix}{name}")
+
+    @property
+    def uri(self) -> str:
+        """The `s3://` form."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class Aws:
+    """Clients of the emulator, made at first use.
+
+    Args:
+        endpoint: its base URL.
+        region: AWS region name.
+    """
+
+    def __init__(self, endpoint: str, region: str) -> None:
+        self._endpoint = endpoint
+        self._region = region
+
+    def client(self, service: Any) -> Any:
+        """Return a client of any service on the emulator."""
+        return boto3.client(
+            service,
+            endpoint_url=self._endpoint,
+            region_name=self._region,
+            # An emulator takes any credentials; real ones, when set, are not needed and not sent.
+            aws_access_key_id=os.environ.get("STANDIN_ACCESS_KEY_ID", "test"),
+            aws_secret_access_key=os.environ.get("STANDIN_SECRET_ACCESS_KEY", "test"),
+            config=Config(
+                connect_timeout=3,
+                read_timeout=60,
+                retries={"total_max_attempts": 3, "mode": "standard"},
+                s3={"addressing_style": "path"},
+                max_pool_connections=64,
+            ),
+        )
+
+    @cached_property
+    def s3(self) -> Any:
+        """The S3 client."""
+        return self.client("s3")
+
+    @cached_property
+    def sns(self) -> Any:
+        """The SNS client."""
+        return self.client("sns")
+
+    def read(self, place: Location) -> bytes:
+        """Return an object's bytes."""
+        body: bytes = self.s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
+        return body
+
+    def chunks(self, place: Location, size: int) -> Iterator[bytes]:
+        """Yield an object's bytes, at most `size` at a time."""
+        body = self.s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]
+        try:
+            yield from body.iter_chunks(size)
+        finally:
+            body.close()
+
+    def write(self, place: Location, body: bytes, content_type: str) -> None:
+        """Write an object."""
+        self.s3.put_object(Bucket=place.bucket, Key=place.key, Body=body, ContentType=content_type)
+
+    def upload(self, place: Location, file: IO[bytes]) -> None:
+        """Write an object from a file, in parts when it is large."""
+        self.s3.upload_fileobj(file, place.bucket, place.key)
+
+    def keys(self, prefix: Location) -> Iterator[Location]:
+        """Yield the objects under a prefix in the order of their keys."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
+        for page in pages:
+            for found in page.get("Contents", ()):
+                yield Location(prefix.bucket, found["Key"])
+
+    def publish(self, topic: str, message: str) -> None:
+        """Publish to an SNS topic."""
+        self.sns.publish(TopicArn=topic, Message=message)
