@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from tollgate.domain.errors import StorageError
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 _IN_MEMORY = 8 * 1024 * 1024
@@ -57,18 +59,15 @@ class S3ObjectStore:
     def get(self, key: str) -> bytes | None:
         """See `ObjectStore`."""
         with _storage_errors(f"reading {key}"):
-            try:
-                return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-            except self._client.exceptions.NoSuchKey:
-                return None
+            body = self._open(key)
+            return None if body is None else body.read()
 
     def lines(self, key: str) -> Iterator[bytes] | None:
         """See `ObjectStore`. A byte order mark at the start is dropped; only a line feed ends a line."""
         with _storage_errors(f"reading {key}"):
-            try:
-                body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-            except self._client.exceptions.NoSuchKey:
-                return None
+            body = self._open(key)
+        if body is None:
+            return None
         return split_lines(_chunks(key, body.iter_chunks(_CHUNK)))
 
     def stored_at(self, key: str) -> datetime | None:
@@ -79,8 +78,7 @@ class S3ObjectStore:
             try:
                 return self._client.head_object(Bucket=self._bucket, Key=key)["LastModified"]
             except ClientError as error:
-                # A HEAD has no body, so S3 gives only the status; 404 without an error code.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                if self._is_absent(key, error):
                     return None
                 raise
 
@@ -90,6 +88,30 @@ class S3ObjectStore:
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 for entry in page.get("Contents", ()):
                     yield entry["Key"]
+
+    def _open(self, key: str) -> "StreamingBody | None":
+        from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
+
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+        except ClientError as error:
+            if self._is_absent(key, error):
+                return None
+            raise
+
+    def _is_absent(self, key: str, error: "ClientError") -> bool:
+        """Whether an error means that there is no such object.
+
+        S3 answers 403 instead of 404 to whoever may not list the whole bucket, and our functions may list some prefixes
+        only; so a 403 is looked into by listing.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 403 and code != "SignatureDoesNotMatch":
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+            return all(entry["Key"] != key for entry in found.get("Contents", ()))
+        # A HEAD has no body, so S3 gives only the status.
+        return code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket")
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """See `ObjectStore`."""

@@ -62,7 +62,7 @@ class AsyncSubmitter:
         self._dialects = dialects
         self._backend = backend
         self._completer = completer
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._clock = clock
 
     def submit(self, job_id: str) -> None:
@@ -76,7 +76,7 @@ class AsyncSubmitter:
         """
         job = self._jobs.get(job_id)
         if job is None:
-            self._telemetry.log("WARNING", "async message for an unknown job", job_id=job_id)
+            self.telemetry.log("WARNING", "async message for an unknown job", job_id=job_id)
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
@@ -154,7 +154,7 @@ class AsyncSubmitter:
                     raise
                 continue
             if recorded is None:
-                self._telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)
+                self.telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)
             return
 
 
