@@ -262,9 +262,7 @@ def test_what_the_container_said(recorder: Any, answer: Any, ours: Any) -> None:
         "OriginalMessage": "out of memory",
         "LogStreamArn": "arn",
     }
-    recorder.script = [
-        answer(status=424, headers={"x-amzn-errortype": "ModelError"}, body=json.dumps(body).encode())
-    ]
+    recorder.script = [answer(status=424, headers={"x-amzn-errortype": "ModelError"}, body=json.dumps(body).encode())]
     with pytest.raises(ModelError) as failed:
         SageMakerRuntimeClient(ours.transport).invoke_endpoint("e", b"{}")
     error = failed.value

@@ -147,23 +147,17 @@ def test_threads_do_not_mix_their_answers(recorder: Any, answer: Any, ours: Any)
 
 def test_many_calls_keep_the_answers_apart(recorder: Any, answer: Any, ours: Any) -> None:
     """Past the point where the event loop's thread changes its way of working, answers stay right."""
-    recorder.script = [
-        answer(body=json.dumps({"Item": {"n": {"N": str(number)}}}).encode()) for number in range(150)
-    ]
+    recorder.script = [answer(body=json.dumps({"Item": {"n": {"N": str(number)}}}).encode()) for number in range(150)]
     client = DynamoDBClient(ours.transport)
     assert [client.get_item("t", {"pk": "a"}) for _ in range(150)] == [{"n": number} for number in range(150)]
 
 
-def test_credentials_are_read_for_every_call(
-    recorder: Any, ours: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_credentials_are_read_for_every_call(recorder: Any, ours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that change in the environment are used at once."""
     read(ours.transport)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDROTATED")
     read(ours.transport)
-    used = [
-        request.headers["authorization"].partition("Credential=")[2][:11] for request in recorder.requests
-    ]
+    used = [request.headers["authorization"].partition("Credential=")[2][:11] for request in recorder.requests]
     assert used == ["AKIDEXAMPLE", "AKIDROTATED"]
 
 

@@ -87,9 +87,7 @@ def test_values_come_back(value: Any) -> None:
     """A value that went out comes back equal, through JSON, as boto3 would give it back."""
     attribute = json.loads(json.dumps(to_attribute(value)))
     assert from_attribute(attribute) == value
-    assert from_attribute(attribute) == unboxed(
-        TypeDeserializer().deserialize(TypeSerializer().serialize(value))
-    )
+    assert from_attribute(attribute) == unboxed(TypeDeserializer().deserialize(TypeSerializer().serialize(value)))
 
 
 @given(decimals())
@@ -182,9 +180,7 @@ class Bridge(http.server.BaseHTTPRequestHandler):
         """Pass on one call."""
         body = self.rfile.read(int(self.headers["content-length"]))
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-        answer = requests.post(
-            "https://dynamodb.us-east-1.amazonaws.com/", data=body, headers=headers, timeout=10
-        )
+        answer = requests.post("https://dynamodb.us-east-1.amazonaws.com/", data=body, headers=headers, timeout=10)
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():
             if name.lower() not in {"content-length", "transfer-encoding", "date", "server"}:
@@ -244,9 +240,7 @@ def test_life_of_an_item(table: Any) -> None:
     with pytest.raises(ConditionalCheckFailedError) as failed:
         own.put_item("t", key, condition="attribute_not_exists(pk)", return_item_on_failure=True)
     assert failed.value.item == {**key, "n": 1}
-    changed = own.update_item(
-        "t", key, update="ADD n :two", values={":two": 2}, return_values=ReturnValues.UPDATED_NEW
-    )
+    changed = own.update_item("t", key, update="ADD n :two", values={":two": 2}, return_values=ReturnValues.UPDATED_NEW)
     assert changed == {"n": 3}
     assert own.delete_item("t", key, return_values=ReturnValues.ALL_OLD) == {**key, "n": 3}
     assert own.get_item("t", key, consistent=True) is None
@@ -260,9 +254,7 @@ def test_pages_of_a_query(table: Any) -> None:
     seen: list[Decimal] = []
     start = None
     while True:
-        page = own.query(
-            "t", key_condition="pk = :p", values={":p": "a"}, limit=2, forward=False, start_key=start
-        )
+        page = own.query("t", key_condition="pk = :p", values={":p": "a"}, limit=2, forward=False, start_key=start)
         seen += [item["sk"] for item in page.items]
         start = page.last_key
         if start is None:
@@ -276,9 +268,7 @@ def test_batch_read(table: Any) -> None:
     """Items that exist are found, the others left out; the number of keys is checked."""
     own, _ = table
     own.put_item("t", {"pk": "a", "sk": 1})
-    assert own.batch_get_item({"t": [{"pk": "a", "sk": 1}, {"pk": "a", "sk": 2}]}) == {
-        "t": [{"pk": "a", "sk": 1}]
-    }
+    assert own.batch_get_item({"t": [{"pk": "a", "sk": 1}, {"pk": "a", "sk": 2}]}) == {"t": [{"pk": "a", "sk": 1}]}
     for count in (0, 101):
         with pytest.raises(ValueError, match="1 to 100 keys"):
             own.batch_get_item({"t": [to_attributes({"pk": "a"})] * count})
@@ -288,9 +278,7 @@ def test_transaction_is_all_or_nothing(table: Any) -> None:
     """One false condition keeps the other write out and names itself."""
     own, _ = table
     own.put_item("t", {"pk": "guard", "sk": 0, "n": 1})
-    check = TransactCheck(
-        "t", {"pk": "guard", "sk": 0}, "n = :n", values={":n": 2}, return_item_on_failure=True
-    )
+    check = TransactCheck("t", {"pk": "guard", "sk": 0}, "n = :n", values={":n": 2}, return_item_on_failure=True)
     with pytest.raises(TransactionCancelledError) as failed:
         own.transact_write_items([TransactPut("t", {"pk": "b", "sk": 1}), check])
     assert [reason.code for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]

@@ -188,9 +188,7 @@ def test_budget_stops_retries_when_everything_fails(recorder: Any, answer: Any, 
 def test_unread_keys_are_asked_for_again(recorder: Any, answer: Any, ours: Any) -> None:
     """A batch read goes on until DynamoDB has read every key."""
     recorder.script = [
-        answer(
-            body=b'{"Responses":{"t":[{"pk":{"S":"a"}}]},"UnprocessedKeys":{"t":{"Keys":[{"pk":{"S":"b"}}]}}}'
-        ),
+        answer(body=b'{"Responses":{"t":[{"pk":{"S":"a"}}]},"UnprocessedKeys":{"t":{"Keys":[{"pk":{"S":"b"}}]}}}'),
         answer(body=b'{"Responses":{"t":[{"pk":{"S":"b"}}]},"UnprocessedKeys":{}}'),
     ]
     found = DynamoDBClient(ours.transport).batch_get_item({"t": [{"pk": "a"}, {"pk": "b"}]})
@@ -201,9 +199,7 @@ def test_unread_keys_are_asked_for_again(recorder: Any, answer: Any, ours: Any) 
 
 def test_keys_that_stay_unread_are_an_error(recorder: Any, answer: Any, ours: Any) -> None:
     """Missing items are never passed off as not existing."""
-    recorder.script = [
-        answer(body=b'{"Responses":{},"UnprocessedKeys":{"t":{"Keys":[{"pk":{"S":"b"}}]}}}')
-    ] * 5
+    recorder.script = [answer(body=b'{"Responses":{},"UnprocessedKeys":{"t":{"Keys":[{"pk":{"S":"b"}}]}}}')] * 5
     with pytest.raises(ThrottledError):
         DynamoDBClient(ours.transport).batch_get_item({"t": [{"pk": "b"}]})
     assert len(recorder.requests) == 5

@@ -92,9 +92,7 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
     ),
     "delete_item": (
         "dynamodb",
-        lambda t: DynamoDBClient(t).delete_item(
-            "jobs", {"pk": "a"}, condition="owner = :o", values={":o": "me"}
-        ),
+        lambda t: DynamoDBClient(t).delete_item("jobs", {"pk": "a"}, condition="owner = :o", values={":o": "me"}),
         lambda b: b.delete_item(
             TableName="jobs",
             Key={"pk": {"S": "a"}},

@@ -161,9 +161,7 @@ class _Stream(HttpClientStream):  # type: ignore[misc]  # awscrt has no type mar
 
     __slots__ = ("_runtime", "chunks", "ended", "error_code", "headers", "status")
 
-    def __init__(
-        self, connection: HttpClientConnection, request: HttpRequest, runtime: "ClientRuntime"
-    ) -> None:
+    def __init__(self, connection: HttpClientConnection, request: HttpRequest, runtime: "ClientRuntime") -> None:
         self.status = 0
         self.headers: Sequence[tuple[str, str]] = ()
         self.chunks: list[bytes] = []

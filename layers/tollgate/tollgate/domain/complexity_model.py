@@ -136,8 +136,7 @@ class ComplexityModel:
         """Return how much a prompt, given by its standardised features, resembles the training prompts: 0..1."""
         own = sumprod(standard, standard)
         nearest = min(
-            own + sumprod(prototype, prototype) - 2.0 * sumprod(prototype, standard)
-            for prototype in self.prototypes
+            own + sumprod(prototype, prototype) - 2.0 * sumprod(prototype, standard) for prototype in self.prototypes
         )
         distance = max(nearest, 0.0) ** 0.5
         return 1.0 / (1.0 + exp(min(50.0, (distance - self.near) / self.softness)))

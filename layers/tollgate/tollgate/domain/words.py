@@ -22,21 +22,11 @@ _META_WEIGHT = 0.25
 
 # English words that carry grammar, not topic. In other languages the inverse document frequency does this work.
 _FUNCTION_WORDS = frozenset(
-    """
-    a about an and any are as at be been being but by can could did do does doing done for from had has have having
-    he her here hers him his how i if in into is it its just ll may me might must my no nor not of on or our ours
-    over shall she should so than that the their theirs them then there these they this those to too under us ve
-    very was we were what when where which who whom whose why will with would you your yours didn doesn don isn
-    wasn weren won wouldn couldn shouldn hasn haven hadn aren re
-    """.split()
+    ["a", "about", "an", "and", "any", "are", "as", "at", "be", "been", "being", "but", "by", "can", "could", "did", "do", "does", "doing", "done", "for", "from", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "ll", "may", "me", "might", "must", "my", "no", "nor", "not", "of", "on", "or", "our", "ours", "over", "shall", "she", "should", "so", "than", "that", "the", "their", "theirs", "them", "then", "there", "these", "they", "this", "those", "to", "too", "under", "us", "ve", "very", "was", "we", "were", "what", "when", "where", "which", "who", "whom", "whose", "why", "will", "with", "would", "you", "your", "yours", "didn", "doesn", "don", "isn", "wasn", "weren", "won", "wouldn", "couldn", "shouldn", "hasn", "haven", "hadn", "aren", "re"]
 )
 # Words with which people ask about a conversation; they seldom name what is looked for.
 _META_WORDS = frozenset(
-    """
-    according answer ask asked conversation describe described discuss discussed discussing discussion explain
-    explained gave give group happen happened meeting mention mentioned opinion opinions said say saying says
-    summarise summarize talk talked talking team tell think thinks thought told
-    """.split()
+    ["according", "answer", "ask", "asked", "conversation", "describe", "described", "discuss", "discussed", "discussing", "discussion", "explain", "explained", "gave", "give", "group", "happen", "happened", "meeting", "mention", "mentioned", "opinion", "opinions", "said", "say", "saying", "says", "summarise", "summarize", "talk", "talked", "talking", "team", "tell", "think", "thinks", "thought", "told"]
 )
 # Longest ending first; the second part replaces it.
 _ENDINGS = (
