@@ -76,7 +76,7 @@ _LEXICON: Final[dict[str, str]] = {
 }
 _QUOTES: Final = "\"'.,:;!?()[]"
 _LETTERS: Final = frozenset("bcdefghjklmnopqruvwxyz")
-_FACT_OPENERS: Final = frozenset(["who", "what", "when", "where", "which", "how", "why", "whose"])
+_FACT_OPENERS: Final = frozenset("who what when where which how why whose".split())
 _TASK_OPENERS: Final = frozenset((_LEXICON["command"] + " " + _LEXICON["derive"]).split())
 
 
@@ -91,7 +91,12 @@ def _groups_of_words() -> dict[str, tuple[int, ...]]:
 
 _GROUPS: Final = _groups_of_words()
 
-_SHAPE: Final = ["bytes", "words", "lines", "sentences", "sentence_words", "word_letters", "long_words", "distinct_words", "once_words", "numbers", "distinct_numbers", "largest_number", "digits", "decimals", "number_density", "fractions", "comparisons", "numbered_sentences", "percents", "money_signs", "operators", "latex", "code", "options", "bullets", "questions", "ends_asking", "greek", "unknowns", "blanks", "names", "capitals", "commas", "colons", "semicolons", "brackets", "quotes", "foreign", "last_sentence", "longest_word", "opens_asking", "opens_telling"]
+_SHAPE: Final = (
+    "bytes words lines sentences sentence_words word_letters long_words distinct_words once_words numbers "
+    "distinct_numbers largest_number digits decimals number_density fractions comparisons numbered_sentences percents money_signs operators "
+    "latex code options bullets questions ends_asking greek unknowns blanks names capitals commas colons "
+    "semicolons brackets quotes foreign last_sentence longest_word opens_asking opens_telling"
+).split()
 
 FEATURES: Final[tuple[str, ...]] = (
     *_SHAPE,
