@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws, _server, aws  # noqa: F401 -- fixtures
+from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.messages import BUCKET, InMemoryObjectStore
 from tests.fakes.telemetry import InMemoryHoldingStore
 from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
@@ -41,10 +41,12 @@ def test_an_object_comes_back_under_any_key(objects: ObjectStore, key: str) -> N
     """Keys with blanks, plus signs, per cent signs and other alphabets are not changed."""
     assert objects.get(key) is None
     assert objects.lines(key) is None
-    assert not objects.exists(key)
+    assert objects.stored_at(key) is None
     objects.put(key, b"\x00\xff")
     assert objects.get(key) == b"\x00\xff"
-    assert objects.exists(key)
+    stored_at = objects.stored_at(key)
+    assert stored_at is not None
+    assert stored_at.tzinfo is not None
     assert list(objects.list_keys("files/")) == [key]
 
 
@@ -67,7 +69,7 @@ def test_keys_are_listed_in_byte_order(objects: ObjectStore) -> None:
 
 def test_a_location_is_understood(objects: ObjectStore) -> None:
     """Only of this bucket."""
-    assert objects.key_of(f"s3://{BUCKET}/async-output/a b.out") == "async-output/a b.out"
+    assert objects.key_of(objects.location_of("async-output/a b.out")) == "async-output/a b.out"
     assert objects.key_of(f"s3://{BUCKET}2/x") is None
     assert objects.key_of("https://example.com/x") is None
     assert objects.presigned_get("results/x", expires_seconds=60).startswith("http")
@@ -93,7 +95,7 @@ def test_a_missing_bucket_is_a_storage_error() -> None:
         list(nowhere.list_keys("a"))
 
 
-def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:  # noqa: F811 -- fixture
+def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
     """Body as JSON, traceparent as an attribute, none when there is none."""
     client = aws.boto3_client("sqs")
     url = client.create_queue(QueueName="work")["QueueUrl"]
@@ -110,26 +112,32 @@ def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:  # noqa: F811 
 
 
 def test_places_are_remembered(holding: HoldingStore) -> None:
-    """The second request waited for the first one's place and pays only for the rest."""
+    """The second request waited for the first one's place and pays only for the rest; told twice, it pays once."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     seconds = [
         holding.take_place(
             "echo/small",
             InferenceType.ASYNC,
+            request_id=name,
             received=start,
             finished=start + timedelta(seconds=end),
             places=1,
         )
-        for end in (2, 5.5)
+        for name, end in (("a", 2), ("b", 5.5), ("b", 9))
     ]
-    assert seconds == [Decimal(2), Decimal("3.5")]
+    assert seconds == [Decimal(2), Decimal("3.5"), Decimal("3.5")]
     other = holding.take_place(
-        "echo/large", InferenceType.ASYNC, received=start, finished=start + timedelta(seconds=9), places=1
+        "echo/large",
+        InferenceType.ASYNC,
+        request_id="b",
+        received=start,
+        finished=start + timedelta(seconds=9),
+        places=1,
     )
     assert other == Decimal(9)
 
 
-def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:  # noqa: F811 -- fixture
+def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:
     """What others keep in the item stays."""
     key = {"pk": "capacity", "sk": "echo/small#async"}
     aws.dynamodb.put_item(REGISTRY_TABLE, {**key, "measured_seconds": Decimal("0.5")})

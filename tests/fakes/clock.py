@@ -28,4 +28,4 @@ class CountingIds:
 
     def new(self, prefix: str) -> str:
         self._count += 1
-        return f"{prefix}{self._count:08d}"
+        return f"{prefix}_{self._count:08d}"

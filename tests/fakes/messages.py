@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from tests.fakes.clock import ManualClock
 
 BUCKET = "tollgate-test"
 
@@ -35,13 +38,16 @@ class InMemoryQueue:
 class InMemoryObjectStore:
     """The `ObjectStore` of tests."""
 
-    def __init__(self, bucket: str = BUCKET) -> None:
+    def __init__(self, bucket: str = BUCKET, clock: ManualClock | None = None) -> None:
         self.bucket = bucket
         self.objects: dict[str, bytes] = {}
+        self._clock = clock or ManualClock()
+        self._stored_at: dict[str, datetime] = {}
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> None:
         assert content_type
         self.objects[key] = body
+        self._stored_at[key] = self._clock.now().replace(microsecond=0)
 
     def put_lines(self, key: str, lines: Iterable[bytes], *, content_type: str = "application/jsonl") -> None:
         self.put(key, b"".join(line + b"\n" for line in lines), content_type=content_type)
@@ -58,14 +64,17 @@ class InMemoryObjectStore:
             parts.pop()
         return iter([part.removesuffix(b"\r") for part in parts])
 
-    def exists(self, key: str) -> bool:
-        return key in self.objects
+    def stored_at(self, key: str) -> datetime | None:
+        return self._stored_at.get(key)
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         return iter(sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode))
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         return f"https://{self.bucket}.example/{key}?expires={expires_seconds}"
+
+    def location_of(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
 
     def key_of(self, location: str) -> str | None:
         start = f"s3://{self.bucket}/"

@@ -52,9 +52,16 @@ class InMemoryHoldingStore:
         self.places: dict[tuple[str, InferenceType], Places] = {}
 
     def take_place(
-        self, resource: str, inference_type: InferenceType, *, received: datetime, finished: datetime, places: int
+        self,
+        resource: str,
+        inference_type: InferenceType,
+        *,
+        request_id: str,
+        received: datetime,
+        finished: datetime,
+        places: int,
     ) -> Decimal:
-        before = self.places.get((resource, inference_type), Places())
-        after, held = take_place(before, received=received, finished=finished, count=places)
+        before = self.places.get((resource, inference_type), ())
+        after, held = take_place(before, request_id=request_id, received=received, finished=finished, count=places)
         self.places[resource, inference_type] = after
         return held

@@ -124,12 +124,23 @@ class AsyncBackend(Protocol):
     """An endpoint with a queue before it."""
 
     def submit(
-        self, road: Road, body: bytes, *, inference_id: str, request_ttl_seconds: int, timeout_seconds: int, trace: str
+        self,
+        road: Road,
+        body: bytes,
+        content_type: str,
+        *,
+        inference_id: str,
+        request_ttl_seconds: int,
+        timeout_seconds: int,
+        trace: str,
     ) -> AsyncSubmission:
         """Hand a request over; large bodies travel through the bucket.
 
         Raises:
-            ModelFailedError, CapacityError, BackendThrottledError, BackendTimeoutError, BackendError.
+            CapacityError, BackendThrottledError: certainly not taken; may work later.
+            BackendTimeoutError: taken or not, nobody knows.
+            BackendError: refused, and always will be.
+            StorageError: the bucket failed.
         """
 
 
@@ -280,14 +291,17 @@ class ObjectStore(Protocol):
     def lines(self, key: str) -> Iterator[bytes] | None:
         """The object's lines without their ends, read in constant memory; None if there is no object."""
 
-    def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+    def stored_at(self, key: str) -> datetime | None:
+        """When the object was written, to the second; None if there is none."""
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Keys below a prefix, in order of their UTF-8 bytes."""
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """An URL that gives the object to whoever holds it, for a while."""
+
+    def location_of(self, key: str) -> str:
+        """The ``s3://`` location of a key."""
 
     def key_of(self, location: str) -> str | None:
         """The key of an ``s3://`` location in this bucket, None for any other."""
@@ -394,6 +408,19 @@ class HoldingStore(Protocol):
     """When the places of a deployment became free, for telling work from waiting."""
 
     def take_place(
-        self, resource: str, inference_type: InferenceType, *, received: datetime, finished: datetime, places: int
+        self,
+        resource: str,
+        inference_type: InferenceType,
+        *,
+        request_id: str,
+        received: datetime,
+        finished: datetime,
+        places: int,
     ) -> Decimal:
-        """Seconds that this request held a place, given when earlier ones gave theirs back."""
+        """Seconds that this request held a place, given when earlier ones gave theirs back.
+
+        Asking again for a request that still has the last word on a place gives the same answer and changes nothing.
+
+        Raises:
+            StorageError
+        """

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.job_items import time_text
-from tollgate.adapters.storage_errors import storage_errors
 from tollgate.domain.catalogue import InferenceType
 
 
@@ -19,7 +19,7 @@ class DynamoDBBacklog:
         self, resource: str, inference_type: InferenceType, backlog: int, *, observed_at: datetime
     ) -> None:
         """See `BacklogRecorder`."""
-        with storage_errors("recording the backlog"):
+        with storage_errors("registry"):
             self._client.update_item(
                 self._table,
                 {"pk": "capacity", "sk": f"{resource}#{inference_type}"},

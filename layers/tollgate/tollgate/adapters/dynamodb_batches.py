@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
+from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.job_items import time_of, time_text
-from tollgate.adapters.storage_errors import storage_errors
 from tollgate.domain.batches import BatchRun, BatchState
 
 _GROUP = "runs"
@@ -27,7 +27,7 @@ class DynamoDBBatchStore:
 
     def get(self, batch_id: str) -> BatchRun | None:
         """See `BatchStore`."""
-        with storage_errors("reading a batch run"):
+        with storage_errors("batch store"):
             item = self._client.get_item(self._table, {"job_id": batch_id}, consistent=True)
         return None if item is None or "run_state" not in item else _from_item(item)
 
@@ -37,7 +37,7 @@ class DynamoDBBatchStore:
 
     def open_since(self, before: datetime, *, limit: int) -> Sequence[BatchRun]:
         """See `BatchStore`."""
-        with storage_errors("looking for batch runs"):
+        with storage_errors("batch store"):
             page = self._client.query(
                 self._table,
                 index="open",
@@ -50,7 +50,7 @@ class DynamoDBBatchStore:
 
     def lease(self, name: str, *, holder: str, now: datetime, until: datetime) -> bool:
         """See `BatchStore`."""
-        with storage_errors("taking a lease"):
+        with storage_errors("batch store"):
             try:
                 self._client.put_item(
                     self._table,
@@ -69,7 +69,7 @@ class DynamoDBBatchStore:
 
     def release(self, name: str, *, holder: str) -> None:
         """See `BatchStore`."""
-        with storage_errors("giving a lease back"):
+        with storage_errors("batch store"):
             try:
                 self._client.delete_item(
                     self._table,
@@ -81,7 +81,7 @@ class DynamoDBBatchStore:
                 return
 
     def _put(self, run: BatchRun, condition: str, values: Mapping[str, Any]) -> bool:
-        with storage_errors("storing a batch run"):
+        with storage_errors("batch store"):
             try:
                 self._client.put_item(self._table, _to_item(run), condition=condition, values=values)
             except ConditionalCheckFailedError:

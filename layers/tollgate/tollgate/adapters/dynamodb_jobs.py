@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
+from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
 from tollgate.adapters.job_items import (
     WEBHOOK_GROUPS,
@@ -17,7 +18,6 @@ from tollgate.adapters.job_items import (
     time_text,
     to_item,
 )
-from tollgate.adapters.storage_errors import storage_errors
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import Job, JobState, Owner
@@ -64,7 +64,7 @@ class DynamoDBJobStore:
 
     def add(self, job: Job) -> None:
         """See `JobStore`."""
-        with storage_errors("storing the job"):
+        with storage_errors("job store"):
             self._note_road(job)
             try:
                 self._client.put_item(self._table, to_item(job), condition="attribute_not_exists(job_id)")
@@ -73,7 +73,7 @@ class DynamoDBJobStore:
 
     def get(self, job_id: str) -> Job | None:
         """See `JobStore`."""
-        with storage_errors("reading the job"):
+        with storage_errors("job store"):
             item = self._client.get_item(self._table, {"job_id": job_id}, consistent=True)
         # Runs, leases and the list of roads live in the same table under names that are not job ids.
         return None if item is None or "inference_type" not in item else from_item(item)
@@ -81,7 +81,7 @@ class DynamoDBJobStore:
     def get_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
         """See `JobStore`."""
         found: dict[str, Job] = {}
-        with storage_errors("reading jobs"):
+        with storage_errors("job store"):
             for chunk in itertools.batched(dict.fromkeys(job_ids), _READ_AT_ONCE, strict=False):
                 keys = {self._table: [{"job_id": job_id} for job_id in chunk]}
                 for item in self._client.batch_get_item(keys, consistent=True)[self._table]:
@@ -93,7 +93,7 @@ class DynamoDBJobStore:
         start = None
         if after is not None:
             start = decode_cursor(after, frozenset({"job_id", "created_at"})) | {"tenant": owner.tenant}
-        with storage_errors("listing jobs"):
+        with storage_errors("job store"):
             page = self._client.query(
                 self._table,
                 index="by_owner",
@@ -116,7 +116,7 @@ class DynamoDBJobStore:
         if lease_free_at is not None:
             values[":free"] = time_text(lease_free_at)
             condition += " AND (attribute_not_exists(submit_lease_until) OR submit_lease_until <= :free)"
-        with storage_errors("changing the job"):
+        with storage_errors("job store"):
             try:
                 earlier = self._client.put_item(
                     self._table,
@@ -140,7 +140,7 @@ class DynamoDBJobStore:
             start = position
         found: list[str] = []
         last: Mapping[str, Any] | None = None
-        with storage_errors("looking for unfinished jobs"):
+        with storage_errors("job store"):
             for group in groups:
                 begin = start if start is not None and start["open_group"] == group else None
                 page = self._client.query(
@@ -163,7 +163,7 @@ class DynamoDBJobStore:
         """See `JobStore`."""
         found: list[str] = []
         start: Mapping[str, Any] | None = None
-        with storage_errors("looking for waiting jobs"):
+        with storage_errors("job store"):
             while len(found) < limit:
                 page = self._client.query(
                     self._table,
@@ -187,7 +187,7 @@ class DynamoDBJobStore:
     def _count(self, group: str) -> int:
         counted = 0
         start: Mapping[str, Any] | None = None
-        with storage_errors("counting unfinished jobs"):
+        with storage_errors("job store"):
             while True:
                 page = self._client.query(
                     self._table,
@@ -212,7 +212,7 @@ class DynamoDBJobStore:
         self._known_roads.add(road)
 
     def _open_groups(self) -> list[str]:
-        with storage_errors("looking for unfinished jobs"):
+        with storage_errors("job store"):
             item = self._client.get_item(self._table, {"job_id": _ROADS_ITEM}, consistent=True) or {}
         groups = list(WEBHOOK_GROUPS)
         for road in item.get("roads", ()):

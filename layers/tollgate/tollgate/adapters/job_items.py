@@ -26,6 +26,7 @@ from typing import Any
 
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.json_values import json_text
 
 SHARDS = 4
 KEPT = timedelta(days=30)
@@ -81,15 +82,11 @@ def groups_of(resource: str, inference_type: InferenceType) -> tuple[str, ...]:
 WEBHOOK_GROUPS = tuple(f"webhook#{shard}" for shard in range(SHARDS))
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
 def to_item(job: Job) -> dict[str, Any]:
     """The item; attributes without a value are left out."""
     item: dict[str, Any] = {name: getattr(job, name) for name in (*_TEXT, *_NUMBERS)}
     item |= {name: None if (at := getattr(job, name)) is None else time_text(at) for name in _TIMES}
-    item |= {name: _json(value) if (value := getattr(job, name)) else None for name in _JSON}
+    item |= {name: json_text(value) if (value := getattr(job, name)) else None for name in _JSON}
     item |= {
         "tenant": job.owner.tenant,
         "key_id": job.owner.key_id,
@@ -106,7 +103,7 @@ def to_item(job: Job) -> dict[str, Any]:
         "open_group": open_group(job),
     }
     for name, payload in (("input", job.input), ("output", job.output)):
-        item[name] = None if payload.inline is None else _json(payload.inline)
+        item[name] = None if payload.inline is None else json_text(payload.inline)
         item[f"{name}_key"] = payload.key
     if job.state in FINAL_STATES:
         item["ttl"] = int(((job.finished_at or job.created_at) + KEPT).timestamp())

@@ -4,12 +4,15 @@ import codecs
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tollgate.domain.errors import StorageError
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 _IN_MEMORY = 8 * 1024 * 1024
@@ -56,33 +59,28 @@ class S3ObjectStore:
     def get(self, key: str) -> bytes | None:
         """See `ObjectStore`."""
         with _storage_errors(f"reading {key}"):
-            try:
-                return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-            except self._client.exceptions.NoSuchKey:
-                return None
+            body = self._open(key)
+            return None if body is None else body.read()
 
     def lines(self, key: str) -> Iterator[bytes] | None:
         """See `ObjectStore`. A byte order mark at the start is dropped; only a line feed ends a line."""
         with _storage_errors(f"reading {key}"):
-            try:
-                body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-            except self._client.exceptions.NoSuchKey:
-                return None
+            body = self._open(key)
+        if body is None:
+            return None
         return split_lines(_chunks(key, body.iter_chunks(_CHUNK)))
 
-    def exists(self, key: str) -> bool:
+    def stored_at(self, key: str) -> datetime | None:
         """See `ObjectStore`."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
 
         with _storage_errors(f"looking for {key}"):
             try:
-                self._client.head_object(Bucket=self._bucket, Key=key)
+                return self._client.head_object(Bucket=self._bucket, Key=key)["LastModified"]
             except ClientError as error:
-                # A HEAD has no body, so S3 gives only the status; 404 without an error code.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    return False
+                if self._is_absent(key, error):
+                    return None
                 raise
-        return True
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """See `ObjectStore`."""
@@ -91,11 +89,39 @@ class S3ObjectStore:
                 for entry in page.get("Contents", ()):
                     yield entry["Key"]
 
+    def _open(self, key: str) -> "StreamingBody | None":
+        from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
+
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+        except ClientError as error:
+            if self._is_absent(key, error):
+                return None
+            raise
+
+    def _is_absent(self, key: str, error: "ClientError") -> bool:
+        """Whether an error means that there is no such object.
+
+        S3 answers 403 instead of 404 to whoever may not list the whole bucket, and our functions may list some prefixes
+        only; so a 403 is looked into by listing.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 403 and code != "SignatureDoesNotMatch":
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+            return all(entry["Key"] != key for entry in found.get("Contents", ()))
+        # A HEAD has no body, so S3 gives only the status.
+        return code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket")
+
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """See `ObjectStore`."""
         return self._client.generate_presigned_url(
             "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=expires_seconds
         )
+
+    def location_of(self, key: str) -> str:
+        """See `ObjectStore`."""
+        return f"s3://{self._bucket}/{key}"
 
     def key_of(self, location: str) -> str | None:
         """See `ObjectStore`."""

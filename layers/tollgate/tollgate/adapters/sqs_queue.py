@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.sqs_client import QueueMessage, SqsClient
-from tollgate.adapters.storage_errors import storage_errors
 
 TRACE_ATTRIBUTE = "traceparent"
 
@@ -23,7 +23,7 @@ class SqsQueue:
     def send(self, message: Mapping[str, Any], *, trace: str = "", group: str = "", delay_seconds: int = 0) -> None:
         """See `MessageQueue`. `group` makes the queue share its time fairly between groups."""
         body = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
-        with storage_errors("queueing the request"):
+        with storage_errors("queue"):
             self._client.send_message(
                 self._queue_url,
                 QueueMessage(
