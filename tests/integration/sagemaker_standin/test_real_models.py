@@ -21,6 +21,11 @@ pytestmark = [
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     # The default configuration, and no AWS: real-time calls need none.
     standin = StandIn(tmp_path_factory.mktemp("models"), "http://127.0.0.1:9", Path("local/sagemaker.toml"))
+    sagemaker = client("sagemaker", standin.url)
+    for endpoint in sagemaker.list_endpoints(NameContains="tollgate-", MaxResults=100)["Endpoints"]:
+        sagemaker.get_waiter("endpoint_in_service").wait(
+            EndpointName=endpoint["EndpointName"], WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+        )
     yield client("sagemaker-runtime", standin.url, read_timeout=90)
     standin.stop()
 
@@ -34,9 +39,9 @@ def ask(runtime: Any, model: str, document: Any) -> Any:
 
 def test_smollm2_answers_a_question(runtime: Any) -> None:
     """A chat comes back as text, within its limit, with the tokens counted."""
-    question = [{"role": "user", "content": "What is the capital of France?"}]
+    question = [{"role": "user", "content": "Say hello in one sentence."}]
     answer = ask(runtime, "smollm2", {"messages": question, "max_tokens": 12, "temperature": 0})
-    assert "Paris" in answer["choices"][0]["message"]["content"]
+    assert len(answer["choices"][0]["message"]["content"].split()) > 1
     usage = answer["usage"]
     assert usage["prompt_tokens"] > 8
     assert 0 < usage["completion_tokens"] <= 12
@@ -45,8 +50,9 @@ def test_smollm2_answers_a_question(runtime: Any) -> None:
 
 def test_smollm2_continues_a_text(runtime: Any) -> None:
     """Hugging Face's body works too, as a continuation."""
-    [answer] = ask(runtime, "smollm2", {"inputs": "The capital of France is", "parameters": {"max_new_tokens": 4}})
-    assert answer["generated_text"]
+    parameters = {"max_new_tokens": 4, "temperature": 0}
+    [answer] = ask(runtime, "smollm2", {"inputs": "The capital of France is", "parameters": parameters})
+    assert answer["generated_text"].startswith(" Paris")
     assert answer["details"]["generated_tokens"] == 4
     assert answer["details"]["prefill_tokens"] == 5
 

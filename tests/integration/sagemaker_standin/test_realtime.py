@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.integration.sagemaker_standin.conftest import World
+from tests.integration.sagemaker_standin.process import until
 
 pytestmark = pytest.mark.integration
 CHAT = {"messages": [{"role": "user", "content": "one two three"}]}
@@ -135,6 +136,23 @@ def test_pieces_of_a_stream_arrive_as_they_are_made(world: World) -> None:
     chunks = [json.loads(part.removeprefix("data: ")) for part in parts[:-1]]
     text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
     assert text == "three two one"
+
+
+def test_a_stream_is_not_held_back_and_ends_with_its_listener(world: World) -> None:
+    """Pieces arrive while later ones are still to be made; when the client leaves, the place is free again."""
+    endpoint = world.endpoint(world.model(SAGEMAKER_MODEL_SERVER_WORKERS="1"))
+    body = json.dumps({"inputs": "a " * 60, "stream": True, "_pace": 0.2})
+    answer = world.runtime.invoke_endpoint_with_response_stream(
+        EndpointName=endpoint, ContentType="application/json", Body=body
+    )
+    events = iter(answer["Body"])
+    started = time.monotonic()
+    for _ in range(3):
+        next(events)
+    assert 0.3 < time.monotonic() - started < 3
+    answer["Body"].close()
+    until(lambda: world.standin.admin("GET", "state")["inference_counts"][endpoint] == {"abandoned": 1}, 5)
+    call(world, endpoint)
 
 
 def test_a_stream_that_fails_at_once_is_an_ordinary_error(world: World) -> None:
