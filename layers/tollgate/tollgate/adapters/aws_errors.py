@@ -241,6 +241,31 @@ def _reason(raw: Mapping[str, Any]) -> CancellationReason:
     )
 
 
+def object_from_response(
+    operation: str, status: int, headers: Mapping[str, str], body: bytes
+) -> dict[str, Any]:
+    """The JSON object of a good answer.
+
+    Raises:
+        AwsError: code `UnreadableAnswer` when the body is something else, as from a proxy in between. AWS
+            may have acted all the same.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    raise AwsError(
+        "UnreadableAnswer",
+        body[:_MAX_FOREIGN_MESSAGE].decode("utf-8", "replace"),
+        status,
+        headers.get("x-amzn-requestid", ""),
+        operation,
+        kind=FailureKind.TRANSIENT,
+    )
+
+
 def error_from_response(operation: str, status: int, headers: Mapping[str, str], body: bytes) -> AwsError:
     """The exception for an error answer.
 

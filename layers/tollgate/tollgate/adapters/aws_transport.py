@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from awscrt.auth import AwsCredentialsProvider
 
@@ -15,6 +15,7 @@ from tollgate.adapters.aws_errors import (
     AwsError,
     AwsTimeoutError,
     error_from_response,
+    object_from_response,
 )
 from tollgate.adapters.aws_http import (
     ClientRuntime,
@@ -238,6 +239,15 @@ class AwsTransport:
             self._sleep(backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter()))
             attempt += 1
 
+    def send_for_object(self, call: AwsCall) -> dict[str, Any]:
+        """Make a call whose answer is a JSON object, and read it.
+
+        Raises:
+            AwsError: as `send`, or the answer is not a JSON object.
+        """
+        response = self.send(call)
+        return object_from_response(call.operation, response.status, response.headers, response.body)
+
     def pause(self, service: AwsService, attempt: int) -> None:
         """Wait as after the throttle-free failure of attempt `attempt`: for work a service left undone."""
         self._sleep(backoff_s(attempt, FailureKind.TRANSIENT, service, None, self._jitter()))
@@ -263,7 +273,7 @@ class AwsTransport:
         if response.status >= 300:
             return error_from_response(call.operation, response.status, response.headers, response.body)
         checksum = response.headers.get("x-amz-crc32")
-        if checksum is not None and int(checksum) != zlib.crc32(response.body):
+        if checksum is not None and checksum != str(zlib.crc32(response.body)):
             return AwsConnectionError(
                 "ChecksumMismatch",
                 "the body differs from what DynamoDB sent",

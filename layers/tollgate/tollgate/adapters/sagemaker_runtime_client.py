@@ -1,10 +1,10 @@
 """The SageMaker runtime: synchronous and asynchronous invocations."""
 
-import json
 import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from tollgate.adapters.aws_errors import object_from_response
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
 
@@ -43,7 +43,16 @@ class AsyncInvokeResult:
 
 
 def _present(pairs: tuple[tuple[str, str | int | None], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, str(value)) for name, value in pairs if value is not None)
+    """The headers that have a value.
+
+    Raises:
+        ValueError: a value holds something other than printable ASCII, a line break for instance.
+    """
+    headers = tuple((name, str(value)) for name, value in pairs if value is not None)
+    for name, value in headers:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"{name} must be printable ASCII")
+    return headers
 
 
 class SageMakerRuntimeClient:
@@ -87,6 +96,7 @@ class SageMakerRuntimeClient:
             retry: what may be repeated.
 
         Raises:
+            ValueError: a header value is not printable ASCII.
             ModelError: the container answered with an error.
             NoCapacityError: nothing is running that could answer.
             ThrottledError: refused because of rate, after the allowed attempts.
@@ -155,7 +165,8 @@ class SageMakerRuntimeClient:
             retry: what may be repeated.
 
         Raises:
-            ValueError: neither or both of `body` and `input_location`.
+            ValueError: neither or both of `body` and `input_location`, or a header value is not printable
+                ASCII.
             AwsError: as `invoke_endpoint`.
         """
         if (body is None) == (input_location is None):
@@ -181,7 +192,11 @@ class SageMakerRuntimeClient:
                 retry=retry,
             )
         )
-        answer = json.loads(response.body) if response.body else {}
+        answer = (
+            object_from_response("InvokeEndpointAsync", response.status, response.headers, response.body)
+            if response.body
+            else {}
+        )
         return AsyncInvokeResult(
             inference_id=str(answer.get("InferenceId") or ""),
             output_location=response.headers.get("x-amzn-sagemaker-outputlocation", ""),

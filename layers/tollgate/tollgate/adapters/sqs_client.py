@@ -125,7 +125,7 @@ class SqsClient:
         )
 
     def _call(self, operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> dict[str, Any]:
-        response = self._transport.send(
+        return self._transport.send_for_object(
             AwsCall(
                 service=AwsService.SQS,
                 operation=operation,
@@ -141,5 +141,3 @@ class SqsClient:
                 units=units,
             )
         )
-        answer: dict[str, Any] = json.loads(response.body)
-        return answer
