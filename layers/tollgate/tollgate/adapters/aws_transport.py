@@ -117,8 +117,8 @@ class TransportConfig:
     connect_timeout_s: float = 1.0
     read_timeout_s: float = 5.0
     max_attempts: int = 3
-    max_idle_s: float = 20.0
-    max_idle_unsafe_s: float = 4.0
+    max_idle_s: float = 50.0
+    max_idle_unsafe_s: float = 10.0
     ca_file: str | None = None
 
     @classmethod
@@ -190,7 +190,7 @@ class AwsTransport:
     Args:
         config: endpoints, time-outs, attempts.
         credentials_provider: awscrt's provider; the default looks in the environment, then in AWS's chain.
-        on_operation: told of every operation that ended, failed ones too.
+        on_operation: told of every operation that ended, failed ones too; must not raise.
         sleep: waits between attempts.
         jitter: random numbers in [0, 1).
     """
