@@ -219,9 +219,7 @@ def test_foreign_error_page_is_shown_in_part(recorder: Any, answer: Any, make_tr
 
 @pytest.mark.parametrize("service", ["dynamodb", "sqs"])
 @pytest.mark.parametrize("body", [b"", b"<html>login</html>", b"[]"])
-def test_good_status_with_a_foreign_body(
-    service: str, body: bytes, recorder: Any, answer: Any, ours: Any
-) -> None:
+def test_good_status_with_a_foreign_body(service: str, body: bytes, recorder: Any, answer: Any, ours: Any) -> None:
     """A 200 that is not AWS's, from a proxy for instance, is an error with an unknown outcome."""
     recorder.script = [answer(body=body)]
     with pytest.raises(AwsError) as failed:

@@ -96,9 +96,7 @@ def test_what_each_policy_repeats(policy: RetryPolicy, kinds: set[FailureKind]) 
     assert {kind for kind in FailureKind if may_retry(policy, kind)} == kinds
 
 
-@given(
-    st.lists(st.one_of(st.sampled_from([FailureKind.THROTTLED, FailureKind.TRANSIENT]), st.integers(0, 14)))
-)
+@given(st.lists(st.one_of(st.sampled_from([FailureKind.THROTTLED, FailureKind.TRANSIENT]), st.integers(0, 14))))
 def test_budget_stays_within_its_bounds(steps: list[FailureKind | int]) -> None:
     """However retries and successes mix, the tokens stay between nothing and the capacity."""
     budget = RetryBudget(30)
@@ -125,9 +123,7 @@ def test_empty_budget_fills_again_with_successes() -> None:
 
 
 @given(st.integers(1, 30), st.sampled_from(FailureKind), st.floats(0, 1, exclude_max=True))
-def test_wait_is_bounded_and_proportional_to_the_jitter(
-    attempt: int, kind: FailureKind, jitter: float
-) -> None:
+def test_wait_is_bounded_and_proportional_to_the_jitter(attempt: int, kind: FailureKind, jitter: float) -> None:
     """Full jitter: from zero up to the doubled base, never beyond 20 seconds."""
     longest = backoff_s(attempt, kind, "sqs", None, 1.0)
     assert longest <= 20

@@ -1,8 +1,7 @@
 """The SageMaker runtime: synchronous and asynchronous invocations."""
 
 import time
-from dataclasses import dataclass
-from urllib.parse import quote
+from typing import NamedTuple
 
 from tollgate.adapters.aws_errors import object_from_response
 from tollgate.adapters.aws_retry import RetryPolicy
@@ -11,11 +10,10 @@ from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, O
 # A container has 60 s; SageMaker's own error for a late one comes a little after that.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 _DEFAULT_TIMEOUT_S = 70.0
-_UNRESERVED = "-_.~"
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeResult:
+class InvokeResult(NamedTuple):
     """A model's answer.
 
     Attributes:
@@ -33,13 +31,17 @@ class InvokeResult:
     latency_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncInvokeResult:
+class AsyncInvokeResult(NamedTuple):
     """An accepted asynchronous invocation: where its result or its failure will be, as s3:// URIs."""
 
     inference_id: str
     output_location: str
     failure_location: str
+
+
+def _path_segment(text: str) -> str:
+    """Percent-encode one segment of a path (RFC 3986); urllib.parse would cost 2 to 4 ms of cold start."""
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 
 def _present(pairs: tuple[tuple[str, str | int | None], ...]) -> tuple[tuple[str, str], ...]:
@@ -110,7 +112,7 @@ class SageMakerRuntimeClient:
                 service=AwsService.SAGEMAKER_RUNTIME,
                 operation="InvokeEndpoint",
                 kind=OperationKind.INFERENCE,
-                path=f"/endpoints/{quote(endpoint_name, _UNRESERVED)}/invocations",
+                path=f"/endpoints/{_path_segment(endpoint_name)}/invocations",
                 headers=_present(
                     (
                         ("content-type", content_type),
@@ -176,7 +178,7 @@ class SageMakerRuntimeClient:
                 service=AwsService.SAGEMAKER_RUNTIME,
                 operation="InvokeEndpointAsync",
                 kind=OperationKind.INFERENCE,
-                path=f"/endpoints/{quote(endpoint_name, _UNRESERVED)}/async-invocations",
+                path=f"/endpoints/{_path_segment(endpoint_name)}/async-invocations",
                 headers=_present(
                     (
                         ("x-amzn-sagemaker-content-type", content_type),
