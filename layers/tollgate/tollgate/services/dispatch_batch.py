@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tollgate.domain.batches import WaitingJob, due_at
+from tollgate.domain.batches import BatchState, WaitingJob, due_at
 from tollgate.domain.catalogue import Deployment, Model, Road
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import Job, JobFailure
@@ -23,6 +23,7 @@ LEASE_SECONDS = 180
 MOST_RUNS = 4
 """Transform jobs that one call starts for one pool; the next call goes on."""
 
+_OPEN_RUNS = 100
 _LONGEST_DELAY = 900
 _TICK_KEPT_SECONDS = 60
 
@@ -101,6 +102,7 @@ class BatchDispatcher:
     def _send_off(self, model: Model, deployment: Deployment, road: Road) -> None:
         """Start runs until the pool is not due any more. Needs the lease."""
         resource = deployment.resource
+        self._go_on(resource)
         for _ in range(MOST_RUNS):
             # Read again under the lease: another holder may have taken these a moment ago.
             waiting = self._jobs.waiting_for_batch(resource, limit=model.batch.max_records)
@@ -115,6 +117,13 @@ class BatchDispatcher:
             if run is not None:
                 self._runs.prepare(run)
         self._come_back(resource, 1)
+
+    def _go_on(self, resource: str) -> None:
+        """Finish what an earlier holder of the lease left in preparation, before anything new is begun."""
+        for run in self._batches.open_since(self._clock.now(), limit=_OPEN_RUNS):
+            pooled = run.source is None and run.parent is None
+            if pooled and run.resource == resource and run.state is BatchState.PREPARING:
+                self._runs.prepare(run)
 
     def _seconds_until_due(self, waiting: Sequence[Job], model: Model, deployment: Deployment, road: Road) -> int:
         pool = [WaitingJob(job.created_at, job.deadline_at) for job in waiting]
