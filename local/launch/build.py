@@ -9,17 +9,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from local.launch import layer
+from local.launch.environments import STAMP
 from local.launch.layout import Layout, architecture, tool_environment
 from local.launch.processes import Children
 
 SOURCES = ("template.yaml", "functions", "layers")
+LAYER = "TollgateLayer"
 SKIPPED_FOLDERS = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 LOCK_PAUSE_SECONDS = 0.2
 
 
 def build_folder(root: Path) -> Path:
     """Where the local build lies; `make build`, for AWS, keeps to SAM's own folder."""
-    return root / ".local" / "build"
+    return root / ".local" / "sam" / "build"
 
 
 def source_files(root: Path) -> Iterator[Path]:
@@ -35,8 +38,8 @@ def source_files(root: Path) -> Iterator[Path]:
 def fingerprint(root: Path) -> str:
     """The SHA-256 of the sources' names and bytes, the environments that build them, and the processor."""
     digest = hashlib.sha256(architecture().encode())
-    stamp = root / ".venv" / "sam" / "tollgate-stamp"
-    for path in [*source_files(root), *([stamp] if stamp.exists() else [])]:
+    builders = [root / ".venv" / "sam" / STAMP, Path(layer.__file__)]
+    for path in [*source_files(root), *filter(Path.exists, builders)]:
         content = hashlib.sha256(path.read_bytes()).digest()
         digest.update(str(path.relative_to(root)).encode() + b"\0" + content)
     return digest.hexdigest()
@@ -53,14 +56,16 @@ async def built(layout: Layout, children: Children) -> AsyncIterator[Path]:
         StepFailedError: `sam build` failed.
     """
     folder = build_folder(layout.root)
-    stamp = layout.root / ".local" / "build.stamp"
-    lock_path = layout.root / ".local" / "build.lock"
+    stamp = layout.root / ".local" / "sam" / "stamp"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = layout.root / ".local" / "sam" / "lock"
     with lock_path.open("w") as lock:
         await _take(lock.fileno(), fcntl.LOCK_EX)
         wanted = fingerprint(layout.root)
         if not (folder.joinpath("template.yaml").exists() and stamp.exists() and stamp.read_text() == wanted):
             stamp.unlink(missing_ok=True)
             await _sam_build(layout, children, folder)
+            await asyncio.to_thread(layer.slim, folder / LAYER)
             stamp.write_text(wanted)
         # Others may now deploy the same build at the same time, but not replace it.
         await _take(lock.fileno(), fcntl.LOCK_SH)
@@ -80,7 +85,7 @@ async def _take(descriptor: int, kind: int) -> None:
 async def _sam_build(layout: Layout, children: Children, folder: Path) -> None:
     command = [str(layout.root / ".venv" / "sam" / "bin" / "sam"), "build", "--cached", "--parallel"]
     command += ["--template-file", str(layout.root / "template.yaml"), "--build-dir", str(folder)]
-    command += ["--cache-dir", str(layout.root / ".local" / "sam-cache")]
+    command += ["--cache-dir", str(layout.root / ".local" / "sam" / "cache")]
     command += ["--parameter-overrides", f"Architecture={architecture()}"]
     await children.run(
         "sam-build",

@@ -24,7 +24,6 @@ def environment(layout: Layout) -> dict[str, str]:
         "LAMBDA_WARM_TTL_SECONDS": str(WARM_SECONDS),
         "STATE_DIR": str(data / "state"),
         "S3_DATA_DIR": str(data / "s3"),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

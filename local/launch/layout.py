@@ -138,7 +138,7 @@ def tool_environment(layout: Layout) -> dict[str, str]:
         "PATH": path,
         "TMPDIR": str(layout.temporary),
         "SAM_CLI_TELEMETRY": "0",
-        "__SAM_CLI_APP_DIR": str(layout.root / ".local" / "sam-cli"),
+        "__SAM_CLI_APP_DIR": str(layout.root / ".local" / "sam" / "cli"),
     }
 
 

@@ -82,6 +82,11 @@ class Children:
         self._running: list[Child] = []
 
     @property
+    def running(self) -> tuple[Child, ...]:
+        """Every child that has been started and not yet been stopped, in that order."""
+        return tuple(self._running)
+
+    @property
     def identities(self) -> list[ProcessIdentity]:
         """Every child that has been started and not yet been stopped."""
         return [child.identity for child in self._running]
@@ -91,15 +96,23 @@ class Children:
         log = self._layout.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=self._layout.root,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
+            spawning = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *command,
+                    cwd=self._layout.root,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=sink,
+                    start_new_session=True,
+                )
             )
+            try:
+                process = await asyncio.shield(spawning)
+            except asyncio.CancelledError:
+                # A process that was just being born would otherwise live on unseen.
+                end_group((await spawning).pid, signal.SIGKILL)
+                raise
         child = Child(name, process, log, ProcessIdentity(name, process.pid, began_at(process.pid)))
         self._running.append(child)
         self._on_change()

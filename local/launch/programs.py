@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-
 from local.launch.errors import StepFailedError
-from local.launch.layout import STACK_NAME, STAGE, Layout, project_environment
+from local.launch.layout import STACK_NAME, Layout, project_environment
 from local.launch.processes import Children
 
 OVERLAY = "local/models.local.toml"
 SECRET_KEY = re.compile(r"\btg_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
-TABLES = {
-    "TABLE_JOBS": "JobsTableName",
-    "TABLE_CACHE": "CacheTableName",
-    "TABLE_LEDGER": "LedgerTableName",
-    "TABLE_REGISTRY": "RegistryTableName",
-    "BUCKET": "BucketName",
-}
 
 
-def environment(layout: Layout, outputs: Mapping[str, str]) -> dict[str, str]:
+def environment(layout: Layout) -> dict[str, str]:
     """The environment in which `tollgate` acts on this stack."""
-    named = {name: outputs[output] for name, output in TABLES.items() if output in outputs}
-    return {**project_environment(layout), **named, "STAGE": STAGE, "TOLLGATE_STACK": STACK_NAME}
+    return {**project_environment(layout), "TOLLGATE_STACK": STACK_NAME}
 
 
-async def apply_models(layout: Layout, children: Children, outputs: Mapping[str, str]) -> None:
+async def apply_models(layout: Layout, children: Children) -> None:
     """Stores the example catalogue, with the local settings on top.
 
     Raises:
@@ -36,13 +26,13 @@ async def apply_models(layout: Layout, children: Children, outputs: Mapping[str,
     await children.run(
         "models-apply",
         [str(layout.python("run")), "-m", "cli", "models", "apply", "models.toml", *overlay],
-        environment(layout, outputs),
+        environment(layout),
         failure="`tollgate models apply` refused the catalogue",
         advice="mend models.toml as the message says, then run make run again.",
     )
 
 
-async def create_key(layout: Layout, children: Children, outputs: Mapping[str, str]) -> str:
+async def create_key(layout: Layout, children: Children) -> str:
     """Creates an admin key and gives its secret.
 
     Raises:
@@ -52,7 +42,7 @@ async def create_key(layout: Layout, children: Children, outputs: Mapping[str, s
     printed = await children.run(
         "keys-create",
         command,
-        environment(layout, outputs),
+        environment(layout),
         failure="`tollgate keys create` could not create a key",
         advice="see the log; the emulator's log beside it may say more.",
     )

@@ -103,7 +103,7 @@ def write_env(layout: Layout, key: str) -> None:
 
 
 def clear(layout: Layout) -> None:
-    """Removes everything that only means something while the stack runs; logs stay."""
+    """Removes everything that only means something while the stack runs; logs stay. It may take a second or two."""
     if layout.env_file.exists():
         if layout.last_env_file.exists() and layout.last_env_file.read_text() == layout.env_file.read_text():
             layout.last_env_file.unlink()

@@ -1,1 +1,1 @@
-"""A SageMaker that runs on this machine: its wire format, its control plane, its queues, and real models behind it."""
+"""A SageMaker that runs on this machine: its wire format, control plane and queues, and real models."""

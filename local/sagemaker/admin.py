@@ -1,4 +1,4 @@
-"""What tests and the launcher may ask beyond SageMaker: settings, faults, everything there is, and a fresh start."""
+"""What tests and the launcher may ask beyond SageMaker: settings, faults, the state, a fresh start."""
 
 import json
 import time
@@ -38,13 +38,13 @@ class Admin:
 
     def __init__(
         self,
+        *,
         store: Store,
         settings: Settings,
         faults: Faults,
         fleet: Fleet,
         components: Components,
         transforms: Transforms,
-        *,
         reseed: Callable[[], None],
         reset: Callable[[], None],
     ) -> None:
@@ -57,6 +57,17 @@ class Admin:
         self._reseed = reseed
         self._reset = reset
         self._since = time.time()
+        self._actions: dict[str, Callable[[Request], Json]] = {
+            "GET health": self._health,
+            "GET state": lambda _: self.state(),
+            "GET config": lambda _: self._config(),
+            "PUT config": self._configure,
+            "GET faults": self._listing,
+            "PUT faults": self._replace_faults,
+            "POST faults": self._add_faults,
+            "DELETE faults": self._clear_faults,
+            "POST reset": self._start_afresh,
+        }
 
     def answer(self, request: Request) -> Reply:
         """Answer one request.
@@ -64,31 +75,33 @@ class Admin:
         Raises:
             ServiceError: 404 for an unknown path, 400 for a bad body.
         """
-        match (request.method, request.path.removeprefix(PREFIX)):
-            case ("GET", "health"):
-                return json_reply({"status": "ok", "since": self._since})
-            case ("GET", "state"):
-                return json_reply(self.state())
-            case ("GET", "config"):
-                return json_reply(self._config())
-            case ("PUT", "config"):
-                self._configure(_object(request))
-                return json_reply(self._config())
-            case ("GET", "faults"):
-                return json_reply({"faults": self._faults.listing()})
-            case ("PUT", "faults"):
-                self._faults.replace(_faults(request))
-            case ("POST", "faults"):
-                self._faults.add(_faults(request))
-            case ("DELETE", "faults"):
-                self._faults.replace([])
-            case ("POST", "reset"):
-                self._faults.replace([])
-                self._reset()
-                return json_reply({"status": "ok"})
-            case _:
-                raise ServiceError(404, "NotFound", f"{request.method} {request.path} is not served")
-        return json_reply({"faults": self._faults.listing()})
+        action = f"{request.method} {request.path.removeprefix(PREFIX)}"
+        if action not in self._actions:
+            raise ServiceError(404, "NotFound", f"{request.method} {request.path} is not served")
+        return json_reply(self._actions[action](request))
+
+    def _health(self, _: Request) -> Json:
+        return {"status": "ok", "since": self._since}
+
+    def _listing(self, _: Request) -> Json:
+        return {"faults": self._faults.listing()}
+
+    def _replace_faults(self, request: Request) -> Json:
+        self._faults.replace(_faults(request))
+        return self._listing(request)
+
+    def _add_faults(self, request: Request) -> Json:
+        self._faults.add(_faults(request))
+        return self._listing(request)
+
+    def _clear_faults(self, request: Request) -> Json:
+        self._faults.replace([])
+        return self._listing(request)
+
+    def _start_afresh(self, _: Request) -> Json:
+        self._faults.replace([])
+        self._reset()
+        return {"status": "ok"}
 
     def state(self) -> Json:
         """Return everything: endpoints, queues, inferences, components, jobs, faults."""
@@ -119,20 +132,25 @@ class Admin:
 
     def _config(self) -> Json:
         texts = {name: getattr(self._settings, field) for name, field in _TEXT_SETTINGS.items()}
-        return texts | {"start_seconds": self._settings.start_seconds}
+        limit = self._settings.model_limit_seconds
+        return texts | {"start_seconds": self._settings.start_seconds, "model_limit_seconds": limit}
 
-    def _configure(self, document: Json) -> None:
-        unknown = document.keys() - _TEXT_SETTINGS.keys() - {"start_seconds"}
+    def _configure(self, request: Request) -> Json:
+        document = _object(request)
+        unknown = document.keys() - _TEXT_SETTINGS.keys() - {"start_seconds", "model_limit_seconds"}
         if unknown:
             raise validation_exception(f"Unknown settings: {', '.join(sorted(unknown))}")
         for name, field in _TEXT_SETTINGS.items():
             if name in document:
                 setattr(self._settings, field, document[name])
+        if "model_limit_seconds" in document:
+            self._settings.model_limit_seconds = float(document["model_limit_seconds"])
         times = document.get("start_seconds", {})
         self._settings.start_seconds |= {key: float(value) for key, value in times.items()}
         kept = self._config()
         self._store.put("settings", "config", kept)
         self._reseed()
+        return kept
 
 
 def _object(request: Request) -> Json:

@@ -1,7 +1,8 @@
-"""HTTP in front of it all: an ASGI application that reads a request, finds who answers it, and sends the answer."""
+"""HTTP in front of it all: an ASGI application that reads a request and finds who answers it."""
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -34,8 +35,6 @@ class App:
         runtime: answers `/endpoints/...`.
         control: answers JSON 1.1 posts to `/`.
         admin: answers `/_standin/...`.
-        close_connections: told to close a connection without an answer is not possible in ASGI, so an abandoned
-            request raises and the server drops the connection.
     """
 
     def __init__(self, runtime: Runtime, control: Control, admin: Admin) -> None:
@@ -54,6 +53,11 @@ class App:
         except ServiceError as error:
             is_control = "x-amz-target" in request.headers
             reply = control_error(error) if is_control else runtime_error(error)
+        except AbandonedConnectionError:
+            # A promised body that never comes makes the server close the connection.
+            promise = [(b"content-length", b"1")]
+            await send({"type": "http.response.start", "status": 200, "headers": promise})
+            return
         await _send(reply, receive, send)
 
     async def _answer(self, request: Request) -> Reply:
@@ -97,6 +101,7 @@ async def _read(scope: Any, receive: Receive) -> Request:
 
 async def _send(reply: Reply, receive: Receive, send: Send) -> None:
     headers = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in reply.headers.items()]
+    headers.append((b"x-amzn-requestid", str(uuid.uuid4()).encode()))
     if isinstance(reply.body, bytes):
         headers.append((b"content-length", str(len(reply.body)).encode()))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

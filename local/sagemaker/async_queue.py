@@ -1,7 +1,7 @@
 """Asynchronous inference: a durable queue, workers as wide as the endpoint, results in S3, news by SNS.
 
-A request is stored before it is acknowledged. A killed process finds it again as queued or, when its result is in S3
-already, as still to be announced; so a request may run twice but is never lost.
+A request is stored before it is acknowledged. A killed process finds it again as queued or, when its result
+is in S3 already, as still to be announced; so a request may run twice but is never lost.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from local.sagemaker.aws import FAILED, UNREACHABLE, Aws, Location
+from local.sagemaker.aws import FAILED, Aws, Location, is_transient
 from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet, Target
 from local.sagemaker.models.base import Answer, Call, ContainerError
@@ -33,6 +33,10 @@ class _FailedError(Exception):
     """The request ends in failure; the text is its reason."""
 
 
+class _AwayError(Exception):
+    """S3 does not answer; the request goes back to the queue."""
+
+
 class AsyncQueue:
     """Takes, runs and announces async requests.
 
@@ -46,7 +50,14 @@ class AsyncQueue:
     """
 
     def __init__(
-        self, store: Store, fleet: Fleet, serving: Serving, aws: Aws, faults: Faults, settings: Settings
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        serving: Serving,
+        aws: Aws,
+        faults: Faults,
+        settings: Settings,
     ) -> None:
         self._store = store
         self._fleet = fleet
@@ -135,9 +146,9 @@ class AsyncQueue:
             await self._complete(request, answer)
         except _FailedError as error:
             await self._refuse(request, str(error), "failed")
-        except UNREACHABLE:
+        except _AwayError:
             _log.exception("S3 is out of reach; %s goes back to the queue", request.inference_id)
-            await asyncio.sleep(_RETRY_SECONDS[-2])
+            await asyncio.sleep(_RETRY_SECONDS[1])
             self._store.requeue(request.seq)
             self._wake.set()
 
@@ -163,10 +174,8 @@ class AsyncQueue:
             raise _FailedError(f"{reason} logs in your account for more information.") from error
         except TimeoutError as error:
             raise _FailedError("ClientError: The model did not answer in time.") from error
-        except (ClientError, ValueError) as error:
-            raise _FailedError(
-                f"ClientError: Failed to download the input data from {asked['input_location']}: {error}"
-            ) from error
+        except (BotoCoreError, ClientError, ValueError) as error:
+            raise _s3_failure("download the input data from", asked["input_location"], error) from error
         if self._faults.take("async_work", request.endpoint, "timeout_after_work"):
             raise _FailedError("ClientError: The model did not answer in time.")
         return answer
@@ -175,8 +184,8 @@ class AsyncQueue:
         place = Location.parse(request.request["output_location"])
         try:
             await asyncio.to_thread(self._aws.write, place, answer.body, answer.content_type)
-        except ClientError as error:
-            raise _FailedError(f"ClientError: Failed to write the output to {place.uri}: {error}") from error
+        except FAILED as error:
+            raise _s3_failure("write the output to", place.uri, error) from error
         topic, embed = self._topic(request.endpoint, "SuccessTopic", "SUCCESS_NOTIFICATION_TOPIC")
         message = self._message(
             request,
@@ -238,12 +247,17 @@ class AsyncQueue:
         while True:
             try:
                 await asyncio.to_thread(self._aws.publish, topic, message)
-            except ClientError:
+            except FAILED as error:
+                if is_transient(error):
+                    await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
+                    attempt += 1
+                    continue
                 # A topic that is gone: AWS drops the message too. The gateway's sweeper is there for that.
                 _log.exception("SNS refused a message for %s", topic)
-                return
-            except UNREACHABLE:
-                await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
-                attempt += 1
-            else:
-                return
+            return
+
+
+def _s3_failure(what: str, where: str, error: Exception) -> Exception:
+    if isinstance(error, FAILED) and is_transient(error):
+        return _AwayError(str(error))
+    return _FailedError(f"ClientError: Failed to {what} {where}: {error}")

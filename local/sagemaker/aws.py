@@ -1,17 +1,23 @@
-"""The emulated AWS beside the stand-in: S3 for payloads, SNS for messages. Blocking; call it from a thread."""
+"""The emulated AWS beside the stand-in. Its calls block, so they are made from threads."""
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import IO, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-UNREACHABLE = (HTTPClientError,)
 FAILED = (BotoCoreError, ClientError)
+
+
+def is_transient(error: BotoCoreError | ClientError) -> bool:
+    """Tell whether a failed call may succeed later: the emulator did not answer, or answered 5xx."""
+    if isinstance(error, ClientError):
+        return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 500)) >= 500
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,18 @@ class Aws:
     def __init__(self, endpoint: str, region: str) -> None:
         self._endpoint = endpoint
         self._region = region
+        self._clients: dict[str, Any] = {}
+        # Clients may be shared between threads; making them may not.
+        self._making = threading.Lock()
 
-    def client(self, service: Any) -> Any:
-        """Return a client of any service on the emulator."""
+    def client(self, service: str) -> Any:
+        """Return the client of a service on the emulator."""
+        with self._making:
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def _make(self, service: Any) -> Any:
         return boto3.client(
             service,
             endpoint_url=self._endpoint,
@@ -74,24 +89,14 @@ class Aws:
             ),
         )
 
-    @cached_property
-    def s3(self) -> Any:
-        """The S3 client."""
-        return self.client("s3")
-
-    @cached_property
-    def sns(self) -> Any:
-        """The SNS client."""
-        return self.client("sns")
-
     def read(self, place: Location) -> bytes:
         """Return an object's bytes."""
-        body: bytes = self.s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
+        body: bytes = self.client("s3").get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
         return body
 
     def chunks(self, place: Location, size: int) -> Iterator[bytes]:
         """Yield an object's bytes, at most `size` at a time."""
-        body = self.s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]
+        body = self.client("s3").get_object(Bucket=place.bucket, Key=place.key)["Body"]
         try:
             yield from body.iter_chunks(size)
         finally:
@@ -99,19 +104,23 @@ class Aws:
 
     def write(self, place: Location, body: bytes, content_type: str) -> None:
         """Write an object."""
-        self.s3.put_object(Bucket=place.bucket, Key=place.key, Body=body, ContentType=content_type)
+        self.client("s3").put_object(Bucket=place.bucket, Key=place.key, Body=body, ContentType=content_type)
 
     def upload(self, place: Location, file: IO[bytes]) -> None:
         """Write an object from a file, in parts when it is large."""
-        self.s3.upload_fileobj(file, place.bucket, place.key)
+        self.client("s3").upload_fileobj(file, place.bucket, place.key)
 
     def keys(self, prefix: Location) -> Iterator[Location]:
         """Yield the objects under a prefix in the order of their keys."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
+        pages = (
+            self.client("s3")
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=prefix.bucket, Prefix=prefix.key)
+        )
         for page in pages:
             for found in page.get("Contents", ()):
                 yield Location(prefix.bucket, found["Key"])
 
     def publish(self, topic: str, message: str) -> None:
         """Publish to an SNS topic."""
-        self.sns.publish(TopicArn=topic, Message=message)
+        self.client("sns").publish(TopicArn=topic, Message=message)

@@ -1,8 +1,8 @@
 """EventBridge, as a service that may speak for `aws.sagemaker`.
 
-PutEvents refuses sources that begin with `aws.`, on AWS and on its emulators, for that name is kept for AWS's own
-services. Here this process is that service: when the emulator refuses, the event is matched against the default bus's
-rules (with the emulator's own TestEventPattern) and handed to their targets.
+PutEvents refuses sources that begin with `aws.`, on AWS and on its emulators, for that name is kept for AWS's
+own services. Here this process is that service: when the emulator refuses, the event is matched against the
+default bus's rules (with the emulator's own TestEventPattern) and handed to their targets.
 """
 
 import json
@@ -10,7 +10,7 @@ import logging
 import uuid
 from typing import Any
 
-from local.sagemaker.aws import FAILED, Aws
+from local.sagemaker.aws import FAILED, Aws, is_transient
 from local.sagemaker.jsonpath import compile_path
 from local.sagemaker.notices import iso_time
 from local.sagemaker.wire import Json
@@ -76,7 +76,8 @@ class EventBus:
 
     def _hand_over(self, target: Json, event: Json) -> None:
         arn: str = target["Arn"]
-        service, name = arn.split(":")[2], arn.split(":")[-1]
+        parts = arn.split(":")
+        service, name = parts[2], parts[-1]
         body = _target_input(target, event)
         try:
             if service == "lambda":
@@ -89,9 +90,10 @@ class EventBus:
                 self._aws.publish(arn, body)
             else:
                 _log.warning("no way to hand an event to %s", arn)
-        except FAILED:
+        except FAILED as error:
             _log.exception("an event did not reach %s", arn)
-            raise
+            if is_transient(error):
+                raise
 
 
 def _target_input(target: Json, event: Json) -> str:

@@ -54,6 +54,8 @@ class Components:
         if self._store.get("component", name):
             raise validation_exception(f"Cannot create already existing inference component {arn!r}.")
         endpoint = self._fleet.describe(request["EndpointName"])
+        if endpoint["EndpointStatus"] != "InService":
+            raise validation_exception(f"Endpoint {request['EndpointName']} is not in service.")
         now = time.time()
         component: Json = {
             "InferenceComponentName": name,

@@ -3,9 +3,8 @@
 import base64
 import json
 import time
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local.sagemaker.components import Components
 from local.sagemaker.faults import Faults
@@ -15,14 +14,17 @@ from local.sagemaker.store import Store
 from local.sagemaker.transform import Transforms
 from local.sagemaker.wire import Json, Reply, Request, ServiceError, validation_exception
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PAGE = 10
 
 
 class Control:
     """Answers control-plane requests.
 
-    Requests are checked against botocore's own service model, so that a wrong one fails here as it would there,
-    whatever client sent it.
+    Requests are checked against botocore's own service model, so that a wrong one fails here as it would
+    there, whatever client sent it.
 
     Args:
         store: where resources are kept.
@@ -35,6 +37,7 @@ class Control:
 
     def __init__(
         self,
+        *,
         store: Store,
         settings: Settings,
         fleet: Fleet,
@@ -103,6 +106,10 @@ class Control:
             raise ServiceError(503, "ServiceUnavailable", "The action was taken, the answer is lost.")
         return Reply(200, json.dumps(body).encode(), {"content-type": "application/x-amz-json-1.1"})
 
+    def warm(self) -> None:
+        """Read botocore's service model, which takes most of a second, before the first request needs it."""
+        self._check("ListEndpoints", {})
+
     @cached_property
     def _service(self) -> Any:
         from botocore.session import Session  # noqa: PLC0415 - reading the model takes half a second
@@ -170,6 +177,9 @@ class Control:
         return {"EndpointArn": self._fleet.scale(query["EndpointName"], query["DesiredWeightsAndCapacities"])}
 
     def _delete_endpoint(self, query: Json) -> Json:
+        name = query["EndpointName"]
+        if any(component["EndpointName"] == name for component in self._store.every("component").values()):
+            raise validation_exception(f"Endpoint {name} still has inference components. Delete them first.")
         self._fleet.delete(query["EndpointName"])
         return {}
 
@@ -224,8 +234,9 @@ class Control:
 
     def _create_transform(self, query: Json) -> Json:
         # Tags go first: the event of the creation carries them.
-        arn = self._settings.arn("transform-job", query["TransformJobName"])
-        self._tag(arn, query)
+        name = query["TransformJobName"]
+        if name not in self._transforms.every():
+            self._tag(self._settings.arn("transform-job", name), query)
         return {"TransformJobArn": self._transforms.create(query)}
 
     def _stop_transform(self, query: Json) -> Json:

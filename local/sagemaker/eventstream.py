@@ -1,7 +1,7 @@
 """AWS event-stream frames, written by hand because botocore only knows how to read them.
 
-A frame is: total length, header length, CRC-32 of those eight bytes, headers, payload, CRC-32 of all before it.
-Source: https://smithy.io/2.0/aws/amazon-eventstream.html
+A frame is: total length, header length, CRC-32 of those eight bytes, headers, payload, CRC-32 of all before
+it. Source: https://smithy.io/2.0/aws/amazon-eventstream.html
 """
 
 import json

@@ -296,7 +296,7 @@ class Fleet:
             return _NO_INSTANCES if fault.kind == "capacity" else fault.message
         for variant in endpoint["target"]:
             if variant["image"] and container_for(variant["image"]) is None:
-                return f"The image '{variant['image']}' of production variant {variant['VariantName']} does not exist."
+                return f"The image '{variant['image']}' of variant {variant['VariantName']} does not exist."
         return None
 
     def _open_gates(self, endpoint: Json) -> None:
@@ -314,6 +314,7 @@ class Fleet:
 
     def _remove(self, name: str) -> None:
         self._store.delete("endpoint", name)
+        self._store.drop_queue(name)
         for key in [key for key in self._gates if key[0] == name]:
             del self._gates[key]
         self.changed()

@@ -1,7 +1,7 @@
 """The part of JSONPath that batch transform's input and output filters accept.
 
-`$`, `$.a.b`, `$['a']`, `$['a','b']`, `$[0]`, `$[-1]`, `$[0,2]`, `$[1:3]`, `$[0,5:]`, `$.*` and `$[*]`. A selector
-that names several things gives an object (for names) or an array (for positions).
+`$`, `$.a.b`, `$['a']`, `$['a','b']`, `$[0]`, `$[-1]`, `$[0,2]`, `$[1:3]`, `$[0,5:]`, `$.*` and `$[*]`. A
+selector that names several things gives an object (for names) or an array (for positions).
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform-data-processing.html
 """
 

@@ -31,9 +31,15 @@ def inference_result(
     Source: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-check-predictions.html
 
     Args:
+        region: AWS region name.
+        endpoint: the endpoint's name.
+        inference_id: as accepted.
         request: `accept`, `content_type` and `input_location`, each possibly None; absent ones are left out.
         received: epoch seconds of acceptance.
         finished: epoch seconds of the end.
+        output_location: where the answer is, when there is one.
+        content_type: of the answer.
+        failure_reason: why there is none.
         embedded: the answer to carry along, when the endpoint asks for it and it is small enough.
     """
     asked = {

@@ -1,4 +1,4 @@
-"""Records of a batch transform: cutting an object into them, filling payloads with them, joining answers to them.
+"""Records of a batch transform: cutting objects into them, filling payloads, joining answers to them.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform-data-processing.html
 """
@@ -18,13 +18,18 @@ class BadRecordError(Exception):
     """A record cannot be sent, answered or joined; its whole object gets no output."""
 
 
-def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream of bytes without their ends, holding one line at a time."""
+def split_lines(chunks: Iterable[bytes], limit_bytes: int = 0) -> Iterator[bytes]:
+    """Yield a stream's lines without their ends, holding one at a time; a limit of 0 is none.
+
+    Raises:
+        BadRecordError: a line is longer than the limit.
+    """
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")
+        _check(len(rest), limit_bytes)
     if rest:
         yield rest.removesuffix(b"\r")
 
@@ -136,7 +141,7 @@ class Processing:
 
 
 def join(record: Any, output: Any) -> Json:
-    """Join an answer to its input: `SageMakerOutput` beside an object's members, else beside `SageMakerInput`."""
+    """Join an answer to its input: into an object's members, or beside `SageMakerInput`."""
     if isinstance(record, dict):
         return record | {"SageMakerOutput": output}
     return {"SageMakerInput": record, "SageMakerOutput": output}
@@ -152,8 +157,8 @@ def _parse(text: bytes, which: str) -> Any:
 def output_name(prefix: str, key: str) -> str:
     """Return the name of an object's output below the job's output path.
 
-    The input prefix is taken off where it ends at a folder; else the prefix's last, unfinished part stays in the
-    name, which is how AWS's own example comes to `input-name-prefix/data.csv.out`.
+    The input prefix is taken off where it ends at a folder; else the prefix's last, unfinished part stays in
+    the name, which is how AWS's own example comes to `input-name-prefix/data.csv.out`.
     """
     folder = f"{prefix.rstrip('/')}/" if prefix else ""
     if key == prefix or not key.startswith(folder):

@@ -26,12 +26,11 @@ from local.sagemaker.wire import (
 
 BODY_LIMIT_BYTES = 6_291_456
 ASYNC_BODY_LIMIT_BYTES = 128_000
-MODEL_LIMIT_SECONDS = 60.0
 _TTL_RANGE = (60, 21_600)
 _TIMEOUT_RANGE = (1, 3_600)
 _SLOW_MODEL = (
-    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics "
-    "for each container in Amazon CloudWatch, resolve the issue, and try again."
+    "Your invocation timed out while waiting for a response from container primary. Review the latency "
+    "metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
 
 
@@ -49,6 +48,7 @@ class Runtime:
 
     def __init__(
         self,
+        *,
         fleet: Fleet,
         components: Components,
         serving: Serving,
@@ -76,7 +76,11 @@ class Runtime:
         inference_id = request.header("x-amzn-sagemaker-inference-id") or str(uuid.uuid4())
         try:
             answer = await self._serving.serve(
-                target, call, road="realtime", inference_id=inference_id, limit_seconds=MODEL_LIMIT_SECONDS
+                target,
+                call,
+                road="realtime",
+                inference_id=inference_id,
+                limit_seconds=self._settings.model_limit_seconds,
             )
         except ContainerError as error:
             raise self._model_error(endpoint, error.status, error.message) from error

@@ -15,8 +15,8 @@ DEFAULT_FILE = Path(__file__).parents[1] / "sagemaker.toml"
 class Seed:
     """Makes what the file lists and is not there yet; may be applied any number of times.
 
-    Every model becomes a SageMaker Model `PREFIX-NAME` (for transform jobs), an endpoint `PREFIX-NAME-realtime` and,
-    once a bucket is known, an endpoint `PREFIX-NAME-async`.
+    Every model becomes a SageMaker Model `PREFIX-NAME` (for transform jobs), an endpoint `PREFIX-NAME-
+    realtime` and, once a bucket is known, an endpoint `PREFIX-NAME-async`.
 
     Args:
         file: the TOML file.

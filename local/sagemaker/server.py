@@ -68,9 +68,9 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     fleet = Fleet(store, settings, faults)
     components = Components(store, settings, fleet, faults)
     serving = Serving(store)
-    queue = AsyncQueue(store, fleet, serving, aws, faults, settings)
+    queue = AsyncQueue(store=store, fleet=fleet, serving=serving, aws=aws, faults=faults, settings=settings)
     bus = EventBus(aws, settings.region, settings.account)
-    transforms = Transforms(store, settings, aws, bus, faults)
+    transforms = Transforms(store=store, settings=settings, aws=aws, bus=bus, faults=faults)
     seed = Seed(options.config, store, settings, fleet)
     _restore(store, settings)
 
@@ -80,14 +80,33 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
         store.clear()
         seed.apply()
 
-    admin = Admin(store, settings, faults, fleet, components, transforms, reseed=seed.apply, reset=reset)
-    control = Control(store, settings, fleet, components, transforms, faults)
-    runtime = Runtime(fleet, components, serving, queue, faults, settings)
+    admin = Admin(
+        store=store,
+        settings=settings,
+        faults=faults,
+        fleet=fleet,
+        components=components,
+        transforms=transforms,
+        reseed=seed.apply,
+        reset=reset,
+    )
+    control = Control(
+        store=store,
+        settings=settings,
+        fleet=fleet,
+        components=components,
+        transforms=transforms,
+        faults=faults,
+    )
+    runtime = Runtime(
+        fleet=fleet, components=components, serving=serving, queue=queue, faults=faults, settings=settings
+    )
     fleet.resume()
     seed.apply()
     components.resume()
     transforms.resume()
     worker = asyncio.get_running_loop().create_task(queue.work())
+    warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
     config = Config()
     config.bind = [f"127.0.0.1:{options.port}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
@@ -105,7 +124,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
         for part in (transforms, components, fleet, queue):
             part.close()
         worker.cancel()
-        await asyncio.gather(worker, return_exceptions=True)
+        await asyncio.gather(worker, warming, return_exceptions=True)
 
 
 def _restore(store: Store, settings: Settings) -> None:

@@ -13,6 +13,7 @@ class Settings:
 
     Attributes:
         aws_endpoint: base URL of the AWS emulator (S3, SNS, EventBridge, Lambda, SQS).
+        model_limit_seconds: how long a container may take to answer; AWS gives it 60 s.
         start_seconds: seconds for an instance to start, by `endpoint:NAME`, by instance type, or `default`.
         queue_limit: requests that may wait before one variant, beyond those in service.
         bucket: where seeded async endpoints write; they are made once it is known.
@@ -22,6 +23,7 @@ class Settings:
     aws_endpoint: str
     account: str = ACCOUNT
     queue_limit: int = 256
+    model_limit_seconds: float = 60.0
     start_seconds: dict[str, float] = field(default_factory=lambda: {"default": 0.2})
     bucket: str | None = None
     success_topic: str | None = None
@@ -38,8 +40,8 @@ class Settings:
     def start_time(self, endpoint: str, instance_type: str, environment: Json) -> float:
         """Return how many seconds an instance takes to start.
 
-        The model's own environment (`STANDIN_START_SECONDS`) goes first, then the endpoint, the instance type, the
-        default.
+        The model's own environment (`STANDIN_START_SECONDS`) goes first, then the endpoint, the instance
+        type, the default.
         """
         if "STANDIN_START_SECONDS" in environment:
             return float(environment["STANDIN_START_SECONDS"])

@@ -1,7 +1,7 @@
-"""What must survive a sudden death, in one SQLite file: resources, the async queue, jobs and the count of inferences.
+"""What must survive a sudden death, in one SQLite file: resources, the async queue, jobs, inferences.
 
-SQLite's write-ahead log keeps every committed change when the process is killed; only a power cut could lose the
-last ones, which is of no interest here.
+SQLite's write-ahead log keeps every committed change when the process is killed; only a power cut could lose
+the last ones, which is of no interest here.
 """
 
 import json
@@ -35,8 +35,8 @@ class AsyncRequest:
     """One accepted asynchronous request.
 
     Attributes:
-        state: `queued`, `running`, `announcing` (the result is in S3, the message is not out), then `completed`,
-            `failed` or `expired`.
+        state: `queued`, `running`, `announcing` (the result is in S3, the message is not out), then
+            `completed`, `failed`, `expired` or `dropped` (with its endpoint).
         request: content type, accept, locations, time-outs and times, as accepted.
         payload: the inline body; None when the input is in S3.
         notice: the SNS message, once there is one.
@@ -127,7 +127,8 @@ class Store:
     def expired(self, now: float) -> list[AsyncRequest]:
         """Take every queued request whose time to live is over and mark it running, to be refused."""
         rows = self._run(
-            "UPDATE async_requests SET state = 'running' WHERE state = 'queued' AND expires_at <= ? RETURNING *",
+            "UPDATE async_requests SET state = 'running' WHERE state = 'queued' AND expires_at <= ? "
+            "RETURNING *",
             now,
         )
         return [_request(row) for row in rows]
@@ -147,6 +148,12 @@ class Store:
     def requeue(self, seq: int) -> None:
         """Put a running request back."""
         self._run("UPDATE async_requests SET state = 'queued' WHERE seq = ?", seq)
+
+    def drop_queue(self, endpoint: str) -> None:
+        """Drop what is queued for a deleted endpoint: on AWS its queue goes with it, and nobody is told."""
+        self._run(
+            "UPDATE async_requests SET state = 'dropped' WHERE endpoint = ? AND state = 'queued'", endpoint
+        )
 
     def recover(self) -> list[AsyncRequest]:
         """After a restart: requeue what was running, and return what was only waiting to be announced."""
@@ -195,9 +202,10 @@ class Store:
         return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
 
     def clear(self) -> None:
-        """Forget everything."""
-        for table in ("documents", "async_requests", "inferences"):
-            self._run(f"DELETE FROM {table}")  # noqa: S608 - the names are the three above
+        """Forget everything but the settings."""
+        self._run("DELETE FROM documents WHERE kind <> 'settings'")
+        self._run("DELETE FROM async_requests")
+        self._run("DELETE FROM inferences")
 
 
 def _request(row: tuple[Any, ...]) -> AsyncRequest:

@@ -6,9 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from botocore.exceptions import ClientError
-
-from local.sagemaker.aws import FAILED, UNREACHABLE, Aws, Location
+from local.sagemaker.aws import FAILED, Aws, Location, is_transient
 from local.sagemaker.bus import TRANSFORM_CHANGE, EventBus
 from local.sagemaker.faults import Faults
 from local.sagemaker.jsonpath import PathSyntaxError
@@ -36,14 +34,14 @@ class Transforms:
         faults: failures to inject (`start`, `transform_record`, `eventbridge`).
     """
 
-    def __init__(self, store: Store, settings: Settings, aws: Aws, bus: EventBus, faults: Faults) -> None:
+    def __init__(self, *, store: Store, settings: Settings, aws: Aws, bus: EventBus, faults: Faults) -> None:
         self._store = store
         self._settings = settings
         self._aws = aws
         self._bus = bus
         self._faults = faults
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     def resume(self) -> None:
         """After a restart: tell what was not told, and run on, leaving out objects that are done."""
@@ -57,7 +55,7 @@ class Transforms:
 
     def close(self) -> None:
         """Stop all work; `resume` takes it up again."""
-        for task in (*self._running.values(), *self._telling):
+        for task in (*self._running.values(), *self._telling.values()):
             task.cancel()
 
     def create(self, request: Json) -> str:
@@ -84,6 +82,7 @@ class Transforms:
             "CreationTime": now,
             "LastModifiedTime": now,
             "done": [],
+            "failures": [],
             "untold": [],
         }
         self._store.put("transform", name, job)
@@ -104,7 +103,7 @@ class Transforms:
 
     def describe(self, name: str) -> Json:
         """Return DescribeTransformJob's answer."""
-        hidden = ("done", "untold", "LastModifiedTime")
+        hidden = ("done", "failures", "untold", "LastModifiedTime")
         return {key: value for key, value in self._get(name).items() if key not in hidden}
 
     def every(self) -> dict[str, Json]:
@@ -124,9 +123,7 @@ class Transforms:
     async def _run(self, name: str) -> None:
         try:
             reason = await self._work(name)
-        except ClientError as error:
-            reason = f"ClientError: {error}"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever breaks, a job must end, and say why
             _log.exception("transform job %s broke", name)
             reason = f"InternalServerError: {type(error).__name__}: {error}"
         self._running.pop(name, None)
@@ -155,10 +152,8 @@ class Transforms:
         if container is None:
             return f"ClientError: The image '{image}' does not exist."
         if "TransformStartTime" not in job:
-            job["TransformStartTime"] = time.time()
-            self._store.put("transform", name, job)
+            job = self._patch(name, {"TransformStartTime": time.time()})
         transform = ObjectTransform(job, container, self._aws, self._store, self._faults)
-        failures: list[str] = []
         found = 0
         inputs = self._inputs(job)
         while (entry := await asyncio.to_thread(next, inputs, None)) is not None:
@@ -167,19 +162,16 @@ class Transforms:
             if place.uri in job["done"]:
                 continue
             problem = await self._one(transform, place, output)
-            if problem:
-                failures.append(f"{place.uri}: {problem}")
             job = self._get(name)
-            job["done"].append(place.uri)
-            job.setdefault("failures", []).extend(failures[-1:] if problem else [])
-            self._store.put("transform", name, job)
+            failures = [*job["failures"], f"{place.uri}: {problem}"] if problem else job["failures"]
+            job = self._patch(name, {"done": [*job["done"], place.uri], "failures": failures})
         if not found:
             uri = job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
             return f'ClientError: No S3 objects found under S3 URL "{uri}" given in input data source.'
-        failed: list[str] = job.get("failures", [])
+        failed: list[str] = job["failures"]
         if failed:
-            text = f"ClientError: {len(failed)} of {found} input objects failed. See job logs. {'; '.join(failed)}"
-            return text[:1024]
+            text = f"ClientError: {len(failed)} of {found} input objects failed: {'; '.join(failed)}"
+            return text[:1024]  # FailureReason's own limit
         return None
 
     async def _one(self, transform: ObjectTransform, place: Location, output: Location) -> str | None:
@@ -189,7 +181,9 @@ class Transforms:
             except BadRecordError as error:
                 _log.info("no output for %s: %s", place.uri, error)
                 return str(error)
-            except UNREACHABLE:
+            except FAILED as error:
+                if not is_transient(error):
+                    return f"S3: {error}"
                 _log.exception("S3 is out of reach; %s starts again", place.uri)
                 await asyncio.sleep(_S3_RETRY_SECONDS)
             else:
@@ -215,35 +209,38 @@ class Transforms:
     def _change(self, name: str, status: str, members: Json | None = None, *, ended: bool = False) -> None:
         job = self._get(name)
         now = time.time()
-        job |= {"TransformJobStatus": status, "LastModifiedTime": now, **(members or {})}
+        job |= {"TransformJobStatus": status, **(members or {})}
         if ended:
             job["TransformEndTime"] = now
-        job["untold"].append(transform_detail(job, self._tags(job["TransformJobArn"])))
-        self._store.put("transform", name, job)
+        detail = transform_detail(job, self._tags(job["TransformJobArn"]))
+        self._patch(name, job | {"untold": [*job["untold"], detail]})
         self._spawn_telling(name)
+
+    def _patch(self, name: str, members: Json) -> Json:
+        """Change members of a job as it is now; what was read before an await may be stale."""
+        job = self._get(name) | members | {"LastModifiedTime": time.time()}
+        self._store.put("transform", name, job)
+        return job
 
     def _tags(self, arn: str) -> dict[str, str]:
         tags = (self._store.get("tags", arn) or {}).get("tags", {})
         return dict(tags)
 
     def _spawn_telling(self, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell(name))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        # One at a time for each job, so that its events leave in order.
+        if name not in self._telling:
+            self._telling[name] = asyncio.get_running_loop().create_task(self._tell(name))
 
     async def _tell(self, name: str) -> None:
-        job = self._store.get("transform", name)
-        if job is None or not job["untold"]:
-            return
-        detail = job["untold"][0]
-        while not await self._told(name, detail):
-            await asyncio.sleep(_EVENT_RETRY_SECONDS)
-        job = self._store.get("transform", name)
-        if job and detail in job["untold"]:
-            job["untold"].remove(detail)
-            self._store.put("transform", name, job)
-            if job["untold"]:
-                self._spawn_telling(name)
+        try:
+            while (job := self._store.get("transform", name)) and job["untold"]:
+                if not await self._told(name, job["untold"][0]):
+                    await asyncio.sleep(_EVENT_RETRY_SECONDS)
+                    continue
+                job = self._get(name)
+                self._patch(name, {"untold": job["untold"][1:]})
+        finally:
+            del self._telling[name]
 
     async def _told(self, name: str, detail: Json) -> bool:
         copies = 1

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO
 
-from botocore.exceptions import ClientError
-
 from local.sagemaker.aws import Aws, Location
 from local.sagemaker.faults import Faults
 from local.sagemaker.models.base import Answer, Call, Container, ContainerError
@@ -24,8 +22,8 @@ _DEFAULT_RETRIES = 3
 class ObjectTransform:
     """Transforms objects the way one job asks.
 
-    At most `MaxConcurrentTransforms` payloads for each instance are in memory at once; answers are written in the
-    order of their records to a file, which is uploaded when all of them are there.
+    At most `MaxConcurrentTransforms` payloads for each instance are in memory at once; answers are written in
+    the order of their records to a file, which is uploaded when all of them are there.
 
     Args:
         job: the job's description.
@@ -72,15 +70,18 @@ class ObjectTransform:
                     await self._store_answer(file, pending)
                 file.seek(0)
                 await asyncio.to_thread(self._aws.upload, output, file)
-        except ClientError as error:
-            raise BadRecordError(f"S3: {error}") from error
         finally:
             for task in pending:
                 task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
     def _payloads(self, source: Location) -> Iterator[list[bytes]]:
         chunks = self._aws.chunks(source, _READ_BYTES)
-        records = split_lines(chunks) if self._split else whole_object(chunks, self._payload_bytes)
+        records = (
+            split_lines(chunks, self._payload_bytes)
+            if self._split
+            else whole_object(chunks, self._payload_bytes)
+        )
         return payloads(records, multi=self._multi, limit_bytes=self._payload_bytes)
 
     async def _store_answer(self, file: IO[bytes], pending: deque[asyncio.Task[list[bytes]]]) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.contract.moto_stores import JOBS_TABLE, LocalAws, _server, aws  # noqa: F401 -- fixtures
+from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.batches import InMemoryBatchStore
 from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
@@ -91,7 +91,7 @@ def test_a_lease_has_one_holder_at_a_time(store: BatchStore) -> None:
     assert store.lease("other", holder="a", now=_NOW, until=until)
 
 
-def test_a_run_is_not_a_job(aws: LocalAws) -> None:  # noqa: F811 -- fixture
+def test_a_run_is_not_a_job(aws: LocalAws) -> None:
     """Both share a table; neither is taken for the other, whatever id a caller asks for."""
     runs = DynamoDBBatchStore(aws.dynamodb, JOBS_TABLE)
     runs.add(_RUN)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws, _server, aws  # noqa: F401 -- fixtures
+from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.messages import BUCKET, InMemoryObjectStore
 from tests.fakes.telemetry import InMemoryHoldingStore
 from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
@@ -95,7 +95,7 @@ def test_a_missing_bucket_is_a_storage_error() -> None:
         list(nowhere.list_keys("a"))
 
 
-def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:  # noqa: F811 -- fixture
+def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
     """Body as JSON, traceparent as an attribute, none when there is none."""
     client = aws.boto3_client("sqs")
     url = client.create_queue(QueueName="work")["QueueUrl"]
@@ -137,7 +137,7 @@ def test_places_are_remembered(holding: HoldingStore) -> None:
     assert other == Decimal(9)
 
 
-def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:  # noqa: F811 -- fixture
+def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:
     """What others keep in the item stays."""
     key = {"pk": "capacity", "sk": "echo/small#async"}
     aws.dynamodb.put_item(REGISTRY_TABLE, {**key, "measured_seconds": Decimal("0.5")})

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.contract.moto_stores import JOBS_TABLE, LocalAws, _server, aws  # noqa: F401 -- fixtures
+from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor

@@ -17,7 +17,7 @@ _IMAGES: dict[str, type[Container]] = {
 
 
 def container_for(image: str) -> Container | None:
-    """Return the container of an image such as `tollgate/echo:1` or `host/tollgate/echo`; None when unknown."""
+    """Return the container of an image such as `tollgate/echo:1`; None when it is unknown."""
     repository, _, name = image.partition("@")[0].rpartition("/")
     name = name.partition(":")[0]
     if not (repository == "tollgate" or repository.endswith("/tollgate")) or name not in _IMAGES:

@@ -1,9 +1,9 @@
 """A tiny model that needs nothing, answers at once and always the same: for tests.
 
-It speaks every body the real models speak. Text comes back with its words reversed, tokens are words, vectors come
-from a hash. Anything else comes back as `{"echo": ...}`. Knobs, in the body (or as words such as `_sleep=2` in a
-text): `_sleep` seconds, `_fail` with a status, `_size` to pad the answer to so many bytes, `_task` `embeddings` or
-`classification` to say what plain `inputs` means.
+It speaks every body the real models speak. Text comes back with its words reversed, tokens are words, vectors
+come from a hash. Anything else comes back as `{"echo": ...}`. Knobs, in the body (or as words such as
+`_sleep=2` in a text): `_sleep` seconds, `_fail` with a status, `_size` to pad the answer to so many bytes,
+`_task` `embeddings` or `classification` to say what plain `inputs` means.
 """
 
 import asyncio

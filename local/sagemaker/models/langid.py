@@ -1,4 +1,4 @@
-"""The language of a text: py3langid's naive Bayes over byte n-grams, in Hugging Face's text-classification shape.
+"""The language of a text: naive Bayes over byte n-grams, in Hugging Face's text-classification shape.
 
 It reports no token usage, as many classifiers do not.
 """

@@ -93,4 +93,7 @@ def _start(weights: Path) -> Any:
     parameters.n_parallel = _SLOTS
     parameters.cpuparams.n_threads = 2
     parameters.verbosity = 0
+    # Both only measure the machine, and turn a load of half a second into several on a busy one.
+    parameters.warmup = False
+    parameters.fit_params = False
     return xllamacpp.Server(parameters)

@@ -1,4 +1,4 @@
-"""The bodies of text generation: OpenAI's messages (as vLLM and DJL serve them) and Hugging Face's `inputs`."""
+"""The bodies of text generation: OpenAI's messages (as vLLM serves them) and Hugging Face's `inputs`."""
 
 import itertools
 import json

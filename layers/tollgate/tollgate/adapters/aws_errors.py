@@ -59,6 +59,8 @@ _NOT_FOUND_CODES = frozenset(
 # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-zero-instances.html
 _NO_CAPACITY_PHRASE = "has no capacity to process this request"
 _NO_CAPACITY_CODES = frozenset({"ModelNotReadyException"})
+# A proxy's or balancer's error page, which would fill the log.
+_MAX_FOREIGN_MESSAGE = 500
 
 
 class AwsError(Exception):
@@ -178,7 +180,7 @@ def _body_as_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body) if body else {}
     except ValueError:
-        parsed = {"message": body.decode("utf-8", "replace")}
+        parsed = {"message": body[:_MAX_FOREIGN_MESSAGE].decode("utf-8", "replace")}
     return parsed if isinstance(parsed, dict) else {}
 
 

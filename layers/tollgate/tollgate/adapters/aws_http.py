@@ -126,18 +126,29 @@ class ClientRuntime:
         return self._bootstrap
 
     def tls_options(self, host: str) -> TlsConnectionOptions:
-        """TLS for one host: verified, HTTP/1.1 only. The context is shared, since reading roots is slow."""
+        """TLS for one host: verified, HTTP/1.1 only. The context is shared, since reading roots is slow.
+
+        Raises:
+            ConnectFailedError: the bundle of roots cannot be read.
+        """
         if self._tls_context is None:
             with self._lock:
                 if self._tls_context is None:
-                    options = TlsContextOptions()
-                    if self._ca_file is not None:
-                        options.override_default_trust_store_from_path(None, self._ca_file)
-                    self._tls_context = ClientTlsContext(options)
+                    self._tls_context = _new_tls_context(self._ca_file)
         connection_options = self._tls_context.new_connection_options()
         connection_options.set_server_name(host)
         connection_options.set_alpn_list(["http/1.1"])
         return connection_options
+
+
+def _new_tls_context(ca_file: str | None) -> ClientTlsContext:
+    options = TlsContextOptions()
+    try:
+        if ca_file is not None:
+            options.override_default_trust_store_from_path(None, ca_file)
+        return ClientTlsContext(options)
+    except (OSError, RuntimeError) as error:
+        raise ConnectFailedError(f"cannot read root certificates: {error}") from error
 
 
 class _Stream(HttpClientStream):  # type: ignore[misc]  # awscrt has no type marker
@@ -150,9 +161,7 @@ class _Stream(HttpClientStream):  # type: ignore[misc]  # awscrt has no type mar
 
     __slots__ = ("_runtime", "chunks", "ended", "error_code", "headers", "status")
 
-    def __init__(
-        self, connection: HttpClientConnection, request: HttpRequest, runtime: "ClientRuntime"
-    ) -> None:
+    def __init__(self, connection: HttpClientConnection, request: HttpRequest, runtime: "ClientRuntime") -> None:
         self.status = 0
         self.headers: Sequence[tuple[str, str]] = ()
         self.chunks: list[bytes] = []

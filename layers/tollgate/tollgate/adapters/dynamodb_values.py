@@ -25,6 +25,7 @@ from typing import Any
 # Emin and Emax as in boto3's serializer, so that the same numbers are refused.
 _CONTEXT = Context(Emin=-128, Emax=126, prec=38, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
 _INT_LIMIT = 10**38
+_MIN_EXPONENT = -130
 
 type Attribute = dict[str, Any]
 
@@ -33,9 +34,12 @@ def _number(value: Decimal) -> str:
     if not value.is_finite():
         raise ValueError("DynamoDB has no NaN or infinity")
     try:
-        return str(_CONTEXT.create_decimal(value))
+        number = _CONTEXT.create_decimal(value)
     except ArithmeticError as error:
         raise ValueError("more digits or a larger exponent than DynamoDB's number type can hold") from error
+    if number and number.adjusted() < _MIN_EXPONENT:
+        raise ValueError("nearer to zero than DynamoDB's number type can hold")
+    return str(number)
 
 
 def _integer(value: int) -> str:

@@ -5,6 +5,7 @@ TollgateError
 │   ├── UnknownModelError
 │   ├── BodyTooLargeError
 │   ├── DeadlineImpossibleError
+│   ├── InputBudgetError           what must be sent does not fit the token budget
 │   └── IdempotencyMismatchError
 ├── AuthenticationError            no key, or a key nobody knows
 ├── ScopeError                     a known key that may not do this
@@ -61,6 +62,24 @@ class BodyTooLargeError(InvalidRequestError):
 
 class DeadlineImpossibleError(InvalidRequestError):
     """No road, or not the one asked for, is expected to be in time."""
+
+
+class InputBudgetError(InvalidRequestError):
+    """What may not be trimmed away is already larger than the input-token budget.
+
+    Args:
+        needed: tokens of what must be sent.
+        budget: tokens that may be sent.
+        what: names what must be sent, for the message.
+    """
+
+    def __init__(self, *, needed: int, budget: int, what: str) -> None:
+        super().__init__(
+            f"{what} need {needed} input tokens, the budget is {budget}. Raise the budget or keep less.",
+            param="messages",
+        )
+        self.needed = needed
+        self.budget = budget
 
 
 class IdempotencyMismatchError(InvalidRequestError):

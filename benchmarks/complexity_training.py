@@ -1,0 +1,200 @@
+"""The recipe of the complexity model: features, known signs, trees and the gate between them.
+
+One recipe serves the shipped model and every cross-validated figure, so that what is measured is what ships. Its
+constants were set once by reasoning and coarse looks, and are the same for both data sets and every split.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.ensemble import ExtraTreesRegressor
+
+from tollgate.domain.complexity_features import FEATURES, measure
+from tollgate.domain.complexity_model import LEAF, LEAF_SCALE, MAGIC
+
+Array = np.ndarray[Any, Any]
+
+SEED = 20_261_122
+NEED_TREES = 64
+QUALITY_TREES = 40
+LEAST_LEAF = 10
+PROTOTYPES = 64
+FAMILIAR_QUANTILE = 0.95
+"""Nineteen of twenty training prompts are more familiar than one half."""
+SOFTNESS = 0.08
+"""Width of the gate, as a share of the distance at which familiarity is one half."""
+PRIOR_WEIGHT = 0.05
+"""Expected gain for one standard deviation of the prior: small against what trees say where they know."""
+
+HARDER = (
+    "bytes words sentences sentence_words word_letters long_words once_words numbers fractions comparisons operators "
+    "latex code options bullets greek unknowns names commas colons brackets count_constraint count_condition "
+    "count_negation count_quantifier count_ratio count_compared count_rest count_maths count_science count_logic "
+    "count_abstract count_derive count_command count_ask_why count_ask_how count_code count_glue"
+).split()
+EASIER = ("share_ask_fact",)
+PRIOR = [(FEATURES.index(name), 1) for name in HARDER] + [(FEATURES.index(name), -1) for name in EASIER]
+
+
+def measured(prompts: Sequence[str]) -> Array:
+    """Return a row of features for each prompt."""
+    return np.array([measure(prompt) for prompt in prompts])
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A recipe fitted to some prompts; the fields are those of `ComplexityModel`, with the trees as fitted."""
+
+    centre: Array
+    spread: Array
+    prior_centre: float
+    prior_deviation: float
+    prototypes: Array
+    near: float
+    trees: ExtraTreesRegressor
+    means: Array
+
+    def prior(self, rows: Array) -> Array:
+        """Return the sign-only part of the estimate, in training standard deviations."""
+        return (_raw_prior(self._standard(rows)) - self.prior_centre) / self.prior_deviation
+
+    def familiarity(self, rows: Array) -> Array:
+        """Return how much each prompt resembles the training prompts, 0..1."""
+        return 1.0 / (1.0 + np.exp(np.minimum(50.0, (_nearest(self._standard(rows), self.prototypes) - self.near)
+                                              / (SOFTNESS * self.near))))  # fmt: skip
+
+    def corrections(self, rows: Array) -> Array:
+        """Return, for each prompt and output, the trees' difference from the average, faded by familiarity."""
+        told = self.trees.predict(rows).reshape(len(rows), -1) - self.means
+        return np.asarray(told * self.familiarity(rows)[:, None])
+
+    def need(self, rows: Array) -> Array:
+        """Return the estimate of each output: prior and faded correction."""
+        return np.asarray(self.corrections(rows) + PRIOR_WEIGHT * self.prior(rows)[:, None])
+
+    def _standard(self, rows: Array) -> Array:
+        return np.clip((rows - self.centre) / self.spread, -4.0, 4.0)
+
+
+def _raw_prior(standard: Array) -> Array:
+    places = [place for place, _ in PRIOR]
+    signs = np.array([sign for _, sign in PRIOR])
+    return np.asarray(np.clip(standard[:, places] * signs, -3.0, 3.0).mean(axis=1))
+
+
+def _nearest(standard: Array, prototypes: Array) -> Array:
+    squares = (standard**2).sum(1)[:, None] + (prototypes**2).sum(1) - 2.0 * standard @ prototypes.T
+    return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+
+
+def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
+    """Fit the recipe.
+
+    Args:
+        rows: features of the training prompts.
+        targets: what to predict, one column an output (or one-dimensional for one output).
+        trees: how many.
+
+    Returns:
+        The fitted recipe.
+    """
+    centre, spread = rows.mean(0), np.maximum(rows.std(0), 1e-3)
+    standard = np.clip((rows - centre) / spread, -4.0, 4.0)
+    raw = _raw_prior(standard)
+    prototypes = KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
+    wide = targets.reshape(len(rows), -1)
+    forest = ExtraTreesRegressor(trees, min_samples_leaf=LEAST_LEAF, max_features=0.3, random_state=SEED, n_jobs=1)
+    forest.fit(rows, wide if wide.shape[1] > 1 else wide[:, 0])
+    return Trained(
+        centre=centre,
+        spread=spread,
+        prior_centre=float(raw.mean()),
+        prior_deviation=float(raw.std()),
+        prototypes=prototypes,
+        near=float(np.quantile(_nearest(standard, prototypes), FAMILIAR_QUANTILE)),
+        trees=forest,
+        means=wide.mean(0),
+    )
+
+
+def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Turn fitted trees into the flat table of `Forest`."""
+    feature: list[int] = []
+    threshold: list[float] = []
+    target: list[int] = []
+    values: list[Array] = []
+    roots: list[int] = []
+    for estimator in trained.trees.estimators_:
+        tree = estimator.tree_
+        roots.append(len(feature))
+        waiting: list[tuple[int, int | None]] = [(0, None)]
+        while waiting:
+            node, parent = waiting.pop()
+            if parent is not None:
+                target[parent] = len(feature)
+            left = tree.children_left[node]
+            if left < 0:
+                feature.append(LEAF)
+                threshold.append(0.0)
+                target.append(len(values))
+                values.append(tree.value[node].reshape(-1) - trained.means)
+            else:
+                here = len(feature)
+                feature.append(int(tree.feature[node]))
+                threshold.append(float(tree.threshold[node]))
+                target.append(0)
+                # the left child comes next in the table; the right one tells this node where it ended up
+                waiting.append((int(tree.children_right[node]), here))
+                waiting.append((int(left), None))
+    tables = {
+        "feature": np.array(feature, "<u1"),
+        "threshold": np.array(threshold, "<f4"),
+        "target": np.array(target, "<u4"),
+        "values": np.round(np.array(values) * LEAF_SCALE).astype("<i2").reshape(-1),
+    }
+    return tables, {"roots": roots, "means": [round(float(mean), 6) for mean in trained.means]}
+
+
+def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array) -> bytes:
+    """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
+
+    Args:
+        need: fitted to the strong model's gain.
+        quality: fitted to the quality of each known model.
+        known_models: their names.
+        ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
+        recovered: the share of the gap recovered at complexity 0, 1/100, ... 1.
+
+    Returns:
+        The file.
+    """
+    tables: dict[str, Array] = {
+        "centre": need.centre.astype("<f4"),
+        "spread": need.spread.astype("<f4"),
+        "prototypes": need.prototypes.astype("<f4").reshape(-1),
+    }
+    head: dict[str, Any] = {
+        "features": list(FEATURES),
+        "prior": PRIOR,
+        "prior_centre": need.prior_centre,
+        "prior_weight": PRIOR_WEIGHT / need.prior_deviation,
+        "near": need.near,
+        "softness": SOFTNESS * need.near,
+        "known_models": list(known_models),
+        "ranks": [round(float(value), 7) for value in ranks],
+        "recovered": [round(float(value), 4) for value in recovered],
+    }
+    for name, trained in (("need", need), ("quality", quality)):
+        flat, facts = _flatten(trained)
+        head[name] = facts
+        tables |= {f"{name}.{part}": table for part, table in flat.items()}
+    codes = {"u1": "B", "f4": "f", "u4": "I", "i2": "h"}
+    head["tables"] = [(name, codes[table.dtype.str[1:]], table.nbytes) for name, table in tables.items()]
+    packed = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join([MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())])

@@ -1,0 +1,56 @@
+"""Train the complexity model that ships: `python benchmarks/train_complexity.py` from the repository's root.
+
+Reads the open data in TOLLGATE_DATA, writes `layers/tollgate/tollgate/data/complexity.bin` and checks that the
+package's own pure-Python code gives the same answers as the library that trained it. Deterministic.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from complexity_shipping import merge, rank_table, recovered_curve, unseen_needs
+from complexity_training import QUALITY_TREES, encode, fit, measured
+from routing_data import data_folder, load_gsm8k, load_llmrouter
+
+from tollgate.domain.complexity_features import measure
+from tollgate.domain.complexity_model import decode
+
+TARGET = Path("layers/tollgate/tollgate/data/complexity.bin")
+LARGEST_DIFFERENCE = 2e-3
+
+
+def main() -> int:
+    """Train, write and check; return the exit status."""
+    folder = data_folder()
+    many, pair = load_llmrouter(folder), load_gsm8k(folder)
+    many_rows, pair_rows = measured(many.prompts), measured(pair.prompts)
+    merged = merge(many, many_rows, pair, pair_rows)
+    need = fit(merged.rows, merged.target)
+    quality = fit(many_rows, many.scores, QUALITY_TREES)
+    by_row = unseen_needs(merged.rows, merged.target, merged.groups, by_group=False)
+    by_task = unseen_needs(merged.rows, merged.target, merged.groups, by_group=True)
+    ranks = rank_table(by_row, merged.groups)
+    recovered = np.minimum(
+        recovered_curve(by_row, merged.gains, ranks),
+        recovered_curve(by_task, merged.gains, rank_table(by_task, merged.groups)),
+    )
+    raw = encode(need, quality, many.models, ranks, recovered)
+    TARGET.write_bytes(raw)
+
+    model = decode(raw)
+    sample = range(0, len(many.prompts), 11)
+    rows = many_rows[sample]
+    told = np.array([model.judge(measure(many.prompts[place])).need for place in sample])
+    needed = np.abs(told - need.need(rows)[:, 0]).max()
+    spoken = np.array([model.quality.corrections(list(row)) for row in rows])
+    qualities = np.abs(spoken - (quality.trees.predict(rows) - quality.means)).max()
+    print(f"{len(merged.rows)} prompts, {len(raw):,} bytes")
+    print("gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10)))
+    print(f"largest difference to the training library: need {needed:.5f}, quality {qualities:.5f}")
+    return int(max(needed, qualities) > LARGEST_DIFFERENCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""What a prompt looks like from the outside: cheap, named measurements of its text.
+
+A pure function of the text, in time linear in its length up to `READ_LIMIT` and constant beyond it: of a longer
+text only the two ends are read, where instructions stand. Nothing here is learned; `complexity_model` is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from math import log1p
+from typing import Final
+
+READ_LIMIT: Final = 3_072
+"""Characters that are read: of a longer text the first and the last half of this many."""
+
+_WORD: Final = re.compile(r"[a-zA-Z]+|[^\W\d_]+")
+_NUMBER: Final = re.compile(r"\d[\d.,]*")
+_DECIMAL: Final = re.compile(r"\d\.\d")
+_SENTENCE_ENDS: Final = (". ", "? ", "! ", ".\n", "?\n", "!\n", "。", "！", "？")  # noqa: RUF001 - full-width stops end sentences too
+_OPTION: Final = re.compile(r"\n[ \t]{0,8}\(?[A-Ha-h][).:]\s")
+_BULLET: Final = re.compile(r"\n[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])\s")
+_FRACTION: Final = re.compile(r"\d\s?/\s?\d")
+
+_CODE_SIGNS: Final = ("```", "def ", "return ", "import ", "=>", "{\n", ";\n", "):\n", ">>>", "()", "SELECT ", "</")
+_OPERATORS: Final = (" + ", " * ", " / ", " = ", " < ", " > ", "^", "×", "÷", "√", "≤", "≥", "∑", "∫")  # noqa: RUF001 - signs of arithmetic
+
+_PARTS: Final = ("half", "third", "quarter", "fifth", "tenth", "thirds", "quarters")
+_DIGITS: Final = frozenset("0123456789")
+_COMPARISONS: Final = (" than ", " times as ", " as many ", " as much ", " times the ")
+_LEXICON: Final[dict[str, str]] = {
+    "ask_fact": "who whom whose when where which name called named",
+    "ask_what": "what",
+    "ask_amount": "many much",
+    "ask_how": "how",
+    "ask_why": "why explain reason because cause causes caused therefore hence",
+    "command": "write create implement design compose draft generate build develop translate summarize summarise "
+    "rewrite list describe compare analyze analyse evaluate classify extract convert complete edit fix refactor",
+    "derive": "prove show derive compute calculate determine evaluate simplify solve find express integrate "
+    "differentiate factor expand",
+    "constraint": "must should only exactly least most without except unless either neither both cannot never "
+    "always given such following ensure require required constraint constraints condition",
+    "condition": "if then when suppose assume let given whether otherwise until unless",
+    "negation": "not no none never neither nor nothing without unlikely cannot isn doesn don won didn wasn aren",
+    "quantifier": "each every all any per both several",
+    "ratio": "twice double triple half thrice times percent percentage ratio fraction third quarter fifth tenth "
+    "average rate fewer proportion discount interest",
+    "compared": "than more less fewer older younger longer shorter taller greater higher lower smaller larger "
+    "bigger cheaper faster slower heavier lighter",
+    "rest": "left remaining remain remains rest still another additional extra then again later after before",
+    "total": "total altogether combined sum together",
+    "time": "second seconds minute minutes hour hours day days week weeks month months year years daily weekly "
+    "monthly yearly monday tuesday wednesday thursday friday saturday sunday",
+    "measure": "mile miles foot feet inch inches meter meters km kilometers pound pounds ounce ounces gallon "
+    "gallons liter liters cup cups gram grams kg acre acres square cubic speed mph",
+    "money": "dollar dollars cent cents cost costs price pay pays paid spend spends spent sell sells sold buy "
+    "buys bought earn earns earned profit money salary tax",
+    "number_word": "one two three four five six seven eight nine ten eleven twelve dozen dozens hundred thousand "
+    "million first second third",
+    "maths": "equation function polynomial triangle circle angle integer integers prime divisor probability "
+    "matrix vector theorem domain coordinates perpendicular parallel radius sequence digit digits modulo "
+    "remainder expression graph line plane solutions roots area perimeter volume factors even odd",
+    "science": "energy electron electrons mass velocity quantum protein gene genes cell cells reaction acid "
+    "solution molecule temperature wavelength magnetic electric spin compound enzyme dna force pressure "
+    "hydrogen carbon water species organism spectrum molecular particle field synthesis product",
+    "code": "function python string list array lists tuple tuples dictionary integer return returns element "
+    "elements code java javascript sql class method sort sorted regex character characters substring",
+    "logic": "either statement statements clue clues true false valid invalid argument conclude implies puzzle "
+    "house houses left right next between person people different",
+    "person": "he she his her him they their them himself herself",
+    "reader": "you your i my me we our please",
+    "abstract": "theory policy economic moral philosophy analysis significance relationship concept according "
+    "best likely primarily purpose author passage article paragraph",
+    "glue": "the a an of to in and or for with on at by from as that this it is are was were be been has have "
+    "had do does did will would can could",
+}
+_QUOTES: Final = "\"'.,:;!?()[]"
+_LETTERS: Final = frozenset("bcdefghjklmnopqruvwxyz")
+_FACT_OPENERS: Final = frozenset("who what when where which how why whose".split())
+_TASK_OPENERS: Final = frozenset((_LEXICON["command"] + " " + _LEXICON["derive"]).split())
+
+
+def _groups_of_words() -> dict[str, tuple[int, ...]]:
+    """Give each listed word the positions of the groups that it belongs to."""
+    groups: dict[str, tuple[int, ...]] = {}
+    for place, words in enumerate(_LEXICON.values()):
+        for word in words.split():
+            groups[word] = (*groups.get(word, ()), place)
+    return groups
+
+
+_GROUPS: Final = _groups_of_words()
+
+_SHAPE: Final = (
+    "bytes words lines sentences sentence_words word_letters long_words distinct_words once_words numbers "
+    "distinct_numbers largest_number digits decimals number_density fractions comparisons numbered_sentences percents money_signs operators "
+    "latex code options bullets questions ends_asking greek unknowns blanks names capitals commas colons "
+    "semicolons brackets quotes foreign last_sentence longest_word opens_asking opens_telling"
+).split()
+
+FEATURES: Final[tuple[str, ...]] = (
+    *_SHAPE,
+    *(f"count_{group}" for group in _LEXICON),
+    *(f"share_{group}" for group in _LEXICON),
+)
+"""The name of each measurement, in the order in which `measure` gives them."""
+
+
+def excerpt(text: str) -> str:
+    """Return the part of a text that is read: all of it, or its two ends.
+
+    Args:
+        text: a prompt of any length.
+
+    Returns:
+        At most `READ_LIMIT` + 1 characters.
+    """
+    if len(text) <= READ_LIMIT:
+        return text
+    half = READ_LIMIT // 2
+    return f"{text[:half]}\n{text[-half:]}"
+
+
+def measure(text: str) -> list[float]:
+    """Measure a prompt.
+
+    Counts are natural logarithms of one plus the count, shares are 0..1, flags are 0 or 1. Lengths are of the
+    whole text, everything else of its `excerpt`. Size is in UTF-8 bytes, so that scripts with many words to a
+    character are not taken for short questions.
+
+    Args:
+        text: a prompt of any length and in any script; may be empty.
+
+    Returns:
+        One finite number for each name in `FEATURES`.
+    """
+    read = excerpt(text).strip()
+    stretch = len(text) / len(read) if read else 1.0
+    encoded = len(read.encode("utf-8", "replace"))
+    low = read.lower()
+    spoken = _WORD.findall(low)
+    words = Counter(spoken)
+    total = len(spoken) or 1
+    groups = [0] * len(_LEXICON)
+    for word in words.keys() & _GROUPS.keys():
+        for place in _GROUPS[word]:
+            groups[place] += words[word]
+    pieces = read.split()
+    capitalised = {piece.strip(_QUOTES) for piece in pieces if piece[0].isupper()}
+    numbers = _NUMBER.findall(read)
+    count = read.count
+    sentences = 1 + sum(map(count, _SENTENCE_ENDS))
+    opener = pieces[0].lower().strip(_QUOTES) if pieces else ""
+    shape = (
+        log1p(encoded * stretch),
+        log1p(total * stretch),
+        log1p(count("\n")),
+        log1p(sentences * stretch),
+        log1p(total / sentences),
+        sum(map(len, spoken)) / total,
+        sum(1 for word in spoken if len(word) > 7) / total,
+        len(words) / total,
+        log1p(list(words.values()).count(1)),
+        log1p(len(numbers)),
+        log1p(len(set(numbers))),
+        log1p(max(map(len, numbers), default=0)),
+        log1p(sum(map(len, numbers))),
+        log1p(len(_DECIMAL.findall(read))),
+        len(numbers) / total,
+        log1p(len(_FRACTION.findall(read)) + sum(map(words.__getitem__, _PARTS))),
+        log1p(sum(map(low.count, _COMPARISONS))),
+        sum(1 for part in low.split(". ") if not _DIGITS.isdisjoint(part)) / (low.count(". ") + 1),
+        log1p(count("%")),
+        log1p(count("$") + count("€") + count("£")),
+        log1p(sum(map(count, _OPERATORS))),
+        log1p(count("\\") + count("_{")),
+        log1p(sum(map(count, _CODE_SIGNS))),
+        log1p(len(_OPTION.findall(read))),
+        log1p(len(_BULLET.findall(read))),
+        log1p(count("?")),
+        float(read.endswith("?")),
+        log1p(sum(map(count, "αβγδθλμπσφωΔΣΩ°→∞"))),
+        log1p(len(_LETTERS & words.keys())),
+        float("__" in read or " _ " in read),
+        log1p(sum(1 for word in capitalised if word.lower() not in _GROUPS)),
+        sum(1 for word in capitalised if len(word) > 1 and word.isupper()) / total,
+        log1p(count(",")),
+        log1p(count(":")),
+        log1p(count(";")),
+        log1p(count("(")),
+        log1p(count('"')),
+        1.0 - len(read) / encoded if encoded else 0.0,
+        log1p(len(read) - max(read.rfind(end) for end in _SENTENCE_ENDS) - 1),
+        log1p(max(map(len, words), default=0)),
+        float(opener in _FACT_OPENERS),
+        float(opener in _TASK_OPENERS),
+    )
+    return [*shape, *map(log1p, groups), *(times / total for times in groups)]

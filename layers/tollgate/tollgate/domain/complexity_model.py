@@ -1,0 +1,240 @@
+"""The learned part of the router: how it is stored, read and run, on the standard library alone.
+
+The estimate is `prior + familiarity x correction`:
+
+- the *prior* is the plain mean of standardised signals whose sign is known beforehand (longer, more steps, more
+  conditions: harder). Equal weights are the improper linear models of R. Dawes (American Psychologist, 1979):
+  they cannot overfit, so they hold on kinds of prompts that nobody trained on;
+- the *correction* comes from extremely randomised trees (P. Geurts et al., Machine Learning, 2006) over every
+  feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
+- *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes, so that the
+  trees speak only about what they know.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cache
+from math import exp, sumprod
+from pkgutil import get_data
+from typing import Any, Final
+
+from tollgate.domain.complexity_features import FEATURES
+
+MAGIC: Final = b"tollgate-complexity-1\n"
+"""First bytes of a model file: its name and the version of the layout."""
+
+LEAF: Final = 255
+"""Feature number that marks a leaf."""
+
+LEAF_SCALE: Final = 10_000
+"""Leaf values are whole ten-thousandths."""
+
+
+class ComplexityModelError(ValueError):
+    """The model file is not one that this code can run: another layout, or trained on other features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Regression trees in one flat table; the left child of node `i` is `i + 1`.
+
+    Args:
+        roots: where each tree starts.
+        feature: which measurement a node asks for, or `LEAF`.
+        threshold: a node goes left where the measurement is at most this.
+        target: the right child of a node; for a leaf, its row of `values`.
+        values: `outputs` whole ten-thousandths a leaf, as differences from `means`.
+        means: the average of each output over the training prompts.
+    """
+
+    roots: tuple[int, ...]
+    feature: array[int]
+    threshold: array[float]
+    target: array[int]
+    values: array[int]
+    means: tuple[float, ...]
+
+    def corrections(self, measured: list[float]) -> list[float]:
+        """Return, for each output, how far the trees put this prompt from the average prompt."""
+        feature, threshold, target, values = self.feature, self.threshold, self.target, self.values
+        width = len(self.means)
+        sums = [0] * width
+        for root in self.roots:
+            node = root
+            while (asked := feature[node]) != LEAF:
+                node = node + 1 if measured[asked] <= threshold[node] else target[node]
+            start = target[node] * width
+            for place in range(width):
+                sums[place] += values[start + place]
+        scale = LEAF_SCALE * len(self.roots)
+        return [total / scale for total in sums]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the model says of one prompt.
+
+    Args:
+        need: the expected gain in quality (-1..1) of the strong over the weak model, up to a constant.
+        familiarity: 0 (nothing like it was trained on) to 1.
+        signals: the names of the prior's strongest signals, strongest first.
+    """
+
+    need: float
+    familiarity: float
+    signals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComplexityModel:
+    """A trained model as shipped.
+
+    Args:
+        centre: the training mean of each feature.
+        spread: the training standard deviation of each feature.
+        prior: feature number and sign (+1 or -1) of each of the prior's signals.
+        prior_centre: the training mean of the prior.
+        prior_weight: expected gain for one unit of the prior.
+        prototypes: typical training prompts, in standardised features.
+        near: the distance to the nearest prototype at which familiarity is one half.
+        softness: how fast familiarity falls around `near`, in the same unit.
+        need: the trees of the strong model's gain, one output.
+        quality: the trees of each known model's quality, one output a model.
+        known_models: the models of `quality`, in its order.
+        ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
+        recovered: the share of the quality gap that is kept by sending every prompt of at least complexity 0,
+            1/100, ... 1 to the strong model; a cautious figure (see the model card).
+    """
+
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
+    prior: tuple[tuple[int, int], ...]
+    prior_centre: float
+    prior_weight: float
+    prototypes: tuple[tuple[float, ...], ...]
+    near: float
+    softness: float
+    need: Forest
+    quality: Forest
+    known_models: tuple[str, ...]
+    ranks: tuple[float, ...]
+    recovered: tuple[float, ...]
+
+    def standardise(self, measured: list[float]) -> list[float]:
+        """Return the measurements in standard deviations from the training mean, held within four."""
+        return [
+            max(-4.0, min(4.0, (value - centre) / spread))
+            for value, centre, spread in zip(measured, self.centre, self.spread, strict=True)
+        ]
+
+    def familiarity(self, standard: list[float]) -> float:
+        """Return how much a prompt, given by its standardised features, resembles the training prompts: 0..1."""
+        own = sumprod(standard, standard)
+        nearest = min(
+            own + sumprod(prototype, prototype) - 2.0 * sumprod(prototype, standard) for prototype in self.prototypes
+        )
+        distance = max(nearest, 0.0) ** 0.5
+        return 1.0 / (1.0 + exp(min(50.0, (distance - self.near) / self.softness)))
+
+    def judge(self, measured: list[float]) -> Judgement:
+        """Return what the model says of a prompt, given by its `measure`ments."""
+        standard = self.standardise(measured)
+        parts = [(max(-3.0, min(3.0, sign * standard[place])), place) for place, sign in self.prior]
+        prior = sum(part for part, _ in parts) / len(parts) - self.prior_centre
+        known = self.familiarity(standard)
+        strongest = sorted(parts, reverse=True)[:3]
+        return Judgement(
+            need=self.prior_weight * prior + known * self.need.corrections(measured)[0],
+            familiarity=known,
+            signals=tuple(FEATURES[place] for part, place in strongest if part > 0.5),
+        )
+
+    def rank(self, need: float) -> float:
+        """Return the share of the reference prompts whose need is lower, interpolated: 0..1."""
+        ranks = self.ranks
+        place = bisect_right(ranks, need)
+        if place == 0:
+            return 0.0
+        if place == len(ranks):
+            return 1.0
+        low, high = ranks[place - 1], ranks[place]
+        return (place - 1 + (need - low) / (high - low)) / (len(ranks) - 1)
+
+
+def _numbers(code: str, raw: bytes) -> array[Any]:
+    numbers: array[Any] = array(code)
+    numbers.frombytes(raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def decode(raw: bytes) -> ComplexityModel:
+    """Read a model file: `MAGIC`, the length of a JSON head as four bytes, the head, then little-endian tables.
+
+    Args:
+        raw: the whole file.
+
+    Returns:
+        The model.
+
+    Raises:
+        ComplexityModelError: the file has another layout, or was trained on other features.
+    """
+    if not raw.startswith(MAGIC):
+        raise ComplexityModelError("not a complexity model of this version")
+    start = len(MAGIC) + 4
+    end = start + int.from_bytes(raw[len(MAGIC) : start], "little")
+    head: dict[str, Any] = json.loads(raw[start:end])
+    if tuple(head["features"]) != FEATURES:
+        raise ComplexityModelError("the model was trained on other features than this code measures")
+    tables: dict[str, array[Any]] = {}
+    for name, code, size in head["tables"]:
+        tables[name] = _numbers(code, raw[end : end + size])
+        end += size
+    width = len(FEATURES)
+    flat = tables["prototypes"].tolist()
+
+    def forest(name: str) -> Forest:
+        return Forest(
+            roots=tuple(head[name]["roots"]),
+            feature=tables[f"{name}.feature"],
+            threshold=tables[f"{name}.threshold"],
+            target=tables[f"{name}.target"],
+            values=tables[f"{name}.values"],
+            means=tuple(head[name]["means"]),
+        )
+
+    return ComplexityModel(
+        centre=tuple(tables["centre"]),
+        spread=tuple(tables["spread"]),
+        prior=tuple((place, sign) for place, sign in head["prior"]),
+        prior_centre=head["prior_centre"],
+        prior_weight=head["prior_weight"],
+        prototypes=tuple(tuple(flat[at : at + width]) for at in range(0, len(flat), width)),
+        near=head["near"],
+        softness=head["softness"],
+        need=forest("need"),
+        quality=forest("quality"),
+        known_models=tuple(head["known_models"]),
+        ranks=tuple(head["ranks"]),
+        recovered=tuple(head["recovered"]),
+    )
+
+
+@cache
+def shipped_model() -> ComplexityModel:
+    """Return the model that ships with the package, read on first use.
+
+    Raises:
+        ComplexityModelError: the file is missing or does not fit this code.
+    """
+    raw = get_data("tollgate", "data/complexity.bin")
+    if raw is None:
+        raise ComplexityModelError("the package was built without its complexity model")
+    return decode(raw)

@@ -1,0 +1,179 @@
+"""Which of several models to send a prompt to: predicted quality against price, under one dial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from tollgate.domain.complexity_features import measure
+from tollgate.domain.complexity_model import shipped_model
+
+ENOUGH_RECORDS: Final = 30
+"""Outcomes below which a model's own record decides nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """What is known of a model's quality before a prompt is seen.
+
+    Args:
+        name: the model's name in the catalogue.
+        mean_quality: its mean quality over the traffic, 0..1; None where nothing was measured.
+        resembles: which of `known_models()` it behaves like; None where none does.
+    """
+
+    name: str
+    mean_quality: float | None = None
+    resembles: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRecord:
+    """A model's own outcomes: on this kind of prompt, or overall.
+
+    Args:
+        mean: mean outcome, 0..1.
+        count: how many outcomes.
+    """
+
+    mean: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that could answer.
+
+    Args:
+        name: the model's name in the catalogue.
+        quality: its predicted quality on this prompt, 0..1.
+        estimated_cost: what this prompt is expected to cost on it, in US dollars.
+        record: its own outcomes, where there are any.
+    """
+
+    name: str
+    quality: float
+    estimated_cost: Decimal
+    record: QualityRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The chosen model and why.
+
+    Args:
+        candidate: the chosen one.
+        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality` or `cheapest-enough`.
+        ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest first.
+    """
+
+    candidate: Candidate
+    reason: str
+    ruled_out: tuple[str, ...]
+
+
+def known_models() -> tuple[str, ...]:
+    """Return the models whose quality the shipped data can predict for a prompt."""
+    return shipped_model().known_models
+
+
+def predict_quality(text: str, profile: ModelProfile) -> float:
+    """Predict a model's quality on a prompt.
+
+    For a model that resembles a known one, the known model's prediction moved to the profile's own mean; for one
+    that resembles none, its mean, since nothing learned would apply.
+
+    Args:
+        text: the prompt.
+        profile: what is known of the model.
+
+    Returns:
+        Predicted quality, 0..1.
+
+    Raises:
+        ValueError: the profile has neither a mean quality nor a known model that it resembles.
+    """
+    return predict_qualities(text, (profile,))[0]
+
+
+def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[float, ...]:
+    """Predict the quality of several models on one prompt, measuring the prompt once.
+
+    Args:
+        text: the prompt.
+        profiles: what is known of each model.
+
+    Returns:
+        Predicted quality, 0..1, in the order of the profiles.
+
+    Raises:
+        ValueError: a profile has neither a mean quality nor a known model that it resembles.
+    """
+    model = shipped_model()
+    corrections: list[float] | None = None
+    predicted = []
+    for profile in profiles:
+        if profile.resembles in model.known_models:
+            if corrections is None:
+                measured = measure(text)
+                known = model.familiarity(model.standardise(measured))
+                corrections = [known * value for value in model.quality.corrections(measured)]
+            place = model.known_models.index(profile.resembles)
+            mean = model.quality.means[place] if profile.mean_quality is None else profile.mean_quality
+            predicted.append(max(0.0, min(1.0, mean + corrections[place])))
+        elif profile.mean_quality is not None:
+            predicted.append(profile.mean_quality)
+        else:
+            raise ValueError(f"nothing is known of the quality of {profile.name!r}")
+    return tuple(predicted)
+
+
+def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice:
+    """Choose the cheapest model whose predicted quality is close enough to the best.
+
+    A dearer candidate whose own record is no better than that of a cheaper one is never chosen, whatever is
+    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, close enough means at least `quality`
+    times the best prediction; equal prices are decided by quality, then by name.
+
+    Args:
+        candidates: at least one.
+        quality: the dial, 0 (the cheapest) to 1 (the best predicted).
+
+    Returns:
+        The choice with its reason.
+
+    Raises:
+        ValueError: there is no candidate, or the dial is out of range.
+    """
+    if not candidates:
+        raise ValueError("there is no model to choose from")
+    if not 0.0 <= quality <= 1.0:
+        raise ValueError("quality lies between 0 and 1")
+    by_price = sorted(candidates, key=lambda one: (one.estimated_cost, -one.quality, one.name))
+    standing: list[Candidate] = []
+    ruled_out: list[str] = []
+    for one in by_price:
+        if any(_record_no_better(one, cheaper) for cheaper in standing):
+            ruled_out.append(one.name)
+        else:
+            standing.append(one)
+    best = max(one.quality for one in standing)
+    chosen = next(one for one in standing if one.quality >= quality * best)
+    if len(standing) == 1:
+        reason = "only-candidate"
+    else:
+        reason = "best-quality" if chosen.quality == best else "cheapest-enough"
+    return ModelChoice(chosen, reason, tuple(ruled_out))
+
+
+def _record_no_better(dearer: Candidate, cheaper: Candidate) -> bool:
+    """Say whether a model costs more than another and has a record that is no better."""
+    return (
+        dearer.estimated_cost > cheaper.estimated_cost
+        and dearer.record is not None
+        and cheaper.record is not None
+        and min(dearer.record.count, cheaper.record.count) >= ENOUGH_RECORDS
+        and dearer.record.mean <= cheaper.record.mean
+    )
