@@ -29,7 +29,7 @@ FAMILIAR_QUANTILE = 0.95
 """Nineteen of twenty training prompts are more familiar than one half."""
 SOFTNESS = 0.08
 """Width of the gate, as a share of the distance at which familiarity is one half."""
-PRIOR_WEIGHT = 0.05
+PRIOR_WEIGHT = 0.08
 """Expected gain for one standard deviation of the prior: small against what trees say where they know."""
 
 HARDER = (
