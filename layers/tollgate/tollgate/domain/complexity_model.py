@@ -2,16 +2,14 @@
 
 The estimate is `prior + familiarity x correction`:
 
-- the *prior* is the plain mean of standardised signals whose sign is known beforehand (longer, more steps, more
-  conditions: harder). Equal weights are the improper linear models of R. Dawes (American Psychologist, 1979):
-  they cannot overfit, so they hold on kinds of prompts that nobody trained on;
+- the *prior* is the plain mean of standardised signals whose sign is known beforehand (longer, more steps,
+  more conditions: harder). Equal weights are the improper linear models of R. Dawes (American Psychologist,
+  1979): they cannot overfit, so they hold on kinds of prompts that nobody trained on;
 - the *correction* comes from extremely randomised trees (P. Geurts et al., Machine Learning, 2006) over every
   feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
 - *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes, so that the
   trees speak only about what they know.
 """
-
-from __future__ import annotations
 
 import json
 import sys
@@ -133,11 +131,9 @@ class ComplexityModel:
         ]
 
     def familiarity(self, standard: list[float]) -> float:
-        """Return how much a prompt, given by its standardised features, resembles the training prompts: 0..1."""
+        """Return how much a prompt (its standardised features) resembles the training prompts: 0..1."""
         own = sumprod(standard, standard)
-        nearest = min(
-            length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes
-        )
+        nearest = min(length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes)
         distance = max(own + nearest, 0.0) ** 0.5
         return 1.0 / (1.0 + exp(min(50.0, (distance - self.near) / self.softness)))
 
@@ -176,7 +172,7 @@ def _numbers(code: str, raw: bytes) -> array[Any]:
 
 
 def decode(raw: bytes) -> ComplexityModel:
-    """Read a model file: `MAGIC`, the length of a JSON head as four bytes, the head, then little-endian tables.
+    """Read a model file: `MAGIC`, four bytes for the length of a JSON head, the head, little-endian tables.
 
     Args:
         raw: the whole file.

@@ -1,7 +1,5 @@
 """Which of several models to send a prompt to: predicted quality against price, under one dial."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -65,8 +63,10 @@ class ModelChoice:
 
     Args:
         candidate: the chosen one.
-        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality` or `cheapest-enough`.
-        ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest first.
+        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality` or
+            `cheapest-enough`.
+        ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest
+            first.
     """
 
     candidate: Candidate
@@ -82,8 +82,8 @@ def known_models() -> tuple[str, ...]:
 def predict_quality(text: str, profile: ModelProfile) -> float:
     """Predict a model's quality on a prompt.
 
-    For a model that resembles a known one, the known model's prediction moved to the profile's own mean; for one
-    that resembles none, its mean, since nothing learned would apply.
+    For a model that resembles a known one, the known model's prediction moved to the profile's own mean; for
+    one that resembles none, its mean, since nothing learned would apply.
 
     Args:
         text: the prompt.
@@ -133,8 +133,8 @@ def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[floa
 def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
     """Predict how much more a strong model's answer to a prompt is worth than a weak model's.
 
-    Sharper than `estimate_complexity` for the pair in question. What is common to all prompts is left out, so the
-    figure ranks prompts; it is not the expected difference itself.
+    Sharper than `estimate_complexity` for the pair in question. What is common to all prompts is left out,
+    so the figure ranks prompts; it is not the expected difference itself.
 
     Args:
         text: the prompt.
@@ -170,8 +170,8 @@ def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice
     """Choose the cheapest model whose predicted quality is close enough to the best.
 
     A dearer candidate whose own record is no better than that of a cheaper one is never chosen, whatever is
-    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, close enough means at least `quality`
-    times the best prediction; equal prices are decided by quality, then by name.
+    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, close enough means at least
+    `quality` times the best prediction; equal prices are decided by quality, then by name.
 
     Args:
         candidates: at least one.
