@@ -31,9 +31,7 @@ class RequestSigner:
         provider: use this one and look no further.
     """
 
-    def __init__(
-        self, region: str, runtime: ClientRuntime, provider: AwsCredentialsProvider | None = None
-    ) -> None:
+    def __init__(self, region: str, runtime: ClientRuntime, provider: AwsCredentialsProvider | None = None) -> None:
         self._region = region
         self._runtime = runtime
         self._provider = provider

@@ -273,9 +273,7 @@ def _close_late(pending: "Future[HttpClientConnection]") -> None:
         pending.result().close()
 
 
-def new_request(
-    method: str, path: str, headers: list[tuple[str, str]], body: bytes
-) -> tuple[HttpRequest, BytesIO]:
+def new_request(method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> tuple[HttpRequest, BytesIO]:
     """An awscrt request and the stream of its body."""
     stream = BytesIO(body)
     return HttpRequest(method, path, HttpHeaders(headers), stream), stream

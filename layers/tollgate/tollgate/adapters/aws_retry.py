@@ -93,9 +93,7 @@ def system_random() -> float:
     return int.from_bytes(os.urandom(_RANDOM_BYTES)) / (1 << (8 * _RANDOM_BYTES))
 
 
-def backoff_s(
-    attempt: int, kind: FailureKind, service: str, retry_after_ms: str | None, jitter: float
-) -> float:
+def backoff_s(attempt: int, kind: FailureKind, service: str, retry_after_ms: str | None, jitter: float) -> float:
     """Seconds to wait before attempt `attempt + 1`: truncated binary exponential back-off with full jitter.
 
     Args:

@@ -208,9 +208,7 @@ class AwsTransport:
         runtime = ClientRuntime(config.ca_file)
         self._signer = RequestSigner(config.region, runtime, credentials_provider)
         self._pools = {
-            service: ConnectionPool(
-                Endpoint.parse(config.endpoint_url(service)), runtime, config.connect_timeout_s
-            )
+            service: ConnectionPool(Endpoint.parse(config.endpoint_url(service)), runtime, config.connect_timeout_s)
             for service in AwsService
         }
         self._budgets = {service: RetryBudget() for service in AwsService}
@@ -237,9 +235,7 @@ class AwsTransport:
             if not retry_cost:
                 self._record(call, attempt, outcome.status, 0)
                 raise outcome
-            self._sleep(
-                backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter())
-            )
+            self._sleep(backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter()))
             attempt += 1
 
     def pause(self, service: AwsService, attempt: int) -> None:
@@ -310,9 +306,7 @@ class AwsTransport:
             request,
             stream,
             read_timeout_s=call.read_timeout_s or config.read_timeout_s,
-            max_idle_s=config.max_idle_s
-            if call.retry is RetryPolicy.IDEMPOTENT
-            else config.max_idle_unsafe_s,
+            max_idle_s=config.max_idle_s if call.retry is RetryPolicy.IDEMPOTENT else config.max_idle_unsafe_s,
         )
 
     def _record(self, call: AwsCall, attempts: int, status: int, response_bytes: int) -> None:
@@ -346,6 +340,4 @@ def _interrupted(call: AwsCall, failure: ExchangeFailedError) -> AwsError:
 
 
 def _not_connected(call: AwsCall, failure: ConnectFailedError) -> AwsError:
-    return AwsConnectionError(
-        "ConnectionFailed", str(failure), operation=call.operation, kind=FailureKind.UNSENT
-    )
+    return AwsConnectionError("ConnectionFailed", str(failure), operation=call.operation, kind=FailureKind.UNSENT)

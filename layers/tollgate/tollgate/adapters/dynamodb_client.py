@@ -329,9 +329,7 @@ class DynamoDBClient:
             retry = RetryPolicy.UNPROCESSED if client_request_token is None else RetryPolicy.IDEMPOTENT
         self._call("TransactWriteItems", fields, OperationKind.WRITE_TRANSACTION, retry, len(actions))
 
-    def _read(
-        self, operation: str, fields: dict[str, Any], consistent: bool, units: int = 1
-    ) -> dict[str, Any]:
+    def _read(self, operation: str, fields: dict[str, Any], consistent: bool, units: int = 1) -> dict[str, Any]:
         kind = OperationKind.READ_CONSISTENT if consistent else OperationKind.READ_EVENTUAL
         return self._call(operation, fields, kind, RetryPolicy.IDEMPOTENT, units)
 

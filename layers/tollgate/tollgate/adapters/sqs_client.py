@@ -109,9 +109,7 @@ class SqsClient:
         if not 1 <= len(messages) <= _MAX_BATCH:
             raise ValueError(f"a batch holds 1 to {_MAX_BATCH} messages, not {len(messages)}")
         entries = [{"Id": str(index), **_fields(message)} for index, message in enumerate(messages)]
-        answer = self._call(
-            "SendMessageBatch", {"QueueUrl": queue_url, "Entries": entries}, len(entries), retry
-        )
+        answer = self._call("SendMessageBatch", {"QueueUrl": queue_url, "Entries": entries}, len(entries), retry)
         ids = {int(sent["Id"]): str(sent["MessageId"]) for sent in answer.get("Successful") or ()}
         return BatchResult(
             message_ids=tuple(ids.get(index) for index in range(len(messages))),
