@@ -53,6 +53,20 @@ def test_connection_closed_while_resting_is_replaced(call: Any, recorder: Any, o
     assert ours.slept == []
 
 
+@pytest.mark.parametrize("call", [read, invoke])
+def test_connection_that_closes_as_it_is_taken(call: Any, recorder: Any, ours: Any) -> None:
+    """A connection that closes between the check and its use was never written to, and is replaced."""
+    call(ours.transport)
+    for pool in ours.transport._pools.values():
+        for idle in pool._idle:
+            idle.connection.close().result(5)
+        taken = iter([idle.connection for idle in pool._idle])
+        pool._take = lambda _max_idle_s, taken=taken: next(taken, None)
+    call(ours.transport)
+    assert [request.connection for request in recorder.requests] == [1, 2]
+    assert ours.slept == []
+
+
 def test_connection_that_dies_under_a_safe_call_is_replaced(recorder: Any, answer: Any, ours: Any) -> None:
     """A kept connection that breaks without an answer costs no retry; the new one does not count twice."""
     read(ours.transport)
