@@ -26,13 +26,14 @@ def invoke(transport: Any) -> Any:
 
 
 def test_nothing_is_opened_before_the_first_call(recorder: Any, make_transport: Any) -> None:
-    """Construction makes no connection and no thread."""
-    threads = threading.active_count()
+    """Construction makes no connection and no event loop."""
     ours = make_transport()
     time.sleep(0.05)
-    assert (recorder.connections, threading.active_count()) == (0, threads)
+    assert recorder.connections == 0
+    assert ours.transport._runtime._bootstrap is None
     read(ours.transport)
     assert recorder.connections == 1
+    assert ours.transport._runtime._bootstrap is not None
 
 
 def test_connection_is_kept(recorder: Any, ours: Any) -> None:

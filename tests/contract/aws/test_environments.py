@@ -139,14 +139,15 @@ def test_tls_with_a_trusted_root(serve: Any, tmp_path: Path) -> None:
 
 
 def test_preparing_opens_nothing(serve: Any, tmp_path: Path) -> None:
-    """Start-up work reads the roots, starts no thread and connects nowhere; a bad bundle shows at once."""
+    """Start-up work reads the roots, makes no event loop and connects nowhere; a bad bundle shows at once."""
     trusted = certificate(tmp_path, "localhost")
     port, handler = serve(trusted)
-    threads = threading.active_count()
     config = TransportConfig("eu-central-1", f"https://localhost:{port}", ca_file=str(trusted))
     transport = AwsTransport(config)
     transport.prepare()
-    assert (threading.active_count(), handler.alpn) == (threads, [])
+    assert transport._runtime._tls_context is not None
+    assert transport._runtime._bootstrap is None
+    assert handler.alpn == []
     DynamoDBClient(transport).get_item("t", {"pk": "a"})
     assert handler.alpn == ["http/1.1"]
     with pytest.raises(AwsConnectionError, match="root certificates"):
