@@ -19,7 +19,7 @@ PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin build deploy unit integration e2e test check fmt lint types floors security \
-	template-lint lock bench bench-aws-calls bench-routing bench-trimming bench-cache clean
+	template-lint accept-secrets lock bench bench-aws-calls bench-routing bench-trimming bench-cache clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,7 +90,11 @@ template-lint:
 security:
 	@$(ENSURE) dev
 	$(DEV)/bandit --quiet --recursive --configfile pyproject.toml $(PYTHON_SOURCES)
-	$(DEV)/python -m local.checks
+	$(DEV)/python -m local.repository_checks
+
+accept-secrets: ## take what looks like a secret now into the baseline, after a look at it
+	@$(ENSURE) dev
+	$(DEV)/python -m local.repository_checks --accept
 
 lock: ## compile requirements/*.in to pinned, hashed *.txt
 	@$(ENSURE) dev

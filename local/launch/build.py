@@ -1,7 +1,5 @@
 """`sam build` for this machine, left out when nothing that goes into a function has changed."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import hashlib

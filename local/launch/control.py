@@ -1,7 +1,5 @@
 """Commands for a stack that another process runs: start it in the background, stop it, restart its stand-in."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """`sam deploy` of the real template to the emulator, and what the emulator does not take from a template."""
 
-from __future__ import annotations
-
 import asyncio
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from local.launch.gateway_responses import apply_gateway_responses
 from local.launch.layout import REGION, STACK_NAME, STAGE, Layout, architecture, tool_environment
 from local.launch.processes import Children
 
@@ -34,7 +33,9 @@ def client(service: str, layout: Layout) -> Any:
         endpoint_url=layout.emulator_url,
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
-        config=Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 3}, s3={"addressing_style": "path"}),
+        config=Config(
+            connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 3}, s3={"addressing_style": "path"}
+        ),
     )
 
 
@@ -73,8 +74,21 @@ async def deploy(layout: Layout, children: Children, template: Path) -> dict[str
 
 
 async def finish(layout: Layout, outputs: Mapping[str, str]) -> None:
-    """Sets through the API what the emulator ignores in a template: time to live, and the bucket's lifecycle."""
-    await asyncio.to_thread(_set_time_to_live, client("dynamodb", layout), outputs)
+    """Sets through the API what the emulator ignores in a template: time to live, and API Gateway's own error bodies.
+
+    It ignores the bucket's lifecycle too, and that stays so: it would store the rules and never act on them.
+    """
+    await asyncio.gather(
+        asyncio.to_thread(_set_time_to_live, client("dynamodb", layout), outputs),
+        asyncio.to_thread(
+            apply_gateway_responses,
+            client("cloudformation", layout),
+            client("apigateway", layout),
+            stack_name=STACK_NAME,
+            api_id=outputs["ApiId"],
+            stage_name=outputs["StageName"],
+        ),
+    )
 
 
 def _make_artifacts_bucket(layout: Layout) -> None:
@@ -88,7 +102,7 @@ def _outputs(layout: Layout) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def _set_time_to_live(dynamodb: DynamoDBClient, outputs: Mapping[str, str]) -> None:
+def _set_time_to_live(dynamodb: "DynamoDBClient", outputs: Mapping[str, str]) -> None:
     for output in TABLE_OUTPUTS:
         table = outputs[output]
         state = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]

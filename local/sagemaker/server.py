@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from local.sagemaker.transform import Transforms
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
+_THREADS = 48
 _KEEP_ALIVE_SECONDS = 75.0  # longer than any client keeps an idle connection
 
 
@@ -50,12 +52,12 @@ async def run(options: Options) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # Threads mostly wait for S3 and SNS; the default number, six on two processors, would let them starve models.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "standin"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with ExitStack() as stack:
-        folder = options.state_dir or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-"))
-        )
+        folder = options.state_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-")))
         store = Store(folder / "standin.sqlite3")
         stack.callback(store.close)
         await _serve(options, store, stop)
