@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.batch_road import RESOURCE, BatchRoad
@@ -239,6 +239,7 @@ def test_a_death_at_any_step_of_dispatch_loses_nothing(step: int, before: bool) 
     assert len(road.backend.started) == 1
 
 
+@settings(deadline=None)
 @given(steps=st.lists(st.integers(1, 14), max_size=4), count=st.integers(1, 9))
 def test_any_number_of_deaths_loses_nothing(steps: list[int], count: int) -> None:
     """The dispatcher dies again and again; in the end every job has its own answer, once."""

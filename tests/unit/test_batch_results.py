@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.batch_road import RESOURCE, BatchRoad
@@ -174,6 +174,7 @@ def test_a_death_at_any_step_of_collection_settles_once(step: int, before: bool)
     assert {run.state for run in road.batches.runs.values()} == {BatchState.ENDED}
 
 
+@settings(deadline=None)
 @given(bad=st.sets(st.integers(0, 11)), per_file=st.integers(1, 5), seconds=st.integers(1, 500))
 def test_instance_time_is_shared_out_to_the_last_second(bad: set[int], per_file: int, seconds: int) -> None:
     """Whichever records fail: the jobs together carry the instance's time, neither more nor less."""
