@@ -120,9 +120,7 @@ class Admin:
             }
         return {
             "endpoints": endpoints,
-            "inference_components": {
-                name: self._components.describe(name) for name in self._components.names()
-            },
+            "inference_components": {name: self._components.describe(name) for name in self._components.names()},
             "inference_counts": counts,
             "inferences": self._store.inferences(_RECENT),
             "async_requests": backlog,

@@ -161,16 +161,12 @@ class AsyncQueue:
                 payload = await asyncio.to_thread(self._aws.read, Location.parse(asked["input_location"]))
             call = Call(payload, asked["content_type"] or "application/json", asked["accept"] or "")
             async with asyncio.timeout(asked["timeout"]):
-                answer = await self._serving.run(
-                    target, call, road="async", inference_id=request.inference_id
-                )
+                answer = await self._serving.run(target, call, road="async", inference_id=request.inference_id)
         except ServiceError as error:
             raise _FailedError(f"InternalServerError: {error.message}") from error
         except ContainerError as error:
             kind = "client" if error.status < 500 else "server"
-            reason = (
-                f"ClientError: Received {kind} error ({error.status}) from model. See the SageMaker Endpoint"
-            )
+            reason = f"ClientError: Received {kind} error ({error.status}) from model. See the SageMaker Endpoint"
             raise _FailedError(f"{reason} logs in your account for more information.") from error
         except TimeoutError as error:
             raise _FailedError("ClientError: The model did not answer in time.") from error

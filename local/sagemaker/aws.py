@@ -112,11 +112,7 @@ class Aws:
 
     def keys(self, prefix: Location) -> Iterator[Location]:
         """Yield the objects under a prefix in the order of their keys."""
-        pages = (
-            self.client("s3")
-            .get_paginator("list_objects_v2")
-            .paginate(Bucket=prefix.bucket, Prefix=prefix.key)
-        )
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
         for page in pages:
             for found in page.get("Contents", ()):
                 yield Location(prefix.bucket, found["Key"])

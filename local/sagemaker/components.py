@@ -156,9 +156,7 @@ class Components:
         fault = self._faults.take("start", name, "capacity", "error")
         component = self._get(name)
         if fault:
-            reason = (
-                "Insufficient capacity to place the copies." if fault.kind == "capacity" else fault.message
-            )
+            reason = "Insufficient capacity to place the copies." if fault.kind == "capacity" else fault.message
             component |= {"InferenceComponentStatus": "Failed", "FailureReason": reason}
         elif container_for(self._image(component)) is None:
             component |= {"InferenceComponentStatus": "Failed", "FailureReason": "The image does not exist."}

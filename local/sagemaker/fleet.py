@@ -138,9 +138,7 @@ class Fleet:
         """Return DescribeEndpoint's answer."""
         endpoint = self._get(name)
         current = {variant["VariantName"]: variant for variant in endpoint["variants"]}
-        wanted = {
-            variant["VariantName"]: variant for variant in endpoint.get("target") or endpoint["variants"]
-        }
+        wanted = {variant["VariantName"]: variant for variant in endpoint.get("target") or endpoint["variants"]}
         answer = {key: value for key, value in endpoint.items() if key not in ("variants", "target")}
         summaries = [_summary(current.get(key), wanted.get(key)) for key in current | wanted]
         if endpoint["EndpointStatus"] != "Failed":

@@ -53,9 +53,7 @@ async def run(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with ExitStack() as stack:
-        folder = options.state_dir or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-"))
-        )
+        folder = options.state_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-")))
         store = Store(folder / "standin.sqlite3")
         stack.callback(store.close)
         await _serve(options, store, stop)

@@ -99,9 +99,7 @@ class Store:
 
     # The async queue.
 
-    def enqueue(
-        self, endpoint: str, inference_id: str, expires_at: float, request: Json, payload: bytes | None
-    ) -> int:
+    def enqueue(self, endpoint: str, inference_id: str, expires_at: float, request: Json, payload: bytes | None) -> int:
         """Accept a request; once this returns it is not forgotten."""
         rows = self._run(
             "INSERT INTO async_requests (endpoint, inference_id, state, expires_at, request, payload) "
@@ -127,8 +125,7 @@ class Store:
     def expired(self, now: float) -> list[AsyncRequest]:
         """Take every queued request whose time to live is over and mark it running, to be refused."""
         rows = self._run(
-            "UPDATE async_requests SET state = 'running' WHERE state = 'queued' AND expires_at <= ? "
-            "RETURNING *",
+            "UPDATE async_requests SET state = 'running' WHERE state = 'queued' AND expires_at <= ? RETURNING *",
             now,
         )
         return [_request(row) for row in rows]
@@ -151,9 +148,7 @@ class Store:
 
     def drop_queue(self, endpoint: str) -> None:
         """Drop what is queued for a deleted endpoint: on AWS its queue goes with it, and nobody is told."""
-        self._run(
-            "UPDATE async_requests SET state = 'dropped' WHERE endpoint = ? AND state = 'queued'", endpoint
-        )
+        self._run("UPDATE async_requests SET state = 'dropped' WHERE endpoint = ? AND state = 'queued'", endpoint)
 
     def recover(self) -> list[AsyncRequest]:
         """After a restart: requeue what was running, and return what was only waiting to be announced."""

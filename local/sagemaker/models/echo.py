@@ -42,9 +42,7 @@ class Echo(TextContainer):
         if not isinstance(document, dict):
             return {"echo": document}
         if isinstance(document.get("input"), str | list):
-            return embedding_list(
-                self.model_id, _embed(texts_of(document["input"])), document.get("encoding_format")
-            )
+            return embedding_list(self.model_id, _embed(texts_of(document["input"])), document.get("encoding_format"))
         task = document.get("_task")
         if task == "classification":
             return [_classify(text) for text in texts_of(document["inputs"])]
@@ -57,9 +55,7 @@ class Echo(TextContainer):
 
     @override
     async def generate(self, prompt: Prompt) -> Pieces:
-        texts = (
-            [prompt.text] if prompt.messages is None else [text_of(message) for message in prompt.messages]
-        )
+        texts = [prompt.text] if prompt.messages is None else [text_of(message) for message in prompt.messages]
         words = (texts[-1] or "").split()
         if prompt.document.get("stream") is True:
             knobs = _knobs(prompt.document)
