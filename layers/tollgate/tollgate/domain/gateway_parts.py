@@ -110,3 +110,16 @@ def gateway_rates(prices: GatewayPrices) -> GatewayRates:
         rejected=gateway_cost(_REJECTED, prices),
         lambda_gb_second=prices.lambda_gb_second,
     )
+
+
+def drop_usage(files: int) -> GatewayUsage:
+    """Operations of a dropped file that was cut into `files` input files: read twice, written once, and the results."""
+    return GatewayUsage(
+        lambda_requests=Decimal(3),
+        lambda_gb_seconds=_GB * seconds(0.1 * files + 1),
+        table_read_units=Decimal(4),
+        table_write_units=Decimal(4),
+        bucket_puts=Decimal(files + 3),
+        bucket_gets=Decimal(2 * files + 2),
+        log_bytes=LOG_BYTES_PER_STEP,
+    )
