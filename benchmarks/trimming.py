@@ -179,6 +179,26 @@ def speed(records: Sequence[Record]) -> None:
         print(f"  {target:>6,} tokens, {len(messages):>5} messages: {times[0]:6.2f} ms, {times[20]:6.2f} ms")
 
 
+def chunk_speed(records: Sequence[Record]) -> None:
+    """Print the CPU time of a trim of chunks to 2,048 tokens, by their number."""
+    print("\nCPU of one trim_chunks to 2,048 tokens, cut to sentences (min and median of 20 runs)")
+    for wanted in (10, 50, 200):
+        chunks = [
+            Chunk(" ".join(record.passages[i] for i in range(len(titles)) if titles[i] == title), title=title)
+            for record in records
+            for titles in [record.titles]
+            for title in dict.fromkeys(titles)
+        ][:wanted]
+        times = []
+        for record in records[:20]:
+            start = time.process_time_ns()
+            trim_chunks(chunks, record.questions[0].text, budget_tokens=2_048, cut_sentences=True)
+            times.append((time.process_time_ns() - start) / 1e6)
+        times.sort()
+        size = sum(tokens(chunk.rendered) for chunk in chunks)
+        print(f"  {size:>6,} tokens, {wanted:>4} chunks: {times[0]:6.2f} ms, {times[len(times) // 2]:6.2f} ms")
+
+
 def _messages(turns: Sequence[str], target: int) -> Iterator[Message]:
     used = 0
     for i in range(10**6):
@@ -229,6 +249,7 @@ def main() -> int:
         },
     )
     speed(conversations)
+    chunk_speed(questions)
     return 0
 
 

@@ -144,7 +144,10 @@ def estimate_with_bound(text: str, family: TokenizerFamily = TokenizerFamily.CL1
 
 def _total(classes: dict[Script, float], family: TokenizerFamily) -> int:
     rates = RATES[family]
-    return max(1, round(sum(rates[script] * count for script, count in classes.items())))
+    weighted = sum(rates[script] * count for script, count in classes.items())
+    # No tokenizer here joins words, so a text of short words has at least as many tokens as words.
+    words = classes[Script.SPACE] + 0.5 * (classes[Script.NEWLINE] + classes[Script.PUNCTUATION])
+    return max(1, round(max(weighted, words)))
 
 
 def _main_script(classes: dict[Script, float]) -> Script:
