@@ -173,7 +173,7 @@ def test_diversity_prefers_what_is_new() -> None:
     copy = Chunk("The night tariff for batch jobs is 40 percent lower now.", id="copy")
     other = Chunk("From ten on, jobs pay a lower tariff, as printed on the bill.", id="other")
     noise = [Chunk(f"Lorem number {i} says nothing.") for i in range(4)]
-    query = "night tariff batch jobs"
+    query = "night tariff of batch jobs, lower bill"
     assert set(ids(trim_chunks([one, copy, other, *noise], query, top_k=2, diversity=0.0))) == {"one", "copy"}
     assert set(ids(trim_chunks([one, copy, other, *noise], query, top_k=2, diversity=0.9))) == {"one", "other"}
 

@@ -23,7 +23,7 @@ from tollgate.domain.trimming import (
     foldable,
     require_room,
 )
-from tollgate.domain.words import topic_stems
+from tollgate.domain.words import topic_words
 
 SENTENCE_PRICE = 0.3
 """How far a piece's length counts against it, see `tollgate.domain.relevance.density`."""
@@ -146,7 +146,7 @@ class _Choice:
             )
         ]
         self._texts = [chunks[unit.chunk].text[unit.start : unit.end] for unit in self._units]
-        self._stems: dict[int, frozenset[str]] = {}
+        self._words: dict[int, frozenset[str]] = {}
         self._titles = {i: chunks[i].title or leading_name(chunks[i].text) for i in candidates}
         self._chosen: list[int] = []
         self._spans: dict[int, list[_Unit]] = {}
@@ -204,13 +204,13 @@ class _Choice:
 
     def _overlap(self, number: int, other: int) -> float:
         """The share of a unit's topic words that another one has too."""
-        stems = self._stems_of(number)
-        return len(stems & self._stems_of(other)) / len(stems) if stems else 0.0
+        words = self._words_of(number)
+        return len(words & self._words_of(other)) / len(words) if words else 0.0
 
-    def _stems_of(self, number: int) -> frozenset[str]:
-        if number not in self._stems:
-            self._stems[number] = topic_stems(self._texts[number])
-        return self._stems[number]
+    def _words_of(self, number: int) -> frozenset[str]:
+        if number not in self._words:
+            self._words[number] = topic_words(self._texts[number])
+        return self._words[number]
 
     def _take(self, number: int, chunk_tokens: int) -> None:
         unit = self._units[number]
