@@ -1,6 +1,6 @@
 """How much of the evidence survives trimming, beside baselines in the same run, and what it costs in time.
 
-    python -m benchmarks.trimming      (TOLLGATE_DATA names the data, default ../shared/data; skipped where absent)
+    make bench-trimming      (TOLLGATE_DATA names the data, default ../shared/data; skipped where absent)
 
 **Evidence kept** is, per question, the share of its evidence passages whose text is sent whole, and the mean of that
 over questions. Evidence is LoCoMo's turn ids, the turns in QMSum's answering spans (inclusive), HotpotQA's supporting
@@ -31,8 +31,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import trimming_baselines as baselines
-from benchmarks.trimming_data import Record, hotpot, locomo, qmsum, tokens
+import trimming_baselines as baselines
+from trimming_data import Record, hotpot, locomo, qmsum, tokens
+
 from tollgate.domain.chunks import Chunk, trim_chunks
 from tollgate.domain.conversation import Message, Role, trim_conversation
 from tollgate.domain.trimming import DropReason
