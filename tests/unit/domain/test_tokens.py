@@ -50,8 +50,8 @@ def test_unpaired_surrogates_are_counted() -> None:
 
 @given(st.text(), st.text(min_size=1))
 def test_classes_add_up(left: str, right: str) -> None:
-    """Counts are additive but for the two classes that look at context: pairs of spaces and foreignness."""
-    context = {Script.FOREIGN, Script.SPACE, Script.INDENT}
+    """Counts are additive but for what looks at context: pairs of spaces, foreignness, words in capitals."""
+    context = {Script.FOREIGN, Script.SPACE, Script.INDENT, Script.UPPER, Script.LOWER}
     whole, first, second = byte_classes(left + right), byte_classes(left), byte_classes(right)
     for script in set(Script) - context:
         assert whole.get(script, 0) == first.get(script, 0) + second.get(script, 0)
@@ -77,6 +77,11 @@ def test_near_the_real_count(family: TokenizerFamily, name: str) -> None:
 def test_bounds_are_worth_having() -> None:
     """For English in the default family the bound is a quarter or better."""
     assert estimate_with_bound(ENGLISH).bound <= 0.25
+
+
+def test_capitals_cost_little_more_than_small_letters() -> None:
+    """A prompt that shouts, or speaks SQL, is not taken for encoded data."""
+    assert estimate_tokens(ENGLISH.upper()) < 2 * estimate_tokens(ENGLISH)
 
 
 def test_short_words_are_tokens_each() -> None:
