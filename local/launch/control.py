@@ -14,7 +14,7 @@ from local.launch.layout import Layout
 from local.launch.leftovers import end_leftovers
 from local.launch.processes import tail
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 RESTART_SECONDS = 90.0
 PAUSE_SECONDS = 0.1
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from local.launch import build, deploy, emulator, ports, programs, standin, state, three_roads
+from local.launch import build, deploy, emulator, ports, programs, scratch, standin, state, three_roads
 from local.launch.errors import ExampleFailedError, StepFailedError
 from local.launch.forwarding import Target
 from local.launch.front_door import front_door
@@ -51,7 +51,7 @@ class Stack:
             await asyncio.to_thread(end_leftovers, layout)
             ports.require_free(layout)
             shutil.rmtree(layout.logs, ignore_errors=True)
-            layout.temporary.mkdir(parents=True)
+            scratch.make(layout)
             async with AsyncExitStack() as cleanup:
                 cleanup.push_async_callback(self.children.stop_all)
                 await self._start(cleanup, examples=examples)
