@@ -103,9 +103,12 @@ class Stack:
                 _require_outputs(outputs)
         self._record = replace(self._record, outputs=outputs)
         async with terminal.step("Stack configured, models applied, key created"):
-            await asyncio.gather(deploy.finish(layout, outputs), standin.configure(layout, outputs))
-            await programs.apply_models(layout, self.children)
-            key = await programs.create_key(layout, self.children)
+            _, _, _, key = await asyncio.gather(
+                deploy.finish(layout, outputs),
+                standin.configure(layout, outputs),
+                programs.apply_models(layout, self.children),
+                programs.create_key(layout, self.children),
+            )
         target = Target(layout.emulator_url, outputs["ApiId"], outputs["StageName"])
         await cleanup.enter_async_context(front_door(target, layout.port))
         if examples:
