@@ -12,13 +12,12 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from lambda_host import ROOT, Measured, measure
+
 from tollgate.adapters.catalogue_document import catalogue_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.price_book import PriceBook
@@ -142,7 +141,9 @@ def warm_table(url: str, rounds: int) -> None:
         for name, (handler, directory) in handlers.items():
             results[name].append(measure(handler, directory, proxy_event(), environment(url)))
     floor = [m.warm for m in results["bare handler, awscrt"]]
-    print(f"{'one real-time request, 1 AWS call':36} {'CPU ms':>8} {'x floor':>8} {'init ms':>8} {'first ms':>9} {'MB':>6}")
+    print(
+        f"{'one real-time request, 1 AWS call':36} {'CPU ms':>8} {'x floor':>8} {'init ms':>8} {'first ms':>9} {'MB':>6}"
+    )
     for name, measured in results.items():
         ratios = [m.warm / f for m, f in zip(measured, floor, strict=True)]
         print(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ARTIFACTS_BUCKET = "tollgate-artifacts"
+SAGEMAKER = frozenset({"sagemaker", "sagemaker-runtime"})
 TTL_ATTRIBUTE = "ttl"
 TABLE_OUTPUTS = ("JobsTableName", "CacheTableName", "LedgerTableName", "RegistryTableName")
 # Seconds between two looks of `sam deploy` at the stack; its default is made for AWS.
@@ -26,11 +27,12 @@ POLL_SECONDS = "0.2"
 
 
 def client(service: str, layout: Layout) -> Any:
-    """A boto3 client of the emulator, whatever the user's own AWS settings are."""
+    """A boto3 client of the local stack, whatever the user's own AWS settings are."""
+    endpoint = layout.standin_url if service in SAGEMAKER else layout.emulator_url
     return boto3.client(  # type: ignore[call-overload]  # the service's name is chosen by the caller
         service,
         region_name=REGION,
-        endpoint_url=layout.emulator_url,
+        endpoint_url=endpoint,
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
         config=Config(

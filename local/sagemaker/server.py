@@ -21,6 +21,7 @@ from local.sagemaker.components import Components
 from local.sagemaker.control import Control
 from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet
+from local.sagemaker.metrics import Metrics
 from local.sagemaker.runtime import Runtime
 from local.sagemaker.seed import Seed
 from local.sagemaker.serving import Serving
@@ -107,7 +108,8 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     seed.apply()
     components.resume()
     transforms.resume()
-    worker = asyncio.get_running_loop().create_task(queue.work())
+    metrics = Metrics(store, components, aws, settings)
+    workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work())]
     warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
     config = Config()
     config.bind = [f"127.0.0.1:{options.port}"]
@@ -125,8 +127,9 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     finally:
         for part in (transforms, components, fleet, queue):
             part.close()
-        worker.cancel()
-        await asyncio.gather(worker, warming, return_exceptions=True)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, warming, return_exceptions=True)
 
 
 def _restore(store: Store, settings: Settings) -> None:

@@ -51,7 +51,7 @@ class Serving:
             outcome = str(error.status)
             raise
         finally:
-            self._store.end_inference(seq, outcome)
+            self._store.end_inference(time.time(), seq, outcome)
         return answer
 
     async def stream(self, target: Target, call: Call, *, inference_id: str) -> AsyncGenerator[bytes]:
@@ -73,7 +73,7 @@ class Serving:
             raise
         finally:
             target.gate.leave()
-            self._store.end_inference(seq, outcome)
+            self._store.end_inference(time.time(), seq, outcome)
 
 
 async def enter(target: Target) -> None:

@@ -136,7 +136,7 @@ class Transforms:
         """Process every object; return why the job failed, or None."""
         job = self._get(name)
         instance_type = job["TransformResources"]["InstanceType"]
-        await asyncio.sleep(self._settings.start_time(name, instance_type, {}))
+        await asyncio.sleep(self._settings.start_time(name, instance_type))
         slow = self._faults.take("start", name, "latency")
         if slow:
             await asyncio.sleep(slow.seconds)

@@ -120,7 +120,7 @@ class ObjectTransform:
             outcome = str(error.status)
             raise
         finally:
-            self._store.end_inference(seq, outcome)
+            self._store.end_inference(time.time(), seq, outcome)
         return answer
 
 

@@ -138,6 +138,22 @@ def test_tls_with_a_trusted_root(serve: Any, tmp_path: Path) -> None:
     assert handler.alpn == ["http/1.1"]
 
 
+def test_preparing_opens_nothing(serve: Any, tmp_path: Path) -> None:
+    """Start-up work reads the roots, makes no event loop and connects nowhere; a bad bundle shows at once."""
+    trusted = certificate(tmp_path, "localhost")
+    port, handler = serve(trusted)
+    config = TransportConfig("eu-central-1", f"https://localhost:{port}", ca_file=str(trusted))
+    transport = AwsTransport(config)
+    transport.prepare()
+    assert transport._runtime._tls_context is not None
+    assert transport._runtime._bootstrap is None
+    assert handler.alpn == []
+    DynamoDBClient(transport).get_item("t", {"pk": "a"})
+    assert handler.alpn == ["http/1.1"]
+    with pytest.raises(AwsConnectionError, match="root certificates"):
+        AwsTransport(config._replace(ca_file=str(tmp_path / "none.pem"))).prepare()
+
+
 def test_tls_without_trust_is_refused(serve: Any, tmp_path: Path) -> None:
     """A certificate under no known root ends the connection before anything is sent."""
     port, handler = serve(certificate(tmp_path, "localhost"))

@@ -78,10 +78,12 @@ def test_inferences_are_counted_by_outcome(store: Store) -> None:
     """An inference is on record from before the model works; a killed one stays `started`."""
     first = store.begin_inference(1.0, "e", "v", "realtime", "i-1")
     store.begin_inference(2.0, "e", "v", "async", "i-2")
-    store.end_inference(first, "ok")
+    store.end_inference(3.5, first, "ok")
     assert store.inference_counts() == {"e": {"ok": 1, "started": 1}}
     assert [row["inference_id"] for row in store.inferences(10)] == ["i-1", "i-2"]
     assert [row["inference_id"] for row in store.inferences(1)] == ["i-2"]
+    assert store.ended_between(3.0, 4.0) == [("e", "v", "ok", 2.5)]
+    assert store.ended_between(3.6, 4.0) == []
 
 
 def test_a_fresh_start_keeps_only_the_settings(store: Store) -> None:
