@@ -1,6 +1,7 @@
 """The bucket, the queue and the holding record: the same promises in memory and on the AWS stand-in."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -135,6 +136,21 @@ def test_places_are_remembered(holding: HoldingStore) -> None:
         places=1,
     )
     assert other == Decimal(9)
+
+
+def test_many_at_once_are_charged_for_one_place(aws: LocalAws) -> None:
+    """Racing writers take turns: ten requests that ended a second apart on one place pay ten seconds in all."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    store = DynamoDBHoldingStore(aws.dynamodb, REGISTRY_TABLE)
+
+    def take(number: int) -> Decimal:
+        finished = start + timedelta(seconds=number)
+        return store.take_place(
+            "echo/small", InferenceType.ASYNC, request_id=str(number), received=start, finished=finished, places=1
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(take, range(1, 11))) == Decimal(10)
 
 
 def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:
