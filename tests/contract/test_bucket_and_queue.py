@@ -1,6 +1,7 @@
 """The bucket, the queue and the holding record: the same promises in memory and on the AWS stand-in."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -59,6 +60,21 @@ def test_lines_are_read_and_written(objects: ObjectStore) -> None:
     assert list(lines) == [b"one", b"", b"two", b"three"]
     objects.put_lines("files/out", iter([b"a", b"", b"b"]))
     assert objects.get("files/out") == b"a\n\nb\n"
+
+
+def test_many_lines_go_up_in_parts(objects: ObjectStore) -> None:
+    """Nine megabytes come back as they were; lines that end in an error leave no object behind."""
+    line = b"x" * 999
+    objects.put_lines("files/long", (line for _ in range(9_500)))
+    assert objects.get("files/long") == (line + b"\n") * 9_500
+
+    def broken() -> Iterator[bytes]:
+        yield from (line for _ in range(9_500))
+        raise StorageError("The source failed.")
+
+    with pytest.raises(StorageError):
+        objects.put_lines("files/broken", broken())
+    assert objects.get("files/broken") is None
 
 
 def test_keys_are_listed_in_byte_order(objects: ObjectStore) -> None:
