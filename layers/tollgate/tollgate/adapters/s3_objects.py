@@ -53,7 +53,11 @@ class S3ObjectStore:
         part_by_part = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False)
         with _storage_errors(f"writing {key}"):
             self._client.upload_fileobj(
-                _LineStream(lines), self._bucket, key, ExtraArgs={"ContentType": content_type}, Config=part_by_part
+                _LineStream(lines),  # type: ignore[arg-type]  # a raw stream of bytes that is only read
+                self._bucket,
+                key,
+                ExtraArgs={"ContentType": content_type},
+                Config=part_by_part,
             )
 
     def get(self, key: str) -> bytes | None:
