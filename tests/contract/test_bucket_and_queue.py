@@ -1,6 +1,8 @@
 """The bucket, the queue and the holding record: the same promises in memory and on the AWS stand-in."""
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -58,6 +60,21 @@ def test_lines_are_read_and_written(objects: ObjectStore) -> None:
     assert list(lines) == [b"one", b"", b"two", b"three"]
     objects.put_lines("files/out", iter([b"a", b"", b"b"]))
     assert objects.get("files/out") == b"a\n\nb\n"
+
+
+def test_many_lines_go_up_in_parts(objects: ObjectStore) -> None:
+    """Nine megabytes come back as they were; lines that end in an error leave no object behind."""
+    line = b"x" * 999
+    objects.put_lines("files/long", (line for _ in range(9_500)))
+    assert objects.get("files/long") == (line + b"\n") * 9_500
+
+    def broken() -> Iterator[bytes]:
+        yield from (line for _ in range(9_500))
+        raise StorageError("The source failed.")
+
+    with pytest.raises(StorageError):
+        objects.put_lines("files/broken", broken())
+    assert objects.get("files/broken") is None
 
 
 def test_keys_are_listed_in_byte_order(objects: ObjectStore) -> None:
@@ -135,6 +152,21 @@ def test_places_are_remembered(holding: HoldingStore) -> None:
         places=1,
     )
     assert other == Decimal(9)
+
+
+def test_many_at_once_are_charged_for_one_place(aws: LocalAws) -> None:
+    """Racing writers take turns: ten requests that ended a second apart on one place pay ten seconds in all."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    store = DynamoDBHoldingStore(aws.dynamodb, REGISTRY_TABLE)
+
+    def take(number: int) -> Decimal:
+        finished = start + timedelta(seconds=number)
+        return store.take_place(
+            "echo/small", InferenceType.ASYNC, request_id=str(number), received=start, finished=finished, places=1
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(take, range(1, 11))) == Decimal(10)
 
 
 def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:
