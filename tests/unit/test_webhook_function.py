@@ -48,6 +48,7 @@ def test_a_sample_is_answered(sample: str, wait: int) -> None:
 
 def test_a_wrong_network_stops_the_function_from_starting() -> None:
     """A slip in the parameter opens nothing."""
-    assert WebhookDeliverySettings.load(VARIABLES | {"WEBHOOK_ALLOWED_CIDRS": "10.0.0.0/8, fd00::/8"})
+    good = WebhookDeliverySettings.load(VARIABLES | {"WEBHOOK_ALLOWED_CIDRS": "10.0.0.0/8, fd00::/8"})
+    assert good.webhook_allowed_cidrs == "10.0.0.0/8, fd00::/8"
     with pytest.raises(SettingsError, match="WEBHOOK_ALLOWED_CIDRS"):
         WebhookDeliverySettings.load(VARIABLES | {"WEBHOOK_ALLOWED_CIDRS": "10.0.0.1/8"})
