@@ -20,6 +20,7 @@ _TEXT_SETTINGS = {
     "success_topic_arn": "success_topic",
     "error_topic_arn": "error_topic",
 }
+_NUMBER_SETTINGS = ("model_limit_seconds", "metrics_seconds")
 
 
 class Admin:
@@ -120,9 +121,7 @@ class Admin:
             }
         return {
             "endpoints": endpoints,
-            "inference_components": {
-                name: self._components.describe(name) for name in self._components.names()
-            },
+            "inference_components": {name: self._components.describe(name) for name in self._components.names()},
             "inference_counts": counts,
             "inferences": self._store.inferences(_RECENT),
             "async_requests": backlog,
@@ -132,19 +131,20 @@ class Admin:
 
     def _config(self) -> Json:
         texts = {name: getattr(self._settings, field) for name, field in _TEXT_SETTINGS.items()}
-        limit = self._settings.model_limit_seconds
-        return texts | {"start_seconds": self._settings.start_seconds, "model_limit_seconds": limit}
+        numbers = {name: getattr(self._settings, name) for name in _NUMBER_SETTINGS}
+        return texts | numbers | {"start_seconds": self._settings.start_seconds}
 
     def _configure(self, request: Request) -> Json:
         document = _object(request)
-        unknown = document.keys() - _TEXT_SETTINGS.keys() - {"start_seconds", "model_limit_seconds"}
+        unknown = document.keys() - _TEXT_SETTINGS.keys() - {"start_seconds", *_NUMBER_SETTINGS}
         if unknown:
             raise validation_exception(f"Unknown settings: {', '.join(sorted(unknown))}")
         for name, field in _TEXT_SETTINGS.items():
             if name in document:
                 setattr(self._settings, field, document[name])
-        if "model_limit_seconds" in document:
-            self._settings.model_limit_seconds = float(document["model_limit_seconds"])
+        for name in _NUMBER_SETTINGS:
+            if name in document:
+                setattr(self._settings, name, float(document[name]))
         times = document.get("start_seconds", {})
         self._settings.start_seconds |= {key: float(value) for key, value in times.items()}
         kept = self._config()

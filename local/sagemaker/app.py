@@ -23,9 +23,7 @@ type Receive = Callable[[], Awaitable[Any]]
 type Send = Callable[[Any], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
-_KEEP_BYTES = (
-    6_291_456 + 1
-)  # one byte more than any limit, so that "too large" can be seen and memory is bounded
+_KEEP_BYTES = 6_291_456 + 1  # one byte more than any limit, so that "too large" can be seen and memory is bounded
 
 
 class App:

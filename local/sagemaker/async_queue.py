@@ -98,11 +98,11 @@ class AsyncQueue:
         for request in self._store.recover():
             self._spawn(self._announce(request, request.notice or {}))
         while True:
+            self._wake.clear()
             for late in self._store.expired(time.time()):
                 self._spawn(self._refuse(late, "Request expired before it could be processed.", "expired"))
             for name in self._fleet.names():
                 await self._feed(name)
-            self._wake.clear()
             try:
                 async with asyncio.timeout(_EXPIRY_CHECK_SECONDS):
                     await self._wake.wait()
@@ -151,6 +151,9 @@ class AsyncQueue:
             await asyncio.sleep(_RETRY_SECONDS[1])
             self._store.requeue(request.seq)
             self._wake.set()
+        except Exception as error:  # noqa: BLE001 - whatever breaks, a request must end, and say why
+            _log.exception("async request %s broke", request.inference_id)
+            await self._refuse(request, f"InternalServerError: {type(error).__name__}: {error}", "failed")
 
     async def _infer(self, request: AsyncRequest, target: Target) -> Answer:
         asked = request.request
@@ -161,16 +164,12 @@ class AsyncQueue:
                 payload = await asyncio.to_thread(self._aws.read, Location.parse(asked["input_location"]))
             call = Call(payload, asked["content_type"] or "application/json", asked["accept"] or "")
             async with asyncio.timeout(asked["timeout"]):
-                answer = await self._serving.run(
-                    target, call, road="async", inference_id=request.inference_id
-                )
+                answer = await self._serving.run(target, call, road="async", inference_id=request.inference_id)
         except ServiceError as error:
             raise _FailedError(f"InternalServerError: {error.message}") from error
         except ContainerError as error:
             kind = "client" if error.status < 500 else "server"
-            reason = (
-                f"ClientError: Received {kind} error ({error.status}) from model. See the SageMaker Endpoint"
-            )
+            reason = f"ClientError: Received {kind} error ({error.status}) from model. See the SageMaker Endpoint"
             raise _FailedError(f"{reason} logs in your account for more information.") from error
         except TimeoutError as error:
             raise _FailedError("ClientError: The model did not answer in time.") from error

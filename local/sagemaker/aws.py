@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -108,15 +109,13 @@ class Aws:
 
     def upload(self, place: Location, file: IO[bytes]) -> None:
         """Write an object from a file, in parts when it is large."""
-        self.client("s3").upload_fileobj(file, place.bucket, place.key)
+        # One part at a time: ten at once, boto3's default, would hold 80 MB.
+        config = TransferConfig(use_threads=False)
+        self.client("s3").upload_fileobj(file, place.bucket, place.key, Config=config)
 
     def keys(self, prefix: Location) -> Iterator[Location]:
         """Yield the objects under a prefix in the order of their keys."""
-        pages = (
-            self.client("s3")
-            .get_paginator("list_objects_v2")
-            .paginate(Bucket=prefix.bucket, Prefix=prefix.key)
-        )
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
         for page in pages:
             for found in page.get("Contents", ()):
                 yield Location(prefix.bucket, found["Key"])

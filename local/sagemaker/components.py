@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 
 from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet, Target
@@ -34,6 +35,7 @@ class Components:
         self._faults = faults
         self._gates: dict[str, Gate] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._refused: Counter[str] = Counter()
 
     def resume(self) -> None:
         """After a restart: open the gates and carry on with what was starting."""
@@ -121,8 +123,15 @@ class Components:
             raise validation_error(f"Inference Component {name} not found on endpoint {endpoint}.")
         container = container_for(self._image(component))
         if component["copies"] < 1 or container is None:
+            self._refused[name] += 1
             raise validation_error(_NO_CAPACITY)
         return Target(endpoint, component["VariantName"], container, self._gates[name])
+
+    def take_refused(self) -> dict[str, int]:
+        """Return how many calls found no copy, by component, since this was asked last."""
+        refused = dict(self._refused)
+        self._refused.clear()
+        return refused
 
     def _get(self, name: str) -> Json:
         component = self._store.get("component", name)
@@ -149,16 +158,14 @@ class Components:
     async def _bring_up(self, name: str) -> None:
         component = self._get(name)
         if component["wanted"] > component["copies"]:
-            await asyncio.sleep(self._settings.start_time(component["EndpointName"], "", {}))
+            await asyncio.sleep(self._settings.start_time(name, ""))
         slow = self._faults.take("start", name, "latency")
         if slow:
             await asyncio.sleep(slow.seconds)
         fault = self._faults.take("start", name, "capacity", "error")
         component = self._get(name)
         if fault:
-            reason = (
-                "Insufficient capacity to place the copies." if fault.kind == "capacity" else fault.message
-            )
+            reason = "Insufficient capacity to place the copies." if fault.kind == "capacity" else fault.message
             component |= {"InferenceComponentStatus": "Failed", "FailureReason": reason}
         elif container_for(self._image(component)) is None:
             component |= {"InferenceComponentStatus": "Failed", "FailureReason": "The image does not exist."}

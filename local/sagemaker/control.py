@@ -88,9 +88,7 @@ class Control:
         action = (request.header("x-amz-target") or "").partition(".")[2]
         handler = self._actions.get(action)
         if handler is None:
-            raise ServiceError(
-                400, "UnknownOperationException", f"The operation {action!r} is not served here."
-            )
+            raise ServiceError(400, "UnknownOperationException", f"The operation {action!r} is not served here.")
         try:
             query = json.loads(request.body or b"{}")
         except ValueError as error:
@@ -226,9 +224,7 @@ class Control:
         found = [_only(component, members) for component in self._store.every("component").values()]
         wanted = query.get("EndpointNameEquals")
         found = [component for component in found if wanted in (None, component["EndpointName"])]
-        return _page(
-            found, query, "InferenceComponents", "InferenceComponentName", "InferenceComponentStatus"
-        )
+        return _page(found, query, "InferenceComponents", "InferenceComponentName", "InferenceComponentStatus")
 
     # Transform jobs.
 

@@ -138,9 +138,7 @@ class Fleet:
         """Return DescribeEndpoint's answer."""
         endpoint = self._get(name)
         current = {variant["VariantName"]: variant for variant in endpoint["variants"]}
-        wanted = {
-            variant["VariantName"]: variant for variant in endpoint.get("target") or endpoint["variants"]
-        }
+        wanted = {variant["VariantName"]: variant for variant in endpoint.get("target") or endpoint["variants"]}
         answer = {key: value for key, value in endpoint.items() if key not in ("variants", "target")}
         summaries = [_summary(current.get(key), wanted.get(key)) for key in current | wanted]
         if endpoint["EndpointStatus"] != "Failed":
@@ -245,10 +243,11 @@ class Fleet:
             "image": container.get("Image"),
             "mode": container.get("Mode", "SingleModel"),
             "instance_type": variant.get("InstanceType", "ml.m5.large"),
-            "environment": environment,
             "instances": variant.get("InitialInstanceCount", 1),
             "weight": variant.get("InitialVariantWeight", 1.0),
-            "per_instance": per_instance or environment.get("SAGEMAKER_MODEL_SERVER_WORKERS"),
+            "per_instance": per_instance or _number(environment, "SAGEMAKER_MODEL_SERVER_WORKERS"),
+            "queue_limit": _number(environment, "STANDIN_QUEUE_LIMIT"),
+            "start_seconds": _number(environment, "STANDIN_START_SECONDS"),
         }
 
     def _start(self, name: str) -> None:
@@ -283,11 +282,9 @@ class Fleet:
             before = now.get(variant["VariantName"], {})
             grows = variant["instances"] > before.get("instances", 0)
             if grows or variant["image"] != before.get("image"):
-                waits.append(
-                    self._settings.start_time(
-                        endpoint["EndpointName"], variant["instance_type"], variant["environment"]
-                    )
-                )
+                own = variant["start_seconds"]
+                told = self._settings.start_time(endpoint["EndpointName"], variant["instance_type"])
+                waits.append(told if own is None else own)
         return max(waits)
 
     def _why_not(self, endpoint: Json) -> str | None:
@@ -309,8 +306,8 @@ class Fleet:
             if key in self._gates:
                 self._gates[key].resize(places)
             else:
-                limit = int(variant["environment"].get("STANDIN_QUEUE_LIMIT", self._settings.queue_limit))
-                self._gates[key] = Gate(places, limit)
+                own = variant["queue_limit"]
+                self._gates[key] = Gate(places, self._settings.queue_limit if own is None else int(own))
 
     def _remove(self, name: str) -> None:
         self._store.delete("endpoint", name)
@@ -318,6 +315,14 @@ class Fleet:
         for key in [key for key in self._gates if key[0] == name]:
             del self._gates[key]
         self.changed()
+
+
+def _number(environment: Json, name: str) -> float | None:
+    """Return a number from a model's environment, None when it is not there."""
+    try:
+        return float(environment[name]) if name in environment else None
+    except ValueError as error:
+        raise validation_exception(f"{name} is not a number: {environment[name]!r}") from error
 
 
 def _summary(current: Json | None, wanted: Json | None) -> Json:

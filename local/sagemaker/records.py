@@ -125,9 +125,7 @@ class Processing:
             return [answer]
         outputs = list(split_lines([answer])) if lines else [answer]
         if len(outputs) != len(sent):
-            raise BadRecordError(
-                f"{len(sent)} records were sent and {len(outputs)} came back: cannot be joined"
-            )
+            raise BadRecordError(f"{len(sent)} records were sent and {len(outputs)} came back: cannot be joined")
         return [self._joined(record, output) for record, output in zip(sent, outputs, strict=True)]
 
     def _joined(self, record: bytes, output: bytes) -> bytes:

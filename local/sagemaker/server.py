@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from local.sagemaker.components import Components
 from local.sagemaker.control import Control
 from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet
+from local.sagemaker.metrics import Metrics
 from local.sagemaker.runtime import Runtime
 from local.sagemaker.seed import Seed
 from local.sagemaker.serving import Serving
@@ -29,6 +31,7 @@ from local.sagemaker.transform import Transforms
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
+_THREADS = 48
 _KEEP_ALIVE_SECONDS = 75.0  # longer than any client keeps an idle connection
 
 
@@ -50,12 +53,12 @@ async def run(options: Options) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # Threads mostly wait for S3 and SNS; the default number, six on two processors, would let them starve models.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "standin"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with ExitStack() as stack:
-        folder = options.state_dir or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-"))
-        )
+        folder = options.state_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-")))
         store = Store(folder / "standin.sqlite3")
         stack.callback(store.close)
         await _serve(options, store, stop)
@@ -105,7 +108,8 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     seed.apply()
     components.resume()
     transforms.resume()
-    worker = asyncio.get_running_loop().create_task(queue.work())
+    metrics = Metrics(store, components, aws, settings)
+    workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work())]
     warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
     config = Config()
     config.bind = [f"127.0.0.1:{options.port}"]
@@ -123,8 +127,9 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     finally:
         for part in (transforms, components, fleet, queue):
             part.close()
-        worker.cancel()
-        await asyncio.gather(worker, warming, return_exceptions=True)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, warming, return_exceptions=True)
 
 
 def _restore(store: Store, settings: Settings) -> None:

@@ -21,9 +21,7 @@ class Serving:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def serve(
-        self, target: Target, call: Call, *, road: str, inference_id: str, limit_seconds: float
-    ) -> Answer:
+    async def serve(self, target: Target, call: Call, *, road: str, inference_id: str, limit_seconds: float) -> Answer:
         """Wait for a place, then run the model; waiting counts towards the limit.
 
         Raises:
@@ -53,7 +51,7 @@ class Serving:
             outcome = str(error.status)
             raise
         finally:
-            self._store.end_inference(seq, outcome)
+            self._store.end_inference(time.time(), seq, outcome)
         return answer
 
     async def stream(self, target: Target, call: Call, *, inference_id: str) -> AsyncGenerator[bytes]:
@@ -64,9 +62,7 @@ class Serving:
             ServiceError: 503, too many wait already.
         """
         await enter(target)
-        seq = self._store.begin_inference(
-            time.time(), target.endpoint, target.variant, "stream", inference_id
-        )
+        seq = self._store.begin_inference(time.time(), target.endpoint, target.variant, "stream", inference_id)
         outcome = "abandoned"
         try:
             async for piece in target.container.stream(call):
@@ -77,7 +73,7 @@ class Serving:
             raise
         finally:
             target.gate.leave()
-            self._store.end_inference(seq, outcome)
+            self._store.end_inference(time.time(), seq, outcome)
 
 
 async def enter(target: Target) -> None:
@@ -89,6 +85,4 @@ async def enter(target: Target) -> None:
     try:
         await target.gate.enter()
     except SaturatedError as error:
-        raise ServiceError(
-            503, "ServiceUnavailable", f"Endpoint {target.endpoint} is saturated. Try again."
-        ) from error
+        raise ServiceError(503, "ServiceUnavailable", f"Endpoint {target.endpoint} is saturated. Try again.") from error

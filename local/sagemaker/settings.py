@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from local.sagemaker.wire import Json
-
 ACCOUNT = "000000000000"
 
 
@@ -16,6 +14,7 @@ class Settings:
         model_limit_seconds: how long a container may take to answer; AWS gives it 60 s.
         start_seconds: seconds for an instance to start, by `endpoint:NAME`, by instance type, or `default`.
         queue_limit: requests that may wait before one variant, beyond those in service.
+        metrics_seconds: how often CloudWatch metrics are sent, 0 for never; on AWS it is every minute.
         bucket: where seeded async endpoints write; they are made once it is known.
     """
 
@@ -24,6 +23,7 @@ class Settings:
     account: str = ACCOUNT
     queue_limit: int = 256
     model_limit_seconds: float = 60.0
+    metrics_seconds: float = 60.0
     start_seconds: dict[str, float] = field(default_factory=lambda: {"default": 0.2})
     bucket: str | None = None
     success_topic: str | None = None
@@ -37,13 +37,10 @@ class Settings:
         """Return the URL-less log group a ModelError points at."""
         return f"arn:aws:logs:{self.region}:{self.account}:log-group:/aws/sagemaker/Endpoints/{endpoint}"
 
-    def start_time(self, endpoint: str, instance_type: str, environment: Json) -> float:
-        """Return how many seconds an instance takes to start.
+    def start_time(self, name: str, instance_type: str) -> float:
+        """Return how many seconds an instance takes to start: by `endpoint:NAME`, instance type, or default.
 
-        The model's own environment (`STANDIN_START_SECONDS`) goes first, then the endpoint, the instance
-        type, the default.
+        The name may also be that of an inference component or a transform job.
         """
-        if "STANDIN_START_SECONDS" in environment:
-            return float(environment["STANDIN_START_SECONDS"])
-        named = self.start_seconds.get(f"endpoint:{endpoint}", self.start_seconds.get(instance_type))
+        named = self.start_seconds.get(f"endpoint:{name}", self.start_seconds.get(instance_type))
         return self.start_seconds.get("default", 0.2) if named is None else named

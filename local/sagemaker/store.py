@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS async_requests (
 CREATE INDEX IF NOT EXISTS async_by_state ON async_requests (endpoint, state, seq);
 CREATE TABLE IF NOT EXISTS inferences (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, endpoint TEXT NOT NULL, variant TEXT NOT NULL,
-    road TEXT NOT NULL, inference_id TEXT NOT NULL, outcome TEXT NOT NULL);
+    road TEXT NOT NULL, inference_id TEXT NOT NULL, outcome TEXT NOT NULL, ended_at REAL);
+CREATE INDEX IF NOT EXISTS inferences_by_end ON inferences (ended_at);
 CREATE INDEX IF NOT EXISTS inferences_by_endpoint ON inferences (endpoint, seq);
 """
 
@@ -99,9 +100,7 @@ class Store:
 
     # The async queue.
 
-    def enqueue(
-        self, endpoint: str, inference_id: str, expires_at: float, request: Json, payload: bytes | None
-    ) -> int:
+    def enqueue(self, endpoint: str, inference_id: str, expires_at: float, request: Json, payload: bytes | None) -> int:
         """Accept a request; once this returns it is not forgotten."""
         rows = self._run(
             "INSERT INTO async_requests (endpoint, inference_id, state, expires_at, request, payload) "
@@ -127,8 +126,7 @@ class Store:
     def expired(self, now: float) -> list[AsyncRequest]:
         """Take every queued request whose time to live is over and mark it running, to be refused."""
         rows = self._run(
-            "UPDATE async_requests SET state = 'running' WHERE state = 'queued' AND expires_at <= ? "
-            "RETURNING *",
+            "UPDATE async_requests SET state = 'running' WHERE state = 'queued' AND expires_at <= ? RETURNING *",
             now,
         )
         return [_request(row) for row in rows]
@@ -151,9 +149,7 @@ class Store:
 
     def drop_queue(self, endpoint: str) -> None:
         """Drop what is queued for a deleted endpoint: on AWS its queue goes with it, and nobody is told."""
-        self._run(
-            "UPDATE async_requests SET state = 'dropped' WHERE endpoint = ? AND state = 'queued'", endpoint
-        )
+        self._run("UPDATE async_requests SET state = 'dropped' WHERE endpoint = ? AND state = 'queued'", endpoint)
 
     def recover(self) -> list[AsyncRequest]:
         """After a restart: requeue what was running, and return what was only waiting to be announced."""
@@ -183,9 +179,18 @@ class Store:
         )
         return int(rows[0][0])
 
-    def end_inference(self, seq: int, outcome: str) -> None:
-        """Record how it ended: `ok`, `timeout`, or the container's status."""
-        self._run("UPDATE inferences SET outcome = ? WHERE seq = ?", outcome, seq)
+    def end_inference(self, now: float, seq: int, outcome: str) -> None:
+        """Record how it ended: `ok`, `timeout`, `abandoned`, or the container's status."""
+        self._run("UPDATE inferences SET outcome = ?, ended_at = ? WHERE seq = ?", outcome, now, seq)
+
+    def ended_between(self, start: float, end: float) -> list[tuple[str, str, str, float]]:
+        """Return endpoint, variant, outcome and seconds of every inference that ended in `[start, end)`."""
+        rows = self._run(
+            "SELECT endpoint, variant, outcome, ended_at - at FROM inferences WHERE ended_at >= ? AND ended_at < ?",
+            start,
+            end,
+        )
+        return [(endpoint, variant, outcome, seconds) for endpoint, variant, outcome, seconds in rows]
 
     def inference_counts(self) -> dict[str, dict[str, int]]:
         """Count inferences by endpoint and outcome."""
@@ -198,7 +203,7 @@ class Store:
     def inferences(self, limit: int) -> list[Json]:
         """Return the newest inferences, oldest first."""
         rows = self._run("SELECT * FROM inferences ORDER BY seq DESC LIMIT ?", limit)
-        names = ("seq", "at", "endpoint", "variant", "road", "inference_id", "outcome")
+        names = ("seq", "at", "endpoint", "variant", "road", "inference_id", "outcome", "ended_at")
         return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
 
     def clear(self) -> None:

@@ -67,9 +67,7 @@ class Transforms:
         name = request["TransformJobName"]
         arn = self._settings.arn("transform-job", name)
         if self._store.get("transform", name):
-            message = (
-                "Job name must be unique within an AWS account and region, and a job with this name exists"
-            )
+            message = "Job name must be unique within an AWS account and region, and a job with this name exists"
             raise ServiceError(400, "ResourceInUse", f"{message} ({arn})")
         if self._store.get("model", request["ModelName"]) is None:
             model = self._settings.arn("model", request["ModelName"])
@@ -138,7 +136,7 @@ class Transforms:
         """Process every object; return why the job failed, or None."""
         job = self._get(name)
         instance_type = job["TransformResources"]["InstanceType"]
-        await asyncio.sleep(self._settings.start_time(name, instance_type, {}))
+        await asyncio.sleep(self._settings.start_time(name, instance_type))
         slow = self._faults.take("start", name, "latency")
         if slow:
             await asyncio.sleep(slow.seconds)
@@ -274,9 +272,7 @@ def _check(request: Json) -> None:
     if request["TransformInput"].get("CompressionType", "None") != "None":
         raise validation_exception("Compressed input is not served by this stand-in.")
     kind = request["TransformInput"].get("ContentType", "")
-    filtered = processing.join or not (
-        processing.input_filter.is_identity and processing.output_filter.is_identity
-    )
+    filtered = processing.join or not (processing.input_filter.is_identity and processing.output_filter.is_identity)
     if filtered and "json" not in kind:
         raise validation_exception(f"DataProcessing of {kind or 'an unnamed type'} is not served; JSON is.")
     size, width = request.get("MaxPayloadInMB", 6), request.get("MaxConcurrentTransforms", 1)

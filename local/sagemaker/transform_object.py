@@ -77,11 +77,7 @@ class ObjectTransform:
 
     def _payloads(self, source: Location) -> Iterator[list[bytes]]:
         chunks = self._aws.chunks(source, _READ_BYTES)
-        records = (
-            split_lines(chunks, self._payload_bytes)
-            if self._split
-            else whole_object(chunks, self._payload_bytes)
-        )
+        records = split_lines(chunks, self._payload_bytes) if self._split else whole_object(chunks, self._payload_bytes)
         return payloads(records, multi=self._multi, limit_bytes=self._payload_bytes)
 
     async def _store_answer(self, file: IO[bytes], pending: deque[asyncio.Task[list[bytes]]]) -> None:
@@ -114,9 +110,7 @@ class ObjectTransform:
             await self._faults.strike("transform_record", self._name)
         except ServiceError as error:
             raise ContainerError(error.status, error.message) from error
-        seq = self._store.begin_inference(
-            time.time(), f"transform/{self._name}", "transform", "batch", self._name
-        )
+        seq = self._store.begin_inference(time.time(), f"transform/{self._name}", "transform", "batch", self._name)
         outcome = "timeout"
         try:
             async with asyncio.timeout(self._limit_seconds):
@@ -126,7 +120,7 @@ class ObjectTransform:
             outcome = str(error.status)
             raise
         finally:
-            self._store.end_inference(seq, outcome)
+            self._store.end_inference(time.time(), seq, outcome)
         return answer
 
 

@@ -178,13 +178,21 @@ class AsyncBackend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransformJob:
-    """One transform job over the input files below `input_prefix`. Keys are bucket keys without the bucket."""
+    """One transform job over the input files below `input_prefix`. Keys are bucket keys without the bucket.
+
+    Every line of the files is ``{"id": ..., "body": <what the container gets>}``; every line of an output file is
+    ``{"id": ..., "SageMakerOutput": <what it answered>}``, in the order of the input file.
+
+    Attributes:
+        largest_record: bytes of the longest line.
+    """
 
     name: str
     road: Road
     input_prefix: str
     output_prefix: str
     content_type: str
+    largest_record: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,8 @@ class TransformBackend(Protocol):
         """Start the job. Starting a name that exists already is not an error: the first call worked.
 
         Raises:
-            CapacityError, BackendThrottledError, BackendError.
+            CapacityError, BackendThrottledError: not now; may work later.
+            BackendError: refused, and always will be.
         """
 
     def describe(self, name: str) -> TransformStatus | None:

