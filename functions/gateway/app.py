@@ -2,7 +2,7 @@
 
 import os
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
@@ -36,6 +36,14 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
+    webhook_allowed_cidrs: str = ""
+
+
+def _check_webhook(allowed: str, url: str) -> None:
+    # Few requests bring a webhook; the others must not pay for importing the address tables.
+    from tollgate.domain.webhooks import check_webhook_url, parse_networks  # noqa: PLC0415 -- see above
+
+    check_webhook_url(url, parse_networks(allowed))
 
 
 def build(settings: GatewaySettings) -> GatewayApi:
@@ -69,6 +77,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         ),
         clock=clock,
         random_hex=lambda: os.urandom(24).hex(),
+        check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pydantic import field_validator
+
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
@@ -30,6 +32,12 @@ class WebhookDeliverySettings(Settings):
     bucket: str
     webhook_queue_url: str
     webhook_allowed_cidrs: str = ""
+
+    @field_validator("webhook_allowed_cidrs")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
