@@ -17,7 +17,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from tollgate.domain.complexity_features import FEATURES, measure
 from tollgate.domain.complexity_model import LEAF, LEAF_SCALE, MAGIC
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 
 SEED = 20_261_122
 NEED_TREES = 64
@@ -123,7 +123,7 @@ def _raw_prior(standard: Array) -> Array:
 
 def _nearest(standard: Array, prototypes: Array) -> Array:
     squares = (standard**2).sum(1)[:, None] + (prototypes**2).sum(1) - 2.0 * standard @ prototypes.T
-    return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+    return np.asarray(np.sqrt(np.maximum(squares.min(axis=1), 0.0)))
 
 
 def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:

@@ -9,6 +9,7 @@ prompts that its model did not see.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from complexity_shipping import OTHER_PAIRS, STRONG, WEAK, folds, learned_gain, 
 from complexity_training import PRIOR_WEIGHT, fit, measured
 from routing_baselines import chance, length, tfidf_ridge
 from routing_data import ModelSet, PairSet, data_folder, load_gsm8k, load_llmrouter, same_question
-from routing_metrics import apgr, area, interval, line
+from routing_metrics import area, difference, line
 from routing_nine import by_fold, promise_table, reward_table, with_records
 
 from tollgate.domain import complexity_model
 from tollgate.domain.complexity import estimate_complexity
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 HEAD = f"{'router':<38} {'APGR':>6} {'95 % interval':<16}  CPT50 CPT80"
 PAIRS = ((WEAK, STRONG), *OTHER_PAIRS, ("codegemma-7b", STRONG))
 MODEL_FILE = Path("layers/tollgate/tollgate/data/complexity.bin")
@@ -120,16 +121,7 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             needs = told_gains[pair] - _constant(told, many, pair, by_group=by_group) + PRIOR_WEIGHT * prior
             print(line("this router", [needs], gain, [rival_gains[pair]]))
             if by_group:
-                low, high = interval(
-                    lambda taken, needs=needs, gain=gain: (
-                        apgr(needs[taken], gain[taken]) - apgr(length(many.prompts)[taken], gain[taken])
-                    ),
-                    len(gain),
-                )
-                print(
-                    f"  over prompt length {apgr(needs, gain) - apgr(length(many.prompts), gain):+.3f}"
-                    f" [{low:+.3f}, {high:+.3f}]"
-                )
+                print("  over prompt length", difference([needs], [length(many.prompts)], gain))
         print(f"\nNine models at equal spend ($ a million tokens, as many tokens for each model), {kind}")
         ruled = with_records(told, many, by_group=by_group)
         reward_table({"TF-IDF + ridge": rival, "this router": told, "this router with records": ruled}, many)
@@ -252,8 +244,7 @@ def price_of_an_estimate(many: ModelSet) -> None:
         ("1 MB prompt", text * 256),
         ("short question", "Who wrote Faust?"),
     ):
-        estimate: Callable[[], object] = lambda prompt=prompt: estimate_complexity(prompt)  # noqa: E731 - bound per round
-        timed = sorted(_cpu(estimate, 50) for _ in range(20))
+        timed = sorted(_cpu(partial(estimate_complexity, prompt), 50) for _ in range(20))
         print(
             f"{name:<16} median {1e6 * statistics.median(timed):6.0f} us, "
             f"slowest of 20 rounds {1e6 * timed[-1]:6.0f} us"

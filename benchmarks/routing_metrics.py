@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 RESAMPLES = 1_000
 
 
@@ -74,19 +74,25 @@ def line(name: str, needs: Sequence[Array], gain: Array, rival: Sequence[Array] 
     Returns:
         The row.
     """
-
-    def mean_apgr(scores: Sequence[Array], taken: Array) -> float:
-        return float(np.mean([apgr(one[taken], gain[taken]) for one in scores]))
-
     everything = np.arange(len(gain))
-    low, high = interval(lambda taken: mean_apgr(needs, taken), len(gain))
+    low, high = interval(lambda taken: _mean_apgr(needs, gain, taken), len(gain))
     row = (
-        f"{name:<38} {mean_apgr(needs, everything):6.3f} [{low:6.3f}, {high:6.3f}]"
+        f"{name:<38} {_mean_apgr(needs, gain, everything):6.3f} [{low:6.3f}, {high:6.3f}]"
         f"  {100 * np.mean([cpt(one, gain, 0.5) for one in needs]):5.1f} "
         f"{100 * np.mean([cpt(one, gain, 0.8) for one in needs]):5.1f}"
     )
-    if rival is None:
-        return row
-    low, high = interval(lambda taken: mean_apgr(needs, taken) - mean_apgr(rival, taken), len(gain))
-    difference = mean_apgr(needs, everything) - mean_apgr(rival, everything)
-    return f"{row}  {difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return row if rival is None else f"{row}  {difference(needs, rival, gain)}"
+
+
+def difference(needs: Sequence[Array], rival: Sequence[Array], gain: Array) -> str:
+    """Return by how much a router's APGR is above a rival's on the same resamples, with its interval."""
+
+    def above(taken: Array) -> float:
+        return _mean_apgr(needs, gain, taken) - _mean_apgr(rival, gain, taken)
+
+    low, high = interval(above, len(gain))
+    return f"{above(np.arange(len(gain))):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _mean_apgr(scores: Sequence[Array], gain: Array, taken: Array) -> float:
+    return float(np.mean([apgr(one[taken], gain[taken]) for one in scores]))

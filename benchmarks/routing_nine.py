@@ -8,7 +8,7 @@ from complexity_training import fit
 from routing_data import ModelSet
 from routing_metrics import interval
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 DIALS = np.linspace(0.0, 1.0, 201)
 
 
