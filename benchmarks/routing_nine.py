@@ -73,7 +73,7 @@ def reward_table(routers: dict[str, Array], many: ModelSet) -> None:
 
 
 def _mean_interval(values: Array) -> tuple[float, float]:
-    return interval(lambda taken: float(values[taken].mean()), len(values))
+    return interval(lambda times: float((values * times).mean()), len(values))
 
 
 def promise_table(
