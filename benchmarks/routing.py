@@ -107,7 +107,7 @@ def _tfidf(many: ModelSet, *, by_group: bool) -> Array:
 def llmrouter(many: ModelSet, rows: Array) -> None:
     """Print the LLMRouter pairs and all nine models, on unseen rows and on unseen tasks."""
     for by_group in (False, True):
-        told, prior = by_fold(rows, many, by_group=by_group)
+        told, prior, quality = by_fold(rows, many, by_group=by_group)
         rival = _tfidf(many, by_group=by_group)
         kind = "each task predicted by models that never saw it" if by_group else "five folds by row"
         told_gains, rival_gains, gains = _gains(many, told), _gains(many, rival), _gains(many, many.scores)
@@ -118,22 +118,13 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             print(line("prompt length", [length(many.prompts)], gain))
             print(line("TF-IDF + ridge", [rival_gains[pair]], gain))
             print(line("prior alone", [prior], gain, [rival_gains[pair]]))
-            needs = told_gains[pair] - _constant(told, many, pair, by_group=by_group) + PRIOR_WEIGHT * prior
+            needs = told_gains[pair] + PRIOR_WEIGHT * prior
             print(line("this router", [needs], gain, [rival_gains[pair]]))
             if by_group:
                 print("  over prompt length", difference([needs], [length(many.prompts)], gain))
         print(f"\nNine models at equal spend ($ a million tokens, as many tokens for each model), {kind}")
-        ruled = with_records(told, many, by_group=by_group)
-        reward_table({"TF-IDF + ridge": rival, "this router": told, "this router with records": ruled}, many)
-
-
-def _constant(told: Array, many: ModelSet, pair: tuple[str, str], *, by_group: bool) -> Array:
-    """Return the mean gain over each prompt's training folds, which says nothing about the prompt."""
-    gain = _gains(many, many.scores)[pair]
-    means = np.zeros(len(told))
-    for train, test in folds(many.tasks, by_group=by_group):
-        means[test] = gain[train].mean()
-    return means
+        ruled = with_records(quality, many, by_group=by_group)
+        reward_table({"TF-IDF + ridge": rival, "this router": quality, "with records": ruled}, many)
 
 
 def half_of_the_tasks(many: ModelSet, rows: Array) -> None:

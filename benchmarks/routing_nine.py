@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 from complexity_shipping import folds, rank_table, recovered_curve, unseen_needs
-from complexity_training import fit
+from complexity_training import PRIOR_WEIGHT, fit
 from routing_data import ModelSet
 from routing_metrics import interval
+
+from tollgate.domain.complexity import Tier
+from tollgate.domain.model_choice import GENERAL_SHARE
 
 type Array = np.ndarray[Any, Any]
 DIALS = np.linspace(0.0, 1.0, 201)
@@ -119,11 +122,24 @@ def promise_table(
         print(f"{name:<44} asked {quality:.2f}: kept {shares}")
 
 
-def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Array]:
-    """Return each prompt's qualities and prior from models that did not train on it (or its task)."""
-    predicted, prior = np.zeros(many.scores.shape), np.zeros(len(rows))
+def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Array, Array]:
+    """Return what models say of prompts that they did not train on (or whose task they did not see).
+
+    Args:
+        rows: features.
+        many: the prompts' scores.
+        by_group: leave out whole tasks instead of random rows.
+
+    Returns:
+        For each prompt: every model's correction, the prior, and every model's predicted quality as
+        `predict_qualities` gives it.
+    """
+    told, quality, prior = np.zeros(many.scores.shape), np.zeros(many.scores.shape), np.zeros(len(rows))
+    large = np.where(many.prices > 0.5, GENERAL_SHARE[Tier.LARGE], GENERAL_SHARE[Tier.SMALL])
     for train, test in folds(many.tasks, by_group=by_group):
         model = fit(rows[train], many.scores[train], 40)
-        predicted[test] = model.means + model.corrections(rows[test])
+        told[test] = model.corrections(rows[test])
         prior[test] = model.prior(rows[test])
-    return predicted, prior
+        general = PRIOR_WEIGHT * prior[test][:, None] * large
+        quality[test] = model.means + model.corrections(rows[test], strict=True) + general
+    return told, prior, quality
