@@ -24,7 +24,7 @@ NEED_TREES = 64
 QUALITY_TREES = 40
 LEAST_LEAF = 8
 LEAF_PART = 250
-"""A leaf holds at least one in so many prompts: trees of many kinds of prompts are to be general, not fine."""
+"""A leaf holds at least one in so many prompts: trees over many kinds are to be general, not fine."""
 PROTOTYPES = 64
 FAMILIAR_QUANTILE = 0.95
 """Nineteen of twenty training prompts are more familiar than one half."""
