@@ -88,9 +88,7 @@ def test_tiers_begin_where_the_thresholds_say() -> None:
 
 
 @given(SHARES, SHARES, SHARES, SHARES)
-def test_a_harder_prompt_never_gets_a_smaller_tier(
-    one: float, other: float, medium: float, large: float
-) -> None:
+def test_a_harder_prompt_never_gets_a_smaller_tier(one: float, other: float, medium: float, large: float) -> None:
     """For any thresholds the tier grows with the complexity."""
     thresholds = TierThresholds(*sorted((medium, large)))
     sizes = list(Tier)
@@ -117,9 +115,7 @@ def test_the_threshold_keeps_what_was_asked(quality: float, weak: float, strong:
 
 @settings(max_examples=50)
 @given(SHARES, SHARES, st.floats(0.01, 1.0), st.floats(0.0, 0.99))
-def test_more_strong_calls_never_keep_less(
-    threshold: float, other: float, strong: float, part: float
-) -> None:
+def test_more_strong_calls_never_keep_less(threshold: float, other: float, strong: float, part: float) -> None:
     """The promised quality falls with the threshold, from all of it at 0."""
     low, high = sorted((threshold, other))
     assert kept_quality(low, part * strong, strong) >= kept_quality(high, part * strong, strong)
@@ -149,7 +145,5 @@ def test_a_conversation_is_judged_by_its_last_question() -> None:
         ("user", question),
     ]
     assert routing_text(told) == question
-    assert (
-        routing_text([*told, ("assistant", "..."), ("user", "And shorter?")]) == f"{question}\nAnd shorter?"
-    )
+    assert routing_text([*told, ("assistant", "..."), ("user", "And shorter?")]) == f"{question}\nAnd shorter?"
     assert routing_text([("system", "You are terse.")]) == ""

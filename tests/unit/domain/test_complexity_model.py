@@ -23,9 +23,7 @@ def stump(left: int, right: int) -> Forest:
         feature=_numbers("B", bytes([0, LEAF, LEAF])),
         threshold=_numbers("f", bytes([0, 0, 128, 63]) + bytes(8)),
         target=_numbers("I", b"".join(n.to_bytes(4, "little") for n in (2, 0, 1))),
-        values=_numbers(
-            "h", left.to_bytes(2, "little", signed=True) + right.to_bytes(2, "little", signed=True)
-        ),
+        values=_numbers("h", left.to_bytes(2, "little", signed=True) + right.to_bytes(2, "little", signed=True)),
         means=(0.5,),
     )
 

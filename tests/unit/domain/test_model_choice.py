@@ -55,9 +55,7 @@ def test_a_dearer_model_must_have_the_better_record(candidates: list[Candidate],
 
 
 @given(CANDIDATES, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
-def test_the_dial_only_ever_adds_quality_and_cost(
-    candidates: list[Candidate], one: float, other: float
-) -> None:
+def test_the_dial_only_ever_adds_quality_and_cost(candidates: list[Candidate], one: float, other: float) -> None:
     """Turning the dial up never lowers the predicted quality or the cost."""
     low, high = (choose_model(candidates, dial).candidate for dial in sorted((one, other)))
     assert high.estimated_cost >= low.estimated_cost

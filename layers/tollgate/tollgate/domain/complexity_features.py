@@ -54,8 +54,7 @@ _LEXICON: Final[dict[str, str]] = {
     "constraint": "must should only exactly least most without except unless either neither both cannot "
     "never always given such following ensure require required constraint constraints condition",
     "condition": "if then when suppose assume let given whether otherwise until unless",
-    "negation": "not no none never neither nor nothing without unlikely cannot isn doesn don won didn wasn "
-    "aren",
+    "negation": "not no none never neither nor nothing without unlikely cannot isn doesn don won didn wasn aren",
     "quantifier": "each every all any per both several",
     "ratio": "twice double triple half thrice times percent percentage ratio fraction third quarter fifth "
     "tenth average rate fewer proportion discount interest",

@@ -1,0 +1,118 @@
+# The one entry to everything. `make` alone lists the targets.
+
+TOLLGATE_PORT ?= 4566
+export TOLLGATE_PORT
+export PYTHONPATH := $(CURDIR)/layers/tollgate:$(CURDIR)
+export SAM_CLI_TELEMETRY := 0
+
+# Environments are made by a bare Python 3.13 and left alone while their requirement files stay the same.
+ENSURE = python=$$(sh local/launch/find_python.sh) && "$$python" -m local.launch.environments
+RUN := .venv/run/bin/python
+DEV := .venv/dev/bin
+SAM := .venv/sam/bin/sam
+# `sam build` wants the runtime's Python, with pip, on PATH.
+SAM_PATH := $(CURDIR)/.venv/pip/bin:$(PATH)
+STACK_ENVIRONMENTS := run sam emulator standin
+PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests benchmarks
+PYTEST := $(DEV)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop restart-standin build deploy unit integration e2e test check fmt lint types floors security \
+	template-lint accept-secrets lock bench bench-aws-calls bench-routing bench-trimming bench-cache clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## run Tollgate here until Ctrl-C (DETACH=1: in the background; TOLLGATE_PORT=4666: a second one)
+	@$(ENSURE) $(STACK_ENVIRONMENTS)
+	@exec $(RUN) -m local.launch up $(if $(DETACH),--detach)
+
+stop: ## end what `make run DETACH=1` started (honours TOLLGATE_PORT)
+	@$(ENSURE) run
+	@$(RUN) -m local.launch stop
+
+restart-standin: ## restart the SageMaker stand-in of a running stack
+	@$(ENSURE) run
+	@$(RUN) -m local.launch restart-standin
+
+build: ## sam build, for AWS
+	@$(ENSURE) run sam
+	PATH="$(SAM_PATH)" $(SAM) build --cached --parallel
+	@$(RUN) -m local.launch.layer .aws-sam/build/TollgateLayer
+
+deploy: build ## sam deploy --guided, to AWS
+	$(SAM) deploy --guided
+
+unit: ## unit and contract tests: no stack
+	@$(ENSURE) dev
+	$(PYTEST) -m "not integration and not e2e"
+
+integration: ## integration tests against a stack of their own
+	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m integration
+
+e2e: ## end-to-end tests with official clients against a stack of their own
+	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m e2e
+
+test: ## all the tests
+	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST)
+
+check: lint types floors template-lint security ## format, lint, types, floors, template, security
+
+fmt: ## format and mend what can be mended
+	@$(ENSURE) dev
+	$(DEV)/ruff format .
+	$(DEV)/ruff check --fix .
+
+lint:
+	@$(ENSURE) dev
+	$(DEV)/ruff format --check .
+	$(DEV)/ruff check .
+
+types:
+	@$(ENSURE) dev
+	$(DEV)/mypy $(wildcard $(PYTHON_SOURCES))
+
+floors:
+	@$(ENSURE) dev
+	$(DEV)/lint-imports
+
+template-lint:
+	@$(ENSURE) dev sam
+	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+	$(DEV)/cfn-lint template.yaml
+
+security:
+	@$(ENSURE) dev
+	@# Findings of low severity are ruff's S rules again, which are answered where they occur.
+	$(DEV)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml $(wildcard $(filter-out tests,$(PYTHON_SOURCES)))
+	$(DEV)/python -m local.repository_checks
+
+accept-secrets: ## take what looks like a secret now into the baseline, after a look at it
+	@$(ENSURE) dev
+	$(DEV)/python -m local.repository_checks --accept
+
+lock: ## compile requirements/*.in to pinned, hashed *.txt
+	@$(ENSURE) dev
+	@set -e; for source in layers/tollgate/requirements.in requirements/*.in; do \
+		echo "$$source"; \
+		$(DEV)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
+			--no-emit-index-url "$$source" --output-file "$${source%.in}.txt"; \
+	done
+
+bench: ## CPU and memory of the functions, side by side with a bare handler
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/gateway.py
+
+bench-aws-calls: ## what one AWS call costs through each client
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/aws_calls.py
+
+bench-routing bench-trimming bench-cache: bench-%: ## quality of a decision on the shared data
+	@$(ENSURE) bench
+	.venv/bench/bin/python benchmarks/$*.py
+
+clean: ## remove builds, caches and logs (environments stay)
+	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,85 @@
+"""`tollgate keys`: API keys. The secret is shown once; only its hash is stored."""
+
+import argparse
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli.stack import Stack, StackError
+from tollgate.adapters.registry_keys import RegistryKeys, key_hash
+from tollgate.adapters.system import TimeSortedIds
+from tollgate.ports import KeyRecord
+
+SCOPES = ("infer", "read", "cancel", "admin")
+_DEFAULT_SCOPES = "infer,read,cancel"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("keys", help="create and disable API keys")
+    actions = parser.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="create a key and print its secret, once")
+    create.add_argument("--tenant", required=True, help="who owns what the key makes; keys of one tenant share jobs")
+    create.add_argument("--team", default="", help="for cost reports")
+    create.add_argument("--scopes", default=_DEFAULT_SCOPES, help=f"comma list of {', '.join(SCOPES)}")
+    create.add_argument("--expires-days", type=int, default=None, help="the key stops working after so many days")
+    create.set_defaults(run=create_key)
+    disable = actions.add_parser("disable", help="disable a key; takes up to a minute to reach every function")
+    disable.add_argument("secret_or_hash", help="the secret key, or its SHA-256 in hexadecimal")
+    disable.set_defaults(run=disable_key)
+
+
+def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Create a key, give it to the usage plan, and print the secret.
+
+    Raises:
+        StackError: unknown scope, or AWS refused.
+    """
+    scopes = frozenset(scope.strip() for scope in arguments.scopes.split(",") if scope.strip())
+    unknown = scopes - set(SCOPES)
+    if unknown or not scopes:
+        raise StackError(f"Unknown scopes: {', '.join(sorted(unknown)) or 'none given'}. Known: {', '.join(SCOPES)}.")
+    if arguments.expires_days is not None and arguments.expires_days < 1:
+        raise StackError("--expires-days must be at least 1.")
+    secret = f"tg_{secrets.token_urlsafe(32)}"
+    hashed = key_hash(secret)
+    now = datetime.now(UTC)
+    record = KeyRecord(
+        key_id=TimeSortedIds().new("key"),
+        tenant=arguments.tenant,
+        team=arguments.team,
+        scopes=scopes,
+        created_at=now,
+        expires_at=None if arguments.expires_days is None else now + timedelta(days=arguments.expires_days),
+    )
+    RegistryKeys(stack.tables, stack.registry).store(hashed, record)
+    try:
+        plan_key = stack.apigateway.create_api_key(
+            name=f"{stack.name}-{record.key_id}", value=hashed, enabled=True, tags={"tollgate:stack": stack.name}
+        )
+        stack.apigateway.create_usage_plan_key(
+            usagePlanId=stack.outputs["UsagePlanId"], keyId=plan_key["id"], keyType="API_KEY"
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise StackError(f"The key could not join the usage plan: {error}") from error
+    print(secret)
+    return 0
+
+
+def disable_key(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Disable a key for good.
+
+    Raises:
+        StackError: there is no such key.
+    """
+    given = arguments.secret_or_hash
+    hashed = key_hash(given) if given.startswith("tg_") else given
+    keys = RegistryKeys(stack.tables, stack.registry)
+    record = keys.find(hashed)
+    if record is None:
+        raise StackError("There is no such key.")
+    keys.store(hashed, replace(record, disabled=True))
+    print(f"{record.key_id} is disabled.")
+    return 0

@@ -1,0 +1,133 @@
+"""`tollgate models`: the catalogue, as numbered versions."""
+
+import argparse
+import json
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.stack import Stack, StackError
+from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.api.catalogue_file import read_catalogue
+from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.price_book import PriceBook
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("models", help="apply, show, compare and roll back the catalogue")
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, text in (("apply", "check the file and put it in force"), ("diff", "say what apply would change")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("file", type=Path, help="models.toml")
+        action.add_argument("--overlay", type=Path, help="a file of the same shape whose values win")
+        action.set_defaults(run=apply if name == "apply" else diff)
+    actions.add_parser("show", help="print the catalogue in force").set_defaults(run=show)
+    rollback = actions.add_parser("rollback", help="put an earlier version in force again")
+    rollback.add_argument("version", type=int)
+    rollback.set_defaults(run=roll_back)
+
+
+def apply(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Store the file as a new version and put it in force; nothing happens if nothing changed."""
+    writer = RegistryCatalogueWriter(stack.tables, stack.registry)
+    current = writer.current_version()
+    catalogue = _read(stack, arguments, writer.newest_version() + 1)
+    changes = _changes(writer, current, catalogue)
+    if not changes:
+        print(f"Version {current} is in force and says the same; nothing to apply.")
+        return 0
+    writer.store(catalogue, now=datetime.now(UTC))
+    writer.point_to(catalogue.version, expected=current)
+    print(f"Version {catalogue.version} is in force: {', '.join(sorted(catalogue.models))}.")
+    return 0
+
+
+def diff(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print what apply would change, one line a value; exit status 1 if there is anything."""
+    writer = RegistryCatalogueWriter(stack.tables, stack.registry)
+    current = writer.current_version()
+    changes = _changes(writer, current, _read(stack, arguments, current + 1))
+    print("\n".join(changes) if changes else "Nothing would change.")
+    return 1 if changes else 0
+
+
+def show(stack: Stack, _arguments: argparse.Namespace) -> int:
+    """Print the models in force with their roads and prices.
+
+    Raises:
+        StackError: no catalogue was applied yet.
+    """
+    writer = RegistryCatalogueWriter(stack.tables, stack.registry)
+    document = writer.document(writer.current_version())
+    if document is None:
+        raise StackError("No catalogue was applied yet. Run: tollgate models apply models.toml")
+    catalogue = catalogue_from_document(document)
+    table = Table(title=f"Catalogue version {catalogue.version}, {catalogue.region}")
+    for heading in ("model", "deployment", "road", "target", "instance", "USD/hour"):
+        table.add_column(heading)
+    for model in catalogue.models.values():
+        for deployment in model.deployments:
+            for road in deployment.roads.values():
+                price = "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
+                table.add_row(
+                    model.name, deployment.name, road.inference_type.value, road.target, road.instance_type, price
+                )
+    Console().print(table)
+    return 0
+
+
+def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Put an earlier version in force again.
+
+    Raises:
+        StackError: there is no such version.
+    """
+    writer = RegistryCatalogueWriter(stack.tables, stack.registry)
+    if writer.document(arguments.version) is None:
+        raise StackError(f"There is no catalogue version {arguments.version}.")
+    writer.point_to(arguments.version, expected=writer.current_version())
+    print(f"Version {arguments.version} is in force.")
+    return 0
+
+
+def _read(stack: Stack, arguments: argparse.Namespace, version: int) -> Catalogue:
+    book = PriceBook.from_document(json.loads(files("tollgate.data").joinpath("prices.json").read_text("utf-8")))
+    try:
+        text = arguments.file.read_text("utf-8")
+        overlay = arguments.overlay.read_text("utf-8") if arguments.overlay else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StackError(f"The catalogue file cannot be read: {error}") from error
+    return read_catalogue(
+        text, book, region=stack.region, architecture=stack.architecture, version=version, overlay=overlay
+    )
+
+
+def _changes(writer: RegistryCatalogueWriter, current: int, catalogue: Catalogue) -> list[str]:
+    earlier = _flat(writer.document(current) or {})
+    later = _flat(json.loads(json.dumps(catalogue_document(catalogue))))
+    names = sorted((earlier.keys() | later.keys()) - {"version"})
+    return [
+        f"{name}: {earlier.get(name, '-')} -> {later.get(name, '-')}"
+        for name in names
+        if earlier.get(name) != later.get(name)
+    ]
+
+
+def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(document, list):
+        entries = {
+            str(item.get("name", i)) if isinstance(item, dict) else str(i): item for i, item in enumerate(document)
+        }
+        return _flat(entries, prefix)
+    if not isinstance(document, dict):
+        return {prefix: document}
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

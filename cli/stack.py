@@ -1,0 +1,74 @@
+"""The deployed stack that the command line works on."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+
+
+class StackError(Exception):
+    """The stack cannot be found or used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack, by its outputs.
+
+    Attributes:
+        outputs: of the CloudFormation stack.
+        architecture: of its functions.
+    """
+
+    name: str
+    region: str
+    outputs: Mapping[str, str]
+    architecture: str
+
+    @classmethod
+    def find(cls, name: str) -> "Stack":
+        """Look the stack up with the caller's AWS credentials and region.
+
+        Raises:
+            StackError: there is no such stack, or AWS cannot be reached.
+        """
+        try:
+            session = boto3.Session()
+            region = session.region_name
+            if not region:
+                raise StackError("Set AWS_REGION to the region of the stack.")
+            found = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        except (ClientError, BotoCoreError) as error:
+            raise StackError(f"Stack '{name}' cannot be read: {error}") from error
+        parameters = {p.get("ParameterKey"): p.get("ParameterValue") for p in found.get("Parameters", [])}
+        return cls(
+            name=name,
+            region=region,
+            outputs={o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])},
+            architecture=parameters.get("Architecture") or "arm64",
+        )
+
+    @cached_property
+    def tables(self) -> DynamoDBClient:
+        """The tables, through the functions' own client."""
+        environment = {**os.environ, "AWS_REGION": self.region}
+        return DynamoDBClient(AwsTransport(TransportConfig.from_mapping(environment)))
+
+    @property
+    def registry(self) -> str:
+        """Name of the registry table."""
+        return self.outputs["RegistryTableName"]
+
+    @cached_property
+    def apigateway(self) -> "APIGatewayClient":
+        """API Gateway, for usage-plan keys."""
+        return boto3.client("apigateway", region_name=self.region)

@@ -1,0 +1,76 @@
+"""SageMaker's success and error topics -> jobs."""
+
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.registry_capacity import RegistryDurations
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.system import SystemClock
+from tollgate.api.sagemaker_events import async_notices
+from tollgate.api.telemetry import Telemetry
+from tollgate.services.complete_async import AsyncCompletion
+from tollgate.services.complete_job import JobCompleter
+from tollgate.settings import Settings, aws_environment
+
+
+class AsyncCompletionSettings(Settings):
+    """Settings of this function."""
+
+    table_jobs: str
+    table_registry: str
+    bucket: str
+    webhook_queue_url: str
+
+
+def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
+    """Wire the service; nothing is connected before the first notice."""
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    tables, clock = DynamoDBClient(transport), SystemClock()
+    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3ObjectStore(settings.bucket)
+    catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+    return AsyncCompletion(
+        jobs=jobs,
+        objects=objects,
+        catalogues=catalogues,
+        holding=DynamoDBHoldingStore(tables, settings.table_registry),
+        completer=JobCompleter(
+            jobs=jobs,
+            objects=objects,
+            webhooks=SqsQueue(SqsClient(transport), settings.webhook_queue_url),
+            catalogues=catalogues,
+            dialects=ContainerDialects(),
+            durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
+            telemetry=telemetry,
+            clock=clock,
+        ),
+        telemetry=telemetry,
+    )
+
+
+def handle(event: dict[str, Any], service: AsyncCompletion) -> None:
+    """The notices of one event; an error brings the whole event back."""
+    for notice in async_notices(event):
+        service.notice(notice)
+
+
+@cache
+def _service() -> AsyncCompletion:
+    return build(AsyncCompletionSettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> None:
+    """Entry point."""
+    handle(event, _service())

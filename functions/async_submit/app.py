@@ -1,0 +1,75 @@
+"""Queue of asynchronous jobs -> InvokeEndpointAsync."""
+
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.registry_capacity import RegistryDurations
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.sagemaker_async import SageMakerAsync
+from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.system import SystemClock
+from tollgate.api.queue_events import process_messages, text_field
+from tollgate.api.telemetry import Telemetry
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.submit_async import AsyncSubmitter
+from tollgate.settings import Settings, aws_environment
+
+
+class AsyncSubmitSettings(Settings):
+    """Settings of this function."""
+
+    table_jobs: str
+    table_registry: str
+    bucket: str
+
+
+def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
+    """Wire the service; nothing is connected before the first message."""
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    tables, clock, dialects = DynamoDBClient(transport), SystemClock(), ContainerDialects()
+    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3ObjectStore(settings.bucket)
+    catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+    return AsyncSubmitter(
+        jobs=jobs,
+        objects=objects,
+        catalogues=catalogues,
+        dialects=dialects,
+        backend=SageMakerAsync(SageMakerRuntimeClient(transport), objects),
+        completer=JobCompleter(
+            jobs=jobs,
+            objects=objects,
+            webhooks=None,
+            catalogues=catalogues,
+            dialects=dialects,
+            durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
+            telemetry=telemetry,
+            clock=clock,
+        ),
+        telemetry=telemetry,
+        clock=clock,
+    )
+
+
+def handle(event: dict[str, Any], service: AsyncSubmitter) -> dict[str, Any]:
+    """One batch of messages."""
+    return process_messages(event, lambda message: service.submit(text_field(message, "job_id")), service.telemetry)
+
+
+@cache
+def _service() -> AsyncSubmitter:
+    return build(AsyncSubmitSettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

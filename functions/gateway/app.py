@@ -1,0 +1,87 @@
+"""POST /v1/inferences, POST /v1/route, GET /v1/models."""
+
+import os
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.api.gateway_routes import GatewayApi
+from tollgate.api.http import read_call
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.catalogue import InferenceType
+from tollgate.services.idempotent import Idempotency
+from tollgate.services.infer import InferenceService
+from tollgate.settings import Settings, aws_environment
+
+
+class GatewaySettings(Settings):
+    """Settings of this function."""
+
+    table_jobs: str
+    table_cache: str
+    table_registry: str
+    bucket: str
+    async_queue_url: str
+    batch_queue_url: str
+
+
+def build(settings: GatewaySettings) -> GatewayApi:
+    """Wire the service; nothing is connected before the first call."""
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
+    objects = S3ObjectStore(settings.bucket)
+    registry = settings.table_registry
+    return GatewayApi(
+        inference=InferenceService(
+            catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
+            capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
+            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+            dialects=ContainerDialects(),
+            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+            jobs=DynamoDBJobStore(tables, settings.table_jobs),
+            queues={
+                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+            },
+            objects=objects,
+            clock=clock,
+            ids=TimeSortedIds(),
+            memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
+        ),
+        idempotency=Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock),
+        telemetry=Telemetry(
+            namespace=settings.powertools_metrics_namespace,
+            service=settings.powertools_service_name,
+            level=settings.log_level,
+        ),
+        clock=clock,
+        random_hex=lambda: os.urandom(24).hex(),
+    )
+
+
+def handle(event: dict[str, Any], service: GatewayApi) -> dict[str, Any]:
+    """One API call."""
+    return service.respond(read_call(event)).to_event()
+
+
+@cache
+def _service() -> GatewayApi:
+    return build(GatewaySettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

@@ -1,0 +1,54 @@
+"""GET /v1/inferences, GET and DELETE /v1/inferences/{id}."""
+
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.system import SystemClock
+from tollgate.api.http import read_call
+from tollgate.api.jobs_routes import JobsApi
+from tollgate.api.telemetry import Telemetry
+from tollgate.services.job_queries import JobQueries
+from tollgate.settings import Settings, aws_environment
+
+
+class JobsSettings(Settings):
+    """Settings of this function."""
+
+    table_jobs: str
+    bucket: str
+
+
+def build(settings: JobsSettings) -> JobsApi:
+    """Wire the service; nothing is connected before the first call."""
+    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment())))
+    return JobsApi(
+        queries=JobQueries(
+            jobs=DynamoDBJobStore(tables, settings.table_jobs),
+            objects=S3ObjectStore(settings.bucket),
+            clock=SystemClock(),
+        ),
+        telemetry=Telemetry(
+            namespace=settings.powertools_metrics_namespace,
+            service=settings.powertools_service_name,
+            level=settings.log_level,
+        ),
+    )
+
+
+def handle(event: dict[str, Any], service: JobsApi) -> dict[str, Any]:
+    """One API call."""
+    return service.respond(read_call(event)).to_event()
+
+
+@cache
+def _service() -> JobsApi:
+    return build(JobsSettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

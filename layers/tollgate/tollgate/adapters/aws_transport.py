@@ -1,0 +1,367 @@
+"""One signed call to AWS: endpoint, credentials, connection, time-outs, retries.
+
+The values of this and its neighbouring modules are named tuples: to define a frozen dataclass takes 0.4 ms, a
+named tuple 0.1 ms, and every cold start pays for all of them.
+"""
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from awscrt.auth import AwsCredentialsProvider
+
+from tollgate.adapters.aws_credentials import CredentialsError, RequestSigner
+from tollgate.adapters.aws_errors import (
+    AwsConnectionError,
+    AwsError,
+    AwsTimeoutError,
+    error_from_response,
+    object_from_response,
+)
+from tollgate.adapters.aws_http import (
+    ClientRuntime,
+    ConnectFailedError,
+    ConnectionPool,
+    Endpoint,
+    ExchangeFailedError,
+    HttpResponse,
+    new_request,
+)
+from tollgate.adapters.aws_retry import (
+    FailureKind,
+    RetryBudget,
+    RetryPolicy,
+    backoff_s,
+    may_retry,
+    system_random,
+)
+
+_USER_AGENT = "tollgate"
+
+
+class AwsService(StrEnum):
+    """The services of the hot path, by signing name."""
+
+    DYNAMODB = "dynamodb"
+    SQS = "sqs"
+    SAGEMAKER_RUNTIME = "sagemaker"
+
+
+_HOST_PREFIX = {
+    AwsService.DYNAMODB: "dynamodb",
+    AwsService.SQS: "sqs",
+    AwsService.SAGEMAKER_RUNTIME: "runtime.sagemaker",
+}
+
+
+class OperationKind(StrEnum):
+    """What an operation is on the bill."""
+
+    READ_EVENTUAL = "read_eventual"
+    READ_CONSISTENT = "read_consistent"
+    WRITE = "write"
+    WRITE_TRANSACTION = "write_transaction"
+    QUEUE_REQUEST = "queue_request"
+    INFERENCE = "inference"
+
+
+class OperationRecord(NamedTuple):
+    """One finished operation, for whoever counts its cost.
+
+    Attributes:
+        service: the service called.
+        operation: name of the operation, such as `UpdateItem`.
+        kind: what it is on the bill.
+        units: items read or written, or messages sent; 1 for most operations.
+        request_bytes: body sent, once, without headers.
+        response_bytes: body received, without headers; 0 without an answer.
+        attempts: how often it was sent, at least 1.
+        status: HTTP status of the last answer, 0 without one. A refused condition (400) is still charged.
+    """
+
+    service: AwsService
+    operation: str
+    kind: OperationKind
+    units: int
+    request_bytes: int
+    response_bytes: int
+    attempts: int
+    status: int
+
+
+type OperationHook = Callable[[OperationRecord], None]
+
+
+class TransportConfig(NamedTuple):
+    """Where the services are and how long to wait for them.
+
+    Attributes:
+        region: such as `eu-central-1`.
+        dynamodb_endpoint: a base URL; None for the region's public one, as for the next two.
+        sqs_endpoint: as above.
+        sagemaker_runtime_endpoint: as above.
+        connect_timeout_s: for name, TCP and TLS together.
+        read_timeout_s: from sending the request to the end of the answer, for each attempt.
+        max_attempts: the first one included.
+        max_idle_s: a connection that rested longer is not used again.
+        max_idle_unsafe_s: the same for calls that must not run twice, where a connection the server has
+            dropped meanwhile could not be replaced silently.
+        ca_file: a bundle of root certificates in PEM instead of the system's.
+    """
+
+    region: str
+    dynamodb_endpoint: str | None = None
+    sqs_endpoint: str | None = None
+    sagemaker_runtime_endpoint: str | None = None
+    connect_timeout_s: float = 1.0
+    read_timeout_s: float = 5.0
+    max_attempts: int = 3
+    max_idle_s: float = 50.0
+    max_idle_unsafe_s: float = 10.0
+    ca_file: str | None = None
+
+    @classmethod
+    def from_mapping(cls, env: Mapping[str, str]) -> Self:
+        """Read AWS's own variables: AWS_REGION or AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE.
+
+        AWS_ENDPOINT_URL_DYNAMODB, _SQS and _SAGEMAKER_RUNTIME win over AWS_ENDPOINT_URL.
+
+        Raises:
+            ValueError: no region.
+        """
+        region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
+        if not region:
+            raise ValueError("AWS_REGION or AWS_DEFAULT_REGION must name a region")
+        everywhere = env.get("AWS_ENDPOINT_URL") or None
+        return cls(
+            region=region,
+            dynamodb_endpoint=env.get("AWS_ENDPOINT_URL_DYNAMODB") or everywhere,
+            sqs_endpoint=env.get("AWS_ENDPOINT_URL_SQS") or everywhere,
+            sagemaker_runtime_endpoint=env.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or everywhere,
+            ca_file=env.get("AWS_CA_BUNDLE") or None,
+        )
+
+    def endpoint_url(self, service: AwsService) -> str:
+        """The base URL of a service."""
+        configured = {
+            AwsService.DYNAMODB: self.dynamodb_endpoint,
+            AwsService.SQS: self.sqs_endpoint,
+            AwsService.SAGEMAKER_RUNTIME: self.sagemaker_runtime_endpoint,
+        }[service]
+        if configured:
+            return configured
+        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        return f"https://{_HOST_PREFIX[service]}.{self.region}.{suffix}"
+
+
+class AwsCall(NamedTuple):
+    """One call, before endpoint and signature.
+
+    Attributes:
+        service: which service.
+        operation: its name, for errors and records.
+        kind: what it is on the bill.
+        path: percent-encoded, from `/`.
+        headers: without host, content-length and what the signature adds.
+        body: as sent.
+        retry: what may be repeated.
+        units: see `OperationRecord`.
+        read_timeout_s: instead of the configured one.
+    """
+
+    service: AwsService
+    operation: str
+    kind: OperationKind
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    retry: RetryPolicy
+    units: int = 1
+    read_timeout_s: float | None = None
+
+
+class AwsTransport:
+    """Sends calls and returns good answers; everything else is raised. Thread safe.
+
+    Construction makes no connection, thread or random number; the first call does.
+
+    Args:
+        config: endpoints, time-outs, attempts.
+        credentials_provider: awscrt's provider; the default looks in the environment, then in AWS's chain.
+        on_operation: told of every operation that ended, failed ones too; must not raise.
+        sleep: waits between attempts.
+        jitter: random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        config: TransportConfig,
+        *,
+        credentials_provider: AwsCredentialsProvider | None = None,
+        on_operation: OperationHook | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = system_random,
+    ) -> None:
+        self.config = config
+        self.on_operation = on_operation
+        self._runtime = ClientRuntime(config.ca_file)
+        self._signer = RequestSigner(config.region, self._runtime, credentials_provider)
+        self._pools = {
+            service: ConnectionPool(
+                Endpoint.parse(config.endpoint_url(service)), self._runtime, config.connect_timeout_s
+            )
+            for service in AwsService
+        }
+        self._budgets = {service: RetryBudget() for service in AwsService}
+        self._sleep = sleep
+        self._jitter = jitter
+
+    def prepare(self) -> None:
+        """Read the root certificates now, for a function's start-up, where Lambda gives it more CPU.
+
+        Opens no connection, starts no thread and draws no random number, so it may be part of a snapshot.
+        Without it the first call does this. Nothing happens when no endpoint uses TLS.
+
+        Raises:
+            AwsConnectionError: the bundle of roots cannot be read.
+        """
+        if any(pool.endpoint.secure for pool in self._pools.values()):
+            try:
+                self._runtime.tls_context()
+            except ConnectFailedError as error:
+                raise AwsConnectionError("ConnectionFailed", str(error), kind=FailureKind.UNSENT) from error
+
+    def send(self, call: AwsCall) -> HttpResponse:
+        """Make the call, again where its policy allows it.
+
+        Raises:
+            AwsError: AWS answered with an error; see the tree in `aws_errors`.
+            AwsConnectionError: no connection, or it broke.
+            AwsTimeoutError: no answer in time.
+        """
+        attempt = 1
+        retry_cost = 0
+        while True:
+            outcome = self._attempt(call)
+            if isinstance(outcome, HttpResponse):
+                self._budgets[call.service].release(retry_cost)
+                self._record(call, attempt, outcome.status, len(outcome.body))
+                return outcome
+            retry_cost = self._cost_of_retry(call, attempt, outcome)
+            if not retry_cost:
+                self._record(call, attempt, outcome.status, 0)
+                raise outcome
+            self._sleep(backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter()))
+            attempt += 1
+
+    def send_for_object(self, call: AwsCall) -> dict[str, Any]:
+        """Make a call whose answer is a JSON object, and read it.
+
+        Raises:
+            AwsError: as `send`, or the answer is not a JSON object.
+        """
+        response = self.send(call)
+        return object_from_response(call.operation, response.status, response.headers, response.body)
+
+    def pause(self, service: AwsService, attempt: int) -> None:
+        """Wait as after the throttle-free failure of attempt `attempt`: for work a service left undone."""
+        self._sleep(backoff_s(attempt, FailureKind.TRANSIENT, service, None, self._jitter()))
+
+    def close(self) -> None:
+        """Close the resting connections; the next call opens new ones."""
+        for pool in self._pools.values():
+            pool.discard_idle()
+
+    def _cost_of_retry(self, call: AwsCall, attempt: int, error: AwsError) -> int:
+        """Tokens taken from the budget for one more attempt, 0 when there shall be none."""
+        if attempt >= self.config.max_attempts or not may_retry(call.retry, error.kind):
+            return 0
+        return self._budgets[call.service].acquire(error.kind)
+
+    def _attempt(self, call: AwsCall) -> HttpResponse | AwsError:
+        try:
+            response = self._exchange_on_live_connection(call)
+        except ExchangeFailedError as failure:
+            return _interrupted(call, failure)
+        except ConnectFailedError as failure:
+            return _not_connected(call, failure)
+        if response.status >= 300:
+            return error_from_response(call.operation, response.status, response.headers, response.body)
+        checksum = response.headers.get("x-amz-crc32")
+        if checksum is not None and checksum != str(zlib.crc32(response.body)):
+            return AwsConnectionError(
+                "ChecksumMismatch",
+                "the body differs from what DynamoDB sent",
+                response.status,
+                response.headers.get("x-amzn-requestid", ""),
+                call.operation,
+                kind=FailureKind.TRANSIENT,
+            )
+        return response
+
+    def _exchange_on_live_connection(self, call: AwsCall) -> HttpResponse:
+        """One exchange; a kept-alive connection found dead is replaced, once, at no cost to the budget."""
+        try:
+            return self._exchange(call)
+        except ExchangeFailedError as failure:
+            if not _was_stale(failure, call.retry):
+                raise
+        self._pools[call.service].discard_idle()
+        return self._exchange(call)
+
+    def _exchange(self, call: AwsCall) -> HttpResponse:
+        pool = self._pools[call.service]
+        request, stream = new_request(
+            "POST",
+            pool.endpoint.base_path + call.path,
+            [("host", pool.endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
+            call.body,
+        )
+        try:
+            self._signer.sign(request, call.body, call.service)
+        except CredentialsError as error:
+            raise AwsError("CredentialsError", str(error), operation=call.operation) from error
+        # After the signature, as botocore does: a proxy may change how a body is framed.
+        request.headers.add("content-length", str(len(call.body)))
+        config = self.config
+        return pool.exchange(
+            request,
+            stream,
+            read_timeout_s=call.read_timeout_s or config.read_timeout_s,
+            max_idle_s=config.max_idle_s if call.retry is RetryPolicy.IDEMPOTENT else config.max_idle_unsafe_s,
+        )
+
+    def _record(self, call: AwsCall, attempts: int, status: int, response_bytes: int) -> None:
+        if self.on_operation is not None:
+            self.on_operation(
+                OperationRecord(
+                    service=call.service,
+                    operation=call.operation,
+                    kind=call.kind,
+                    units=call.units,
+                    request_bytes=len(call.body),
+                    response_bytes=response_bytes,
+                    attempts=attempts,
+                    status=status,
+                )
+            )
+
+
+def _was_stale(failure: ExchangeFailedError, policy: RetryPolicy) -> bool:
+    """Whether the server had closed a kept-alive connection before it could have acted on the request."""
+    if not failure.reused or failure.answered or failure.timed_out:
+        return False
+    return failure.unsent or policy is RetryPolicy.IDEMPOTENT
+
+
+def _interrupted(call: AwsCall, failure: ExchangeFailedError) -> AwsError:
+    kind = FailureKind.UNSENT if failure.unsent else FailureKind.TRANSIENT
+    if failure.timed_out:
+        return AwsTimeoutError("ReadTimeout", str(failure), operation=call.operation, kind=kind)
+    return AwsConnectionError("ConnectionClosed", str(failure), operation=call.operation, kind=kind)
+
+
+def _not_connected(call: AwsCall, failure: ConnectFailedError) -> AwsError:
+    return AwsConnectionError("ConnectionFailed", str(failure), operation=call.operation, kind=FailureKind.UNSENT)

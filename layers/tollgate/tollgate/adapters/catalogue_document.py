@@ -1,0 +1,113 @@
+"""A checked catalogue as a JSON document, and back. Amounts are strings, so that they stay exact."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from decimal import Decimal
+from typing import Any
+
+from tollgate.domain.catalogue import (
+    AsyncPolicy,
+    BatchPolicy,
+    Catalogue,
+    Deployment,
+    InferenceType,
+    Model,
+    Priority,
+    Road,
+    Tier,
+    Timing,
+)
+from tollgate.domain.pricing import GatewayPrices
+
+
+def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
+    """The stored form."""
+    return {
+        "version": catalogue.version,
+        "region": catalogue.region,
+        "gateway_prices": _plain(catalogue.gateway_prices),
+        "models": {name: _model_document(model) for name, model in catalogue.models.items()},
+    }
+
+
+def _model_document(model: Model) -> dict[str, Any]:
+    return {
+        "default_priority": model.default_priority.value,
+        "fall_back_to_async": model.fall_back_to_async,
+        "realtime_seconds_limit": model.realtime_seconds_limit,
+        "description": model.description,
+        "batch": _plain(model.batch),
+        "async": _plain(model.asynchronous),
+        "deployments": [
+            {
+                "name": deployment.name,
+                "tier": deployment.tier.value,
+                "dialect": deployment.dialect,
+                "weight": deployment.weight,
+                "timing": _plain(deployment.timing),
+                "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
+            }
+            for deployment in model.deployments
+        ],
+    }
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: str(entry) if isinstance(entry, Decimal) else entry for name, entry in found.items()}
+
+
+def catalogue_from_document(document: Mapping[str, Any]) -> Catalogue:
+    """The catalogue of a stored document."""
+    return Catalogue(
+        version=int(document["version"]),
+        region=document["region"],
+        gateway_prices=GatewayPrices(**{name: Decimal(text) for name, text in document["gateway_prices"].items()}),
+        models={name: _model(name, entry) for name, entry in document["models"].items()},
+    )
+
+
+def _model(name: str, entry: Mapping[str, Any]) -> Model:
+    return Model(
+        name=name,
+        default_priority=Priority(entry["default_priority"]),
+        fall_back_to_async=entry["fall_back_to_async"],
+        realtime_seconds_limit=float(entry["realtime_seconds_limit"]),
+        description=entry["description"],
+        batch=BatchPolicy(**entry["batch"]),
+        asynchronous=AsyncPolicy(**entry["async"]),
+        deployments=tuple(
+            Deployment(
+                name=deployment["name"],
+                model=name,
+                tier=Tier(deployment["tier"]),
+                dialect=deployment["dialect"],
+                weight=deployment["weight"],
+                timing=_timing(deployment["timing"]),
+                roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
+            )
+            for deployment in entry["deployments"]
+        ),
+    )
+
+
+def _timing(entry: Mapping[str, Any]) -> Timing:
+    return Timing(
+        base_seconds=float(entry["base_seconds"]),
+        seconds_per_input_token=float(entry["seconds_per_input_token"]),
+        seconds_per_output_token=float(entry["seconds_per_output_token"]),
+        expected_output_tokens=int(entry["expected_output_tokens"]),
+    )
+
+
+def _road(entry: Mapping[str, Any]) -> Road:
+    amounts = {name: None if entry[name] is None else Decimal(entry[name]) for name in ("usd_per_hour", "ceiling_usd")}
+    return Road(
+        **{
+            **entry,
+            **amounts,
+            "inference_type": InferenceType(entry["inference_type"]),
+            "utilisation": Decimal(entry["utilisation"]),
+            "startup_seconds": float(entry["startup_seconds"]),
+        }
+    )

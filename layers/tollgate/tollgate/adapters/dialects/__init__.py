@@ -1,0 +1,26 @@
+"""How model containers want to be spoken to, one file each."""
+
+from collections.abc import Mapping
+
+from tollgate.adapters.dialects.inputs import InputsDialect
+from tollgate.adapters.dialects.messages import MessagesDialect
+from tollgate.domain.catalogue import Deployment
+from tollgate.domain.errors import CatalogueError
+from tollgate.ports import Dialect
+
+_BY_NAME: Mapping[str, Dialect] = {d.name: d for d in (InputsDialect(), MessagesDialect())}
+
+
+class ContainerDialects:
+    """All dialects by the name that the catalogue uses."""
+
+    def of(self, deployment: Deployment) -> Dialect:
+        """The dialect of a deployment.
+
+        Raises:
+            CatalogueError: the catalogue names one that this version does not know.
+        """
+        found = _BY_NAME.get(deployment.dialect)
+        if found is None:
+            raise CatalogueError(f"Deployment '{deployment.resource}' has the unknown dialect '{deployment.dialect}'.")
+        return found

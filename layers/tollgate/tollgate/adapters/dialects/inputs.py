@@ -1,0 +1,50 @@
+"""``{"inputs": ..., "parameters": ...}``: Hugging Face inference containers and most of our own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tollgate.domain.errors import ModelFailedError
+from tollgate.ports import ParsedAnswer, RenderedRequest
+
+
+class InputsDialect:
+    """The input goes under `inputs` as it is; the answer comes back as it is."""
+
+    name = "inputs"
+
+    def render(self, payload: Any, parameters: Mapping[str, Any]) -> RenderedRequest:
+        """An object that has `inputs` already is sent as it is, with the parameters beside it."""
+        body = dict(payload) if isinstance(payload, dict) and "inputs" in payload else {"inputs": payload}
+        if parameters:
+            body["parameters"] = {**body.get("parameters", {}), **parameters}
+        return RenderedRequest(json.dumps(body, separators=(",", ":")).encode(), "application/json")
+
+    def parse(self, body: bytes) -> ParsedAnswer:
+        """Any JSON. Tokens are known where the container reports OpenAI's `usage` or TGI's `details`.
+
+        Raises:
+            ModelFailedError: the body is not JSON.
+        """
+        try:
+            answer = json.loads(body)
+        except ValueError as error:
+            raise ModelFailedError("The model container did not answer with JSON.", original_status=502) from error
+        usage = answer.get("usage") if isinstance(answer, dict) else None
+        if isinstance(usage, dict):
+            return ParsedAnswer(answer, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+        first = answer[0] if isinstance(answer, list) and answer else None
+        details = first.get("details") if isinstance(first, dict) else None
+        if isinstance(details, dict):
+            prefill = details.get("prefill")
+            return ParsedAnswer(
+                answer,
+                len(prefill) if isinstance(prefill, list) and prefill else None,
+                _count(details, "generated_tokens"),
+            )
+        return ParsedAnswer(answer, None, None)
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

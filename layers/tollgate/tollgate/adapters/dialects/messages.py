@@ -1,0 +1,76 @@
+"""OpenAI's chat body, as vLLM and DJL-LMI containers take it on a SageMaker endpoint.
+
+https://docs.djl.ai/master/docs/serving/serving/docs/lmi/user_guides/chat_input_output_schema.html
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tollgate.domain.errors import InvalidRequestError, ModelFailedError
+from tollgate.ports import ParsedAnswer, RenderedRequest
+
+_EXPECTED = "Send a string, a list of messages, or an object with 'messages'."
+
+
+class MessagesDialect:
+    """A string becomes one user message; the answer's text comes back with its finish reason."""
+
+    name = "messages"
+
+    def render(self, payload: Any, parameters: Mapping[str, Any]) -> RenderedRequest:
+        """Accepts a string, a list of messages, or an object with `messages`.
+
+        Raises:
+            InvalidRequestError: the input is none of these.
+        """
+        body: dict[str, Any]
+        match payload:
+            case str() if payload:
+                body = {"messages": [{"role": "user", "content": payload}]}
+            case list():
+                body = {"messages": payload}
+            case dict() if "messages" in payload:
+                body = dict(payload)
+            case _:
+                raise InvalidRequestError(f"This model takes chat messages. {_EXPECTED}", param="input")
+        messages = body["messages"]
+        if not isinstance(messages, list) or not messages:
+            raise InvalidRequestError(
+                f"'messages' must be a list with at least one message. {_EXPECTED}", param="input"
+            )
+        for position, message in enumerate(messages):
+            if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+                raise InvalidRequestError(
+                    f"Message {position} must be an object with 'role' and 'content'.", param=f"input[{position}]"
+                )
+        body.update(parameters)
+        body.pop("stream", None)
+        return RenderedRequest(json.dumps(body, separators=(",", ":")).encode(), "application/json")
+
+    def parse(self, body: bytes) -> ParsedAnswer:
+        """The first choice, flat: ``{"text", "finish_reason"}``, with tool calls and further choices where given.
+
+        Raises:
+            ModelFailedError: the body is not a chat completion.
+        """
+        try:
+            answer = json.loads(body)
+            choices = [_choice(choice) for choice in answer["choices"]]
+            output: dict[str, Any] = dict(choices[0])
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ModelFailedError(
+                "The model container did not answer with a chat completion.", original_status=502
+            ) from error
+        if len(choices) > 1:
+            output["choices"] = choices
+        usage = answer.get("usage") or {}
+        return ParsedAnswer(output, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+
+def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
+    message = choice["message"]
+    flat = {"text": message.get("content"), "finish_reason": choice.get("finish_reason")}
+    if message.get("tool_calls"):
+        flat["tool_calls"] = message["tool_calls"]
+    return flat

@@ -1,0 +1,358 @@
+"""DynamoDB with plain Python values; see `dynamodb_values` for the types.
+
+Expressions are DynamoDB's own strings. `names` are expression attribute names (`#n`), `values` expression
+attribute values (`:v`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tollgate.adapters.aws_errors import ThrottledError
+from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
+from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+from tollgate.adapters.dynamodb_transaction import TransactAction
+from tollgate.adapters.dynamodb_values import from_attributes, to_attributes
+
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_CONTENT_TYPE = ("content-type", "application/x-amz-json-1.0")
+_HEADERS = {
+    operation: (_CONTENT_TYPE, ("x-amz-target", f"DynamoDB_20120810.{operation}"))
+    for operation in (
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "Query",
+        "BatchGetItem",
+        "TransactWriteItems",
+    )
+}
+_MAX_BATCH_KEYS = 100
+_MAX_BATCH_ROUNDS = 5
+_MAX_TRANSACTION_ACTIONS = 100
+
+type Item = dict[str, Any]
+
+
+class ReturnValues(StrEnum):
+    """Which attributes a write answers with."""
+
+    NONE = "NONE"
+    ALL_OLD = "ALL_OLD"
+    UPDATED_OLD = "UPDATED_OLD"
+    ALL_NEW = "ALL_NEW"
+    UPDATED_NEW = "UPDATED_NEW"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPage:
+    """One page of a query.
+
+    Attributes:
+        items: in key order.
+        last_key: `start_key` of the next page; None after the last one.
+        count: items in this page; also set when `count_only` left the items out.
+        scanned: items read, and charged, before the filter.
+    """
+
+    items: tuple[Item, ...]
+    last_key: Item | None
+    count: int
+    scanned: int
+
+
+def _expressions(
+    fields: dict[str, Any],
+    *,
+    condition: str | None,
+    names: Mapping[str, str] | None,
+    values: Mapping[str, Any] | None,
+    return_values: ReturnValues,
+    return_item_on_failure: bool,
+) -> dict[str, Any]:
+    """Add the parts that all writes share."""
+    if condition is not None:
+        fields["ConditionExpression"] = condition
+    if names:
+        fields["ExpressionAttributeNames"] = names
+    if values:
+        fields["ExpressionAttributeValues"] = to_attributes(values)
+    if return_values is not ReturnValues.NONE:
+        fields["ReturnValues"] = return_values
+    if return_item_on_failure:
+        fields["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return fields
+
+
+class DynamoDBClient:
+    """The item operations of the hot path.
+
+    Reads, and unconditional puts and deletes, are repeated after any transient failure. Updates and
+    conditional writes are not unless `retry` says so: after a lost answer the first attempt may have been
+    applied, so that a counter would move twice, or a condition fail because of our own write. Such a failure
+    is raised with `outcome_unknown` true.
+    """
+
+    def __init__(self, transport: AwsTransport) -> None:
+        self._transport = transport
+
+    def get_item(
+        self,
+        table: str,
+        key: Mapping[str, Any],
+        *,
+        consistent: bool = False,
+        projection: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Item | None:
+        """Read one item; None when there is none.
+
+        A read costs half a unit per 4 KB, a whole one when `consistent`.
+
+        Raises:
+            AwsError: see `aws_errors`.
+        """
+        fields: dict[str, Any] = {"TableName": table, "Key": to_attributes(key)}
+        if consistent:
+            fields["ConsistentRead"] = True
+        if projection is not None:
+            fields["ProjectionExpression"] = projection
+        if names:
+            fields["ExpressionAttributeNames"] = names
+        item = self._read("GetItem", fields, consistent).get("Item")
+        return None if item is None else from_attributes(item)
+
+    def put_item(
+        self,
+        table: str,
+        item: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        return_values: ReturnValues = ReturnValues.NONE,
+        return_item_on_failure: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> Item | None:
+        """Write a whole item; the one it replaced when `return_values` is ALL_OLD.
+
+        Raises:
+            ConditionalCheckFailedError: the condition was false.
+            AwsError: see `aws_errors`.
+        """
+        fields = {"TableName": table, "Item": to_attributes(item)}
+        _expressions(
+            fields,
+            condition=condition,
+            names=names,
+            values=values,
+            return_values=return_values,
+            return_item_on_failure=return_item_on_failure,
+        )
+        return self._write("PutItem", fields, retry or _default_retry(condition))
+
+    def update_item(
+        self,
+        table: str,
+        key: Mapping[str, Any],
+        *,
+        update: str,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        return_values: ReturnValues = ReturnValues.NONE,
+        return_item_on_failure: bool = False,
+        retry: RetryPolicy = RetryPolicy.UNPROCESSED,
+    ) -> Item | None:
+        """Change an item in place; the attributes that `return_values` asks for.
+
+        Raises:
+            ConditionalCheckFailedError: the condition was false.
+            AwsError: see `aws_errors`; `outcome_unknown` tells whether it may have been applied.
+        """
+        fields = {"TableName": table, "Key": to_attributes(key), "UpdateExpression": update}
+        _expressions(
+            fields,
+            condition=condition,
+            names=names,
+            values=values,
+            return_values=return_values,
+            return_item_on_failure=return_item_on_failure,
+        )
+        return self._write("UpdateItem", fields, retry)
+
+    def delete_item(
+        self,
+        table: str,
+        key: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        return_values: ReturnValues = ReturnValues.NONE,
+        return_item_on_failure: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> Item | None:
+        """Delete an item, which need not exist; the deleted one when `return_values` is ALL_OLD.
+
+        Raises:
+            ConditionalCheckFailedError: the condition was false.
+            AwsError: see `aws_errors`.
+        """
+        fields: dict[str, Any] = {"TableName": table, "Key": to_attributes(key)}
+        _expressions(
+            fields,
+            condition=condition,
+            names=names,
+            values=values,
+            return_values=return_values,
+            return_item_on_failure=return_item_on_failure,
+        )
+        return self._write("DeleteItem", fields, retry or _default_retry(condition))
+
+    def query(
+        self,
+        table: str,
+        *,
+        key_condition: str,
+        values: Mapping[str, Any],
+        names: Mapping[str, str] | None = None,
+        index: str | None = None,
+        filter_expression: str | None = None,
+        projection: str | None = None,
+        limit: int | None = None,
+        forward: bool = True,
+        start_key: Mapping[str, Any] | None = None,
+        consistent: bool = False,
+        count_only: bool = False,
+    ) -> QueryPage:
+        """Read one page (up to 1 MB, or `limit` items before the filter) of a partition.
+
+        Raises:
+            AwsError: see `aws_errors`.
+        """
+        fields: dict[str, Any] = {
+            "TableName": table,
+            "KeyConditionExpression": key_condition,
+            "ExpressionAttributeValues": to_attributes(values),
+        }
+        optional = {
+            "ExpressionAttributeNames": names or None,
+            "IndexName": index,
+            "FilterExpression": filter_expression,
+            "ProjectionExpression": projection,
+            "Limit": limit,
+            "ScanIndexForward": None if forward else False,
+            "ExclusiveStartKey": to_attributes(start_key) if start_key else None,
+            "ConsistentRead": True if consistent else None,
+            "Select": "COUNT" if count_only else None,
+        }
+        fields.update((name, value) for name, value in optional.items() if value is not None)
+        answer = self._read("Query", fields, consistent)
+        last_key = answer.get("LastEvaluatedKey")
+        return QueryPage(
+            items=tuple(from_attributes(item) for item in answer.get("Items") or ()),
+            last_key=from_attributes(last_key) if last_key else None,
+            count=int(answer.get("Count", 0)),
+            scanned=int(answer.get("ScannedCount", 0)),
+        )
+
+    def batch_get_item(
+        self, keys: Mapping[str, Sequence[Mapping[str, Any]]], *, consistent: bool = False
+    ) -> dict[str, list[Item]]:
+        """Read items of one or more tables, at most 100 keys; missing ones are left out, order is not kept.
+
+        Keys that DynamoDB left unread are asked for again, up to five requests in all.
+
+        Raises:
+            ValueError: no key, or more than 100.
+            ThrottledError: some keys were still unread after the last request.
+            AwsError: see `aws_errors`.
+        """
+        total = sum(len(wanted) for wanted in keys.values())
+        if not 1 <= total <= _MAX_BATCH_KEYS:
+            raise ValueError(f"a batch read takes 1 to {_MAX_BATCH_KEYS} keys, not {total}")
+        found: dict[str, list[Item]] = {table: [] for table in keys}
+        pending: dict[str, Any] = {}
+        for table, wanted in keys.items():
+            if wanted:
+                pending[table] = {"Keys": [to_attributes(key) for key in wanted]}
+                if consistent:
+                    pending[table]["ConsistentRead"] = True
+        for round_number in range(1, _MAX_BATCH_ROUNDS + 1):
+            units = sum(len(request["Keys"]) for request in pending.values())
+            answer = self._read("BatchGetItem", {"RequestItems": pending}, consistent, units)
+            for table, items in answer.get("Responses", {}).items():
+                found[table].extend(from_attributes(item) for item in items)
+            pending = answer.get("UnprocessedKeys") or {}
+            if not pending:
+                return found
+            if round_number < _MAX_BATCH_ROUNDS:
+                self._transport.pause(AwsService.DYNAMODB, round_number)
+        raise ThrottledError(
+            "UnprocessedKeys",
+            f"keys left unread after {_MAX_BATCH_ROUNDS} requests",
+            200,
+            operation="BatchGetItem",
+            kind=FailureKind.THROTTLED,
+        )
+
+    def transact_write_items(
+        self,
+        actions: Sequence[TransactAction],
+        *,
+        client_request_token: str | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Write up to 100 items, all or none. Costs twice the units of the single writes.
+
+        Args:
+            actions: on distinct items.
+            client_request_token: 1 to 36 characters; the same token and actions within ten minutes are
+                applied once, which makes the call safe to repeat.
+            retry: by default IDEMPOTENT with a token, UNPROCESSED without.
+
+        Raises:
+            ValueError: no action, or more than 100.
+            TransactionCancelledError: a condition was false, or another write was in the way.
+            AwsError: see `aws_errors`.
+        """
+        if not 1 <= len(actions) <= _MAX_TRANSACTION_ACTIONS:
+            raise ValueError(f"a transaction takes 1 to {_MAX_TRANSACTION_ACTIONS} actions")
+        fields: dict[str, Any] = {"TransactItems": [action.to_request() for action in actions]}
+        if client_request_token is not None:
+            fields["ClientRequestToken"] = client_request_token
+        if retry is None:
+            retry = RetryPolicy.UNPROCESSED if client_request_token is None else RetryPolicy.IDEMPOTENT
+        self._call("TransactWriteItems", fields, OperationKind.WRITE_TRANSACTION, retry, len(actions))
+
+    def _read(self, operation: str, fields: dict[str, Any], consistent: bool, units: int = 1) -> dict[str, Any]:
+        kind = OperationKind.READ_CONSISTENT if consistent else OperationKind.READ_EVENTUAL
+        return self._call(operation, fields, kind, RetryPolicy.IDEMPOTENT, units)
+
+    def _write(self, operation: str, fields: dict[str, Any], retry: RetryPolicy) -> Item | None:
+        attributes = self._call(operation, fields, OperationKind.WRITE, retry, 1).get("Attributes")
+        return None if attributes is None else from_attributes(attributes)
+
+    def _call(
+        self, operation: str, fields: dict[str, Any], kind: OperationKind, retry: RetryPolicy, units: int
+    ) -> dict[str, Any]:
+        return self._transport.send_for_object(
+            AwsCall(
+                service=AwsService.DYNAMODB,
+                operation=operation,
+                kind=kind,
+                path="/",
+                headers=_HEADERS[operation],
+                body=_ENCODE(fields).encode(),
+                retry=retry,
+                units=units,
+            )
+        )
+
+
+def _default_retry(condition: str | None) -> RetryPolicy:
+    return RetryPolicy.IDEMPOTENT if condition is None else RetryPolicy.UNPROCESSED

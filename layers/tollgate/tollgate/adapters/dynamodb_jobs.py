@@ -1,0 +1,225 @@
+"""Jobs in DynamoDB, changed by conditional writes only."""
+
+import base64
+import binascii
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tollgate.adapters.aws_errors import ConditionalCheckFailedError
+from tollgate.adapters.aws_translation import storage_errors
+from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
+from tollgate.adapters.job_items import (
+    WEBHOOK_GROUPS,
+    from_item,
+    groups_of,
+    time_text,
+    to_item,
+)
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import ConflictError, InvalidRequestError
+from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.ports import JobPage
+
+_ROADS_ITEM = "open#roads"
+"""Names every road of every deployment that ever had a job, so that those of a deployment that has left the catalogue
+are still found."""
+
+_READ_AT_ONCE = 100
+
+
+def encode_cursor(position: Mapping[str, str]) -> str:
+    """A page's end as an opaque text."""
+    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str, names: frozenset[str]) -> dict[str, str]:
+    """The position that `encode_cursor` wrote.
+
+    Raises:
+        InvalidRequestError: it is not one, or of another list.
+    """
+    try:
+        position = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError):
+        position = None
+    if (
+        not isinstance(position, dict)
+        or set(position) != names
+        or not all(isinstance(v, str) and v for v in position.values())
+    ):
+        raise InvalidRequestError("'after' is not a cursor from an earlier page. Leave it out to start.", param="after")
+    return position
+
+
+class DynamoDBJobStore:
+    """The `JobStore` of AWS."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+        self._known_roads: set[str] = set()
+
+    def add(self, job: Job) -> None:
+        """See `JobStore`."""
+        with storage_errors("job store"):
+            self._note_road(job)
+            try:
+                self._client.put_item(self._table, to_item(job), condition="attribute_not_exists(job_id)")
+            except ConditionalCheckFailedError as error:
+                raise ConflictError(f"There is already a job '{job.job_id}'.") from error
+
+    def get(self, job_id: str) -> Job | None:
+        """See `JobStore`."""
+        with storage_errors("job store"):
+            item = self._client.get_item(self._table, {"job_id": job_id}, consistent=True)
+        # Runs, leases and the list of roads live in the same table under names that are not job ids.
+        return None if item is None or "inference_type" not in item else from_item(item)
+
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        """See `JobStore`."""
+        found: dict[str, Job] = {}
+        with storage_errors("job store"):
+            for chunk in itertools.batched(dict.fromkeys(job_ids), _READ_AT_ONCE, strict=False):
+                keys = {self._table: [{"job_id": job_id} for job_id in chunk]}
+                for item in self._client.batch_get_item(keys, consistent=True)[self._table]:
+                    found[item["job_id"]] = from_item(item)
+        return [found[job_id] for job_id in job_ids if job_id in found]
+
+    def list_of(self, owner: Owner, *, state: JobState | None, limit: int, after: str | None) -> JobPage:
+        """See `JobStore`."""
+        start = None
+        if after is not None:
+            start = decode_cursor(after, frozenset({"job_id", "created_at"})) | {"tenant": owner.tenant}
+        with storage_errors("job store"):
+            page = self._client.query(
+                self._table,
+                index="by_owner",
+                key_condition="tenant = :tenant",
+                values={":tenant": owner.tenant},
+                forward=False,
+                limit=limit,
+                start_key=start,
+            )
+        jobs = self.get_many([item["job_id"] for item in page.items])
+        return JobPage(
+            jobs=[job for job in jobs if state is None or job.state is state],
+            after=_cursor_after(page.last_key, "job_id", "created_at"),
+        )
+
+    def change(self, job: Job, *, expected: frozenset[JobState], lease_free_at: datetime | None = None) -> Job | None:
+        """See `JobStore`."""
+        values: dict[str, Any] = {f":s{number}": state.value for number, state in enumerate(sorted(expected))}
+        condition = f"#state IN ({', '.join(values)})"
+        if lease_free_at is not None:
+            values[":free"] = time_text(lease_free_at)
+            condition += " AND (attribute_not_exists(submit_lease_until) OR submit_lease_until <= :free)"
+        with storage_errors("job store"):
+            try:
+                earlier = self._client.put_item(
+                    self._table,
+                    to_item(job),
+                    condition=condition,
+                    names={"#state": "state"},
+                    values=values,
+                    return_values=ReturnValues.ALL_OLD,
+                )
+            except ConditionalCheckFailedError:
+                return None
+        return None if earlier is None else from_item(earlier)
+
+    def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
+        """See `JobStore`."""
+        groups = self._open_groups()
+        start: dict[str, str] | None = None
+        if after is not None:
+            position = decode_cursor(after, frozenset({"open_group", "job_id", "created_at"}))
+            groups = [group for group in groups if group >= position["open_group"]]
+            start = position
+        found: list[str] = []
+        last: Mapping[str, Any] | None = None
+        with storage_errors("job store"):
+            for group in groups:
+                begin = start if start is not None and start["open_group"] == group else None
+                page = self._client.query(
+                    self._table,
+                    index="open",
+                    key_condition="open_group = :group AND created_at < :before",
+                    values={":group": group, ":before": time_text(before)},
+                    limit=limit - len(found),
+                    start_key=begin,
+                )
+                found += [item["job_id"] for item in page.items]
+                last = page.last_key or (page.items[-1] if page.items else None)
+                if len(found) >= limit:
+                    break
+            else:
+                last = None
+        return JobPage(jobs=self.get_many(found), after=_cursor_after(last, "open_group", "job_id", "created_at"))
+
+    def waiting_for_batch(self, resource: str, *, limit: int) -> Sequence[Job]:
+        """See `JobStore`."""
+        found: list[str] = []
+        start: Mapping[str, Any] | None = None
+        with storage_errors("job store"):
+            while len(found) < limit:
+                page = self._client.query(
+                    self._table,
+                    index="open",
+                    key_condition="open_group = :group",
+                    values={":group": f"batch#{resource}"},
+                    limit=limit - len(found),
+                    start_key=start,
+                )
+                found += [item["job_id"] for item in page.items]
+                start = page.last_key
+                if start is None:
+                    break
+        # The index may lag behind a job that has just left.
+        return [job for job in self.get_many(found) if job.state is JobState.QUEUED]
+
+    def count_open(self, resource: str, inference_type: InferenceType) -> int:
+        """See `JobStore`."""
+        return sum(self._count(group) for group in groups_of(resource, inference_type))
+
+    def _count(self, group: str) -> int:
+        counted = 0
+        start: Mapping[str, Any] | None = None
+        with storage_errors("job store"):
+            while True:
+                page = self._client.query(
+                    self._table,
+                    index="open",
+                    key_condition="open_group = :group",
+                    values={":group": group},
+                    start_key=start,
+                    count_only=True,
+                )
+                counted += page.count
+                start = page.last_key
+                if start is None:
+                    return counted
+
+    def _note_road(self, job: Job) -> None:
+        road = f"{job.inference_type}#{job.resource}"
+        if road in self._known_roads:
+            return
+        self._client.update_item(
+            self._table, {"job_id": _ROADS_ITEM}, update="ADD roads :road", values={":road": {road}}
+        )
+        self._known_roads.add(road)
+
+    def _open_groups(self) -> list[str]:
+        with storage_errors("job store"):
+            item = self._client.get_item(self._table, {"job_id": _ROADS_ITEM}, consistent=True) or {}
+        groups = list(WEBHOOK_GROUPS)
+        for road in item.get("roads", ()):
+            inference_type, _, resource = road.partition("#")
+            groups += groups_of(resource, InferenceType(inference_type))
+        return sorted(groups)
+
+
+def _cursor_after(last: Mapping[str, Any] | None, *names: str) -> str | None:
+    return None if last is None else encode_cursor({name: last[name] for name in names})

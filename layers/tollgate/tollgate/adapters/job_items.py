@@ -1,0 +1,153 @@
+"""Jobs as items of the Jobs table.
+
+Times are ISO 8601 in UTC with six decimals, so that their order as text is their order in time. Values whose shape the
+client chose are JSON text: they contain floats, which DynamoDB's numbers would change.
+
+`open_group` puts a job into the sparse index `open` as long as something is left to do for it:
+
+| group                           | jobs                                        |
+|---------------------------------|---------------------------------------------|
+| ``async#<resource>#<shard>``    | queued or submitted, asynchronous road      |
+| ``batch#<resource>``            | queued, waiting for a transform job         |
+| ``running#<resource>``          | submitted in a transform job                |
+| ``webhook#<shard>``             | ended, webhook not yet delivered            |
+
+One partition of an index takes 1,000 writes a second, so groups that every request passes through are sharded.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from tollgate.domain.catalogue import InferenceType, Priority
+from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.json_values import json_text
+
+SHARDS = 4
+KEPT = timedelta(days=30)
+"""How long a job that has ended can be asked for."""
+
+_TEXT = (
+    "job_id",
+    "model",
+    "deployment",
+    "route_reason",
+    "traceparent",
+    "webhook_url",
+    "output_location",
+    "failure_location",
+    "batch_id",
+)
+_NUMBERS = ("estimated_cost", "effective_cost", "avoided_cost", "held_seconds", "catalogue_version")
+_TIMES = ("created_at", "deadline_at", "submit_lease_until", "submitted_at", "started_at", "finished_at")
+_JSON = ("parameters", "metadata")
+
+
+def time_text(moment: datetime) -> str:
+    """ISO 8601, UTC, microseconds, `Z`: 27 characters that sort by time."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def time_of(text: str) -> datetime:
+    """The time that `time_text` wrote."""
+    return datetime.fromisoformat(text)
+
+
+def shard_of(job_id: str) -> int:
+    """Which of the shards of a group a job belongs to."""
+    return zlib.crc32(job_id.encode()) % SHARDS
+
+
+def open_group(job: Job) -> str | None:
+    """The group of the index `open` that the job belongs to now."""
+    if job.state in FINAL_STATES:
+        return f"webhook#{shard_of(job.job_id)}" if job.webhook_pending else None
+    if job.inference_type is InferenceType.BATCH:
+        return f"{'batch' if job.state is JobState.QUEUED else 'running'}#{job.resource}"
+    return f"{job.inference_type}#{job.resource}#{shard_of(job.job_id)}"
+
+
+def groups_of(resource: str, inference_type: InferenceType) -> tuple[str, ...]:
+    """All groups with unfinished jobs of one road of a deployment."""
+    if inference_type is InferenceType.BATCH:
+        return (f"batch#{resource}", f"running#{resource}")
+    return tuple(f"{inference_type}#{resource}#{shard}" for shard in range(SHARDS))
+
+
+WEBHOOK_GROUPS = tuple(f"webhook#{shard}" for shard in range(SHARDS))
+
+
+def to_item(job: Job) -> dict[str, Any]:
+    """The item; attributes without a value are left out."""
+    item: dict[str, Any] = {name: getattr(job, name) for name in (*_TEXT, *_NUMBERS)}
+    item |= {name: None if (at := getattr(job, name)) is None else time_text(at) for name in _TIMES}
+    item |= {name: json_text(value) if (value := getattr(job, name)) else None for name in _JSON}
+    item |= {
+        "tenant": job.owner.tenant,
+        "key_id": job.owner.key_id,
+        "team": job.owner.team or None,
+        "scopes": sorted(job.owner.scopes) or None,
+        "inference_type": job.inference_type.value,
+        "state": job.state.value,
+        "priority": None if job.priority is None else job.priority.value,
+        "webhook_pending": True if job.webhook_pending else None,
+        "input_tokens": job.usage.input_tokens,
+        "output_tokens": job.usage.output_tokens,
+        "failure_code": None if job.failure is None else job.failure.code,
+        "failure_message": None if job.failure is None else job.failure.message,
+        "open_group": open_group(job),
+    }
+    for name, payload in (("input", job.input), ("output", job.output)):
+        item[name] = None if payload.inline is None else json_text(payload.inline)
+        item[f"{name}_key"] = payload.key
+    if job.state in FINAL_STATES:
+        item["ttl"] = int(((job.finished_at or job.created_at) + KEPT).timestamp())
+    return {name: value for name, value in item.items() if value is not None and value != ""}
+
+
+def from_item(item: Mapping[str, Any]) -> Job:
+    """The job of an item that `to_item` wrote."""
+    known: dict[str, Any] = {name: item[name] for name in (*_TEXT, *_NUMBERS) if name in item}
+    known |= {name: time_of(item[name]) for name in _TIMES if name in item}
+    known |= {name: json.loads(item[name]) for name in _JSON if name in item}
+    return Job(
+        **_DEFAULTS
+        | known
+        | {
+            "owner": Owner(
+                tenant=item["tenant"],
+                key_id=item["key_id"],
+                team=item.get("team", ""),
+                scopes=frozenset(item.get("scopes", ())),
+            ),
+            "inference_type": InferenceType(item["inference_type"]),
+            "state": JobState(item["state"]),
+            "priority": Priority(item["priority"]) if "priority" in item else None,
+            "catalogue_version": int(item["catalogue_version"]),
+            "webhook_pending": bool(item.get("webhook_pending", False)),
+            "usage": Usage(_whole(item.get("input_tokens")), _whole(item.get("output_tokens"))),
+            "failure": JobFailure(item["failure_code"], item.get("failure_message", ""))
+            if "failure_code" in item
+            else None,
+            "input": _payload(item, "input"),
+            "output": _payload(item, "output"),
+        }
+    )
+
+
+# An empty text is not stored, and must come back as an empty text.
+_DEFAULTS: dict[str, Any] = {f.name: "" for f in fields(Job) if f.type is str}
+
+
+def _whole(number: Decimal | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _payload(item: Mapping[str, Any], name: str) -> Payload:
+    text = item.get(name)
+    return Payload(inline=None if text is None else json.loads(text), key=item.get(f"{name}_key"))

@@ -1,0 +1,139 @@
+"""Catalogue versions in the registry table.
+
+Items: pk ``catalogue``, sk ``version#00000012`` (a JSON document, never changed) and sk ``current`` (a version number).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from tollgate.adapters.aws_errors import AwsError, ConditionalCheckFailedError
+from tollgate.adapters.aws_translation import storage_errors
+from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.errors import CatalogueError, ConflictError, StorageError
+
+_PARTITION = "catalogue"
+_CURRENT = {"pk": _PARTITION, "sk": "current"}
+REFRESH_SECONDS = 15.0
+"""How old the copy in an execution environment may get; an applied change is in force everywhere after this."""
+
+
+def _version_key(version: int) -> dict[str, str]:
+    return {"pk": _PARTITION, "sk": f"version#{version:08d}"}
+
+
+class RegistryCatalogue:
+    """The catalogue in force, kept for 15 seconds.
+
+    When the table cannot be read, an earlier copy goes on serving: an old catalogue is better than none.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str, monotonic: Callable[[], float]) -> None:
+        self._client = client
+        self._table = table
+        self._monotonic = monotonic
+        self._copy: Catalogue | None = None
+        self._read_at = 0.0
+
+    def current(self) -> Catalogue:
+        """The catalogue in force.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read and there is no earlier copy.
+        """
+        now = self._monotonic()
+        if self._copy is not None and now - self._read_at < REFRESH_SECONDS:
+            return self._copy
+        try:
+            self._copy = self._read(self._copy)
+        except AwsError as error:
+            if self._copy is None:
+                raise StorageError(f"The catalogue cannot be read ({error.code}).", retry_after=5) from error
+        self._read_at = now
+        return self._copy
+
+    def _read(self, copy: Catalogue | None) -> Catalogue:
+        pointer = self._client.get_item(self._table, _CURRENT)
+        if pointer is None:
+            raise CatalogueError("No catalogue was applied yet. Run: tollgate models apply models.toml")
+        version = int(pointer["version"])
+        if copy is not None and copy.version == version:
+            return copy
+        item = self._client.get_item(self._table, _version_key(version), consistent=True)
+        if item is None:
+            raise CatalogueError(f"Catalogue version {version} is missing from the registry.")
+        return catalogue_from_document(json.loads(item["document"], parse_float=Decimal))
+
+
+class RegistryCatalogueWriter:
+    """Stores new versions and moves the pointer; used by the command line."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def current_version(self) -> int:
+        """Number of the version in force, 0 before the first."""
+        with storage_errors("registry"):
+            pointer = self._client.get_item(self._table, _CURRENT, consistent=True)
+        return 0 if pointer is None else int(pointer["version"])
+
+    def newest_version(self) -> int:
+        """Highest number stored, 0 before the first; after a roll-back it is above the one in force."""
+        with storage_errors("registry"):
+            page = self._client.query(
+                self._table,
+                key_condition="pk = :pk AND begins_with(sk, :prefix)",
+                values={":pk": _PARTITION, ":prefix": "version#"},
+                projection="sk",
+                forward=False,
+                limit=1,
+                consistent=True,
+            )
+        return int(page.items[0]["sk"].removeprefix("version#")) if page.items else 0
+
+    def document(self, version: int) -> Mapping[str, Any] | None:
+        """The stored document of a version."""
+        with storage_errors("registry"):
+            item = self._client.get_item(self._table, _version_key(version), consistent=True)
+        return None if item is None else json.loads(item["document"])
+
+    def store(self, catalogue: Catalogue, *, now: datetime) -> None:
+        """Store a new version; it is not yet in force.
+
+        Raises:
+            ConflictError: somebody else stored this number first.
+        """
+        item = {
+            **_version_key(catalogue.version),
+            "document": json.dumps(catalogue_document(catalogue), separators=(",", ":"), sort_keys=True),
+            "created_at": now.isoformat(),
+        }
+        with storage_errors("registry"):
+            try:
+                self._client.put_item(self._table, item, condition="attribute_not_exists(pk)")
+            except ConditionalCheckFailedError as error:
+                raise ConflictError(f"Catalogue version {catalogue.version} exists already; apply again.") from error
+
+    def point_to(self, version: int, *, expected: int) -> None:
+        """Put a version in force, if the one in force is still the expected one (0 for none).
+
+        Raises:
+            ConflictError: somebody else moved the pointer.
+        """
+        condition = "attribute_not_exists(pk)" if expected == 0 else "version = :expected"
+        with storage_errors("registry"):
+            try:
+                self._client.put_item(
+                    self._table,
+                    {**_CURRENT, "version": version},
+                    condition=condition,
+                    values=None if expected == 0 else {":expected": expected},
+                )
+            except ConditionalCheckFailedError as error:
+                raise ConflictError("Another catalogue was applied at the same time; apply again.") from error

@@ -1,0 +1,141 @@
+"""The SQS calls of the hot path, over the JSON protocol."""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tollgate.adapters.aws_retry import RetryPolicy
+from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_MAX_BATCH = 10
+
+
+class QueueMessage(NamedTuple):
+    """One message to send.
+
+    Attributes:
+        body: text of up to 1 MiB together with the attributes.
+        attributes: up to ten; str is sent as String, bytes as Binary, int as Number.
+        delay_seconds: 0 to 900; None for the queue's own.
+        group_id: on a standard queue, the tenant for fair queues.
+        deduplication_id: FIFO queues only.
+    """
+
+    body: str
+    attributes: Mapping[str, str | int | bytes] | None = None
+    delay_seconds: int | None = None
+    group_id: str | None = None
+    deduplication_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailure:
+    """A message of a batch that SQS refused: its index, SQS's code and words, and whether it is our fault."""
+
+    index: int
+    code: str
+    message: str
+    sender_fault: bool
+
+
+class BatchResult(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        message_ids: by index of the message; None where it was refused.
+        failures: the refused ones.
+    """
+
+    message_ids: tuple[str | None, ...]
+    failures: tuple[BatchFailure, ...]
+
+
+def _attribute(value: str | int | bytes) -> dict[str, str]:
+    if isinstance(value, bytes):
+        return {"DataType": "Binary", "BinaryValue": b64encode(value).decode()}
+    if isinstance(value, int):
+        return {"DataType": "Number", "StringValue": str(value)}
+    return {"DataType": "String", "StringValue": value}
+
+
+def _fields(message: QueueMessage) -> dict[str, Any]:
+    fields: dict[str, Any] = {"MessageBody": message.body}
+    if message.delay_seconds is not None:
+        fields["DelaySeconds"] = message.delay_seconds
+    if message.attributes:
+        fields["MessageAttributes"] = {name: _attribute(value) for name, value in message.attributes.items()}
+    if message.group_id is not None:
+        fields["MessageGroupId"] = message.group_id
+    if message.deduplication_id is not None:
+        fields["MessageDeduplicationId"] = message.deduplication_id
+    return fields
+
+
+class SqsClient:
+    """Sends messages. A retry may send one twice; consumers must expect that of SQS anyway."""
+
+    def __init__(self, transport: AwsTransport) -> None:
+        self._transport = transport
+
+    def send_message(
+        self, queue_url: str, message: QueueMessage, *, retry: RetryPolicy = RetryPolicy.IDEMPOTENT
+    ) -> str:
+        """Send one message; its id.
+
+        Raises:
+            AwsError: see `aws_errors`; `ResourceNotFoundError` for an unknown queue.
+        """
+        answer = self._call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, 1, retry)
+        return str(answer["MessageId"])
+
+    def send_message_batch(
+        self,
+        queue_url: str,
+        messages: Sequence[QueueMessage],
+        *,
+        retry: RetryPolicy = RetryPolicy.IDEMPOTENT,
+    ) -> BatchResult:
+        """Send one to ten messages in one request, which SQS charges as one per 64 KiB.
+
+        Raises:
+            ValueError: no message, or more than ten.
+            AwsError: the whole batch was refused; see `aws_errors`.
+        """
+        if not 1 <= len(messages) <= _MAX_BATCH:
+            raise ValueError(f"a batch holds 1 to {_MAX_BATCH} messages, not {len(messages)}")
+        entries = [{"Id": str(index), **_fields(message)} for index, message in enumerate(messages)]
+        answer = self._call("SendMessageBatch", {"QueueUrl": queue_url, "Entries": entries}, len(entries), retry)
+        ids = {int(sent["Id"]): str(sent["MessageId"]) for sent in answer.get("Successful") or ()}
+        return BatchResult(
+            message_ids=tuple(ids.get(index) for index in range(len(messages))),
+            failures=tuple(
+                BatchFailure(
+                    index=int(failed["Id"]),
+                    code=str(failed.get("Code", "")),
+                    message=str(failed.get("Message") or ""),
+                    sender_fault=bool(failed.get("SenderFault")),
+                )
+                for failed in answer.get("Failed") or ()
+            ),
+        )
+
+    def _call(self, operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> dict[str, Any]:
+        return self._transport.send_for_object(
+            AwsCall(
+                service=AwsService.SQS,
+                operation=operation,
+                kind=OperationKind.QUEUE_REQUEST,
+                path="/",
+                headers=(
+                    ("content-type", "application/x-amz-json-1.0"),
+                    ("x-amz-target", f"AmazonSQS.{operation}"),
+                    ("x-amzn-query-mode", "true"),
+                ),
+                body=_ENCODE(fields).encode(),
+                retry=retry,
+                units=units,
+            )
+        )

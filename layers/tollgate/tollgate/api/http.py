@@ -1,0 +1,115 @@
+"""API Gateway proxy events and answers. Header names are read without regard to case.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.jobs import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call.
+
+    Attributes:
+        route: method and resource, ``POST /v1/inferences``.
+        headers: names in lower case.
+        owner: from the authorizer's context.
+    """
+
+    route: str
+    path_parameters: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back; `body` is JSON text."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_event(self) -> dict[str, Any]:
+        """The answer in API Gateway's shape."""
+        return {
+            "statusCode": self.status,
+            "headers": {"Content-Type": "application/json", **self.headers},
+            "body": self.body,
+            "isBase64Encoded": False,
+        }
+
+
+def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer with this JSON document."""
+    return Answer(status, json.dumps(document, separators=(",", ":"), ensure_ascii=False), headers or {})
+
+
+def read_call(event: Mapping[str, Any]) -> Call:
+    """The call in an API Gateway proxy event.
+
+    Raises:
+        InvalidRequestError: the body says that it is base64 and is not.
+    """
+    context = event.get("requestContext") or {}
+    text = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidRequestError("The body is not valid base64.") from error
+    else:
+        body = text.encode("utf-8", "surrogatepass")
+    return Call(
+        route=f"{event.get('httpMethod')} {event.get('resource')}",
+        path_parameters=event.get("pathParameters") or {},
+        query=event.get("queryStringParameters") or {},
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        body=body,
+        request_id=str(context.get("requestId") or ""),
+        owner=_owner(context.get("authorizer") or {}),
+    )
+
+
+def _owner(authorizer: Mapping[str, Any]) -> Owner:
+    return Owner(
+        tenant=str(authorizer.get("tenant", "")),
+        key_id=str(authorizer.get("key_id", "")),
+        team=str(authorizer.get("team", "")),
+        scopes=frozenset(str(authorizer.get("scopes", "")).split()),
+    )
+
+
+def json_body(call: Call) -> Any:
+    """The JSON value in the body.
+
+    Raises:
+        InvalidRequestError: empty, not UTF-8, or not JSON; says where.
+    """
+    if not call.body.strip():
+        raise InvalidRequestError("The body is empty; send a JSON object.")
+    try:
+        return json.loads(call.body, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise InvalidRequestError(
+            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError("The body is not UTF-8.") from error
+    except RecursionError as error:
+        raise InvalidRequestError("The body is nested too deeply.") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidRequestError(f"The body is not valid JSON: {name} is not a JSON number.")

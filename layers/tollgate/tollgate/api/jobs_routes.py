@@ -1,0 +1,77 @@
+"""The routes over jobs: list, look, cancel."""
+
+from collections.abc import Callable, Mapping
+
+from tollgate.api.http import Answer, Call, json_answer
+from tollgate.api.problems import error_body, problem_of, retry_after
+from tollgate.api.rendering import job_document, job_headers
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
+from tollgate.domain.jobs import OPEN_STATES
+from tollgate.services.job_queries import JobQueries
+
+_POLL_SECONDS = "2"
+_SCOPES = {
+    "GET /v1/inferences": "read",
+    "GET /v1/inferences/{id}": "read",
+    "DELETE /v1/inferences/{id}": "cancel",
+}
+
+
+class JobsApi:
+    """Turns calls about jobs into answers."""
+
+    def __init__(self, *, queries: JobQueries, telemetry: Telemetry) -> None:
+        self._queries = queries
+        self._telemetry = telemetry
+        self._routes: Mapping[str, Callable[[Call], Answer]] = {
+            "GET /v1/inferences": self._list,
+            "GET /v1/inferences/{id}": self._get,
+            "DELETE /v1/inferences/{id}": self._cancel,
+        }
+
+    def respond(self, call: Call) -> Answer:
+        """The answer to a call; every `TollgateError` becomes one in the error shape."""
+        try:
+            handler = self._routes.get(call.route)
+            if handler is None:
+                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
+            scope = _SCOPES[call.route]
+            if not call.owner.scopes & {scope, "admin"}:
+                raise ScopeError(f"This API key lacks the scope '{scope}'.")
+            answer = handler(call)
+        except TollgateError as error:
+            problem = problem_of(error)
+            wait = retry_after(error, problem)
+            headers = {} if wait is None else {"Retry-After": str(wait)}
+            answer = json_answer(problem.status, error_body(error.message, problem, error.param), headers)
+        self._telemetry.log(
+            "INFO",
+            "jobs_call",
+            request_id=call.request_id,
+            route=call.route,
+            status=answer.status,
+            tenant=call.owner.tenant,
+        )
+        return Answer(answer.status, answer.body, {"x-tollgate-request-id": call.request_id, **answer.headers})
+
+    def _get(self, call: Call) -> Answer:
+        job = self._queries.get(call.owner, call.path_parameters.get("id", ""))
+        headers = job_headers(job)
+        if job.state in OPEN_STATES:
+            headers["Retry-After"] = _POLL_SECONDS
+        return json_answer(200, job_document(job, result_url=self._queries.result_url(job)), headers)
+
+    def _list(self, call: Call) -> Answer:
+        query = call.query
+        page = self._queries.list(
+            call.owner, status=query.get("status"), limit=query.get("limit"), after=query.get("after")
+        )
+        jobs = [job_document(job, result_url=self._queries.result_url(job)) for job in page.jobs]
+        return json_answer(
+            200, {"object": "list", "data": jobs, "after": page.after, "has_more": page.after is not None}
+        )
+
+    def _cancel(self, call: Call) -> Answer:
+        job = self._queries.cancel(call.owner, call.path_parameters.get("id", ""))
+        return json_answer(200, job_document(job), job_headers(job))

@@ -1,0 +1,60 @@
+"""Domain errors as HTTP answers, in OpenAI's error shape: one table, nothing elsewhere."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tollgate.domain import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as the caller sees it."""
+
+    status: int
+    type: str
+    code: str
+
+
+_TABLE: dict[type[errors.TollgateError], Problem] = {
+    errors.InvalidRequestError: Problem(400, "invalid_request_error", "invalid_request"),
+    errors.UnknownModelError: Problem(404, "invalid_request_error", "model_not_found"),
+    errors.BodyTooLargeError: Problem(413, "invalid_request_error", "request_too_large"),
+    errors.DeadlineImpossibleError: Problem(422, "invalid_request_error", "deadline_impossible"),
+    errors.IdempotencyMismatchError: Problem(422, "invalid_request_error", "idempotency_key_reused"),
+    errors.AuthenticationError: Problem(401, "authentication_error", "invalid_api_key"),
+    errors.ScopeError: Problem(403, "permission_error", "insufficient_scope"),
+    errors.NotFoundError: Problem(404, "invalid_request_error", "not_found"),
+    errors.ConflictError: Problem(409, "conflict_error", "conflict"),
+    errors.IdempotencyInProgressError: Problem(409, "conflict_error", "idempotency_key_in_use"),
+    errors.PriceUnknownError: Problem(503, "server_error", "price_unknown"),
+    errors.CatalogueError: Problem(503, "server_error", "catalogue_unavailable"),
+    errors.ModelFailedError: Problem(502, "server_error", "model_error"),
+    errors.CapacityError: Problem(503, "server_error", "no_capacity"),
+    errors.BackendThrottledError: Problem(503, "server_error", "backend_throttled"),
+    errors.BackendTimeoutError: Problem(504, "server_error", "backend_timeout"),
+    errors.BackendError: Problem(502, "server_error", "backend_error"),
+    errors.StorageError: Problem(503, "server_error", "storage_unavailable"),
+    errors.TollgateError: Problem(500, "server_error", "internal_error"),
+}
+
+RETRY_AFTER_SECONDS = 5
+"""For a 429 or 503 whose cause gives no better hint."""
+
+
+def problem_of(error: errors.TollgateError) -> Problem:
+    """The row of the nearest class; a model that blames the input becomes the caller's 400."""
+    if isinstance(error, errors.ModelFailedError) and 400 <= error.original_status < 500:
+        return Problem(400, "invalid_request_error", "model_rejected_input")
+    return next(_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE)
+
+
+def error_body(message: str, problem: Problem, param: str | None = None) -> dict[str, Any]:
+    """The body of an error answer; all four fields are always there."""
+    return {"error": {"message": message, "type": problem.type, "param": param, "code": problem.code}}
+
+
+def retry_after(error: errors.TollgateError, problem: Problem) -> int | None:
+    """Seconds for the ``Retry-After`` header: always on 429 and 503."""
+    if error.retry_after is not None:
+        return error.retry_after
+    return RETRY_AFTER_SECONDS if problem.status in {429, 503} else None

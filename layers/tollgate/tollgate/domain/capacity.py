@@ -1,0 +1,45 @@
+"""What is known right now about the deployments: awake or not, how long requests take, how much is waiting."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tollgate.domain.catalogue import InferenceType
+
+
+class RoadState(StrEnum):
+    """Whether a road takes requests now."""
+
+    AWAKE = "awake"
+    ASLEEP = "asleep"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class RoadCapacity:
+    """Latest observation of one road of one deployment.
+
+    Attributes:
+        measured_seconds: mean seconds that a request held its place lately; None before the first measurement.
+        backlog: requests accepted and not finished.
+        instances: running instances; None where nobody has looked yet.
+    """
+
+    state: RoadState = RoadState.AWAKE
+    measured_seconds: float | None = None
+    backlog: int = 0
+    instances: int | None = None
+
+
+_UNOBSERVED = RoadCapacity()
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Snapshot over all deployments, keyed by ``(model/deployment, inference type)``."""
+
+    roads: Mapping[tuple[str, InferenceType], RoadCapacity] = field(default_factory=dict)
+
+    def of(self, resource: str, inference_type: InferenceType) -> RoadCapacity:
+        """The observation of a road, or the optimistic default where there is none."""
+        return self.roads.get((resource, inference_type), _UNOBSERVED)

@@ -1,0 +1,191 @@
+"""What the owner offers: models, the deployments behind them, and the roads that reach each deployment.
+
+The classes hold a catalogue that has been checked. Reading and checking `models.toml` is `tollgate.api.catalogue_file`;
+the stored form is `tollgate.adapters.registry`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from tollgate.domain.errors import UnknownModelError
+from tollgate.domain.pricing import GatewayPrices
+
+
+class InferenceType(StrEnum):
+    """The three roads, dearest and quickest first."""
+
+    REALTIME = "realtime"
+    ASYNC = "async"
+    BATCH = "batch"
+
+
+class Priority(StrEnum):
+    """How urgent the caller says a request is."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+ROAD_OF_PRIORITY: Mapping[Priority, InferenceType] = {
+    Priority.HIGH: InferenceType.REALTIME,
+    Priority.MEDIUM: InferenceType.ASYNC,
+    Priority.LOW: InferenceType.BATCH,
+}
+
+
+class Tier(StrEnum):
+    """Size class of the model behind a deployment."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+TIER_ORDER: Mapping[Tier, int] = {Tier.SMALL: 0, Tier.MEDIUM: 1, Tier.LARGE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Expected seconds that one request holds its place on an instance; measured values replace it at run time."""
+
+    base_seconds: float
+    seconds_per_input_token: float = 0.0
+    seconds_per_output_token: float = 0.0
+    expected_output_tokens: int = 0
+
+    def expected_seconds(self, input_tokens: int, output_tokens: int | None = None) -> float:
+        """Linear model: a fixed part, prefill and decode."""
+        produced = self.expected_output_tokens if output_tokens is None else output_tokens
+        return (
+            self.base_seconds + self.seconds_per_input_token * input_tokens + self.seconds_per_output_token * produced
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """How one deployment is reached by one inference type.
+
+    Attributes:
+        target: endpoint name; for batch the name of the SageMaker Model that transform jobs use.
+        instance_count: instances that are expected to share the work.
+        concurrency: requests that one instance serves at the same time.
+        usd_per_hour: list price of one instance hour; None where it is not known.
+        startup_seconds: until the first answer when nothing runs yet (an endpoint at zero, a new transform job).
+        utilisation: share of the paid instance time that serves requests, 0 < u <= 1. Below 1 for an endpoint that is
+            kept up whether or not requests come.
+        ceiling_usd: charged for one request when usd_per_hour is unknown; None refuses such requests.
+    """
+
+    inference_type: InferenceType
+    target: str
+    instance_type: str
+    usd_per_hour: Decimal | None
+    instance_count: int = 1
+    concurrency: int = 1
+    startup_seconds: float = 0.0
+    utilisation: Decimal = Decimal(1)
+    ceiling_usd: Decimal | None = None
+    target_model: str | None = None
+    target_variant: str | None = None
+    inference_component: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """When waiting batch requests leave, and how they are packed.
+
+    Attributes:
+        max_records: leave as soon as this many wait; also the most that one transform job carries.
+        max_age_seconds: leave when the oldest has waited this long.
+        records_per_file: records in one input file. SageMaker drops the whole output of a file with one bad record, so
+            a smaller number isolates failures sooner; failed files are run again one record a file.
+    """
+
+    max_records: int = 500
+    max_age_seconds: int = 300
+    records_per_file: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncPolicy:
+    """Limits of the asynchronous road.
+
+    Attributes:
+        request_ttl_seconds: how long SageMaker keeps a request that no instance took (60..21,600).
+        invocation_timeout_seconds: how long the container may work on it (1..3,600).
+    """
+
+    request_ttl_seconds: int = 21_600
+    invocation_timeout_seconds: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One backend that serves a model: a container dialect, a size, and up to three roads to it."""
+
+    name: str
+    model: str
+    tier: Tier
+    dialect: str
+    timing: Timing
+    roads: Mapping[InferenceType, Road]
+    weight: int = 1
+
+    @property
+    def resource(self) -> str:
+        """Name in logs, metrics and answers: ``model/deployment``."""
+        return f"{self.model}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What clients ask for.
+
+    Attributes:
+        fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
+        realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
+            is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
+    """
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    default_priority: Priority = Priority.MEDIUM
+    fall_back_to_async: bool = True
+    realtime_seconds_limit: float = 28.0
+    batch: BatchPolicy = field(default_factory=BatchPolicy)
+    asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
+    description: str = ""
+
+    def deployment(self, name: str) -> Deployment | None:
+        """The deployment of that name, or None when a later catalogue dropped it."""
+        return next((d for d in self.deployments if d.name == name), None)
+
+    @property
+    def baseline_deployment(self) -> Deployment | None:
+        """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
+        ordered = sorted(self.deployments, key=lambda d: TIER_ORDER[d.tier], reverse=True)
+        return next((d for d in ordered if InferenceType.REALTIME in d.roads), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """An immutable, numbered version of everything on offer, with the prices it was applied with."""
+
+    version: int
+    region: str
+    models: Mapping[str, Model]
+    gateway_prices: GatewayPrices
+
+    def model(self, name: str) -> Model:
+        """The model of that name.
+
+        Raises:
+            UnknownModelError: with the names that are known.
+        """
+        found = self.models.get(name)
+        if found is None:
+            raise UnknownModelError(name, list(self.models))
+        return found

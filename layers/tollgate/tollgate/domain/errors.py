@@ -1,0 +1,166 @@
+"""Everything that can go wrong on purpose, as one tree.
+
+TollgateError
+├── InvalidRequestError            the caller can mend the request
+│   ├── UnknownModelError
+│   ├── BodyTooLargeError
+│   ├── DeadlineImpossibleError
+│   ├── InputBudgetError           what must be sent does not fit the token budget
+│   └── IdempotencyMismatchError
+├── AuthenticationError            no key, or a key nobody knows
+├── ScopeError                     a known key that may not do this
+├── NotFoundError                  also for another tenant's things
+├── ConflictError                  not in this state
+│   └── IdempotencyInProgressError
+├── PriceUnknownError              refused rather than served for nothing
+├── CatalogueError                 the catalogue is missing or contradicts itself
+├── BackendError                   the model's side failed
+│   ├── ModelFailedError           the container answered with an error
+│   ├── CapacityError              no instance could take the request
+│   ├── BackendThrottledError
+│   └── BackendTimeoutError        the outcome is unknown
+├── WebhookError                   the call to a client's own URL
+│   ├── WebhookRefusedError        it would go where webhooks may not go
+│   └── WebhookUnreachableError    no answer
+└── StorageError                   a table, queue or bucket failed
+    └── OutcomeUnknownError        the write may or may not have happened
+
+The HTTP status, type and code of each are in one table, `tollgate.api.problems`.
+"""
+
+from collections.abc import Sequence
+
+
+class TollgateError(Exception):
+    """Base of all errors that Tollgate raises itself.
+
+    Args:
+        message: says what is wrong and what to do about it; safe to show to the caller.
+        param: the request field at fault, if one is.
+        retry_after: seconds after which the same call may work, if known.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidRequestError(TollgateError):
+    """The request cannot be served as it stands."""
+
+
+class UnknownModelError(InvalidRequestError):
+    """The model is not in the catalogue."""
+
+    def __init__(self, model: str, known: Sequence[str]) -> None:
+        names = ", ".join(sorted(known)) or "none yet: apply a catalogue first"
+        super().__init__(f"Unknown model '{model[:100]}'. Known models: {names}.", param="model")
+
+
+class BodyTooLargeError(InvalidRequestError):
+    """The body exceeds what any road takes."""
+
+
+class DeadlineImpossibleError(InvalidRequestError):
+    """No road, or not the one asked for, is expected to be in time."""
+
+
+class InputBudgetError(InvalidRequestError):
+    """What may not be trimmed away is already larger than the input-token budget.
+
+    Args:
+        needed: tokens of what must be sent.
+        budget: tokens that may be sent.
+        what: names what must be sent, for the message.
+    """
+
+    def __init__(self, *, needed: int, budget: int, what: str) -> None:
+        super().__init__(
+            f"{what} need {needed} input tokens, the budget is {budget}. Raise the budget or keep less.",
+            param="messages",
+        )
+        self.needed = needed
+        self.budget = budget
+
+
+class IdempotencyMismatchError(InvalidRequestError):
+    """The same idempotency key came with another payload."""
+
+
+class AuthenticationError(TollgateError):
+    """No API key, or one that is not known."""
+
+
+class ScopeError(TollgateError):
+    """The key is known but lacks the scope for this operation."""
+
+
+class NotFoundError(TollgateError):
+    """There is no such thing, or it belongs to somebody else."""
+
+
+class ConflictError(TollgateError):
+    """The operation does not fit the present state."""
+
+
+class IdempotencyInProgressError(ConflictError):
+    """A request with the same idempotency key is still running."""
+
+
+class PriceUnknownError(TollgateError):
+    """A deployment has no known price, so its requests are refused."""
+
+
+class CatalogueError(TollgateError):
+    """The catalogue is missing or contradicts itself."""
+
+
+class BackendError(TollgateError):
+    """The model's side failed."""
+
+
+class ModelFailedError(BackendError):
+    """The model container answered with an error.
+
+    Args:
+        message: what the container said, shortened.
+        original_status: the container's HTTP status; 400..499 means that the input is at fault.
+    """
+
+    def __init__(self, message: str, *, original_status: int) -> None:
+        super().__init__(message)
+        self.original_status = original_status
+
+
+class CapacityError(BackendError):
+    """No instance could take the request: asleep, starting or full."""
+
+
+class BackendThrottledError(BackendError):
+    """SageMaker refused the call for its rate."""
+
+
+class BackendTimeoutError(BackendError):
+    """No answer in time; whether the model ran is unknown."""
+
+
+class WebhookError(TollgateError):
+    """The call to a client's own URL went wrong."""
+
+
+class WebhookRefusedError(WebhookError):
+    """The URL leads to an address that webhooks may not reach."""
+
+
+class WebhookUnreachableError(WebhookError):
+    """The receiver did not answer: unknown name, no connection, no trust, no time, or not HTTP."""
+
+
+class StorageError(TollgateError):
+    """A table, queue or bucket failed."""
+
+
+class OutcomeUnknownError(StorageError):
+    """The write may or may not have happened."""

@@ -1,0 +1,125 @@
+"""The gateway's own AWS operations on each road, as the code of the functions performs them.
+
+Used before a request runs, and afterwards for the steps that a single function cannot see: the pollers, the
+notifications and the functions further down the road. A test counts the operations of the running system against these
+figures.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.money import seconds, usd
+from tollgate.domain.pricing import GatewayPrices, GatewayUsage, gateway_cost
+
+_GB = Decimal("0.25")
+_INLINE_LIMIT = 200_000
+_REALTIME_OVERHEAD_SECONDS = 0.01
+_REJECTION_SECONDS = Decimal("0.005")
+
+LOG_BYTES_PER_STEP = Decimal(1_500)
+"""One canonical line and one metric record."""
+
+AUTHORIZER = GatewayUsage(
+    lambda_requests=Decimal(1), lambda_gb_seconds=_GB * Decimal("0.002"), table_read_units=Decimal("0.01")
+)
+"""Keys are remembered for a minute by each execution environment, so few calls read the table."""
+
+_REALTIME = GatewayUsage(api_requests=Decimal(1), lambda_requests=Decimal(1), log_bytes=LOG_BYTES_PER_STEP)
+
+_ASYNC_DOWNSTREAM = GatewayUsage(
+    lambda_requests=Decimal("1.1"),
+    lambda_gb_seconds=_GB * Decimal("0.06"),
+    table_read_units=Decimal(2),
+    table_write_units=Decimal(4),
+    queue_requests=Decimal("0.3"),
+    topic_requests=Decimal(1),
+    bucket_gets=Decimal(1),
+    bucket_puts=Decimal(1),
+    log_bytes=LOG_BYTES_PER_STEP * 2,
+)
+"""async_submit (queue messages in tens), async_completion, their table writes, SageMaker's output object."""
+
+_BATCH_DOWNSTREAM = GatewayUsage(
+    lambda_requests=Decimal("0.05"),
+    lambda_gb_seconds=_GB * Decimal("0.03"),
+    table_read_units=Decimal(2),
+    table_write_units=Decimal(4),
+    queue_requests=Decimal("0.3"),
+    bucket_gets=Decimal("0.05"),
+    bucket_puts=Decimal("0.05"),
+    log_bytes=LOG_BYTES_PER_STEP,
+)
+"""Shares of batch_dispatch and batch_completion, which handle many records each."""
+
+_ENQUEUE = GatewayUsage(
+    api_requests=Decimal(1),
+    lambda_requests=Decimal(1),
+    lambda_gb_seconds=_GB * Decimal("0.02"),
+    table_write_units=Decimal(3),
+    queue_requests=Decimal(1),
+    log_bytes=LOG_BYTES_PER_STEP,
+)
+"""The gateway's own part of an accepted job: record (with its two index entries) and queue message."""
+
+
+def road_usage(inference_type: InferenceType) -> GatewayUsage:
+    """All operations of a request on this road, the authorizer included, without what grows with time or size."""
+    match inference_type:
+        case InferenceType.REALTIME:
+            return AUTHORIZER + _REALTIME
+        case InferenceType.ASYNC:
+            return AUTHORIZER + _ENQUEUE + _ASYNC_DOWNSTREAM
+        case InferenceType.BATCH:
+            return AUTHORIZER + _ENQUEUE + _BATCH_DOWNSTREAM
+
+
+_STORED_INPUT = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
+_REJECTED = AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=_GB * _REJECTION_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRates:
+    """The gateway's own parts in dollars, added up once for a set of prices: the hot path only looks them up."""
+
+    by_road: Mapping[InferenceType, Decimal]
+    stored_input: Decimal
+    rejected: Decimal
+    lambda_gb_second: Decimal
+
+    def realtime(self, lambda_gb_seconds: Decimal) -> Decimal:
+        """Dollars of a request that was answered at once, with the gateway function's own time."""
+        return usd(self.by_road[InferenceType.REALTIME] + lambda_gb_seconds * self.lambda_gb_second)
+
+    def expected(self, inference_type: InferenceType, body_bytes: int, held_seconds: float) -> Decimal:
+        """Dollars of the gateway's parts for a request of this size on this road."""
+        if inference_type is InferenceType.REALTIME:
+            return self.realtime(_GB * seconds(held_seconds + _REALTIME_OVERHEAD_SECONDS))
+        fixed = self.by_road[inference_type]
+        return fixed + self.stored_input if body_bytes > _INLINE_LIMIT else fixed
+
+
+@lru_cache(maxsize=8)
+def gateway_rates(prices: GatewayPrices) -> GatewayRates:
+    """The rates under these prices."""
+    return GatewayRates(
+        by_road={road: gateway_cost(road_usage(road), prices) for road in InferenceType},
+        stored_input=gateway_cost(_STORED_INPUT, prices),
+        rejected=gateway_cost(_REJECTED, prices),
+        lambda_gb_second=prices.lambda_gb_second,
+    )
+
+
+def drop_usage(files: int) -> GatewayUsage:
+    """Operations of a dropped file that was cut into `files` input files: read twice, written once, and the results."""
+    return GatewayUsage(
+        lambda_requests=Decimal(3),
+        lambda_gb_seconds=_GB * seconds(0.1 * files + 1),
+        table_read_units=Decimal(4),
+        table_write_units=Decimal(4),
+        bucket_puts=Decimal(files + 3),
+        bucket_gets=Decimal(2 * files + 2),
+        log_bytes=LOG_BYTES_PER_STEP,
+    )

@@ -1,0 +1,111 @@
+"""A request that is answered later, and the states it goes through.
+
+queued -> submitted -> completed | failed | expired | cancelled, and from queued directly to any final state: an answer
+can overtake the record of its own submission. Every transition is a conditional write, so an event that comes twice or
+late changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from tollgate.domain.catalogue import InferenceType, Priority
+
+
+class JobState(StrEnum):
+    """States of a job."""
+
+    QUEUED = "queued"
+    SUBMITTED = "submitted"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+OPEN_STATES = frozenset({JobState.QUEUED, JobState.SUBMITTED})
+FINAL_STATES = frozenset(JobState) - OPEN_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who a request belongs to and who pays for it, taken from the API key at admission."""
+
+    tenant: str
+    key_id: str
+    team: str = ""
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a request. None is unknown, 0 is none."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job did not complete. `code` is stable, `message` is for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A JSON value kept with the record, or the S3 key where a larger one lies. At most one of the two is set."""
+
+    inline: Any = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request on the asynchronous or the batch road.
+
+    `job_id` is also SageMaker's InferenceId and the record id inside a transform job. Times are UTC.
+    `estimated_cost`, `effective_cost` and `avoided_cost` are dollars.
+    `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
+    """
+
+    job_id: str
+    owner: Owner
+    model: str
+    deployment: str
+    inference_type: InferenceType
+    state: JobState
+    created_at: datetime
+    route_reason: str
+    estimated_cost: Decimal
+    input: Payload = field(default_factory=Payload)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    priority: Priority | None = None
+    deadline_at: datetime | None = None
+    catalogue_version: int = 0
+    traceparent: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
+    webhook_pending: bool = False
+    submit_lease_until: datetime | None = None
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    output_location: str | None = None
+    failure_location: str | None = None
+    batch_id: str | None = None
+    output: Payload = field(default_factory=Payload)
+    usage: Usage = field(default_factory=Usage)
+    failure: JobFailure | None = None
+    effective_cost: Decimal | None = None
+    avoided_cost: Decimal | None = None
+    held_seconds: Decimal | None = None
+
+    @property
+    def resource(self) -> str:
+        """Name of the deployment in logs, metrics and answers: ``model/deployment``."""
+        return f"{self.model}/{self.deployment}"

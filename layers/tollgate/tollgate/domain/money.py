@@ -1,0 +1,29 @@
+"""Dollars are `Decimal`, from the price list to the answer's header."""
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+ZERO = Decimal(0)
+SECONDS_PER_HOUR = Decimal(3600)
+
+_QUANTUM = Decimal("1E-12")
+_CONTEXT = Context(prec=28, rounding=ROUND_HALF_EVEN)
+
+
+def usd(amount: Decimal) -> Decimal:
+    """Round to a millionth of a millionth of a dollar, half to even.
+
+    One request of a small model costs about 1E-5 dollars and its gateway parts about 1E-8, so twelve places
+    keep four significant digits of the smallest part; sums of rounded amounts stay exact in DynamoDB's 38 digits.
+    """
+    return amount.quantize(_QUANTUM, context=_CONTEXT)
+
+
+def usd_text(amount: Decimal) -> str:
+    """Plain decimal notation without exponent or trailing zeros, as the API prints money: ``0.00001234``."""
+    text = f"{usd(amount):f}".rstrip("0").rstrip(".")
+    return "0" if text in {"", "-0"} else text
+
+
+def seconds(value: float) -> Decimal:
+    """A measured duration as an exact decimal, rounded to a microsecond."""
+    return Decimal(round(value * 1_000_000)).scaleb(-6)

@@ -1,0 +1,101 @@
+"""What a request costs: instance time, and the gateway's own AWS operations.
+
+Unit prices are list prices in dollars. Their figures, with region, date and source, are in `tollgate/data/prices.json`.
+"""
+
+from dataclasses import dataclass, fields
+from decimal import Decimal
+
+from tollgate.domain.money import SECONDS_PER_HOUR, ZERO, usd
+
+_BYTES_PER_GB = Decimal(1024**3)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPrices:
+    """Unit prices of the AWS parts that the gateway itself uses, in dollars."""
+
+    api_request: Decimal
+    lambda_request: Decimal
+    lambda_gb_second: Decimal
+    table_read_unit: Decimal
+    table_write_unit: Decimal
+    queue_request: Decimal
+    topic_request: Decimal
+    bucket_put: Decimal
+    bucket_get: Decimal
+    log_gb: Decimal
+
+    def __hash__(self) -> int:
+        """One price is enough to tell price lists apart; hashing all of them would cost more than it saves."""
+        return hash(self.api_request)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayUsage:
+    """AWS operations that one request caused. Counts may be fractions: a share of a batched call."""
+
+    api_requests: Decimal = ZERO
+    lambda_requests: Decimal = ZERO
+    lambda_gb_seconds: Decimal = ZERO
+    table_read_units: Decimal = ZERO
+    table_write_units: Decimal = ZERO
+    queue_requests: Decimal = ZERO
+    topic_requests: Decimal = ZERO
+    bucket_puts: Decimal = ZERO
+    bucket_gets: Decimal = ZERO
+    log_bytes: Decimal = ZERO
+
+    def __add__(self, other: "GatewayUsage") -> "GatewayUsage":
+        return GatewayUsage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def gateway_cost(usage: GatewayUsage, prices: GatewayPrices) -> Decimal:
+    """Dollars for the gateway's own AWS operations, at list price and without any free tier."""
+    return usd(
+        usage.api_requests * prices.api_request
+        + usage.lambda_requests * prices.lambda_request
+        + usage.lambda_gb_seconds * prices.lambda_gb_second
+        + usage.table_read_units * prices.table_read_unit
+        + usage.table_write_units * prices.table_write_unit
+        + usage.queue_requests * prices.queue_request
+        + usage.topic_requests * prices.topic_request
+        + usage.bucket_puts * prices.bucket_put
+        + usage.bucket_gets * prices.bucket_get
+        + usage.log_bytes / _BYTES_PER_GB * prices.log_gb
+    )
+
+
+def instance_cost(held_seconds: Decimal, usd_per_hour: Decimal, concurrency: int) -> Decimal:
+    """Dollars for holding one of `concurrency` equal places on an instance for `held_seconds`."""
+    return usd(held_seconds * usd_per_hour / SECONDS_PER_HOUR / concurrency)
+
+
+def table_read_units(item_bytes: int, *, consistent: bool = False) -> Decimal:
+    """Read units of one DynamoDB read: one per 4 KB strongly consistent, half of that otherwise.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
+    """
+    blocks = Decimal(max(1, -(-item_bytes // 4096)))
+    return blocks if consistent else blocks / 2
+
+
+def table_write_units(item_bytes: int, *, transactional: bool = False) -> Decimal:
+    """Write units of one DynamoDB write: one per KB, two in a transaction; a refused one costs the same."""
+    blocks = Decimal(max(1, -(-item_bytes // 1024)))
+    return blocks * 2 if transactional else blocks
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCost:
+    """The three figures on every answer.
+
+    Attributes:
+        estimated: dollars expected before the call.
+        effective: dollars it did cost, None while that is not known.
+        avoided: dollars that the baseline would have cost more; negative where the baseline was cheaper.
+    """
+
+    estimated: Decimal
+    effective: Decimal | None = None
+    avoided: Decimal | None = None

@@ -1,0 +1,37 @@
+"""The record that every request leaves behind: one metric record and one log line are made of it."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import Owner, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """A request that has ended, well or badly.
+
+    Attributes:
+        request_id: of the API call; job_id where the request became a job.
+        resource: ``model/deployment``; empty when the request failed before routing.
+        latency_seconds: from acceptance to the end.
+        outcome: ``completed``, ``failed``, ``expired``, ``cancelled`` or ``rejected``.
+        status: HTTP status where there was one.
+    """
+
+    request_id: str
+    owner: Owner | None
+    inference_type: InferenceType | None
+    resource: str
+    outcome: str
+    latency_seconds: float
+    job_id: str = ""
+    status: int | None = None
+    error_code: str = ""
+    route_reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+    estimated_cost: Decimal | None = None
+    effective_cost: Decimal | None = None
+    avoided_cost: Decimal | None = None
+    traceparent: str = ""
+    catalogue_version: int = 0

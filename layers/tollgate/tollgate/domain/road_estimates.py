@@ -1,0 +1,151 @@
+"""How long each road would take for a request and what it would cost."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road, Timing
+from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.money import seconds, usd
+from tollgate.domain.pricing import GatewayPrices, instance_cost
+
+REALTIME_BODY_LIMIT = 6_291_456
+"""Bytes. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"""
+
+
+ASYNC_BODY_LIMIT = 1_073_741_824
+"""Bytes. https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html"""
+
+ASYNC_OVERHEAD_SECONDS = 1.0
+"""Queue, submission and notification on the way there and back."""
+
+BATCH_RECORD_LIMIT = 104_857_600
+"""Bytes, the largest MaxPayloadInMB of a transform job."""
+
+
+class Blocker(StrEnum):
+    """Why a road cannot carry a request."""
+
+    ABSENT = "not_in_catalogue"
+    BODY = "body_too_large"
+    DURATION = "expected_too_long"
+    ASLEEP = "asleep"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class RoadEstimate:
+    """One road for one request.
+
+    Attributes:
+        expected_seconds: from now to the answer, waiting included.
+        held_seconds: that the request holds its place on an instance.
+        estimated_cost: dollars, as it will be on the cost record; None when the price is unknown.
+        loaded_cost: the same with the road's idle and start-up time shared in; what roads are compared by.
+        blocker: why this road is ruled out, or None.
+    """
+
+    inference_type: InferenceType
+    expected_seconds: float
+    held_seconds: float
+    estimated_cost: Decimal | None
+    loaded_cost: Decimal | None
+    blocker: Blocker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSize:
+    """How big a request is.
+
+    Attributes:
+        body_bytes: of the body that the model container will get.
+        input_tokens: estimate; 0 for models that are not counted in tokens.
+        output_tokens: the caller's own limit, or None for what is usual for the deployment.
+    """
+
+    body_bytes: int
+    input_tokens: int = 0
+    output_tokens: int | None = None
+
+
+def estimate_roads(
+    size: RequestSize, model: Model, deployment: Deployment, capacity: Capacity, prices: GatewayPrices
+) -> tuple[RoadEstimate, ...]:
+    """Every road of the deployment, quickest first, with its expected time, cost and blocker."""
+    roads = (deployment.roads[t] for t in InferenceType if t in deployment.roads)
+    return tuple(
+        _estimate(
+            size,
+            model,
+            road,
+            timing=deployment.timing,
+            observed=capacity.of(deployment.resource, road.inference_type),
+            prices=prices,
+        )
+        for road in roads
+    )
+
+
+def _estimate(
+    size: RequestSize, model: Model, road: Road, *, timing: Timing, observed: RoadCapacity, prices: GatewayPrices
+) -> RoadEstimate:
+    held = observed.measured_seconds
+    if held is None or size.output_tokens is not None:
+        held = timing.expected_seconds(size.input_tokens, size.output_tokens)
+    waiting = _waiting_seconds(road, model, observed, held)
+    cost = _instance_share(road, held)
+    own = gateway_rates(prices).expected(road.inference_type, size.body_bytes, held)
+    startup_share = Decimal(0)
+    if road.inference_type is InferenceType.BATCH and road.usd_per_hour is not None:
+        startup = seconds(road.startup_seconds) / model.batch.max_records
+        startup_share = instance_cost(startup, road.usd_per_hour, 1) * road.instance_count
+    return RoadEstimate(
+        inference_type=road.inference_type,
+        expected_seconds=waiting + held,
+        held_seconds=held,
+        estimated_cost=None if cost is None else usd(cost + own),
+        loaded_cost=None if cost is None else usd(cost / road.utilisation + startup_share + own),
+        blocker=_blocker(size.body_bytes, held, road, observed, model.realtime_seconds_limit),
+    )
+
+
+def _instance_share(road: Road, held: float) -> Decimal | None:
+    if road.usd_per_hour is None:
+        return road.ceiling_usd
+    return instance_cost(seconds(held), road.usd_per_hour, road.concurrency)
+
+
+def _waiting_seconds(road: Road, model: Model, observed: RoadCapacity, held: float) -> float:
+    """Expected time before the request gets its place: start-up, what waits before it, and the road's own rhythm."""
+    instances = road.instance_count if observed.instances is None else observed.instances
+    places = max(1, instances) * road.concurrency
+    backlog = observed.backlog * held / places
+    match road.inference_type:
+        case InferenceType.REALTIME:
+            return 0.0
+        case InferenceType.ASYNC:
+            asleep = observed.state is RoadState.ASLEEP or instances == 0
+            return ASYNC_OVERHEAD_SECONDS + backlog + (road.startup_seconds if asleep else 0.0)
+        case InferenceType.BATCH:
+            return model.batch.max_age_seconds + road.startup_seconds + backlog
+
+
+def _blocker(
+    body_bytes: int, held: float, road: Road, observed: RoadCapacity, realtime_seconds_limit: float
+) -> Blocker | None:
+    limit = {
+        InferenceType.REALTIME: REALTIME_BODY_LIMIT,
+        InferenceType.ASYNC: ASYNC_BODY_LIMIT,
+        InferenceType.BATCH: BATCH_RECORD_LIMIT,
+    }[road.inference_type]
+    if body_bytes > limit:
+        return Blocker.BODY
+    if observed.state is RoadState.BROKEN:
+        return Blocker.BROKEN
+    if road.inference_type is InferenceType.REALTIME:
+        if held > realtime_seconds_limit:
+            return Blocker.DURATION
+        if observed.state is RoadState.ASLEEP:
+            return Blocker.ASLEEP
+    return None

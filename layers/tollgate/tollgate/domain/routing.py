@@ -1,0 +1,166 @@
+"""Which road a request takes, as a pure function of the request, the catalogue and what is known about capacity."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tollgate.domain.capacity import Capacity
+from tollgate.domain.catalogue import ROAD_OF_PRIORITY, Deployment, InferenceType, Model, Priority
+from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, PriceUnknownError
+from tollgate.domain.pricing import GatewayPrices
+from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimate, estimate_roads
+
+_QUICKEST_FIRST = tuple(InferenceType)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRequest:
+    """What routing needs to know of a request.
+
+    Attributes:
+        selector: 0 <= selector < 1, spreads requests over deployments by weight; the same value chooses the same way.
+    """
+
+    size: RequestSize
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    selector: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingDecision:
+    """The router's answer.
+
+    Attributes:
+        reason: short machine-readable words joined by ``;``, shown in ``x-tollgate-route-reason``.
+        fallback: road to take when the chosen one has no capacity after all, if the catalogue allows one.
+        estimates: every road of the chosen deployment, also the ones ruled out.
+    """
+
+    inference_type: InferenceType
+    deployment: Deployment
+    reason: str
+    estimated_cost: Decimal
+    expected_seconds: float
+    fallback: InferenceType | None
+    estimates: tuple[RoadEstimate, ...]
+
+
+def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: GatewayPrices) -> RoutingDecision:
+    """Choose deployment and road.
+
+    An explicit priority names the road; a deadline without one asks for the cheapest road that is expected to be in
+    time; with neither, the model's default priority holds. Roads that cannot carry the request (body size, duration,
+    asleep or broken) are replaced by the next slower one, except where that would miss a deadline.
+
+    Raises:
+        DeadlineImpossibleError: no road, or not the explicitly chosen one, is expected to be in time.
+        PriceUnknownError: the road has no known price and no ceiling.
+        CapacityError: the only roads left are broken.
+        InvalidRequestError: no road carries a body of this size.
+    """
+    deployment = choose_deployment(model.deployments, request.selector)
+    estimates = estimate_roads(request.size, model, deployment, capacity, prices)
+    if request.deadline_seconds is not None and request.priority is None:
+        chosen, reason = _cheapest_in_time(estimates, request.deadline_seconds)
+    else:
+        chosen, reason = _by_priority(estimates, request, model)
+    if chosen.estimated_cost is None:
+        raise PriceUnknownError(
+            f"Deployment '{deployment.resource}' has no known price for its {chosen.inference_type} road. "
+            "Add usd_per_hour or ceiling_usd to it in the catalogue."
+        )
+    return RoutingDecision(
+        inference_type=chosen.inference_type,
+        deployment=deployment,
+        reason=reason,
+        estimated_cost=chosen.estimated_cost,
+        expected_seconds=chosen.expected_seconds,
+        fallback=_fallback(chosen, estimates, request, model),
+        estimates=estimates,
+    )
+
+
+def choose_deployment(deployments: Sequence[Deployment], selector: float) -> Deployment:
+    """Pick by weight; `selector` in [0, 1) is the position on the cumulated weights. A weight of 0 gets no traffic."""
+    total = sum(d.weight for d in deployments)
+    if total <= 0:
+        raise CapacityError("Every deployment of this model has weight 0.", retry_after=60)
+    position = selector * total
+    for deployment in deployments:
+        position -= deployment.weight
+        if position < 0:
+            return deployment
+    return next(d for d in reversed(deployments) if d.weight > 0)
+
+
+def _by_priority(estimates: Sequence[RoadEstimate], request: RoutingRequest, model: Model) -> tuple[RoadEstimate, str]:
+    priority = request.priority or model.default_priority
+    said = f"priority={priority}" if request.priority else f"default_priority={priority}"
+    wanted = ROAD_OF_PRIORITY[priority]
+    chosen, detour = _first_open(estimates, wanted, may_leave_realtime=model.fall_back_to_async)
+    reason = said if detour is None else f"{said};{wanted}_ruled_out={detour}"
+    deadline = request.deadline_seconds
+    if deadline is not None:
+        if chosen.expected_seconds > deadline:
+            in_time = [e.inference_type.value for e in _open(estimates) if e.expected_seconds <= deadline]
+            hint = f"Roads expected to be in time: {', '.join(in_time)}." if in_time else "No road is expected to be."
+            raise DeadlineImpossibleError(
+                f"Priority '{priority}' takes the {chosen.inference_type} road, expected to need "
+                f"{chosen.expected_seconds:.1f} s; the deadline is {deadline:g} s. {hint} "
+                "Leave out 'priority' to let the deadline choose the road.",
+                param="deadline_seconds",
+            )
+        reason += f";deadline={deadline:g}s"
+    return chosen, reason
+
+
+def _cheapest_in_time(estimates: Sequence[RoadEstimate], deadline: float) -> tuple[RoadEstimate, str]:
+    in_time = [e for e in _open(estimates) if e.expected_seconds <= deadline]
+    priced = [
+        (e.loaded_cost, -_QUICKEST_FIRST.index(e.inference_type), e) for e in in_time if e.loaded_cost is not None
+    ]
+    if priced:
+        chosen = min(priced, key=lambda entry: entry[:2])[2]
+        return chosen, f"deadline={deadline:g}s;cheapest_in_time;expected={chosen.expected_seconds:.1f}s"
+    if in_time:
+        return in_time[0], f"deadline={deadline:g}s"
+    expected = ", ".join(f"{e.inference_type} {e.expected_seconds:.1f} s" for e in _open(estimates)) or "none is open"
+    raise DeadlineImpossibleError(
+        f"No road is expected to answer within {deadline:g} s (expected: {expected}).", param="deadline_seconds"
+    )
+
+
+def _open(estimates: Iterable[RoadEstimate]) -> list[RoadEstimate]:
+    return [e for e in estimates if e.blocker is None]
+
+
+def _first_open(
+    estimates: Sequence[RoadEstimate], wanted: InferenceType, *, may_leave_realtime: bool
+) -> tuple[RoadEstimate, str | None]:
+    """The wanted road, or the next slower one that is open; quicker ones only when no slower one is."""
+    by_type = {e.inference_type: e for e in estimates}
+    position = _QUICKEST_FIRST.index(wanted)
+    order = [*_QUICKEST_FIRST[position:], *reversed(_QUICKEST_FIRST[:position])]
+    first = by_type.get(wanted)
+    detour = None if first is not None and first.blocker is None else (first.blocker if first else Blocker.ABSENT)
+    stay = wanted is InferenceType.REALTIME and not may_leave_realtime and detour in {Blocker.ASLEEP, Blocker.BROKEN}
+    for inference_type in order if not stay else ():
+        found = by_type.get(inference_type)
+        if found is not None and found.blocker is None:
+            return found, detour
+    if detour in {Blocker.ASLEEP, Blocker.BROKEN}:
+        raise CapacityError(f"The {wanted} road is {detour} and no other road is open.", retry_after=30)
+    raise InvalidRequestError(f"No road can carry this request ({wanted}: {detour}).")
+
+
+def _fallback(
+    chosen: RoadEstimate, estimates: Sequence[RoadEstimate], request: RoutingRequest, model: Model
+) -> InferenceType | None:
+    if chosen.inference_type is not InferenceType.REALTIME or not model.fall_back_to_async:
+        return None
+    for estimate in _open(estimates):
+        in_time = request.deadline_seconds is None or estimate.expected_seconds <= request.deadline_seconds
+        if estimate.inference_type is InferenceType.ASYNC and in_time and estimate.estimated_cost is not None:
+            return InferenceType.ASYNC
+    return None

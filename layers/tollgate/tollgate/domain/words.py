@@ -1,0 +1,183 @@
+"""Words as trimming compares them: folded, split and stemmed, in any script, with nothing but the standard library.
+
+The rules are deliberately light. A stem only has to bring the forms of one word together; it need not be a word.
+Only the end of a word changes and never its first three characters, which is what lets :class:`QueryMatcher` find
+candidates by prefix instead of stemming every word of a long conversation.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_WORD = re.compile(r"[^\W_]+")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+# Scripts written without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han (with its extensions).
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+"
+)
+_PREFIX = 3
+_TRUNCATED_STEM = 6
+_META_WEIGHT = 0.25
+
+# English words that carry grammar, not topic. In other languages the inverse document frequency does this work.
+_FUNCTION_WORDS = frozenset(
+    _WORD.findall(
+        """
+        a about an and any are as at be been being but by can could did do does doing done for from had has
+        have having he her here hers him his how i if in into is it its just ll may me might must my no nor
+        not of on or our ours over shall she should so than that the their theirs them then there these they
+        this those to too under us ve very was we were what when where which who whom whose why will with
+        would you your yours didn doesn don isn wasn weren won wouldn couldn shouldn hasn haven hadn aren re
+        """
+    )
+)
+# Words with which people ask about a conversation; they seldom name what is looked for.
+_META_WORDS = frozenset(
+    _WORD.findall(
+        """
+        according answer ask asked conversation describe described discuss discussed discussing discussion
+        explain explained gave give group happen happened meeting mention mentioned opinion opinions said
+        say saying says summarise summarize talk talked talking team tell think thinks thought told
+        """
+    )
+)
+# Longest ending first; the second part replaces it.
+_ENDINGS = (
+    ("ations", "at"),
+    ("ation", "at"),
+    ("ities", "it"),
+    ("iness", "y"),
+    ("ingly", ""),
+    ("ments", ""),
+    ("edly", ""),
+    ("ment", ""),
+    ("ness", ""),
+    ("ity", ""),
+    ("ies", "y"),
+    ("ied", "y"),
+    ("ing", ""),
+    ("ers", "er"),
+    ("est", ""),
+    ("ed", ""),
+    ("es", "e"),
+    ("ly", ""),
+    ("s", ""),
+)
+
+
+def fold(text: str) -> str:
+    """The text without case, compatibility forms or Latin, Greek and Cyrillic accents."""
+    if text.isascii():
+        return text.lower()
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text).casefold())
+
+
+def stem(word: str) -> str:
+    """The common part of the forms of a folded word.
+
+    ASCII words lose English endings; longer words of other alphabets are cut to six characters, which suits
+    inflected languages about as well as a stemmer each. The first three characters always stay.
+    """
+    if len(word) <= _PREFIX or word.isdigit():
+        return word
+    if not word.isascii():
+        return word[:_TRUNCATED_STEM]
+    if not word.endswith("ss"):
+        for ending, replacement in _ENDINGS:
+            if word.endswith(ending) and len(word) - len(ending) >= _PREFIX:
+                word = word[: len(word) - len(ending)] + replacement
+                break
+    if len(word) > _PREFIX and word[-1] == "e":
+        word = word[:-1]
+    if len(word) > _PREFIX and word[-1] == word[-2] and word[-1] not in "aeiouls":
+        word = word[:-1]
+    if len(word) > _PREFIX and word[-1] == "y":
+        word = word[:-1] + "i"
+    return word
+
+
+def topic_stems(text: str) -> frozenset[str]:
+    """The stems of a text's words that are not grammar; for scripts without spaces, its pairs of characters."""
+    folded = fold(text)
+    stems = {stem(word) for word in _WORD.findall(folded) if _is_topic(word)}
+    return frozenset(stems.union(*(_pairs(run) for run in _UNSPACED.findall(folded))))
+
+
+def _is_topic(word: str) -> bool:
+    return word not in _FUNCTION_WORDS and (len(word) > 1 or word.isdigit()) and not _UNSPACED.search(word)
+
+
+def _pairs(run: str) -> set[str]:
+    return {run[i : i + 2] for i in range(len(run) - 1)} or {run}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """One thing to look for: a stem, or a piece of unspaced script that is looked for as it stands."""
+
+    text: str
+    weight: float
+    is_piece: bool = False
+
+
+def query_terms(query: str) -> tuple[QueryTerm, ...]:
+    """What a question looks for, each term once, in order of appearance.
+
+    Function words are left out unless the query holds nothing else. Words about the act of asking ("discuss", "say")
+    count for a quarter.
+    """
+    folded = fold(query)
+    words = [word for word in _WORD.findall(folded) if not _UNSPACED.search(word)]
+    chosen = [word for word in words if _is_topic(word)]
+    pieces = sorted(set().union(*(_pairs(run) for run in _UNSPACED.findall(folded))))
+    if not chosen and not pieces:
+        chosen = words
+    weights: dict[str, float] = {}
+    for word in chosen:
+        weight = _META_WEIGHT if word in _META_WORDS else 1.0
+        key = stem(word)
+        weights[key] = max(weights.get(key, 0.0), weight)
+    return (
+        *(QueryTerm(text, weight) for text, weight in weights.items()),
+        *(QueryTerm(text, 1.0, is_piece=True) for text in pieces),
+    )
+
+
+class QueryMatcher:
+    """Finds a query's terms in passages, at the cost of one pass over the text.
+
+    Args:
+        terms: what to look for.
+    """
+
+    def __init__(self, terms: Iterable[QueryTerm]) -> None:
+        self.terms = tuple(terms)
+        self._pieces = [(number, term.text) for number, term in enumerate(self.terms) if term.is_piece]
+        self._stems = {term.text: number for number, term in enumerate(self.terms) if not term.is_piece}
+        prefixes = sorted({re.escape(text[:_PREFIX]) for text in self._stems}, key=len, reverse=True)
+        # A word starts where no letter or digit stands before it, so that snake_case names are taken apart.
+        self._candidates = re.compile(rf"(?<![^\W_])(?:{'|'.join(prefixes)})[^\W_]*") if prefixes else None
+        self._term_of_word: dict[str, int] = {}
+
+    def postings(self, folded_passages: Iterable[str]) -> list[dict[int, int]]:
+        """Per term, how often it occurs in each passage that has it.
+
+        Args:
+            folded_passages: passages that went through :func:`fold`.
+        """
+        found: list[dict[int, int]] = [{} for _ in self.terms]
+        known = self._term_of_word
+        for position, passage in enumerate(folded_passages):
+            for word in self._candidates.findall(passage) if self._candidates else ():
+                number = known.get(word)
+                if number is None:
+                    number = known[word] = self._stems.get(stem(word), -1)
+                if number >= 0:
+                    counts = found[number]
+                    counts[position] = counts.get(position, 0) + 1
+            for number, piece in self._pieces:
+                count = passage.count(piece)
+                if count:
+                    found[number][position] = count
+        return found

@@ -1,0 +1,141 @@
+"""What SageMaker says of an asynchronous invocation, brought back to its job.
+
+Notifications come twice, late, out of order, before the record of the submission, or not at all; in the last case the
+sweeper makes the notice itself from what lies in the bucket.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import StorageError, UnknownModelError
+from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure
+from tollgate.domain.money import ZERO
+from tollgate.ports import CatalogueSource, HoldingStore, JobStore, ObjectStore, Telemetry
+from tollgate.services.complete_job import JobCompleter, Work
+
+_SHOWN_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncNotice:
+    """The end of one invocation.
+
+    Attributes:
+        inference_id: our job id.
+        completed: whether the container answered well.
+        received_at: when SageMaker took the request.
+        finished_at: when it was done.
+        output_location: of the answer, where the notice has one.
+        failure_reason: SageMaker's words for a failure, where it has any.
+    """
+
+    inference_id: str
+    completed: bool
+    received_at: datetime
+    finished_at: datetime
+    output_location: str | None = None
+    failure_reason: str | None = None
+
+
+class AsyncCompletion:
+    """Ends jobs of the asynchronous road."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: ObjectStore,
+        catalogues: CatalogueSource,
+        holding: HoldingStore,
+        completer: JobCompleter,
+        telemetry: Telemetry,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._catalogues = catalogues
+        self._holding = holding
+        self._completer = completer
+        self._telemetry = telemetry
+
+    def notice(self, notice: AsyncNotice) -> None:
+        """End the job that the notice is about; nothing happens if it has ended or is none of ours.
+
+        Raises:
+            StorageError: try again.
+        """
+        job = self._jobs.get(notice.inference_id)
+        if job is None or job.inference_type is not InferenceType.ASYNC:
+            # The endpoint may serve others as well, and jobs are deleted after a month.
+            self._telemetry.count("UnknownAsyncResult")
+            return
+        if job.state in FINAL_STATES:
+            return
+        if notice.completed:
+            body = self._read(notice.output_location or job.output_location)
+            if body is None:
+                raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
+            self._completer.complete(self._overtaken(job, notice), body, self._work(job, notice))
+        else:
+            failure = JobFailure("model_failed", self._reason(job, notice))
+            self._completer.fail(self._overtaken(job, notice), failure, self._work(job, notice))
+
+    def found_in_bucket(self, job: Job) -> bool:
+        """End a submitted job whose answer or failure lies in the bucket although nobody said so.
+
+        Returns:
+            Whether there was one.
+        """
+        for location, completed in ((job.output_location, True), (job.failure_location, False)):
+            key = None if location is None else self._objects.key_of(location)
+            stored_at = None if key is None else self._objects.stored_at(key)
+            if stored_at is None:
+                continue
+            received = job.submitted_at or job.created_at
+            self.notice(
+                AsyncNotice(
+                    inference_id=job.job_id,
+                    completed=completed,
+                    received_at=received,
+                    # The bucket tells whole seconds, which may lie before the submission.
+                    finished_at=max(received, stored_at),
+                )
+            )
+            return True
+        return False
+
+    def _read(self, location: str | None) -> bytes | None:
+        key = None if location is None else self._objects.key_of(location)
+        return None if key is None else self._objects.get(key)
+
+    def _reason(self, job: Job, notice: AsyncNotice) -> str:
+        if notice.failure_reason:
+            return notice.failure_reason[:_SHOWN_CHARACTERS]
+        body = self._read(job.failure_location)
+        if body:
+            return body.decode(errors="replace")[:_SHOWN_CHARACTERS]
+        return "The model failed; SageMaker gave no reason."
+
+    def _overtaken(self, job: Job, notice: AsyncNotice) -> Job:
+        """The job with the time of its submission, which its own record may not yet have."""
+        return job if job.submitted_at is not None else replace(job, submitted_at=notice.received_at)
+
+    def _work(self, job: Job, notice: AsyncNotice) -> Work:
+        held = self._holding.take_place(
+            job.resource,
+            InferenceType.ASYNC,
+            request_id=job.job_id,
+            received=notice.received_at,
+            finished=notice.finished_at,
+            places=self._places(job),
+        )
+        began = notice.finished_at - timedelta(seconds=float(held)) if held > ZERO else notice.finished_at
+        return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began)
+
+    def _places(self, job: Job) -> int:
+        try:
+            deployment = self._catalogues.current().model(job.model).deployment(job.deployment)
+        except UnknownModelError:
+            return 1
+        road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+        return 1 if road is None else max(1, road.instance_count * road.concurrency)

@@ -1,0 +1,233 @@
+"""The one place where a job ends: once, with its result, its cost and its webhook.
+
+Whatever says that a job has ended (a notification, a transform job's output file, the sweeper) comes here, and may come
+twice, late or at the same time as another. The conditional write of the final state decides; everything before it can
+be repeated, and everything after it is either kept up by the sweeper (the webhook) or can be lost without harm (a
+metric).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
+from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobFailure, JobState, Payload, Usage
+from tollgate.domain.json_values import json_text
+from tollgate.domain.money import ZERO
+from tollgate.domain.records import RequestRecord
+from tollgate.domain.settlement import Settlement, settle
+from tollgate.ports import (
+    CatalogueSource,
+    Clock,
+    Dialects,
+    DurationRecorder,
+    JobStore,
+    MessageQueue,
+    ObjectStore,
+    ParsedAnswer,
+    Telemetry,
+)
+
+INLINE_OUTPUT_BYTES = 200_000
+"""Larger results lie in the bucket."""
+
+INLINE_ITEM_BYTES = 350_000
+"""Input and output together; a DynamoDB item holds 400 KB with everything else."""
+
+_STORED_INPUT_BYTES = 200_001
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the model's side spent on a job.
+
+    Attributes:
+        held_seconds: instance seconds; None when nobody can say, which makes the cost unknown.
+        finished_at: when the model was done.
+        started_at: when it began, if known.
+    """
+
+    held_seconds: Decimal | None
+    finished_at: datetime
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    state: JobState
+    output: Any = None
+    usage: Usage = field(default_factory=Usage)
+    failure: JobFailure | None = None
+
+
+class JobCompleter:
+    """Ends jobs.
+
+    Functions that end jobs only now and then have no webhook queue; the sweeper sends what they leave pending.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: ObjectStore,
+        webhooks: MessageQueue | None,
+        catalogues: CatalogueSource,
+        dialects: Dialects,
+        durations: DurationRecorder,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._webhooks = webhooks
+        self._catalogues = catalogues
+        self._dialects = dialects
+        self._durations = durations
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def complete(self, job: Job, body: bytes, work: Work) -> bool:
+        """End the job with a container's answer, or as failed when that is not one.
+
+        Returns:
+            Whether this call ended it.
+
+        Raises:
+            StorageError: try again.
+        """
+        try:
+            parsed = self._parse(job, body)
+            # What cannot be written as JSON cannot be given to the client either.
+            json_text(parsed.output)
+        except (ModelFailedError, CatalogueError, UnknownModelError) as error:
+            return self.fail(job, JobFailure("model_answer_invalid", error.message), work)
+        except ValueError:
+            failure = JobFailure("model_answer_invalid", "The model container answered with NaN or an infinity.")
+            return self.fail(job, failure, work)
+        usage = Usage(parsed.input_tokens, parsed.output_tokens)
+        return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
+
+    def fail(self, job: Job, failure: JobFailure, work: Work | None = None) -> bool:
+        """End the job as failed; without `work` no instance was held. Returns and raises as `complete`."""
+        return self._end(job, _Ending(JobState.FAILED, failure=failure), work or self._no_work())
+
+    def expire(self, job: Job, message: str) -> bool:
+        """End the job because its time is over and no instance is known to have worked on it."""
+        failure = JobFailure("expired", message)
+        return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work())
+
+    def _no_work(self) -> Work:
+        return Work(held_seconds=ZERO, finished_at=self._clock.now())
+
+    def _parse(self, job: Job, body: bytes) -> ParsedAnswer:
+        _, deployment, _ = self._served_by(job)
+        return self._dialects.of(deployment).parse(body)
+
+    def _served_by(self, job: Job) -> tuple[Model, Deployment, Road]:
+        """Where the job went.
+
+        Raises:
+            CatalogueError, UnknownModelError: the catalogue no longer says.
+        """
+        model = self._catalogues.current().model(job.model)
+        deployment = model.deployment(job.deployment)
+        road = deployment.roads.get(job.inference_type) if deployment is not None else None
+        if deployment is None or road is None:
+            raise CatalogueError(f"Deployment '{job.resource}' has left the catalogue.")
+        return model, deployment, road
+
+    def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
+        if job.state in FINAL_STATES:
+            return False
+        settlement = self._settlement(job, ending.usage, work.held_seconds)
+        ended = replace(
+            job,
+            state=ending.state,
+            started_at=work.started_at or job.started_at,
+            finished_at=work.finished_at,
+            submit_lease_until=None,
+            output=self._keep(job, ending.output),
+            usage=ending.usage,
+            failure=ending.failure,
+            held_seconds=work.held_seconds,
+            effective_cost=settlement.effective,
+            avoided_cost=settlement.avoided,
+            webhook_pending=job.webhook_url is not None,
+        )
+        if self._jobs.change(ended, expected=OPEN_STATES) is None:
+            return False
+        self._announce(ended)
+        return True
+
+    def _settlement(self, job: Job, usage: Usage, held_seconds: Decimal | None) -> Settlement:
+        try:
+            model, deployment, road = self._served_by(job)
+        except (CatalogueError, UnknownModelError):
+            self._telemetry.count("UnknownCost")
+            return Settlement(effective=None, avoided=None)
+        input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
+        rates = gateway_rates(self._catalogues.current().gateway_prices)
+        own = rates.expected(job.inference_type, input_bytes, float(held_seconds or ZERO))
+        if held_seconds is None:
+            return Settlement(effective=None, avoided=None)
+        return settle(model, deployment, road, held_seconds=held_seconds, usage=usage, gateway=own)
+
+    def _keep(self, job: Job, output: Any) -> Payload:
+        if output is None:
+            return Payload()
+        text = json_text(output).encode()
+        inline_input = 0 if job.input.inline is None else len(json_text(job.input.inline).encode())
+        if len(text) <= INLINE_OUTPUT_BYTES and len(text) + inline_input <= INLINE_ITEM_BYTES:
+            return Payload(inline=output)
+        key = f"results/{job.job_id}.json"
+        self._objects.put(key, text)
+        return Payload(key=key)
+
+    def _announce(self, job: Job) -> None:
+        if job.webhook_pending and self._webhooks is not None:
+            try:
+                self._webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)
+            except StorageError:
+                # The record says that it is pending; the sweeper queues it again.
+                self._telemetry.count("WebhookQueueFailed")
+        if job.state is JobState.COMPLETED and job.held_seconds is not None:
+            self._durations.record(job.resource, job.inference_type, float(job.held_seconds * self._places(job)))
+        finished = job.finished_at or self._clock.now()
+        self._telemetry.request(
+            RequestRecord(
+                request_id=job.job_id,
+                job_id=job.job_id,
+                owner=job.owner,
+                inference_type=job.inference_type,
+                resource=job.resource,
+                outcome=job.state.value,
+                latency_seconds=max(0.0, (finished - job.created_at) / timedelta(seconds=1)),
+                error_code=job.failure.code if job.failure else "",
+                route_reason=job.route_reason,
+                usage=job.usage,
+                estimated_cost=job.estimated_cost,
+                effective_cost=job.effective_cost,
+                avoided_cost=job.avoided_cost,
+                traceparent=job.traceparent,
+                catalogue_version=job.catalogue_version,
+            )
+        )
+
+    def _places(self, job: Job) -> int:
+        """How many requests share an instance second that is charged to one of them."""
+        if job.inference_type is not InferenceType.BATCH:
+            return 1
+        try:
+            return self._served_by(job)[2].concurrency
+        except (CatalogueError, UnknownModelError):
+            return 1
+
+
+def webhook_message(job: Job) -> Mapping[str, Any]:
+    """The queue message that has a job's webhook delivered."""
+    return {"job_id": job.job_id, "attempt": 1}

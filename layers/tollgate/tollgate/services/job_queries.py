@@ -1,0 +1,88 @@
+"""Looking at jobs, and calling off what has not started."""
+
+from dataclasses import replace
+
+from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
+from tollgate.ports import Clock, JobPage, JobStore, ObjectStore
+
+RESULT_URL_SECONDS = 3600
+MAX_PAGE = 100
+
+
+class JobQueries:
+    """What the owner of a job may see and do."""
+
+    def __init__(self, *, jobs: JobStore, objects: ObjectStore, clock: Clock) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._clock = clock
+
+    def get(self, owner: Owner, job_id: str) -> Job:
+        """One job of the owner's tenant.
+
+        Raises:
+            NotFoundError: no such job, or another tenant's: the two cannot be told apart.
+        """
+        job = self._jobs.get(job_id)
+        if job is None or job.owner.tenant != owner.tenant:
+            raise NotFoundError(f"There is no inference '{job_id[:100]}'.", param="id")
+        return job
+
+    def list(self, owner: Owner, *, status: str | None, limit: str | None, after: str | None) -> JobPage:
+        """A page of the tenant's jobs, newest first.
+
+        Raises:
+            InvalidRequestError: unknown status, a limit outside 1..100, or a cursor that is not one.
+        """
+        return self._jobs.list_of(owner, state=_state(status), limit=_limit(limit), after=after)
+
+    def cancel(self, owner: Owner, job_id: str) -> Job:
+        """Call off a job that has not been handed to SageMaker.
+
+        Raises:
+            NotFoundError: as `get`.
+            ConflictError: it has started or ended.
+        """
+        job = self.get(owner, job_id)
+        if job.state is JobState.CANCELLED:
+            return job
+        cancelled = replace(
+            job,
+            state=JobState.CANCELLED,
+            finished_at=self._clock.now(),
+            effective_cost=None,
+            webhook_pending=False,
+        )
+        now = self._clock.now()
+        if self._jobs.change(cancelled, expected=frozenset({JobState.QUEUED}), lease_free_at=now) is not None:
+            return cancelled
+        job = self.get(owner, job_id)
+        if job.state is JobState.CANCELLED:
+            return job
+        state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"
+        raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
+
+    def result_url(self, job: Job) -> str | None:
+        """An URL for a result that is too large to be answered inline, valid for an hour."""
+        if job.state in OPEN_STATES or job.output.key is None:
+            return None
+        return self._objects.presigned_get(job.output.key, expires_seconds=RESULT_URL_SECONDS)
+
+
+def _state(status: str | None) -> JobState | None:
+    if status is None:
+        return None
+    try:
+        return JobState(status)
+    except ValueError:
+        known = ", ".join(state.value for state in JobState)
+        raise InvalidRequestError(f"Unknown status '{status[:50]}'. Known: {known}.", param="status") from None
+
+
+def _limit(limit: str | None) -> int:
+    if limit is None:
+        return 20
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 1 <= int(limit) <= MAX_PAGE:
+        raise InvalidRequestError(f"'limit' must be a whole number from 1 to {MAX_PAGE}.", param="limit")
+    return int(limit)

@@ -1,0 +1,173 @@
+"""A queued job handed to its asynchronous endpoint.
+
+The queue may deliver a message twice, and a function may die between SageMaker's yes and the record of it. So a job is
+claimed with a lease first: as long as it runs, nobody else submits. When it has run out without a record, the job is
+submitted again, for it must not be lost; whichever result comes first settles it, once.
+"""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.errors import (
+    BackendError,
+    BackendThrottledError,
+    BackendTimeoutError,
+    CapacityError,
+    ConflictError,
+    InvalidRequestError,
+    StorageError,
+)
+from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
+from tollgate.ports import (
+    AsyncBackend,
+    AsyncSubmission,
+    CatalogueSource,
+    Clock,
+    Dialects,
+    JobStore,
+    ObjectStore,
+    RenderedRequest,
+    Telemetry,
+)
+from tollgate.services.complete_job import JobCompleter
+
+LEASE_SECONDS = 120
+"""Longer than the submitting function may run."""
+
+_QUEUED = frozenset({JobState.QUEUED})
+_RECORD_ATTEMPTS = 3
+
+
+class AsyncSubmitter:
+    """Submits jobs, one message at a time."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: ObjectStore,
+        catalogues: CatalogueSource,
+        dialects: Dialects,
+        backend: AsyncBackend,
+        completer: JobCompleter,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._catalogues = catalogues
+        self._dialects = dialects
+        self._backend = backend
+        self._completer = completer
+        self.telemetry = telemetry
+        self._clock = clock
+
+    def submit(self, job_id: str) -> None:
+        """Submit the job unless that was done, or it has ended. Returning means that the message is done with.
+
+        Raises:
+            ConflictError: somebody else is submitting it now; look again later.
+            CapacityError, BackendThrottledError, BackendTimeoutError: try again later.
+            CatalogueError: the catalogue cannot be used; try again later.
+            StorageError: try again later.
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            self.telemetry.log("WARNING", "async message for an unknown job", job_id=job_id)
+            return
+        if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
+            return
+        claimed = self._claim(job)
+        if claimed is None:
+            return
+        try:
+            model, deployment, road = self._way(claimed)
+            request = self._render(claimed, deployment)
+        except InvalidRequestError as error:
+            self._completer.fail(claimed, JobFailure("invalid_request", error.message))
+            return
+        submission = self._hand_over(claimed, model, road, request)
+        if submission is not None:
+            self._record(claimed, submission)
+
+    def _claim(self, job: Job) -> Job | None:
+        now = self._clock.now()
+        claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
+        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now) is not None:
+            return claimed
+        present = self._jobs.get(job.job_id)
+        if present is not None and present.state is JobState.QUEUED:
+            raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
+        return None
+
+    def _way(self, job: Job) -> tuple[Model, Deployment, Road]:
+        model = self._catalogues.current().model(job.model)
+        deployment = model.deployment(job.deployment)
+        road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+        if deployment is None or road is None:
+            raise InvalidRequestError(f"Deployment '{job.resource}' no longer has an asynchronous road.")
+        return model, deployment, road
+
+    def _render(self, job: Job, deployment: Deployment) -> RenderedRequest:
+        value = stored_input(job.input, self._objects)
+        return self._dialects.of(deployment).render(value, job.parameters)
+
+    def _hand_over(self, job: Job, model: Model, road: Road, request: RenderedRequest) -> AsyncSubmission | None:
+        try:
+            return self._backend.submit(
+                road,
+                request.body,
+                request.content_type,
+                inference_id=job.job_id,
+                request_ttl_seconds=model.asynchronous.request_ttl_seconds,
+                timeout_seconds=model.asynchronous.invocation_timeout_seconds,
+                trace=job.traceparent,
+            )
+        except (CapacityError, BackendThrottledError, StorageError):
+            # Certainly not accepted: whoever gets the message next need not wait for the lease.
+            self._jobs.change(replace(job, submit_lease_until=None), expected=_QUEUED)
+            raise
+        except BackendTimeoutError:
+            raise
+        except BackendError as error:
+            self._completer.fail(job, JobFailure("backend_refused", error.message))
+            return None
+
+    def _record(self, job: Job, submission: AsyncSubmission) -> None:
+        submitted = replace(
+            job,
+            state=JobState.SUBMITTED,
+            submitted_at=self._clock.now(),
+            submit_lease_until=None,
+            output_location=submission.output_location,
+            failure_location=submission.failure_location,
+        )
+        for attempt in range(1, _RECORD_ATTEMPTS + 1):
+            try:
+                recorded = self._jobs.change(submitted, expected=_QUEUED)
+            except StorageError:
+                # Not recorded, it would be submitted a second time when the lease has run out.
+                if attempt == _RECORD_ATTEMPTS:
+                    raise
+                continue
+            if recorded is None:
+                self.telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)
+            return
+
+
+def stored_input(payload: Payload, objects: ObjectStore) -> Any:
+    """The input of a job, from its record or from the bucket.
+
+    Raises:
+        InvalidRequestError: it was deleted from the bucket.
+        StorageError: the bucket failed.
+    """
+    if payload.key is None:
+        return payload.inline
+    body = objects.get(payload.key)
+    if body is None:
+        raise InvalidRequestError("The input of this request is no longer in the bucket.", param="input")
+    return json.loads(body)

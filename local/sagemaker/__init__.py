@@ -1,0 +1,1 @@
+"""A SageMaker that runs on this machine: its wire format, control plane and queues, and real models."""

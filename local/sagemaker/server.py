@@ -1,0 +1,141 @@
+"""Putting the parts together, and running them until told to stop."""
+
+import asyncio
+import logging
+import signal
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local.sagemaker.admin import Admin
+from local.sagemaker.app import App
+from local.sagemaker.async_queue import AsyncQueue
+from local.sagemaker.aws import Aws
+from local.sagemaker.bus import EventBus
+from local.sagemaker.components import Components
+from local.sagemaker.control import Control
+from local.sagemaker.faults import Faults
+from local.sagemaker.fleet import Fleet
+from local.sagemaker.metrics import Metrics
+from local.sagemaker.runtime import Runtime
+from local.sagemaker.seed import Seed
+from local.sagemaker.serving import Serving
+from local.sagemaker.settings import Settings
+from local.sagemaker.store import Store
+from local.sagemaker.transform import Transforms
+
+_log = logging.getLogger(__name__)
+_GRACE_SECONDS = 2.0
+_THREADS = 48
+_KEEP_ALIVE_SECONDS = 75.0  # longer than any client keeps an idle connection
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        state_dir: where the SQLite file is; None keeps it in a temporary folder that goes with the process.
+    """
+
+    port: int
+    settings: Settings
+    config: Path
+    state_dir: Path | None
+
+
+async def run(options: Options) -> None:
+    """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Threads mostly wait for S3 and SNS; the default number, six on two processors, would let them starve models.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "standin"))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with ExitStack() as stack:
+        folder = options.state_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-")))
+        store = Store(folder / "standin.sqlite3")
+        stack.callback(store.close)
+        await _serve(options, store, stop)
+
+
+async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
+    settings = options.settings
+    faults = Faults()
+    aws = Aws(settings.aws_endpoint, settings.region)
+    fleet = Fleet(store, settings, faults)
+    components = Components(store, settings, fleet, faults)
+    serving = Serving(store)
+    queue = AsyncQueue(store=store, fleet=fleet, serving=serving, aws=aws, faults=faults, settings=settings)
+    bus = EventBus(aws, settings.region, settings.account)
+    transforms = Transforms(store=store, settings=settings, aws=aws, bus=bus, faults=faults)
+    seed = Seed(options.config, store, settings, fleet)
+    _restore(store, settings)
+
+    def reset() -> None:
+        for part in (transforms, components, fleet, queue):
+            part.close()
+        store.clear()
+        seed.apply()
+
+    admin = Admin(
+        store=store,
+        settings=settings,
+        faults=faults,
+        fleet=fleet,
+        components=components,
+        transforms=transforms,
+        reseed=seed.apply,
+        reset=reset,
+    )
+    control = Control(
+        store=store,
+        settings=settings,
+        fleet=fleet,
+        components=components,
+        transforms=transforms,
+        faults=faults,
+    )
+    runtime = Runtime(
+        fleet=fleet, components=components, serving=serving, queue=queue, faults=faults, settings=settings
+    )
+    fleet.resume()
+    seed.apply()
+    components.resume()
+    transforms.resume()
+    metrics = Metrics(store, components, aws, settings)
+    workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work())]
+    warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
+    config = Config()
+    config.bind = [f"127.0.0.1:{options.port}"]
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    config.graceful_timeout = _GRACE_SECONDS
+    config.loglevel = "WARNING"
+    app = App(runtime, control, admin)
+
+    async def ready_then_wait() -> None:
+        print(f"SageMaker stand-in ready on http://127.0.0.1:{options.port}", flush=True)
+        await stop.wait()
+
+    try:
+        await serve(app, config, shutdown_trigger=ready_then_wait)
+    finally:
+        for part in (transforms, components, fleet, queue):
+            part.close()
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, warming, return_exceptions=True)
+
+
+def _restore(store: Store, settings: Settings) -> None:
+    """Take up the settings that were put in an earlier life; what the command line says now goes first."""
+    kept = store.get("settings", "config") or {}
+    settings.bucket = settings.bucket or kept.get("bucket")
+    settings.success_topic = settings.success_topic or kept.get("success_topic_arn")
+    settings.error_topic = settings.error_topic or kept.get("error_topic_arn")
+    settings.start_seconds |= kept.get("start_seconds", {})

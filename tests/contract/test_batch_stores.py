@@ -1,0 +1,102 @@
+"""Batch runs and leases: the same promises in memory and on DynamoDB."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.contract.moto_stores import JOBS_TABLE, LocalAws
+from tests.fakes.batches import InMemoryBatchStore
+from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.ports import BatchStore
+
+_NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_RUN = BatchRun(
+    batch_id="tollgate-1",
+    resource="echo/small",
+    records=3,
+    attempt=1,
+    created_at=_NOW,
+    state=BatchState.PREPARING,
+)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> BatchStore:
+    if request.param == "memory":
+        return InMemoryBatchStore()
+    local: LocalAws = request.getfixturevalue("aws")
+    return DynamoDBBatchStore(local.dynamodb, JOBS_TABLE)
+
+
+def test_a_run_comes_back_as_it_was_stored(store: BatchStore) -> None:
+    """With everything set, and with nothing optional set."""
+    full = replace(
+        _RUN,
+        batch_id="tollgate-2",
+        source="batch-input/echo/ä +.jsonl",
+        job_ids_key="transform-input/ids",
+        parent="tollgate-1",
+        prior_seconds=Decimal("0.000001"),
+        traceparent="00-a-b-01",
+    )
+    for run in (_RUN, full):
+        assert store.add(run)
+        assert store.get(run.batch_id) == run
+    assert store.get("tollgate-3") is None
+
+
+def test_a_run_is_added_once(store: BatchStore) -> None:
+    """The second one is refused and the first stays."""
+    assert store.add(_RUN)
+    assert not store.add(replace(_RUN, records=9))
+    assert store.get(_RUN.batch_id) == _RUN
+
+
+def test_a_run_moves_on_from_the_expected_state_only(store: BatchStore) -> None:
+    """Of two that do the same step, one succeeds."""
+    store.add(_RUN)
+    running = replace(_RUN, state=BatchState.RUNNING)
+    assert store.change(running, expected=BatchState.PREPARING)
+    assert not store.change(running, expected=BatchState.PREPARING)
+    assert not store.change(replace(running, batch_id="tollgate-9"), expected=BatchState.PREPARING)
+    assert store.get(_RUN.batch_id) == running
+
+
+def test_runs_that_have_not_ended_are_found_oldest_first(store: BatchStore) -> None:
+    """Ended and recent ones are left out."""
+    for number in (2, 1, 3):
+        store.add(replace(_RUN, batch_id=f"tollgate-{number}", created_at=_NOW + timedelta(seconds=number)))
+    store.change(
+        replace(_RUN, batch_id="tollgate-1", state=BatchState.ENDED, created_at=_NOW), expected=BatchState.PREPARING
+    )
+    found = store.open_since(_NOW + timedelta(seconds=3), limit=9)
+    assert [run.batch_id for run in found] == ["tollgate-2"]
+
+
+def test_a_lease_has_one_holder_at_a_time(store: BatchStore) -> None:
+    """It can be renewed by its holder, given back by its holder only, and taken over when it has run out."""
+    until = _NOW + timedelta(seconds=60)
+    assert store.lease("dispatch", holder="a", now=_NOW, until=until)
+    assert not store.lease("dispatch", holder="b", now=_NOW, until=until)
+    assert store.lease("dispatch", holder="a", now=_NOW, until=until)
+    store.release("dispatch", holder="b")
+    assert not store.lease("dispatch", holder="b", now=_NOW, until=until)
+    assert store.lease("dispatch", holder="b", now=until, until=until + timedelta(seconds=60))
+    store.release("dispatch", holder="b")
+    assert store.lease("dispatch", holder="c", now=_NOW, until=until)
+    assert store.lease("other", holder="a", now=_NOW, until=until)
+
+
+def test_a_run_is_not_a_job(aws: LocalAws) -> None:
+    """Both share a table; neither is taken for the other, whatever id a caller asks for."""
+    runs = DynamoDBBatchStore(aws.dynamodb, JOBS_TABLE)
+    runs.add(_RUN)
+    runs.lease("x", holder="a", now=_NOW, until=_NOW)
+    jobs = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
+    assert jobs.get(_RUN.batch_id) is None
+    assert jobs.get("lease#x") is None
+    assert runs.get("lease#x") is None

@@ -1,0 +1,152 @@
+"""The bucket, the queue and the holding record: the same promises in memory and on the AWS stand-in."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
+from tests.fakes.messages import BUCKET, InMemoryObjectStore
+from tests.fakes.telemetry import InMemoryHoldingStore
+from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
+from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
+from tollgate.adapters.s3_objects import S3ObjectStore, split_lines
+from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import StorageError
+from tollgate.ports import HoldingStore, ObjectStore
+
+_KEYS = ["files/a b+c.json", "files/ä/💡.json", "files/%41.json"]
+
+
+@pytest.fixture(params=["memory", "s3"])
+def objects(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "memory":
+        return InMemoryObjectStore()
+    request.getfixturevalue("aws")
+    return S3ObjectStore(BUCKET)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def holding(request: pytest.FixtureRequest) -> HoldingStore:
+    if request.param == "memory":
+        return InMemoryHoldingStore()
+    local: LocalAws = request.getfixturevalue("aws")
+    return DynamoDBHoldingStore(local.dynamodb, REGISTRY_TABLE)
+
+
+@pytest.mark.parametrize("key", _KEYS)
+def test_an_object_comes_back_under_any_key(objects: ObjectStore, key: str) -> None:
+    """Keys with blanks, plus signs, per cent signs and other alphabets are not changed."""
+    assert objects.get(key) is None
+    assert objects.lines(key) is None
+    assert objects.stored_at(key) is None
+    objects.put(key, b"\x00\xff")
+    assert objects.get(key) == b"\x00\xff"
+    stored_at = objects.stored_at(key)
+    assert stored_at is not None
+    assert stored_at.tzinfo is not None
+    assert list(objects.list_keys("files/")) == [key]
+
+
+def test_lines_are_read_and_written(objects: ObjectStore) -> None:
+    """Either line end, a byte order mark, empty lines and a last line without an end."""
+    objects.put("files/in", b"\xef\xbb\xbfone\r\n\ntwo\nthree")
+    lines = objects.lines("files/in")
+    assert lines is not None
+    assert list(lines) == [b"one", b"", b"two", b"three"]
+    objects.put_lines("files/out", iter([b"a", b"", b"b"]))
+    assert objects.get("files/out") == b"a\n\nb\n"
+
+
+def test_keys_are_listed_in_byte_order(objects: ObjectStore) -> None:
+    """Below the prefix only."""
+    for key in ("p/b", "p/Z", "p/a", "q/a"):
+        objects.put(key, b"")
+    assert list(objects.list_keys("p/")) == ["p/Z", "p/a", "p/b"]
+
+
+def test_a_location_is_understood(objects: ObjectStore) -> None:
+    """Only of this bucket."""
+    assert objects.key_of(objects.location_of("async-output/a b.out")) == "async-output/a b.out"
+    assert objects.key_of(f"s3://{BUCKET}2/x") is None
+    assert objects.key_of("https://example.com/x") is None
+    assert objects.presigned_get("results/x", expires_seconds=60).startswith("http")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_lines_do_not_depend_on_chunks(size: int) -> None:
+    """However the bytes arrive, the lines are the same."""
+    text = b"\xef\xbb\xbfab\r\n\r\nc\xef\xbb\xbf\n\nlast"
+    chunks = [text[start : start + size] for start in range(0, len(text), size)]
+    assert list(split_lines(chunks)) == [b"ab", b"", b"c\xef\xbb\xbf", b"", b"last"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_missing_bucket_is_a_storage_error() -> None:
+    """For reading, writing and looking."""
+    nowhere = S3ObjectStore("tollgate-no-such-bucket")
+    with pytest.raises(StorageError):
+        nowhere.put("a", b"")
+    with pytest.raises(StorageError):
+        nowhere.get("a")
+    with pytest.raises(StorageError):
+        list(nowhere.list_keys("a"))
+
+
+def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
+    """Body as JSON, traceparent as an attribute, none when there is none."""
+    client = aws.boto3_client("sqs")
+    url = client.create_queue(QueueName="work")["QueueUrl"]
+    queue = SqsQueue(aws.sqs, url)
+    queue.send({"job_id": "inf_ü"}, trace="00-a-b-01", group="acme")
+    first = client.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"][0]
+    assert json.loads(first["Body"]) == {"job_id": "inf_ü"}
+    assert first["MessageAttributes"]["traceparent"]["StringValue"] == "00-a-b-01"
+    client.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+    queue.send({"job_id": "inf_2"}, delay_seconds=900)
+    assert "Messages" not in client.receive_message(QueueUrl=url)
+    with pytest.raises(StorageError):
+        SqsQueue(aws.sqs, url + "-none").send({})
+
+
+def test_places_are_remembered(holding: HoldingStore) -> None:
+    """The second request waited for the first one's place and pays only for the rest; told twice, it pays once."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    seconds = [
+        holding.take_place(
+            "echo/small",
+            InferenceType.ASYNC,
+            request_id=name,
+            received=start,
+            finished=start + timedelta(seconds=end),
+            places=1,
+        )
+        for name, end in (("a", 2), ("b", 5.5), ("b", 9))
+    ]
+    assert seconds == [Decimal(2), Decimal("3.5"), Decimal("3.5")]
+    other = holding.take_place(
+        "echo/large",
+        InferenceType.ASYNC,
+        request_id="b",
+        received=start,
+        finished=start + timedelta(seconds=9),
+        places=1,
+    )
+    assert other == Decimal(9)
+
+
+def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:
+    """What others keep in the item stays."""
+    key = {"pk": "capacity", "sk": "echo/small#async"}
+    aws.dynamodb.put_item(REGISTRY_TABLE, {**key, "measured_seconds": Decimal("0.5")})
+    DynamoDBBacklog(aws.dynamodb, REGISTRY_TABLE).record_backlog(
+        "echo/small", InferenceType.ASYNC, 7, observed_at=datetime(2026, 3, 1, tzinfo=UTC)
+    )
+    assert aws.dynamodb.get_item(REGISTRY_TABLE, key) == {
+        **key,
+        "measured_seconds": Decimal("0.5"),
+        "backlog": Decimal(7),
+        "observed_at": "2026-03-01T00:00:00.000000Z",
+    }

@@ -1,0 +1,190 @@
+"""The same promises, kept by the store in memory and by the one on DynamoDB."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.contract.moto_stores import JOBS_TABLE, LocalAws
+from tests.fakes.examples import OWNER, make_job
+from tests.fakes.jobs import InMemoryJobStore
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
+from tollgate.domain.catalogue import InferenceType, Priority
+from tollgate.domain.errors import ConflictError, InvalidRequestError
+from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.ports import JobStore
+
+_NOW = make_job().created_at
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "memory":
+        return InMemoryJobStore()
+    local: LocalAws = request.getfixturevalue("aws")
+    return DynamoDBJobStore(local.dynamodb, JOBS_TABLE)
+
+
+def _full_job() -> Job:
+    return make_job(
+        state=JobState.FAILED,
+        parameters={"temperature": 0.1, "stop": ["é", None]},
+        priority=Priority.LOW,
+        deadline_at=_NOW + timedelta(seconds=9),
+        metadata={"run": "7"},
+        webhook_url="https://example.com/hook",
+        webhook_pending=True,
+        submit_lease_until=_NOW,
+        submitted_at=_NOW + timedelta(microseconds=1),
+        started_at=_NOW,
+        finished_at=_NOW + timedelta(seconds=2),
+        output_location="s3://b/out",
+        failure_location="s3://b/err",
+        batch_id="tollgate-1",
+        input=Payload(key="files/input"),
+        output=Payload(inline={"score": 0.30000000000000004, "list": [1, 2.5, False, None]}),
+        usage=Usage(3, 0),
+        failure=JobFailure("model_failed", ""),
+        effective_cost=Decimal("0.000000000001"),
+        avoided_cost=Decimal("-0.5"),
+        held_seconds=Decimal("1.250000"),
+    )
+
+
+@pytest.mark.parametrize("job", [make_job(), _full_job(), make_job(traceparent="", owner=Owner("t", "k"))])
+def test_a_job_comes_back_as_it_was_stored(store: JobStore, job: Job) -> None:
+    """Floats, empty texts, decimals and microseconds survive."""
+    store.add(job)
+    assert store.get(job.job_id) == job
+
+
+def test_an_id_is_taken_once(store: JobStore) -> None:
+    """A second job of the same id is refused and the first stays."""
+    store.add(make_job())
+    with pytest.raises(ConflictError):
+        store.add(make_job(model="other"))
+    assert store.get("inf_1") == make_job()
+
+
+def test_an_unknown_job_is_none(store: JobStore) -> None:
+    """Neither get nor change invents a job."""
+    assert store.get("inf_1") is None
+    assert store.change(make_job(), expected=OPEN_STATES) is None
+    assert store.get("inf_1") is None
+
+
+def test_many_jobs_come_in_the_order_asked_for(store: JobStore) -> None:
+    """More than one read's worth, with one that does not exist."""
+    names = [f"inf_{number:03d}" for number in range(120)]
+    for name in names:
+        store.add(make_job(name))
+    found = store.get_many([*reversed(names), "inf_none"])
+    assert [job.job_id for job in found] == list(reversed(names))
+    assert list(store.get_many([])) == []
+
+
+def test_a_change_needs_the_expected_state(store: JobStore) -> None:
+    """The second of two changes from the same state does nothing."""
+    store.add(make_job())
+    submitted = replace(make_job(), state=JobState.SUBMITTED)
+    assert store.change(submitted, expected=frozenset({JobState.QUEUED})) == make_job()
+    assert store.change(make_job(model="x"), expected=frozenset({JobState.QUEUED})) is None
+    assert store.get("inf_1") == submitted
+
+
+def test_a_lease_that_runs_keeps_others_out(store: JobStore) -> None:
+    """It is free when absent, and again at its end."""
+    until = _NOW + timedelta(seconds=30)
+    store.add(make_job())
+    claimed = make_job(submit_lease_until=until)
+    queued = frozenset({JobState.QUEUED})
+    assert store.change(claimed, expected=queued, lease_free_at=_NOW) is not None
+    assert store.change(claimed, expected=queued, lease_free_at=until - timedelta(microseconds=1)) is None
+    assert store.change(claimed, expected=queued, lease_free_at=until) == claimed
+
+
+def test_an_owner_sees_the_tenants_jobs_newest_first(store: JobStore) -> None:
+    """In pages, without those of other tenants."""
+    for number in range(5):
+        store.add(make_job(f"inf_{number}", created_at=_NOW + timedelta(seconds=number)))
+    store.add(make_job("inf_other", owner=Owner(tenant="other", key_id="key_9")))
+    first = store.list_of(OWNER, state=None, limit=3, after=None)
+    second = store.list_of(OWNER, state=None, limit=3, after=first.after)
+    assert [job.job_id for job in [*first.jobs, *second.jobs]] == ["inf_4", "inf_3", "inf_2", "inf_1", "inf_0"]
+    assert second.after is None
+
+
+def test_a_list_can_be_narrowed_to_a_state(store: JobStore) -> None:
+    """Only jobs in that state are shown, over all pages."""
+    for number in range(4):
+        state = JobState.FAILED if number % 2 else JobState.QUEUED
+        store.add(make_job(f"inf_{number}", state=state, created_at=_NOW + timedelta(seconds=number)))
+    found: list[str] = []
+    after = None
+    while True:
+        page = store.list_of(OWNER, state=JobState.FAILED, limit=1, after=after)
+        found += [job.job_id for job in page.jobs]
+        after = page.after
+        if after is None:
+            break
+    assert found == ["inf_3", "inf_1"]
+
+
+@pytest.mark.parametrize("after", ["", "x", "[]", "💥", encode_cursor({"job_id": "a"}), encode_cursor({"a": "b"})])
+def test_a_made_up_cursor_is_refused(store: JobStore, after: str) -> None:
+    """With the name of the parameter at fault."""
+    with pytest.raises(InvalidRequestError) as caught:
+        store.list_of(OWNER, state=None, limit=3, after=after)
+    assert caught.value.param == "after"
+
+
+def test_unfinished_jobs_are_found_page_by_page(store: JobStore) -> None:
+    """Every road, waiting or submitted, and ended ones whose webhook is still to deliver; nothing else."""
+    batch = InferenceType.BATCH
+    open_jobs = [
+        *(make_job(f"inf_a{number}", created_at=_NOW + timedelta(seconds=number)) for number in range(9)),
+        make_job("inf_b", state=JobState.SUBMITTED),
+        make_job("inf_c", inference_type=batch),
+        make_job("inf_d", inference_type=batch, state=JobState.SUBMITTED),
+        make_job("inf_e", deployment="another#one"),
+        make_job("inf_f", state=JobState.COMPLETED, webhook_pending=True),
+    ]
+    for job in open_jobs:
+        store.add(job)
+    store.add(make_job("inf_done", state=JobState.COMPLETED))
+    store.add(make_job("inf_new", created_at=_NOW + timedelta(hours=1)))
+    found: list[str] = []
+    after = None
+    for _ in range(20):
+        page = store.open_since(_NOW + timedelta(minutes=1), limit=3, after=after)
+        assert len(page.jobs) <= 3
+        found += [job.job_id for job in page.jobs]
+        after = page.after
+        if after is None:
+            break
+    assert sorted(found) == sorted(job.job_id for job in open_jobs)
+
+
+def test_waiting_batch_jobs_come_oldest_first(store: JobStore) -> None:
+    """Only queued ones of that deployment, at most as many as asked for."""
+    batch = InferenceType.BATCH
+    for number in (3, 1, 2):
+        store.add(make_job(f"inf_{number}", inference_type=batch, created_at=_NOW + timedelta(seconds=number)))
+    store.add(make_job("inf_gone", inference_type=batch, state=JobState.SUBMITTED))
+    store.add(make_job("inf_other", inference_type=batch, deployment="large"))
+    store.add(make_job("inf_async"))
+    assert [job.job_id for job in store.waiting_for_batch("echo/small", limit=9)] == ["inf_1", "inf_2", "inf_3"]
+    assert [job.job_id for job in store.waiting_for_batch("echo/small", limit=2)] == ["inf_1", "inf_2"]
+
+
+def test_unfinished_jobs_are_counted_by_road(store: JobStore) -> None:
+    """Ended jobs do not count, with a webhook to deliver or not."""
+    for number in range(7):
+        store.add(make_job(f"inf_{number}"))
+    store.add(make_job("inf_s", state=JobState.SUBMITTED))
+    store.add(make_job("inf_w", state=JobState.FAILED, webhook_pending=True))
+    store.add(make_job("inf_b", inference_type=InferenceType.BATCH, state=JobState.SUBMITTED))
+    assert store.count_open("echo/small", InferenceType.ASYNC) == 8
+    assert store.count_open("echo/small", InferenceType.BATCH) == 1
+    assert store.count_open("echo/large", InferenceType.ASYNC) == 0

@@ -1,0 +1,74 @@
+"""The asynchronous road made of fakes."""
+
+from typing import Any
+
+from tests.fakes.backends import FixedCatalogue, RecordingAsyncBackend
+from tests.fakes.clock import ManualClock
+from tests.fakes.crashes import CrashPoint
+from tests.fakes.examples import make_catalogue
+from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.messages import BUCKET, InMemoryObjectStore, InMemoryQueue
+from tests.fakes.telemetry import InMemoryHoldingStore, RecordingMeasurements, RecordingTelemetry
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.domain.catalogue import Catalogue
+from tollgate.services.complete_async import AsyncCompletion
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.submit_async import AsyncSubmitter
+
+
+class AsyncRoad:
+    """What lies outside the services, which tests look at, and the services, which a test may kill at any effect."""
+
+    def __init__(self, catalogue: Catalogue | None = None) -> None:
+        self.clock = ManualClock()
+        self.jobs = InMemoryJobStore()
+        self.objects = InMemoryObjectStore(clock=self.clock)
+        self.webhooks = InMemoryQueue()
+        self.catalogues = FixedCatalogue(catalogue or make_catalogue())
+        self.backend = RecordingAsyncBackend(BUCKET)
+        self.holding = InMemoryHoldingStore()
+        self.measurements = RecordingMeasurements()
+        self.telemetry = RecordingTelemetry()
+
+    def completer(self, point: CrashPoint | None = None) -> JobCompleter:
+        watch = point or CrashPoint(0)
+        return JobCompleter(
+            jobs=watch.watch(self.jobs, "change"),
+            objects=watch.watch(self.objects, "put"),
+            webhooks=watch.watch(self.webhooks, "send"),
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            durations=self.measurements,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def submitter(self, point: CrashPoint | None = None) -> AsyncSubmitter:
+        watch = point or CrashPoint(0)
+        return AsyncSubmitter(
+            jobs=watch.watch(self.jobs, "change"),
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            backend=watch.watch(self.backend, "submit"),
+            completer=self.completer(point),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def completion(self, point: CrashPoint | None = None) -> AsyncCompletion:
+        watch = point or CrashPoint(0)
+        return AsyncCompletion(
+            jobs=self.jobs,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            holding=watch.watch(self.holding, "take_place"),
+            completer=self.completer(point),
+            telemetry=self.telemetry,
+        )
+
+    def answer(self, job_id: str, body: Any) -> str:
+        """Put a container's answer where SageMaker would; its location."""
+        key = f"async-output/tollgate-echo-async/{job_id}.out"
+        self.objects.put(key, body)
+        return self.objects.location_of(key)

@@ -1,0 +1,183 @@
+"""A gateway made of fakes, and the calls to try it with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.examples import make_catalogue
+from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.telemetry import RecordingMeasurements
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.api.gateway_routes import GatewayApi
+from tollgate.api.http import Answer, read_call
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.capacity import Capacity
+from tollgate.domain.catalogue import Catalogue, InferenceType, Road
+from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
+from tollgate.domain.jobs import Owner
+from tollgate.ports import ModelAnswer, StoredAnswer
+from tollgate.services.idempotent import Idempotency
+from tollgate.services.infer import InferenceService
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class FixedCatalogue:
+    """A catalogue that does not change."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+
+    def current(self) -> Catalogue:
+        return self.catalogue
+
+
+class FixedCapacity:
+    """Observations that tests set."""
+
+    def __init__(self) -> None:
+        self.capacity = Capacity()
+
+    def snapshot(self) -> Capacity:
+        return self.capacity
+
+
+class ScriptedRealtime:
+    """An endpoint that answers, or fails, as told; each call takes some time on the clock."""
+
+    def __init__(self, clock: ManualClock, *, takes: float = 0.2) -> None:
+        self._clock = clock
+        self.takes = takes
+        self.calls: list[tuple[str, bytes]] = []
+        self.answer: bytes | Exception = b'{"label": "en"}'
+
+    def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
+        assert content_type == "application/json"
+        assert timeout_seconds > 0
+        assert trace
+        self.calls.append((road.target, body))
+        self._clock.advance(self.takes)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return ModelAnswer(self.answer, "application/json", self.takes)
+
+
+class InMemoryIdempotency:
+    """The `IdempotencyStore` of tests."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], tuple[str, float, StoredAnswer | None]] = {}
+
+    def claim(
+        self, owner: Owner, key: str, fingerprint: str, *, now: datetime, lease_seconds: int
+    ) -> StoredAnswer | None:
+        found = self.items.get((owner.tenant, key))
+        if found is not None:
+            if found[0] != fingerprint:
+                raise IdempotencyMismatchError("used with another request")
+            if found[2] is not None:
+                return found[2]
+            if found[1] >= now.timestamp():
+                raise IdempotencyInProgressError("still running", retry_after=1)
+        self.items[owner.tenant, key] = (fingerprint, now.timestamp() + lease_seconds, None)
+        return None
+
+    def complete(self, owner: Owner, key: str, fingerprint: str, answer: StoredAnswer, *, now: datetime) -> None:
+        self.items[owner.tenant, key] = (fingerprint, now.timestamp(), answer)
+
+    def release(self, owner: Owner, key: str, fingerprint: str) -> None:
+        if self.items.get((owner.tenant, key), ("",))[0] == fingerprint:
+            del self.items[owner.tenant, key]
+
+
+@dataclass
+class FakeGateway:
+    """The gateway's API with everything behind it in memory."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    catalogue: Catalogue = field(default_factory=make_catalogue)
+    jobs: InMemoryJobStore = field(default_factory=InMemoryJobStore)
+    objects: InMemoryObjectStore = field(default_factory=InMemoryObjectStore)
+    async_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    batch_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    idempotency: InMemoryIdempotency = field(default_factory=InMemoryIdempotency)
+    measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
+    capacity: FixedCapacity = field(default_factory=FixedCapacity)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.realtime = ScriptedRealtime(self.clock)
+        self.api = GatewayApi(
+            inference=InferenceService(
+                catalogues=FixedCatalogue(self.catalogue),
+                capacities=self.capacity,
+                durations=self.measurements,
+                dialects=ContainerDialects(),
+                realtime=self.realtime,
+                jobs=self.jobs,
+                queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
+                objects=self.objects,
+                clock=self.clock,
+                ids=CountingIds(),
+                memory_gb=Decimal("0.25"),
+            ),
+            idempotency=Idempotency(self.idempotency, self.clock),
+            telemetry=Telemetry(
+                namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
+            ),
+            clock=self.clock,
+            random_hex=lambda: "ab" * 24,
+        )
+
+    def call(self, route: str, body: Any = None, *, raw: str | None = None, **options: Any) -> Answer:
+        """Send a call; `body` is JSON, `raw` any text."""
+        text = raw if raw is not None else (json.dumps(body) if body is not None else None)
+        return self.api.respond(read_call(proxy_event(route, text, **options)))
+
+    def infer(self, body: Any, **options: Any) -> Answer:
+        """Send ``POST /v1/inferences``."""
+        return self.call("POST /v1/inferences", body, **options)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metric records written so far."""
+        return [line for line in self.lines if "_aws" in line]
+
+
+def proxy_event(
+    route: str,
+    body: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    tenant: str = "acme",
+    scopes: str = "infer read cancel",
+    path: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    request_id: str = "req-1",
+) -> dict[str, Any]:
+    """What API Gateway sends."""
+    method, _, resource = route.partition(" ")
+    return {
+        "httpMethod": method,
+        "resource": resource,
+        "path": resource,
+        "headers": {"traceparent": TRACEPARENT, **(headers or {})},
+        "pathParameters": path,
+        "queryStringParameters": query,
+        "body": body,
+        "isBase64Encoded": False,
+        "requestContext": {
+            "requestId": request_id,
+            "authorizer": {"tenant": tenant, "key_id": "key_1", "team": "search", "scopes": scopes},
+        },
+    }
+
+
+def document(answer: Answer) -> Any:
+    """The JSON body of an answer."""
+    return json.loads(answer.body)

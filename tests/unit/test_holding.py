@@ -1,0 +1,82 @@
+"""Telling work from waiting, from arrivals and ends alone."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tollgate.domain.holding import Places, take_place
+
+_START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def _at(seconds: float) -> datetime:
+    return _START + timedelta(seconds=seconds)
+
+
+def test_an_idle_place_is_held_from_arrival_to_end() -> None:
+    """Nobody waited, so all of the time is work."""
+    _, held = take_place((), request_id="a", received=_at(1), finished=_at(3.5), count=1)
+    assert held == Decimal("2.5")
+
+
+def test_waiting_for_a_busy_place_is_not_charged() -> None:
+    """Three requests at once on two places: the third starts when the first place is free."""
+    places: Places = ()
+    charged = []
+    for name, end in (("a", 2), ("b", 3), ("c", 4)):
+        places, held = take_place(places, request_id=name, received=_at(0), finished=_at(end), count=2)
+        charged.append(held)
+    assert charged == [Decimal(2), Decimal(3), Decimal(2)]
+
+
+def test_a_late_notification_is_not_charged_for_time_already_charged() -> None:
+    """It ended before the place's last known end, so nothing is left to charge."""
+    places, _ = take_place((), request_id="b", received=_at(0), finished=_at(9), count=1)
+    after, held = take_place(places, request_id="a", received=_at(0), finished=_at(5), count=1)
+    assert held == Decimal(0)
+    assert after[0].free_at == _at(9)
+
+
+def test_a_doubled_notification_changes_nothing() -> None:
+    """It gets the figure that it got the first time."""
+    places, first = take_place((), request_id="a", received=_at(0), finished=_at(5), count=4)
+    after, second = take_place(places, request_id="a", received=_at(0), finished=_at(7), count=4)
+    assert (after, second) == (places, first)
+
+
+_EVENTS = st.lists(
+    st.tuples(
+        st.floats(0, 100, allow_nan=False),
+        st.floats(-5, 60, allow_nan=False),
+        st.integers(0, 5),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None)
+@given(events=_EVENTS, most=st.integers(1, 5), order=st.randoms(use_true_random=False))
+def test_no_more_is_charged_than_the_places_had(
+    events: list[tuple[float, float, int]], most: int, order: object
+) -> None:
+    """Whatever comes when, in any order and with a changing number of places: at most places times wall time."""
+    order.shuffle(events)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    places: Places = ()
+    total = Decimal(0)
+    for number, (received, duration, count) in enumerate(events):
+        places, held = take_place(
+            places,
+            request_id=str(number),
+            received=_at(received),
+            finished=_at(received + duration),
+            count=min(count, most),
+        )
+        assert held >= 0
+        assert len(places) <= most
+        total += held
+    if events:
+        first = min(received for received, _, _ in events)
+        last = max(max(received, received + duration) for received, duration, _ in events)
+        assert total <= most * (Decimal(last) - Decimal(first)) + Decimal("0.0001")
