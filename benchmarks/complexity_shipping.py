@@ -117,8 +117,7 @@ def recovered_curve(needs: Array, gains: Array, ranks: Array) -> Array:
     for column in gains.T:
         has = ~np.isnan(column)
         gained = [
-            column[has & (needs >= ranks[step])].sum() if step else column[has].sum()
-            for step in range(STEPS + 1)
+            column[has & (needs >= ranks[step])].sum() if step else column[has].sum() for step in range(STEPS + 1)
         ]
         curves.append(np.array(gained) / gained[0])
     mean = np.minimum(np.mean(curves, axis=0), 1.0)

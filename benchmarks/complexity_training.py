@@ -146,9 +146,7 @@ def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
     centre, spread = rows.mean(0), np.maximum(rows.std(0), 1e-3)
     standard = np.clip((rows - centre) / spread, -4.0, 4.0)
     raw = _raw_prior(standard)
-    prototypes = (
-        KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
-    )
+    prototypes = KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
     wide = targets.reshape(len(rows), -1)
     forest = ExtraTreesRegressor(
         trees,
@@ -209,9 +207,7 @@ def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
     return tables, {"roots": roots, "means": [round(float(mean), 6) for mean in trained.means]}
 
 
-def encode(
-    need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array
-) -> bytes:
+def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array) -> bytes:
     """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
 
     Args:
@@ -248,6 +244,4 @@ def encode(
     codes = {"u1": "B", "f4": "f", "u4": "I", "i2": "h"}
     head["tables"] = [(name, codes[table.dtype.str[1:]], table.nbytes) for name, table in tables.items()]
     packed = json.dumps(head, separators=(",", ":")).encode()
-    return b"".join(
-        [MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())]
-    )
+    return b"".join([MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())])

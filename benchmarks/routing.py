@@ -59,8 +59,7 @@ def gsm8k(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
             needs["this router, with LLMRouter's prompts"][-1][test] = wide.need(rows[test])[:, 0]
     rival = needs["TF-IDF + ridge, penalty 1"]
     print(
-        f"\nGSM8K, Mixtral-8x7B or GPT-4: {len(rows)} prompts, five folds, three times\n"
-        f"{HEAD}  over TF-IDF (penalty 1)"
+        f"\nGSM8K, Mixtral-8x7B or GPT-4: {len(rows)} prompts, five folds, three times\n{HEAD}  over TF-IDF (penalty 1)"
     )
     print(line("random", [chance(pair.prompts)], gain))
     print(line("prompt length", [length(pair.prompts)], gain))
@@ -78,9 +77,7 @@ def gsm8k(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
 def _joined_digits(prompt: str) -> str:
     """Return the points of a prompt that stand between two digits."""
     around = zip(prompt, prompt[1:], prompt[2:], strict=False)
-    return "".join(
-        point for before, point, after in around if before.isdigit() and point == "." and after.isdigit()
-    )
+    return "".join(point for before, point, after in around if before.isdigit() and point == "." and after.isdigit())
 
 
 def _only(many: ModelSet, kept: Array) -> ModelSet:
@@ -90,9 +87,7 @@ def _only(many: ModelSet, kept: Array) -> ModelSet:
 
 def _gains(many: ModelSet, table: Array) -> dict[tuple[str, str], Array]:
     """Return the difference of two columns of a table of models, for each pair."""
-    return {
-        pair: table[:, many.models.index(pair[1])] - table[:, many.models.index(pair[0])] for pair in PAIRS
-    }
+    return {pair: table[:, many.models.index(pair[1])] - table[:, many.models.index(pair[0])] for pair in PAIRS}
 
 
 def _tfidf(many: ModelSet, *, by_group: bool) -> Array:
@@ -149,8 +144,7 @@ def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
             for name, need in (routers | {"this router": told[pair] + PRIOR_WEIGHT * prior}).items():
                 sums.setdefault(name, {}).setdefault(pair, []).append(area(need, gains[pair][test]))
     print(
-        "\nLLMRouter, half of the tasks train and the other half test: APGR over 12 draws "
-        "(sum of areas / sum of gaps)"
+        "\nLLMRouter, half of the tasks train and the other half test: APGR over 12 draws (sum of areas / sum of gaps)"
     )
     print(f"{'router':<24}" + "".join(f"{low[:11]}>{high[-12:]:<14}" for low, high in PAIRS))
     for name, pairs in sums.items():
@@ -185,9 +179,7 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
     baseline = tfidf_ridge(pair.prompts, gain, many.prompts, 1.0)
     long = length(many.prompts)
     for names, many_gain in _gains(many, many.scores).items():
-        print(
-            f"\nTrained on GSM8K, tested on LLMRouter, {names[0]} or {names[1]}\n{HEAD}  over prompt length"
-        )
+        print(f"\nTrained on GSM8K, tested on LLMRouter, {names[0]} or {names[1]}\n{HEAD}  over prompt length")
         print(line("prompt length", [long], many_gain))
         routers = {
             "TF-IDF + ridge": baseline,
@@ -208,9 +200,7 @@ def promises(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> No
         low, high = many.gain(weak, strong)
         pairs[f"{weak} > {strong[-12:]}"] = (np.concatenate([low, blank]), np.concatenate([high, blank]))
     print("\nQuality asked and kept, half of the rows unseen")
-    mixed = pairs | {
-        "Mixtral-8x7B > GPT-4": (np.concatenate([empty, pair.weak]), np.concatenate([empty, pair.strong]))
-    }
+    mixed = pairs | {"Mixtral-8x7B > GPT-4": (np.concatenate([empty, pair.weak]), np.concatenate([empty, pair.strong]))}
     promise_table(every, mixed, groups, by_group=False)
     print("\nQuality asked and kept, half of the tasks unseen")
     count = len(many_rows)
@@ -259,10 +249,7 @@ def main() -> None:
     folder = data_folder()
     many, pair = load_llmrouter(folder), load_gsm8k(folder)
     many_rows, rows = measured(many.prompts), measured(pair.prompts)
-    print(
-        "APGR, CPT: RouteLLM's metrics (arXiv 2406.18665). "
-        "CPT in % of calls to the strong model, lower is better."
-    )
+    print("APGR, CPT: RouteLLM's metrics (arXiv 2406.18665). CPT in % of calls to the strong model, lower is better.")
     gsm8k(many, many_rows, pair, rows)
     llmrouter(many, many_rows)
     half_of_the_tasks(many, many_rows)

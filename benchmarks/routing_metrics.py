@@ -59,8 +59,7 @@ def interval(statistic: Callable[[Array], float], size: int, seed: int = 7) -> t
     """
     rng = np.random.default_rng(seed)
     drawn = [
-        statistic(np.bincount(rng.integers(0, size, size), minlength=size).astype(float))
-        for _ in range(RESAMPLES)
+        statistic(np.bincount(rng.integers(0, size, size), minlength=size).astype(float)) for _ in range(RESAMPLES)
     ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)

@@ -69,9 +69,7 @@ def reward_table(routers: dict[str, Array], many: ModelSet) -> None:
             reward, price = at_spend(predicted, many, budget)
             difference = reward - many.scores[:, single]
             low, high = _mean_interval(difference)
-            row += (
-                f" {reward.mean():.3f} at {price:.2f}, {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]  "
-            )
+            row += f" {reward.mean():.3f} at {price:.2f}, {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]  "
         print(row)
 
 
@@ -79,9 +77,7 @@ def _mean_interval(values: Array) -> tuple[float, float]:
     return interval(lambda times: float((values * times).mean()), len(values))
 
 
-def promise_table(
-    rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Array, *, by_group: bool
-) -> None:
+def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Array, *, by_group: bool) -> None:
     """Print what is kept of the strong model's quality where a share of it was asked for.
 
     Everything that the promise rests on (trees, ranks, the curve of the gap recovered, both models' mean

@@ -205,9 +205,8 @@ def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice
     best = max(one.quality for one in standing)
     chosen = next(one for one in standing if one.quality >= quality * best)
     if len(standing) == 1:
-        reason = "only-candidate"
-    else:
-        reason = "best-quality" if chosen.quality == best else "cheapest-enough"
+        return ModelChoice(chosen, "only-candidate", tuple(ruled_out))
+    reason = "best-quality" if chosen.quality == best else "cheapest-enough"
     return ModelChoice(chosen, reason, tuple(ruled_out))
 
 
