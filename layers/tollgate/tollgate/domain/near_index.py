@@ -1,5 +1,6 @@
-"""The candidate index for near-duplicates: buckets of bounded size, so a lookup costs the same however many
-entries there are.
+"""The candidate index for near-duplicates.
+
+Buckets have a bounded size, so a lookup costs the same however many entries there are.
 
 A bucket is one stored item. Reading a prompt's buckets gives at most `MAX_KEYS` x `BUCKET_CAPACITY`
 signatures, of which the `MAX_CANDIDATES` likeliest are fetched and verified. A full bucket forgets what has

@@ -6,6 +6,7 @@ given as stems (see `near_stem.stem`), function words as they are written.
 
 from tollgate.domain.near_stem import stem
 
+
 def _words(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
 
@@ -135,7 +136,8 @@ ALIASES = {
     "pics": "picture",
     "photo": "picture",
     "photos": "picture",
-    "usd": "dollar",
+    "using": "use",
+    "used": "use",
 }
 """Words written in more than one way -> the one they are compared by."""
 

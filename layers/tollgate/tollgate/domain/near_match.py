@@ -10,7 +10,6 @@ Thresholds are on one scale for every model: a cosine of sentence embeddings in 
 differences that are suspicious but not decisive. The weights are round numbers set by hand.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,8 +97,7 @@ def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
 
 
 def adjustment(a: Reading, b: Reading) -> float:
-    """What to add to the similarity for what an embedding does not see; negative where the pair is
-    suspicious.
+    """What to add to the similarity for what an embedding does not see; negative if suspicious.
 
     * The same embedding from other words is a paraphrase; from nearly the same words it is only their
       overlap. So the share of words that differ is counted in favour, up to half of them.

@@ -51,11 +51,16 @@ _MOODS = {
     for word in words.split()
 }
 _ASKING = _words("tell know explain suggest recommend help describe show advise give understand")
-_DEGREES = _words("much many long old far often tall big fast high large deep heavy hard soon close common
-likely good bad "
-    "important difficult accurate effective safe strong rich expensive powerful easy smart popular different")
-_MANNERS = _words("way ways method methods tip tips trick tricks step steps procedure process remedy
-remedies") _REASONS = _words("reason reasons cause causes caused makes")
+_DEGREES = _words(
+    """
+    much many long old far often tall big fast high large deep heavy hard soon close common likely good bad
+    important difficult accurate effective safe strong rich expensive powerful easy smart popular different
+    """
+)
+_MANNERS = _words(
+    "way ways method methods tip tips trick tricks step steps procedure process remedy remedies"
+)
+_REASONS = _words("reason reasons cause causes caused makes")
 _TIMES = _words("time date year month day")
 _AMOUNTS = _words("price cost salary fee fees number amount")
 _ENDS = frozenset(".?!:")
@@ -92,20 +97,21 @@ def _read_sentence(words: list[str]) -> Question:
         return Question(QuestionKind.POLAR, _MOODS[opening])
     if position is None:
         return Question(QuestionKind.OTHER)
-    rest = words[position + 1 :]
-    match words[position]:
-        case "how":
-            return _read_how(rest)
-        case "why":
-            return Question(QuestionKind.REASON)
-        case "who" | "whom" | "whose":
-            return Question(QuestionKind.PERSON)
-        case "when":
-            return Question(QuestionKind.TIME)
-        case "where":
-            return Question(QuestionKind.PLACE)
-        case _:
-            return _read_what(rest)
+    word, rest = words[position], words[position + 1 :]
+    if word in _PLAIN:
+        return Question(_PLAIN[word])
+    return _read_how(rest) if word == "how" else _read_what(rest)
+
+
+_PLAIN = {
+    "why": QuestionKind.REASON,
+    "who": QuestionKind.PERSON,
+    "whom": QuestionKind.PERSON,
+    "whose": QuestionKind.PERSON,
+    "when": QuestionKind.TIME,
+    "where": QuestionKind.PLACE,
+}
+"""Question words that need no second look."""
 
 
 def _read_how(rest: list[str]) -> Question:

@@ -36,8 +36,10 @@ class Reading:
         question: what sort of answer is asked for.
         parts: how many questions are asked.
         points_elsewhere: whether the text speaks of something that is not in it ("the picture below").
-        directed: pairs of content stems with a directional word between them, as in "from X to Y", "X than Y".
-        joined: whether things are listed or compared ("and", "or", "versus"), so that their order says nothing.
+        directed: pairs of content stems with a directional word between them, as in "from X to Y", "X than
+            Y".
+        joined: whether things are listed or compared ("and", "or", "versus"), so that their order says
+            nothing.
         content: the set of `stems`.
         all_stems: the stems of all words, grammar included.
     """
@@ -78,8 +80,18 @@ _CONTRACTIONS = tuple(
     )
 )
 _TOKEN = re.compile(r"\d+(?:\.\d+)*[^\W_]*|[^\W\d_][^\W_]*(?:\+\+|#)?|[$€£₹%]|°[cf]\b|[.?!:]", re.IGNORECASE)
-_OPERATORS = re.compile(r"(?<![+\w])[+](?!\+)|(?<=[\d)])[+](?!\+)|[*=<>^\u00d7\u00f7\u2264\u2265\u2260]|(?<=[\d)])\s*[-/]\s*(?=[\d(])")
-_SYMBOLS = re.compile(r"[^\w\s.,;:!?'\"\u201c\u201d\u2018\u2019\u00ab\u00bb()\[\]{}<>=*+\u00d7\u00f7^/\\|&\u2026\u00b7\u2022\u2013\u2014\u2212$€£₹%°-]")
+_OPERATORS = re.compile(
+    r"""
+    (?<![+\w])[+](?!\+) | (?<=[\d)])[+](?!\+)      # a plus, but not the ones of C++
+    | [*=<>^\u00d7\u00f7\u2264\u2265\u2260]        # times, division, at most, at least, not equal
+    | (?<=[\d)])\s*[-/]\s*(?=[\d(])                # minus and slash only between numbers: 3-2, not self-study
+    """,
+    re.VERBOSE,
+)
+_COMMON_SIGNS = (
+    "\u201c\u201d\u2018\u2019\u00ab\u00bb\u2026\u00b7\u2022\u2013\u2014\u2212"  # quotes, dots, dashes
+)
+_SYMBOLS = re.compile(rf"[^\w\s.,;:!?'\"`\u00b4()\[\]{{}}<>=*+\u00d7\u00f7^/\\|&$€£₹%°{_COMMON_SIGNS}-]")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)*)([^\W_]*)")
 _CURRENCY = frozenset({"usd", "eur", "gbp", "inr"})
 _SENTENCE_ENDS = ".?!:"
@@ -98,12 +110,12 @@ def read(text: str) -> Reading:
     direction_at = 0
     at_start = True
     capitals = 0
-    for token in _TOKEN.findall(text):
-        if token in _SENTENCE_ENDS:
+    for written in _TOKEN.findall(text):
+        if written in _SENTENCE_ENDS:
             at_start = True
-            marked.append(token)
+            marked.append(written)
             continue
-        word = "usa" if token == "US" else token.lower()
+        word = "usa" if written == "US" else written.lower()
         word = ALIASES.get(word, word)
         stemmed = stem(word)
         marked.append(word)
@@ -111,15 +123,12 @@ def read(text: str) -> Reading:
         word_stems.append(stemmed)
         if word in DIRECTIONS:
             direction_at = len(stems)
-        if not _is_quantity(word) and word not in FUNCTION_WORDS and word not in NEGATIONS:
+        if _is_content(word):
             if direction_at and direction_at == len(stems):
                 directed.update((before, stemmed) for before in stems[-2:])
             stems.append(stemmed)
-            if token[0].isupper():
-                capitals += 1
-                if not at_start or token[1:].isupper():
-                    names.add(stemmed)
-            if len(word) == 1 or not (word.isalpha() and word.isascii()):
+            capitals += written[0].isupper()
+            if _is_name(written, at_start=at_start):
                 names.add(stemmed)
         at_start = False
     if len(stems) > 3 and capitals == len(stems):
@@ -154,6 +163,17 @@ def _points_elsewhere(words: list[str]) -> bool:
     if not POINTERS.isdisjoint(words):
         return True
     return any(word in {"this", "these"} and after not in UNITS for word, after in pairwise([*words, ""]))
+
+
+def _is_content(word: str) -> bool:
+    return not _is_quantity(word) and word not in FUNCTION_WORDS and word not in NEGATIONS
+
+
+def _is_name(written: str, *, at_start: bool) -> bool:
+    """Whether a word is written like a name: capital inside a sentence, acronym, letter, other script."""
+    if written[0].isupper() and (not at_start or written[1:].isupper()):
+        return True
+    return len(written) == 1 or not (written.isalpha() and written.isascii())
 
 
 def _is_quantity(word: str) -> bool:

@@ -1,11 +1,12 @@
 """Where to look for near-duplicates of a prompt, and which of those found to look at first.
 
-An entry is written under at most `MAX_KEYS` bucket keys, and a lookup reads those of its own prompt: the unordered pairs of
-the four most telling content words, and single words where there are only one or two. Two prompts that the verifier
-would accept nearly always share a pair. Telling words are names first, then long words: in English the frequency of a
-word falls with its length (Zipf 1935), so no frequency table is needed.
+An entry is written under at most `MAX_KEYS` bucket keys, and a lookup reads those of its own prompt: the
+unordered pairs of the four most telling content words, and single words where there are only one or two. Two
+prompts that the verifier would accept nearly always share a pair. Telling words are names first, then long
+words: in English the frequency of a word falls with its length (Zipf 1935), so no frequency table is needed.
 
-Keys are digests and include the context key, so neither a table dump nor a guess shows whose prompt holds which word.
+Keys are digests and include the context key, so neither a table dump nor a guess shows whose prompt holds
+which word.
 """
 
 import hashlib
@@ -22,7 +23,8 @@ MAX_KEYS = 6
 """Bucket items that one lookup reads, and one write touches, at most."""
 
 MAX_WORDS = 64
-"""Longer prompts have no near match: one word among many hardly moves an embedding, but may change the answer."""
+"""Longer prompts have no near match: one word among many hardly moves an embedding, but may change the
+answer."""
 
 _TELLING = 4
 _MAX_STEMS = 12
@@ -82,8 +84,8 @@ def bucket_keys(context_key: str, reading: Reading) -> tuple[str, ...]:
         reading: the prompt's reading.
 
     Returns:
-        At most `MAX_KEYS` different keys of 32 hexadecimal characters. None for a prompt without words or with more
-        than `MAX_WORDS`: it takes no part in near matching.
+        At most `MAX_KEYS` different keys of 32 hexadecimal characters. None for a prompt without words or
+        with more than `MAX_WORDS`: it takes no part in near matching.
     """
     if not reading.words or len(reading.words) > MAX_WORDS:
         return ()

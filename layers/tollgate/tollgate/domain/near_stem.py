@@ -19,8 +19,8 @@ _SHORT = re.compile(r"(?:qu|[^aeiou])*[aeiouy][^aeiouwxy]")  # hop: one vowel, t
 def stem(word: str) -> str:
     """Undo English inflection: plurals, -ed, -ing and a silent e, after steps 1 and 5 of Porter (1980).
 
-    Derivation (-ness, -able) stays: what matters here is that two words that mean different things seldom meet, more
-    than that all forms of one do.
+    Derivation (-ness, -able) stays: what matters here is that two words that mean different things seldom
+    meet, more than that all forms of one do.
 
     Args:
         word: in lower case. Words of up to three letters or with anything but letters come back as they are.

@@ -1,16 +1,17 @@
-"""The guard on near matches of one model: how often they are wrong, bounded from a sample, and what follows from it.
+"""The guard on near matches of one model: a bound on wrong hits, and what follows from it.
 
-A small share of near hits is run again and the two answers are compared. The guard counts agreements and disagreements at
-the threshold in force and moves along a ladder of thresholds:
+A small share of near hits is run again and the two answers are compared. The guard counts agreements and
+disagreements at the threshold in force and moves along a ladder of thresholds:
 
-* one step stricter as soon as the sample shows that the rate of wrong hits is above the limit (lower confidence bound
-  above it), or when `max_sample` comparisons could not show that it is below;
+* one step stricter as soon as the sample shows that the rate of wrong hits is above the limit (lower
+  confidence bound above it), or when `max_sample` comparisons could not show that it is below;
 * one step looser once the sample shows that it is below the limit (upper confidence bound at or under it).
 
-Above the strictest threshold is a last step that serves no near hits at all. Comparisons may go on there, on what would have
-been served, and lead back. The limit bounds false *trust*: looks at the upper bound are taken at sample sizes that double,
-and share the error probability as 1/2, 1/6, 1/12, ... which sums to 1, so looking often does not wear it out. The lower
-bound is looked at after every comparison, as a needless step towards safety does no harm.
+Above the strictest threshold is a last step that serves no near hits at all. Comparisons may go on there, on
+what would have been served, and lead back. The limit bounds false *trust*: looks at the upper bound are taken
+at sample sizes that double, and share the error probability as 1/2, 1/6, 1/12, ... which sums to 1, so
+looking often does not wear it out. The lower bound is looked at after every comparison, as a needless step
+towards safety does no harm.
 """
 
 import math
@@ -24,7 +25,7 @@ LADDER = (BALANCED_THRESHOLD, 0.96, 0.97, STRICT_THRESHOLD, 0.99)
 
 
 def upper_bound(wrong: int, sample: int, error: float) -> float:
-    """Largest rate of wrong hits that the sample does not contradict, 0..1 (Clopper and Pearson 1934, one-sided).
+    """Largest rate of wrong hits that the sample does not contradict, 0..1 (Clopper-Pearson, one-sided).
 
     Args:
         wrong: wrong hits in the sample.
@@ -41,7 +42,7 @@ def upper_bound(wrong: int, sample: int, error: float) -> float:
 
 
 def lower_bound(wrong: int, sample: int, error: float) -> float:
-    """Smallest rate of wrong hits that the sample does not contradict, 0..1 (Clopper and Pearson 1934, one-sided).
+    """Smallest rate of wrong hits that the sample does not contradict, 0..1 (Clopper-Pearson, one-sided).
 
     Args and errors as for `upper_bound`; `error` is the probability that the true rate is below the bound.
     """
@@ -65,7 +66,8 @@ class WrongHitBound:
         max_sample: comparisons after which a threshold not shown to be good is given up.
 
     Raises:
-        ValueError: a value is out of range, or no sample of `max_sample` could ever show the limit to be kept.
+        ValueError: a value is out of range, or no sample of `max_sample` could ever show the limit to be
+            kept.
     """
 
     limit: float = 0.05
@@ -104,7 +106,7 @@ class WrongHitBound:
 
     @property
     def wrong_rate_bound(self) -> float:
-        """Upper confidence bound on the rate of wrong hits at this step, for statistics; 1 with no comparisons."""
+        """Upper confidence bound on the rate of wrong hits at this step; 1 with no comparisons."""
         return upper_bound(self.disagreed, self.sample, self.error)
 
     def observe(self, *, agrees: bool) -> "WrongHitBound":
@@ -132,7 +134,7 @@ _FIRST_LOOK = 20
 
 
 def _look(sample: int) -> int | None:
-    """Which look at the upper bound is due at this sample size: 20 is the first, 40 the second, 80 the third."""
+    """Which look at the upper bound is due: 20 comparisons are the first, 40 the second, 80 the third."""
     doublings, rest = divmod(sample, _FIRST_LOOK)
     if rest or doublings == 0 or doublings & (doublings - 1):
         return None
