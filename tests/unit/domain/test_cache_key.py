@@ -158,7 +158,7 @@ def test_what_json_cannot_hold_is_an_error() -> None:
 
 @given(bodies, st.text(), st.text())
 def test_near_context_leaves_out_only_the_last_prompt(body: dict[str, object], one: str, other: str) -> None:
-    """Two requests that differ in the last user text alone have one context; the text comes back as it was."""
+    """Requests that differ in the last user text alone have one context; the text comes back as it was."""
     contexts = [
         near_context(
             identity(),

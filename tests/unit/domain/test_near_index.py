@@ -1,4 +1,4 @@
-"""The candidate index: bounded work, isolation between contexts, and finding what the verifier would accept."""
+"""The candidate index: bounded work, isolation between contexts, and finding paraphrases."""
 
 import pytest
 from hypothesis import given

@@ -64,7 +64,7 @@ texts = st.text(max_size=60) | st.lists(
         ("Should I buy gold?", "Should I sell gold?", Disagreement.OPPOSITES),
         ("How do I convert PDF to HTML?", "How do I convert HTML to PDF?", Disagreement.ORDER),
         ("Did Rome conquer Carthage?", "Did Carthage conquer Rome?", Disagreement.ORDER),
-        ("Is Java faster than Go?", "Is Go faster than Java?", Disagreement.ORDER),
+        ("Is Java faster than Rust?", "Is Rust faster than Java?", Disagreement.ORDER),
         ("How do volcanoes erupt?", "Why do volcanoes erupt?", Disagreement.QUESTION),
         ("How long is the course?", "How old is the course?", Disagreement.QUESTION),
         ("Can I take aspirin?", "Should I take aspirin?", Disagreement.QUESTION),

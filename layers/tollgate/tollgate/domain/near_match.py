@@ -103,14 +103,14 @@ def adjustment(a: Reading, b: Reading) -> float:
       overlap. So the share of words that differ is counted in favour, up to half of them.
     * A content word that only one text has makes it a special case of the other ("restaurants in Vancouver",
       "restaurants in downtown Vancouver"). Where both have words of their own they are more often synonyms.
-    * The same content words in another order may stand in other relations.
+    * The same content words in another order may stand in other relations, unless they are only listed.
     * Another sort of question, or another number of questions, is answered by more or by less.
     """
     differing = len(a.all_stems ^ b.all_stems) / max(1, len(a.all_stems | b.all_stems))
     found = 0.05 * min(differing, 0.5)
     if bool(a.content - b.content - LIGHT_WORDS) != bool(b.content - a.content - LIGHT_WORDS):
         found -= 0.02
-    if a.stems != b.stems and a.content == b.content:
+    if a.stems != b.stems and a.content == b.content and not (a.joined and b.joined):
         found -= 0.02
     if a.question.kind is not b.question.kind:
         found -= 0.02
@@ -152,9 +152,10 @@ def _opposed(a: Reading, b: Reading) -> bool:
     """Whether a word that only one text has is the opposite of a word that only the other has."""
     only_a = a.all_stems - b.all_stems
     only_b = b.all_stems - a.all_stems
-    return any(
-        OPPOSITES.get(stem, frozenset()) & only_b or _negated(stem, only_b) or _negated(stem, only_a)
-        for stem in only_a | only_b
+    return (
+        any(OPPOSITES.get(stem, frozenset()) & only_b for stem in only_a)
+        or any(_negated(stem, only_b) for stem in only_a)
+        or any(_negated(stem, only_a) for stem in only_b)
     )
 
 
@@ -165,7 +166,9 @@ def _negated(stem: str, others: frozenset[str]) -> bool:
 
 def _order_differs(a: Reading, b: Reading) -> bool:
     """Whether two texts give the same things other parts to play, as in "from X to Y" and "from Y to X"."""
-    if any((second, first) in b.directed for first, second in a.directed):
+    turned_a = a.directed - b.directed
+    turned_b = b.directed - a.directed
+    if any((second, first) in turned_b for first, second in turned_a):
         return True
     if a.content != b.content or a.joined or b.joined:
         return False  # "X and Y", "X or Y": either order says the same

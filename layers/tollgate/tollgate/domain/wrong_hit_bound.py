@@ -112,12 +112,12 @@ class WrongHitBound:
     def observe(self, *, agrees: bool) -> "WrongHitBound":
         """The state after one more comparison of a near hit with a fresh answer."""
         seen = replace(self, agreed=self.agreed + agrees, disagreed=self.disagreed + (not agrees))
-        if lower_bound(seen.disagreed, seen.sample, seen.error) > seen.limit:
+        if not agrees and _shown_above(seen.disagreed, seen.sample, seen.limit, seen.error):
             return _moved(seen, 1)
         look = _look(seen.sample)
         if look is not None:
             share = seen.error / (look * (look + 1))
-            if upper_bound(seen.disagreed, seen.sample, share) <= seen.limit:
+            if _shown_below(seen.disagreed, seen.sample, seen.limit, share):
                 return _moved(seen, -1)
         if seen.sample >= seen.max_sample:
             return _moved(seen, 1)
@@ -145,10 +145,20 @@ def _provable(limit: float, error: float, max_sample: int) -> bool:
     """Whether a faultless sample would show the limit to be kept at some look."""
     look, sample = 1, _FIRST_LOOK
     while sample <= max_sample:
-        if upper_bound(0, sample, error / (look * (look + 1))) <= limit:
+        if _shown_below(0, sample, limit, error / (look * (look + 1))):
             return True
         look, sample = look + 1, sample * 2
     return False
+
+
+def _shown_above(wrong: int, sample: int, limit: float, error: float) -> bool:
+    """Whether `lower_bound` is above the limit, from one tail instead of a search for the bound."""
+    return wrong > 0 and 1 - _at_most(wrong - 1, sample, limit) < error
+
+
+def _shown_below(wrong: int, sample: int, limit: float, error: float) -> bool:
+    """Whether `upper_bound` is at or under the limit, from one tail instead of a search for the bound."""
+    return _at_most(wrong, sample, limit) <= error
 
 
 def _check(wrong: int, sample: int, error: float) -> None:
