@@ -21,7 +21,7 @@ def code_of(call: Any, **arguments: Any) -> str:
 
 def test_an_endpoint_lives_from_creating_to_gone(world: World) -> None:
     """Creating, InService, Updating, InService, Deleting, not found: botocore's own waiters see each step."""
-    name, model = world.bucket, world.model(STANDIN_START_SECONDS="0.5")
+    name, model = world.bucket, world.model(STANDIN_START_SECONDS="1.5")
     variant = {"VariantName": "main", "ModelName": model, "InitialInstanceCount": 2, "InstanceType": "ml.m5.large"}
     world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     created = world.sagemaker.create_endpoint(
@@ -59,10 +59,10 @@ def test_an_update_serves_on_until_the_new_is_ready(world: World) -> None:
     world.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
     world.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
     body = json.dumps({"inputs": "a b"})
-    world.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
+    world.invoke(endpoint, body)
     described = world.wait(endpoint)
     assert "tollgate/unknown" in described["FailureReason"]
-    world.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
+    world.invoke(endpoint, body)
 
 
 def test_creation_fails_without_image_or_capacity(world: World) -> None:
@@ -134,14 +134,14 @@ def test_a_component_wakes_from_zero_copies(world: World) -> None:
         )
 
     until(lambda: in_service(0))
-    call = {"EndpointName": name, "InferenceComponentName": name, "ContentType": "application/json", "Body": b"[1]"}
     with pytest.raises(world.runtime.exceptions.ValidationError, match="has no capacity"):
-        world.runtime.invoke_endpoint(**call)
+        world.invoke(name, b"[1]", InferenceComponentName=name)
     world.sagemaker.update_inference_component_runtime_config(
         InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": 1}
     )
     until(lambda: in_service(1))
-    assert json.loads(world.runtime.invoke_endpoint(**call)["Body"].read()) == {"echo": [1]}
+    answer = world.invoke(name, b"[1]", InferenceComponentName=name)
+    assert json.loads(answer["Body"]) == {"echo": [1]}
     assert code_of(world.sagemaker.delete_endpoint, EndpointName=name) == "ValidationException"
     world.sagemaker.delete_inference_component(InferenceComponentName=name)
     world.sagemaker.delete_endpoint(EndpointName=name)
