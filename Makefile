@@ -14,12 +14,11 @@ SAM := .venv/sam/bin/sam
 SAM_PATH := $(CURDIR)/.venv/pip/bin:$(PATH)
 STACK_ENVIRONMENTS := run sam emulator standin
 PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests benchmarks
-MYPY_SOURCES := layers/tollgate/tollgate local cli planner tests benchmarks
 PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin build deploy unit integration e2e test check fmt lint types floors security \
-	template-lint lock bench bench-aws-calls bench-routing bench-trimming bench-cache clean
+	template-lint accept-secrets lock bench bench-aws-calls bench-routing bench-trimming bench-cache clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +43,9 @@ build: ## sam build, for AWS
 deploy: build ## sam deploy --guided, to AWS
 	$(SAM) deploy --guided
 
-unit: ## unit and contract tests: no sockets, no stack
+unit: ## unit and contract tests: no stack
 	@$(ENSURE) dev
-	$(PYTEST) -m "not integration and not e2e" --disable-socket --allow-unix-socket
+	$(PYTEST) -m "not integration and not e2e"
 
 integration: ## integration tests against a stack of their own
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
@@ -74,9 +73,7 @@ lint:
 
 types:
 	@$(ENSURE) dev
-	$(DEV)/mypy $(wildcard $(MYPY_SOURCES))
-	@# Every function has a module named `app`, so each is checked in a run of its own.
-	@set -e; for app in $(wildcard functions/*/app.py); do echo "mypy $$app"; $(DEV)/mypy $$app; done
+	$(DEV)/mypy $(wildcard $(PYTHON_SOURCES))
 
 floors:
 	@$(ENSURE) dev
@@ -89,8 +86,13 @@ template-lint:
 
 security:
 	@$(ENSURE) dev
-	$(DEV)/bandit --quiet --recursive --configfile pyproject.toml $(PYTHON_SOURCES)
-	$(DEV)/python -m local.checks
+	@# Findings of low severity are ruff's S rules again, which are answered where they occur.
+	$(DEV)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml $(wildcard $(filter-out tests,$(PYTHON_SOURCES)))
+	$(DEV)/python -m local.repository_checks
+
+accept-secrets: ## take what looks like a secret now into the baseline, after a look at it
+	@$(ENSURE) dev
+	$(DEV)/python -m local.repository_checks --accept
 
 lock: ## compile requirements/*.in to pinned, hashed *.txt
 	@$(ENSURE) dev

@@ -214,8 +214,7 @@ def cold(url: str, starts: int) -> dict[str, tuple[float, ...]]:
             )
             samples[name].append(tuple(float(part) * 1000 for part in printed.stdout.split()))
     return {
-        name: tuple(statistics.median(column) for column in zip(*rows, strict=True))
-        for name, rows in samples.items()
+        name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in samples.items()
     }
 
 

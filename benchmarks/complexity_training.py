@@ -1,10 +1,9 @@
 """The recipe of the complexity model: features, known signs, trees and the gate between them.
 
-One recipe serves the shipped model and every cross-validated figure, so that what is measured is what ships. Its
-constants were set once by reasoning and coarse looks, and are the same for both data sets and every split.
+One recipe serves the shipped model and every cross-validated figure, so that what is measured is what ships.
+Its constants were set once by reasoning and coarse looks, and are the same for both data sets and every
+split.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Sequence
@@ -29,15 +28,49 @@ FAMILIAR_QUANTILE = 0.95
 """Nineteen of twenty training prompts are more familiar than one half."""
 SOFTNESS = 0.08
 """Width of the gate, as a share of the distance at which familiarity is one half."""
-PRIOR_WEIGHT = 0.05
+PRIOR_WEIGHT = 0.08
 """Expected gain for one standard deviation of the prior: small against what trees say where they know."""
 
 HARDER = (
-    "bytes words sentences sentence_words word_letters long_words once_words numbers fractions comparisons operators "
-    "latex code options bullets greek unknowns names commas colons brackets count_constraint count_condition "
-    "count_negation count_quantifier count_ratio count_compared count_rest count_maths count_science count_logic "
-    "count_abstract count_derive count_command count_ask_why count_ask_how count_code count_glue"
-).split()
+    "bytes",
+    "words",
+    "sentences",
+    "sentence_words",
+    "word_letters",
+    "long_words",
+    "once_words",
+    "numbers",
+    "fractions",
+    "comparisons",
+    "operators",
+    "latex",
+    "code",
+    "options",
+    "bullets",
+    "greek",
+    "unknowns",
+    "names",
+    "commas",
+    "colons",
+    "brackets",
+    "count_constraint",
+    "count_condition",
+    "count_negation",
+    "count_quantifier",
+    "count_ratio",
+    "count_compared",
+    "count_rest",
+    "count_maths",
+    "count_science",
+    "count_logic",
+    "count_abstract",
+    "count_derive",
+    "count_command",
+    "count_ask_why",
+    "count_ask_how",
+    "count_code",
+    "count_glue",
+)
 EASIER = ("share_ask_fact",)
 PRIOR = [(FEATURES.index(name), 1) for name in HARDER] + [(FEATURES.index(name), -1) for name in EASIER]
 
@@ -49,7 +82,7 @@ def measured(prompts: Sequence[str]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A recipe fitted to some prompts; the fields are those of `ComplexityModel`, with the trees as fitted."""
+    """A recipe fitted to some prompts: the fields of `ComplexityModel`, with the trees as fitted."""
 
     centre: Array
     spread: Array
@@ -66,11 +99,11 @@ class Trained:
 
     def familiarity(self, rows: Array) -> Array:
         """Return how much each prompt resembles the training prompts, 0..1."""
-        return 1.0 / (1.0 + np.exp(np.minimum(50.0, (_nearest(self._standard(rows), self.prototypes) - self.near)
-                                              / (SOFTNESS * self.near))))  # fmt: skip
+        beyond = _nearest(self._standard(rows), self.prototypes) - self.near
+        return 1.0 / (1.0 + np.exp(np.minimum(50.0, beyond / (SOFTNESS * self.near))))
 
     def corrections(self, rows: Array) -> Array:
-        """Return, for each prompt and output, the trees' difference from the average, faded by familiarity."""
+        """Return the trees' difference from the average of each output, faded by familiarity."""
         told = self.trees.predict(rows).reshape(len(rows), -1) - self.means
         return np.asarray(told * self.familiarity(rows)[:, None])
 
@@ -107,9 +140,13 @@ def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
     centre, spread = rows.mean(0), np.maximum(rows.std(0), 1e-3)
     standard = np.clip((rows - centre) / spread, -4.0, 4.0)
     raw = _raw_prior(standard)
-    prototypes = KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
+    prototypes = (
+        KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
+    )
     wide = targets.reshape(len(rows), -1)
-    forest = ExtraTreesRegressor(trees, min_samples_leaf=LEAST_LEAF, max_features=0.3, random_state=SEED, n_jobs=1)
+    forest = ExtraTreesRegressor(
+        trees, min_samples_leaf=LEAST_LEAF, max_features=0.3, random_state=SEED, n_jobs=1
+    )
     forest.fit(rows, wide if wide.shape[1] > 1 else wide[:, 0])
     return Trained(
         centre=centre,
@@ -161,7 +198,9 @@ def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
     return tables, {"roots": roots, "means": [round(float(mean), 6) for mean in trained.means]}
 
 
-def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array) -> bytes:
+def encode(
+    need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array
+) -> bytes:
     """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
 
     Args:
@@ -197,4 +236,6 @@ def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: 
     codes = {"u1": "B", "f4": "f", "u4": "I", "i2": "h"}
     head["tables"] = [(name, codes[table.dtype.str[1:]], table.nbytes) for name, table in tables.items()]
     packed = json.dumps(head, separators=(",", ":")).encode()
-    return b"".join([MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())])
+    return b"".join(
+        [MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())]
+    )

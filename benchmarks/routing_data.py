@@ -1,7 +1,5 @@
 """The open routing data that the benchmarks and the training read; none of it is in the repository."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import gzip
@@ -95,5 +93,5 @@ def load_llmrouter(folder: Path) -> ModelSet:
 
 
 def same_question(prompt: str) -> str:
-    """Return a key that is equal for a prompt and its copies with other punctuation or another closing line."""
+    """Return a key that copies of a prompt share, whatever their punctuation or closing line."""
     return re.sub(r"\W+", " ", prompt.lower()).strip()[:100]

@@ -1,12 +1,11 @@
 """How routers between a weak and a strong model are scored.
 
 The definitions are RouteLLM's (Ong et al., "RouteLLM: Learning to Route LLMs with Preference Data",
-arXiv 2406.18665, section 3): the performance gap recovered is PGR = (router - weak) / (strong - weak); APGR is its
-average over the share of calls that the strong model gets; CPT(x) is the least share of strong calls that reaches a
-PGR of x. RouteLLM averages over ten thresholds; here every possible threshold is one, the limit of the same sum.
+arXiv 2406.18665, section 3): the performance gap recovered is PGR = (router - weak) / (strong - weak); APGR
+is its average over the share of calls that the strong model gets; CPT(x) is the least share of strong calls
+that reaches a PGR of x. RouteLLM averages over ten thresholds; here every possible threshold is one, the
+limit of the same sum.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,7 +63,7 @@ def interval(statistic: Callable[[Array], float], size: int, seed: int = 7) -> t
 
 
 def line(name: str, needs: Sequence[Array], gain: Array, rival: Sequence[Array] | None = None) -> str:
-    """Return a table row: APGR with its interval, both CPTs, and the difference from a rival with its interval.
+    """Return a table row: APGR, both CPTs, and the difference from a rival, with intervals.
 
     Args:
         name: of the router.

@@ -1,10 +1,8 @@
 """Train the complexity model that ships: `python benchmarks/train_complexity.py` from the repository's root.
 
-Reads the open data in TOLLGATE_DATA, writes `layers/tollgate/tollgate/data/complexity.bin` and checks that the
-package's own pure-Python code gives the same answers as the library that trained it. Deterministic.
+Reads the open data in TOLLGATE_DATA, writes `layers/tollgate/tollgate/data/complexity.bin` and checks that
+the package's own pure-Python code gives the same answers as the library that trained it. Deterministic.
 """
-
-from __future__ import annotations
 
 import sys
 from pathlib import Path
@@ -47,7 +45,9 @@ def main() -> int:
     spoken = np.array([model.quality.corrections(list(row)) for row in rows])
     qualities = np.abs(spoken - (quality.trees.predict(rows) - quality.means)).max()
     print(f"{len(merged.rows)} prompts, {len(raw):,} bytes")
-    print("gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10)))
+    print(
+        "gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10))
+    )
     print(f"largest difference to the training library: need {needed:.5f}, quality {qualities:.5f}")
     return int(max(needed, qualities) > LARGEST_DIFFERENCE)
 

@@ -1,7 +1,5 @@
 """The launcher's command line; `make run`, `make stop` and `make restart-standin` call it."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

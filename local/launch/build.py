@@ -1,7 +1,5 @@
 """`sam build` for this machine, left out when nothing that goes into a function has changed."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import hashlib
@@ -38,10 +36,11 @@ def source_files(root: Path) -> Iterator[Path]:
 def fingerprint(root: Path) -> str:
     """The SHA-256 of the sources' names and bytes, the environments that build them, and the processor."""
     digest = hashlib.sha256(architecture().encode())
-    builders = [root / ".venv" / "sam" / STAMP, Path(layer.__file__)]
-    for path in [*source_files(root), *filter(Path.exists, builders)]:
-        content = hashlib.sha256(path.read_bytes()).digest()
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + content)
+    for path in source_files(root):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for builder in (root / ".venv" / "sam" / STAMP, Path(layer.__file__)):
+        if builder.exists():
+            digest.update(hashlib.sha256(builder.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -1,12 +1,9 @@
 """Commands for a stack that another process runs: start it in the background, stop it, restart its stand-in."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +30,7 @@ def start_detached(layout: Layout, *, examples: bool) -> None:
         raise AlreadyRunningError(layout.port, layout.url, pid)
     layout.state.mkdir(parents=True, exist_ok=True)
     log = layout.state / "launch.log"
-    command = [sys.executable, "-m", "local.launch", "up", "--port", str(layout.port)]
+    command = [str(layout.python("run")), "-m", "local.launch", "up", "--port", str(layout.port)]
     if not examples:
         command.append("--no-examples")
     with log.open("w") as sink:
@@ -107,9 +104,13 @@ def standin_pid(layout: Layout) -> int | None:
         return None
 
 
-def free_port(first: int = 14566, last: int = 19566) -> int:
-    """A front-door port whose whole block is free, for stacks that tests start."""
-    return ports.free_block(first, last)
+def free_port(first: int) -> int:
+    """A front-door port from `first` upward whose whole block is free, for stacks that tests start.
+
+    Raises:
+        PortBusyError: none among the next thousand blocks.
+    """
+    return ports.free_block(first, first + 1000 * ports.PORTS_PER_STACK)
 
 
 def _is_ready(layout: Layout) -> bool:

@@ -1,7 +1,5 @@
 """`sam deploy` of the real template to the emulator, and what the emulator does not take from a template."""
 
-from __future__ import annotations
-
 import asyncio
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from local.launch.gateway_responses import apply_gateway_responses
 from local.launch.layout import REGION, STACK_NAME, STAGE, Layout, architecture, tool_environment
 from local.launch.processes import Children
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ARTIFACTS_BUCKET = "tollgate-artifacts"
+SAGEMAKER = frozenset({"sagemaker", "sagemaker-runtime"})
 TTL_ATTRIBUTE = "ttl"
 TABLE_OUTPUTS = ("JobsTableName", "CacheTableName", "LedgerTableName", "RegistryTableName")
 # Seconds between two looks of `sam deploy` at the stack; its default is made for AWS.
@@ -27,14 +27,17 @@ POLL_SECONDS = "0.2"
 
 
 def client(service: str, layout: Layout) -> Any:
-    """A boto3 client of the emulator, whatever the user's own AWS settings are."""
+    """A boto3 client of the local stack, whatever the user's own AWS settings are."""
+    endpoint = layout.standin_url if service in SAGEMAKER else layout.emulator_url
     return boto3.client(  # type: ignore[call-overload]  # the service's name is chosen by the caller
         service,
         region_name=REGION,
-        endpoint_url=layout.emulator_url,
+        endpoint_url=endpoint,
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
-        config=Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 3}, s3={"addressing_style": "path"}),
+        config=Config(
+            connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 3}, s3={"addressing_style": "path"}
+        ),
     )
 
 
@@ -73,8 +76,21 @@ async def deploy(layout: Layout, children: Children, template: Path) -> dict[str
 
 
 async def finish(layout: Layout, outputs: Mapping[str, str]) -> None:
-    """Sets through the API what the emulator ignores in a template: time to live, and the bucket's lifecycle."""
-    await asyncio.to_thread(_set_time_to_live, client("dynamodb", layout), outputs)
+    """Sets through the API what the emulator ignores in a template: time to live, and API Gateway's own error bodies.
+
+    It ignores the bucket's lifecycle too, and that stays so: it would store the rules and never act on them.
+    """
+    await asyncio.gather(
+        asyncio.to_thread(_set_time_to_live, client("dynamodb", layout), outputs),
+        asyncio.to_thread(
+            apply_gateway_responses,
+            client("cloudformation", layout),
+            client("apigateway", layout),
+            stack_name=STACK_NAME,
+            api_id=outputs["ApiId"],
+            stage_name=outputs["StageName"],
+        ),
+    )
 
 
 def _make_artifacts_bucket(layout: Layout) -> None:
@@ -88,7 +104,7 @@ def _outputs(layout: Layout) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def _set_time_to_live(dynamodb: DynamoDBClient, outputs: Mapping[str, str]) -> None:
+def _set_time_to_live(dynamodb: "DynamoDBClient", outputs: Mapping[str, str]) -> None:
     for output in TABLE_OUTPUTS:
         table = outputs[output]
         state = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]

@@ -1,7 +1,5 @@
 """The AWS emulator: how it is started, and when it is ready."""
 
-from __future__ import annotations
-
 from local.launch.layout import HOST, Layout, clean_environment
 from local.launch.processes import Child, Children
 from local.launch.waiting import until_answers

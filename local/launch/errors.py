@@ -2,12 +2,11 @@
 
 LaunchError
 ├── StepFailedError      a step ended with an error: what, the end of its log, what to do
+├── ExampleFailedError   one of the three first requests did not come back well
 ├── PortBusyError        something else listens on a port the stack needs
 ├── AlreadyRunningError  a stack of this checkout runs on that port
 └── NotRunningError      a command wants a running stack and there is none
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -36,6 +35,10 @@ class StepFailedError(LaunchError):
         lines.append(f"What to do: {advice}")
         super().__init__("\n".join(lines))
         self.what = what
+
+
+class ExampleFailedError(LaunchError):
+    """The stack is up, and one of the requests that show it works did not come back well."""
 
 
 class PortBusyError(LaunchError):

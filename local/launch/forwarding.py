@@ -1,7 +1,5 @@
 """The pure part of the front door: which path and headers a request takes on to the emulator, and which come back."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The front door: gives the emulated API a plain base URL and does what API Gateway does with a client's key."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

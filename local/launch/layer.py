@@ -1,11 +1,9 @@
-"""Makes a built layer smaller and quicker to start with; `make build` and the local build both do this after `sam build`.
+"""Makes a built layer smaller and quicker to start with; both `make build` and the local build do this.
 
 Two things cost a function time before its first line runs. botocore brings the description of every AWS service, 2,900
-files of which Tollgate reads a dozen. And a layer is mounted read-only, so Python compiles each module again at every cold
-start unless the layer brings the compiled form along. A layer that was not treated works all the same, only slower.
+files of which Tollgate reads a dozen. And a layer is mounted read-only, so Python compiles each module again at every
+cold start unless the layer brings the compiled form along. An untreated layer works all the same, only slower.
 """
-
-from __future__ import annotations
 
 import argparse
 import compileall

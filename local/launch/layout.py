@@ -1,7 +1,5 @@
 """Where a local stack keeps its files and which ports it uses."""
 
-from __future__ import annotations
-
 import os
 import platform
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a launcher that was killed outright left behind, and its removal."""
 
-from __future__ import annotations
-
 import signal
 import time
 

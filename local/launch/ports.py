@@ -1,7 +1,5 @@
 """Which ports are free."""
 
-from __future__ import annotations
-
 import socket
 
 from local.launch.errors import PortBusyError

@@ -1,7 +1,5 @@
 """The stack's child processes: each in a process group of its own, with a log, and none left behind."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,8 +1,7 @@
 """The steps that are done with the project's own command line, as a user would do them."""
 
-from __future__ import annotations
-
 import re
+
 from local.launch.errors import StepFailedError
 from local.launch.layout import STACK_NAME, Layout, project_environment
 from local.launch.processes import Children
@@ -51,6 +50,7 @@ async def create_key(layout: Layout, children: Children) -> str:
     found = SECRET_KEY.search(printed)
     if found is None:
         raise StepFailedError(
-            "`tollgate keys create` printed no secret key.", advice="run it by hand: .venv/run/bin/python -m cli keys create"
+            "`tollgate keys create` printed no secret key.",
+            advice="run it by hand: .venv/run/bin/python -m cli keys create",
         )
     return found.group()

@@ -1,7 +1,5 @@
 """One stack from its first process to its last: start, serve, restart the stand-in, stop."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os
@@ -12,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from local.launch import build, deploy, emulator, ports, programs, standin, state, three_roads
-from local.launch.errors import StepFailedError
+from local.launch.errors import ExampleFailedError, StepFailedError
 from local.launch.forwarding import Target
 from local.launch.front_door import front_door
 from local.launch.layout import Layout
@@ -120,10 +118,17 @@ class Stack:
     async def _drive_examples(self, key: str) -> None:
         self._terminal.say()
         self._terminal.say("Three requests, one down each road:")
-        async with contextlib.aclosing(three_roads.drive(self._layout.url, key)) as reports:
-            async for report in reports:
-                for line in report.lines():
-                    self._terminal.say(line)
+        try:
+            async with contextlib.aclosing(three_roads.drive(self._layout.url, key)) as reports:
+                async for report in reports:
+                    for line in report.lines():
+                        self._terminal.say(line)
+        except ExampleFailedError as error:
+            raise self.children.failed(
+                str(error),
+                self._layout.logs / "emulator.log",
+                "the log shows what the functions said; sagemaker.log beside it, what the models said.",
+            ) from error
 
     async def _restart_standin(self) -> None:
         self._layout.standin_pid_file.unlink(missing_ok=True)

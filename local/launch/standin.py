@@ -1,7 +1,5 @@
 """The SageMaker stand-in: started, told about the stack, and restarted on request."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from aiohttp import ClientSession, ClientTimeout

@@ -1,14 +1,12 @@
 """What a running stack writes down: its lock, its record, and the `env` file for the user's shell."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from local.launch.errors import AlreadyRunningError
 from local.launch.layout import Layout
@@ -32,7 +30,7 @@ class StackRecord:
         draft.replace(path)
 
     @classmethod
-    def read(cls, path: Path) -> StackRecord | None:
+    def read(cls, path: Path) -> Self | None:
         """The last snapshot; `None` when there is none or it cannot be read."""
         try:
             data = json.loads(path.read_text())
@@ -65,9 +63,7 @@ class StackLock:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise AlreadyRunningError(
-                self._layout.port, self._layout.url, launcher_pid(self._layout) or 0
-            ) from None
+            raise AlreadyRunningError(self._layout.port, self._layout.url, launcher_pid(self._layout) or 0) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -1,7 +1,5 @@
 """What the launcher says while it works: one line for each step, with the seconds it took."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

@@ -1,18 +1,16 @@
 """One request down each road, with real models: the proof at the end of the start that everything works together."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from local.launch.errors import StepFailedError
+from local.launch.errors import ExampleFailedError
 
 JOB_SECONDS = 120.0
 POLL_SECONDS = 0.3
@@ -41,8 +39,12 @@ EXAMPLES = (
             "priority": "high",
         },
     ),
-    Example("async", {"model": "minilm", "input": {"inputs": "A toll booth in front of your models."}, "priority": "medium"}),
-    Example("batch", {"model": "langid", "input": {"inputs": "Der billigste Weg, der noch reicht."}, "priority": "low"}),
+    Example(
+        "async", {"model": "minilm", "input": {"inputs": "A toll booth in front of your models."}, "priority": "medium"}
+    ),
+    Example(
+        "batch", {"model": "langid", "input": {"inputs": "Der billigste Weg, der noch reicht."}, "priority": "low"}
+    ),
 )
 
 
@@ -78,12 +80,20 @@ def dollars(amount: Decimal | None) -> str:
 
 
 def answer_text(output: Any) -> str:
-    """The gist of a model's output on one line: the text of a chat answer, otherwise shortened JSON."""
-    if isinstance(output, dict) and isinstance(output.get("choices"), list) and output["choices"]:
-        output = output["choices"][0].get("message", {}).get("content", output)
-    text = output if isinstance(output, str) else json.dumps(output)
-    text = " ".join(text.split())
+    """The gist of a model's output on one line: a generated text as it is, anything else as shortened JSON."""
+    if isinstance(output, dict) and isinstance(output.get("text"), str):
+        output = output["text"]
+    text = " ".join((output if isinstance(output, str) else json.dumps(_rounded(output))).split())
     return text if len(text) <= ANSWER_CHARACTERS else f"{text[:ANSWER_CHARACTERS]}..."
+
+
+def _rounded(output: Any) -> Any:
+    """The same JSON with three digits after the point: enough to see that there are numbers."""
+    if isinstance(output, float):
+        return round(output, 3)
+    if isinstance(output, list):
+        return [_rounded(part) for part in output]
+    return {name: _rounded(part) for name, part in output.items()} if isinstance(output, dict) else output
 
 
 def curl(example: Example) -> str:
@@ -108,14 +118,14 @@ class _Sent:
     answer: dict[str, Any]
 
 
-async def drive(base_url: str, key: str) -> AsyncIterator[RoadReport]:
+async def drive(base_url: str, key: str) -> AsyncGenerator[RoadReport]:
     """Sends the examples and yields each report as soon as its answer is there.
 
     They leave one after the other, the slowest road first: the emulator starts one worker for each call at a time, and
     a cold start there takes seconds.
 
     Raises:
-        StepFailedError: a request was refused, failed, or got no answer in time.
+        ExampleFailedError: a request was refused, failed, or got no answer in time.
     """
     headers = {"Authorization": f"Bearer {key}"}
     async with ClientSession(base_url, headers=headers, timeout=ClientTimeout(total=120)) as session:
@@ -171,8 +181,5 @@ async def _call(
         raise _failed(example, f"got no proper answer ({type(error).__name__}: {error})") from error
 
 
-def _failed(example: Example, what: str) -> StepFailedError:
-    return StepFailedError(
-        f"The example for the {example.road} road (model {example.body['model']}) {what}.",
-        advice="look into emulator.log and sagemaker.log in the folder below, then run make run again.",
-    )
+def _failed(example: Example, what: str) -> ExampleFailedError:
+    return ExampleFailedError(f"The example for the {example.road} road (model {example.body['model']}) {what}.")

@@ -1,7 +1,5 @@
 """Waiting for a server that was just started."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

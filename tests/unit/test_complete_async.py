@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.async_road import AsyncRoad
@@ -212,6 +212,7 @@ def test_a_death_at_any_step_settles_once(step: int, before: bool) -> None:
     assert len(road.webhooks.sent) <= 1
 
 
+@settings(deadline=None)
 @given(
     order=st.lists(st.sampled_from(["submit", "success", "failure", "sweep"]), min_size=1, max_size=8),
 )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollgate.domain.holding import Places, take_place
@@ -56,6 +56,7 @@ _EVENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(events=_EVENTS, most=st.integers(1, 5), order=st.randoms(use_true_random=False))
 def test_no_more_is_charged_than_the_places_had(
     events: list[tuple[float, float, int]], most: int, order: object

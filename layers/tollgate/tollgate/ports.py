@@ -15,6 +15,7 @@ from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.jobs import Job, JobState, Owner
 from tollgate.domain.records import RequestRecord
+from tollgate.domain.webhooks import WebhookUrl
 
 
 class Clock(Protocol):
@@ -101,6 +102,37 @@ class ModelAnswer:
     variant: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookAnswer:
+    """What a client's receiver said; `retry_after` in seconds if it asked for that."""
+
+    status: int
+    retry_after: int | None = None
+
+
+class WebhookSender(Protocol):
+    """Calls a client's URL, once, and only at an address that was checked."""
+
+    def send(self, url: WebhookUrl, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+        """POST the body. Redirects are answers like any other, they are not followed.
+
+        Raises:
+            WebhookRefusedError: none of the host's addresses may be reached.
+            WebhookUnreachableError: there was no answer.
+        """
+
+
+class WebhookSecrets(Protocol):
+    """Signing secrets by tenant."""
+
+    def of(self, tenant: str) -> Sequence[str]:
+        """The tenant's ``whsec_`` secrets, newest first: one, two while it changes over, none if it never got one.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+
+
 class RealtimeBackend(Protocol):
     """An endpoint that answers while the caller waits."""
 
@@ -146,13 +178,21 @@ class AsyncBackend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransformJob:
-    """One transform job over the input files below `input_prefix`. Keys are bucket keys without the bucket."""
+    """One transform job over the input files below `input_prefix`. Keys are bucket keys without the bucket.
+
+    Every line of the files is ``{"id": ..., "body": <what the container gets>}``; every line of an output file is
+    ``{"id": ..., "SageMakerOutput": <what it answered>}``, in the order of the input file.
+
+    Attributes:
+        largest_record: bytes of the longest line.
+    """
 
     name: str
     road: Road
     input_prefix: str
     output_prefix: str
     content_type: str
+    largest_record: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +218,8 @@ class TransformBackend(Protocol):
         """Start the job. Starting a name that exists already is not an error: the first call worked.
 
         Raises:
-            CapacityError, BackendThrottledError, BackendError.
+            CapacityError, BackendThrottledError: not now; may work later.
+            BackendError: refused, and always will be.
         """
 
     def describe(self, name: str) -> TransformStatus | None:

@@ -217,6 +217,25 @@ def test_foreign_error_page_is_shown_in_part(recorder: Any, answer: Any, make_tr
     assert len(failed.value.message) == 500
 
 
+@pytest.mark.parametrize("service", ["dynamodb", "sqs"])
+@pytest.mark.parametrize("body", [b"", b"<html>login</html>", b"[]"])
+def test_good_status_with_a_foreign_body(service: str, body: bytes, recorder: Any, answer: Any, ours: Any) -> None:
+    """A 200 that is not AWS's, from a proxy for instance, is an error with an unknown outcome."""
+    recorder.script = [answer(body=body)]
+    with pytest.raises(AwsError) as failed:
+        call_ours(service, ours.transport)
+    assert failed.value.code == "UnreadableAnswer"
+    assert failed.value.outcome_unknown
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-injected: 1", "ü", "\x00"])
+def test_headers_cannot_be_injected(value: str, recorder: Any, ours: Any) -> None:
+    """A header value with a line break or beyond ASCII is refused before anything is sent."""
+    with pytest.raises(ValueError, match="printable ASCII"):
+        SageMakerRuntimeClient(ours.transport).invoke_endpoint("e", b"{}", custom_attributes=value)
+    assert recorder.requests == []
+
+
 def test_item_of_a_failed_condition(recorder: Any, answer: Any, ours: Any) -> None:
     """The item that stood in the way comes back as plain values, and the write is still recorded."""
     body = {

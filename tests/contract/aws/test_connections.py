@@ -26,13 +26,14 @@ def invoke(transport: Any) -> Any:
 
 
 def test_nothing_is_opened_before_the_first_call(recorder: Any, make_transport: Any) -> None:
-    """Construction makes no connection and no thread."""
-    threads = threading.active_count()
+    """Construction makes no connection and no event loop."""
     ours = make_transport()
     time.sleep(0.05)
-    assert (recorder.connections, threading.active_count()) == (0, threads)
+    assert recorder.connections == 0
+    assert ours.transport._runtime._bootstrap is None
     read(ours.transport)
     assert recorder.connections == 1
+    assert ours.transport._runtime._bootstrap is not None
 
 
 def test_connection_is_kept(recorder: Any, ours: Any) -> None:
@@ -48,6 +49,20 @@ def test_connection_closed_while_resting_is_replaced(call: Any, recorder: Any, o
     call(ours.transport)
     recorder.drop_connections()
     time.sleep(0.1)
+    call(ours.transport)
+    assert [request.connection for request in recorder.requests] == [1, 2]
+    assert ours.slept == []
+
+
+@pytest.mark.parametrize("call", [read, invoke])
+def test_connection_that_closes_as_it_is_taken(call: Any, recorder: Any, ours: Any) -> None:
+    """A connection that closes between the check and its use was never written to, and is replaced."""
+    call(ours.transport)
+    for pool in ours.transport._pools.values():
+        for idle in pool._idle:
+            idle.connection.close().result(5)
+        taken = iter([idle.connection for idle in pool._idle])
+        pool._take = lambda _max_idle_s, taken=taken: next(taken, None)
     call(ours.transport)
     assert [request.connection for request in recorder.requests] == [1, 2]
     assert ours.slept == []

@@ -4,6 +4,7 @@ import datetime as dt
 import http.server
 import ipaddress
 import json
+import signal
 import ssl
 import subprocess
 import sys
@@ -137,6 +138,22 @@ def test_tls_with_a_trusted_root(serve: Any, tmp_path: Path) -> None:
     assert handler.alpn == ["http/1.1"]
 
 
+def test_preparing_opens_nothing(serve: Any, tmp_path: Path) -> None:
+    """Start-up work reads the roots, makes no event loop and connects nowhere; a bad bundle shows at once."""
+    trusted = certificate(tmp_path, "localhost")
+    port, handler = serve(trusted)
+    config = TransportConfig("eu-central-1", f"https://localhost:{port}", ca_file=str(trusted))
+    transport = AwsTransport(config)
+    transport.prepare()
+    assert transport._runtime._tls_context is not None
+    assert transport._runtime._bootstrap is None
+    assert handler.alpn == []
+    DynamoDBClient(transport).get_item("t", {"pk": "a"})
+    assert handler.alpn == ["http/1.1"]
+    with pytest.raises(AwsConnectionError, match="root certificates"):
+        AwsTransport(config._replace(ca_file=str(tmp_path / "none.pem"))).prepare()
+
+
 def test_tls_without_trust_is_refused(serve: Any, tmp_path: Path) -> None:
     """A certificate under no known root ends the connection before anything is sent."""
     port, handler = serve(certificate(tmp_path, "localhost"))
@@ -189,6 +206,46 @@ def test_no_credentials_at_all(recorder: Any, monkeypatch: pytest.MonkeyPatch, t
         call(recorder.url)
     assert failed.value.code == "CredentialsError"
     assert recorder.requests == []
+
+
+FROZEN = """
+import sys
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+url = sys.argv[1]
+transport = AwsTransport(
+    TransportConfig("eu-central-1", dynamodb_endpoint=url, sagemaker_runtime_endpoint=url, max_attempts=1)
+)
+for _ in range(2):
+    DynamoDBClient(transport).get_item("t", {"pk": "a"})
+    SageMakerRuntimeClient(transport).invoke_endpoint("e", b"{}")
+    print("called", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_freeze_and_thaw(recorder: Any) -> None:
+    """A process that was frozen while the server hung up goes on without an error, as on Lambda."""
+    paths = json.dumps([path for path in sys.path if path])
+    with subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}\n{FROZEN}", recorder.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "called\n"
+        process.send_signal(signal.SIGSTOP)
+        recorder.drop_connections()
+        process.send_signal(signal.SIGCONT)
+        process.stdin.write("\n\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "called\n"
+        process.stdin.close()
+        assert process.wait(10) == 0
+    assert [request.connection for request in recorder.requests] == [1, 2, 3, 4]
 
 
 def test_light_imports() -> None:

@@ -4,10 +4,9 @@ import hashlib
 import threading
 
 from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
-from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpRequest
 
-from tollgate.adapters.aws_http import ClientRuntime
+from tollgate.adapters.aws_http import CRT_ERRORS, ClientRuntime
 
 # Fetching from the container endpoint (SnapStart) or the instance is a local call; more means it is broken.
 _CREDENTIALS_TIMEOUT_S = 5.0
@@ -56,7 +55,7 @@ class RequestSigner:
         )
         try:
             aws_sign_request(request, config).result(_CREDENTIALS_TIMEOUT_S)
-        except (AwsCrtError, TimeoutError) as error:
+        except CRT_ERRORS as error:
             raise CredentialsError(f"cannot sign the request: {error!r}") from error
 
     def _find_provider(self) -> AwsCredentialsProvider:
@@ -70,7 +69,7 @@ class RequestSigner:
         environment = AwsCredentialsProvider.new_environment()
         try:
             environment.get_credentials().result(_CREDENTIALS_TIMEOUT_S)
-        except (AwsCrtError, TimeoutError):
+        except CRT_ERRORS:
             # The default chain reads the root certificates, 5 to 15 ms, so it is the second choice.
             return AwsCredentialsProvider.new_default_chain(self._runtime.bootstrap())
         return environment

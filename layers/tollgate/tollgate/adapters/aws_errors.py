@@ -14,8 +14,7 @@ AwsError                        any error answer without a class of its own
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tollgate.adapters.aws_retry import FailureKind
 from tollgate.adapters.dynamodb_values import from_attributes
@@ -136,8 +135,7 @@ class ConditionalCheckFailedError(AwsError):
     item: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CancellationReason:
+class CancellationReason(NamedTuple):
     """Why one action of a transaction could not go ahead; code `None` means that it could.
 
     Attributes:
@@ -238,6 +236,29 @@ def _reason(raw: Mapping[str, Any]) -> CancellationReason:
         code=raw.get("Code") or "None",
         message=raw.get("Message") or "",
         item=from_attributes(item) if item else None,
+    )
+
+
+def object_from_response(operation: str, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """The JSON object of a good answer.
+
+    Raises:
+        AwsError: code `UnreadableAnswer` when the body is something else, as from a proxy in between. AWS
+            may have acted all the same.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    raise AwsError(
+        "UnreadableAnswer",
+        body[:_MAX_FOREIGN_MESSAGE].decode("utf-8", "replace"),
+        status,
+        headers.get("x-amzn-requestid", ""),
+        operation,
+        kind=FailureKind.TRANSIENT,
     )
 
 

@@ -12,6 +12,7 @@ from tollgate.domain.batches import BatchRun, BatchState
 
 _GROUP = "runs"
 _KEPT = timedelta(days=30)
+_LEASE_KEPT = timedelta(hours=1)
 
 
 class DynamoDBBatchStore:
@@ -58,7 +59,7 @@ class DynamoDBBatchStore:
                         "job_id": f"lease#{name}",
                         "holder": holder,
                         "held_until": time_text(until),
-                        "ttl": int((until + _KEPT).timestamp()),
+                        "ttl": int((until + _LEASE_KEPT).timestamp()),
                     },
                     condition="attribute_not_exists(job_id) OR holder = :holder OR held_until <= :now",
                     values={":holder": holder, ":now": time_text(now)},

@@ -340,7 +340,7 @@ class DynamoDBClient:
     def _call(
         self, operation: str, fields: dict[str, Any], kind: OperationKind, retry: RetryPolicy, units: int
     ) -> dict[str, Any]:
-        response = self._transport.send(
+        return self._transport.send_for_object(
             AwsCall(
                 service=AwsService.DYNAMODB,
                 operation=operation,
@@ -352,8 +352,6 @@ class DynamoDBClient:
                 units=units,
             )
         )
-        answer: dict[str, Any] = json.loads(response.body)
-        return answer
 
 
 def _default_retry(condition: str | None) -> RetryPolicy:

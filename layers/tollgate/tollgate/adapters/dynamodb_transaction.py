@@ -1,8 +1,7 @@
 """The actions of a DynamoDB transaction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tollgate.adapters.dynamodb_values import to_attributes
 
@@ -10,8 +9,8 @@ from tollgate.adapters.dynamodb_values import to_attributes
 def _shared(
     table: str,
     condition: str | None,
-    names: Mapping[str, str],
-    values: Mapping[str, Any],
+    names: Mapping[str, str] | None,
+    values: Mapping[str, Any] | None,
     return_item_on_failure: bool,
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {"TableName": table}
@@ -26,15 +25,14 @@ def _shared(
     return fields
 
 
-@dataclass(frozen=True, slots=True)
-class TransactPut:
+class TransactPut(NamedTuple):
     """Write a whole item."""
 
     table: str
     item: Mapping[str, Any]
     condition: str | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
     return_item_on_failure: bool = False
 
     def to_request(self) -> dict[str, Any]:
@@ -43,16 +41,15 @@ class TransactPut:
         return {"Put": {**fields, "Item": to_attributes(self.item)}}
 
 
-@dataclass(frozen=True, slots=True)
-class TransactUpdate:
+class TransactUpdate(NamedTuple):
     """Change an item in place."""
 
     table: str
     key: Mapping[str, Any]
     update: str
     condition: str | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
     return_item_on_failure: bool = False
 
     def to_request(self) -> dict[str, Any]:
@@ -61,15 +58,14 @@ class TransactUpdate:
         return {"Update": {**fields, "Key": to_attributes(self.key), "UpdateExpression": self.update}}
 
 
-@dataclass(frozen=True, slots=True)
-class TransactDelete:
+class TransactDelete(NamedTuple):
     """Delete an item."""
 
     table: str
     key: Mapping[str, Any]
     condition: str | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
     return_item_on_failure: bool = False
 
     def to_request(self) -> dict[str, Any]:
@@ -78,15 +74,14 @@ class TransactDelete:
         return {"Delete": {**fields, "Key": to_attributes(self.key)}}
 
 
-@dataclass(frozen=True, slots=True)
-class TransactCheck:
+class TransactCheck(NamedTuple):
     """Change nothing, but let the transaction fail when the condition is false."""
 
     table: str
     key: Mapping[str, Any]
     condition: str
-    names: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
     return_item_on_failure: bool = False
 
     def to_request(self) -> dict[str, Any]:

@@ -1,21 +1,19 @@
 """The SageMaker runtime: synchronous and asynchronous invocations."""
 
-import json
 import time
-from dataclasses import dataclass
-from urllib.parse import quote
+from typing import NamedTuple
 
+from tollgate.adapters.aws_errors import object_from_response
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
 
 # A container has 60 s; SageMaker's own error for a late one comes a little after that.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 _DEFAULT_TIMEOUT_S = 70.0
-_UNRESERVED = "-_.~"
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeResult:
+class InvokeResult(NamedTuple):
     """A model's answer.
 
     Attributes:
@@ -33,8 +31,7 @@ class InvokeResult:
     latency_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncInvokeResult:
+class AsyncInvokeResult(NamedTuple):
     """An accepted asynchronous invocation: where its result or its failure will be, as s3:// URIs."""
 
     inference_id: str
@@ -42,8 +39,22 @@ class AsyncInvokeResult:
     failure_location: str
 
 
+def _path_segment(text: str) -> str:
+    """Percent-encode one segment of a path (RFC 3986); urllib.parse would cost 2 to 4 ms of cold start."""
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
+
+
 def _present(pairs: tuple[tuple[str, str | int | None], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, str(value)) for name, value in pairs if value is not None)
+    """The headers that have a value.
+
+    Raises:
+        ValueError: a value holds something other than printable ASCII, a line break for instance.
+    """
+    headers = tuple((name, str(value)) for name, value in pairs if value is not None)
+    for name, value in headers:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"{name} must be printable ASCII")
+    return headers
 
 
 class SageMakerRuntimeClient:
@@ -87,6 +98,7 @@ class SageMakerRuntimeClient:
             retry: what may be repeated.
 
         Raises:
+            ValueError: a header value is not printable ASCII.
             ModelError: the container answered with an error.
             NoCapacityError: nothing is running that could answer.
             ThrottledError: refused because of rate, after the allowed attempts.
@@ -100,7 +112,7 @@ class SageMakerRuntimeClient:
                 service=AwsService.SAGEMAKER_RUNTIME,
                 operation="InvokeEndpoint",
                 kind=OperationKind.INFERENCE,
-                path=f"/endpoints/{quote(endpoint_name, _UNRESERVED)}/invocations",
+                path=f"/endpoints/{_path_segment(endpoint_name)}/invocations",
                 headers=_present(
                     (
                         ("content-type", content_type),
@@ -155,7 +167,8 @@ class SageMakerRuntimeClient:
             retry: what may be repeated.
 
         Raises:
-            ValueError: neither or both of `body` and `input_location`.
+            ValueError: neither or both of `body` and `input_location`, or a header value is not printable
+                ASCII.
             AwsError: as `invoke_endpoint`.
         """
         if (body is None) == (input_location is None):
@@ -165,7 +178,7 @@ class SageMakerRuntimeClient:
                 service=AwsService.SAGEMAKER_RUNTIME,
                 operation="InvokeEndpointAsync",
                 kind=OperationKind.INFERENCE,
-                path=f"/endpoints/{quote(endpoint_name, _UNRESERVED)}/async-invocations",
+                path=f"/endpoints/{_path_segment(endpoint_name)}/async-invocations",
                 headers=_present(
                     (
                         ("x-amzn-sagemaker-content-type", content_type),
@@ -181,7 +194,11 @@ class SageMakerRuntimeClient:
                 retry=retry,
             )
         )
-        answer = json.loads(response.body) if response.body else {}
+        answer = (
+            object_from_response("InvokeEndpointAsync", response.status, response.headers, response.body)
+            if response.body
+            else {}
+        )
         return AsyncInvokeResult(
             inference_id=str(answer.get("InferenceId") or ""),
             output_location=response.headers.get("x-amzn-sagemaker-outputlocation", ""),

@@ -3,8 +3,8 @@
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
@@ -13,8 +13,7 @@ _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circ
 _MAX_BATCH = 10
 
 
-@dataclass(frozen=True, slots=True)
-class QueueMessage:
+class QueueMessage(NamedTuple):
     """One message to send.
 
     Attributes:
@@ -26,7 +25,7 @@ class QueueMessage:
     """
 
     body: str
-    attributes: Mapping[str, str | int | bytes] = field(default_factory=dict)
+    attributes: Mapping[str, str | int | bytes] | None = None
     delay_seconds: int | None = None
     group_id: str | None = None
     deduplication_id: str | None = None
@@ -42,8 +41,7 @@ class BatchFailure:
     sender_fault: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+class BatchResult(NamedTuple):
     """What became of a batch.
 
     Attributes:
@@ -125,7 +123,7 @@ class SqsClient:
         )
 
     def _call(self, operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> dict[str, Any]:
-        response = self._transport.send(
+        return self._transport.send_for_object(
             AwsCall(
                 service=AwsService.SQS,
                 operation=operation,
@@ -141,5 +139,3 @@ class SqsClient:
                 units=units,
             )
         )
-        answer: dict[str, Any] = json.loads(response.body)
-        return answer

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tollgate.domain.catalogue import Catalogue, Model
-from tollgate.domain.gateway_parts import rejected_usage
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import Job, JobState, Usage
 from tollgate.domain.money import ZERO, usd_text
-from tollgate.domain.pricing import gateway_cost
 from tollgate.domain.routing import RoutingDecision
 from tollgate.services.infer import Completed, Trail
 
@@ -27,7 +26,7 @@ def trail_headers(trail: Trail) -> dict[str, str]:
     settled = trail.settlement
     cost = settled.effective if settled else trail.estimated_cost
     if cost is None and trail.catalogue is not None and not trail.job_id:
-        cost = gateway_cost(rejected_usage(), trail.catalogue.gateway_prices)
+        cost = gateway_rates(trail.catalogue.gateway_prices).rejected
     if cost is not None:
         headers["x-tollgate-cost-usd"] = usd_text(cost)
         avoided = settled.avoided if settled else trail.estimated_avoided

@@ -13,6 +13,8 @@ from enum import StrEnum
 from tollgate.domain.catalogue import BatchPolicy, Road
 from tollgate.domain.money import ZERO
 
+_NANOSECOND = Decimal("1E-9")
+
 RESPONSE_MARGIN_SECONDS = 60.0
 """Time left before a deadline for finding the results of a job and writing them back."""
 
@@ -112,4 +114,4 @@ def seconds_per_record(started: datetime | None, ended: datetime | None, road: R
     if ended is None or records <= 0:
         return None
     total = Decimal(max(0, (ended - started) // timedelta(microseconds=1))).scaleb(-6)
-    return total * road.instance_count / records
+    return (total * road.instance_count / records).quantize(_NANOSECOND)

@@ -1,11 +1,10 @@
 """How much a prompt needs the strong model, and what routing by that keeps of the strong model's quality.
 
-Complexity is a rank: 0.7 means that 70 % of the reference prompts (every kind of task weighing the same) need the
-strong model less. The default tiers therefore send about 30 % of such a mix to small models and 30 % to large ones.
-`docs/models/complexity.md` is the model card: what it was trained on, how it scores, where it fails.
+Complexity is a rank: 0.7 means that 70 % of the reference prompts (every kind of task weighing the same)
+need the strong model less. The default tiers therefore send about 30 % of such a mix to small models and 30
+% to large ones. `docs/models/complexity.md` is the model card: what it was trained on, how it scores, where
+it fails.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,8 +32,8 @@ class TierThresholds:
 
     Args:
         medium: the least complexity of the medium tier, 0..1.
-        large: the least complexity of the large tier, 0..1, not under `medium`. Above 1 would switch a tier off;
-            use 1 for both to keep everything but the very hardest small.
+        large: the least complexity of the large tier, 0..1, not under `medium`. Above 1 would switch a tier
+            off; use 1 for both to keep everything but the very hardest small.
 
     Raises:
         ValueError: the two are out of order or out of range.
@@ -59,7 +58,8 @@ class Assessment:
         complexity: estimated need for the strong model, 0..1.
         familiarity: how much the prompt resembles what the estimator was trained on, 0..1. Low means that the
             estimate rests on general signals alone.
-        signals: names of the features that speak most for the strong model, strongest first; for the route reason.
+        signals: names of the features that speak most for the strong model, strongest first; for the route
+            reason.
     """
 
     complexity: float
@@ -97,8 +97,8 @@ def routing_text(messages: Iterable[tuple[str, str]]) -> str:
     """Return the part of a conversation that decides which model it needs.
 
     That is the last user turn, together with the one before it where the last is a short follow-up ("and in
-    French?"). System prompts are left out: they are the same for every request of an application and would drown
-    what differs.
+    French?"). System prompts are left out: they are the same for every request of an application and would
+    drown what differs.
 
     Args:
         messages: role and text of each message, oldest first.
@@ -130,8 +130,8 @@ def choose_tier(complexity: float, thresholds: TierThresholds = DEFAULT_THRESHOL
 def kept_quality(threshold: float, weak_quality: float, strong_quality: float) -> float:
     """Return the share of the strong model's mean quality that a threshold between two models keeps.
 
-    With the gap recovered R(t) measured on prompts that the estimator had not seen (RouteLLM's performance gap
-    recovered, arXiv 2406.18665, section 3), kept = (weak + R(t) x (strong - weak)) / strong.
+    With the gap recovered R(t) measured on prompts that the estimator had not seen (RouteLLM's performance
+    gap recovered, arXiv 2406.18665, section 3), kept = (weak + R(t) x (strong - weak)) / strong.
 
     Args:
         threshold: prompts of at least this complexity go to the strong model, 0..1.
@@ -164,8 +164,8 @@ def threshold_for_quality(quality: float, weak_quality: float, strong_quality: f
         strong_quality: the strong model's mean quality over the traffic, 0..1.
 
     Returns:
-        The threshold, 0..1, in steps of 1/100: prompts of at least this complexity go to the strong model. 1 where
-        the weak model alone keeps enough, and nothing but the very hardest goes up.
+        The threshold, 0..1, in steps of 1/100: prompts of at least this complexity go to the strong model. 1
+        where the weak model alone keeps enough, and nothing but the very hardest goes up.
 
     Raises:
         ValueError: an argument is out of range.

@@ -1,10 +1,9 @@
 """What a prompt looks like from the outside: cheap, named measurements of its text.
 
-A pure function of the text, in time linear in its length up to `READ_LIMIT` and constant beyond it: of a longer
-text only the two ends are read, where instructions stand. Nothing here is learned; `complexity_model` is.
+A pure function of the text, in time linear in its length up to `READ_LIMIT` and constant beyond it: of a
+longer text only the two ends are read, where instructions stand. Nothing here is learned; `complexity_model`
+is.
 """
-
-from __future__ import annotations
 
 import re
 from collections import Counter
@@ -22,7 +21,20 @@ _OPTION: Final = re.compile(r"\n[ \t]{0,8}\(?[A-Ha-h][).:]\s")
 _BULLET: Final = re.compile(r"\n[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])\s")
 _FRACTION: Final = re.compile(r"\d\s?/\s?\d")
 
-_CODE_SIGNS: Final = ("```", "def ", "return ", "import ", "=>", "{\n", ";\n", "):\n", ">>>", "()", "SELECT ", "</")
+_CODE_SIGNS: Final = (
+    "```",
+    "def ",
+    "return ",
+    "import ",
+    "=>",
+    "{\n",
+    ";\n",
+    "):\n",
+    ">>>",
+    "()",
+    "SELECT ",
+    "</",
+)
 _OPERATORS: Final = (" + ", " * ", " / ", " = ", " < ", " > ", "^", "×", "÷", "√", "≤", "≥", "∑", "∫")  # noqa: RUF001 - signs of arithmetic
 
 _PARTS: Final = ("half", "third", "quarter", "fifth", "tenth", "thirds", "quarters")
@@ -34,29 +46,30 @@ _LEXICON: Final[dict[str, str]] = {
     "ask_amount": "many much",
     "ask_how": "how",
     "ask_why": "why explain reason because cause causes caused therefore hence",
-    "command": "write create implement design compose draft generate build develop translate summarize summarise "
-    "rewrite list describe compare analyze analyse evaluate classify extract convert complete edit fix refactor",
+    "command": "write create implement design compose draft generate build develop translate summarize "
+    "summarise rewrite list describe compare analyze analyse evaluate classify extract convert complete "
+    "edit fix refactor",
     "derive": "prove show derive compute calculate determine evaluate simplify solve find express integrate "
     "differentiate factor expand",
-    "constraint": "must should only exactly least most without except unless either neither both cannot never "
-    "always given such following ensure require required constraint constraints condition",
+    "constraint": "must should only exactly least most without except unless either neither both cannot "
+    "never always given such following ensure require required constraint constraints condition",
     "condition": "if then when suppose assume let given whether otherwise until unless",
     "negation": "not no none never neither nor nothing without unlikely cannot isn doesn don won didn wasn aren",
     "quantifier": "each every all any per both several",
-    "ratio": "twice double triple half thrice times percent percentage ratio fraction third quarter fifth tenth "
-    "average rate fewer proportion discount interest",
-    "compared": "than more less fewer older younger longer shorter taller greater higher lower smaller larger "
-    "bigger cheaper faster slower heavier lighter",
+    "ratio": "twice double triple half thrice times percent percentage ratio fraction third quarter fifth "
+    "tenth average rate fewer proportion discount interest",
+    "compared": "than more less fewer older younger longer shorter taller greater higher lower smaller "
+    "larger bigger cheaper faster slower heavier lighter",
     "rest": "left remaining remain remains rest still another additional extra then again later after before",
     "total": "total altogether combined sum together",
-    "time": "second seconds minute minutes hour hours day days week weeks month months year years daily weekly "
-    "monthly yearly monday tuesday wednesday thursday friday saturday sunday",
-    "measure": "mile miles foot feet inch inches meter meters km kilometers pound pounds ounce ounces gallon "
-    "gallons liter liters cup cups gram grams kg acre acres square cubic speed mph",
-    "money": "dollar dollars cent cents cost costs price pay pays paid spend spends spent sell sells sold buy "
-    "buys bought earn earns earned profit money salary tax",
-    "number_word": "one two three four five six seven eight nine ten eleven twelve dozen dozens hundred thousand "
-    "million first second third",
+    "time": "second seconds minute minutes hour hours day days week weeks month months year years daily "
+    "weekly monthly yearly monday tuesday wednesday thursday friday saturday sunday",
+    "measure": "mile miles foot feet inch inches meter meters km kilometers pound pounds ounce ounces "
+    "gallon gallons liter liters cup cups gram grams kg acre acres square cubic speed mph",
+    "money": "dollar dollars cent cents cost costs price pay pays paid spend spends spent sell sells sold "
+    "buy buys bought earn earns earned profit money salary tax",
+    "number_word": "one two three four five six seven eight nine ten eleven twelve dozen dozens hundred "
+    "thousand million first second third",
     "maths": "equation function polynomial triangle circle angle integer integers prime divisor probability "
     "matrix vector theorem domain coordinates perpendicular parallel radius sequence digit digits modulo "
     "remainder expression graph line plane solutions roots area perimeter volume factors even odd",
@@ -65,18 +78,18 @@ _LEXICON: Final[dict[str, str]] = {
     "hydrogen carbon water species organism spectrum molecular particle field synthesis product",
     "code": "function python string list array lists tuple tuples dictionary integer return returns element "
     "elements code java javascript sql class method sort sorted regex character characters substring",
-    "logic": "either statement statements clue clues true false valid invalid argument conclude implies puzzle "
-    "house houses left right next between person people different",
+    "logic": "either statement statements clue clues true false valid invalid argument conclude implies "
+    "puzzle house houses left right next between person people different",
     "person": "he she his her him they their them himself herself",
     "reader": "you your i my me we our please",
-    "abstract": "theory policy economic moral philosophy analysis significance relationship concept according "
-    "best likely primarily purpose author passage article paragraph",
-    "glue": "the a an of to in and or for with on at by from as that this it is are was were be been has have "
-    "had do does did will would can could",
+    "abstract": "theory policy economic moral philosophy analysis significance relationship concept "
+    "according best likely primarily purpose author passage article paragraph",
+    "glue": "the a an of to in and or for with on at by from as that this it is are was were be been has "
+    "have had do does did will would can could",
 }
 _QUOTES: Final = "\"'.,:;!?()[]"
 _LETTERS: Final = frozenset("bcdefghjklmnopqruvwxyz")
-_FACT_OPENERS: Final = frozenset("who what when where which how why whose".split())
+_FACT_OPENERS: Final = frozenset(["who", "what", "when", "where", "which", "how", "why", "whose"])
 _TASK_OPENERS: Final = frozenset((_LEXICON["command"] + " " + _LEXICON["derive"]).split())
 
 
@@ -92,11 +105,49 @@ def _groups_of_words() -> dict[str, tuple[int, ...]]:
 _GROUPS: Final = _groups_of_words()
 
 _SHAPE: Final = (
-    "bytes words lines sentences sentence_words word_letters long_words distinct_words once_words numbers "
-    "distinct_numbers largest_number digits decimals number_density fractions comparisons numbered_sentences percents money_signs operators "
-    "latex code options bullets questions ends_asking greek unknowns blanks names capitals commas colons "
-    "semicolons brackets quotes foreign last_sentence longest_word opens_asking opens_telling"
-).split()
+    "bytes",
+    "words",
+    "lines",
+    "sentences",
+    "sentence_words",
+    "word_letters",
+    "long_words",
+    "distinct_words",
+    "once_words",
+    "numbers",
+    "distinct_numbers",
+    "largest_number",
+    "digits",
+    "decimals",
+    "number_density",
+    "fractions",
+    "comparisons",
+    "numbered_sentences",
+    "percents",
+    "money_signs",
+    "operators",
+    "latex",
+    "code",
+    "options",
+    "bullets",
+    "questions",
+    "ends_asking",
+    "greek",
+    "unknowns",
+    "blanks",
+    "names",
+    "capitals",
+    "commas",
+    "colons",
+    "semicolons",
+    "brackets",
+    "quotes",
+    "foreign",
+    "last_sentence",
+    "longest_word",
+    "opens_asking",
+    "opens_telling",
+)
 
 FEATURES: Final[tuple[str, ...]] = (
     *_SHAPE,

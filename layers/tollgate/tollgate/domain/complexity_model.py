@@ -2,16 +2,14 @@
 
 The estimate is `prior + familiarity x correction`:
 
-- the *prior* is the plain mean of standardised signals whose sign is known beforehand (longer, more steps, more
-  conditions: harder). Equal weights are the improper linear models of R. Dawes (American Psychologist, 1979):
-  they cannot overfit, so they hold on kinds of prompts that nobody trained on;
+- the *prior* is the plain mean of standardised signals whose sign is known beforehand (longer, more steps,
+  more conditions: harder). Equal weights are the improper linear models of R. Dawes (American Psychologist,
+  1979): they cannot overfit, so they hold on kinds of prompts that nobody trained on;
 - the *correction* comes from extremely randomised trees (P. Geurts et al., Machine Learning, 2006) over every
   feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
 - *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes, so that the
   trees speak only about what they know.
 """
-
-from __future__ import annotations
 
 import json
 import sys
@@ -20,7 +18,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
 from math import exp, sumprod
-from pkgutil import get_data
+from pathlib import Path
 from typing import Any, Final
 
 from tollgate.domain.complexity_features import FEATURES
@@ -100,7 +98,7 @@ class ComplexityModel:
         prior: feature number and sign (+1 or -1) of each of the prior's signals.
         prior_centre: the training mean of the prior.
         prior_weight: expected gain for one unit of the prior.
-        prototypes: typical training prompts, in standardised features.
+        prototypes: typical training prompts in standardised features, each with its squared length before it.
         near: the distance to the nearest prototype at which familiarity is one half.
         softness: how fast familiarity falls around `near`, in the same unit.
         need: the trees of the strong model's gain, one output.
@@ -116,7 +114,7 @@ class ComplexityModel:
     prior: tuple[tuple[int, int], ...]
     prior_centre: float
     prior_weight: float
-    prototypes: tuple[tuple[float, ...], ...]
+    prototypes: tuple[tuple[float, tuple[float, ...]], ...]
     near: float
     softness: float
     need: Forest
@@ -133,26 +131,25 @@ class ComplexityModel:
         ]
 
     def familiarity(self, standard: list[float]) -> float:
-        """Return how much a prompt, given by its standardised features, resembles the training prompts: 0..1."""
+        """Return how much a prompt (its standardised features) resembles the training prompts: 0..1."""
         own = sumprod(standard, standard)
-        nearest = min(
-            own + sumprod(prototype, prototype) - 2.0 * sumprod(prototype, standard) for prototype in self.prototypes
-        )
-        distance = max(nearest, 0.0) ** 0.5
+        nearest = min(length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes)
+        distance = max(own + nearest, 0.0) ** 0.5
         return 1.0 / (1.0 + exp(min(50.0, (distance - self.near) / self.softness)))
+
+    def general(self, standard: list[float]) -> tuple[float, tuple[str, ...]]:
+        """Return the prior's part of the need of a prompt, and the names of its strongest signals."""
+        parts = [(max(-3.0, min(3.0, sign * standard[place])), place) for place, sign in self.prior]
+        prior = sum(part for part, _ in parts) / len(parts) - self.prior_centre
+        strongest = sorted(parts, reverse=True)[:3]
+        return self.prior_weight * prior, tuple(FEATURES[place] for part, place in strongest if part > 0.5)
 
     def judge(self, measured: list[float]) -> Judgement:
         """Return what the model says of a prompt, given by its `measure`ments."""
         standard = self.standardise(measured)
-        parts = [(max(-3.0, min(3.0, sign * standard[place])), place) for place, sign in self.prior]
-        prior = sum(part for part, _ in parts) / len(parts) - self.prior_centre
+        general, signals = self.general(standard)
         known = self.familiarity(standard)
-        strongest = sorted(parts, reverse=True)[:3]
-        return Judgement(
-            need=self.prior_weight * prior + known * self.need.corrections(measured)[0],
-            familiarity=known,
-            signals=tuple(FEATURES[place] for part, place in strongest if part > 0.5),
-        )
+        return Judgement(general + known * self.need.corrections(measured)[0], known, signals)
 
     def rank(self, need: float) -> float:
         """Return the share of the reference prompts whose need is lower, interpolated: 0..1."""
@@ -175,7 +172,7 @@ def _numbers(code: str, raw: bytes) -> array[Any]:
 
 
 def decode(raw: bytes) -> ComplexityModel:
-    """Read a model file: `MAGIC`, the length of a JSON head as four bytes, the head, then little-endian tables.
+    """Read a model file: `MAGIC`, four bytes for the length of a JSON head, the head, little-endian tables.
 
     Args:
         raw: the whole file.
@@ -199,6 +196,7 @@ def decode(raw: bytes) -> ComplexityModel:
         end += size
     width = len(FEATURES)
     flat = tables["prototypes"].tolist()
+    prototypes = [tuple(flat[at : at + width]) for at in range(0, len(flat), width)]
 
     def forest(name: str) -> Forest:
         return Forest(
@@ -216,7 +214,7 @@ def decode(raw: bytes) -> ComplexityModel:
         prior=tuple((place, sign) for place, sign in head["prior"]),
         prior_centre=head["prior_centre"],
         prior_weight=head["prior_weight"],
-        prototypes=tuple(tuple(flat[at : at + width]) for at in range(0, len(flat), width)),
+        prototypes=tuple((sumprod(one, one), one) for one in prototypes),
         near=head["near"],
         softness=head["softness"],
         need=forest("need"),
@@ -232,9 +230,6 @@ def shipped_model() -> ComplexityModel:
     """Return the model that ships with the package, read on first use.
 
     Raises:
-        ComplexityModelError: the file is missing or does not fit this code.
+        ComplexityModelError: the file does not fit this code.
     """
-    raw = get_data("tollgate", "data/complexity.bin")
-    if raw is None:
-        raise ComplexityModelError("the package was built without its complexity model")
-    return decode(raw)
+    return decode((Path(__file__).parent.parent / "data" / "complexity.bin").read_bytes())

@@ -19,6 +19,9 @@ TollgateError
 │   ├── CapacityError              no instance could take the request
 │   ├── BackendThrottledError
 │   └── BackendTimeoutError        the outcome is unknown
+├── WebhookError                   the call to a client's own URL
+│   ├── WebhookRefusedError        it would go where webhooks may not go
+│   └── WebhookUnreachableError    no answer
 └── StorageError                   a table, queue or bucket failed
     └── OutcomeUnknownError        the write may or may not have happened
 
@@ -141,6 +144,18 @@ class BackendThrottledError(BackendError):
 
 class BackendTimeoutError(BackendError):
     """No answer in time; whether the model ran is unknown."""
+
+
+class WebhookError(TollgateError):
+    """The call to a client's own URL went wrong."""
+
+
+class WebhookRefusedError(WebhookError):
+    """The URL leads to an address that webhooks may not reach."""
+
+
+class WebhookUnreachableError(WebhookError):
+    """The receiver did not answer: unknown name, no connection, no trust, no time, or not HTTP."""
 
 
 class StorageError(TollgateError):

@@ -5,11 +5,14 @@ notifications and the functions further down the road. A test counts the operati
 figures.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.money import seconds
-from tollgate.domain.pricing import GatewayUsage
+from tollgate.domain.money import seconds, usd
+from tollgate.domain.pricing import GatewayPrices, GatewayUsage, gateway_cost
 
 _GB = Decimal("0.25")
 _INLINE_LIMIT = 200_000
@@ -62,32 +65,61 @@ _ENQUEUE = GatewayUsage(
 """The gateway's own part of an accepted job: record (with its two index entries) and queue message."""
 
 
-def downstream_usage(inference_type: InferenceType) -> GatewayUsage:
-    """Operations after the gateway function has answered."""
+def road_usage(inference_type: InferenceType) -> GatewayUsage:
+    """All operations of a request on this road, the authorizer included, without what grows with time or size."""
     match inference_type:
         case InferenceType.REALTIME:
-            return GatewayUsage()
+            return AUTHORIZER + _REALTIME
         case InferenceType.ASYNC:
-            return _ASYNC_DOWNSTREAM
+            return AUTHORIZER + _ENQUEUE + _ASYNC_DOWNSTREAM
         case InferenceType.BATCH:
-            return _BATCH_DOWNSTREAM
+            return AUTHORIZER + _ENQUEUE + _BATCH_DOWNSTREAM
 
 
-def rejected_usage() -> GatewayUsage:
-    """Operations of a call that was refused before anything ran."""
-    return AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=_GB * _REJECTION_SECONDS)
+_STORED_INPUT = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
+_REJECTED = AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=_GB * _REJECTION_SECONDS)
 
 
-def realtime_usage(lambda_gb_seconds: Decimal) -> GatewayUsage:
-    """Operations of a request that was answered at once, with the gateway function's measured time."""
-    return AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=lambda_gb_seconds)
+@dataclass(frozen=True, slots=True)
+class GatewayRates:
+    """The gateway's own parts in dollars, added up once for a set of prices: the hot path only looks them up."""
+
+    by_road: Mapping[InferenceType, Decimal]
+    stored_input: Decimal
+    rejected: Decimal
+    lambda_gb_second: Decimal
+
+    def realtime(self, lambda_gb_seconds: Decimal) -> Decimal:
+        """Dollars of a request that was answered at once, with the gateway function's own time."""
+        return usd(self.by_road[InferenceType.REALTIME] + lambda_gb_seconds * self.lambda_gb_second)
+
+    def expected(self, inference_type: InferenceType, body_bytes: int, held_seconds: float) -> Decimal:
+        """Dollars of the gateway's parts for a request of this size on this road."""
+        if inference_type is InferenceType.REALTIME:
+            return self.realtime(_GB * seconds(held_seconds + _REALTIME_OVERHEAD_SECONDS))
+        fixed = self.by_road[inference_type]
+        return fixed + self.stored_input if body_bytes > _INLINE_LIMIT else fixed
 
 
-def expected_usage(inference_type: InferenceType, body_bytes: int, held_seconds: float) -> GatewayUsage:
-    """All operations of a request on this road, the authorizer included."""
-    if inference_type is InferenceType.REALTIME:
-        return realtime_usage(_GB * seconds(held_seconds + _REALTIME_OVERHEAD_SECONDS))
-    stored = GatewayUsage()
-    if body_bytes > _INLINE_LIMIT:
-        stored = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
-    return AUTHORIZER + _ENQUEUE + downstream_usage(inference_type) + stored
+@lru_cache(maxsize=8)
+def gateway_rates(prices: GatewayPrices) -> GatewayRates:
+    """The rates under these prices."""
+    return GatewayRates(
+        by_road={road: gateway_cost(road_usage(road), prices) for road in InferenceType},
+        stored_input=gateway_cost(_STORED_INPUT, prices),
+        rejected=gateway_cost(_REJECTED, prices),
+        lambda_gb_second=prices.lambda_gb_second,
+    )
+
+
+def drop_usage(files: int) -> GatewayUsage:
+    """Operations of a dropped file that was cut into `files` input files: read twice, written once, and the results."""
+    return GatewayUsage(
+        lambda_requests=Decimal(3),
+        lambda_gb_seconds=_GB * seconds(0.1 * files + 1),
+        table_read_units=Decimal(4),
+        table_write_units=Decimal(4),
+        bucket_puts=Decimal(files + 3),
+        bucket_gets=Decimal(2 * files + 2),
+        log_bytes=LOG_BYTES_PER_STEP,
+    )

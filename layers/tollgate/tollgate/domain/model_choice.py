@@ -1,7 +1,5 @@
 """Which of several models to send a prompt to: predicted quality against price, under one dial."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -65,8 +63,10 @@ class ModelChoice:
 
     Args:
         candidate: the chosen one.
-        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality` or `cheapest-enough`.
-        ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest first.
+        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality` or
+            `cheapest-enough`.
+        ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest
+            first.
     """
 
     candidate: Candidate
@@ -82,8 +82,8 @@ def known_models() -> tuple[str, ...]:
 def predict_quality(text: str, profile: ModelProfile) -> float:
     """Predict a model's quality on a prompt.
 
-    For a model that resembles a known one, the known model's prediction moved to the profile's own mean; for one
-    that resembles none, its mean, since nothing learned would apply.
+    For a model that resembles a known one, the known model's prediction moved to the profile's own mean; for
+    one that resembles none, its mean, since nothing learned would apply.
 
     Args:
         text: the prompt.
@@ -115,12 +115,12 @@ def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[floa
     corrections: list[float] | None = None
     predicted = []
     for profile in profiles:
-        if profile.resembles in model.known_models:
+        place = _place(profile)
+        if place is not None:
             if corrections is None:
                 measured = measure(text)
                 known = model.familiarity(model.standardise(measured))
                 corrections = [known * value for value in model.quality.corrections(measured)]
-            place = model.known_models.index(profile.resembles)
             mean = model.quality.means[place] if profile.mean_quality is None else profile.mean_quality
             predicted.append(max(0.0, min(1.0, mean + corrections[place])))
         elif profile.mean_quality is not None:
@@ -130,12 +130,48 @@ def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[floa
     return tuple(predicted)
 
 
+def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
+    """Predict how much more a strong model's answer to a prompt is worth than a weak model's.
+
+    Sharper than `estimate_complexity` for the pair in question. What is common to all prompts is left out,
+    so the figure ranks prompts; it is not the expected difference itself.
+
+    Args:
+        text: the prompt.
+        weak: the cheaper model; must resemble a known one.
+        strong: the dearer model; must resemble a known one.
+
+    Returns:
+        About -1..1; higher means a better use of the strong model.
+
+    Raises:
+        ValueError: a model resembles no known one.
+    """
+    low, high = _place(weak), _place(strong)
+    if low is None or high is None:
+        raise ValueError("a gain is predicted between models that resemble known ones")
+    model = shipped_model()
+    measured = measure(text)
+    standard = model.standardise(measured)
+    corrections = model.quality.corrections(measured)
+    general, _ = model.general(standard)
+    return general + model.familiarity(standard) * (corrections[high] - corrections[low])
+
+
+def _place(profile: ModelProfile) -> int | None:
+    """Return which known model a profile resembles, or None."""
+    known = shipped_model().known_models
+    if profile.resembles is None or profile.resembles not in known:
+        return None
+    return known.index(profile.resembles)
+
+
 def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice:
     """Choose the cheapest model whose predicted quality is close enough to the best.
 
     A dearer candidate whose own record is no better than that of a cheaper one is never chosen, whatever is
-    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, close enough means at least `quality`
-    times the best prediction; equal prices are decided by quality, then by name.
+    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, close enough means at least
+    `quality` times the best prediction; equal prices are decided by quality, then by name.
 
     Args:
         candidates: at least one.

@@ -26,6 +26,10 @@ class GatewayPrices:
     bucket_get: Decimal
     log_gb: Decimal
 
+    def __hash__(self) -> int:
+        """One price is enough to tell price lists apart; hashing all of them would cost more than it saves."""
+        return hash(self.api_request)
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayUsage:

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road, Timing
-from tollgate.domain.gateway_parts import expected_usage
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.money import seconds, usd
-from tollgate.domain.pricing import GatewayPrices, gateway_cost, instance_cost
+from tollgate.domain.pricing import GatewayPrices, instance_cost
 
 REALTIME_BODY_LIMIT = 6_291_456
 """Bytes. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"""
@@ -95,7 +95,7 @@ def _estimate(
         held = timing.expected_seconds(size.input_tokens, size.output_tokens)
     waiting = _waiting_seconds(road, model, observed, held)
     cost = _instance_share(road, held)
-    own = gateway_cost(expected_usage(road.inference_type, size.body_bytes, held), prices)
+    own = gateway_rates(prices).expected(road.inference_type, size.body_bytes, held)
     startup_share = Decimal(0)
     if road.inference_type is InferenceType.BATCH and road.usd_per_hour is not None:
         startup = seconds(road.startup_seconds) / model.batch.max_records

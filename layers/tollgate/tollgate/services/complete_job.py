@@ -14,11 +14,10 @@ from typing import Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
-from tollgate.domain.gateway_parts import expected_usage
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobFailure, JobState, Payload, Usage
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
-from tollgate.domain.pricing import gateway_cost
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.settlement import Settlement, settle
 from tollgate.ports import (
@@ -172,10 +171,8 @@ class JobCompleter:
             self._telemetry.count("UnknownCost")
             return Settlement(effective=None, avoided=None)
         input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
-        own = gateway_cost(
-            expected_usage(job.inference_type, input_bytes, float(held_seconds or ZERO)),
-            self._catalogues.current().gateway_prices,
-        )
+        rates = gateway_rates(self._catalogues.current().gateway_prices)
+        own = rates.expected(job.inference_type, input_bytes, float(held_seconds or ZERO))
         if held_seconds is None:
             return Settlement(effective=None, avoided=None)
         return settle(model, deployment, road, held_seconds=held_seconds, usage=usage, gateway=own)

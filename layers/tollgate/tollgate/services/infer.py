@@ -18,10 +18,9 @@ from tollgate.domain.errors import (
     OutcomeUnknownError,
     StorageError,
 )
-from tollgate.domain.gateway_parts import realtime_usage
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import Job, JobState, Owner, Payload, Usage
 from tollgate.domain.money import ZERO, seconds, usd
-from tollgate.domain.pricing import gateway_cost
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.road_estimates import RequestSize, RoadEstimate
 from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
@@ -263,7 +262,7 @@ class InferenceService:
             road,
             held_seconds=seconds(held),
             usage=trail.usage,
-            gateway=gateway_cost(realtime_usage(elapsed * self._memory_gb), prices),
+            gateway=gateway_rates(prices).realtime(elapsed * self._memory_gb),
         )
 
     def _accept(self, request: InferenceRequest, plan: _Plan, inference_type: InferenceType, trail: Trail) -> Accepted:

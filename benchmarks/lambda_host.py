@@ -1,0 +1,170 @@
+"""Runs one handler under the real Lambda runtime client and reads its CPU and memory from the kernel.
+
+The runtime client (awslambdaric) is Lambda's own. This module plays the Lambda service, which the client asks for
+events over HTTP (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), and the AWS services behind the
+handler, which answer with fixed bytes. Both are in the measuring process, so none of their work is counted.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """CPU in milliseconds, of all threads of the function's process.
+
+    Attributes:
+        init: from the start of the process to its first request for an event, interpreter and runtime client included.
+        first: of the first invocation.
+        warm: of one of many later invocations.
+        memory_mb: resident set at the end.
+    """
+
+    init: float
+    first: float
+    warm: float
+    memory_mb: float
+
+
+class Service:
+    """The Lambda service for one function."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self._event = json.dumps(event).encode()
+        self._permits = threading.Semaphore(0)
+        self._answered = threading.Semaphore(0)
+        self.asked = threading.Event()
+        self.last_answer = b""
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            """The runtime API."""
+
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                """The client asks for the next event."""
+                service.asked.set()
+                service._permits.acquire()
+                self._send(200, service._event)
+
+            def do_POST(self) -> None:
+                """The client answers, or says that it failed."""
+                service.last_answer = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                self._send(202, b"{}")
+                service._answered.release()
+
+            def _send(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Lambda-Runtime-Aws-Request-Id", "req-1")
+                self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 30_000))
+                self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:1:function:bench")
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_arguments: object) -> None:
+                """Stay silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def invoke(self, times: int) -> None:
+        """Let the function have so many events, one after the other, and wait for the answers."""
+        for _ in range(times):
+            self._permits.release()
+            if not self._answered.acquire(timeout=30):
+                raise TimeoutError("the function did not answer within 30 s")
+
+
+def cpu_ms(pid: int) -> float:
+    """User and system time of a process so far, in milliseconds, to the microsecond where the kernel gives it."""
+    schedstat = Path(f"/proc/{pid}/task")
+    total = 0
+    for task in schedstat.iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e6
+
+
+def _memory_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def measure(
+    handler: str, directory: Path, event: Mapping[str, Any], environment: Mapping[str, str], *, warm: int = 300
+) -> Measured:
+    """Run a handler: init, one invocation, some to warm up, and many to measure.
+
+    Args:
+        handler: ``module.function`` in `directory`.
+        directory: the function's code.
+        event: sent each time.
+        environment: of the function.
+        warm: measured invocations.
+    """
+    service = Service(event)
+    port = service.server.server_address[1]
+    process = subprocess.Popen(  # noqa: S603 -- our own function
+        [sys.executable, "-m", "awslambdaric", handler],
+        cwd=directory,
+        env={
+            **environment,
+            "PYTHONPATH": f"{directory}:{ROOT / 'layers' / 'tollgate'}",
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "AWS_LAMBDA_FUNCTION_NAME": "bench",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PATH": os.environ["PATH"],
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        if not service.asked.wait(timeout=60):
+            raise TimeoutError(f"{handler} in {directory.name} did not start")
+        time.sleep(0.05)
+        init = cpu_ms(process.pid)
+        service.invoke(1)
+        time.sleep(0.05)
+        first = cpu_ms(process.pid) - init
+        _check(service.last_answer, handler)
+        service.invoke(30)
+        before = cpu_ms(process.pid)
+        service.invoke(warm)
+        used = cpu_ms(process.pid) - before
+        return Measured(init=init, first=first, warm=used / warm, memory_mb=_memory_mb(process.pid))
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        service.server.shutdown()
+
+
+def _check(answer: bytes, handler: str) -> None:
+    status = json.loads(answer).get("statusCode", 200) if answer.startswith(b"{") else 200
+    if status >= 400 or b"errorMessage" in answer:
+        raise RuntimeError(f"{handler} failed: {answer[:500]!r}")

@@ -1,0 +1,79 @@
+"""Queue of ended jobs -> the client's own URL, signed."""
+
+import random
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.sqs_visibility import SqsVisibility
+from tollgate.adapters.system import SystemClock
+from tollgate.adapters.webhook_http import HttpWebhookSender
+from tollgate.api.rendering import job_document
+from tollgate.api.telemetry import Telemetry
+from tollgate.api.webhook_events import Postponing, deliver_messages
+from tollgate.domain.webhooks import parse_networks
+from tollgate.services.deliver_webhook import WebhookDelivery
+from tollgate.services.job_queries import JobQueries
+from tollgate.settings import Settings, aws_environment
+
+
+class WebhookDeliverySettings(Settings):
+    """Settings of this function; `webhook_allowed_cidrs` is a comma list of private networks."""
+
+    table_jobs: str
+    table_registry: str
+    bucket: str
+    webhook_queue_url: str
+    webhook_allowed_cidrs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one event needs."""
+
+    delivery: WebhookDelivery
+    postpone: Postponing
+
+
+def build(settings: WebhookDeliverySettings) -> Parts:
+    """Wire the service; nothing is connected before the first message."""
+    tables, clock = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment()))), SystemClock()
+    allowed = parse_networks(settings.webhook_allowed_cidrs)
+    jobs = DynamoDBJobStore(tables, settings.table_jobs)
+    queries = JobQueries(jobs=jobs, objects=S3ObjectStore(settings.bucket), clock=clock)
+    delivery = WebhookDelivery(
+        jobs=jobs,
+        secrets=RegistryWebhookSecrets(tables, settings.table_registry),
+        sender=HttpWebhookSender(allowed=allowed),
+        render=lambda job: job_document(job, result_url=queries.result_url(job)),
+        clock=clock,
+        # The system's randomness, for environments restored from one snapshot must not wait alike.
+        jitter=random.SystemRandom().random,
+        telemetry=Telemetry(
+            namespace=settings.powertools_metrics_namespace,
+            service=settings.powertools_service_name,
+            level=settings.log_level,
+        ),
+        allowed=allowed,
+    )
+    return Parts(delivery, SqsVisibility(settings.webhook_queue_url).hide)
+
+
+def handle(event: dict[str, Any], service: Parts) -> dict[str, Any]:
+    """One batch of messages."""
+    return deliver_messages(event, service.delivery, service.postpone)
+
+
+@cache
+def _service() -> Parts:
+    return build(WebhookDeliverySettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

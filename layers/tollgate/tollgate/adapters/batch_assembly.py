@@ -1,0 +1,175 @@
+"""The parts of the batch road on AWS, put together for the three functions that work on it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.registry_capacity import RegistryDurations
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.sagemaker_transform import SageMakerTransform
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.system import SystemClock
+from tollgate.ports import Telemetry
+from tollgate.services.batch_pooled import PooledRuns
+from tollgate.services.batch_start import BatchStarter
+from tollgate.services.collect_batch import BatchCollector
+from tollgate.services.collect_drop import DropCollector
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_results import DropResults
+
+
+@dataclass(frozen=True)
+class BatchAssembly:
+    """Each part is made when it is first asked for, and once.
+
+    Attributes:
+        webhook_queue_url: empty in a function that ends jobs only now and then; the sweeper then sends for it.
+    """
+
+    transport_config: TransportConfig
+    telemetry: Telemetry
+    table_jobs: str
+    table_registry: str
+    bucket: str
+    webhook_queue_url: str = ""
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        """The real clock."""
+        return SystemClock()
+
+    @cached_property
+    def transport(self) -> AwsTransport:
+        """The connections."""
+        return AwsTransport(self.transport_config)
+
+    @cached_property
+    def tables(self) -> DynamoDBClient:
+        """DynamoDB."""
+        return DynamoDBClient(self.transport)
+
+    @cached_property
+    def jobs(self) -> DynamoDBJobStore:
+        """Jobs."""
+        return DynamoDBJobStore(self.tables, self.table_jobs)
+
+    @cached_property
+    def batches(self) -> DynamoDBBatchStore:
+        """Runs and leases."""
+        return DynamoDBBatchStore(self.tables, self.table_jobs)
+
+    @cached_property
+    def objects(self) -> S3ObjectStore:
+        """The bucket."""
+        return S3ObjectStore(self.bucket)
+
+    @cached_property
+    def catalogues(self) -> RegistryCatalogue:
+        """The catalogue in force."""
+        return RegistryCatalogue(self.tables, self.table_registry, self.clock.monotonic)
+
+    @cached_property
+    def backend(self) -> SageMakerTransform:
+        """Transform jobs."""
+        return SageMakerTransform(self.objects)
+
+    @cached_property
+    def dialects(self) -> ContainerDialects:
+        """How containers are spoken to."""
+        return ContainerDialects()
+
+    def queue(self, url: str) -> SqsQueue:
+        """A queue."""
+        return SqsQueue(SqsClient(self.transport), url)
+
+    @cached_property
+    def completer(self) -> JobCompleter:
+        """Where jobs end."""
+        return JobCompleter(
+            jobs=self.jobs,
+            objects=self.objects,
+            webhooks=self.queue(self.webhook_queue_url) if self.webhook_queue_url else None,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            durations=RegistryDurations(
+                self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
+            ),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def starter(self) -> BatchStarter:
+        """Where transform jobs start."""
+        return BatchStarter(batches=self.batches, backend=self.backend, telemetry=self.telemetry)
+
+    @cached_property
+    def pooled(self) -> PooledRuns:
+        """Runs of jobs."""
+        return PooledRuns(
+            jobs=self.jobs,
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            starter=self.starter,
+            completer=self.completer,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def results(self) -> DropResults:
+        """Results of dropped files."""
+        return DropResults(
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def drops(self) -> DroppedRuns:
+        """Runs of dropped files."""
+        return DroppedRuns(
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            starter=self.starter,
+            results=self.results,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def collector(self) -> BatchCollector:
+        """Where runs end."""
+        return BatchCollector(
+            jobs=self.jobs,
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            backend=self.backend,
+            runs=self.pooled,
+            drops=DropCollector(
+                batches=self.batches,
+                objects=self.objects,
+                runs=self.drops,
+                results=self.results,
+                starter=self.starter,
+                clock=self.clock,
+            ),
+            starter=self.starter,
+            completer=self.completer,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )

@@ -1,0 +1,138 @@
+"""Transform jobs, through boto3."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
+from tollgate.ports import ObjectStore, TransformJob, TransformStatus
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from mypy_boto3_sagemaker import SageMakerClient
+
+_MEGABYTE = 1_048_576
+_MOST_MEGABYTES = 100
+"""Of one record, and of all records that are worked on at the same time.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
+"""
+
+_RECORD_SECONDS = 600
+_THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
+_ABSENT = frozenset({"ResourceNotFound", "ValidationException"})
+
+
+class SageMakerTransform:
+    """The `TransformBackend` of AWS. The client is made on first use, for boto3 is slow to import."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    @cached_property
+    def _client(self) -> "SageMakerClient":
+        import boto3  # noqa: PLC0415 -- only invocations that come to a transform job pay for the import
+        from botocore.config import Config  # noqa: PLC0415 -- as above
+
+        return boto3.client(
+            "sagemaker",
+            config=Config(
+                connect_timeout=2,
+                read_timeout=15,
+                retries={"mode": "standard", "total_max_attempts": 4},
+                tcp_keepalive=True,
+            ),
+        )
+
+    def start(self, job: TransformJob) -> None:
+        """See `TransformBackend`."""
+        megabytes = min(_MOST_MEGABYTES, max(1, -(-job.largest_record // _MEGABYTE)))
+        with _backend_errors(job.name, existing_is_fine=True):
+            self._client.create_transform_job(
+                TransformJobName=job.name,
+                ModelName=job.road.target,
+                MaxConcurrentTransforms=max(1, min(job.road.concurrency, _MOST_MEGABYTES // megabytes)),
+                MaxPayloadInMB=megabytes,
+                BatchStrategy="SingleRecord",
+                ModelClientConfig={"InvocationsTimeoutInSeconds": _RECORD_SECONDS, "InvocationsMaxRetries": 1},
+                TransformInput={
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": self._objects.location_of(job.input_prefix),
+                        }
+                    },
+                    "ContentType": job.content_type,
+                    "SplitType": "Line",
+                },
+                TransformOutput={
+                    "S3OutputPath": self._objects.location_of(job.output_prefix),
+                    "Accept": "application/json",
+                    "AssembleWith": "Line",
+                },
+                TransformResources={
+                    "InstanceType": job.road.instance_type,  # type: ignore[typeddict-item]  # any of hundreds
+                    "InstanceCount": job.road.instance_count,
+                },
+                DataProcessing={
+                    "InputFilter": "$.body",
+                    "OutputFilter": "$['id','SageMakerOutput']",
+                    "JoinSource": "Input",
+                },
+                Tags=[{"Key": "InferenceType", "Value": "batch"}],
+            )
+
+    def describe(self, name: str) -> TransformStatus | None:
+        """See `TransformBackend`."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
+
+        with _backend_errors(name):
+            try:
+                found = self._client.describe_transform_job(TransformJobName=name)
+            except ClientError as error:
+                # The name is always well formed, so a failed validation means that there is no such job.
+                if error.response["Error"]["Code"] in _ABSENT:
+                    return None
+                raise
+        return TransformStatus(
+            name=name,
+            status=found["TransformJobStatus"],
+            failure_reason=found.get("FailureReason"),
+            started_at=found.get("TransformStartTime"),
+            ended_at=found.get("TransformEndTime"),
+        )
+
+    def stop(self, name: str) -> None:
+        """See `TransformBackend`."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
+
+        with _backend_errors(name):
+            try:
+                self._client.stop_transform_job(TransformJobName=name)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _ABSENT:
+                    raise
+
+
+@contextmanager
+def _backend_errors(name: str, *, existing_is_fine: bool = False) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 -- see SageMakerTransform._client
+
+    try:
+        yield
+    except ClientError as error:
+        if existing_is_fine and error.response["Error"]["Code"] == "ResourceInUse":
+            return
+        raise _backend_error(name, error) from error
+    except BotoCoreError as error:
+        raise CapacityError(f"SageMaker could not be reached for transform job '{name}'.", retry_after=60) from error
+
+
+def _backend_error(name: str, error: "ClientError") -> BackendError:
+    code = error.response["Error"]["Code"]
+    if code in _THROTTLES:
+        return BackendThrottledError(f"SageMaker throttles transform job '{name}'.", retry_after=60)
+    if code == "ResourceLimitExceeded" or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        return CapacityError(f"SageMaker cannot take transform job '{name}' now ({code}).", retry_after=60)
+    return BackendError(f"SageMaker refused transform job '{name}' ({code}).")

@@ -1,1 +1,0 @@
-"""Learned and measured numbers that ship with the package, as files read on first use."""

@@ -1,0 +1,78 @@
+"""Files of requests that are dropped into the bucket: their names and their lines."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tollgate.domain.errors import InvalidRequestError
+
+INPUT_PREFIX = "batch-input/"
+OUTPUT_PREFIX = "batch-output/"
+_SUFFIX = ".jsonl"
+_ENVELOPE = frozenset({"id", "input", "parameters"})
+_LONGEST_NAME = 256
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """A file ``batch-input/<model>/<name>.jsonl``; the name may contain slashes."""
+
+    model: str
+    name: str
+
+    @property
+    def result_key(self) -> str:
+        """Where the results go."""
+        return f"{OUTPUT_PREFIX}{self.model}/{self.name}.jsonl"
+
+    @property
+    def summary_key(self) -> str:
+        """Where the counts and the cost go, when all is done."""
+        return f"{OUTPUT_PREFIX}{self.model}/{self.name}.summary.json"
+
+    @property
+    def error_key(self) -> str:
+        """Where it is said why the file as a whole was not run."""
+        return f"{OUTPUT_PREFIX}{self.model}/{self.name}.error.json"
+
+
+def dropped_file(key: str) -> DroppedFile | None:
+    """The parts of a key; None for keys that are no dropped file of requests."""
+    if not key.startswith(INPUT_PREFIX) or not key.endswith(_SUFFIX):
+        return None
+    model, slash, name = key.removeprefix(INPUT_PREFIX).removesuffix(_SUFFIX).partition("/")
+    return DroppedFile(model, name) if model and slash and name else None
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedLine:
+    """One request of a dropped file; `name` is the caller's own id for it."""
+
+    input: Any
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+
+
+def dropped_line(line: bytes) -> DroppedLine:
+    """Read one line: either ``{"id"?, "input", "parameters"?}`` or any other JSON value, which then is the input.
+
+    Raises:
+        InvalidRequestError: not JSON, or the parts have the wrong types.
+    """
+    try:
+        value = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError("The line is not valid JSON.") from error
+    if not isinstance(value, dict) or "input" not in value or not value.keys() <= _ENVELOPE:
+        return DroppedLine(value)
+    name, parameters = value.get("id"), value.get("parameters", {})
+    if name is not None and (not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME):
+        raise InvalidRequestError(f"'id' must be a text of 1 to {_LONGEST_NAME} characters.", param="id")
+    if not isinstance(parameters, dict):
+        raise InvalidRequestError("'parameters' must be an object.", param="parameters")
+    return DroppedLine(value["input"], parameters, name)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

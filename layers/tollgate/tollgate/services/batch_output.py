@@ -1,0 +1,49 @@
+"""The output files of transform jobs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tollgate.domain.jobs import JobFailure
+from tollgate.domain.json_values import json_text
+from tollgate.ports import ObjectStore, TransformStatus
+
+_SHOWN_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """One line of an output file; `body` is the container's answer as JSON, None where there is none."""
+
+    record_id: Any
+    body: bytes | None
+
+
+def failure_of(status: TransformStatus) -> JobFailure:
+    """Why a record has no answer."""
+    if status.status == "Stopped":
+        return JobFailure("batch_stopped", "The transform job was stopped before it answered this request.")
+    reason = status.failure_reason or "The transform job gave no answer for this request."
+    return JobFailure("model_failed", reason[:_SHOWN_CHARACTERS])
+
+
+def read_output(objects: ObjectStore, key: str) -> Iterator[OutputRecord]:
+    """The records of an output file; none if there is no such file. A line that is not ours is passed over."""
+    for line in objects.lines(key) or ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "id" in record:
+            yield OutputRecord(record["id"], _answer(record))
+
+
+def _answer(record: dict[str, Any]) -> bytes | None:
+    if "SageMakerOutput" not in record:
+        return None
+    try:
+        return json_text(record["SageMakerOutput"]).encode()
+    except ValueError:
+        # NaN or an infinity: let the dialect see it and the completer refuse it.
+        return json.dumps(record["SageMakerOutput"]).encode()

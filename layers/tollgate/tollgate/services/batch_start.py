@@ -1,0 +1,95 @@
+"""The last step of every batch run: its files are there, the transform job starts.
+
+A transform job has the name of its run, so starting it again after a crash finds it there.
+"""
+
+from dataclasses import replace
+
+from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
+from tollgate.ports import BatchStore, Telemetry, TransformBackend, TransformJob
+
+
+class BatchStarter:
+    """Starts transform jobs and keeps the state of runs."""
+
+    def __init__(self, *, batches: BatchStore, backend: TransformBackend, telemetry: Telemetry) -> None:
+        self._batches = batches
+        self._backend = backend
+        self._telemetry = telemetry
+
+    def is_started(self, run: BatchRun) -> bool:
+        """Whether the transform job exists already; then the run is put down as running."""
+        if self._backend.describe(run.batch_id) is None:
+            return False
+        self._batches.change(replace(run, state=BatchState.RUNNING), expected=BatchState.PREPARING)
+        return True
+
+    def note_records(self, run: BatchRun, records: int) -> BatchRun:
+        """Put down how many records the run has, before it can start: costs are divided by it."""
+        counted = replace(run, records=records)
+        if counted != run:
+            self._batches.change(counted, expected=BatchState.PREPARING)
+        return counted
+
+    def start(self, run: BatchRun, road: Road, *, largest_record: int) -> bool:
+        """Start the transform job over the run's files.
+
+        Returns:
+            Whether it has started or may still start later; False when SageMaker refused it for good.
+
+        Raises:
+            StorageError: try again.
+        """
+        job = TransformJob(
+            name=run.batch_id,
+            road=road,
+            input_prefix=run.input_prefix,
+            output_prefix=run.output_prefix,
+            content_type="application/json",
+            largest_record=largest_record,
+        )
+        try:
+            self._backend.start(job)
+        except (CapacityError, BackendThrottledError) as error:
+            # The run stays in preparation; the sweeper tries again.
+            self._telemetry.count("BatchStartDelayed")
+            self._telemetry.log("WARNING", "transform job starts later", batch_id=run.batch_id, error=error.message)
+            return True
+        except BackendError as error:
+            self._telemetry.log("ERROR", "transform job refused", batch_id=run.batch_id, error=error.message)
+            return False
+        self._batches.change(replace(run, state=BatchState.RUNNING), expected=BatchState.PREPARING)
+        self._telemetry.log(
+            "INFO", "transform job started", batch_id=run.batch_id, records=run.records, attempt=run.attempt
+        )
+        return True
+
+    def end(self, run: BatchRun) -> None:
+        """Nothing is left to do for this run."""
+        ended = replace(run, state=BatchState.ENDED)
+        for state in (BatchState.RUNNING, BatchState.PREPARING):
+            if self._batches.change(ended, expected=state):
+                return
+
+
+def batch_way(catalogue: Catalogue, resource: str) -> tuple[Model, Deployment, Road] | None:
+    """Model, deployment and batch road of a resource; None when the catalogue no longer has them."""
+    model_name, _, name = resource.partition("/")
+    model = catalogue.models.get(model_name)
+    deployment = model.deployment(name) if model is not None else None
+    road = deployment.roads.get(InferenceType.BATCH) if deployment is not None else None
+    if model is None or deployment is None or road is None:
+        return None
+    return model, deployment, road
+
+
+def batch_resources(catalogue: Catalogue) -> list[str]:
+    """Every deployment with a batch road."""
+    return [
+        deployment.resource
+        for model in catalogue.models.values()
+        for deployment in model.deployments
+        if InferenceType.BATCH in deployment.roads
+    ]

@@ -1,0 +1,142 @@
+"""What a transform job left behind, brought back to the jobs that went along.
+
+SageMaker drops the whole output of a file with one bad record and goes on with the other files. So whatever has an
+answer is settled, and the records without one are run once more, each in a file of its own; those that fail again have
+truly failed. Instance time is spread over all records of a job, the failed ones included, and over both runs.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from tollgate.domain.batches import BatchRun, BatchState, seconds_per_record
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import Job, JobState
+from tollgate.ports import (
+    BatchStore,
+    CatalogueSource,
+    Clock,
+    JobStore,
+    ObjectStore,
+    Telemetry,
+    TransformBackend,
+    TransformStatus,
+)
+from tollgate.services.batch_output import OutputRecord, failure_of, read_output
+from tollgate.services.batch_pooled import PooledRuns
+from tollgate.services.batch_start import BatchStarter, batch_way
+from tollgate.services.collect_drop import DropCollector
+from tollgate.services.complete_job import JobCompleter, Work
+
+_AT_ONCE = 100
+_LAST_ATTEMPT = 2
+
+
+class BatchCollector:
+    """Ends batch runs."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        batches: BatchStore,
+        objects: ObjectStore,
+        catalogues: CatalogueSource,
+        backend: TransformBackend,
+        runs: PooledRuns,
+        drops: DropCollector,
+        starter: BatchStarter,
+        completer: JobCompleter,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._batches = batches
+        self._objects = objects
+        self._catalogues = catalogues
+        self._backend = backend
+        self._runs = runs
+        self._drops = drops
+        self._starter = starter
+        self._completer = completer
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def ended(self, status: TransformStatus) -> None:
+        """Bring the results of an ended transform job back. Nothing happens if that was done, or it goes on.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        if not status.ended:
+            return
+        run = self._batches.get(status.name)
+        if run is None:
+            self._telemetry.count("UnknownBatchResult")
+            return
+        if run.state is BatchState.ENDED:
+            return
+        if status.ended_at is None:
+            # The event may tell less than the job itself.
+            status = self._backend.describe(run.batch_id) or status
+        share = self._share(run, status)
+        if run.source is not None:
+            self._drops.collect(run, status, share)
+        else:
+            self._collect(run, status, share)
+
+    def _share(self, run: BatchRun, status: TransformStatus) -> Decimal | None:
+        """Instance seconds that each record of the run has cost so far."""
+        way = batch_way(self._catalogues.current(), run.resource)
+        if way is None:
+            return None
+        spent = seconds_per_record(status.started_at, status.ended_at, way[2], run.records)
+        return None if spent is None else run.prior_seconds + spent
+
+    def _collect(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
+        work = Work(held_seconds=share, finished_at=status.ended_at or self._clock.now(), started_at=status.started_at)
+        records = (
+            record for key in self._objects.list_keys(run.output_prefix) for record in read_output(self._objects, key)
+        )
+        for chunk in itertools.batched(records, _AT_ONCE, strict=False):
+            self._settle(chunk, work)
+        missing = self._unanswered(run)
+        if not missing:
+            self._starter.end(run)
+        elif run.attempt < _LAST_ATTEMPT and status.status != "Stopped":
+            self._repeat(run, missing, share)
+        else:
+            self._fail(missing, run, status, work)
+
+    def _settle(self, records: Sequence[OutputRecord], work: Work) -> None:
+        answers = {record.record_id: record.body for record in records if isinstance(record.record_id, str)}
+        for job in self._jobs.get_many(list(answers)):
+            body = answers[job.job_id]
+            if body is not None and job.inference_type is InferenceType.BATCH:
+                self._completer.complete(job, body, work)
+
+    def _unanswered(self, run: BatchRun) -> list[Job]:
+        """Jobs of the run that are still in it after all answers were settled."""
+        found: list[Job] = []
+        for chunk in itertools.batched(self._runs.job_ids(run), _AT_ONCE, strict=False):
+            found += [
+                job
+                for job in self._jobs.get_many(chunk)
+                if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id
+            ]
+        return found
+
+    def _repeat(self, run: BatchRun, missing: Sequence[Job], share: Decimal | None) -> None:
+        spent = replace(run, prior_seconds=run.prior_seconds if share is None else share)
+        again = self._runs.begin(run.retry_id, run.resource, [job.job_id for job in missing], after=spent)
+        self._starter.end(run)
+        again = again or self._batches.get(run.retry_id)
+        if again is not None and again.state is BatchState.PREPARING:
+            self._runs.prepare(again)
+
+    def _fail(self, missing: Sequence[Job], run: BatchRun, status: TransformStatus, work: Work) -> None:
+        failure = failure_of(status)
+        for job in missing:
+            self._completer.fail(job, failure, work)
+        self._starter.end(run)

@@ -1,0 +1,78 @@
+"""What a transform job made of a dropped file."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.ports import BatchStore, Clock, ObjectStore, TransformStatus
+from tollgate.services.batch_output import read_output
+from tollgate.services.batch_start import BatchStarter
+from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_chunks import output_key, stored_chunks
+from tollgate.services.drop_results import DropResults
+
+_LAST_ATTEMPT = 2
+
+
+class DropCollector:
+    """Ends runs of dropped files."""
+
+    def __init__(
+        self,
+        *,
+        batches: BatchStore,
+        objects: ObjectStore,
+        runs: DroppedRuns,
+        results: DropResults,
+        starter: BatchStarter,
+        clock: Clock,
+    ) -> None:
+        self._batches = batches
+        self._objects = objects
+        self._runs = runs
+        self._results = results
+        self._starter = starter
+        self._clock = clock
+
+    def collect(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
+        """Write the results, or run the unanswered lines once more first.
+
+        Args:
+            run: that has ended.
+            status: of its transform job.
+            share: instance seconds of each record so far; None if unknown.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        again = run.attempt < _LAST_ATTEMPT and status.status != "Stopped" and self._has_unanswered(run)
+        if not again:
+            self._results.write(run, status, share)
+            self._starter.end(run)
+            return
+        second = replace(
+            run,
+            batch_id=run.retry_id,
+            attempt=run.attempt + 1,
+            parent=run.batch_id,
+            created_at=self._clock.now(),
+            state=BatchState.PREPARING,
+            prior_seconds=run.prior_seconds if share is None else share,
+        )
+        self._batches.add(second)
+        self._starter.end(run)
+        present = self._batches.get(second.batch_id)
+        if present is not None and present.state is BatchState.PREPARING:
+            self._runs.prepare(present)
+
+    def _has_unanswered(self, run: BatchRun) -> bool:
+        for number, lines in stored_chunks(self._objects, run):
+            wanted = {line.number for line in lines if line.error is None}
+            answered = {
+                record.record_id
+                for record in read_output(self._objects, output_key(run, number))
+                if record.body is not None
+            }
+            if not wanted <= answered:
+                return True
+        return False

@@ -1,0 +1,169 @@
+"""Files of requests that are dropped into the bucket, sent through a transform job."""
+
+import hashlib
+from collections.abc import Iterator
+from urllib.parse import unquote_plus
+
+from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType
+from tollgate.domain.dropped_files import DroppedFile, dropped_file
+from tollgate.domain.errors import CapacityError
+from tollgate.domain.routing import choose_deployment
+from tollgate.ports import BatchStore, CatalogueSource, Clock, Dialects, ObjectStore, Telemetry, TransformStatus
+from tollgate.services.batch_output import read_output
+from tollgate.services.batch_start import BatchStarter, batch_way
+from tollgate.services.drop_chunks import Chunk, cut, output_key, store, stored_bodies, stored_chunks
+from tollgate.services.drop_results import DropResults
+
+
+class DroppedRuns:
+    """Prepares runs of dropped files. Every step can be repeated."""
+
+    def __init__(
+        self,
+        *,
+        batches: BatchStore,
+        objects: ObjectStore,
+        catalogues: CatalogueSource,
+        dialects: Dialects,
+        starter: BatchStarter,
+        results: DropResults,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._batches = batches
+        self._objects = objects
+        self._catalogues = catalogues
+        self._dialects = dialects
+        self._starter = starter
+        self._results = results
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def dropped(self, key: str, version: str) -> None:
+        """Run a file that was dropped. The same key and version run once, however often this is called.
+
+        Args:
+            key: as the event has it; whether plus signs and other alphabets are encoded in it depends on how the event
+                came, so the object decides.
+            version: tells one writing of the key from the next.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        found = next((k for k in (key, unquote_plus(key)) if self._objects.stored_at(k) is not None), None)
+        if found is None:
+            self._telemetry.log("WARNING", "dropped file is gone")
+            return
+        file = dropped_file(found)
+        if file is None:
+            self._telemetry.log("WARNING", "dropped file has another name than batch-input/<model>/<name>.jsonl")
+            self._telemetry.count("DroppedFileRefused")
+            return
+        deployment = self._deployment(file, found)
+        if deployment is None:
+            return
+        digest = hashlib.sha256(f"{found}\n{version}".encode()).hexdigest()
+        run = BatchRun(
+            batch_id=f"tollgate-drop-{digest[:32]}",
+            resource=deployment.resource,
+            records=0,
+            attempt=1,
+            created_at=self._clock.now(),
+            state=BatchState.PREPARING,
+            source=found,
+        )
+        present = run if self._batches.add(run) else self._batches.get(run.batch_id)
+        if present is not None and present.state is BatchState.PREPARING:
+            self.prepare(present)
+
+    def prepare(self, run: BatchRun) -> None:
+        """Write the input files and start the transform job, or go on where an earlier call stopped.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        if self._starter.is_started(run):
+            return
+        way = batch_way(self._catalogues.current(), run.resource)
+        file = dropped_file(run.source or "")
+        if way is None or file is None:
+            self._refuse(run, file, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
+            return
+        model, deployment, road = way
+        chunks = self._unanswered(run)
+        if chunks is None:
+            lines = self._objects.lines(run.source or "")
+            if lines is None:
+                self._refuse(run, file, "invalid_request", "The file was deleted before it could be run.")
+                return
+            chunks = enumerate(cut(lines, deployment, self._dialects, model.batch.records_per_file), start=1)
+        records = largest = 0
+        for number, chunk in chunks:
+            store(self._objects, run, number, chunk)
+            records += len(chunk.valid)
+            largest = max(largest, *map(len, chunk.valid), 0)
+        run = self._starter.note_records(run, records)
+        if not records:
+            self._finish_without_job(run)
+        elif not self._starter.start(run, road, largest_record=largest):
+            self._refused(run, file)
+
+    def _deployment(self, file: DroppedFile, key: str) -> Deployment | None:
+        """A deployment of the model with a batch road, by weight; None when the file was refused."""
+        catalogue: Catalogue = self._catalogues.current()
+        model = catalogue.models.get(file.model)
+        if model is None:
+            known = ", ".join(sorted(catalogue.models)) or "none yet: apply a catalogue first"
+            self._results.refuse(file, "unknown_model", f"Unknown model '{file.model[:100]}'. Known models: {known}.")
+            return None
+        able = [d for d in model.deployments if InferenceType.BATCH in d.roads]
+        position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+        try:
+            return choose_deployment(able, position)
+        except CapacityError:
+            self._results.refuse(file, "invalid_request", f"Model '{file.model}' has no batch road.")
+            return None
+
+    def _unanswered(self, run: BatchRun) -> Iterator[tuple[int, Chunk]] | None:
+        """For a second run: the lines of the first that have no answer, one a file, numbered by line."""
+        first = self._batches.get(run.parent) if run.parent is not None else None
+        if first is None:
+            return None
+        return self._single_lines(first)
+
+    def _single_lines(self, first: BatchRun) -> Iterator[tuple[int, Chunk]]:
+        for number, lines in stored_chunks(self._objects, first):
+            answered = {
+                record.record_id
+                for record in read_output(self._objects, output_key(first, number))
+                if record.body is not None
+            }
+            wanted = {line.number for line in lines if line.error is None} - answered
+            if not wanted:
+                continue
+            for line_number, body in sorted(stored_bodies(self._objects, first, number).items()):
+                if line_number in wanted:
+                    yield line_number, Chunk(valid=[body])
+
+    def _finish_without_job(self, run: BatchRun) -> None:
+        """No line could be run, so the results are all errors and nothing was spent."""
+        now = self._clock.now()
+        nothing = TransformStatus(run.batch_id, "Completed", None, None, now)
+        self._results.write(run, nothing, run.prior_seconds)
+        self._starter.end(run)
+
+    def _refused(self, run: BatchRun, file: DroppedFile) -> None:
+        message = "SageMaker refused the transform job for this file."
+        if run.parent is None:
+            self._refuse(run, file, "backend_refused", message)
+            return
+        # The first run's answers are good; only its unanswered lines have failed.
+        failed = TransformStatus(run.batch_id, "Failed", message, None, self._clock.now())
+        self._results.write(run, failed, run.prior_seconds)
+        self._starter.end(run)
+
+    def _refuse(self, run: BatchRun, file: DroppedFile | None, code: str, message: str) -> None:
+        if file is not None:
+            self._results.refuse(file, code, message)
+        self._starter.end(run)

@@ -1,0 +1,38 @@
+"""What every test stands on: which sockets it may open, and one local stack for all that need a real one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_socket
+
+from tests.local_stack import LocalStack, running_stack
+
+LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+UNIT_TESTS = Path(__file__).parent / "unit"
+# The first test that asks for the stack also waits for the functions to be built and deployed.
+STACK_SECONDS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives the tests of the local stack the time that its start takes."""
+    for item in items:
+        if "local_stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(STACK_SECONDS))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Unit tests open no socket at all; every other test stays on this machine."""
+    if item.path.is_relative_to(UNIT_TESTS):
+        pytest_socket.disable_socket(allow_unix_socket=True)
+    else:
+        pytest_socket.enable_socket()
+        pytest_socket.socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def local_stack() -> Iterator[LocalStack]:
+    """The whole of Tollgate on this machine, started once for all tests; see `tests/local_stack.py`."""
+    with running_stack() as stack:
+        yield stack

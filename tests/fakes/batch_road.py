@@ -1,0 +1,190 @@
+"""The batch road made of fakes, with a transform job that behaves like SageMaker's."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.fakes.backends import FixedCatalogue, RecordingTransformBackend
+from tests.fakes.batches import InMemoryBatchStore
+from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.crashes import CrashPoint
+from tests.fakes.examples import make_catalogue, make_job
+from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.domain.batches import BatchState
+from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.services.batch_pooled import PooledRuns
+from tollgate.services.batch_start import BatchStarter
+from tollgate.services.collect_batch import BatchCollector
+from tollgate.services.collect_drop import DropCollector
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.dispatch_batch import BatchDispatcher
+from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_results import DropResults
+
+RESOURCE = "echo/small"
+
+
+class BatchRoad:
+    """What lies outside the services, which tests look at, and the services, which a test may kill at any effect."""
+
+    def __init__(self, catalogue: Catalogue | None = None) -> None:
+        self.clock = ManualClock()
+        self.ids = CountingIds()
+        self.jobs = InMemoryJobStore()
+        self.batches = InMemoryBatchStore()
+        self.objects = InMemoryObjectStore(clock=self.clock)
+        self.queue = InMemoryQueue()
+        self.webhooks = InMemoryQueue()
+        self.catalogues = FixedCatalogue(catalogue or make_catalogue())
+        self.backend = RecordingTransformBackend(self.clock)
+        self.measurements = RecordingMeasurements()
+        self.telemetry = RecordingTelemetry()
+
+    def add_jobs(self, count: int, **changes: Any) -> None:
+        """Queued batch jobs, a second apart; the input is the number."""
+        for number in range(count):
+            job = make_job(
+                f"inf_{number:03d}",
+                inference_type=InferenceType.BATCH,
+                created_at=self.clock.now() + timedelta(seconds=number),
+                input=make_job().input.__class__(inline=number),
+            )
+            self.jobs.add(type(job)(**_fields(job) | changes))
+
+    def completer(self, point: CrashPoint) -> JobCompleter:
+        return JobCompleter(
+            jobs=point.watch(self.jobs, "change"),
+            objects=point.watch(self.objects, "put"),
+            webhooks=point.watch(self.webhooks, "send"),
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            durations=self.measurements,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def starter(self, point: CrashPoint) -> BatchStarter:
+        return BatchStarter(
+            batches=point.watch(self.batches, "change"),
+            backend=point.watch(self.backend, "start"),
+            telemetry=self.telemetry,
+        )
+
+    def pooled(self, point: CrashPoint | None = None) -> PooledRuns:
+        watch = point or CrashPoint(0)
+        return PooledRuns(
+            jobs=watch.watch(self.jobs, "change"),
+            batches=watch.watch(self.batches, "add"),
+            objects=watch.watch(self.objects, "put", "put_lines"),
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            starter=self.starter(watch),
+            completer=self.completer(watch),
+            clock=self.clock,
+        )
+
+    def dispatcher(self, point: CrashPoint | None = None) -> BatchDispatcher:
+        watch = point or CrashPoint(0)
+        return BatchDispatcher(
+            jobs=self.jobs,
+            batches=watch.watch(self.batches, "lease"),
+            catalogues=self.catalogues,
+            queue=watch.watch(self.queue, "send"),
+            runs=self.pooled(watch),
+            completer=self.completer(watch),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    def results(self, point: CrashPoint) -> DropResults:
+        return DropResults(
+            batches=self.batches,
+            objects=point.watch(self.objects, "put", "put_lines"),
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def drops(self, point: CrashPoint | None = None) -> DroppedRuns:
+        watch = point or CrashPoint(0)
+        return DroppedRuns(
+            batches=watch.watch(self.batches, "add"),
+            objects=watch.watch(self.objects, "put", "put_lines"),
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            starter=self.starter(watch),
+            results=self.results(watch),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def collector(self, point: CrashPoint | None = None) -> BatchCollector:
+        watch = point or CrashPoint(0)
+        return BatchCollector(
+            jobs=self.jobs,
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            backend=self.backend,
+            runs=self.pooled(watch),
+            drops=DropCollector(
+                batches=watch.watch(self.batches, "add"),
+                objects=self.objects,
+                runs=self.drops(watch),
+                results=self.results(watch),
+                starter=self.starter(watch),
+                clock=self.clock,
+            ),
+            starter=self.starter(watch),
+            completer=self.completer(watch),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def run_transform(
+        self, name: str, *, bad: Callable[[Any], bool] = lambda _value: False, seconds: float = 60
+    ) -> None:
+        """Work through the input as SageMaker does: a file with one bad record has no output at all."""
+        job = self.backend.started[name]
+        began: datetime = self.clock.now()
+        self.clock.advance(seconds)
+        failed = False
+        for key in list(self.objects.list_keys(job.input_prefix)):
+            records = [json.loads(line) for line in self.objects.lines(key) or ()]
+            if any(bad(record["body"]["inputs"]) for record in records):
+                failed = True
+                continue
+            answers = [{"id": r["id"], "SageMakerOutput": {"echo": r["body"]["inputs"]}} for r in records]
+            out = job.output_prefix + key.removeprefix(job.input_prefix) + ".out"
+            self.objects.put_lines(out, [json.dumps(answer).encode() for answer in answers])
+        reason = "ClientError: 1 record was bad" if failed else None
+        self.backend.end(name, "Failed" if failed else "Completed", reason=reason, began=began)
+
+    def collect(self, name: str, point: CrashPoint | None = None) -> None:
+        """Tell the collector that the job has ended."""
+        status = self.backend.describe(name)
+        assert status is not None
+        self.collector(point).ended(status)
+
+    def run_everything(self, *, bad: Callable[[Any], bool] = lambda _value: False) -> None:
+        """Let time pass until nothing is left to do: schedule, transform jobs, events, and resumed preparations."""
+        for _ in range(8):
+            self.clock.advance(400)
+            self.dispatcher().wake_all()
+            for run in self.batches.open_since(self.clock.now(), limit=100):
+                if run.state is BatchState.PREPARING:
+                    (self.pooled() if run.source is None else self.drops()).prepare(run)
+            for name, status in list(self.backend.statuses.items()):
+                if not status.ended:
+                    self.run_transform(name, bad=bad)
+                self.collect(name)
+
+
+def _fields(job: Any) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in job.__dataclass_fields__}

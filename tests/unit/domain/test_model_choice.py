@@ -1,0 +1,144 @@
+"""Choosing among several models by predicted quality and price."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.model_choice import (
+    ENOUGH_RECORDS,
+    Candidate,
+    ModelProfile,
+    QualityRecord,
+    choose_model,
+    known_models,
+    predict_gain,
+    predict_qualities,
+    predict_quality,
+)
+
+PROMPT = "A baker sells 12 rolls an hour and twice as many on Sunday. How many in a week of 8-hour days?"
+CANDIDATES = st.lists(
+    st.builds(
+        Candidate,
+        name=st.sampled_from("abcdef"),
+        quality=st.floats(0.0, 1.0),
+        estimated_cost=st.decimals(Decimal(0), Decimal(1), places=4),
+        record=st.none() | st.builds(QualityRecord, mean=st.floats(0.0, 1.0), count=st.integers(0, 100)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def candidate(name: str, quality: float, cost: str, record: QualityRecord | None = None) -> Candidate:
+    return Candidate(name, quality, Decimal(cost), record)
+
+
+@given(CANDIDATES, st.floats(0.0, 1.0))
+def test_a_dearer_model_must_promise_more(candidates: list[Candidate], dial: float) -> None:
+    """The choice is never dearer than another standing candidate that is predicted to be at least as good."""
+    choice = choose_model(candidates, dial)
+    for other in candidates:
+        if other.estimated_cost < choice.candidate.estimated_cost and other.name not in choice.ruled_out:
+            assert other.quality < choice.candidate.quality
+
+
+@given(CANDIDATES, st.floats(0.0, 1.0))
+def test_a_dearer_model_must_have_the_better_record(candidates: list[Candidate], dial: float) -> None:
+    """A model is never chosen over a cheaper one whose record, long enough, is at least as good."""
+    chosen = choose_model(candidates, dial).candidate
+    for other in candidates:
+        if chosen.record and other.record and min(chosen.record.count, other.record.count) >= ENOUGH_RECORDS:
+            assert other.estimated_cost >= chosen.estimated_cost or other.record.mean < chosen.record.mean
+
+
+@given(CANDIDATES, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_dial_only_ever_adds_quality_and_cost(candidates: list[Candidate], one: float, other: float) -> None:
+    """Turning the dial up never lowers the predicted quality or the cost."""
+    low, high = (choose_model(candidates, dial).candidate for dial in sorted((one, other)))
+    assert high.estimated_cost >= low.estimated_cost
+    assert high.quality >= low.quality or high.estimated_cost == low.estimated_cost
+
+
+def test_the_dial_s_ends() -> None:
+    """0 takes the cheapest, 1 the best predicted, and the reason says so."""
+    models = [
+        candidate("large", 0.9, "0.9"),
+        candidate("small", 0.5, "0.1"),
+        candidate("medium", 0.86, "0.3"),
+    ]
+    assert choose_model(models, 0.0).candidate.name == "small"
+    assert choose_model(models, 0.95).candidate.name == "medium"
+    assert choose_model(models, 0.95).reason == "cheapest-enough"
+    assert choose_model(models, 1.0).candidate.name == "large"
+    assert choose_model(models, 1.0).reason == "best-quality"
+    assert choose_model(models[:1], 0.0).reason == "only-candidate"
+
+
+def test_records_overrule_a_prediction() -> None:
+    """A dear model with a worse record is ruled out by name, however well it is predicted to do."""
+    record = QualityRecord(0.7, ENOUGH_RECORDS)
+    models = [candidate("cheap", 0.4, "0.1", record), candidate("dear", 0.9, "0.9", record)]
+    choice = choose_model(models, 1.0)
+    assert choice.candidate.name == "cheap"
+    assert choice.ruled_out == ("dear",)
+
+
+def test_a_short_record_decides_nothing() -> None:
+    """One outcome too few and the prediction stands."""
+    record = QualityRecord(0.7, ENOUGH_RECORDS - 1)
+    models = [candidate("cheap", 0.4, "0.1", record), candidate("dear", 0.9, "0.9", record)]
+    assert choose_model(models, 1.0).candidate.name == "dear"
+
+
+@pytest.mark.parametrize("dial", [-0.1, 1.1, float("nan")])
+def test_a_dial_out_of_range_is_refused(dial: float) -> None:
+    """The dial is a share."""
+    with pytest.raises(ValueError, match="quality"):
+        choose_model([candidate("only", 0.5, "0.1")], dial)
+
+
+def test_nothing_to_choose_from_is_refused() -> None:
+    """An empty list has no cheapest model."""
+    with pytest.raises(ValueError, match="no model"):
+        choose_model([], 0.5)
+
+
+@given(st.text(), st.floats(0.0, 1.0))
+def test_predicted_quality_is_a_share(text: str, mean: float) -> None:
+    """Any prompt and any mean give a quality between 0 and 1, for every known model."""
+    profiles = [ModelProfile(name, mean, name) for name in known_models()]
+    assert all(0.0 <= quality <= 1.0 for quality in predict_qualities(text, profiles))
+
+
+def test_a_model_s_own_mean_moves_the_prediction() -> None:
+    """The prompt's part comes from the model that it resembles, the level from its own record."""
+    known = known_models()[2]
+    own = predict_quality(PROMPT, ModelProfile("mine", None, known))
+    better = predict_quality(PROMPT, ModelProfile("mine", 0.6, known))
+    worse = predict_quality(PROMPT, ModelProfile("mine", 0.5, known))
+    assert better - worse == pytest.approx(0.1)
+    assert own == pytest.approx(predict_quality(PROMPT, ModelProfile(known, None, known)))
+
+
+def test_a_model_like_no_other_keeps_its_mean() -> None:
+    """Nothing learned is applied to a model that it was not learned from."""
+    assert predict_quality(PROMPT, ModelProfile("mine", 0.42)) == 0.42
+
+
+def test_an_unknown_model_without_a_mean_is_refused() -> None:
+    """Unknown quality is an error, never a guess."""
+    with pytest.raises(ValueError, match="nothing is known"):
+        predict_quality(PROMPT, ModelProfile("mine"))
+    with pytest.raises(ValueError, match="resemble"):
+        predict_gain(PROMPT, ModelProfile("mine"), ModelProfile("other", 0.5))
+
+
+def test_swapping_the_pair_flips_what_was_learned() -> None:
+    """The learned part of a gain changes sign with the pair; only the general part stays."""
+    weak, strong = (ModelProfile(known_models()[place], None, known_models()[place]) for place in (2, 3))
+    there, back = predict_gain(PROMPT, weak, strong), predict_gain(PROMPT, strong, weak)
+    same = predict_gain(PROMPT, weak, weak)
+    assert there + back == pytest.approx(2 * same)

@@ -1,0 +1,86 @@
+"""The SAM template as Python values, for the tests that read it.
+
+Intrinsic functions become one-key mappings, as in the JSON form of a template: ``{"Ref": "Api"}``,
+``{"Fn::GetAtt": "Bucket.Arn"}``.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """SafeLoader that knows CloudFormation's short forms."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        return {name: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    return {name: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The whole document."""
+    document: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return document
+
+
+def resources(*types: str) -> dict[str, dict[str, Any]]:
+    """Resources by logical id; of these types only, if any are given."""
+    found: dict[str, dict[str, Any]] = template()["Resources"]
+    return {name: resource for name, resource in found.items() if not types or resource["Type"] in types}
+
+
+def functions() -> dict[str, dict[str, Any]]:
+    """The functions by logical id."""
+    return resources("AWS::Serverless::Function")
+
+
+def folder_of(logical_id: str) -> str:
+    """Name of a function's folder."""
+    uri: str = functions()[logical_id]["Properties"]["CodeUri"]
+    return uri.removeprefix("functions/").rstrip("/")
+
+
+def events_of(logical_id: str) -> dict[str, dict[str, Any]]:
+    """The triggers of a function by name."""
+    found: dict[str, dict[str, Any]] = functions()[logical_id]["Properties"].get("Events", {})
+    return found
+
+
+def target(value: Any) -> str:
+    """Logical id that a ``!Ref`` or ``!GetAtt`` points at."""
+    if isinstance(value, Mapping):
+        ref = value.get("Ref") or value.get("Fn::GetAtt")
+        if isinstance(ref, str):
+            return ref.split(".", maxsplit=1)[0]
+    return ""
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every statement of every identity policy, with the logical id of what holds it."""
+    for name, resource in resources("AWS::IAM::Role", "AWS::IAM::ManagedPolicy").items():
+        properties = resource["Properties"]
+        documents = [properties[key] for key in ("AssumeRolePolicyDocument", "PolicyDocument") if key in properties]
+        documents += [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        for document in documents:
+            for statement in document["Statement"]:
+                chosen = statement.get("Fn::If", [None, statement])[1]
+                yield name, chosen
+
+
+def as_list(value: Any) -> list[Any]:
+    """A value that may be one or many."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,346 @@
+"""The template keeps the house rules: names, settings, limits on what a loop can spend, alarms, tags."""
+
+import importlib
+import json
+import re
+from typing import Any
+
+import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
+
+from tests.unit.template_document import ROOT, as_list, events_of, folder_of, functions, resources, target, template
+from tollgate.settings import Settings
+
+COST_TAG = "tollgate:stack"
+LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
+POLLED = ("async_submit", "batch_dispatch", "webhook_delivery")
+PUSHED = {"SNS", "EventBridgeRule", "Schedule"}
+
+
+def _variables(logical_id: str) -> set[str]:
+    return set(functions()[logical_id]["Properties"].get("Environment", {}).get("Variables", {}))
+
+
+def _shared_variables() -> set[str]:
+    return set(template()["Globals"]["Function"]["Environment"]["Variables"])
+
+
+def _settings_class(folder: str) -> type[Settings]:
+    module = importlib.import_module(f"functions.{folder}.app")
+    found = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Settings) and kind.__module__ == module.__name__
+    ]
+    assert len(found) == 1, f"{folder}: one settings class"
+    return found[0]
+
+
+def _queues_with_redrive() -> dict[str, str]:
+    return {
+        name: target(queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"])
+        for name, queue in resources("AWS::SQS::Queue").items()
+        if "RedrivePolicy" in queue["Properties"]
+    }
+
+
+def _routes() -> list[tuple[str, str]]:
+    return [
+        (event["Properties"]["Method"].upper(), event["Properties"]["Path"])
+        for logical_id in functions()
+        for event in events_of(logical_id).values()
+        if event["Type"] == "Api"
+    ]
+
+
+@pytest.mark.parametrize("name", template()["Parameters"])
+def test_every_parameter_has_a_description_and_a_default(name: str) -> None:
+    """`sam deploy --guided` explains every question and has an answer to it."""
+    parameter = template()["Parameters"][name]
+    assert parameter["Description"].endswith(".")
+    assert "Default" in parameter
+
+
+def test_every_parameter_is_in_one_group() -> None:
+    """The console shows every parameter under a heading, once."""
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    listed = [name for group in groups for name in group["Parameters"]]
+    assert sorted(listed) == sorted(template()["Parameters"])
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_a_function_is_named_after_its_folder(logical_id: str) -> None:
+    """The logical id is the folder's name in PascalCase plus `Function`, and the folder has the handler."""
+    folder = folder_of(logical_id)
+    assert logical_id == "".join(part.capitalize() for part in folder.split("_")) + "Function"
+    assert (ROOT / "functions" / folder / "app.py").is_file()
+
+
+def test_every_folder_is_deployed() -> None:
+    """There is no function in the repository that the template forgets."""
+    present = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+    assert present <= {folder_of(logical_id) for logical_id in functions()}
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_settings_find_their_variables(logical_id: str) -> None:
+    """A function's settings class asks for nothing that the template does not set, and ignores nothing of its own."""
+    fields = {name.upper() for name in _settings_class(folder_of(logical_id)).model_fields}
+    assert fields - LAMBDA_SETS <= _shared_variables() | _variables(logical_id)
+    assert _variables(logical_id) <= fields
+
+
+def test_the_variables_all_functions_share() -> None:
+    """Endpoints of AWS never come from the template, for the local stack sets them in the process."""
+    assert not [name for name in _shared_variables() if name.startswith("AWS_")]
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_every_function_has_a_role_and_a_log_group_of_its_own(logical_id: str) -> None:
+    """Nothing is shared by accident, and logs go where their retention is set."""
+    stem = logical_id.removesuffix("Function")
+    properties = functions()[logical_id]["Properties"]
+    assert target(properties["Role"]) == f"{stem}Role"
+    assert target(properties["LoggingConfig"]["LogGroup"]) == f"{stem}LogGroup"
+    name = properties["FunctionName"]["Fn::Sub"]
+    assert resources()[f"{stem}LogGroup"]["Properties"]["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/{name}"}
+
+
+@pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))
+def test_logs_are_not_kept_for_ever(name: str) -> None:
+    """Every log group has a retention."""
+    assert resources()[name]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_functions_time_out_before_their_caller_gives_up(logical_id: str) -> None:
+    """Behind the API at most 29 s; behind a queue a sixth of the queue's visibility timeout at most."""
+    timeout = functions()[logical_id]["Properties"]["Timeout"]
+    for event in events_of(logical_id).values():
+        if event["Type"] == "Api":
+            assert timeout <= 29
+        if event["Type"] == "SQS":
+            queue = resources()[target(event["Properties"]["Queue"])]
+            assert queue["Properties"]["VisibilityTimeout"] >= 6 * timeout
+
+
+@pytest.mark.parametrize("folder", POLLED)
+def test_pollers_are_bounded_and_report_single_messages(folder: str) -> None:
+    """Where a queue feeds a function, a loop cannot use all of the account, and one bad message stays alone."""
+    logical_id = next(name for name in functions() if folder_of(name) == folder)
+    (event,) = [event for event in events_of(logical_id).values() if event["Type"] == "SQS"]
+    assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    condition, local, elsewhere = event["Properties"]["ScalingConfig"]["MaximumConcurrency"]["Fn::If"]
+    default = template()["Parameters"][elsewhere["Ref"]]["Default"]
+    assert (condition, local) == ("IsLocal", default)
+
+
+def test_only_the_expected_functions_are_polled() -> None:
+    """The list above is complete."""
+    polled = {
+        folder_of(name) for name in functions() if any(event["Type"] == "SQS" for event in events_of(name).values())
+    }
+    assert polled == set(POLLED)
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_what_is_pushed_at_a_function_is_not_lost(logical_id: str) -> None:
+    """Events, topics and schedules end in a dead-letter queue and have a concurrency limit."""
+    pushed = [event for event in events_of(logical_id).values() if event["Type"] in PUSHED]
+    if not pushed:
+        assert "EventInvokeConfig" not in functions()[logical_id]["Properties"]
+        return
+    properties = functions()[logical_id]["Properties"]
+    failure = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    assert target(failure["Destination"]) == "EventsDeadLetterQueue"
+    assert properties["ReservedConcurrentExecutions"]["Fn::If"][0] == "ReservesWorkers"
+    for event in pushed:
+        if event["Type"] == "SNS":
+            assert target(event["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]) == "EventsDeadLetterQueue"
+        if event["Type"] == "EventBridgeRule":
+            assert target(event["Properties"]["DeadLetterConfig"]["Arn"]) == "EventsDeadLetterQueue"
+
+
+@pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
+def test_every_queue_has_dead_letters_and_every_dead_letter_an_alarm(name: str) -> None:
+    """A message that cannot be handled ends somewhere, and somebody hears of it."""
+    dead_letter_queues = set(_queues_with_redrive().values()) | {"EventsDeadLetterQueue"}
+    assert name in _queues_with_redrive() or name in dead_letter_queues
+    assert resources()[name]["Properties"]["SqsManagedSseEnabled"] is True
+    if name in dead_letter_queues:
+        alarmed = [
+            alarm
+            for alarm in resources("AWS::CloudWatch::Alarm").values()
+            if [target(dimension["Value"]) for dimension in alarm["Properties"]["Dimensions"]] == [name]
+        ]
+        assert [target(action) for alarm in alarmed for action in alarm["Properties"]["AlarmActions"]] == ["AlarmTopic"]
+
+
+def test_alarms_stay_within_the_free_ten() -> None:
+    """CloudWatch charges for every alarm beyond ten; those of endpoints come only with endpoints."""
+    assert len([a for a in resources("AWS::CloudWatch::Alarm").values() if "Condition" not in a]) <= 10
+
+
+def _taggable(kind: str) -> bool:
+    return "Tags" in PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["properties"]
+
+
+@pytest.mark.parametrize("name", [name for name, resource in resources().items() if _taggable(resource["Type"])])
+def test_every_taggable_resource_carries_the_cost_tag(name: str) -> None:
+    """The bill can be split by stack."""
+    resource = resources()[name]
+    tags: Any = resource["Properties"].get("Tags", [])
+    if resource["Type"] == "AWS::Serverless::Function":
+        tags = template()["Globals"]["Function"]["Tags"] | dict(tags)
+    named = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+    assert named[COST_TAG] == {"Ref": "AWS::StackName"}
+
+
+@pytest.mark.parametrize("name", resources())
+def test_what_belongs_to_a_road_is_tagged_with_it(name: str) -> None:
+    """Queues, topics, functions and endpoints of a road carry `InferenceType`, so that each road's bill can be seen."""
+    resource = resources()[name]
+    road = next(
+        (
+            tag
+            for stem, tag in (("Async", "async"), ("Batch", "batch"), ("Realtime", "realtime"))
+            if name.startswith(stem)
+        ),
+        None,
+    )
+    if road is None or not _taggable(resource["Type"]):
+        return
+    tags = resource["Properties"].get("Tags", [])
+    named = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+    assert named["InferenceType"] == road
+
+
+@pytest.mark.parametrize(("method", "path"), _routes())
+def test_every_route_has_a_key_and_a_throttle(method: str, path: str) -> None:
+    """No method goes around the authorizer, and each has limits of its own from parameters."""
+    api = resources()["Api"]["Properties"]
+    assert api["Auth"]["DefaultAuthorizer"] == "KeyAuthorizer"
+    assert api["Auth"]["ApiKeyRequired"] is True
+    encoded = "/" + path.replace("/", "~1")
+    (settings,) = [
+        entry
+        for entry in api["MethodSettings"]
+        if entry["HttpMethod"] == method and entry["ResourcePath"] == {"Fn::If": ["IsLocal", path, encoded]}
+    ]
+    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+        assert settings[limit]["Ref"] in template()["Parameters"]
+
+
+def test_no_route_opens_itself() -> None:
+    """No event overrides the API's authorization."""
+    own = [
+        e for name in functions() for e in events_of(name).values() if e["Type"] == "Api" and "Auth" in e["Properties"]
+    ]
+    assert own == []
+
+
+def test_the_authorizer_is_asked_every_time_and_names_the_usage_plan_key() -> None:
+    """A key in either header reaches the authorizer, which alone says whose usage plan it is."""
+    api = resources()["Api"]["Properties"]
+    assert api["ApiKeySourceType"] == "AUTHORIZER"
+    assert api["Auth"]["Authorizers"]["KeyAuthorizer"]["Identity"] == {"ReauthorizeEvery": 0}
+
+
+@pytest.mark.parametrize("kind", resources()["Api"]["Properties"]["GatewayResponses"])
+def test_api_gateways_own_errors_have_openais_shape(kind: str) -> None:
+    """Errors that never reach a function look like all others, say their request id, and when to come back."""
+    response = resources()["Api"]["Properties"]["GatewayResponses"][kind]
+    body = response["ResponseTemplates"]["application/json"]
+    rendered = body.replace("$context.error.messageString", '"a message"').replace("$context.error.responseType", kind)
+    error = json.loads(rendered)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    headers = response["ResponseParameters"]["Headers"]
+    assert headers["x-tollgate-request-id"] == "context.requestId"
+    assert ("Retry-After" in headers) or (response.get("StatusCode") != "429")
+
+
+def test_the_known_gateway_errors_have_their_statuses() -> None:
+    """A missing key is 401, a missing route 404, a missing scope 403, too much 413 or 429."""
+    found = {kind: r.get("StatusCode") for kind, r in resources()["Api"]["Properties"]["GatewayResponses"].items()}
+    assert found == {
+        "UNAUTHORIZED": "401",
+        "INVALID_API_KEY": "401",
+        "ACCESS_DENIED": "403",
+        "MISSING_AUTHENTICATION_TOKEN": "404",
+        "REQUEST_TOO_LARGE": "413",
+        "THROTTLED": "429",
+        "QUOTA_EXCEEDED": "429",
+        "INTEGRATION_TIMEOUT": "504",
+        "INTEGRATION_FAILURE": "502",
+        "DEFAULT_4XX": None,
+        "DEFAULT_5XX": None,
+    }
+
+
+@pytest.mark.parametrize("name", resources("AWS::DynamoDB::Table"))
+def test_tables_are_on_demand_recoverable_and_forget(name: str) -> None:
+    """An idle table costs nothing, a wrong write can be undone, and old items go."""
+    properties = resources()[name]["Properties"]
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+
+
+def test_the_indexes_of_jobs() -> None:
+    """Jobs are found by owner and, while something is left to do, by group; only keys are copied."""
+    indexes = {
+        index["IndexName"]: (
+            [key["AttributeName"] for key in index["KeySchema"]],
+            index["Projection"]["ProjectionType"],
+        )
+        for index in resources()["JobsTable"]["Properties"]["GlobalSecondaryIndexes"]
+    }
+    assert indexes == {
+        "by_owner": (["tenant", "created_at"], "KEYS_ONLY"),
+        "open": (["open_group", "created_at"], "KEYS_ONLY"),
+    }
+
+
+def test_the_bucket_is_closed_and_forgets() -> None:
+    """Encrypted, versioned, not public, TLS only, and no prefix is kept for ever."""
+    properties = resources()["Bucket"]["Properties"]
+    assert all(properties["PublicAccessBlockConfiguration"].values())
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    (deny,) = resources()["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    kept = {rule["Prefix"] for rule in properties["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule}
+    used = {
+        match
+        for name in resources("AWS::IAM::Role")
+        for match in re.findall(r"\$\{Bucket\.Arn\}/([a-z-]+/)", json.dumps(resources()[name]))
+    }
+    assert used <= kept
+
+
+@pytest.mark.parametrize("name", resources())
+def test_what_the_emulator_lacks_is_under_a_condition(name: str) -> None:
+    """One template serves AWS and the emulator."""
+    resource = resources()[name]
+    if resource["Type"].startswith(("AWS::SageMaker::", "AWS::ApplicationAutoScaling::")):
+        assert resource["Condition"] == "MakesEndpoints"
+        assert {"Fn::Not": [{"Condition": "IsLocal"}]} in template()["Conditions"]["MakesEndpoints"]["Fn::And"]
+
+
+def test_the_dashboard_is_json() -> None:
+    """The body parses, and its widgets do not overlap."""
+    body = json.loads(resources()["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    places = [(widget["x"], widget["y"]) for widget in body["widgets"]]
+    assert len(places) == len(set(places))
+    shown = json.dumps(body)
+    assert all(f"{queue}.QueueName" in shown for queue in resources("AWS::SQS::Queue"))
+
+
+def test_outputs_are_complete() -> None:
+    """The command line and the local stack find what they need."""
+    assert set(template()["Outputs"]) == {
+        *("ApiUrl", "ApiId", "StageName", "BucketName", "UsagePlanId", "AlarmTopicArn"),
+        *("JobsTableName", "CacheTableName", "LedgerTableName", "RegistryTableName"),
+        *("AsyncSuccessTopicArn", "AsyncErrorTopicArn", "AsyncQueueUrl", "BatchQueueUrl", "WebhookQueueUrl"),
+    }
+    assert all(as_list(output["Description"]) for output in template()["Outputs"].values())

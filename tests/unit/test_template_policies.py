@@ -1,0 +1,103 @@
+"""Roles allow named actions on named resources, and only what their function does."""
+
+import json
+
+import pytest
+
+from tests.unit.template_document import as_list, functions, resources, statements, target
+
+# AWS offers no resource-level permission for these.
+WITHOUT_RESOURCES = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "ecr:GetAuthorizationToken",
+    "cloudwatch:PutMetricData",
+}
+CAN_START_INFERENCE = {
+    "sagemaker:InvokeEndpoint": {"GatewayRole"},
+    "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
+    "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
+}
+WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+
+
+def _allowed(role: str) -> set[str]:
+    return {
+        action
+        for name, statement in statements()
+        if name == role and statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"])
+    }
+
+
+def test_no_wildcard_actions() -> None:
+    """Every allowed action is spelled out."""
+    wild = [(name, a) for name, statement in statements() for a in as_list(statement["Action"]) if "*" in a]
+    assert wild == []
+
+
+def test_everything_is_allowed_on_named_resources_only() -> None:
+    """`*` stands alone only where AWS knows nothing narrower."""
+    open_actions = {
+        action
+        for _, statement in statements()
+        if "*" in as_list(statement.get("Resource", []))
+        for action in as_list(statement["Action"])
+    }
+    assert open_actions <= WITHOUT_RESOURCES
+
+
+def test_functions_use_no_managed_policies_of_aws() -> None:
+    """AWS's own execution policies open all queues and log groups of the account."""
+    for function in functions().values():
+        assert "Policies" not in function["Properties"]
+        role = resources()[target(function["Properties"]["Role"])]["Properties"]
+        assert role["ManagedPolicyArns"] == [{"Ref": "FunctionBasePolicy"}]
+
+
+@pytest.mark.parametrize(("action", "roles"), CAN_START_INFERENCE.items())
+def test_few_roles_can_start_what_costs_most(action: str, roles: set[str]) -> None:
+    """Models are run by the functions of their road only, on names with the stack's prefix."""
+    holders = {
+        name
+        for name, statement in statements()
+        if statement["Effect"] == "Allow" and action in as_list(statement["Action"])
+    }
+    assert holders == roles
+    for name, statement in statements():
+        if action in as_list(statement["Action"]):
+            assert all(
+                "${EndpointPrefix}*" in r["Fn::Sub"] or "/tollgate-*" in r["Fn::Sub"]
+                for r in as_list(statement["Resource"])
+            ), name
+
+
+@pytest.mark.parametrize("role", [name for name in resources("AWS::IAM::Role") if name.endswith("Role")])
+def test_no_function_can_write_keys_secrets_or_the_catalogue(role: str) -> None:
+    """Whoever may write the registry is refused the items that decide who may do what, and at what price."""
+    writes = [
+        statement
+        for name, statement in statements()
+        if name == role
+        and WRITES & set(as_list(statement["Action"]))
+        and "RegistryTable" in json.dumps(statement["Resource"])
+    ]
+    if any(statement["Effect"] == "Allow" for statement in writes):
+        (deny,) = [statement for statement in writes if statement["Effect"] == "Deny"]
+        assert set(deny["Action"]) >= WRITES
+        keys = deny["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
+        assert set(keys) == {"key#*", "webhook#*", "catalogue*"}
+
+
+def test_the_authorizer_only_reads_keys() -> None:
+    """The function that every caller reaches can do one thing."""
+    assert _allowed("AuthorizerRole") == {"sts:AssumeRole", "dynamodb:GetItem"}
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_polled_queues_can_be_read(logical_id: str) -> None:
+    """A function whose events come from a queue may take them from it."""
+    role = target(functions()[logical_id]["Properties"]["Role"])
+    for event in functions()[logical_id]["Properties"].get("Events", {}).values():
+        if event["Type"] == "SQS":
+            assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"} <= _allowed(role)
