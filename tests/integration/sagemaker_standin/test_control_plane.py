@@ -50,6 +50,25 @@ def test_an_endpoint_lives_from_creating_to_gone(world: World) -> None:
     world.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
 
 
+def test_the_bus_hears_of_an_endpoints_life(world: World) -> None:
+    """Creating, in service, deleting: one event each, in order, to rules on aws.sagemaker."""
+    detail = {"EndpointName": [{"prefix": world.bucket}]}
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Endpoint State Change"], "detail": detail}
+    world.events.put_rule(Name=world.bucket, EventPattern=json.dumps(pattern))
+    world.events.put_targets(Rule=world.bucket, Targets=[{"Id": "q", "Arn": world.queue_arn}])
+    name, variant = world.bucket, {"VariantName": "main", "ModelName": world.model(), "InitialInstanceCount": 1}
+    world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    world.sagemaker.create_endpoint(
+        EndpointName=name, EndpointConfigName=name, Tags=[{"Key": "InferenceType", "Value": "realtime"}]
+    )
+    world.wait(name)
+    world.sagemaker.delete_endpoint(EndpointName=name)
+    events = world.messages(3)
+    assert [event["detail"]["EndpointStatus"] for event in events] == ["CREATING", "IN_SERVICE", "DELETING"]
+    assert events[1]["detail"]["Tags"] == {"InferenceType": "realtime"}
+    assert events[1]["detail"]["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+
+
 def test_an_update_serves_on_until_the_new_is_ready(world: World) -> None:
     """During UpdateEndpoint the old configuration answers; a failed one leaves it in place and says why."""
     endpoint = world.endpoint(world.model())
