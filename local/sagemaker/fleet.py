@@ -49,6 +49,7 @@ class Fleet:
         self._faults = faults
         self._gates: dict[tuple[str, str], Gate] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._dice = random.SystemRandom()
         self._listeners: list[Callable[[], None]] = []
         self._status_listeners: list[Callable[[str], None]] = []
 
@@ -185,7 +186,7 @@ class Fleet:
         if not ready:
             raise ServiceError(503, "ServiceUnavailable", f"Endpoint {name} has no instances in service.")
         weights = [variant["weight"] for variant in ready]
-        [chosen] = random.choices(ready, weights if any(weights) else None)  # noqa: S311 - traffic, not secrets
+        [chosen] = self._dice.choices(ready, weights if any(weights) else None)
         return self.target(name, chosen)
 
     def target(self, name: str, variant: Json) -> Target:
