@@ -68,9 +68,7 @@ def test_a_broken_signature_is_reported(packed: bytes) -> None:
 
 
 @given(st.lists(entries, max_size=12), entries, st.integers(0, 20), st.integers(1, 5))
-def test_a_bucket_stays_bounded_and_fresh(
-    bucket: list[NearEntry], entry: NearEntry, now: int, capacity: int
-) -> None:
+def test_a_bucket_stays_bounded_and_fresh(bucket: list[NearEntry], entry: NearEntry, now: int, capacity: int) -> None:
     """After a write: within capacity, the new entry last and once, nothing expired beside it."""
     after = admit(bucket, entry, now=now, capacity=capacity)
     assert len(after) <= capacity

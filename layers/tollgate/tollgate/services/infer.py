@@ -18,7 +18,7 @@ from tollgate.domain.errors import (
     OutcomeUnknownError,
     StorageError,
 )
-from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
 from tollgate.domain.jobs import Job, JobState, Owner, Payload, Usage
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.records import RequestRecord
@@ -39,9 +39,6 @@ from tollgate.ports import (
     RenderedRequest,
     WholeObjectStore,
 )
-
-INLINE_INPUT_BYTES = 200_000
-"""Larger inputs lie in the bucket: a DynamoDB item holds 400 KB in all."""
 
 _REALTIME_MARGIN_SECONDS = 1.5
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
