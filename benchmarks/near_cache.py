@@ -7,10 +7,11 @@ the rules run alone.
 
 How the numbers are defined. A pair is one lookup that found one candidate. It is a *hit* where the verifier
 accepts, and *wrong* where the label says "not duplicate". Recall is hits on labelled duplicates over all
-labelled duplicates; wrong-hit rate is wrong hits over hits. "Recall at wrong hits <= 10 %" is the largest recall
-of any threshold that keeps the rate; it leans on the sample, so recall and precision at the shipped thresholds
-are printed with 95 % Wilson intervals. The hard slice is all pairs with word overlap >= 0.6. Rows with an odd id
-were looked at when the rules were written; the report is on even ids, unless `--half odd` or `--half all`.
+labelled duplicates; wrong-hit rate is wrong hits over hits. "Recall at wrong hits <= 10 %" is the largest
+recall of any threshold that keeps the rate; it leans on the sample, so recall and precision at the shipped
+thresholds are printed with 95 % Wilson intervals. The hard slice is all pairs with word overlap >= 0.6.
+Rows with an odd id were looked at when the rules were written; the report is on even ids, unless `--half
+odd` or `--half all`.
 
     python benchmarks/near_cache.py [--pairs 8000] [--half even|odd|all]
 """
