@@ -81,7 +81,7 @@ def test_a_bucket_stays_bounded_and_fresh(bucket: list[NearEntry], entry: NearEn
 def test_the_shortlist_is_short_fresh_and_ordered(
     signature: NearSignature, buckets: list[list[NearEntry]], now: int
 ) -> None:
-    """At most four entries, none expired, none twice, none without likeness, likeliest first."""
+    """At most `MAX_CANDIDATES` entries, none expired, none twice, none without likeness, likeliest first."""
     found = shortlist(signature, buckets, now=now)
     assert len(found) == len({entry.entry_id for entry in found}) <= MAX_CANDIDATES
     assert all(entry.expires_at > now for entry in found)
