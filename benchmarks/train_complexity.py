@@ -45,9 +45,7 @@ def main() -> int:
     spoken = np.array([model.quality.corrections(list(row)) for row in rows])
     qualities = np.abs(spoken - (quality.trees.predict(rows) - quality.means)).max()
     print(f"{len(merged.rows)} prompts, {len(raw):,} bytes")
-    print(
-        "gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10))
-    )
+    print("gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10)))
     print(f"largest difference to the training library: need {needed:.5f}, quality {qualities:.5f}")
     return int(max(needed, qualities) > LARGEST_DIFFERENCE)
 

@@ -12,7 +12,8 @@ from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import SqsClient
@@ -49,8 +50,9 @@ def _check_webhook(allowed: str, url: str) -> None:
 def build(settings: GatewaySettings) -> GatewayApi:
     """Wire the service; nothing is connected before the first call."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    transport.prepare()
     tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
-    objects = S3ObjectStore(settings.bucket)
+    objects = S3DirectObjects(S3Client(transport), settings.bucket)
     registry = settings.table_registry
     return GatewayApi(
         inference=InferenceService(

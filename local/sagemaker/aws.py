@@ -1,6 +1,5 @@
 """The emulated AWS beside the stand-in. Its calls block, so they are made from threads."""
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+_ANYBODY = "test"  # an emulator asks for no more, and a person's own credentials stay where they are
 FAILED = (BotoCoreError, ClientError)
 
 
@@ -78,9 +78,8 @@ class Aws:
             service,
             endpoint_url=self._endpoint,
             region_name=self._region,
-            # An emulator takes any credentials; real ones, when set, are not needed and not sent.
-            aws_access_key_id=os.environ.get("STANDIN_ACCESS_KEY_ID", "test"),
-            aws_secret_access_key=os.environ.get("STANDIN_SECRET_ACCESS_KEY", "test"),
+            aws_access_key_id=_ANYBODY,
+            aws_secret_access_key=_ANYBODY,
             config=Config(
                 connect_timeout=3,
                 read_timeout=60,

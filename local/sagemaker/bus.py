@@ -17,6 +17,7 @@ from local.sagemaker.wire import Json
 
 _log = logging.getLogger(__name__)
 SOURCE = "aws.sagemaker"
+ENDPOINT_CHANGE = "SageMaker Endpoint State Change"
 TRANSFORM_CHANGE = "SageMaker Transform Job State Change"
 
 

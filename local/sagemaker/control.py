@@ -162,8 +162,10 @@ class Control:
     # Endpoints.
 
     def _create_endpoint(self, query: Json) -> Json:
+        # Tags go first: the event of the creation carries them.
+        if query["EndpointName"] not in self._fleet.names():
+            self._tag(self._settings.arn("endpoint", query["EndpointName"]), query)
         arn = self._fleet.create(query["EndpointName"], query["EndpointConfigName"])
-        self._tag(arn, query)
         return {"EndpointArn": arn}
 
     def _update_endpoint(self, query: Json) -> Json:

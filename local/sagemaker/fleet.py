@@ -49,11 +49,17 @@ class Fleet:
         self._faults = faults
         self._gates: dict[tuple[str, str], Gate] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._dice = random.SystemRandom()
         self._listeners: list[Callable[[], None]] = []
+        self._status_listeners: list[Callable[[str], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call the listener whenever capacity may have changed."""
         self._listeners.append(listener)
+
+    def on_status(self, listener: Callable[[str], None]) -> None:
+        """Call the listener with an endpoint's name whenever its status has changed."""
+        self._status_listeners.append(listener)
 
     def changed(self) -> None:
         """Tell the listeners that capacity may have changed."""
@@ -180,7 +186,7 @@ class Fleet:
         if not ready:
             raise ServiceError(503, "ServiceUnavailable", f"Endpoint {name} has no instances in service.")
         weights = [variant["weight"] for variant in ready]
-        [chosen] = random.choices(ready, weights if any(weights) else None)  # noqa: S311 - traffic, not secrets
+        [chosen] = self._dice.choices(ready, weights if any(weights) else None)
         return self.target(name, chosen)
 
     def target(self, name: str, variant: Json) -> Target:
@@ -216,8 +222,13 @@ class Fleet:
         return endpoint
 
     def _save(self, endpoint: Json) -> None:
+        name = endpoint["EndpointName"]
+        before = self._store.get("endpoint", name) or {}
         endpoint["LastModifiedTime"] = time.time()
-        self._store.put("endpoint", endpoint["EndpointName"], endpoint)
+        self._store.put("endpoint", name, endpoint)
+        if before.get("EndpointStatus") != endpoint["EndpointStatus"]:
+            for listener in self._status_listeners:
+                listener(name)
 
     def _aim(self, endpoint: Json, config_name: str) -> None:
         config = self._store.get("endpoint-config", config_name)
@@ -311,6 +322,7 @@ class Fleet:
 
     def _remove(self, name: str) -> None:
         self._store.delete("endpoint", name)
+        self._store.delete("tags", self._arn(name))
         self._store.drop_queue(name)
         for key in [key for key in self._gates if key[0] == name]:
             del self._gates[key]

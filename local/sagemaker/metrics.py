@@ -18,7 +18,7 @@ from local.sagemaker.wire import Json
 
 _log = logging.getLogger(__name__)
 NAMESPACE = "AWS/SageMaker"
-_IDLE_SECONDS = 1.0
+_NAP_SECONDS = 1.0
 _WAITING = ("queued", "running")
 
 
@@ -42,10 +42,12 @@ class Metrics:
         """Run for ever."""
         since = time.time()
         while True:
-            await asyncio.sleep(self._settings.metrics_seconds or _IDLE_SECONDS)
-            if not self._settings.metrics_seconds:
-                continue
+            # Short naps, so that a new period counts at once.
+            period = self._settings.metrics_seconds
+            await asyncio.sleep(min(period or _NAP_SECONDS, _NAP_SECONDS))
             now = time.time()
+            if not period or now - since < period:
+                continue
             data = self.collect(since, now)
             since = now
             try:

@@ -69,6 +69,29 @@ def inference_result(
     }
 
 
+_EVENT_STATUS = {"InService": "IN_SERVICE"}
+
+
+def endpoint_detail(described: Json, tags: dict[str, str]) -> Json:
+    """Build the `detail` of "SageMaker Endpoint State Change"; its status is in capitals, unlike the API's.
+
+    Source: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+
+    Args:
+        described: DescribeEndpoint's answer.
+        tags: the endpoint's.
+    """
+    members = ("EndpointName", "EndpointArn", "EndpointConfigName", "ProductionVariants", "FailureReason")
+    detail = {name: described[name] for name in members if name in described}
+    status: str = described["EndpointStatus"]
+    return detail | {
+        "EndpointStatus": _EVENT_STATUS.get(status, status.upper()),
+        "CreationTime": int(described["CreationTime"] * 1000),
+        "LastModifiedTime": int(described["LastModifiedTime"] * 1000),
+        "Tags": tags,
+    }
+
+
 _DETAIL_MEMBERS = (
     "TransformJobName",
     "TransformJobArn",

@@ -19,6 +19,7 @@ from local.sagemaker.aws import Aws
 from local.sagemaker.bus import EventBus
 from local.sagemaker.components import Components
 from local.sagemaker.control import Control
+from local.sagemaker.endpoint_news import EndpointNews
 from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet
 from local.sagemaker.metrics import Metrics
@@ -73,6 +74,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     serving = Serving(store)
     queue = AsyncQueue(store=store, fleet=fleet, serving=serving, aws=aws, faults=faults, settings=settings)
     bus = EventBus(aws, settings.region, settings.account)
+    news = EndpointNews(fleet, store, bus, faults)
     transforms = Transforms(store=store, settings=settings, aws=aws, bus=bus, faults=faults)
     seed = Seed(options.config, store, settings, fleet)
     _restore(store, settings)
@@ -109,7 +111,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     components.resume()
     transforms.resume()
     metrics = Metrics(store, components, aws, settings)
-    workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work())]
+    workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work(), news.work())]
     warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
     config = Config()
     config.bind = [f"127.0.0.1:{options.port}"]

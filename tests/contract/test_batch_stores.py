@@ -41,6 +41,7 @@ def test_a_run_comes_back_as_it_was_stored(store: BatchStore) -> None:
         job_ids_key="transform-input/ids",
         parent="tollgate-1",
         prior_seconds=Decimal("0.000001"),
+        per_file=7,
         traceparent="00-a-b-01",
     )
     for run in (_RUN, full):

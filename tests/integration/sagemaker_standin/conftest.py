@@ -34,6 +34,18 @@ class World:
     queue: str
     queue_arn: str
 
+    def invoke(self, endpoint: str, body: bytes | str, **more: Any) -> Any:
+        """Call InvokeEndpoint with JSON; the answer's body is read to its end."""
+        answer = self.runtime.invoke_endpoint(
+            EndpointName=endpoint, **{"ContentType": "application/json", "Body": body, **more}
+        )
+        return answer | {"Body": answer["Body"].read()}
+
+    def close(self) -> None:
+        """Close every connection."""
+        for one in (self.s3, self.sqs, self.events, self.runtime, self.sagemaker):
+            one.close()
+
     def messages(self, count: int, seconds: float = 20.0) -> list[Any]:
         """Take exactly so many messages from the test's queue."""
         found: list[Any] = []
@@ -148,14 +160,18 @@ def fresh_standin(tmp_path: Path, emulator: Emulator, config_file: Path) -> Iter
 
 
 @pytest.fixture
-def world(standin: StandIn, emulator: Emulator) -> World:
+def world(standin: StandIn, emulator: Emulator) -> Iterator[World]:
     standin.admin("DELETE", "faults")
-    return make_world(standin, emulator)
+    world = make_world(standin, emulator)
+    yield world
+    world.close()
 
 
 @pytest.fixture
-def fresh_world(fresh_standin: StandIn, emulator: Emulator) -> World:
-    return make_world(fresh_standin, emulator)
+def fresh_world(fresh_standin: StandIn, emulator: Emulator) -> Iterator[World]:
+    world = make_world(fresh_standin, emulator)
+    yield world
+    world.close()
 
 
 def make_world(standin: StandIn, emulator: Emulator) -> World:
@@ -167,6 +183,7 @@ def make_world(standin: StandIn, emulator: Emulator) -> World:
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
     topic = sns.create_topic(Name=name)["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
+    sns.close()
     return World(
         standin=standin,
         s3=s3,

@@ -18,6 +18,7 @@ from botocore.config import Config
 
 ROOT = Path(__file__).parents[3]
 REGION = "us-east-1"
+ANYBODY = "test"
 
 
 def free_port() -> int:
@@ -50,8 +51,8 @@ def client(service: Any, url: str, *, retries: int = 1, read_timeout: float = 30
         service,
         endpoint_url=url,
         region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=ANYBODY,
+        aws_secret_access_key=ANYBODY,
         config=Config(retries={"total_max_attempts": retries}, read_timeout=read_timeout, max_pool_connections=64),
     )
 

@@ -21,7 +21,7 @@ def code_of(call: Any, **arguments: Any) -> str:
 
 def test_an_endpoint_lives_from_creating_to_gone(world: World) -> None:
     """Creating, InService, Updating, InService, Deleting, not found: botocore's own waiters see each step."""
-    name, model = world.bucket, world.model(STANDIN_START_SECONDS="0.5")
+    name, model = world.bucket, world.model(STANDIN_START_SECONDS="1.5")
     variant = {"VariantName": "main", "ModelName": model, "InitialInstanceCount": 2, "InstanceType": "ml.m5.large"}
     world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     created = world.sagemaker.create_endpoint(
@@ -50,6 +50,25 @@ def test_an_endpoint_lives_from_creating_to_gone(world: World) -> None:
     world.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
 
 
+def test_the_bus_hears_of_an_endpoints_life(world: World) -> None:
+    """Creating, in service, deleting: one event each, in order, to rules on aws.sagemaker."""
+    detail = {"EndpointName": [{"prefix": world.bucket}]}
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Endpoint State Change"], "detail": detail}
+    world.events.put_rule(Name=world.bucket, EventPattern=json.dumps(pattern))
+    world.events.put_targets(Rule=world.bucket, Targets=[{"Id": "q", "Arn": world.queue_arn}])
+    name, variant = world.bucket, {"VariantName": "main", "ModelName": world.model(), "InitialInstanceCount": 1}
+    world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    world.sagemaker.create_endpoint(
+        EndpointName=name, EndpointConfigName=name, Tags=[{"Key": "InferenceType", "Value": "realtime"}]
+    )
+    world.wait(name)
+    world.sagemaker.delete_endpoint(EndpointName=name)
+    events = world.messages(3)
+    assert [event["detail"]["EndpointStatus"] for event in events] == ["CREATING", "IN_SERVICE", "DELETING"]
+    assert events[1]["detail"]["Tags"] == {"InferenceType": "realtime"}
+    assert events[1]["detail"]["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+
+
 def test_an_update_serves_on_until_the_new_is_ready(world: World) -> None:
     """During UpdateEndpoint the old configuration answers; a failed one leaves it in place and says why."""
     endpoint = world.endpoint(world.model())
@@ -59,10 +78,10 @@ def test_an_update_serves_on_until_the_new_is_ready(world: World) -> None:
     world.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
     world.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
     body = json.dumps({"inputs": "a b"})
-    world.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
+    world.invoke(endpoint, body)
     described = world.wait(endpoint)
     assert "tollgate/unknown" in described["FailureReason"]
-    world.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
+    world.invoke(endpoint, body)
 
 
 def test_creation_fails_without_image_or_capacity(world: World) -> None:
@@ -134,14 +153,14 @@ def test_a_component_wakes_from_zero_copies(world: World) -> None:
         )
 
     until(lambda: in_service(0))
-    call = {"EndpointName": name, "InferenceComponentName": name, "ContentType": "application/json", "Body": b"[1]"}
     with pytest.raises(world.runtime.exceptions.ValidationError, match="has no capacity"):
-        world.runtime.invoke_endpoint(**call)
+        world.invoke(name, b"[1]", InferenceComponentName=name)
     world.sagemaker.update_inference_component_runtime_config(
         InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": 1}
     )
     until(lambda: in_service(1))
-    assert json.loads(world.runtime.invoke_endpoint(**call)["Body"].read()) == {"echo": [1]}
+    answer = world.invoke(name, b"[1]", InferenceComponentName=name)
+    assert json.loads(answer["Body"]) == {"echo": [1]}
     assert code_of(world.sagemaker.delete_endpoint, EndpointName=name) == "ValidationException"
     world.sagemaker.delete_inference_component(InferenceComponentName=name)
     world.sagemaker.delete_endpoint(EndpointName=name)

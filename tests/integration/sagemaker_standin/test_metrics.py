@@ -1,6 +1,5 @@
 """CloudWatch metrics of endpoints, where autoscaling reads them."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +19,7 @@ def test_invocations_and_backlog_reach_cloudwatch(fresh_world: World, emulator: 
     world.scale(waiting, 0)
     world.standin.admin("PUT", "config", {"metrics_seconds": 0.3})
     for _ in range(3):
-        world.runtime.invoke_endpoint(EndpointName=called, ContentType="application/json", Body=json.dumps([1]))
+        world.invoke(called, b"[1]")
     world.runtime.invoke_endpoint_async(EndpointName=waiting, ContentType="application/json", Body=b"[1]")
 
     def total(name: str, statistic: str, dimensions: dict[str, str]) -> Any:
@@ -41,3 +40,4 @@ def test_invocations_and_backlog_reach_cloudwatch(fresh_world: World, emulator: 
     until(lambda: total("HasBacklogWithoutCapacity", "Maximum", {"EndpointName": waiting}) == 1)
     world.scale(waiting, 1)
     world.messages(1)
+    cloudwatch.close()

@@ -26,7 +26,10 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         sagemaker.get_waiter("endpoint_in_service").wait(
             EndpointName=endpoint["EndpointName"], WaiterConfig={"Delay": 1, "MaxAttempts": 20}
         )
-    yield client("sagemaker-runtime", standin.url, read_timeout=90)
+    sagemaker.close()
+    runtime = client("sagemaker-runtime", standin.url, read_timeout=90)
+    yield runtime
+    runtime.close()
     standin.stop()
 
 

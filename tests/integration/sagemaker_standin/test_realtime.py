@@ -17,13 +17,13 @@ CHAT = {"messages": [{"role": "user", "content": "one two three"}]}
 
 def call(world: World, endpoint: str, document: Any = CHAT, **more: Any) -> Any:
     body = document if isinstance(document, bytes) else json.dumps(document)
-    return world.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body, **more)
+    return world.invoke(endpoint, body, **more)
 
 
 def test_an_answer_comes_with_its_variant_and_attributes(world: World) -> None:
     """Body, content type, variant and custom attributes arrive where botocore looks for them."""
     answer = call(world, "t-echo-realtime", CustomAttributes="trace-1", InferenceId="i-1")
-    assert json.loads(answer["Body"].read())["choices"][0]["message"]["content"] == "three two one"
+    assert json.loads(answer["Body"])["choices"][0]["message"]["content"] == "three two one"
     assert answer["ContentType"] == "application/json"
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     assert answer["CustomAttributes"] == "trace-1"
@@ -55,7 +55,7 @@ def test_a_body_over_six_megabytes_is_refused(world: World) -> None:
     before = world.standin.admin("GET", "state")["inference_counts"].get("t-echo-realtime", {})
     limit = b'{"x": "' + b"a" * (6_291_456 - 9) + b'"}'
     assert len(limit) == 6_291_456
-    assert call(world, "t-echo-realtime", limit)["Body"].read().startswith(b'{"echo"')
+    assert call(world, "t-echo-realtime", limit)["Body"].startswith(b'{"echo"')
     with pytest.raises(ClientError) as raised:
         call(world, "t-echo-realtime", limit + b" ")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
@@ -78,21 +78,20 @@ def test_a_slow_model_times_out_as_a_model_error(world: World) -> None:
 
 
 def test_an_endpoint_is_as_wide_as_its_instances_and_queue(world: World) -> None:
-    """Two instances of one worker serve two at once, one waits, the next two are refused with 503."""
-    endpoint = world.endpoint(world.model(SAGEMAKER_MODEL_SERVER_WORKERS="1", STANDIN_QUEUE_LIMIT="1"), instances=2)
+    """Two instances of one worker serve two at once, one waits, and the next is refused with 503."""
+    model = world.model(SAGEMAKER_MODEL_SERVER_WORKERS="1", STANDIN_QUEUE_LIMIT="1")
+    endpoint = world.endpoint(model, instances=2)
 
-    def attempt(_: int) -> int:
-        try:
-            status = call(world, endpoint, {"_sleep": 0.8})["ResponseMetadata"]["HTTPStatusCode"]
-        except world.runtime.exceptions.ServiceUnavailable as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        return int(status)
+    def gate() -> Any:
+        return world.standin.admin("GET", "state")["endpoints"][endpoint]["gates"][f"{endpoint}/main"]
 
-    started = time.monotonic()
-    with ThreadPoolExecutor(5) as pool:
-        statuses = sorted(pool.map(attempt, range(5)))
-    assert statuses == [200, 200, 200, 503, 503]
-    assert time.monotonic() - started >= 1.6
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(call, world, endpoint, {"_sleep": 3}) for _ in range(3)]
+        until(lambda: gate() == {"places": 2, "busy": 2, "waiting": 1})
+        with pytest.raises(world.runtime.exceptions.ServiceUnavailable) as raised:
+            call(world, endpoint)
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert [answer.result()["ResponseMetadata"]["HTTPStatusCode"] for answer in answers] == [200] * 3
     assert world.standin.admin("GET", "state")["inference_counts"][endpoint] == {"ok": 3}
 
 
@@ -149,7 +148,7 @@ def test_a_stream_is_not_held_back_and_ends_with_its_listener(world: World) -> N
     started = time.monotonic()
     for _ in range(3):
         next(events)
-    assert 0.3 < time.monotonic() - started < 3
+    assert 0.3 < time.monotonic() - started < 8  # of the twelve that all of it takes
     answer["Body"].close()
     until(lambda: world.standin.admin("GET", "state")["inference_counts"][endpoint] == {"abandoned": 1}, 5)
     call(world, endpoint)
@@ -174,7 +173,7 @@ def test_injected_failures_reach_the_client_in_their_own_shape(world: World) -> 
         call(world, endpoint)
     world.standin.break_(op="invoke", endpoint=endpoint, kind="abandon")
     with pytest.raises(HTTPClientError):
-        call(world, endpoint)["Body"].read()
+        call(world, endpoint)
     world.standin.break_(op="invoke", endpoint=endpoint, kind="latency", seconds=0.5)
     started = time.monotonic()
     call(world, endpoint)

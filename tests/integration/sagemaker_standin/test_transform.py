@@ -183,10 +183,10 @@ def test_jobs_that_cannot_work_say_so(world: World) -> None:
 
 
 def test_a_large_object_passes_in_little_memory(fresh_world: World) -> None:
-    """Forty megabytes go through while the process grows by less than half of that."""
+    """Sixty megabytes go through while the process grows by less than half of that."""
     world = fresh_world
     line = json.dumps({"x": "y" * 2000}).encode() + b"\n"
-    body = line * (40_000_000 // len(line))
+    body = line * (60_000_000 // len(line))
     put(world, "in/warm.jsonl", line)
     settings: dict[str, Any] = {"BatchStrategy": "MultiRecord", "MaxPayloadInMB": 1}
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{world.bucket}/in/"}
@@ -203,4 +203,4 @@ def test_a_large_object_passes_in_little_memory(fresh_world: World) -> None:
     assert ended(world, "large")["TransformJobStatus"] == "Completed"
     size = world.s3.head_object(Bucket=world.bucket, Key="out/large.jsonl.out")["ContentLength"]
     assert size > len(body)
-    assert world.standin.peak_bytes - before < 20_000_000
+    assert world.standin.peak_bytes - before < 25_000_000

@@ -2,7 +2,7 @@
 
 import base64
 
-from local.sagemaker.notices import EMBED_LIMIT_BYTES, inference_result, transform_detail
+from local.sagemaker.notices import EMBED_LIMIT_BYTES, endpoint_detail, inference_result, transform_detail
 
 ASKED = {"accept": "application/json", "content_type": "text/plain", "input_location": "s3://in/1"}
 
@@ -83,3 +83,22 @@ def test_a_jobs_detail_has_times_in_milliseconds() -> None:
         "TransformEndTime": 1_700_000_002_000,
         "Tags": {"team": "a"},
     }
+
+
+def test_an_endpoints_status_is_in_capitals() -> None:
+    """The event spells InService as IN_SERVICE, and leaves out what belongs to DescribeEndpoint only."""
+    described = {
+        "EndpointName": "e",
+        "EndpointArn": "arn",
+        "EndpointConfigName": "c",
+        "EndpointStatus": "InService",
+        "CreationTime": 1.5,
+        "LastModifiedTime": 2.0,
+        "ProductionVariants": [{"VariantName": "v", "DesiredInstanceCount": 1}],
+        "AsyncInferenceConfig": {},
+    }
+    detail = endpoint_detail(described, {})
+    assert detail["EndpointStatus"] == "IN_SERVICE"
+    assert (detail["CreationTime"], detail["LastModifiedTime"]) == (1500, 2000)
+    assert "AsyncInferenceConfig" not in detail
+    assert endpoint_detail(described | {"EndpointStatus": "Creating"}, {})["EndpointStatus"] == "CREATING"

@@ -35,9 +35,9 @@ from tollgate.ports import (
     IdSource,
     JobStore,
     MessageQueue,
-    ObjectStore,
     RealtimeBackend,
     RenderedRequest,
+    WholeObjectStore,
 )
 
 INLINE_INPUT_BYTES = 200_000
@@ -145,7 +145,7 @@ class InferenceService:
         realtime: RealtimeBackend,
         jobs: JobStore,
         queues: Mapping[InferenceType, MessageQueue],
-        objects: ObjectStore,
+        objects: WholeObjectStore,
         clock: Clock,
         ids: IdSource,
         memory_gb: Decimal,
