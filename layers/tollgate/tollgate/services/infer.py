@@ -1,6 +1,5 @@
 """One inference request: routed, then answered now or accepted as a job."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from tollgate.domain.errors import (
 )
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
 from tollgate.domain.jobs import Job, JobState, Owner, Payload, Usage
+from tollgate.domain.json_values import compact_json
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.road_estimates import RequestSize, RoadEstimate
@@ -266,7 +266,7 @@ class InferenceService:
         """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue."""
         now = self._clock.now()
         decision = plan.decision
-        estimate = next(e for e in decision.estimates if e.inference_type is inference_type)
+        estimate = decision.estimates[inference_type]
         job = Job(
             job_id=self._ids.new("inf"),
             owner=trail.owner,
@@ -322,7 +322,7 @@ class InferenceService:
 
     def _keep_input(self, job_id: str, value: Any) -> Payload:
         try:
-            text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+            text = compact_json(value).encode()
         except UnicodeEncodeError as error:
             raise InvalidRequestError("The input contains half of a surrogate pair.", param="input") from error
         if len(text) <= INLINE_INPUT_BYTES:
