@@ -6,7 +6,6 @@ from tollgate.api.bodies import InferenceBody, read_body
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.rendering import (
-    compact_json,
     completed_document,
     decision_document,
     job_document,
@@ -15,6 +14,7 @@ from tollgate.api.rendering import (
 )
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.json_values import compact_json
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock, StoredAnswer
 from tollgate.services.idempotent import Idempotency, fingerprint_of
