@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.domain.keys import KeyRecord
 from tollgate.domain.records import RequestRecord
 
 if TYPE_CHECKING:
@@ -430,19 +431,6 @@ class Dialects(Protocol):
         Raises:
             CatalogueError: there is no such dialect.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """What is stored for an API key, under the hash of its secret."""
-
-    key_id: str
-    tenant: str
-    team: str
-    scopes: frozenset[str]
-    created_at: datetime
-    disabled: bool = False
-    expires_at: datetime | None = None
 
 
 class KeyStore(Protocol):
