@@ -8,7 +8,7 @@ import numpy as np
 from complexity_training import SEED, fit
 from routing_data import ModelSet, PairSet
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 
 WEAK, STRONG = "llama-3.1-8b-instruct", "llama-3.1-nemotron-51b-instruct"
 """Two sizes of one family, so that their difference is size rather than habits of format."""
@@ -108,7 +108,7 @@ def rank_table(needs: Array, groups: Array) -> Array:
     """Return the need below which 0, 1, ... 100 % of the prompts lie, every group weighing the same."""
     order = np.argsort(needs)
     share = np.cumsum(group_weights(groups)[order])
-    return np.interp(np.linspace(0.0, 1.0, STEPS + 1), share, needs[order])
+    return np.asarray(np.interp(np.linspace(0.0, 1.0, STEPS + 1), share, needs[order]))
 
 
 def recovered_curve(needs: Array, gains: Array, ranks: Array) -> Array:
@@ -117,8 +117,7 @@ def recovered_curve(needs: Array, gains: Array, ranks: Array) -> Array:
     for column in gains.T:
         has = ~np.isnan(column)
         gained = [
-            column[has & (needs >= ranks[step])].sum() if step else column[has].sum()
-            for step in range(STEPS + 1)
+            column[has & (needs >= ranks[step])].sum() if step else column[has].sum() for step in range(STEPS + 1)
         ]
         curves.append(np.array(gained) / gained[0])
     mean = np.minimum(np.mean(curves, axis=0), 1.0)

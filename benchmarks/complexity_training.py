@@ -17,18 +17,22 @@ from sklearn.ensemble import ExtraTreesRegressor
 from tollgate.domain.complexity_features import FEATURES, measure
 from tollgate.domain.complexity_model import LEAF, LEAF_SCALE, MAGIC
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 
 SEED = 20_261_122
 NEED_TREES = 64
 QUALITY_TREES = 40
-LEAST_LEAF = 10
+LEAST_LEAF = 8
+LEAF_PART = 250
+"""A leaf holds at least one in so many prompts: trees over many kinds are to be general, not fine."""
 PROTOTYPES = 64
 FAMILIAR_QUANTILE = 0.95
 """Nineteen of twenty training prompts are more familiar than one half."""
+STRICTLY_FAMILIAR_QUANTILE = 0.8
+"""The same for predicting single models' quality, where a wrong guess picks a wrong model."""
 SOFTNESS = 0.08
 """Width of the gate, as a share of the distance at which familiarity is one half."""
-PRIOR_WEIGHT = 0.08
+PRIOR_WEIGHT = 0.12
 """Expected gain for one standard deviation of the prior: small against what trees say where they know."""
 
 HARDER = (
@@ -90,6 +94,7 @@ class Trained:
     prior_deviation: float
     prototypes: Array
     near: float
+    near_strict: float
     trees: ExtraTreesRegressor
     means: Array
 
@@ -97,15 +102,16 @@ class Trained:
         """Return the sign-only part of the estimate, in training standard deviations."""
         return (_raw_prior(self._standard(rows)) - self.prior_centre) / self.prior_deviation
 
-    def familiarity(self, rows: Array) -> Array:
+    def familiarity(self, rows: Array, *, strict: bool = False) -> Array:
         """Return how much each prompt resembles the training prompts, 0..1."""
-        beyond = _nearest(self._standard(rows), self.prototypes) - self.near
+        near = self.near_strict if strict else self.near
+        beyond = _nearest(self._standard(rows), self.prototypes) - near
         return 1.0 / (1.0 + np.exp(np.minimum(50.0, beyond / (SOFTNESS * self.near))))
 
-    def corrections(self, rows: Array) -> Array:
+    def corrections(self, rows: Array, *, strict: bool = False) -> Array:
         """Return the trees' difference from the average of each output, faded by familiarity."""
         told = self.trees.predict(rows).reshape(len(rows), -1) - self.means
-        return np.asarray(told * self.familiarity(rows)[:, None])
+        return np.asarray(told * self.familiarity(rows, strict=strict)[:, None])
 
     def need(self, rows: Array) -> Array:
         """Return the estimate of each output: prior and faded correction."""
@@ -123,7 +129,7 @@ def _raw_prior(standard: Array) -> Array:
 
 def _nearest(standard: Array, prototypes: Array) -> Array:
     squares = (standard**2).sum(1)[:, None] + (prototypes**2).sum(1) - 2.0 * standard @ prototypes.T
-    return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
+    return np.asarray(np.sqrt(np.maximum(squares.min(axis=1), 0.0)))
 
 
 def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
@@ -140,12 +146,14 @@ def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
     centre, spread = rows.mean(0), np.maximum(rows.std(0), 1e-3)
     standard = np.clip((rows - centre) / spread, -4.0, 4.0)
     raw = _raw_prior(standard)
-    prototypes = (
-        KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
-    )
+    prototypes = KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
     wide = targets.reshape(len(rows), -1)
     forest = ExtraTreesRegressor(
-        trees, min_samples_leaf=LEAST_LEAF, max_features=0.3, random_state=SEED, n_jobs=1
+        trees,
+        min_samples_leaf=max(LEAST_LEAF, len(rows) // LEAF_PART),
+        max_features=0.3,
+        random_state=SEED,
+        n_jobs=1,
     )
     forest.fit(rows, wide if wide.shape[1] > 1 else wide[:, 0])
     return Trained(
@@ -155,6 +163,7 @@ def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
         prior_deviation=float(raw.std()),
         prototypes=prototypes,
         near=float(np.quantile(_nearest(standard, prototypes), FAMILIAR_QUANTILE)),
+        near_strict=float(np.quantile(_nearest(standard, prototypes), STRICTLY_FAMILIAR_QUANTILE)),
         trees=forest,
         means=wide.mean(0),
     )
@@ -198,9 +207,7 @@ def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
     return tables, {"roots": roots, "means": [round(float(mean), 6) for mean in trained.means]}
 
 
-def encode(
-    need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array
-) -> bytes:
+def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array) -> bytes:
     """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
 
     Args:
@@ -224,6 +231,7 @@ def encode(
         "prior_centre": need.prior_centre,
         "prior_weight": PRIOR_WEIGHT / need.prior_deviation,
         "near": need.near,
+        "near_strict": need.near_strict,
         "softness": SOFTNESS * need.near,
         "known_models": list(known_models),
         "ranks": [round(float(value), 7) for value in ranks],
@@ -236,6 +244,4 @@ def encode(
     codes = {"u1": "B", "f4": "f", "u4": "I", "i2": "h"}
     head["tables"] = [(name, codes[table.dtype.str[1:]], table.nbytes) for name, table in tables.items()]
     packed = json.dumps(head, separators=(",", ":")).encode()
-    return b"".join(
-        [MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())]
-    )
+    return b"".join([MAGIC, len(packed).to_bytes(4, "little"), packed, *(t.tobytes() for t in tables.values())])

@@ -9,6 +9,7 @@ prompts that its model did not see.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from complexity_shipping import OTHER_PAIRS, STRONG, WEAK, folds, learned_gain, 
 from complexity_training import PRIOR_WEIGHT, fit, measured
 from routing_baselines import chance, length, tfidf_ridge
 from routing_data import ModelSet, PairSet, data_folder, load_gsm8k, load_llmrouter, same_question
-from routing_metrics import apgr, area, interval, line
+from routing_metrics import area, difference, line
 from routing_nine import by_fold, promise_table, reward_table, with_records
 
 from tollgate.domain import complexity_model
 from tollgate.domain.complexity import estimate_complexity
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 HEAD = f"{'router':<38} {'APGR':>6} {'95 % interval':<16}  CPT50 CPT80"
 PAIRS = ((WEAK, STRONG), *OTHER_PAIRS, ("codegemma-7b", STRONG))
 MODEL_FILE = Path("layers/tollgate/tollgate/data/complexity.bin")
@@ -58,8 +59,7 @@ def gsm8k(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
             needs["this router, with LLMRouter's prompts"][-1][test] = wide.need(rows[test])[:, 0]
     rival = needs["TF-IDF + ridge, penalty 1"]
     print(
-        f"\nGSM8K, Mixtral-8x7B or GPT-4: {len(rows)} prompts, five folds, three times\n"
-        f"{HEAD}  over TF-IDF (penalty 1)"
+        f"\nGSM8K, Mixtral-8x7B or GPT-4: {len(rows)} prompts, five folds, three times\n{HEAD}  over TF-IDF (penalty 1)"
     )
     print(line("random", [chance(pair.prompts)], gain))
     print(line("prompt length", [length(pair.prompts)], gain))
@@ -77,9 +77,7 @@ def gsm8k(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
 def _joined_digits(prompt: str) -> str:
     """Return the points of a prompt that stand between two digits."""
     around = zip(prompt, prompt[1:], prompt[2:], strict=False)
-    return "".join(
-        point for before, point, after in around if before.isdigit() and point == "." and after.isdigit()
-    )
+    return "".join(point for before, point, after in around if before.isdigit() and point == "." and after.isdigit())
 
 
 def _only(many: ModelSet, kept: Array) -> ModelSet:
@@ -89,9 +87,7 @@ def _only(many: ModelSet, kept: Array) -> ModelSet:
 
 def _gains(many: ModelSet, table: Array) -> dict[tuple[str, str], Array]:
     """Return the difference of two columns of a table of models, for each pair."""
-    return {
-        pair: table[:, many.models.index(pair[1])] - table[:, many.models.index(pair[0])] for pair in PAIRS
-    }
+    return {pair: table[:, many.models.index(pair[1])] - table[:, many.models.index(pair[0])] for pair in PAIRS}
 
 
 def _tfidf(many: ModelSet, *, by_group: bool) -> Array:
@@ -106,7 +102,7 @@ def _tfidf(many: ModelSet, *, by_group: bool) -> Array:
 def llmrouter(many: ModelSet, rows: Array) -> None:
     """Print the LLMRouter pairs and all nine models, on unseen rows and on unseen tasks."""
     for by_group in (False, True):
-        told, prior = by_fold(rows, many, by_group=by_group)
+        told, prior, quality = by_fold(rows, many, by_group=by_group)
         rival = _tfidf(many, by_group=by_group)
         kind = "each task predicted by models that never saw it" if by_group else "five folds by row"
         told_gains, rival_gains, gains = _gains(many, told), _gains(many, rival), _gains(many, many.scores)
@@ -117,31 +113,13 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             print(line("prompt length", [length(many.prompts)], gain))
             print(line("TF-IDF + ridge", [rival_gains[pair]], gain))
             print(line("prior alone", [prior], gain, [rival_gains[pair]]))
-            needs = told_gains[pair] - _constant(told, many, pair, by_group=by_group) + PRIOR_WEIGHT * prior
+            needs = told_gains[pair] + PRIOR_WEIGHT * prior
             print(line("this router", [needs], gain, [rival_gains[pair]]))
             if by_group:
-                low, high = interval(
-                    lambda taken, needs=needs, gain=gain: (
-                        apgr(needs[taken], gain[taken]) - apgr(length(many.prompts)[taken], gain[taken])
-                    ),
-                    len(gain),
-                )
-                print(
-                    f"  over prompt length {apgr(needs, gain) - apgr(length(many.prompts), gain):+.3f}"
-                    f" [{low:+.3f}, {high:+.3f}]"
-                )
+                print("  over prompt length", difference([needs], [length(many.prompts)], gain))
         print(f"\nNine models at equal spend ($ a million tokens, as many tokens for each model), {kind}")
-        ruled = with_records(told, many, by_group=by_group)
-        reward_table({"TF-IDF + ridge": rival, "this router": told, "this router with records": ruled}, many)
-
-
-def _constant(told: Array, many: ModelSet, pair: tuple[str, str], *, by_group: bool) -> Array:
-    """Return the mean gain over each prompt's training folds, which says nothing about the prompt."""
-    gain = _gains(many, many.scores)[pair]
-    means = np.zeros(len(told))
-    for train, test in folds(many.tasks, by_group=by_group):
-        means[test] = gain[train].mean()
-    return means
+        ruled = with_records(quality, many, by_group=by_group)
+        reward_table({"TF-IDF + ridge": rival, "this router": quality, "with records": ruled}, many)
 
 
 def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
@@ -166,8 +144,7 @@ def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
             for name, need in (routers | {"this router": told[pair] + PRIOR_WEIGHT * prior}).items():
                 sums.setdefault(name, {}).setdefault(pair, []).append(area(need, gains[pair][test]))
     print(
-        "\nLLMRouter, half of the tasks train and the other half test: APGR over 12 draws "
-        "(sum of areas / sum of gaps)"
+        "\nLLMRouter, half of the tasks train and the other half test: APGR over 12 draws (sum of areas / sum of gaps)"
     )
     print(f"{'router':<24}" + "".join(f"{low[:11]}>{high[-12:]:<14}" for low, high in PAIRS))
     for name, pairs in sums.items():
@@ -202,9 +179,7 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
     baseline = tfidf_ridge(pair.prompts, gain, many.prompts, 1.0)
     long = length(many.prompts)
     for names, many_gain in _gains(many, many.scores).items():
-        print(
-            f"\nTrained on GSM8K, tested on LLMRouter, {names[0]} or {names[1]}\n{HEAD}  over prompt length"
-        )
+        print(f"\nTrained on GSM8K, tested on LLMRouter, {names[0]} or {names[1]}\n{HEAD}  over prompt length")
         print(line("prompt length", [long], many_gain))
         routers = {
             "TF-IDF + ridge": baseline,
@@ -225,9 +200,7 @@ def promises(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> No
         low, high = many.gain(weak, strong)
         pairs[f"{weak} > {strong[-12:]}"] = (np.concatenate([low, blank]), np.concatenate([high, blank]))
     print("\nQuality asked and kept, half of the rows unseen")
-    mixed = pairs | {
-        "Mixtral-8x7B > GPT-4": (np.concatenate([empty, pair.weak]), np.concatenate([empty, pair.strong]))
-    }
+    mixed = pairs | {"Mixtral-8x7B > GPT-4": (np.concatenate([empty, pair.weak]), np.concatenate([empty, pair.strong]))}
     promise_table(every, mixed, groups, by_group=False)
     print("\nQuality asked and kept, half of the tasks unseen")
     count = len(many_rows)
@@ -252,8 +225,7 @@ def price_of_an_estimate(many: ModelSet) -> None:
         ("1 MB prompt", text * 256),
         ("short question", "Who wrote Faust?"),
     ):
-        estimate: Callable[[], object] = lambda prompt=prompt: estimate_complexity(prompt)  # noqa: E731 - bound per round
-        timed = sorted(_cpu(estimate, 50) for _ in range(20))
+        timed = sorted(_cpu(partial(estimate_complexity, prompt), 50) for _ in range(20))
         print(
             f"{name:<16} median {1e6 * statistics.median(timed):6.0f} us, "
             f"slowest of 20 rounds {1e6 * timed[-1]:6.0f} us"
@@ -277,10 +249,7 @@ def main() -> None:
     folder = data_folder()
     many, pair = load_llmrouter(folder), load_gsm8k(folder)
     many_rows, rows = measured(many.prompts), measured(pair.prompts)
-    print(
-        "APGR, CPT: RouteLLM's metrics (arXiv 2406.18665). "
-        "CPT in % of calls to the strong model, lower is better."
-    )
+    print("APGR, CPT: RouteLLM's metrics (arXiv 2406.18665). CPT in % of calls to the strong model, lower is better.")
     gsm8k(many, many_rows, pair, rows)
     llmrouter(many, many_rows)
     half_of_the_tasks(many, many_rows)

@@ -7,20 +7,21 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
+type Prompts = Sequence[str] | Array
 
 
-def length(prompts: Sequence[str]) -> Array:
+def length(prompts: Prompts) -> Array:
     """Return the number of characters of each prompt."""
     return np.array([len(prompt) for prompt in prompts], float)
 
 
-def chance(prompts: Sequence[str]) -> Array:
+def chance(prompts: Prompts) -> Array:
     """Return a fixed random need for each prompt."""
     return np.random.default_rng(11).random(len(prompts))
 
 
-def tfidf_ridge(train: Sequence[str], targets: Array, test: Sequence[str], penalty: float) -> Array:
+def tfidf_ridge(train: Prompts, targets: Array, test: Prompts, penalty: float) -> Array:
     """Fit TF-IDF of words and word pairs with ridge regression, and return its predictions.
 
     Args:

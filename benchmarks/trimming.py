@@ -1,6 +1,6 @@
 """How much of the evidence survives trimming, beside baselines in the same run, and what it costs in time.
 
-    python -m benchmarks.trimming      (TOLLGATE_DATA names the data, default ../shared/data; skipped where absent)
+    make bench-trimming      (TOLLGATE_DATA names the data, default ../shared/data; skipped where absent)
 
 **Evidence kept** is, per question, the share of its evidence passages whose text is sent whole, and the mean of that
 over questions. Evidence is LoCoMo's turn ids, the turns in QMSum's answering spans (inclusive), HotpotQA's supporting
@@ -31,8 +31,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import trimming_baselines as baselines
-from benchmarks.trimming_data import Record, hotpot, locomo, qmsum, tokens
+import trimming_baselines as baselines
+from trimming_data import Record, hotpot, locomo, qmsum, tokens
+
 from tollgate.domain.chunks import Chunk, trim_chunks
 from tollgate.domain.conversation import Message, Role, trim_conversation
 from tollgate.domain.trimming import DropReason
@@ -179,6 +180,26 @@ def speed(records: Sequence[Record]) -> None:
         print(f"  {target:>6,} tokens, {len(messages):>5} messages: {times[0]:6.2f} ms, {times[20]:6.2f} ms")
 
 
+def chunk_speed(records: Sequence[Record]) -> None:
+    """Print the CPU time of a trim of chunks to 2,048 tokens, by their number."""
+    print("\nCPU of one trim_chunks to 2,048 tokens, cut to sentences (min and median of 20 runs)")
+    for wanted in (10, 50, 200):
+        chunks = [
+            Chunk(" ".join(record.passages[i] for i in range(len(titles)) if titles[i] == title), title=title)
+            for record in records
+            for titles in [record.titles]
+            for title in dict.fromkeys(titles)
+        ][:wanted]
+        times = []
+        for record in records[:20]:
+            start = time.process_time_ns()
+            trim_chunks(chunks, record.questions[0].text, budget_tokens=2_048, cut_sentences=True)
+            times.append((time.process_time_ns() - start) / 1e6)
+        times.sort()
+        size = sum(tokens(chunk.rendered) for chunk in chunks)
+        print(f"  {size:>6,} tokens, {wanted:>4} chunks: {times[0]:6.2f} ms, {times[len(times) // 2]:6.2f} ms")
+
+
 def _messages(turns: Sequence[str], target: int) -> Iterator[Message]:
     used = 0
     for i in range(10**6):
@@ -229,6 +250,7 @@ def main() -> int:
         },
     )
     speed(conversations)
+    chunk_speed(questions)
     return 0
 
 

@@ -5,20 +5,23 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import keys, models
+from cli import keys, models, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="tollgate", description="Keys and catalogue of a deployed Tollgate stack.")
+    parser = argparse.ArgumentParser(
+        prog="tollgate", description="Keys, catalogue and webhook secrets of a deployed Tollgate stack."
+    )
     parser.add_argument(
         "--stack", default=os.environ.get("TOLLGATE_STACK", "tollgate"), help="CloudFormation stack (TOLLGATE_STACK)"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     keys.add_parser(commands)
     models.add_parser(commands)
+    webhooks.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(Stack.find(parsed.stack), parsed))

@@ -70,11 +70,11 @@ def running_stack() -> Iterator[LocalStack]:
     # Sessions that start at the same moment begin their search at different ports.
     first = FIRST_PORT + os.getpid() % BLOCKS * PORTS_PER_STACK
     layout = Layout(ROOT, control.free_port(first))
-    control.start_detached(layout, examples=False)
-    try:
-        yield _described(layout)
-    finally:
-        control.stop(layout)
+    with control.start_detached(layout, examples=False):
+        try:
+            yield _described(layout)
+        finally:
+            control.stop(layout)
 
 
 def _described(layout: Layout) -> LocalStack:

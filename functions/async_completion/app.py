@@ -10,7 +10,8 @@ from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
@@ -34,7 +35,7 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
     """Wire the service; nothing is connected before the first notice."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     tables, clock = DynamoDBClient(transport), SystemClock()
-    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3ObjectStore(settings.bucket)
+    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3DirectObjects(S3Client(transport), settings.bucket)
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     telemetry = Telemetry(
         namespace=settings.powertools_metrics_namespace,

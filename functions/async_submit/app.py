@@ -9,7 +9,8 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.system import SystemClock
@@ -32,7 +33,7 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
     """Wire the service; nothing is connected before the first message."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     tables, clock, dialects = DynamoDBClient(transport), SystemClock(), ContainerDialects()
-    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3ObjectStore(settings.bucket)
+    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3DirectObjects(S3Client(transport), settings.bucket)
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     telemetry = Telemetry(
         namespace=settings.powertools_metrics_namespace,

@@ -21,8 +21,11 @@ class AuthorizerSettings(Settings):
 
 def build(settings: AuthorizerSettings) -> AuthorizationService:
     """Wire the service; nothing is connected before the first call."""
-    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment())))
-    return AuthorizationService(RegistryKeys(tables, settings.table_registry), SystemClock(), key_hash)
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    transport.prepare()
+    return AuthorizationService(
+        RegistryKeys(DynamoDBClient(transport), settings.table_registry), SystemClock(), key_hash
+    )
 
 
 def handle(event: dict[str, Any], service: AuthorizationService) -> dict[str, Any]:

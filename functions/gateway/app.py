@@ -2,7 +2,7 @@
 
 import os
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
@@ -12,7 +12,8 @@ from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import SqsClient
@@ -36,13 +37,22 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
+    webhook_allowed_cidrs: str = ""
+
+
+def _check_webhook(allowed: str, url: str) -> None:
+    # Few requests bring a webhook; the others must not pay for importing the address tables.
+    from tollgate.domain.webhooks import check_webhook_url, parse_networks  # noqa: PLC0415 -- see above
+
+    check_webhook_url(url, parse_networks(allowed))
 
 
 def build(settings: GatewaySettings) -> GatewayApi:
     """Wire the service; nothing is connected before the first call."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    transport.prepare()
     tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
-    objects = S3ObjectStore(settings.bucket)
+    objects = S3DirectObjects(S3Client(transport), settings.bucket)
     registry = settings.table_registry
     return GatewayApi(
         inference=InferenceService(
@@ -69,6 +79,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         ),
         clock=clock,
         random_hex=lambda: os.urandom(24).hex(),
+        check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.jobs_routes import JobsApi
@@ -24,11 +25,12 @@ class JobsSettings(Settings):
 
 def build(settings: JobsSettings) -> JobsApi:
     """Wire the service; nothing is connected before the first call."""
-    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment())))
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    transport.prepare()
     return JobsApi(
         queries=JobQueries(
-            jobs=DynamoDBJobStore(tables, settings.table_jobs),
-            objects=S3ObjectStore(settings.bucket),
+            jobs=DynamoDBJobStore(DynamoDBClient(transport), settings.table_jobs),
+            objects=S3DirectObjects(S3Client(transport), settings.bucket),
             clock=SystemClock(),
         ),
         telemetry=Telemetry(

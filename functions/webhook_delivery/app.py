@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pydantic import field_validator
+
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
-from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_visibility import SqsVisibility
 from tollgate.adapters.system import SystemClock
 from tollgate.adapters.webhook_http import HttpWebhookSender
@@ -31,6 +34,12 @@ class WebhookDeliverySettings(Settings):
     webhook_queue_url: str
     webhook_allowed_cidrs: str = ""
 
+    @field_validator("webhook_allowed_cidrs")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -42,10 +51,12 @@ class Parts:
 
 def build(settings: WebhookDeliverySettings) -> Parts:
     """Wire the service; nothing is connected before the first message."""
-    tables, clock = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment()))), SystemClock()
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    tables, clock = DynamoDBClient(transport), SystemClock()
     allowed = parse_networks(settings.webhook_allowed_cidrs)
     jobs = DynamoDBJobStore(tables, settings.table_jobs)
-    queries = JobQueries(jobs=jobs, objects=S3ObjectStore(settings.bucket), clock=clock)
+    objects = S3DirectObjects(S3Client(transport), settings.bucket)
+    queries = JobQueries(jobs=jobs, objects=objects, clock=clock)
     delivery = WebhookDelivery(
         jobs=jobs,
         secrets=RegistryWebhookSecrets(tables, settings.table_registry),

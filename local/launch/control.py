@@ -14,13 +14,16 @@ from local.launch.layout import Layout
 from local.launch.leftovers import end_leftovers
 from local.launch.processes import tail
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 RESTART_SECONDS = 90.0
 PAUSE_SECONDS = 0.1
 
 
-def start_detached(layout: Layout, *, examples: bool) -> None:
+def start_detached(layout: Layout, *, examples: bool) -> "subprocess.Popen[bytes]":
     """Starts a launcher in the background and returns when the stack is ready, passing its progress on.
+
+    Returns:
+        The launcher's process; a caller that lives on waits for it after `stop`.
 
     Raises:
         AlreadyRunningError: the stack runs already.
@@ -46,6 +49,7 @@ def start_detached(layout: Layout, *, examples: bool) -> None:
         raise
     if launcher.poll() is not None:
         raise LaunchError(f"The stack did not start. The whole story: {layout.relative(log)}")
+    return launcher
 
 
 def stop(layout: Layout) -> str:

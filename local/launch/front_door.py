@@ -1,6 +1,7 @@
 """The front door: gives the emulated API a plain base URL and does what API Gateway does with a client's key."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -55,7 +56,11 @@ class FrontDoor:
         self, request: web.Request, url: str, headers: forwarding.Headers, body: bytes
     ) -> web.StreamResponse:
         async with self._session.request(
-            request.method, URL(url, encoded=True), headers=headers, data=body or None, allow_redirects=False
+            request.method,
+            URL(url, encoded=True),
+            headers=headers,
+            data=io.BytesIO(body) if body else None,
+            allow_redirects=False,
         ) as answer:
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             response.headers.extend(forwarding.response_headers(answer.headers.items()))

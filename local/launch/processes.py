@@ -145,9 +145,8 @@ class Children:
             self._on_change()
 
     async def stop_all(self) -> None:
-        """Ends every child, the last one started first."""
-        while self._running:
-            await self.stop(self._running[-1])
+        """Ends every child, all at the same time."""
+        await asyncio.gather(*(self.stop(child) for child in self.running))
 
     def kill_all(self) -> None:
         """Ends every child by force, at once."""

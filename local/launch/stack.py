@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from local.launch import build, deploy, emulator, ports, programs, standin, state, three_roads
+from local.launch import build, deploy, emulator, ports, programs, scratch, standin, state, three_roads
 from local.launch.errors import ExampleFailedError, StepFailedError
 from local.launch.forwarding import Target
 from local.launch.front_door import front_door
@@ -51,7 +51,7 @@ class Stack:
             await asyncio.to_thread(end_leftovers, layout)
             ports.require_free(layout)
             shutil.rmtree(layout.logs, ignore_errors=True)
-            layout.temporary.mkdir(parents=True)
+            scratch.make(layout)
             async with AsyncExitStack() as cleanup:
                 cleanup.push_async_callback(self.children.stop_all)
                 await self._start(cleanup, examples=examples)
@@ -103,9 +103,12 @@ class Stack:
                 _require_outputs(outputs)
         self._record = replace(self._record, outputs=outputs)
         async with terminal.step("Stack configured, models applied, key created"):
-            await asyncio.gather(deploy.finish(layout, outputs), standin.configure(layout, outputs))
-            await programs.apply_models(layout, self.children)
-            key = await programs.create_key(layout, self.children)
+            _, _, _, key = await asyncio.gather(
+                deploy.finish(layout, outputs),
+                standin.configure(layout, outputs),
+                programs.apply_models(layout, self.children),
+                programs.create_key(layout, self.children),
+            )
         target = Target(layout.emulator_url, outputs["ApiId"], outputs["StageName"])
         await cleanup.enter_async_context(front_door(target, layout.port))
         if examples:

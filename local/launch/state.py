@@ -3,11 +3,11 @@
 import fcntl
 import json
 import os
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Self
 
+from local.launch import scratch
 from local.launch.errors import AlreadyRunningError
 from local.launch.layout import Layout
 from local.launch.processes import ProcessIdentity
@@ -106,4 +106,4 @@ def clear(layout: Layout) -> None:
         layout.env_file.unlink()
     layout.record_file.unlink(missing_ok=True)
     layout.standin_pid_file.unlink(missing_ok=True)
-    shutil.rmtree(layout.temporary, ignore_errors=True)
+    scratch.remove(layout)

@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 from tests.fakes.messages import BUCKET
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.sqs_client import SqsClient
 
 JOBS_TABLE = "Jobs"
@@ -25,6 +26,7 @@ class LocalAws:
     url: str
     dynamodb: DynamoDBClient
     sqs: SqsClient
+    s3: S3Client
 
     def boto3_client(self, service: Any) -> Any:
         return boto3.client(service, region_name=_REGION, endpoint_url=self.url)
@@ -51,7 +53,7 @@ def aws(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
         monkeypatch.setenv(name, value)
     config = TransportConfig.from_mapping({"AWS_REGION": _REGION, "AWS_ENDPOINT_URL": _server})
     transport = AwsTransport(config)
-    local = LocalAws(url=_server, dynamodb=DynamoDBClient(transport), sqs=SqsClient(transport))
+    local = LocalAws(url=_server, dynamodb=DynamoDBClient(transport), sqs=SqsClient(transport), s3=S3Client(transport))
     tables = local.boto3_client("dynamodb")
     tables.create_table(**jobs_table())
     tables.create_table(**registry_table())

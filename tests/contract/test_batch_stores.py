@@ -41,6 +41,7 @@ def test_a_run_comes_back_as_it_was_stored(store: BatchStore) -> None:
         job_ids_key="transform-input/ids",
         parent="tollgate-1",
         prior_seconds=Decimal("0.000001"),
+        per_file=7,
         traceparent="00-a-b-01",
     )
     for run in (_RUN, full):
@@ -99,4 +100,5 @@ def test_a_run_is_not_a_job(aws: LocalAws) -> None:
     jobs = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
     assert jobs.get(_RUN.batch_id) is None
     assert jobs.get("lease#x") is None
+    assert list(jobs.get_many([_RUN.batch_id, "lease#x"])) == []
     assert runs.get("lease#x") is None

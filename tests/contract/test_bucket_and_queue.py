@@ -1,6 +1,9 @@
 """The bucket, the queue and the holding record: the same promises in memory and on the AWS stand-in."""
 
 import json
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,19 +14,30 @@ from tests.fakes.messages import BUCKET, InMemoryObjectStore
 from tests.fakes.telemetry import InMemoryHoldingStore
 from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
 from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.s3_objects import S3ObjectStore, split_lines
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.ports import HoldingStore, ObjectStore
+from tollgate.ports import HoldingStore, ObjectStore, WholeObjectStore
 
 _KEYS = ["files/a b+c.json", "files/ä/💡.json", "files/%41.json"]
 
 
 @pytest.fixture(params=["memory", "s3"])
 def objects(request: pytest.FixtureRequest) -> ObjectStore:
-    if request.param == "memory":
-        return InMemoryObjectStore()
+    return InMemoryObjectStore() if request.param == "memory" else _boto3_objects(request)
+
+
+@pytest.fixture(params=["memory", "s3", "direct"])
+def whole_objects(request: pytest.FixtureRequest) -> WholeObjectStore:
+    if request.param == "direct":
+        local: LocalAws = request.getfixturevalue("aws")
+        return S3DirectObjects(local.s3, BUCKET)
+    return InMemoryObjectStore() if request.param == "memory" else _boto3_objects(request)
+
+
+def _boto3_objects(request: pytest.FixtureRequest) -> S3ObjectStore:
     request.getfixturevalue("aws")
     return S3ObjectStore(BUCKET)
 
@@ -37,17 +51,44 @@ def holding(request: pytest.FixtureRequest) -> HoldingStore:
 
 
 @pytest.mark.parametrize("key", _KEYS)
-def test_an_object_comes_back_under_any_key(objects: ObjectStore, key: str) -> None:
+def test_an_object_comes_back_under_any_key(whole_objects: WholeObjectStore, key: str) -> None:
     """Keys with blanks, plus signs, per cent signs and other alphabets are not changed."""
-    assert objects.get(key) is None
-    assert objects.lines(key) is None
-    assert objects.stored_at(key) is None
-    objects.put(key, b"\x00\xff")
-    assert objects.get(key) == b"\x00\xff"
-    stored_at = objects.stored_at(key)
+    assert whole_objects.get(key) is None
+    assert whole_objects.stored_at(key) is None
+    whole_objects.put(key, b"\x00\xff")
+    assert whole_objects.get(key) == b"\x00\xff"
+    stored_at = whole_objects.stored_at(key)
     assert stored_at is not None
     assert stored_at.tzinfo is not None
+
+
+@pytest.mark.parametrize("key", _KEYS)
+def test_any_key_is_listed(objects: ObjectStore, key: str) -> None:
+    """As it was given; an object that is not there has no lines."""
+    assert objects.lines(key) is None
+    objects.put(key, b"\x00\xff")
     assert list(objects.list_keys("files/")) == [key]
+
+
+@pytest.mark.parametrize("key", _KEYS)
+def test_both_clients_name_the_same_object(aws: LocalAws, key: str) -> None:
+    """What one stores the other reads, whatever the key, in both directions."""
+    direct, boto3_store = S3DirectObjects(aws.s3, BUCKET), S3ObjectStore(BUCKET)
+    direct.put(key, b"direct")
+    assert boto3_store.get(key) == b"direct"
+    boto3_store.put(key, b"boto3")
+    assert direct.get(key) == b"boto3"
+    assert direct.stored_at(key) == boto3_store.stored_at(key)
+
+
+@pytest.mark.parametrize("key", _KEYS)
+def test_a_presigned_url_gives_the_object(aws: LocalAws, key: str) -> None:
+    """Without any header of AWS's."""
+    objects = S3DirectObjects(aws.s3, BUCKET)
+    objects.put(key, b"for you")
+    url = objects.presigned_get(key, expires_seconds=60)
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 -- our own URL
+        assert answer.read() == b"for you"
 
 
 def test_lines_are_read_and_written(objects: ObjectStore) -> None:
@@ -60,6 +101,21 @@ def test_lines_are_read_and_written(objects: ObjectStore) -> None:
     assert objects.get("files/out") == b"a\n\nb\n"
 
 
+def test_many_lines_go_up_in_parts(objects: ObjectStore) -> None:
+    """Nine megabytes come back as they were; lines that end in an error leave no object behind."""
+    line = b"x" * 999
+    objects.put_lines("files/long", (line for _ in range(9_500)))
+    assert objects.get("files/long") == (line + b"\n") * 9_500
+
+    def broken() -> Iterator[bytes]:
+        yield from (line for _ in range(9_500))
+        raise StorageError("The source failed.")
+
+    with pytest.raises(StorageError):
+        objects.put_lines("files/broken", broken())
+    assert objects.get("files/broken") is None
+
+
 def test_keys_are_listed_in_byte_order(objects: ObjectStore) -> None:
     """Below the prefix only."""
     for key in ("p/b", "p/Z", "p/a", "q/a"):
@@ -67,12 +123,12 @@ def test_keys_are_listed_in_byte_order(objects: ObjectStore) -> None:
     assert list(objects.list_keys("p/")) == ["p/Z", "p/a", "p/b"]
 
 
-def test_a_location_is_understood(objects: ObjectStore) -> None:
+def test_a_location_is_understood(whole_objects: WholeObjectStore) -> None:
     """Only of this bucket."""
-    assert objects.key_of(objects.location_of("async-output/a b.out")) == "async-output/a b.out"
-    assert objects.key_of(f"s3://{BUCKET}2/x") is None
-    assert objects.key_of("https://example.com/x") is None
-    assert objects.presigned_get("results/x", expires_seconds=60).startswith("http")
+    assert whole_objects.key_of(whole_objects.location_of("async-output/a b.out")) == "async-output/a b.out"
+    assert whole_objects.key_of(f"s3://{BUCKET}2/x") is None
+    assert whole_objects.key_of("https://example.com/x") is None
+    assert whole_objects.presigned_get("results/x", expires_seconds=60).startswith("http")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
@@ -83,16 +139,22 @@ def test_lines_do_not_depend_on_chunks(size: int) -> None:
     assert list(split_lines(chunks)) == [b"ab", b"", b"c\xef\xbb\xbf", b"", b"last"]
 
 
-@pytest.mark.usefixtures("aws")
-def test_a_missing_bucket_is_a_storage_error() -> None:
-    """For reading, writing and looking."""
-    nowhere = S3ObjectStore("tollgate-no-such-bucket")
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_missing_bucket_is_a_storage_error(aws: LocalAws, *, direct: bool) -> None:
+    """For reading and writing."""
+    name = "tollgate-no-such-bucket"
+    nowhere: WholeObjectStore = S3DirectObjects(aws.s3, name) if direct else S3ObjectStore(name)
     with pytest.raises(StorageError):
         nowhere.put("a", b"")
     with pytest.raises(StorageError):
         nowhere.get("a")
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_missing_bucket_cannot_be_listed() -> None:
+    """It is not taken for an empty one."""
     with pytest.raises(StorageError):
-        list(nowhere.list_keys("a"))
+        list(S3ObjectStore("tollgate-no-such-bucket").list_keys("a"))
 
 
 def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
@@ -135,6 +197,21 @@ def test_places_are_remembered(holding: HoldingStore) -> None:
         places=1,
     )
     assert other == Decimal(9)
+
+
+def test_many_at_once_are_charged_for_one_place(aws: LocalAws) -> None:
+    """Racing writers take turns: ten requests that ended a second apart on one place pay ten seconds in all."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    store = DynamoDBHoldingStore(aws.dynamodb, REGISTRY_TABLE)
+
+    def take(number: int) -> Decimal:
+        finished = start + timedelta(seconds=number)
+        return store.take_place(
+            "echo/small", InferenceType.ASYNC, request_id=str(number), received=start, finished=finished, places=1
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(take, range(1, 11))) == Decimal(10)
 
 
 def test_the_backlog_is_written_beside_other_observations(aws: LocalAws) -> None:

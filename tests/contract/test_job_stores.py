@@ -1,6 +1,6 @@
 """The same promises, kept by the store in memory and by the one on DynamoDB."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -57,6 +57,14 @@ def test_a_job_comes_back_as_it_was_stored(store: JobStore, job: Job) -> None:
     """Floats, empty texts, decimals and microseconds survive."""
     store.add(job)
     assert store.get(job.job_id) == job
+
+
+def test_the_full_job_leaves_nothing_out() -> None:
+    """A field that is added to jobs and forgotten in the items would be lost without a word."""
+    full, plain = _full_job(), make_job(traceparent="", catalogue_version=0, input=Payload())
+    given = {"job_id", "owner", "model", "deployment", "inference_type", "created_at", "route_reason", "estimated_cost"}
+    for name in {field.name for field in fields(Job)} - given:
+        assert getattr(full, name) != getattr(plain, name), name
 
 
 def test_an_id_is_taken_once(store: JobStore) -> None:

@@ -20,6 +20,7 @@ from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
 from tollgate.domain.jobs import Owner
+from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports import ModelAnswer, StoredAnswer
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
@@ -132,6 +133,7 @@ class FakeGateway:
             ),
             clock=self.clock,
             random_hex=lambda: "ab" * 24,
+            check_webhook=check_webhook_url,
         )
 
     def call(self, route: str, body: Any = None, *, raw: str | None = None, **options: Any) -> Answer:

@@ -4,12 +4,15 @@ Intrinsic functions become one-key mappings, as in the JSON form of a template: 
 ``{"Fn::GetAtt": "Bucket.Arn"}``.
 """
 
+import importlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+
+from tollgate.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +55,17 @@ def folder_of(logical_id: str) -> str:
     """Name of a function's folder."""
     uri: str = functions()[logical_id]["Properties"]["CodeUri"]
     return uri.removeprefix("functions/").rstrip("/")
+
+
+def settings_class(folder: str) -> type[Settings]:
+    """The settings of the function in this folder."""
+    module = importlib.import_module(f"functions.{folder}.app")
+    (found,) = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Settings) and kind.__module__ == module.__name__
+    ]
+    return found
 
 
 def events_of(logical_id: str) -> dict[str, dict[str, Any]]:

@@ -258,6 +258,45 @@ def test_a_death_while_collecting_loses_nothing(step: int, before: bool) -> None
     assert len(road.backend.started) == 2
 
 
+def test_a_long_file_is_cut_into_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in the same pieces when the catalogue changes before a crashed preparation is taken up."""
+    monkeypatch.setattr("tollgate.services.drop_chunks.MOST_FILES", 3)
+    road = BatchRoad()
+    road.objects.put(_KEY, b"\n".join(str(number).encode() for number in range(14)))
+    with pytest.raises(CrashError):
+        road.drops(CrashPoint(3)).dropped(_KEY, "v1")
+    road.catalogues.catalogue = make_catalogue(batch=BatchPolicy(records_per_file=1))
+    road.drops().dropped(_KEY, "v1")
+    [job] = road.backend.started.values()
+    files = [list(road.objects.lines(key) or ()) for key in road.objects.list_keys(job.input_prefix)]
+    assert [len(lines) for lines in files] == [5, 5, 4]
+    road.run_everything()
+    assert [result["line"] for result in _results(road)] == list(range(1, 15))
+
+
+def test_what_was_written_before_a_death_is_not_written_again() -> None:
+    """A file that takes longer than one function may run gets on with every call."""
+    road = BatchRoad()
+    road.objects.put(_KEY, b"\n".join(str(number).encode() for number in range(8)))
+    with pytest.raises(CrashError):
+        road.drops(CrashPoint(4)).dropped(_KEY, "v1")
+    again = CrashPoint(0)
+    road.drops(again).dropped(_KEY, "v1")
+    # Four files in all, three were there; the last of those may be incomplete and is written again.
+    # The rest is the count of records, the start, and the state.
+    assert again.effects == 1 + 2 + 3
+
+
+def test_mass_failure_is_not_repeated_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When so many lines have no answer, it is not for one bad record among them."""
+    monkeypatch.setattr("tollgate.services.collect_drop.MOST_REPEATED", 3)
+    road = BatchRoad()
+    _drop(road, *(str(number).encode() for number in range(4)))
+    road.run_everything(bad=lambda _value: True)
+    assert len(road.backend.started) == 1
+    assert _summary(road)["failed"] == 4
+
+
 _LINES = [b"", b"  ", b"{", b"1", b'{"input": 2}', b'{"id": "x", "input": 3}', b'"\\ud800"']
 
 

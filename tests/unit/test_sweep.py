@@ -151,7 +151,7 @@ def test_a_submitted_job_without_result_expires(house: _House) -> None:
 
 
 def test_a_webhook_that_was_not_queued_is_queued(house: _House) -> None:
-    """Soon at first, then rarely; after three days it is given up."""
+    """After the time a first delivery takes, then rarely; after three days it is given up."""
     job = make_job(
         state=JobState.COMPLETED,
         finished_at=house.clock.now(),
@@ -159,10 +159,12 @@ def test_a_webhook_that_was_not_queued_is_queued(house: _House) -> None:
         webhook_pending=True,
     )
     house.jobs.add(job)
-    house.sweep_for(120)
+    house.sweep_for(540)
+    assert not house.webhooks.sent
+    house.sweep_for(60)
     assert house.webhooks.bodies == [{"job_id": "inf_1", "attempt": 1}]
     house.sweep_for(6 * 3_600)
-    assert len(house.webhooks.sent) <= 4
+    assert 2 <= len(house.webhooks.sent) <= 4
     house.clock.advance(3 * 86_400)
     house.sweeper.sweep()
     assert not house.job().webhook_pending

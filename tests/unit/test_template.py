@@ -1,6 +1,5 @@
 """The template keeps the house rules: names, settings, limits on what a loop can spend, alarms, tags."""
 
-import importlib
 import json
 import re
 from typing import Any
@@ -8,8 +7,17 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
-from tests.unit.template_document import ROOT, as_list, events_of, folder_of, functions, resources, target, template
-from tollgate.settings import Settings
+from tests.unit.template_document import (
+    ROOT,
+    as_list,
+    events_of,
+    folder_of,
+    functions,
+    resources,
+    settings_class,
+    target,
+    template,
+)
 
 COST_TAG = "tollgate:stack"
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
@@ -23,17 +31,6 @@ def _variables(logical_id: str) -> set[str]:
 
 def _shared_variables() -> set[str]:
     return set(template()["Globals"]["Function"]["Environment"]["Variables"])
-
-
-def _settings_class(folder: str) -> type[Settings]:
-    module = importlib.import_module(f"functions.{folder}.app")
-    found = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Settings) and kind.__module__ == module.__name__
-    ]
-    assert len(found) == 1, f"{folder}: one settings class"
-    return found[0]
 
 
 def _queues_with_redrive() -> dict[str, str]:
@@ -85,7 +82,7 @@ def test_every_folder_is_deployed() -> None:
 @pytest.mark.parametrize("logical_id", functions())
 def test_settings_find_their_variables(logical_id: str) -> None:
     """A function's settings class asks for nothing that the template does not set, and ignores nothing of its own."""
-    fields = {name.upper() for name in _settings_class(folder_of(logical_id)).model_fields}
+    fields = {name.upper() for name in settings_class(folder_of(logical_id)).model_fields}
     assert fields - LAMBDA_SETS <= _shared_variables() | _variables(logical_id)
     assert _variables(logical_id) <= fields
 

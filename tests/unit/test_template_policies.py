@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.template_document import as_list, functions, resources, statements, target
+from tests.unit.template_document import as_list, folder_of, functions, resources, settings_class, statements, target
 
 # AWS offers no resource-level permission for these.
 WITHOUT_RESOURCES = {
@@ -101,3 +101,27 @@ def test_polled_queues_can_be_read(logical_id: str) -> None:
     for event in functions()[logical_id]["Properties"].get("Events", {}).values():
         if event["Type"] == "SQS":
             assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"} <= _allowed(role)
+
+
+TABLES = ("Jobs", "Cache", "Ledger", "Registry")
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_a_role_opens_the_tables_that_its_function_was_told_of(logical_id: str) -> None:
+    """The emulator does not check policies, so this does: nothing is missing on AWS, and nothing is left over."""
+    told = {name for name in TABLES if f"table_{name.lower()}" in settings_class(folder_of(logical_id)).model_fields}
+    role = json.dumps(resources()[target(functions()[logical_id]["Properties"]["Role"])])
+    assert {name for name in TABLES if f"{name}Table.Arn" in role} == told
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_a_role_opens_the_queues_and_the_bucket_that_its_function_was_told_of(logical_id: str) -> None:
+    """As for tables; dead letters and the queue that a function is fed from come on top."""
+    properties = functions()[logical_id]["Properties"]
+    told = {target(value) for value in properties.get("Environment", {}).get("Variables", {}).values()}
+    fed = {target(e["Properties"]["Queue"]) for e in properties.get("Events", {}).values() if e["Type"] == "SQS"}
+    role = json.dumps(resources()[target(properties["Role"])])
+    queues = [name for name in resources("AWS::SQS::Queue") if name != "EventsDeadLetterQueue"]
+    assert {name for name in queues if f'"{name}.Arn"' in role} == (told | fed) & set(queues)
+    assert ("EventsDeadLetterQueue.Arn" in role) == ("EventInvokeConfig" in properties)
+    assert ("${Bucket.Arn}" in role) == ("bucket" in settings_class(folder_of(logical_id)).model_fields)

@@ -168,6 +168,7 @@ def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     bucket = client("s3", emulator.url)
     bucket.create_bucket(Bucket=name)
     standin.admin("PUT", "config", {"bucket": name, "success_topic_arn": topic, "error_topic_arn": topic})
+    until(lambda: _in_service(standin.url))
     tables = client("dynamodb", emulator.url)
     tables.create_table(**jobs_table() | {"TableName": f"{name}-jobs"})
     tables.create_table(**registry_table() | {"TableName": f"{name}-registry"})
@@ -194,6 +195,12 @@ def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         },
     )
     standin.stop()
+
+
+def _in_service(url: str) -> bool:
+    listed = client("sagemaker", url).list_endpoints()["Endpoints"]
+    states = {endpoint["EndpointName"]: endpoint["EndpointStatus"] for endpoint in listed}
+    return states.get("tollgate-echo-async") == "InService"
 
 
 def _messaging(url: str, name: str) -> tuple[dict[str, str], str]:

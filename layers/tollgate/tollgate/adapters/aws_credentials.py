@@ -2,14 +2,32 @@
 
 import hashlib
 import threading
+from collections.abc import Mapping
+from typing import Any
 
-from awscrt.auth import AwsCredentialsProvider, AwsSigningConfig, aws_sign_request
+from awscrt.auth import (
+    AwsCredentialsProvider,
+    AwsSignatureType,
+    AwsSignedBodyHeaderType,
+    AwsSignedBodyValue,
+    AwsSigningConfig,
+    aws_sign_request,
+)
 from awscrt.http import HttpRequest
 
 from tollgate.adapters.aws_http import CRT_ERRORS, ClientRuntime
 
 # Fetching from the container endpoint (SnapStart) or the instance is a local call; more means it is broken.
 _CREDENTIALS_TIMEOUT_S = 5.0
+# S3 alone takes the path as it stands, since its keys may hold what looks like an escape or a double slash.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+_S3_PATH: Mapping[str, Any] = {"use_double_uri_encode": False, "should_normalize_uri_path": False}
+_S3_HEADERS: Mapping[str, Any] = {**_S3_PATH, "signed_body_header_type": AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256}
+_S3_QUERY: Mapping[str, Any] = {
+    **_S3_PATH,
+    "signature_type": AwsSignatureType.HTTP_REQUEST_QUERY_PARAMS,
+    "signed_body_value": AwsSignedBodyValue.UNSIGNED_PAYLOAD,
+}
 
 
 class CredentialsError(Exception):
@@ -42,16 +60,32 @@ class RequestSigner:
         Args:
             request: its path must be percent-encoded once.
             body: the whole body, hashed here because awscrt would read the stream through Python in pieces.
-            service: signing name.
+            service: signing name. With `s3` the rules are its own: the path is signed as it is, and the hash
+                of the body is sent along, by which S3 also checks the body.
 
         Raises:
             CredentialsError: there are no credentials, or they could not be fetched in time.
         """
+        body_hash = hashlib.sha256(body).hexdigest()
+        self._sign(request, service, _S3_HEADERS if service == "s3" else {}, signed_body_value=body_hash)
+
+    def presign(self, request: HttpRequest, service: str, *, expires_seconds: int) -> None:
+        """Put the signature into the query of the request's path, so that the URL alone opens it.
+
+        Args:
+            request: a GET with its host header and nothing else; the path is percent-encoded once.
+            service: signing name.
+            expires_seconds: how long the signature holds, a week at most; it ends with the credentials if
+                those end sooner.
+
+        Raises:
+            CredentialsError: as `sign`.
+        """
+        self._sign(request, service, _S3_QUERY, expiration_in_seconds=expires_seconds)
+
+    def _sign(self, request: HttpRequest, service: str, rules: Mapping[str, Any], **settings: Any) -> None:
         config = AwsSigningConfig(
-            credentials_provider=self._find_provider(),
-            region=self._region,
-            service=service,
-            signed_body_value=hashlib.sha256(body).hexdigest(),
+            credentials_provider=self._find_provider(), region=self._region, service=service, **rules, **settings
         )
         try:
             aws_sign_request(request, config).result(_CREDENTIALS_TIMEOUT_S)

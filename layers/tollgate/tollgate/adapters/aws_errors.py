@@ -7,12 +7,14 @@ AwsError                        any error answer without a class of its own
 ├── ConditionalCheckFailedError a DynamoDB condition was false
 ├── TransactionCancelledError   a DynamoDB transaction was refused as a whole
 ├── InvalidRequestError         AWS cannot make sense of the request; repeating it is useless
-├── ResourceNotFoundError       table, index, queue or endpoint does not exist
+├── ResourceNotFoundError       table, index, queue, endpoint, bucket or object does not exist
 ├── NoCapacityError             SageMaker has no instance or copy ready to answer
 └── ModelError                  the model container answered with an error
 """
 
+import html
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -51,13 +53,20 @@ _INVALID_CODES = frozenset(
     }
 )
 _NOT_FOUND_CODES = frozenset(
-    {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFoundException"}
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    }
 )
 # An inference component scaled to zero has no code of its own: SageMaker answers ValidationError, and the
 # sentence is all that tells it from a bad request.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-zero-instances.html
 _NO_CAPACITY_PHRASE = "has no capacity to process this request"
 _NO_CAPACITY_CODES = frozenset({"ModelNotReadyException"})
+_XML_FIELD = re.compile(r"<(Code|Message)>([^<]*)</")
 # A proxy's or balancer's error page, which would fill the log.
 _MAX_FOREIGN_MESSAGE = 500
 
@@ -118,7 +127,7 @@ class InvalidRequestError(AwsError):
 
 
 class ResourceNotFoundError(AwsError):
-    """The table, index, queue or endpoint does not exist."""
+    """The table, index, queue, endpoint, bucket or object does not exist."""
 
 
 class NoCapacityError(AwsError):
@@ -178,6 +187,9 @@ def _body_as_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body) if body else {}
     except ValueError:
+        if b"<Error>" in body:
+            # S3 answers in XML; an error is a flat element, not worth an XML parser in every cold start.
+            return {name: html.unescape(text) for name, text in _XML_FIELD.findall(body.decode("utf-8", "replace"))}
         parsed = {"message": body[:_MAX_FOREIGN_MESSAGE].decode("utf-8", "replace")}
     return parsed if isinstance(parsed, dict) else {}
 

@@ -31,6 +31,7 @@ _ENDPOINT = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-
 # awscrt reports what fails at once as RuntimeError or OSError, what fails later as its own class.
 CRT_ERRORS = (AwsCrtError, OSError, RuntimeError)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _MAX_IDLE_CONNECTIONS = 16
 # Importing ctypes costs 2.7 ms, what it saves on each exchange is 35 microseconds: it pays from the 77th on.
 # Doing it about there is never worse than twice the best choice, however long the environment lives.
@@ -331,6 +332,6 @@ def _close_late(pending: "Future[HttpClientConnection]") -> None:
 
 
 def new_request(method: str, path: str, headers: list[tuple[str, str]], body: bytes) -> tuple[HttpRequest, BytesIO]:
-    """An awscrt request and the stream of its body."""
+    """An awscrt request and the stream of its body; GET and HEAD have an empty one that is not sent."""
     stream = BytesIO(body)
-    return HttpRequest(method, path, HttpHeaders(headers), stream), stream
+    return HttpRequest(method, path, HttpHeaders(headers), None if method in _WITHOUT_BODY else stream), stream

@@ -47,12 +47,14 @@ class AwsService(StrEnum):
     DYNAMODB = "dynamodb"
     SQS = "sqs"
     SAGEMAKER_RUNTIME = "sagemaker"
+    S3 = "s3"
 
 
 _HOST_PREFIX = {
     AwsService.DYNAMODB: "dynamodb",
     AwsService.SQS: "sqs",
     AwsService.SAGEMAKER_RUNTIME: "runtime.sagemaker",
+    AwsService.S3: "s3",
 }
 
 
@@ -65,6 +67,8 @@ class OperationKind(StrEnum):
     WRITE_TRANSACTION = "write_transaction"
     QUEUE_REQUEST = "queue_request"
     INFERENCE = "inference"
+    BUCKET_PUT = "bucket_put"
+    BUCKET_GET = "bucket_get"
 
 
 class OperationRecord(NamedTuple):
@@ -102,6 +106,7 @@ class TransportConfig(NamedTuple):
         dynamodb_endpoint: a base URL; None for the region's public one, as for the next two.
         sqs_endpoint: as above.
         sagemaker_runtime_endpoint: as above.
+        s3_endpoint: as above.
         connect_timeout_s: for name, TCP and TLS together.
         read_timeout_s: from sending the request to the end of the answer, for each attempt.
         max_attempts: the first one included.
@@ -115,6 +120,7 @@ class TransportConfig(NamedTuple):
     dynamodb_endpoint: str | None = None
     sqs_endpoint: str | None = None
     sagemaker_runtime_endpoint: str | None = None
+    s3_endpoint: str | None = None
     connect_timeout_s: float = 1.0
     read_timeout_s: float = 5.0
     max_attempts: int = 3
@@ -126,7 +132,7 @@ class TransportConfig(NamedTuple):
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
         """Read AWS's own variables: AWS_REGION or AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE.
 
-        AWS_ENDPOINT_URL_DYNAMODB, _SQS and _SAGEMAKER_RUNTIME win over AWS_ENDPOINT_URL.
+        AWS_ENDPOINT_URL_DYNAMODB, _SQS, _SAGEMAKER_RUNTIME and _S3 win over AWS_ENDPOINT_URL.
 
         Raises:
             ValueError: no region.
@@ -140,20 +146,23 @@ class TransportConfig(NamedTuple):
             dynamodb_endpoint=env.get("AWS_ENDPOINT_URL_DYNAMODB") or everywhere,
             sqs_endpoint=env.get("AWS_ENDPOINT_URL_SQS") or everywhere,
             sagemaker_runtime_endpoint=env.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or everywhere,
+            s3_endpoint=env.get("AWS_ENDPOINT_URL_S3") or everywhere,
             ca_file=env.get("AWS_CA_BUNDLE") or None,
         )
 
-    def endpoint_url(self, service: AwsService) -> str:
-        """The base URL of a service."""
+    def endpoint_url(self, service: AwsService, subdomain: str = "") -> str:
+        """The base URL of a service; a configured one has no subdomains."""
         configured = {
             AwsService.DYNAMODB: self.dynamodb_endpoint,
             AwsService.SQS: self.sqs_endpoint,
             AwsService.SAGEMAKER_RUNTIME: self.sagemaker_runtime_endpoint,
+            AwsService.S3: self.s3_endpoint,
         }[service]
         if configured:
             return configured
         suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
-        return f"https://{_HOST_PREFIX[service]}.{self.region}.{suffix}"
+        below = f"{subdomain}." if subdomain else ""
+        return f"https://{below}{_HOST_PREFIX[service]}.{self.region}.{suffix}"
 
 
 class AwsCall(NamedTuple):
@@ -169,6 +178,8 @@ class AwsCall(NamedTuple):
         retry: what may be repeated.
         units: see `OperationRecord`.
         read_timeout_s: instead of the configured one.
+        method: of HTTP; GET and HEAD have no body.
+        subdomain: part of the host before the service's, such as a bucket; not with a configured endpoint.
     """
 
     service: AwsService
@@ -180,6 +191,8 @@ class AwsCall(NamedTuple):
     retry: RetryPolicy
     units: int = 1
     read_timeout_s: float | None = None
+    method: str = "POST"
+    subdomain: str = ""
 
 
 class AwsTransport:
@@ -208,12 +221,7 @@ class AwsTransport:
         self.on_operation = on_operation
         self._runtime = ClientRuntime(config.ca_file)
         self._signer = RequestSigner(config.region, self._runtime, credentials_provider)
-        self._pools = {
-            service: ConnectionPool(
-                Endpoint.parse(config.endpoint_url(service)), self._runtime, config.connect_timeout_s
-            )
-            for service in AwsService
-        }
+        self._pools = {str(service): self._new_pool(service) for service in AwsService}
         self._budgets = {service: RetryBudget() for service in AwsService}
         self._sleep = sleep
         self._jitter = jitter
@@ -265,6 +273,26 @@ class AwsTransport:
         response = self.send(call)
         return object_from_response(call.operation, response.status, response.headers, response.body)
 
+    def presigned_url(self, service: AwsService, path: str, *, subdomain: str = "", expires_seconds: int) -> str:
+        """An URL that makes a GET possible for whoever holds it.
+
+        Args:
+            service: which service.
+            path: percent-encoded, from `/`.
+            subdomain: see `AwsCall`.
+            expires_seconds: until the URL is worth nothing, a week at most.
+
+        Raises:
+            AwsError: there are no credentials.
+        """
+        endpoint = self._pool(service, subdomain).endpoint
+        request, _ = new_request("GET", endpoint.base_path + path, [("host", endpoint.host_header)], b"")
+        try:
+            self._signer.presign(request, service, expires_seconds=expires_seconds)
+        except CredentialsError as error:
+            raise AwsError("CredentialsError", str(error), operation="Presign") from error
+        return f"{'https' if endpoint.secure else 'http'}://{endpoint.host_header}{request.path}"
+
     def pause(self, service: AwsService, attempt: int) -> None:
         """Wait as after the throttle-free failure of attempt `attempt`: for work a service left undone."""
         self._sleep(backoff_s(attempt, FailureKind.TRANSIENT, service, None, self._jitter()))
@@ -308,13 +336,13 @@ class AwsTransport:
         except ExchangeFailedError as failure:
             if not _was_stale(failure, call.retry):
                 raise
-        self._pools[call.service].discard_idle()
+        self._pool(call.service, call.subdomain).discard_idle()
         return self._exchange(call)
 
     def _exchange(self, call: AwsCall) -> HttpResponse:
-        pool = self._pools[call.service]
+        pool = self._pool(call.service, call.subdomain)
         request, stream = new_request(
-            "POST",
+            call.method,
             pool.endpoint.base_path + call.path,
             [("host", pool.endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
             call.body,
@@ -323,8 +351,9 @@ class AwsTransport:
             self._signer.sign(request, call.body, call.service)
         except CredentialsError as error:
             raise AwsError("CredentialsError", str(error), operation=call.operation) from error
-        # After the signature, as botocore does: a proxy may change how a body is framed.
-        request.headers.add("content-length", str(len(call.body)))
+        if request.body_stream is not None:
+            # After the signature, as botocore does: a proxy may change how a body is framed.
+            request.headers.add("content-length", str(len(call.body)))
         config = self.config
         return pool.exchange(
             request,
@@ -332,6 +361,15 @@ class AwsTransport:
             read_timeout_s=call.read_timeout_s or config.read_timeout_s,
             max_idle_s=config.max_idle_s if call.retry is RetryPolicy.IDEMPOTENT else config.max_idle_unsafe_s,
         )
+
+    def _pool(self, service: AwsService, subdomain: str) -> ConnectionPool:
+        pool = self._pools.get(subdomain + service)
+        # Of two threads that come here at once, both go on with the same pool.
+        return pool or self._pools.setdefault(subdomain + service, self._new_pool(service, subdomain))
+
+    def _new_pool(self, service: AwsService, subdomain: str = "") -> ConnectionPool:
+        endpoint = Endpoint.parse(self.config.endpoint_url(service, subdomain))
+        return ConnectionPool(endpoint, self._runtime, self.config.connect_timeout_s)
 
     def _record(self, call: AwsCall, attempts: int, status: int, response_bytes: int) -> None:
         if self.on_operation is not None:

@@ -103,6 +103,7 @@ def _to_item(run: BatchRun) -> dict[str, Any]:
         "job_ids_key": run.job_ids_key,
         "parent": run.parent,
         "prior_seconds": run.prior_seconds,
+        "per_file": run.per_file or None,
         "traceparent": run.traceparent or None,
         "open_group": None if ended else _GROUP,
         "ttl": int((run.created_at + _KEPT).timestamp()) if ended else None,
@@ -122,5 +123,6 @@ def _from_item(item: Mapping[str, Any]) -> BatchRun:
         job_ids_key=item.get("job_ids_key"),
         parent=item.get("parent"),
         prior_seconds=item["prior_seconds"],
+        per_file=int(item.get("per_file", 0)),
         traceparent=item.get("traceparent", ""),
     )

@@ -12,7 +12,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.domain.holding import Place, Places, take_place
 
-_ATTEMPTS = 8
+_ATTEMPTS = 20
 _PARTITION = "holding"
 
 

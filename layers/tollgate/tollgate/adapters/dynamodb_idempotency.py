@@ -15,7 +15,7 @@ from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
 from tollgate.domain.jobs import Owner
-from tollgate.ports import ObjectStore, StoredAnswer
+from tollgate.ports import StoredAnswer, WholeObjectStore
 
 _KEEP = timedelta(hours=24)
 _INLINE_BYTES = 300_000
@@ -33,7 +33,7 @@ class DynamoDBIdempotency:
     an item go to the bucket.
     """
 
-    def __init__(self, client: DynamoDBClient, table: str, objects: ObjectStore) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, objects: WholeObjectStore) -> None:
         self._client = client
         self._table = table
         self._objects = objects

@@ -19,7 +19,7 @@ class RegistryWebhookSecrets:
 
     def of(self, tenant: str) -> Sequence[str]:
         """See `WebhookSecrets`."""
-        with storage_errors("webhook secrets"):
+        with storage_errors("webhook secret"):
             item = self._client.get_item(self._table, _key(tenant)) or {}
         return tuple(str(item[name]) for name in ("secret", "earlier_secret") if item.get(name))
 
@@ -32,5 +32,5 @@ class RegistryWebhookSecrets:
         item = {**_key(tenant), "secret": secret}
         if earlier is not None:
             item["earlier_secret"] = earlier
-        with storage_errors("webhook secrets"):
+        with storage_errors("webhook secret"):
             self._client.put_item(self._table, item)

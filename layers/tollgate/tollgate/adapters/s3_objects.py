@@ -1,7 +1,7 @@
 """The bucket, through boto3."""
 
 import codecs
-import tempfile
+import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
-_IN_MEMORY = 8 * 1024 * 1024
+_PART = 8 * 1024 * 1024
 _CHUNK = 256 * 1024
 
 
@@ -47,14 +47,18 @@ class S3ObjectStore:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
 
     def put_lines(self, key: str, lines: Iterable[bytes], *, content_type: str = "application/jsonl") -> None:
-        """See `ObjectStore`. Goes through a temporary file, since an upload in parts costs more requests."""
-        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
-            for line in lines:
-                spool.write(line)
-                spool.write(b"\n")
-            spool.seek(0)
-            with _storage_errors(f"writing {key}"):
-                self._client.upload_fileobj(spool, self._bucket, key, ExtraArgs={"ContentType": content_type})
+        """See `ObjectStore`. What is larger than one part goes up part by part as the lines come."""
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 -- see _client
+
+        part_by_part = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False)
+        with _storage_errors(f"writing {key}"):
+            self._client.upload_fileobj(
+                _LineStream(lines),  # type: ignore[arg-type]  # a raw stream of bytes that is only read
+                self._bucket,
+                key,
+                ExtraArgs={"ContentType": content_type},
+                Config=part_by_part,
+            )
 
     def get(self, key: str) -> bytes | None:
         """See `ObjectStore`."""
@@ -127,6 +131,31 @@ class S3ObjectStore:
         """See `ObjectStore`."""
         start = f"s3://{self._bucket}/"
         return location.removeprefix(start) if location.startswith(start) else None
+
+
+class _LineStream(io.RawIOBase):
+    """Lines as a stream of bytes that is read once."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._lines = iter(lines)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        parts = [self._rest]
+        held = len(self._rest)
+        while size < 0 or held < size:
+            line = next(self._lines, None)
+            if line is None:
+                break
+            parts += (line, b"\n")
+            held += len(line) + 1
+        data = b"".join(parts)
+        cut = held if size < 0 else size
+        self._rest = data[cut:]
+        return data[:cut]
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

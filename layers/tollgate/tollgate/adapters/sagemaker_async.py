@@ -5,7 +5,7 @@ from tollgate.adapters.aws_translation import backend_errors
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.domain.catalogue import Road
 from tollgate.domain.errors import BackendTimeoutError
-from tollgate.ports import AsyncSubmission, ObjectStore
+from tollgate.ports import AsyncSubmission, WholeObjectStore
 
 INLINE_BODY_BYTES = 128_000
 """Largest body that InvokeEndpointAsync takes in the call itself.
@@ -17,7 +17,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 class SageMakerAsync:
     """Hands requests to SageMaker's asynchronous endpoints, at most once per call."""
 
-    def __init__(self, client: SageMakerRuntimeClient, objects: ObjectStore) -> None:
+    def __init__(self, client: SageMakerRuntimeClient, objects: WholeObjectStore) -> None:
         self._client = client
         self._objects = objects
 

@@ -61,7 +61,7 @@ class HttpWebhookSender:
         """See `WebhookSender`."""
         addresses = self._checked_addresses(url)
         with _unreachable_errors(url.host), self._connected(url, addresses) as sock:
-            return self._exchange(url, sock, headers, body)
+            return _exchange(url, sock, headers, body)
 
     def _checked_addresses(self, url: WebhookUrl) -> Sequence[Address]:
         with _unreachable_errors(url.host):
@@ -85,27 +85,16 @@ class HttpWebhookSender:
                     self._tls.wrap_socket(sock, server_hostname=url.host, do_handshake_on_connect=False)
                 )
             # One slow byte after the other would never run into the socket's timeout; this ends the whole exchange.
-            watch = threading.Timer(self._answer_seconds, _shut, [sock])
+            late = threading.Event()
+            watch = threading.Timer(self._answer_seconds, _end, [sock, late])
             watch.daemon = True
             watch.start()
             stack.callback(watch.cancel)
             if isinstance(sock, ssl.SSLSocket):
                 sock.do_handshake()
             yield sock
-
-    def _exchange(self, url: WebhookUrl, sock: socket.socket, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
-        connection = http.client.HTTPConnection(url.host, url.port)
-        connection.sock = sock
-        connection.putrequest("POST", url.target, skip_host=True, skip_accept_encoding=True)
-        own = {"Host": url.host_header, "Content-Length": str(len(body)), "Connection": "close"}
-        for name, value in (own | dict(headers)).items():
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        response = connection.getresponse()
-        try:
-            return WebhookAnswer(response.status, _retry_after(response))
-        finally:
-            response.close()
+            if late.is_set():  # the end of the connection looks like the end of the headers
+                raise TimeoutError
 
 
 def _connect(addresses: Sequence[Address], port: int) -> socket.socket:
@@ -116,7 +105,23 @@ def _connect(addresses: Sequence[Address], port: int) -> socket.socket:
     return socket.create_connection((str(last), port), timeout=_CONNECT_SECONDS)
 
 
-def _shut(sock: socket.socket) -> None:
+def _exchange(url: WebhookUrl, sock: socket.socket, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+    connection = http.client.HTTPConnection(url.host, url.port)
+    connection.sock = sock
+    connection.putrequest("POST", url.target, skip_host=True, skip_accept_encoding=True)
+    own = {"Host": url.host_header, "Content-Length": str(len(body)), "Connection": "close"}
+    for name, value in (own | dict(headers)).items():
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    response = connection.getresponse()
+    try:
+        return WebhookAnswer(response.status, _retry_after(response))
+    finally:
+        response.close()
+
+
+def _end(sock: socket.socket, late: threading.Event) -> None:
+    late.set()
     with contextlib.suppress(OSError):
         # Not SSLSocket's own method, which would drop the TLS state under the thread that is reading.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -130,7 +135,7 @@ def _retry_after(response: http.client.HTTPResponse) -> int | None:
     try:
         moment = parsedate_to_datetime(text)
         reference = parsedate_to_datetime(response.getheader("Date") or "")
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     moment, reference = (time if time.tzinfo else time.replace(tzinfo=UTC) for time in (moment, reference))
     return max(0, round((moment - reference).total_seconds()))

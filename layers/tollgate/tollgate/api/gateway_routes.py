@@ -6,7 +6,6 @@ from tollgate.api.bodies import InferenceBody, read_body
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.rendering import (
-    compact_json,
     completed_document,
     decision_document,
     job_document,
@@ -15,6 +14,7 @@ from tollgate.api.rendering import (
 )
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.json_values import compact_json
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock, StoredAnswer
 from tollgate.services.idempotent import Idempotency, fingerprint_of
@@ -39,12 +39,14 @@ class GatewayApi:
         telemetry: Telemetry,
         clock: Clock,
         random_hex: Callable[[], str],
+        check_webhook: Callable[[str], object],
     ) -> None:
         self._inference = inference
         self._idempotency = idempotency
         self._telemetry = telemetry
         self._clock = clock
         self._random_hex = random_hex
+        self._check_webhook = check_webhook
         self._routes: Mapping[str, Callable[[Call, Trail], Answer]] = {
             "POST /v1/inferences": self._infer,
             "POST /v1/route": self._route,
@@ -103,7 +105,7 @@ class GatewayApi:
         if key is None:
             return self._infer_now(call, trail)
         # Read first: a malformed request is refused the same way with and without a key.
-        body = read_body(InferenceBody, json_body(call))
+        body = self._body(call)
 
         def produce() -> StoredAnswer:
             fresh = self._infer_now(call, trail, body)
@@ -121,8 +123,14 @@ class GatewayApi:
         }
         return Answer(stored.status, stored.body, {**stored.headers, **replay})
 
+    def _body(self, call: Call) -> InferenceBody:
+        body = read_body(InferenceBody, json_body(call))
+        if body.webhook_url is not None:
+            self._check_webhook(body.webhook_url)
+        return body
+
     def _infer_now(self, call: Call, trail: Trail, body: InferenceBody | None = None) -> Answer:
-        request = _request(body or read_body(InferenceBody, json_body(call)))
+        request = _request(body or self._body(call))
         result = self._inference.infer(request, trail)
         if isinstance(result, Accepted):
             # Polling before the answer can be there only costs money.
@@ -132,7 +140,7 @@ class GatewayApi:
         return Answer(200, compact_json(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
-        request = _request(read_body(InferenceBody, json_body(call)))
+        request = _request(self._body(call))
         decision = self._inference.decide(request, trail)
         return json_answer(200, decision_document(decision, request.model))
 

@@ -40,6 +40,7 @@ class BatchRun:
         job_ids_key: key of the JSON list of job ids when it was made of jobs, else None.
         parent: the run whose unanswered records this one repeats.
         prior_seconds: instance seconds that each of its records already used in `parent`.
+        per_file: records in an input file, kept so that a repetition cuts the same; 0 means as the catalogue says.
     """
 
     batch_id: str
@@ -52,6 +53,7 @@ class BatchRun:
     job_ids_key: str | None = None
     parent: str | None = None
     prior_seconds: Decimal = ZERO
+    per_file: int = 0
     traceparent: str = ""
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tollgate.domain.relevance import inverse_frequency, length_norms
-from tollgate.domain.words import QueryMatcher, fold, query_terms, topic_stems
+from tollgate.domain.words import QueryMatcher, fold, query_terms
 
 _HALF = 0.5
 _HEADING_CHARACTERS = 80
@@ -81,7 +81,8 @@ def passage_scores(passages: Sequence[Passage], query: str, weights: PassageWeig
         query: the question, in the same language.
         weights: the shape of the score.
     """
-    own, scores = _first_hop(passages, query, weights)
+    texts = [fold(passage.text) for passage in passages]
+    own, scores = _first_hop(passages, texts, query, weights)
     for i, passage in enumerate(passages):
         is_first = i == 0 or passages[i - 1].document != passage.document
         if is_first:
@@ -89,13 +90,14 @@ def passage_scores(passages: Sequence[Passage], query: str, weights: PassageWeig
         else:
             scores[i] += weights.neighbour * own[i - 1]
             scores[i - 1] += weights.neighbour * own[i]
-    return [score + extra for score, extra in zip(scores, _second_hop(passages, scores, weights), strict=True)]
+    return [score + extra for score, extra in zip(scores, _second_hop(passages, texts, scores, weights), strict=True)]
 
 
-def _first_hop(passages: Sequence[Passage], query: str, weights: PassageWeights) -> tuple[list[float], list[float]]:
+def _first_hop(
+    passages: Sequence[Passage], texts: Sequence[str], query: str, weights: PassageWeights
+) -> tuple[list[float], list[float]]:
     """Scores from the passage alone, and with the share of its document."""
     count, k1 = len(passages), weights.saturation
-    texts = [fold(passage.text) for passage in passages]
     norms = length_norms(texts, weights.length_share)
     matcher = QueryMatcher(query_terms(query))
     in_text, in_title = matcher.postings(texts), matcher.postings(fold(passage.title) for passage in passages)
@@ -119,7 +121,9 @@ def _first_hop(passages: Sequence[Passage], query: str, weights: PassageWeights)
     ]
 
 
-def _second_hop(passages: Sequence[Passage], scores: Sequence[float], weights: PassageWeights) -> list[float]:
+def _second_hop(
+    passages: Sequence[Passage], texts: Sequence[str], scores: Sequence[float], weights: PassageWeights
+) -> list[float]:
     """What each passage gains because better ones name its document.
 
     A title counts as named where more than half of it, by inverse document frequency, stands in the passage.
@@ -132,20 +136,20 @@ def _second_hop(passages: Sequence[Passage], scores: Sequence[float], weights: P
     sources = sources[: weights.hop_sources]
     if not sources or len(members) < 2:
         return gains
-    titles = {document: topic_stems(passages[indices[0]].title) for document, indices in members.items()}
-    wanted = frozenset[str]().union(*titles.values())
-    stems = [topic_stems(passage.text) for passage in passages]
-    having = dict.fromkeys(wanted, 0)
-    for i, passage_stems in enumerate(stems):
-        for word in (passage_stems | titles[passages[i].document]) & wanted:
-            having[word] += 1
-    rarity = {word: inverse_frequency(len(passages), having[word]) for word in wanted}
+    titles = {document: query_terms(passages[indices[0]].title) for document, indices in members.items()}
+    matcher = QueryMatcher(dict.fromkeys(term for terms in titles.values() for term in terms))
+    found = dict(zip(matcher.terms, matcher.postings(texts), strict=True))
+    having = {term: set(positions) for term, positions in found.items()}
     for document, indices in members.items():
-        whole = sum(rarity[word] for word in titles[document])
+        for term in titles[document]:
+            having[term].update(indices)
+    rarity = {term: inverse_frequency(len(passages), len(positions)) for term, positions in having.items()}
+    for document, indices in members.items():
+        whole = sum(rarity[term] for term in titles[document])
         best = 0.0
         for i in sources:
             if whole and passages[i].document != document:
-                named = sum(rarity[word] for word in titles[document] & stems[i]) / whole
+                named = sum(rarity[term] for term in titles[document] if i in found[term]) / whole
                 best = max(best, named * scores[i] if named > _HALF else 0.0)
         for place, i in enumerate(indices):
             gains[i] = best * weights.hop * (weights.hop_rest if place else 1.0)

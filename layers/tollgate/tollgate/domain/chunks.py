@@ -23,7 +23,7 @@ from tollgate.domain.trimming import (
     foldable,
     require_room,
 )
-from tollgate.domain.words import topic_stems
+from tollgate.domain.words import topic_words
 
 SENTENCE_PRICE = 0.3
 """How far a piece's length counts against it, see `tollgate.domain.relevance.density`."""
@@ -146,7 +146,7 @@ class _Choice:
             )
         ]
         self._texts = [chunks[unit.chunk].text[unit.start : unit.end] for unit in self._units]
-        self._stems = [topic_stems(text) for text in self._texts]
+        self._words: dict[int, frozenset[str]] = {}
         self._titles = {i: chunks[i].title or leading_name(chunks[i].text) for i in candidates}
         self._chosen: list[int] = []
         self._spans: dict[int, list[_Unit]] = {}
@@ -164,11 +164,18 @@ class _Choice:
         values = self._values(query, price)
         overlaps = [0.0] * len(self._units)
         seen = [0] * len(self._units)
-        heap = [(-value, n) for n, value in enumerate(values) if n not in set(self._chosen)]
+        fixed = frozenset(self._chosen)
+        heap = [(-value, number) for number, value in enumerate(values) if number not in fixed]
         heapq.heapify(heap)
-        opened = 0
+        used, opened = sum(self._tokens.values()), 0
         while heap:
             negative, number = heapq.heappop(heap)
+            chunk = self._units[number].chunk
+            is_new = chunk not in self._spans
+            tokens = self._count(_with_title(self._chunks[chunk], self._text_of(chunk, number)))
+            added = tokens - self._tokens.get(chunk, 0)
+            if used + added > limit or (is_new and opened >= most):
+                continue
             for other in self._chosen[seen[number] :] if diversity else ():
                 overlaps[number] = max(overlaps[number], self._overlap(number, other))
             seen[number] = len(self._chosen)
@@ -176,13 +183,9 @@ class _Choice:
             if heap and value < -heap[0][0] and value < -negative:
                 heapq.heappush(heap, (-value, number))
                 continue
-            chunk = self._units[number].chunk
-            is_new = chunk not in self._spans
-            tokens = self._count(_with_title(self._chunks[chunk], self._text_of(chunk, number)))
-            used = sum(self._tokens.values()) - self._tokens.get(chunk, 0)
-            if used + tokens <= limit and not (is_new and opened >= most):
-                opened += is_new
-                self._take(number, tokens)
+            opened += is_new
+            used += added
+            self._take(number, tokens)
         return {chunk: self._text_of(chunk) for chunk in self._spans}
 
     def _values(self, query: str, price: float) -> list[float]:
@@ -201,8 +204,13 @@ class _Choice:
 
     def _overlap(self, number: int, other: int) -> float:
         """The share of a unit's topic words that another one has too."""
-        stems = self._stems[number]
-        return len(stems & self._stems[other]) / len(stems) if stems else 0.0
+        words = self._words_of(number)
+        return len(words & self._words_of(other)) / len(words) if words else 0.0
+
+    def _words_of(self, number: int) -> frozenset[str]:
+        if number not in self._words:
+            self._words[number] = topic_words(self._texts[number])
+        return self._words[number]
 
     def _take(self, number: int, chunk_tokens: int) -> None:
         unit = self._units[number]

@@ -100,6 +100,7 @@ class ComplexityModel:
         prior_weight: expected gain for one unit of the prior.
         prototypes: typical training prompts in standardised features, each with its squared length before it.
         near: the distance to the nearest prototype at which familiarity is one half.
+        near_strict: the same for the quality of single models, which needs closer acquaintance.
         softness: how fast familiarity falls around `near`, in the same unit.
         need: the trees of the strong model's gain, one output.
         quality: the trees of each known model's quality, one output a model.
@@ -116,6 +117,7 @@ class ComplexityModel:
     prior_weight: float
     prototypes: tuple[tuple[float, tuple[float, ...]], ...]
     near: float
+    near_strict: float
     softness: float
     need: Forest
     quality: Forest
@@ -130,12 +132,13 @@ class ComplexityModel:
             for value, centre, spread in zip(measured, self.centre, self.spread, strict=True)
         ]
 
-    def familiarity(self, standard: list[float]) -> float:
+    def familiarity(self, standard: list[float], *, strict: bool = False) -> float:
         """Return how much a prompt (its standardised features) resembles the training prompts: 0..1."""
         own = sumprod(standard, standard)
         nearest = min(length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes)
+        near = self.near_strict if strict else self.near
         distance = max(own + nearest, 0.0) ** 0.5
-        return 1.0 / (1.0 + exp(min(50.0, (distance - self.near) / self.softness)))
+        return 1.0 / (1.0 + exp(min(50.0, (distance - near) / self.softness)))
 
     def general(self, standard: list[float]) -> tuple[float, tuple[str, ...]]:
         """Return the prior's part of the need of a prompt, and the names of its strongest signals."""
@@ -216,6 +219,7 @@ def decode(raw: bytes) -> ComplexityModel:
         prior_weight=head["prior_weight"],
         prototypes=tuple((sumprod(one, one), one) for one in prototypes),
         near=head["near"],
+        near_strict=head["near_strict"],
         softness=head["softness"],
         need=forest("need"),
         quality=forest("quality"),

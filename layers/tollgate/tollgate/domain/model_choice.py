@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from tollgate.domain.complexity import Tier
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.complexity_model import shipped_model
 
 ENOUGH_RECORDS: Final = 30
 """Outcomes below which a model's own record decides nothing."""
+
+
+GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.25, Tier.LARGE: 0.5}
+"""How much of the need that general signals show is counted in favour of a model of each size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,13 @@ class ModelProfile:
         name: the model's name in the catalogue.
         mean_quality: its mean quality over the traffic, 0..1; None where nothing was measured.
         resembles: which of `known_models()` it behaves like; None where none does.
+        tier: its size class; large models gain where a prompt looks demanding.
     """
 
     name: str
     mean_quality: float | None = None
     resembles: str | None = None
+    tier: Tier = Tier.SMALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +119,17 @@ def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[floa
         ValueError: a profile has neither a mean quality nor a known model that it resembles.
     """
     model = shipped_model()
-    corrections: list[float] | None = None
+    standard = model.standardise(measured := measure(text))
+    general, _ = model.general(standard)
+    known = model.familiarity(standard, strict=True)
+    corrections = model.quality.corrections(measured)
     predicted = []
     for profile in profiles:
         place = _place(profile)
         if place is not None:
-            if corrections is None:
-                measured = measure(text)
-                known = model.familiarity(model.standardise(measured))
-                corrections = [known * value for value in model.quality.corrections(measured)]
             mean = model.quality.means[place] if profile.mean_quality is None else profile.mean_quality
-            predicted.append(max(0.0, min(1.0, mean + corrections[place])))
+            quality = mean + known * corrections[place] + GENERAL_SHARE[profile.tier] * general
+            predicted.append(max(0.0, min(1.0, quality)))
         elif profile.mean_quality is not None:
             predicted.append(profile.mean_quality)
         else:
@@ -198,9 +205,8 @@ def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice
     best = max(one.quality for one in standing)
     chosen = next(one for one in standing if one.quality >= quality * best)
     if len(standing) == 1:
-        reason = "only-candidate"
-    else:
-        reason = "best-quality" if chosen.quality == best else "cheapest-enough"
+        return ModelChoice(chosen, "only-candidate", tuple(ruled_out))
+    reason = "best-quality" if chosen.quality == best else "cheapest-enough"
     return ModelChoice(chosen, reason, tuple(ruled_out))
 
 

@@ -79,7 +79,7 @@ def may_reach(address: Address, allowed: Networks = ()) -> bool:
 
     An IPv4 address in IPv6 clothes is refused, also when the address inside would be fine: no public receiver has one.
     """
-    if any(address.version == network.version and address in network for network in allowed):
+    if any(address in network for network in allowed):
         return True
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
@@ -144,7 +144,7 @@ def _check_host(host: str, allowed: Networks) -> bool:
         return bool(allowed)
     if not may_reach(address, allowed):
         raise ValueError("its host is a private, local or reserved address")
-    return any(address.version == network.version and address in network for network in allowed)
+    return any(address in network for network in allowed)
 
 
 def secret_key(secret: str) -> bytes:

@@ -97,11 +97,17 @@ def stem(word: str) -> str:
     return word
 
 
-def topic_stems(text: str) -> frozenset[str]:
-    """The stems of a text's words that are not grammar; for scripts without spaces, its pairs of characters."""
+def topic_words(text: str) -> frozenset[str]:
+    """A text's folded words that are not grammar; for scripts without spaces, its pairs of characters.
+
+    They are not stemmed: this tells whether two passages say the same, and copies share their endings.
+    """
     folded = fold(text)
-    stems = {stem(word) for word in _WORD.findall(folded) if _is_topic(word)}
-    return frozenset(stems.union(*(_pairs(run) for run in _UNSPACED.findall(folded))))
+    words = frozenset(_WORD.findall(folded)) - _FUNCTION_WORDS
+    if folded.isascii():
+        return words
+    spaced = (word for word in words if not _UNSPACED.search(word))
+    return frozenset(spaced).union(*(_pairs(run) for run in _UNSPACED.findall(folded)))
 
 
 def _is_topic(word: str) -> bool:

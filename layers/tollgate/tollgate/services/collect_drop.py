@@ -11,6 +11,9 @@ from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.drop_chunks import output_key, stored_chunks
 from tollgate.services.drop_results import DropResults
 
+MOST_REPEATED = 5_000
+"""Lines that are run again one by one; when more have no answer, it is not for a bad record among them."""
+
 _LAST_ATTEMPT = 2
 
 
@@ -45,7 +48,9 @@ class DropCollector:
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
-        again = run.attempt < _LAST_ATTEMPT and status.status != "Stopped" and self._has_unanswered(run)
+        again = (
+            run.attempt < _LAST_ATTEMPT and status.status != "Stopped" and 0 < self._unanswered(run) <= MOST_REPEATED
+        )
         if not again:
             self._results.write(run, status, share)
             self._starter.end(run)
@@ -65,7 +70,9 @@ class DropCollector:
         if present is not None and present.state is BatchState.PREPARING:
             self._runs.prepare(present)
 
-    def _has_unanswered(self, run: BatchRun) -> bool:
+    def _unanswered(self, run: BatchRun) -> int:
+        """How many valid lines have no answer; counting stops where it makes no difference any more."""
+        missing = 0
         for number, lines in stored_chunks(self._objects, run):
             wanted = {line.number for line in lines if line.error is None}
             answered = {
@@ -73,6 +80,7 @@ class DropCollector:
                 for record in read_output(self._objects, output_key(run, number))
                 if record.body is not None
             }
-            if not wanted <= answered:
-                return True
-        return False
+            missing += len(wanted - answered)
+            if missing > MOST_REPEATED:
+                break
+        return missing

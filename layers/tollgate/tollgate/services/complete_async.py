@@ -11,7 +11,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError, UnknownModelError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure
 from tollgate.domain.money import ZERO
-from tollgate.ports import CatalogueSource, HoldingStore, JobStore, ObjectStore, Telemetry
+from tollgate.ports import CatalogueSource, HoldingStore, JobStore, Telemetry, WholeObjectStore
 from tollgate.services.complete_job import JobCompleter, Work
 
 _SHOWN_CHARACTERS = 500
@@ -45,7 +45,7 @@ class AsyncCompletion:
         self,
         *,
         jobs: JobStore,
-        objects: ObjectStore,
+        objects: WholeObjectStore,
         catalogues: CatalogueSource,
         holding: HoldingStore,
         completer: JobCompleter,

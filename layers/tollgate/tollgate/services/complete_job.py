@@ -27,9 +27,9 @@ from tollgate.ports import (
     DurationRecorder,
     JobStore,
     MessageQueue,
-    ObjectStore,
     ParsedAnswer,
     Telemetry,
+    WholeObjectStore,
 )
 
 INLINE_OUTPUT_BYTES = 200_000
@@ -74,7 +74,7 @@ class JobCompleter:
         self,
         *,
         jobs: JobStore,
-        objects: ObjectStore,
+        objects: WholeObjectStore,
         webhooks: MessageQueue | None,
         catalogues: CatalogueSource,
         dialects: Dialects,

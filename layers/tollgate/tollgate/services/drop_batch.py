@@ -12,7 +12,16 @@ from tollgate.domain.routing import choose_deployment
 from tollgate.ports import BatchStore, CatalogueSource, Clock, Dialects, ObjectStore, Telemetry, TransformStatus
 from tollgate.services.batch_output import read_output
 from tollgate.services.batch_start import BatchStarter, batch_way
-from tollgate.services.drop_chunks import Chunk, cut, output_key, store, stored_bodies, stored_chunks
+from tollgate.services.drop_chunks import (
+    Chunk,
+    cut,
+    last_stored,
+    output_key,
+    records_per_file,
+    store,
+    stored_bodies,
+    stored_chunks,
+)
 from tollgate.services.drop_results import DropResults
 
 
@@ -63,6 +72,7 @@ class DroppedRuns:
         deployment = self._deployment(file, found)
         if deployment is None:
             return
+        usual = self._catalogues.current().model(file.model).batch.records_per_file
         digest = hashlib.sha256(f"{found}\n{version}".encode()).hexdigest()
         run = BatchRun(
             batch_id=f"tollgate-drop-{digest[:32]}",
@@ -72,6 +82,7 @@ class DroppedRuns:
             created_at=self._clock.now(),
             state=BatchState.PREPARING,
             source=found,
+            per_file=records_per_file(self._objects.lines(found) or (), usual),
         )
         present = run if self._batches.add(run) else self._batches.get(run.batch_id)
         if present is not None and present.state is BatchState.PREPARING:
@@ -97,10 +108,13 @@ class DroppedRuns:
             if lines is None:
                 self._refuse(run, file, "invalid_request", "The file was deleted before it could be run.")
                 return
-            chunks = enumerate(cut(lines, deployment, self._dialects, model.batch.records_per_file), start=1)
+            per_file = run.per_file or model.batch.records_per_file
+            chunks = enumerate(cut(lines, deployment, self._dialects, per_file), start=1)
         records = largest = 0
+        done = last_stored(self._objects, run)
         for number, chunk in chunks:
-            store(self._objects, run, number, chunk)
+            if number >= done:
+                store(self._objects, run, number, chunk)
             records += len(chunk.valid)
             largest = max(largest, *map(len, chunk.valid), 0)
         run = self._starter.note_records(run, records)

@@ -17,6 +17,8 @@ from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.json_values import json_text
 from tollgate.ports import Dialects, ObjectStore
 
+MOST_FILES = 1_000
+
 _MOST_INVALID = 500
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -94,6 +96,21 @@ def store(objects: ObjectStore, run: BatchRun, number: int, chunk: Chunk) -> Non
         objects.put_lines(f"{_invalid_prefix(run)}{number:010d}.jsonl", chunk.invalid)
     if chunk.valid:
         objects.put_lines(input_key(run, number), chunk.valid)
+
+
+def last_stored(objects: ObjectStore, run: BatchRun) -> int:
+    """Number of the last chunk of which anything is stored, 0 before the first; earlier ones are complete."""
+    prefixes = (run.input_prefix, _invalid_prefix(run))
+    return max((_number(key) for prefix in prefixes for key in objects.list_keys(prefix)), default=0)
+
+
+def records_per_file(lines: Iterable[bytes], usual: int) -> int:
+    """As usual for short files; for long ones as many as keep the number of pieces within `MOST_FILES`.
+
+    Every piece costs a request or two, and a function has minutes, not hours, to write them all.
+    """
+    count = sum(1 for line in lines if line.strip())
+    return max(usual, -(-count // MOST_FILES))
 
 
 def stored_chunks(objects: ObjectStore, run: BatchRun) -> Iterator[tuple[int, list[StoredLine]]]:

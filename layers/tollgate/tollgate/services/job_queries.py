@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
-from tollgate.ports import Clock, JobPage, JobStore, ObjectStore
+from tollgate.ports import Clock, JobPage, JobStore, WholeObjectStore
 
 RESULT_URL_SECONDS = 3600
 MAX_PAGE = 100
@@ -13,7 +13,7 @@ MAX_PAGE = 100
 class JobQueries:
     """What the owner of a job may see and do."""
 
-    def __init__(self, *, jobs: JobStore, objects: ObjectStore, clock: Clock) -> None:
+    def __init__(self, *, jobs: JobStore, objects: WholeObjectStore, clock: Clock) -> None:
         self._jobs = jobs
         self._objects = objects
         self._clock = clock

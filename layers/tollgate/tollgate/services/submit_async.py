@@ -28,9 +28,9 @@ from tollgate.ports import (
     Clock,
     Dialects,
     JobStore,
-    ObjectStore,
     RenderedRequest,
     Telemetry,
+    WholeObjectStore,
 )
 from tollgate.services.complete_job import JobCompleter
 
@@ -48,7 +48,7 @@ class AsyncSubmitter:
         self,
         *,
         jobs: JobStore,
-        objects: ObjectStore,
+        objects: WholeObjectStore,
         catalogues: CatalogueSource,
         dialects: Dialects,
         backend: AsyncBackend,
@@ -158,7 +158,7 @@ class AsyncSubmitter:
             return
 
 
-def stored_input(payload: Payload, objects: ObjectStore) -> Any:
+def stored_input(payload: Payload, objects: WholeObjectStore) -> Any:
     """The input of a job, from its record or from the bucket.
 
     Raises:

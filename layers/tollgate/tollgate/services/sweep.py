@@ -43,6 +43,7 @@ WEBHOOK_EXPIRES_SECONDS = 3 * 86_400.0
 ASYNC_MARGIN_SECONDS = 600.0
 
 _FIRST_LOOK = 120.0
+_WEBHOOK_LOOK = 600.0
 _PAGE = 100
 
 
@@ -166,7 +167,7 @@ class Sweeper:
         if age > WEBHOOK_EXPIRES_SECONDS:
             self._jobs.change(replace(job, webhook_pending=False), expected=FINAL_STATES)
             self._telemetry.count("WebhookGivenUp")
-        elif look_due(age, first=_FIRST_LOOK, factor=30):
+        elif look_due(age, first=_WEBHOOK_LOOK, factor=12):
             # Delivery retries for hours by itself; a second chain of attempts stops as soon as one of them succeeds.
             self._queues.webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)
 

@@ -1,0 +1,200 @@
+"""Whether the answer to one prompt may be given to another: the verifier behind the near-duplicate cache.
+
+An embedding says that two texts are about the same thing, not that they ask the same. It hardly moves when a
+number, a name or a `not` changes, which is where a wrong answer hurts. So the order of work is: rules that
+may only refuse, then a similarity score with a threshold. A rule that does not apply is silent; a text that
+the rules do not understand is judged by the score alone, and differences that cannot be understood at all
+(signs, other scripts) refuse.
+
+Thresholds are on one scale for every model: a cosine of sentence embeddings in 0..1, less penalties for
+differences that are suspicious but not decisive. The weights are round numbers set by hand.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tollgate.domain.near_lexicon import LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
+from tollgate.domain.near_question import QuestionKind
+from tollgate.domain.near_reading import Reading, read
+
+STRICT_THRESHOLD = 0.98
+BALANCED_THRESHOLD = 0.95
+LOOSEST_THRESHOLD = 0.92
+"""Scores at and above which a match is accepted. `STRICT` is the default; nothing below `LOOSEST` is ever
+accepted."""
+
+
+class Disagreement(StrEnum):
+    """A fact on which two texts differ, and for which a near match is refused."""
+
+    NUMBERS = "numbers"
+    OPERATORS = "operators"
+    SYMBOLS = "symbols"
+    NEGATION = "negation"
+    NAMES = "names"
+    OPPOSITES = "opposites"
+    ORDER = "order"
+    QUESTION = "question"
+    CONTEXT = "context"
+    SCORE = "score"
+
+
+@dataclass(frozen=True, slots=True)
+class MatchVerdict:
+    """What the verifier decided.
+
+    Args:
+        accepted: whether the stored answer may be served.
+        score: similarity in 0..1 after penalties; 0 where a rule refused.
+        reasons: why it was refused, in the order of the checks; empty where it was accepted.
+    """
+
+    accepted: bool
+    score: float
+    reasons: tuple[Disagreement, ...]
+
+
+def verify_match(
+    a: str | Reading, b: str | Reading, *, cosine: float | None = None, threshold: float = STRICT_THRESHOLD
+) -> MatchVerdict:
+    """Decide whether `a` and `b` ask the same, so that the answer to one serves the other.
+
+    The verdict is the same whichever text comes first.
+
+    Args:
+        a: one text, or its reading where it was made before.
+        b: the other text or reading.
+        cosine: cosine similarity of the two sentence embeddings. Without it the share of common words stands
+            in, which accepts only texts that differ in grammar words and inflection.
+        threshold: score from which a match is accepted; values below `LOOSEST_THRESHOLD` count as that.
+    """
+    one = read(a) if isinstance(a, str) else a
+    other = read(b) if isinstance(b, str) else b
+    reasons = disagreements(one, other)
+    if reasons:
+        return MatchVerdict(accepted=False, score=0.0, reasons=reasons)
+    similarity = word_similarity(one, other) if cosine is None else cosine
+    score = min(1.0, max(0.0, similarity + adjustment(one, other)))
+    if score < max(threshold, LOOSEST_THRESHOLD):
+        return MatchVerdict(accepted=False, score=score, reasons=(Disagreement.SCORE,))
+    return MatchVerdict(accepted=True, score=score, reasons=())
+
+
+def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
+    """Every fact on which two texts differ; empty where no rule objects."""
+    checks = (
+        (Disagreement.NUMBERS, a.quantities != b.quantities),
+        (Disagreement.OPERATORS, a.operators != b.operators),
+        (Disagreement.SYMBOLS, a.symbols != b.symbols),
+        (Disagreement.NEGATION, a.negations % 2 != b.negations % 2),
+        (Disagreement.NAMES, _names_differ(a, b)),
+        (Disagreement.OPPOSITES, _opposed(a, b)),
+        (Disagreement.ORDER, _order_differs(a, b)),
+        (Disagreement.QUESTION, _questions_differ(a, b)),
+        (Disagreement.CONTEXT, a.points_elsewhere or b.points_elsewhere),
+    )
+    return tuple(reason for reason, differs in checks if differs)
+
+
+def adjustment(a: Reading, b: Reading) -> float:
+    """What to add to the similarity for what an embedding does not see; negative if suspicious.
+
+    * The same embedding from other words is a paraphrase; from nearly the same words it is only their
+      overlap. So the share of words that differ is counted in favour, up to half of them.
+    * A content word that only one text has makes it a special case of the other ("restaurants in Vancouver",
+      "restaurants in downtown Vancouver"). Where both have words of their own they are more often synonyms.
+    * The same content words in another order may stand in other relations, unless they are only listed.
+    * Another sort of question, or another number of questions, is answered by more or by less.
+    """
+    differing = len(a.all_stems ^ b.all_stems) / max(1, len(a.all_stems | b.all_stems))
+    found = 0.05 * min(differing, 0.5)
+    if bool(a.content - b.content - LIGHT_WORDS) != bool(b.content - a.content - LIGHT_WORDS):
+        found -= 0.02
+    if a.stems != b.stems and a.content == b.content and not (a.joined and b.joined):
+        found -= 0.02
+    if a.question.kind is not b.question.kind:
+        found -= 0.02
+    if a.parts != b.parts:
+        found -= 0.01
+    return found
+
+
+def word_similarity(a: Reading, b: Reading) -> float:
+    """Share of the content words that two texts have in common, 0..1, light words counting a quarter."""
+    union = a.content | b.content
+    if not union:
+        return 1.0 if a.words == b.words else 0.0
+    return _weight(a.content & b.content) / _weight(union)
+
+
+def _weight(stems: frozenset[str]) -> float:
+    return sum(0.25 if stem in LIGHT_WORDS else 1.0 for stem in stems)
+
+
+def _names_differ(a: Reading, b: Reading) -> bool:
+    """Whether one text names something that the other does not mention in any spelling."""
+    return any(not _mentioned(name, b) for name in a.names) or any(not _mentioned(name, a) for name in b.names)
+
+
+def _mentioned(name: str, text: Reading) -> bool:
+    """Whether `text` has the name itself or a derivation of it, such as India and Indian."""
+    return name in text.all_stems or any(_derived(name, stem) for stem in text.content)
+
+
+def _derived(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return len(short) >= 4 and len(long) - len(short) <= 3 and long.startswith(short)
+
+
+def _opposed(a: Reading, b: Reading) -> bool:
+    """Whether a word that only one text has is the opposite of a word that only the other has."""
+    only_a = a.all_stems - b.all_stems
+    only_b = b.all_stems - a.all_stems
+    return (
+        any(OPPOSITES.get(stem, frozenset()) & only_b for stem in only_a)
+        or any(_negated(stem, only_b) for stem in only_a)
+        or any(_negated(stem, only_a) for stem in only_b)
+    )
+
+
+def _negated(stem: str, others: frozenset[str]) -> bool:
+    """Whether `others` has the word with a prefix that negates it, such as biased and unbiased."""
+    return len(stem) >= 4 and any(prefix + stem in others for prefix in NEGATING_PREFIXES)
+
+
+def _order_differs(a: Reading, b: Reading) -> bool:
+    """Whether two texts give the same things other parts to play, as in "from X to Y" and "from Y to X"."""
+    turned_a = a.directed - b.directed
+    turned_b = b.directed - a.directed
+    if any((second, first) in turned_b for first, second in turned_a):
+        return True
+    if a.content != b.content or a.joined or b.joined:
+        return False  # "X and Y", "X or Y": either order says the same
+    named = a.names & b.names
+    return [stem for stem in a.stems if stem in named] != [stem for stem in b.stems if stem in named]
+
+
+def _questions_differ(a: Reading, b: Reading) -> bool:
+    """Whether another sort of answer is asked for."""
+    one, other = a.question, b.question
+    if one.kind is other.kind:
+        return one.detail != other.detail
+    return frozenset((one.kind, other.kind)) not in _COMPATIBLE
+
+
+_COMPATIBLE = frozenset(
+    frozenset(pair)
+    for pair in (
+        (QuestionKind.THING, QuestionKind.OTHER),
+        (QuestionKind.THING, QuestionKind.QUANTITY),  # what is the price, how much is
+        (QuestionKind.THING, QuestionKind.PERSON),  # which actor, who
+        (QuestionKind.THING, QuestionKind.PLACE),  # which is the best place to, where
+        (QuestionKind.THING, QuestionKind.TIME),
+        (QuestionKind.THING, QuestionKind.MANNER),  # what can I do to, how can I
+        (QuestionKind.MANNER, QuestionKind.OTHER),
+        (QuestionKind.POLAR, QuestionKind.OTHER),
+        (QuestionKind.POLAR, QuestionKind.THING),  # is there a good, what is a good
+        (QuestionKind.POLAR, QuestionKind.QUANTITY),
+    )
+)
+"""Kinds of question that ask for the same in other words often enough; any other two kinds refuse."""

@@ -1,0 +1,215 @@
+"""Near matching: what the verifier refuses, what it accepts, and that it is fair to both sides."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.near_match import LOOSEST_THRESHOLD, STRICT_THRESHOLD, Disagreement, verify_match
+from tollgate.domain.near_question import QuestionKind
+from tollgate.domain.near_reading import read
+from tollgate.domain.near_stem import stem
+
+texts = st.text(max_size=60) | st.lists(
+    st.sampled_from(
+        [
+            "how",
+            "do",
+            "I",
+            "why",
+            "is",
+            "not",
+            "5",
+            "kg",
+            "Paris",
+            "London",
+            "to",
+            "from",
+            "buy",
+            "sell",
+            "?",
+            "and",
+            "C++",
+            "increase",
+            "the",
+            "price",
+        ]
+    ),
+    max_size=12,
+).map(" ".join)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        ("What is 15% of 80?", "What is 15% of 90?", Disagreement.NUMBERS),
+        ("Who won in 2014?", "Who won?", Disagreement.NUMBERS),
+        ("Convert 5 kg of flour", "Convert 5 lb of flour", Disagreement.NUMBERS),
+        ("How far is $20 of fuel?", "How far is \u20ac20 of fuel?", Disagreement.NUMBERS),
+        ("The first man on the moon", "The second man on the moon", Disagreement.NUMBERS),
+        ("What is 7 + 2?", "What is 7 * 2?", Disagreement.OPERATORS),
+        ("What is 7-2?", "What is 7/2?", Disagreement.OPERATORS),
+        ("What does \u2622 mean?", "What does \u2623 mean?", Disagreement.SYMBOLS),
+        ("Which foods can I eat?", "Which foods can't I eat?", Disagreement.NEGATION),
+        ("Coffee with sugar", "Coffee without sugar", Disagreement.NEGATION),
+        ("What is the capital of Peru?", "What is the capital of Chile?", Disagreement.NAMES),
+        ("How do I parse XML?", "How do I parse JSON?", Disagreement.NAMES),
+        ("How do I learn C?", "How do I learn C++?", Disagreement.NAMES),
+        ("What does \u732b mean?", "What does \u72ac mean?", Disagreement.NAMES),
+        (
+            "How can I increase my screen brightness?",
+            "How can I decrease my screen brightness?",
+            Disagreement.OPPOSITES,
+        ),
+        ("Is it a biased source?", "Is it an unbiased source?", Disagreement.OPPOSITES),
+        ("Should I buy gold?", "Should I sell gold?", Disagreement.OPPOSITES),
+        ("How do I convert PDF to HTML?", "How do I convert HTML to PDF?", Disagreement.ORDER),
+        ("Did Rome conquer Carthage?", "Did Carthage conquer Rome?", Disagreement.ORDER),
+        ("Is Java faster than Rust?", "Is Rust faster than Java?", Disagreement.ORDER),
+        ("How do volcanoes erupt?", "Why do volcanoes erupt?", Disagreement.QUESTION),
+        ("How long is the course?", "How old is the course?", Disagreement.QUESTION),
+        ("Can I take aspirin?", "Should I take aspirin?", Disagreement.QUESTION),
+        ("What does this picture show?", "What does this picture show?", Disagreement.CONTEXT),
+        ("Summarise the text below", "Summarise the text below", Disagreement.CONTEXT),
+    ],
+)
+def test_a_rule_refuses_whatever_the_embedding_says(one: str, other: str, reason: Disagreement) -> None:
+    """A differing fact refuses the match even at a cosine of 1, and says which fact it was."""
+    verdict = verify_match(one, other, cosine=1.0)
+    assert not verdict.accepted
+    assert reason in verdict.reasons
+    assert verdict.score == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do I reset my password?", "how can I reset my password"),
+        ("What's the best way to learn Spanish?", "What is the best way to learn Spanish?"),
+        ("What is the distance between Rome and Milan?", "What is the distance between Milan and Rome?"),
+        ("Is it worth 1,000 dollars?", "Is it worth $1000?"),
+        ("How is life in the U.S.?", "How is life in the United States?"),
+        ("Why don't cats like water?", "Why do cats not like water?"),
+        ("What should I do this year?", "What should I do this year?"),
+        ("What are the benefits of yoga?", "What are benefits of Yoga?"),
+    ],
+)
+def test_rewording_is_accepted_when_the_embedding_agrees(one: str, other: str) -> None:
+    """Spelling, contractions, grammar words and listed order do not stand in the way."""
+    verdict = verify_match(one, other, cosine=0.995)
+    assert verdict.accepted, verdict
+    assert not verdict.reasons
+
+
+def test_a_low_cosine_is_refused_without_blaming_a_fact() -> None:
+    """Where no rule objects the score decides, and the reason says so."""
+    verdict = verify_match("How do I cook rice?", "How do I grow rice?", cosine=0.7)
+    assert verdict.reasons == (Disagreement.SCORE,)
+    assert 0 < verdict.score < LOOSEST_THRESHOLD
+
+
+def test_a_special_case_scores_less_than_a_synonym() -> None:
+    """A word that only one side adds counts against the match; a word replaced by another does less so."""
+    special = verify_match("restaurants in vancouver", "downtown restaurants in vancouver", cosine=0.97)
+    replaced = verify_match("restaurants in vancouver", "eateries in vancouver", cosine=0.97)
+    assert special.score < replaced.score
+
+
+def test_without_an_embedding_only_the_same_content_words_match() -> None:
+    """The rules alone accept a difference in grammar words and nothing more."""
+    assert verify_match("How do I cook rice?", "How can I cook the rice?").accepted
+    assert not verify_match("How do I cook rice?", "How do I steam rice?").accepted
+
+
+def test_a_threshold_below_the_floor_counts_as_the_floor() -> None:
+    """A wrong setting cannot open the cache to anything that resembles the prompt."""
+    assert not verify_match("How do I cook rice?", "How do I grow rice?", cosine=0.8, threshold=0.1).accepted
+
+
+@given(texts, texts, st.floats(0, 1))
+def test_the_verdict_is_symmetric_and_never_fails(one: str, other: str, cosine: float) -> None:
+    """Any two texts get the same verdict in either order, with a score in 0..1."""
+    verdict = verify_match(one, other, cosine=cosine)
+    assert verdict == verify_match(other, one, cosine=cosine)
+    assert 0 <= verdict.score <= 1
+    assert verdict.accepted == (not verdict.reasons)
+
+
+@given(texts, texts, st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_cosine_never_refuses_what_a_lower_one_accepts(one: str, other: str, low: float, high: float) -> None:
+    """The verdict is monotonic in the similarity."""
+    low, high = sorted((low, high))
+    assert verify_match(one, other, cosine=low).score <= verify_match(one, other, cosine=high).score
+
+
+@given(texts, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_changed_number_is_always_refused(text: str, one: int, other: int) -> None:
+    """Whatever surrounds it, a number that differs refuses the match."""
+    accepted = verify_match(f"{text} {one}", f"{text} {other}", cosine=1.0).accepted
+    assert one == other or not accepted
+
+
+@given(texts)
+def test_a_text_never_disagrees_with_itself_unless_it_points_elsewhere(text: str) -> None:
+    """The same text twice is refused only for pointing at something outside it."""
+    verdict = verify_match(text, text, cosine=1.0, threshold=STRICT_THRESHOLD)
+    assert set(verdict.reasons) <= {Disagreement.CONTEXT}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "detail"),
+    [
+        ("How do I swim?", QuestionKind.MANNER, ""),
+        ("What is the best way to swim?", QuestionKind.MANNER, ""),
+        ("I am new here. What can I do to swim?", QuestionKind.MANNER, ""),
+        ("How does a pump work?", QuestionKind.WORKING, "fact"),
+        ("How many pumps are there?", QuestionKind.QUANTITY, "many"),
+        ("What is the price of a pump?", QuestionKind.QUANTITY, ""),
+        ("What causes rain?", QuestionKind.REASON, ""),
+        ("What time is it?", QuestionKind.TIME, ""),
+        ("What is a pump?", QuestionKind.THING, ""),
+        ("Who was first?", QuestionKind.PERSON, ""),
+        ("Can you tell me where it is?", QuestionKind.PLACE, ""),
+        ("Did it rain?", QuestionKind.POLAR, "past"),
+        ("Write a poem.", QuestionKind.OTHER, ""),
+        ("", QuestionKind.OTHER, ""),
+    ],
+)
+def test_kind_of_question(text: str, kind: QuestionKind, detail: str) -> None:
+    """The sort of answer asked for is read from the question, not from what precedes it."""
+    question = read(text).question
+    assert (question.kind, question.detail) == (kind, detail)
+
+
+@pytest.mark.parametrize(
+    ("text", "quantities"),
+    [
+        ("1,000.5 km", ("1000.5 km",)),
+        ("5kg or five kilos", ("5 kg", "5 kg")),
+        ("$20 and 20 euros", ("20 eur", "20 usd")),
+        ("the 3rd of 3D", ("3d", "3rd")),
+        ("no numbers here", ()),
+    ],
+)
+def test_quantities_carry_their_unit(text: str, quantities: tuple[str, ...]) -> None:
+    """Numbers are compared with the unit beside them, in one spelling."""
+    assert read(text).quantities == quantities
+
+
+@pytest.mark.parametrize(
+    ("forms", "base"),
+    [
+        ("plan plans planned planning", "plan"),
+        ("hope hopes hoped hoping", "hope"),
+        ("make makes making", "make"),
+        ("study studies studied studying", "study"),
+        ("box boxes boxing", "box"),
+        ("class classes", "class"),
+        ("red", "red"),
+        ("bus", "bus"),
+        ("rape", "rape"),
+        ("rap", "rap"),
+    ],
+)
+def test_inflected_forms_meet(forms: str, base: str) -> None:
+    """Forms of one word share a stem, and look-alikes do not."""
+    assert {stem(form) for form in forms.split()} == {base}

@@ -1,0 +1,205 @@
+"""Trimming retrieved chunks: budget, order and keep hold; relevance, the second hop and diversity do what they say."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.chunk_relevance import leading_name
+from tollgate.domain.chunks import ELLIPSIS, Chunk, trim_chunks
+from tollgate.domain.errors import InputBudgetError, InvalidRequestError
+from tollgate.domain.trimming import DropReason, Trimmed
+
+SENTENCES = (
+    "The ferry leaves Split at dawn.",
+    "Tickets cost 12 euros!",
+    "",
+    "船は夜明けに出る。",
+    "no capital, no end",
+    "\ud83d odd?",
+    "Was it late? Yes.",
+    "A list:\n\n- one\n- two",
+)
+
+
+def count(text: str) -> int:
+    """A tokenizer stand-in: characters / 4, rounded up."""
+    return -(-len(text) // 4)
+
+
+def size(chunks: tuple[Chunk, ...] | list[Chunk]) -> int:
+    """Tokens of chunks as they are sent."""
+    return sum(count(chunk.rendered) for chunk in chunks)
+
+
+chunk_lists = st.lists(
+    st.builds(
+        Chunk,
+        text=st.lists(st.sampled_from(SENTENCES), max_size=4).map(" ".join),
+        title=st.sampled_from(["", "Ferries", "Split", "船"]),
+        keep=st.integers(0, 5).map(lambda number: number == 0),
+    ),
+    max_size=8,
+)
+queries = st.sampled_from(["", "When does the ferry leave Split?", "船", "\ud83d", "the"])
+ways = st.booleans()
+shares = st.sampled_from([0.0, 0.3, 1.0])
+
+
+@given(chunk_lists, queries, st.integers(0, 60), shares, ways)
+def test_budget_order_keep_and_report(
+    chunks: list[Chunk], query: str, budget: int, diversity: float, cut: bool
+) -> None:
+    """Whatever is chosen fits, stands in order, leaves kept chunks whole, and is accounted for."""
+    try:
+        trimmed = trim_chunks(
+            chunks, query, budget_tokens=budget, diversity=diversity, cut_sentences=cut, count_tokens=count
+        )
+    except InputBudgetError:
+        assert size([chunk for chunk in chunks if chunk.keep]) > budget
+        return
+    assert size(trimmed.items) == trimmed.input_tokens_after <= budget
+    assert trimmed.input_tokens_saved == sum(entry.tokens for entry in trimmed.dropped)
+    gone = {entry.index for entry in trimmed.dropped if not entry.is_partial}
+    cut_short = {entry.index for entry in trimmed.dropped if entry.is_partial}
+    assert not any(chunks[i].keep for i in gone | cut_short)
+    assert cut or not cut_short
+    left = [i for i in range(len(chunks)) if i not in gone]
+    assert len(left) == len(trimmed.items)
+    for i, sent in zip(left, trimmed.items, strict=True):
+        assert sent.title == chunks[i].title
+        if i in cut_short:
+            assert all(part in chunks[i].text for part in sent.text.split(ELLIPSIS))
+        else:
+            assert sent is chunks[i]
+
+
+@given(chunk_lists, queries, st.integers(0, 60), ways)
+def test_trimming_twice_changes_nothing(chunks: list[Chunk], query: str, budget: int, cut: bool) -> None:
+    """What was trimmed once fits and is left alone."""
+    try:
+        once = trim_chunks(chunks, query, budget_tokens=budget, cut_sentences=cut, count_tokens=count)
+    except InputBudgetError:
+        return
+    twice = trim_chunks(once.items, query, budget_tokens=budget, cut_sentences=False, count_tokens=count)
+    repeated = [entry for entry in twice.dropped if entry.reason is not DropReason.DUPLICATE]
+    assert repeated == []
+
+
+@given(chunk_lists, queries, st.integers(0, 5), shares)
+def test_top_k(chunks: list[Chunk], query: str, top_k: int, diversity: float) -> None:
+    """At most k chunks are sent besides those marked keep, and k if there are as many different ones."""
+    trimmed = trim_chunks(chunks, query, top_k=top_k, diversity=diversity)
+    kept = {(chunk.title, chunk.text) for chunk in chunks if chunk.keep}
+    others = {(chunk.title, chunk.text) for chunk in chunks} - kept
+    assert sum(not chunk.keep for chunk in trimmed.items) == min(top_k, len(others))
+
+
+FERRY = Chunk("The ferry Marina crosses from Split to Hvar. It is painted white.", title="Marina (ferry)", id="ferry")
+OWNER = Chunk("Jadro Line is a company in Rijeka. It was founded in 1947 by Ana Kos.", title="Jadro Line", id="owner")
+OTHERS = [
+    Chunk(f"Line {i} is a company. It was founded somewhere by somebody else at another time.", title=f"Company {i}")
+    for i in range(6)
+]
+
+
+def ids(trimmed: Trimmed[Chunk]) -> list[str]:
+    """The ids of what is sent."""
+    return [chunk.id for chunk in trimmed.items]
+
+
+def test_the_second_hop_is_followed() -> None:
+    """A document that a good one names is found though it shares no topic word with the question."""
+    bridge = Chunk("The ferry Marina belongs to Jadro Line.", title="Marina (ferry)", id="bridge")
+    target = Chunk("Headquartered in Rijeka, its first director was Ana Kos.", title="Jadro Line", id="target")
+    noise = [Chunk(f"Museum {i} shows old maps and coins.", title=f"Museum {i}") for i in range(6)]
+    trimmed = trim_chunks([*noise, target, bridge], "Who led the firm with the ferry Marina?", top_k=2)
+    assert ids(trimmed) == ["target", "bridge"]
+
+
+def test_the_second_hop_works_without_titles() -> None:
+    """A chunk without a title is known by the name that it begins with."""
+    bridge = Chunk("The ferry Marina belongs to Jadro Line.", id="bridge")
+    target = Chunk("Jadro Line, headquartered in Rijeka, was first led by Ana Kos.", id="target")
+    noise = [Chunk(f"Museum {i} shows old maps and coins.") for i in range(6)]
+    trimmed = trim_chunks([*noise, target, bridge], "Where is the ferry Marina?", top_k=2)
+    assert ids(trimmed) == ["target", "bridge"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("# Night tariff\n\nApplies from ten.", "Night tariff"),
+        ("Bank of Split opened in 1902.", "Bank of Split"),
+        ("so it goes", ""),
+        ("", ""),
+        ("\u6a2a\u6d5c\u306f\u6e2f\u3060", "\u6a2a\u6d5c\u306f\u6e2f\u3060"),
+    ],
+)
+def test_leading_name(text: str, name: str) -> None:
+    """A heading, or the capitalised words at the start."""
+    assert leading_name(text) == name
+
+
+def test_sentences_are_cut_where_allowed() -> None:
+    """Only the sentences that matter are sent, with a sign where some are left out."""
+    text = "Opened in 1901. The tower is 47 metres high. Entry is free. Its bell weighs 900 kilograms."
+    chunk = Chunk(text, title="Tower", id="tower")
+    trimmed = trim_chunks(
+        [chunk, *OTHERS],
+        "How high is the tower and how heavy its bell?",
+        budget_tokens=18,
+        cut_sentences=True,
+        count_tokens=count,
+    )
+    assert trimmed.items == (
+        Chunk(f"The tower is 47 metres high.{ELLIPSIS}Its bell weighs 900 kilograms.", "tower", "Tower"),
+    )
+    assert trimmed.dropped[0].is_partial
+    assert trimmed.dropped[0].tokens == count(chunk.rendered) - count(trimmed.items[0].rendered)
+
+
+def test_without_leave_nothing_is_cut() -> None:
+    """A chunk goes whole or not at all unless cutting is allowed, and one marked keep goes whole even then."""
+    small = count(FERRY.rendered) - 1
+    assert trim_chunks([FERRY], "ferry", budget_tokens=small, count_tokens=count).items == ()
+    kept = Chunk(FERRY.text, FERRY.id, FERRY.title, keep=True)
+    trimmed = trim_chunks([kept, OWNER], "Jadro Line", budget_tokens=small + 12, cut_sentences=True, count_tokens=count)
+    assert trimmed.items[0] is kept
+
+
+def test_diversity_prefers_what_is_new() -> None:
+    """With diversity, a near copy gives way to another fact; without, the copy wins by its words."""
+    one = Chunk("The night tariff for batch jobs is 40 percent lower.", id="one")
+    copy = Chunk("The night tariff for batch jobs is 40 percent lower now.", id="copy")
+    other = Chunk("From ten on, jobs pay a lower tariff, as printed on the bill.", id="other")
+    noise = [Chunk(f"Lorem number {i} says nothing.") for i in range(4)]
+    query = "night tariff of batch jobs, lower bill"
+    assert set(ids(trim_chunks([one, copy, other, *noise], query, top_k=2, diversity=0.0))) == {"one", "copy"}
+    assert set(ids(trim_chunks([one, copy, other, *noise], query, top_k=2, diversity=0.9))) == {"one", "other"}
+
+
+def test_exact_duplicates_are_folded() -> None:
+    """Of equal chunks the first is sent, for it has the better rank, even where all would fit."""
+    again = Chunk(FERRY.text, "again", FERRY.title)
+    trimmed = trim_chunks([FERRY, OWNER, again], "ferry", budget_tokens=1_000)
+    assert trimmed.items == (FERRY, OWNER)
+    assert [(entry.id, entry.reason) for entry in trimmed.dropped] == [("again", DropReason.DUPLICATE)]
+
+
+def test_without_a_match_the_retrievers_order_decides() -> None:
+    """Where no word of the query occurs, the first chunks win."""
+    assert trim_chunks(OTHERS, "zebra", top_k=2).items == tuple(OTHERS[:2])
+
+
+def test_nothing_to_limit_is_refused() -> None:
+    """A call without a budget and without k is a mistake, and so is a share beyond one."""
+    with pytest.raises(InvalidRequestError, match="budget or a number"):
+        trim_chunks(OTHERS, "x")
+    with pytest.raises(InvalidRequestError, match="0 to 1"):
+        trim_chunks(OTHERS, "x", top_k=1, diversity=1.5)
+
+
+def test_kept_chunks_that_do_not_fit_are_refused() -> None:
+    """The budget is hard: keep does not lift it."""
+    with pytest.raises(InputBudgetError, match="marked keep"):
+        trim_chunks([Chunk("word " * 50, keep=True)], "word", budget_tokens=10, count_tokens=count)

@@ -1,0 +1,148 @@
+"""The guard on wrong near hits: its bounds are true bounds, and it moves only for a reason."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.near_match import LOOSEST_THRESHOLD, STRICT_THRESHOLD
+from tollgate.domain.wrong_hit_bound import LADDER, WrongHitBound, lower_bound, upper_bound
+
+samples = st.integers(1, 150).flatmap(lambda size: st.tuples(st.integers(0, size), st.just(size)))
+errors = st.floats(0.001, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sample", "expected"),
+    [
+        (0, 59, 1 - 0.05 ** (1 / 59)),  # closed form without any wrong hit
+        (59, 59, 1.0),
+        (0, 0, 1.0),
+        (2, 10, 0.5069),  # published table of one-sided 95 % limits
+        (5, 100, 0.1023),
+    ],
+)
+def test_upper_bound_agrees_with_known_values(wrong: int, sample: int, expected: float) -> None:
+    """The bound is Clopper and Pearson's."""
+    assert upper_bound(wrong, sample, 0.05) == pytest.approx(expected, abs=1e-4)
+
+
+@given(samples, errors)
+def test_bounds_enclose_what_was_seen(counts: tuple[int, int], error: float) -> None:
+    """The observed rate lies between the bounds, which lie in 0..1."""
+    wrong, sample = counts
+    low, high = lower_bound(wrong, sample, error), upper_bound(wrong, sample, error)
+    assert -1e-8 <= low <= wrong / sample + 1e-8
+    assert wrong / sample - 1e-8 <= high <= 1
+
+
+@given(samples, errors)
+def test_another_agreement_never_raises_the_bound(counts: tuple[int, int], error: float) -> None:
+    """More good news lowers the bound; one more wrong hit raises it."""
+    wrong, sample = counts
+    assert upper_bound(wrong, sample + 1, error) <= upper_bound(wrong, sample, error) + 1e-8
+    assert upper_bound(wrong + 1, sample + 1, error) >= upper_bound(wrong, sample, error) - 1e-8
+
+
+@pytest.mark.parametrize(("wrong", "sample", "error"), [(-1, 5, 0.1), (6, 5, 0.1), (1, 5, 0), (1, 5, 1)])
+def test_impossible_samples_are_refused(wrong: int, sample: int, error: float) -> None:
+    """A count outside the sample or an error outside 0..1 is a mistake of the caller."""
+    with pytest.raises(ValueError, match=r"sample|error"):
+        upper_bound(wrong, sample, error)
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_the_guard_moves_one_step_at_a_time_and_counts_afresh(outcomes: list[bool]) -> None:
+    """Every state is on the ladder; a move resets the counts, no move adds exactly one."""
+    guard = WrongHitBound()
+    for agrees in outcomes:
+        after = guard.observe(agrees=agrees)
+        assert 0 <= after.step <= len(LADDER)
+        assert after.threshold >= LOOSEST_THRESHOLD
+        assert abs(after.step - guard.step) <= 1
+        assert after.sample == (0 if after.step != guard.step else after.sample)
+        assert after.sample in {0, guard.sample + 1}
+        guard = after
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(0, len(LADDER)))
+def test_agreement_never_tightens_and_disagreement_never_loosens(outcomes: list[bool], step: int) -> None:
+    """An agreement moves towards looser or not at all, a disagreement the other way."""
+    guard = WrongHitBound(step=step)
+    for agrees in outcomes:
+        after = guard.observe(agrees=agrees)
+        assert not (agrees and after.step > guard.step)
+        assert not (not agrees and after.step < guard.step)
+        guard = after
+
+
+def test_wrong_hits_alone_switch_near_matching_off() -> None:
+    """Where every comparison disagrees, the guard stops serving within a handful of them."""
+    guard = WrongHitBound()
+    seen = 0
+    while guard.serves:
+        guard = guard.observe(agrees=False)
+        seen += 1
+    assert seen <= 6
+    assert guard.threshold == LADDER[-1]
+
+
+def test_right_hits_alone_loosen_step_by_step_to_the_loosest() -> None:
+    """Where every comparison agrees, the guard loosens and ends at the foot of the ladder."""
+    guard = WrongHitBound()
+    assert guard.threshold == STRICT_THRESHOLD
+    for _ in range(160):
+        guard = guard.observe(agrees=True)
+    assert guard.step == LADDER.index(STRICT_THRESHOLD) - 1
+    for _ in range(1_000):
+        guard = guard.observe(agrees=True)
+    assert guard.step == 0
+
+
+def test_off_is_left_again_when_comparisons_agree() -> None:
+    """Comparisons that go on without serving can bring near matching back."""
+    guard = WrongHitBound(step=len(LADDER))
+    assert not guard.serves
+    for _ in range(160):
+        guard = guard.observe(agrees=True)
+    assert guard.serves
+
+
+def test_a_threshold_that_cannot_be_proved_is_given_up() -> None:
+    """Wrong hits right at the limit prove nothing; at `max_sample` the guard goes the safe way."""
+    guard = WrongHitBound(max_sample=160)
+    for number in range(160):
+        guard = guard.observe(agrees=number % 20 != 10)
+    assert guard.step == LADDER.index(STRICT_THRESHOLD) + 1
+
+
+@pytest.mark.parametrize("rate", [0.06, 0.1, 0.2])
+def test_a_rate_above_the_limit_is_seldom_trusted(rate: float) -> None:
+    """Over 200 seeded runs, fewer than the promised 5 % of guards loosen before they tighten."""
+    source = random.Random(20_26)  # noqa: S311 - a reproducible simulation, no secret
+    trusted = 0
+    for _ in range(200):
+        guard = start = WrongHitBound(max_sample=320)
+        while guard.step == start.step:
+            guard = guard.observe(agrees=source.random() >= rate)
+        trusted += guard.step < start.step
+    assert trusted / 200 <= start.error
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limit": 0},
+        {"error": 1},
+        {"ladder": ()},
+        {"ladder": (0.99, 0.98)},
+        {"step": 6},
+        {"agreed": -1},
+        {"max_sample": 40},
+    ],
+)
+def test_settings_that_promise_nothing_are_refused(settings: dict[str, object]) -> None:
+    """A guard that could never show its limit to be kept is a configuration mistake."""
+    with pytest.raises(ValueError, match=r".+"):
+        WrongHitBound(**settings)  # type: ignore[arg-type]
