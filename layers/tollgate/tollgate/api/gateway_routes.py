@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 from tollgate.api.bodies import read_inference
 from tollgate.api.http import Answer, Call, json_answer, json_body
+from tollgate.api.job_rendering import job_document
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.rendering import (
     completed_document,
     decision_document,
-    job_document,
     models_document,
     trail_headers,
 )
