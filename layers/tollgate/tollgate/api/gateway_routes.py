@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tollgate.api.bodies import InferenceBody, read_body
+from tollgate.api.bodies import read_inference
 from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.rendering import (
@@ -102,12 +102,12 @@ class GatewayApi:
     def _infer(self, call: Call, trail: Trail) -> Answer:
         key = call.headers.get("idempotency-key")
         if key is None:
-            return self._infer_now(call, trail)
+            return self._infer_now(self._request(call), trail)
         # Read first: a malformed request is refused the same way with and without a key.
-        body = self._body(call)
+        request = self._request(call)
 
         def produce() -> StoredAnswer:
-            fresh = self._infer_now(call, trail, body)
+            fresh = self._infer_now(request, trail)
             kept = {name: value for name, value in trail_headers(trail).items() if name not in _NOT_REPLAYED}
             return StoredAnswer(fresh.status, {**kept, **fresh.headers}, fresh.body)
 
@@ -122,14 +122,13 @@ class GatewayApi:
         }
         return Answer(stored.status, stored.body, {**stored.headers, **replay})
 
-    def _body(self, call: Call) -> InferenceBody:
-        body = read_body(InferenceBody, json_body(call))
-        if body.webhook_url is not None:
-            self._check_webhook(body.webhook_url)
-        return body
+    def _request(self, call: Call) -> InferenceRequest:
+        request = read_inference(json_body(call))
+        if request.webhook_url is not None:
+            self._check_webhook(request.webhook_url)
+        return request
 
-    def _infer_now(self, call: Call, trail: Trail, body: InferenceBody | None = None) -> Answer:
-        request = _request(body or self._body(call))
+    def _infer_now(self, request: InferenceRequest, trail: Trail) -> Answer:
         result = self._inference.infer(request, trail)
         if isinstance(result, Accepted):
             # Polling before the answer can be there only costs money.
@@ -139,22 +138,10 @@ class GatewayApi:
         return Answer(200, answer_text(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
-        request = _request(self._body(call))
+        request = self._request(call)
         decision = self._inference.decide(request, trail)
         return json_answer(200, decision_document(decision, request.model))
 
     def _models(self, _call: Call, trail: Trail) -> Answer:
         trail.catalogue = self._inference.catalogue()
         return json_answer(200, models_document(trail.catalogue))
-
-
-def _request(body: InferenceBody) -> InferenceRequest:
-    return InferenceRequest(
-        model=body.model,
-        input=body.input,
-        priority=body.priority,
-        deadline_seconds=body.deadline_seconds,
-        parameters=body.parameters,
-        webhook_url=body.webhook_url,
-        metadata=body.metadata,
-    )
