@@ -67,7 +67,7 @@ async def docker_door(ports: Sequence[int]) -> AsyncIterator[None]:
                 if error.errno in _ELSEWHERE:
                     break
                 raise LaunchError(
-                    f"Port {port} of Docker's bridge ({address}) cannot be opened: {error.strerror}.\n"
+                    f"Port {port} of Docker's bridge ({address}) cannot be opened: {os.strerror(error.errno or 0)}.\n"
                     "What to do: end the other `make invoke` or `make start-api` of this stack."
                 ) from error
             await servers.enter_async_context(server)

@@ -10,12 +10,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isinf
 from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
-from tollgate.domain.json_values import compact_json
+from tollgate.domain.json_values import compact_json, finite_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +123,14 @@ def json_body(call: Call) -> Any:
     except RecursionError as error:
         raise InvalidRequestError("The body is nested too deeply.") from error
     except ValueError as error:
-        # Python reads whole numbers of up to 4,300 digits: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
-        raise InvalidRequestError("The body has a whole number with too many digits.") from error
+        # `finite_float`, or a whole number of over 4,300 digits, which Python does not read:
+        # https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation
+        raise InvalidRequestError("The body has a number that is too large.") from error
 
 
 def _refuse_constant(name: str) -> Any:
     raise InvalidRequestError(f"The body is not valid JSON: {name} is not a JSON number.")
 
 
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if isinf(value):
-        # Written out again it would be "Infinity", which is no JSON: it could be neither stored nor sent on.
-        raise InvalidRequestError("The body has a number that is too large.")
-    return value
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=finite_float)
