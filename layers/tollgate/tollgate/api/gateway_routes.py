@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from tollgate.api.bodies import read_inference
-from tollgate.api.http import Answer, Call, json_answer, json_body
+from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
 from tollgate.api.job_rendering import job_document
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.rendering import (
@@ -14,7 +14,6 @@ from tollgate.api.rendering import (
 )
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
-from tollgate.domain.json_values import compact_json
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock, StoredAnswer
 from tollgate.services.idempotent import Idempotency, fingerprint_of
@@ -136,7 +135,7 @@ class GatewayApi:
             wait = max(1, min(30, round(result.expected_seconds)))
             headers = {"Location": f"/v1/inferences/{result.job.job_id}", "Retry-After": str(wait)}
             return json_answer(202, job_document(result.job), headers)
-        return Answer(200, compact_json(completed_document(result, trail, request.model)))
+        return Answer(200, answer_text(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
         request = self._request(call)
