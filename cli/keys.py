@@ -11,7 +11,7 @@ from cli.stack import Stack, StackError
 from cli.webhooks import ensure_secret
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.adapters.system import TimeSortedIds
-from tollgate.ports import KeyRecord
+from tollgate.domain.keys import KeyRecord
 
 SCOPES = ("infer", "read", "cancel", "admin")
 _DEFAULT_SCOPES = "infer,read,cancel"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from tollgate.api.bodies import InferenceBody, read_body
+from tollgate.api.bodies import read_inference
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.problems import problem_answer, problem_of
 from tollgate.api.rendering import (
@@ -119,17 +119,16 @@ class GatewayApi:
 
     def _infer(self, call: Call, trail: Trail) -> Answer:
         # Read first: a malformed request is refused the same way with and without a key.
-        body = self._body(call)
-        return once(self._idempotency, call, trail, lambda: self._infer_now(body, trail))
+        request = self._request(call)
+        return once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
 
-    def _body(self, call: Call) -> InferenceBody:
-        body = read_body(InferenceBody, json_body(call))
-        if body.webhook_url is not None:
-            self._check_webhook(body.webhook_url)
-        return body
+    def _request(self, call: Call) -> InferenceRequest:
+        request = read_inference(json_body(call))
+        if request.webhook_url is not None:
+            self._check_webhook(request.webhook_url)
+        return request
 
-    def _infer_now(self, body: InferenceBody, trail: Trail) -> Answer:
-        request = _request(body)
+    def _infer_now(self, request: InferenceRequest, trail: Trail) -> Answer:
         result = self._inference.infer(request, trail)
         if isinstance(result, Accepted):
             # Polling before the answer can be there only costs money.
@@ -139,7 +138,7 @@ class GatewayApi:
         return Answer(200, compact_json(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
-        request = _request(self._body(call))
+        request = self._request(call)
         decision = self._inference.decide(request, trail)
         return json_answer(200, decision_document(decision, request.model))
 
@@ -153,15 +152,3 @@ class GatewayApi:
 
     def _on_demand(self, call: Call, trail: Trail) -> Answer:
         return self._openai().answer(call, trail)
-
-
-def _request(body: InferenceBody) -> InferenceRequest:
-    return InferenceRequest(
-        model=body.model,
-        input=body.input,
-        priority=body.priority,
-        deadline_seconds=body.deadline_seconds,
-        parameters=body.parameters,
-        webhook_url=body.webhook_url,
-        metadata=body.metadata,
-    )

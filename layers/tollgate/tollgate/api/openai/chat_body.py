@@ -3,138 +3,107 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import core_schema as rules
 
-from tollgate.api.openai.reading import OpenAIBody, StreamOptions
+from tollgate.api.openai.reading import (
+    COMMON_FIELDS,
+    SAMPLING_FIELDS,
+    STREAM_FIELDS,
+    Body,
+    BodyReader,
+    json_object,
+    one_of,
+    open_object,
+    optional,
+    optional_parameters,
+    required,
+)
 
-Stop = str | Annotated[list[str], Field(max_length=4)]
-Temperature = Annotated[float, Field(ge=0, le=2)]
-TopP = Annotated[float, Field(gt=0, le=1)]
-Penalty = Annotated[float, Field(ge=-2, le=2)]
-Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
-Copies = Annotated[int, Field(ge=1, le=128)]
+_PART = open_object("ContentPart", {"type": required(rules.str_schema()), "text": optional(rules.str_schema())})
+_MESSAGE = open_object(
+    "ChatMessage",
+    {
+        "role": required(one_of("system", "developer", "user", "assistant", "tool", "function")),
+        "content": optional(rules.union_schema([rules.str_schema(), rules.list_schema(_PART)])),
+    },
+)
 
+CHAT = BodyReader(
+    "ChatCompletionRequest",
+    {
+        "messages": required(rules.list_schema(_MESSAGE, min_length=1)),
+        "max_completion_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
+        "tools": optional(rules.list_schema(json_object())),
+        "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
+        "parallel_tool_calls": optional(rules.bool_schema()),
+        "response_format": optional(json_object()),
+        "logprobs": optional(rules.bool_schema()),
+        "top_logprobs": optional(rules.int_schema(ge=0, le=20)),
+        "store": optional(rules.bool_schema()),
+        **SAMPLING_FIELDS,
+        **STREAM_FIELDS,
+    },
+)
 
-class ContentPart(BaseModel):
-    """A part of a message; parts other than `text` need a deployment that supports their type."""
+BASIC = ("temperature", "top_p")
+"""What every container that makes text takes, beside a limit of tokens."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    type: str
-    text: str | None = None
-
-
-class ChatMessage(BaseModel):
-    """One message. Fields that are null are left out on the way to the container."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
-
-
-class ChatBody(OpenAIBody):
-    """Request of a chat completion."""
-
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    max_tokens: Tokens | None = None
-    max_completion_tokens: Tokens | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    stop: Stop | None = None
-    seed: int | None = None
-    n: Copies | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
-    logit_bias: dict[str, float] | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    store: bool | None = None
-
-
-_BASIC = ("temperature", "top_p")
-_OPTIONAL = {
-    "stop": "stop",
-    "seed": "seed",
-    "n": "n",
-    "tools": "tools",
-    "tool_choice": "tools",
-    "parallel_tool_calls": "tools",
-    "response_format": "response_format",
-    "logprobs": "logprobs",
-    "top_logprobs": "logprobs",
-    "logit_bias": "logit_bias",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "store": "store",
-}
-# What clients like to send although it asks for nothing.
-_NOTHING: dict[str, tuple[Any, ...]] = {
-    "stop": ([],),
-    "n": (1,),
-    "tools": ([],),
+_HANDLED = (
+    frozenset(COMMON_FIELDS) | frozenset(STREAM_FIELDS) | {"messages", "max_tokens", "max_completion_tokens", *BASIC}
+)
+_CAPABILITY = {"tool_choice": "tools", "parallel_tool_calls": "tools", "top_logprobs": "logprobs"}
+_WITHOUT_TOOLS: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (True, False),
+}
+_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "tools": ([],),
     "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
-    "logit_bias": ({},),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
     "store": (False,),
     "modalities": (["text"],),
 }
 
 
-def chat_parameters(body: ChatBody) -> tuple[dict[str, Any], dict[str, str]]:
+def chat_parameters(body: Body) -> tuple[dict[str, Any], dict[str, str]]:
     """What goes to the container beside the messages, and the capability that each parameter needs."""
-    limit = body.max_completion_tokens or body.max_tokens
-    parameters: dict[str, Any] = {} if limit is None else {"max_tokens": limit}
-    parameters |= {name: value for name in _BASIC if (value := getattr(body, name)) is not None}
-    asked = {name: value for name in _OPTIONAL if (value := getattr(body, name)) is not None} | body.additional
-    has_tools = bool(body.tools)
-    optional = {
-        name: value
-        for name, value in asked.items()
-        if value not in _NOTHING.get(name, ()) or (has_tools and _OPTIONAL.get(name) == "tools")
-    }
-    needed = {name: _OPTIONAL.get(name, name) for name in optional}
-    needed |= _content_needs(body.messages)
-    return parameters | optional, needed
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    basic: dict[str, Any] = {} if limit is None else {"max_tokens": limit}
+    basic |= {name: body[name] for name in BASIC if body.get(name) is not None}
+    asked = optional_parameters(body, _HANDLED, _NOTHING if body.get("tools") else {**_NOTHING, **_WITHOUT_TOOLS})
+    needed = {name: _CAPABILITY.get(name, name) for name in asked} | _content_needs(body["messages"])
+    return basic | asked, needed
 
 
-def chat_messages(messages: list[ChatMessage]) -> list[dict[str, Any]]:
-    """The messages for a container: `developer` as `system`, content of text parts as one text.
+def chat_messages(messages: Sequence[Body]) -> list[dict[str, Any]]:
+    """The messages for a container: `developer` as `system`, parts of text as one text, nothing that is null.
 
     Chat templates of open models know neither of the two.
     """
     return [_message(message) for message in messages]
 
 
-def _message(message: ChatMessage) -> dict[str, Any]:
-    given = message.model_dump(exclude_none=True)
-    given["role"] = "system" if message.role == "developer" else message.role
-    if isinstance(message.content, list) and all(part.type == "text" for part in message.content):
-        given["content"] = "\n".join(part.text or "" for part in message.content)
-    if message.content is None and message.role == "assistant":
-        # Templates expect the field beside tool calls.
-        given["content"] = None
+def _message(message: Body) -> dict[str, Any]:
+    given = {name: value for name, value in message.items() if value is not None}
+    if message["role"] == "developer":
+        given["role"] = "system"
+    content = message.get("content")
+    if isinstance(content, list) and all(part["type"] == "text" for part in content):
+        given["content"] = "\n".join(part.get("text") or "" for part in content)
+    # Templates expect the field beside tool calls as well.
+    given.setdefault("content", None)
     return given
 
 
-def _content_needs(messages: list[ChatMessage]) -> dict[str, str]:
+def _content_needs(messages: Sequence[Body]) -> dict[str, str]:
     needed: dict[str, str] = {}
     for position, message in enumerate(messages):
-        parts = message.content if isinstance(message.content, list) else []
-        for number, part in enumerate(parts):
-            if part.type != "text":
-                needed.setdefault(f"messages[{position}].content[{number}]", part.type)
+        content = message.get("content")
+        for number, part in enumerate(content if isinstance(content, list) else ()):
+            if part["type"] != "text":
+                needed.setdefault(f"messages[{position}].content[{number}]", part["type"])
     return needed

@@ -13,14 +13,15 @@ from tollgate.api.openai.answers import (
     text_completion,
     tier_used,
 )
-from tollgate.api.openai.chat_body import ChatBody, chat_messages, chat_parameters
+from tollgate.api.openai.chat_body import CHAT, chat_messages, chat_parameters
 from tollgate.api.openai.event_stream import CONTENT_TYPE, chat_events, text_events
-from tollgate.api.openai.reading import PRIORITY_OF_TIER, OpenAIBody, ServiceTier, StreamOptions, read_openai
+from tollgate.api.openai.reading import PRIORITY_OF_TIER, Body
 from tollgate.api.openai.text_bodies import (
-    CompletionBody,
-    EmbeddingBody,
+    COMPLETION,
+    EMBEDDING,
     completion_parameters,
     embedding_parameters,
+    texts_of,
 )
 from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import job_document, job_headers
@@ -73,39 +74,39 @@ class OpenAIApi:
         return self._routes[call.route](call, trail)
 
     def _chat(self, call: Call, trail: Trail) -> Answer:
-        body = read_openai(ChatBody, json_body(call))
+        body = CHAT.read(json_body(call))
         parameters, needed = chat_parameters(body)
-        value = {"messages": chat_messages(body.messages)}
+        value = {"messages": chat_messages(body["messages"])}
         request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
 
         def render(served: Served) -> Answer:
-            if body.stream:
-                return _streamed(chat_events(served, include_usage=_include_usage(body.stream_options)))
+            if body.get("stream"):
+                return _streamed(chat_events(served, include_usage=_include_usage(body)))
             return json_answer(200, chat_completion(served))
 
-        return self._serve(call, trail, request, body.service_tier, render)
+        return self._serve(call, trail, request, body.get("service_tier"), render)
 
     def _complete(self, call: Call, trail: Trail) -> Answer:
-        body = read_openai(CompletionBody, json_body(call))
+        body = COMPLETION.read(json_body(call))
         parameters, needed = completion_parameters(body)
-        prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
+        (prompt,) = texts_of(body, "prompt")
         request = self._request(call, body, {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed))
 
         def render(served: Served) -> Answer:
-            if body.stream:
-                return _streamed(text_events(served, include_usage=_include_usage(body.stream_options)))
+            if body.get("stream"):
+                return _streamed(text_events(served, include_usage=_include_usage(body)))
             return json_answer(200, text_completion(served))
 
-        return self._serve(call, trail, request, body.service_tier, render)
+        return self._serve(call, trail, request, body.get("service_tier"), render)
 
     def _embed(self, call: Call, trail: Trail) -> Answer:
-        body = read_openai(EmbeddingBody, json_body(call))
+        body = EMBEDDING.read(json_body(call))
         parameters, needed = embedding_parameters(body)
-        texts = [body.input] if isinstance(body.input, str) else list(body.input)
+        texts = texts_of(body, "input")
         request = self._request(call, body, {"inputs": texts}, parameters, Needs(ModelKind.EMBEDDING, needed))
 
         def render(served: Served) -> Answer:
-            document = embedding_list(served, texts, body.encoding_format)
+            document = embedding_list(served, texts, body.get("encoding_format") or "float")
             if len(document["data"]) != len(texts):
                 raise ModelFailedError(
                     f"The model container gave {len(document['data'])} embeddings for {len(texts)} texts.",
@@ -113,29 +114,27 @@ class OpenAIApi:
                 )
             return json_answer(200, document)
 
-        return self._serve(call, trail, request, body.service_tier, render)
+        return self._serve(call, trail, request, body.get("service_tier"), render)
 
     def _request(
-        self, call: Call, body: OpenAIBody, value: Any, parameters: Mapping[str, Any], needs: Needs
+        self, call: Call, body: Body, value: Any, parameters: Mapping[str, Any], needs: Needs
     ) -> InferenceRequest:
-        priority = PRIORITY_OF_TIER[body.service_tier]
+        priority = PRIORITY_OF_TIER[body.get("service_tier")]
         if priority is None and not _wants_async(call):
-            model = self._inference.catalogue().models.get(body.model)
+            model = self._inference.catalogue().models.get(body["model"])
             if model is not None and model.default_priority is Priority.LOW:
                 # Nobody can wait for a batch with the connection open.
                 priority = Priority.MEDIUM
         return InferenceRequest(
-            model=body.model,
+            model=body["model"],
             input=value,
             priority=priority,
             parameters=parameters,
-            metadata=body.metadata or {},
+            metadata=body.get("metadata") or {},
             needs=needs,
         )
 
-    def _serve(
-        self, call: Call, trail: Trail, request: InferenceRequest, tier: ServiceTier | None, render: Render
-    ) -> Answer:
+    def _serve(self, call: Call, trail: Trail, request: InferenceRequest, tier: str | None, render: Render) -> Answer:
         def begin() -> Answer:
             result = self._inference.infer(request, trail)
             if isinstance(result, Accepted):
@@ -148,7 +147,7 @@ class OpenAIApi:
                     model=request.model,
                     output=result.output,
                     usage=trail.usage,
-                    tier=tier_used(InferenceType.REALTIME, asked_priority=tier is ServiceTier.PRIORITY),
+                    tier=tier_used(InferenceType.REALTIME, asked_priority=tier == "priority"),
                     fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
                 )
             )
@@ -209,8 +208,9 @@ def _streamed(events: str) -> Answer:
     return Answer(200, events, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
 
 
-def _include_usage(options: StreamOptions | None) -> bool:
-    return options is not None and options.include_usage is True
+def _include_usage(body: Body) -> bool:
+    options = body.get("stream_options") or {}
+    return options.get("include_usage") is True
 
 
 def _wants_async(call: Call) -> bool:
