@@ -97,7 +97,7 @@ def _rounded(output: Any) -> Any:
 
 
 READING_THE_COSTS = (
-    "  (Real-time on the always-on endpoint itself avoids nothing: the difference is the gateway's own cost. Async has no",
+    "  (Real-time on the always-on endpoint itself avoids nothing: the difference is the gateway itself. Async has no",
     "  idle hours to pay. A batch of one record pays its job's whole start-up; N records share it.)",
 )
 
