@@ -12,6 +12,7 @@ WITHOUT_RESOURCES = {
     "xray:PutTelemetryRecords",
     "ecr:GetAuthorizationToken",
     "cloudwatch:PutMetricData",
+    "pricing:GetProducts",
 }
 CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpoint": {"GatewayRole"},
