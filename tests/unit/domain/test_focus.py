@@ -75,9 +75,8 @@ VALUES = {
 def faults(rows: list[dict[str, str]]) -> list[str]:
     """What a file breaks of the column rules."""
     found = [f"{name} is missing" for name in MANDATORY if name not in rows[0]]
-    for name in rows[0]:
-        if name not in MANDATORY and name not in OTHERS and not re.fullmatch(r"x_[A-Z][A-Za-z]*", name):
-            found.append(f"{name} is neither FOCUS's nor our own")
+    strangers = [name for name in rows[0].keys() - MANDATORY.keys() - OTHERS if not re.fullmatch(r"x_[A-Z]\w*", name)]
+    found += [f"{name} is neither FOCUS's nor our own" for name in strangers]
     for row in rows:
         found += [f"{name} is null" for name, nullable in MANDATORY.items() if not nullable and not row.get(name)]
         found += [f"{name} is no number" for name in NUMBERS & row.keys() if not _number_or_null(row[name])]
@@ -116,7 +115,8 @@ def _time(text: str) -> bool:
 def _ended(**changes: Any) -> Job:
     job = make_job(state=JobState.COMPLETED)
     return replace(
-        job, **{"finished_at": NOON, "effective_cost": Decimal("0.000012345678"), "held_seconds": Decimal("1.5")} | changes
+        job,
+        **{"finished_at": NOON, "effective_cost": Decimal("0.000012345678"), "held_seconds": Decimal("1.5")} | changes,
     )
 
 

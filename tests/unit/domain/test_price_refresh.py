@@ -166,8 +166,9 @@ def test_a_change_leaves_a_line_and_the_metric() -> None:
         ("INFO", KIND, "changed"),
         ("INFO", "ml.m5.large", "new"),
     ]
-    assert desk.telemetry.lines[0][2] | {"before_usd": "1", "after_usd": "1.1", "jump_percent": 10.0} == (
-        desk.telemetry.lines[0][2]
+    assert (
+        desk.telemetry.lines[0][2] | {"before_usd": "1", "after_usd": "1.1", "jump_percent": 10.0}
+        == (desk.telemetry.lines[0][2])
     )
     assert desk.telemetry.counts == {"PriceJumpPercent": 10.0}
 
