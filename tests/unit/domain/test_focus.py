@@ -113,11 +113,13 @@ def _time(text: str) -> bool:
 
 
 def _ended(**changes: Any) -> Job:
-    job = make_job(state=JobState.COMPLETED)
-    return replace(
-        job,
-        **{"finished_at": NOON, "effective_cost": Decimal("0.000012345678"), "held_seconds": Decimal("1.5")} | changes,
-    )
+    values: dict[str, Any] = {
+        "state": JobState.COMPLETED,
+        "finished_at": NOON,
+        "effective_cost": Decimal("0.000012345678"),
+        "held_seconds": Decimal("1.5"),
+    }
+    return make_job(**values | changes)
 
 
 def _read(found: FocusDay) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
 """What a freshly read price list means for the prices in force.
 
 Small changes are taken; a jump, or a price that vanished, waits until a person accepts it, for either may be a mistake
-in the list, in the reading of it, or a bill that somebody should know of. A figure that is not positive is never a price.
+in the list, in the reading of it, or a bill that somebody should know of. A figure that is not positive is no price.
 """
 
 from collections.abc import Iterable, Mapping
