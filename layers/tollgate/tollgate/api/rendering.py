@@ -17,7 +17,8 @@ def trail_headers(trail: Trail) -> dict[str, str]:
     `cost-usd` is the effective cost of an answered request and the estimate of an accepted one; a request that was
     refused cost the gateway's own parts.
     """
-    headers = {"x-tollgate-request-id": trail.request_id}
+    # OpenAI's clients show the second name in their errors.
+    headers = {"x-tollgate-request-id": trail.request_id, "x-request-id": trail.request_id}
     if trail.inference_type is not None:
         headers["x-tollgate-inference-type"] = trail.inference_type.value
         headers["x-tollgate-deployment"] = trail.resource
@@ -82,10 +83,11 @@ def decision_document(decision: RoutingDecision, model: str) -> dict[str, Any]:
 
 def models_document(catalogue: Catalogue) -> dict[str, Any]:
     """Body of ``GET /v1/models``, in OpenAI's shape with what Tollgate adds."""
-    return {"object": "list", "data": [_model(model) for model in catalogue.models.values()]}
+    return {"object": "list", "data": [model_document(model) for model in catalogue.models.values()]}
 
 
-def _model(model: Model) -> dict[str, Any]:
+def model_document(model: Model) -> dict[str, Any]:
+    """Body of ``GET /v1/models/{model}``."""
     roads = sorted({road.value for deployment in model.deployments for road in deployment.roads})
     return {
         "id": model.name,
@@ -94,5 +96,7 @@ def _model(model: Model) -> dict[str, Any]:
         "owned_by": "tollgate",
         "description": model.description,
         "default_priority": model.default_priority.value,
+        "kind": model.kind.value,
         "inference_types": roads,
+        "supports": sorted(frozenset[str]().union(*(deployment.supports for deployment in model.deployments))),
     }
