@@ -1,6 +1,7 @@
-"""POST /v1/inferences, POST /v1/route, GET /v1/models."""
+"""POST /v1/inferences, POST /v1/route, GET /v1/models, and OpenAI's chat, completions and embeddings."""
 
 import os
+import time
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any
@@ -19,12 +20,13 @@ from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
-from tollgate.api.gateway_routes import GatewayApi
+from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
 
@@ -54,24 +56,36 @@ def build(settings: GatewaySettings) -> GatewayApi:
     tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
     objects = S3DirectObjects(S3Client(transport), settings.bucket)
     registry = settings.table_registry
+    jobs = DynamoDBJobStore(tables, settings.table_jobs)
+    inference = InferenceService(
+        catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
+        capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        dialects=ContainerDialects(),
+        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+        jobs=jobs,
+        queues={
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+        },
+        objects=objects,
+        clock=clock,
+        ids=TimeSortedIds(),
+        memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
+    )
+    idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
+
+    @cache
+    def openai() -> RoutesOnDemand:
+        # The models of OpenAI's bodies take a while to build, and only some callers need them.
+        from tollgate.api.openai.routes import OpenAIApi  # noqa: PLC0415 -- see above
+
+        waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
+        return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
+
     return GatewayApi(
-        inference=InferenceService(
-            catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
-            capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            dialects=ContainerDialects(),
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-            jobs=DynamoDBJobStore(tables, settings.table_jobs),
-            queues={
-                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
-            },
-            objects=objects,
-            clock=clock,
-            ids=TimeSortedIds(),
-            memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
-        ),
-        idempotency=Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock),
+        inference=inference,
+        idempotency=idempotency,
         telemetry=Telemetry(
             namespace=settings.powertools_metrics_namespace,
             service=settings.powertools_service_name,
@@ -80,6 +94,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         clock=clock,
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
+        openai=openai,
     )
 
 

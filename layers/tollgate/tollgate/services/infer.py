@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tollgate.domain.capabilities import Needs, offering
 from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority, Road
 from tollgate.domain.errors import (
     BackendError,
@@ -46,7 +47,10 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
-    """What a caller asks for, checked for shape but not yet against the catalogue."""
+    """What a caller asks for, checked for shape but not yet against the catalogue.
+
+    `needs` is what the model must offer, where the caller's route says so.
+    """
 
     model: str
     input: Any
@@ -55,6 +59,7 @@ class InferenceRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     webhook_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    needs: Needs | None = None
 
 
 @dataclass(slots=True)
@@ -201,6 +206,8 @@ class InferenceService:
         catalogue = self._catalogues.current()
         trail.catalogue = catalogue
         model = catalogue.model(request.model)
+        if request.needs is not None:
+            model = offering(model, request.needs)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
         rendered = self._dialects.of(model.deployments[0]).render(request.input, request.parameters)
         size = RequestSize(
