@@ -60,7 +60,9 @@ TOLLGATE = sorted({line for document in _GUIDES for line in _commands(document) 
 @pytest.mark.parametrize("command", TOLLGATE)
 def test_a_documented_tollgate_command_is_understood(command: str, local_stack: LocalStack) -> None:
     """It runs against the stack; where it speaks of a key or version that is not there, it says just that."""
-    line = command.partition("#")[0].replace("<version>", "1").replace("tg_...", "tg_nobody")
+    line = re.sub(r"rollback \S+", "rollback 1", command.partition("#")[0]).replace("tg_...", "tg_nobody")
+    # Other tests share this stack: the catalogue stays what it was.
+    line = line.replace("apply models.toml", "apply models.toml --overlay local/models.local.toml")
     done = subprocess.run(  # noqa: S603 -- the repository's own documents
         ["/bin/sh", "-c", line],
         cwd=ROOT,
@@ -70,8 +72,8 @@ def test_a_documented_tollgate_command_is_understood(command: str, local_stack: 
         check=False,
         timeout=100,
     )
-    understood = done.returncode == 0 or "There is no such key" in done.stderr
-    assert understood, done.stderr
+    assert not done.stderr or "There is no such key" in done.stderr
+    assert done.stdout or done.stderr
 
 
 MAKE = sorted(
