@@ -26,7 +26,7 @@ from tollgate.services.infer import Accepted, InferenceRequest, InferenceService
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
-_OPENAI_ROUTES = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings")
+_OPENAI_ROUTES = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings", "POST /v1/responses")
 
 _SCOPES = {
     "POST /v1/inferences": "infer",

@@ -61,6 +61,9 @@ def problem_answer(error: errors.TollgateError) -> Answer:
     problem = problem_of(error)
     wait = retry_after(error, problem)
     headers = {} if wait is None else {"Retry-After": str(wait)}
+    if type(error) is errors.ConflictError:
+        # OpenAI's clients repeat a 409 by themselves, which helps only while another call holds something.
+        headers["x-should-retry"] = "false"
     return json_answer(problem.status, error_body(error.message, problem, error.param), headers)
 
 

@@ -1,12 +1,12 @@
 """Waiting for a job on behalf of a caller who wants its answer now."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from tollgate.domain.errors import NotFoundError, StorageError
 from tollgate.domain.jobs import FINAL_STATES, Job, Owner
 from tollgate.ports import Clock, JobStore, WholeObjectStore
+from tollgate.services.results import output_of
 
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -71,9 +71,4 @@ class JobWaiter:
             NotFoundError: it was deleted from the bucket.
             StorageError: the bucket failed.
         """
-        if job.output.key is None:
-            return job.output.inline
-        body = self._objects.get(job.output.key)
-        if body is None:
-            raise NotFoundError("The result of this request is no longer in the bucket.", param="id")
-        return json.loads(body)
+        return output_of(job, self._objects)
