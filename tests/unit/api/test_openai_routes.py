@@ -336,6 +336,15 @@ def test_a_stream_has_role_content_reason_usage_and_an_end() -> None:
     assert events[-1]["usage"]["total_tokens"] == 4
 
 
+def test_a_stream_passes_half_a_surrogate_pair_on() -> None:
+    """As the escape it came as, like every other answer."""
+    gateway = _gateway()
+    gateway.realtime.answer = json.dumps([{"generated_text": "\ud83d"}]).encode()
+    answer = _chat(gateway, stream=True)
+    assert answer.body.encode()
+    assert _events(answer)[1]["choices"][0]["delta"] == {"content": "\ud83d"}
+
+
 def test_a_stream_carries_tool_calls_with_their_place() -> None:
     """The index is what clients put the pieces together by."""
     gateway = _gateway(supports=frozenset({"tools"}))
@@ -391,12 +400,12 @@ def test_embeddings_come_as_numbers_or_packed() -> None:
     assert plain["usage"]["prompt_tokens"] >= 2
 
 
-@pytest.mark.parametrize("answer", [b"[[1, 2]]", b'{"echo": 1}', b"[]", b"[[]]"])
+@pytest.mark.parametrize("answer", [b"[[1, 2]]", b'{"echo": 1}', b"[]", b"[[]]", b"[[1e300], [1]]"])
 def test_embeddings_that_do_not_fit_their_texts_are_the_models_fault(answer: bytes) -> None:
     """A count that differs must not put vectors beside the wrong texts."""
     gateway = _gateway()
     gateway.realtime.answer = answer
-    body = {"model": "echo", "input": ["one", "two"], "service_tier": "priority"}
+    body = {"model": "echo", "input": ["one", "two"], "service_tier": "priority", "encoding_format": "base64"}
     assert gateway.call("POST /v1/embeddings", body).status == 502
 
 

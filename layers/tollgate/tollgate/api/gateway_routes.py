@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tollgate.api.bodies import read_inference
-from tollgate.api.http import Answer, Call, json_answer, json_body
+from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
+from tollgate.api.job_rendering import job_document
 from tollgate.api.problems import problem_answer, problem_of
 from tollgate.api.rendering import (
     completed_document,
     decision_document,
-    job_document,
     model_document,
     models_document,
     trail_headers,
@@ -17,7 +17,6 @@ from tollgate.api.rendering import (
 from tollgate.api.repeating import once
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
-from tollgate.domain.json_values import compact_json
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock
 from tollgate.services.idempotent import Idempotency
@@ -137,7 +136,7 @@ class GatewayApi:
             wait = max(1, min(30, round(result.expected_seconds)))
             headers = {"Location": f"/v1/inferences/{result.job.job_id}", "Retry-After": str(wait)}
             return json_answer(202, job_document(result.job), headers)
-        return Answer(200, compact_json(completed_document(result, trail, request.model)))
+        return Answer(200, answer_text(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
         request = self._request(call)

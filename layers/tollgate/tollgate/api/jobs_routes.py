@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from tollgate.api.http import Answer, Call, json_answer
+from tollgate.api.job_rendering import job_document, job_headers
 from tollgate.api.problems import problem_answer
-from tollgate.api.rendering import job_document, job_headers
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
 from tollgate.domain.jobs import OPEN_STATES

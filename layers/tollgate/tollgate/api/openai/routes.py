@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tollgate.api.http import Answer, Call, json_answer, json_body
+from tollgate.api.job_rendering import job_document, job_headers
 from tollgate.api.openai.answers import (
     Served,
     chat_completion,
@@ -27,7 +28,6 @@ from tollgate.api.openai.text_bodies import (
     texts_of,
 )
 from tollgate.api.problems import problem_answer
-from tollgate.api.rendering import job_document, job_headers
 from tollgate.api.repeating import once
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import InferenceType, ModelKind, Priority
