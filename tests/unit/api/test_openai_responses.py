@@ -208,6 +208,7 @@ def test_a_conversation_of_items_becomes_a_chat() -> None:
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"truncation": "auto"}, "truncation"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"text": {"format": []}}, "text.format"),
     ],
 )
 def test_what_responses_cannot_do_here_is_refused_by_name(changes: dict[str, Any], param: str) -> None:

@@ -32,7 +32,7 @@ RESPONSE = BodyReader(
         "tools": optional(rules.list_schema(json_object())),
         "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
         "parallel_tool_calls": optional(rules.bool_schema()),
-        "text": optional(json_object()),
+        "text": optional(open_object("ResponseText", {"format": optional(json_object())})),
         "store": optional(rules.bool_schema()),
         "stream": optional(rules.bool_schema()),
     },
