@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.domain.catalogue import Catalogue, ModelKind, Priority
-from tollgate.domain.errors import CapacityError, StorageError
+from tollgate.domain.errors import BackendTimeoutError, CapacityError, StorageError
 from tollgate.domain.jobs import JobFailure, JobState, Payload, Usage
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}], "service_tier": "priority"}
@@ -267,6 +267,38 @@ def test_a_job_that_ends_badly_ends_the_wait(state: JobState, code: str, status:
     assert answer.headers["x-should-retry"] == "false"
     if state is not JobState.CANCELLED:
         assert document(answer)["error"]["message"] == "the reason"
+
+
+def test_an_answer_that_does_not_fit_is_fetched_from_its_job() -> None:
+    """Where it lies, and without a second job; quotation marks count twice, as they do on the wire."""
+    gateway = _gateway()
+    _finish(gateway, output=Payload(GENERATED | {"text": '"' * 1_600_000}))
+    answer = _chat(gateway, service_tier="flex")
+    assert answer.status == 502
+    assert document(answer)["error"]["code"] == "answer_too_large"
+    assert answer.headers["Location"].startswith("/v1/inferences/inf_")
+    assert answer.headers["x-should-retry"] == "false"
+    _finish(gateway, output=Payload(GENERATED | {"text": "x" * 5_900_000}))
+    assert _chat(gateway, service_tier="flex").status == 200
+
+
+def test_a_large_answer_without_a_job_is_refused_too() -> None:
+    """It would end as API Gateway's 502, which the SDK repeats and pays for again."""
+    gateway = _gateway()
+    gateway.realtime.answer = json.dumps([{"generated_text": "x" * 6_000_000}]).encode()
+    answer = _chat(gateway)
+    assert answer.status == 502
+    assert answer.headers["x-should-retry"] == "false"
+    assert float(answer.headers["x-tollgate-cost-usd"]) > 0
+
+
+def test_a_model_that_takes_too_long_is_not_run_again_by_the_sdk() -> None:
+    """It may have run, and will hardly be quicker the next time."""
+    gateway = _gateway()
+    gateway.realtime.answer = BackendTimeoutError("too slow")
+    answer = _chat(gateway)
+    assert answer.status == 504
+    assert answer.headers["x-should-retry"] == "false"
 
 
 def test_a_record_that_cannot_be_read_does_not_start_a_second_job(monkeypatch: pytest.MonkeyPatch) -> None:

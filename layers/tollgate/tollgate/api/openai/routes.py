@@ -32,6 +32,7 @@ from tollgate.api.repeating import once
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import InferenceType, ModelKind, Priority
 from tollgate.domain.errors import (
+    AnswerTooLargeError,
     BackendTimeoutError,
     ConflictError,
     InvalidRequestError,
@@ -40,12 +41,17 @@ from tollgate.domain.errors import (
     TollgateError,
 )
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
+from tollgate.domain.json_values import json_text
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import Accepted, Completed, InferenceRequest, InferenceService, Trail
 from tollgate.services.wait import JobWaiter
 
 WAIT_SECONDS = 26.5
 """API Gateway answers within 29 s; what is left is for the answer itself."""
+
+ANSWER_BYTES = 6_000_000
+"""A little less than Lambda's limit of 6 MB for a response: headers have to fit as well.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _POLL_SECONDS = 5
 _INFERENCES = "/v1/inferences/"
@@ -179,7 +185,7 @@ class OpenAIApi:
         # A repetition finds the job of the first call and waits for it again.
         begun = once(self._idempotency, call, trail, begin)
         if begun.status != 202:
-            return begun
+            return _fitting(begun)
         if _wants_async(call):
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
@@ -212,9 +218,9 @@ class OpenAIApi:
         try:
             if job.state is not JobState.COMPLETED:
                 raise _unfinished(job)
-            answer = render(served_by_job(job, self._waiter.output(job)))
+            answer = _fitting(render(served_by_job(job, self._waiter.output(job))), location)
         except TollgateError as error:
-            if job.state not in FINAL_STATES:
+            if job.state not in FINAL_STATES or isinstance(error, AnswerTooLargeError):
                 headers["Location"] = location
             answer = problem_answer(error)
             headers |= _NO_RETRY
@@ -238,6 +244,22 @@ def _unfinished(job: Job) -> TollgateError:
                 "or send 'Prefer: respond-async' to be answered at once.",
                 retry_after=_POLL_SECONDS,
             )
+
+
+def _fitting(answer: Answer, location: str | None = None) -> Answer:
+    """The answer, if a function may return it.
+
+    Raises:
+        AnswerTooLargeError: says where the result of a job can be fetched.
+    """
+    if len(answer.body) < ANSWER_BYTES // 8:
+        return answer
+    # The body travels as a text inside JSON, where quotation marks and line breaks take two bytes.
+    size = len(json_text(answer.body).encode())
+    if size <= ANSWER_BYTES:
+        return answer
+    where = f"Its result can be fetched from {location}." if location else "Ask for less, or with service_tier 'flex'."
+    raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
 
 
 def _streamed(events: str) -> Answer:
