@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.domain.catalogue import Catalogue, ModelKind, Priority
+from tollgate.domain.catalogue import Catalogue, InferenceType, ModelKind, Priority
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, StorageError
 from tollgate.domain.jobs import JobFailure, JobState, Payload, Usage
 
@@ -323,6 +323,20 @@ def test_nobody_waits_for_a_batch() -> None:
     accepted = _chat(gateway, headers={"Prefer": "respond-async"}, service_tier="auto")
     assert waited.headers["x-tollgate-inference-type"] == "async"
     assert accepted.headers["x-tollgate-inference-type"] == "batch"
+
+
+def test_a_batch_that_could_not_be_avoided_is_not_waited_for() -> None:
+    """The job is named at once; waiting for a transform job to start would only cost."""
+    gateway = _gateway()
+    (model,) = gateway.catalogue.models.values()
+    (deployment,) = model.deployments
+    roads = {InferenceType.BATCH: deployment.roads[InferenceType.BATCH]}
+    models = {"echo": replace(model, deployments=(replace(deployment, roads=roads),))}
+    gateway = FakeGateway(catalogue=replace(gateway.catalogue, models=models))
+    answer = _chat(gateway, service_tier="flex")
+    assert document(answer)["error"]["code"] == "job_not_finished"
+    assert answer.headers["x-tollgate-inference-type"] == "batch"
+    assert gateway.clock.monotonic() == 0
 
 
 def test_priority_without_capacity_waits_on_the_async_road() -> None:
