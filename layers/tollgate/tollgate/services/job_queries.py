@@ -1,10 +1,12 @@
 """Looking at jobs, and calling off what has not started."""
 
 from dataclasses import replace
+from typing import Any
 
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
 from tollgate.ports import Clock, JobPage, JobStore, WholeObjectStore
+from tollgate.services.results import output_of
 
 RESULT_URL_SECONDS = 3600
 MAX_PAGE = 100
@@ -65,6 +67,15 @@ class JobQueries:
             return job
         state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"
         raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
+
+    def output(self, job: Job) -> Any:
+        """The output of a completed job, however large; None of any other.
+
+        Raises:
+            NotFoundError: it was deleted from the bucket.
+            StorageError: the bucket failed.
+        """
+        return output_of(job, self._objects) if job.state is JobState.COMPLETED else None
 
     def result_url(self, job: Job) -> str | None:
         """An URL for a result that is too large to be answered inline, valid for an hour."""
