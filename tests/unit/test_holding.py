@@ -46,6 +46,16 @@ def test_a_doubled_notification_changes_nothing() -> None:
     assert (after, second) == (places, first)
 
 
+def test_a_place_that_rested_is_not_new() -> None:
+    """Two places, then one, then two again: the same second is not charged to a third place."""
+    places: Places = ()
+    total = Decimal(0)
+    for name, end, count in (("a", 1, 2), ("b", 1, 2), ("c", 0, 1), ("d", 1, 2)):
+        places, held = take_place(places, request_id=name, received=_at(0), finished=_at(end), count=count)
+        total += held
+    assert total == Decimal(2)
+
+
 _EVENTS = st.lists(
     st.tuples(
         st.floats(0, 100, allow_nan=False),
@@ -56,7 +66,7 @@ _EVENTS = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=400)
 @given(events=_EVENTS, most=st.integers(1, 5), order=st.randoms(use_true_random=False))
 def test_no_more_is_charged_than_the_places_had(
     events: list[tuple[float, float, int]], most: int, order: object

@@ -39,7 +39,8 @@ def take_place(
         request_id: whose end this is.
         received: when the request arrived.
         finished: when it ended; earlier than `received` counts as at once.
-        count: places there are now, at least 1. When there are fewer than before, the earliest ones are dropped.
+        count: places there are now, at least 1. When there are fewer than before, the earliest ones rest until there
+            are more again; a place that came back as if never used would be charged twice for the same time.
 
     Returns:
         The places afterwards, and the seconds held.
@@ -48,10 +49,10 @@ def take_place(
         if place.request_id == request_id:
             return places, place.held_seconds
     count = max(1, count)
-    kept = list(places[-count:])
+    resting, kept = places[:-count], list(places[-count:])
     earliest = kept.pop(0).free_at if len(kept) >= count else None
     started = received if earliest is None else max(received, earliest)
     held = Decimal(max(timedelta(0), finished - started) // timedelta(microseconds=1)).scaleb(-6)
     free_at = max(finished, started if earliest is None else earliest)
     kept.append(Place(free_at=free_at, request_id=request_id, held_seconds=held))
-    return tuple(sorted(kept, key=lambda place: place.free_at)), held
+    return tuple(sorted((*resting, *kept), key=lambda place: place.free_at)), held
