@@ -2,18 +2,20 @@
 
 Work needs at least its place-seconds divided by the places of an instance. Besides, every request must find some
 instance up between its arrival and the last moment at which it can start. Taking the earliest of these last moments
-again and again gives k requests whose windows do not touch, so that k separate times of being up are needed, or
-fewer that reach over the gaps between them. Each time costs a start-up; with m of them instances are up for at
-least the k - m smallest gaps. The bound is the cheapest m of
+again and again gives witnesses, requests whose windows do not touch. Time up is cut into m stretches with a start-up
+each; a stretch that serves the witnesses i to j lasts at least from the end of i's window to the arrival of j. So with
+L the sum of these, a schedule costs at least
 
-    m x start-up + max(work, the k - m smallest gaps)
+    m x start-up + max(work, L) >= m x start-up + s x L + (1 - s) x work    for every share s from 0 to 1.
 
-Any number of instances on any road obeys it, and an instance that is always up is the case of no start-up. The
-gateway's parts come on top at the cheapest road's rate for each request.
+The right side is least for some cut of the witnesses into stretches, which one pass finds. The bound is its greatest
+value over a few shares. Any number of instances on any road obeys it; an instance that never sleeps pays no start-up
+and is the case beside it. The gateway's parts come on top at the cheapest road's rate for each request.
 """
 
 from array import array
-from itertools import accumulate
+
+_SHARES = tuple(n / 20 for n in range(21))
 
 
 def least_instance_seconds(
@@ -38,31 +40,38 @@ def least_instance_seconds(
     if not arrivals:
         return 0.0
     work = sum(held) / concurrency
-    gaps = _gaps(arrivals, held, deadlines)
-    total = len(gaps) + 1
-    # Most starts first: bridging the smallest gap saves one start-up.
-    options = [
-        (total - bridged) * startup + max(work, reach)
-        for bridged, reach in enumerate(accumulate(sorted(gaps), initial=0.0))
-    ]
-    return min(*options, max(work, horizon))
+    witnesses = _witnesses(arrivals, held, deadlines)
+    asleep = max(share_bound(witnesses, work, startup, share) for share in _SHARES)
+    return min(asleep, max(work, horizon))
 
 
-def _gaps(arrivals: "array[float]", held: "array[float]", deadlines: "array[float]") -> list[float]:
-    """Time between one window's end and the next one's begin, for windows that do not touch."""
-    lasts = array(
-        "d",
-        [
-            arrival + max(0.0, deadline - seconds)
-            for arrival, seconds, deadline in zip(arrivals, held, deadlines, strict=True)
-        ],
-    )
-    gaps: list[float] = []
-    current = lasts[0]
-    for arrival, last in zip(arrivals, lasts, strict=True):
-        if arrival > current:
-            gaps.append(arrival - current)
-            current = last
-        elif last < current:
-            current = last
-    return gaps
+def share_bound(witnesses: list[tuple[float, float]], work: float, startup: float, share: float) -> float:
+    """The cheapest cut of the witnesses into stretches, for one share.
+
+    Args:
+        witnesses: arrival and last moment of each, in order, none touching the next.
+        work: seconds of one instance.
+        startup: seconds of each stretch's start-up.
+        share: weight of the stretches' length against the work, 0 to 1.
+    """
+    least = 0.0
+    reaching = float("inf")  # least cost of the witnesses before some i, less the weighted end of i's window
+    for arrival, last in witnesses:
+        before = least
+        least = startup + min(before, reaching + share * arrival)
+        reaching = min(reaching, before - share * last)
+    return least + (1 - share) * work
+
+
+def _witnesses(arrivals: "array[float]", held: "array[float]", deadlines: "array[float]") -> list[tuple[float, float]]:
+    """Requests whose windows do not touch, taken by the earliest last moment to start."""
+    found: list[tuple[float, float]] = []
+    tightest = 0.0, -1.0
+    for arrival, seconds, deadline in zip(arrivals, held, deadlines, strict=True):
+        last = arrival + max(0.0, deadline - seconds)
+        if arrival > tightest[1]:
+            found.append((arrival, last))
+            tightest = arrival, last
+        elif last < tightest[1]:
+            found[-1] = tightest = arrival, last
+    return found

@@ -1,6 +1,6 @@
 """The designs that are compared, and which road each of them gives to a request."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -49,6 +49,8 @@ class Design:
         asynchronous: instances of the asynchronous endpoint, likewise.
         batch: when waiting batch requests leave, by the shortest deadline of a pool; a request goes to the last pool
             whose deadline it can afford.
+        open_roads: that the catalogue has, for routing by deadline.
+        waking: whether the asynchronous endpoint sleeps until a deadline wakes it, instead of following its backlog.
         cache_ttl: seconds for which an answer is good for the same whole request; 0 without a cache.
     """
 
@@ -57,11 +59,13 @@ class Design:
     realtime: Scaling = field(default_factory=Scaling)
     asynchronous: Scaling = field(default_factory=Scaling)
     batch: Mapping[float, BatchPolicy] = field(default_factory=lambda: {0.0: BatchPolicy()})
+    open_roads: frozenset[InferenceType] = frozenset(InferenceType)
+    waking: bool = False
     cache_ttl: float = 0.0
     gateway: bool = True
 
 
-def standard_designs(world: World, mean_held: float, deadlines: Iterable[float]) -> list[Design]:
+def standard_designs(world: World, mean_held: float, deadlines: Collection[float]) -> list[Design]:
     """The designs of the table; the first one is the baseline.
 
     Args:
@@ -74,7 +78,11 @@ def standard_designs(world: World, mean_held: float, deadlines: Iterable[float])
     # A place's worth of waiting work for every place in use: below, instances come and go for short peaks.
     by_backlog = Scaling(1, world.largest, Metric.BACKLOG, 2.0 * world.concurrency, startup=world.endpoint_startup)
     asleep = replace(by_backlog, minimum=0)
-    collected = batch_pools(world, deadlines)
+    collected = batch_pools(world, deadlines, mean_held)
+    # A real-time endpoint is always up, so that it is only offered where a deadline leaves no other road.
+    always_up = {InferenceType.REALTIME} if min(deadlines) < _shortest_wait(world) else set()
+    jobs = frozenset({InferenceType.BATCH, *always_up})
+    endpoints = frozenset({InferenceType.ASYNC, *always_up})
     return [
         Design("always-on real-time", Routing.REALTIME, gateway=False),
         Design("autoscaled real-time", Routing.REALTIME, by_calls, gateway=False),
@@ -82,26 +90,35 @@ def standard_designs(world: World, mean_held: float, deadlines: Iterable[float])
         Design("priority routing", Routing.PRIORITY, by_calls, by_backlog),
         Design("deadline routing", Routing.DEADLINE, by_calls, by_backlog),
         Design("sleep and wake", Routing.ASYNC, asynchronous=asleep),
-        Design("collect to the deadline", Routing.DEADLINE, by_calls, asleep, collected),
-        Design("collect + cache", Routing.DEADLINE, by_calls, asleep, collected, cache_ttl=3600.0),
+        Design("collect in jobs", Routing.DEADLINE, by_calls, asleep, collected, jobs),
+        Design("wake for deadlines", Routing.DEADLINE, by_calls, asleep, open_roads=endpoints, waking=True),
+        Design("wake + cache", Routing.DEADLINE, by_calls, asleep, open_roads=endpoints, waking=True, cache_ttl=3600.0),
     ]
 
 
-def batch_pools(world: World, deadlines: Iterable[float]) -> dict[float, BatchPolicy]:
+def _shortest_wait(world: World) -> float:
+    """A deadline from which on nothing has to be up when the request comes: start-up, margin, rhythm, and the work."""
+    return (world.endpoint_startup + world.dispatch_seconds + RESPONSE_MARGIN_SECONDS) / 0.75
+
+
+def batch_pools(world: World, deadlines: Collection[float], mean_held: float) -> dict[float, BatchPolicy]:
     """Pools that let requests wait for as long as they can: one for deadlines under an hour, one for the others.
 
-    In `models.toml` they are two models with the same deployment. The age at which a pool leaves stays below its
-    shortest deadline by a job's start-up, the margin for its answers, the scheduler's rhythm, and a tenth of the
-    deadline for the work itself. Deadlines too short for that make no pool; nor do they hurt, as they take other roads.
+    In `models.toml` they are two models with the same deployment. A pool holds as much work as a job does in a quarter
+    of its shortest deadline, and leaves early enough for that work, a job's start-up, the scheduler's rhythm and the
+    margin. Deadlines too short for that make no pool; their requests take other roads.
     """
     pools: dict[float, BatchPolicy] = {}
-    overhead = world.job_startup + RESPONSE_MARGIN_SECONDS + world.dispatch_seconds
-    able = sorted(d for d in deadlines if 0.9 * d - overhead >= world.dispatch_seconds)
+    overhead = world.job_startup + world.dispatch_seconds + RESPONSE_MARGIN_SECONDS
+    able = sorted(d for d in deadlines if 0.75 * d > overhead)
     for soon in (True, False):
         shortest = next((d for d in able if (d < 3600) is soon), None)
         if shortest is not None:
-            age = min(_LONGEST_WAIT, int(min(0.9 * shortest, 1e9) - overhead))
-            pools[shortest] = BatchPolicy(max_records=_LARGEST_POOL, max_age_seconds=age)
+            bounded = min(shortest, float(_LONGEST_WAIT))
+            records = int(bounded / 4 * world.concurrency / max(mean_held, 1e-6))
+            pools[shortest] = BatchPolicy(
+                max_records=min(_LARGEST_POOL, max(1, records)), max_age_seconds=int(0.75 * bounded - overhead)
+            )
     return pools or {0.0: BatchPolicy()}
 
 
@@ -130,7 +147,7 @@ class Router:
     def __init__(self, design: Design, world: World) -> None:
         self._known: dict[tuple[int, int, int, float], int] = {}
         self._thresholds = sorted(design.batch)
-        self._models = [world.model(design.batch[threshold]) for threshold in self._thresholds]
+        self._models = [world.model(design.batch[threshold], design.open_roads) for threshold in self._thresholds]
         self._world = world
         sleeps = design.asynchronous.minimum == 0
         self._asleep = RoadState.ASLEEP if sleeps else RoadState.AWAKE

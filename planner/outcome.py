@@ -12,6 +12,7 @@ from planner.collecting import Pool, collect
 from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, Design, body_bytes, roads_of
 from planner.serving import Served, serve
 from planner.trace import Trace
+from planner.waking import Waking, serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
@@ -130,6 +131,10 @@ def _serve_pool(
     if code in {REFUSED, CACHED}:
         return Served(ends=arrivals)
     works = _chosen(held, codes, code)
+    if code == ASYNC and design.waking:
+        waking = Waking(world.largest, world.endpoint_startup, world.dispatch_seconds)
+        deadlines = _chosen(trace.deadlines, codes, code)
+        return serve_waking(arrivals, works, deadlines, concurrency=world.concurrency, waking=waking)
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from importlib.resources import files
@@ -74,7 +75,7 @@ class World:
             ],
         )
 
-    def model(self, batch: BatchPolicy) -> Model:
+    def model(self, batch: BatchPolicy, open_roads: AbstractSet[InferenceType] = frozenset(InferenceType)) -> Model:
         """The catalogue entry that the router sees, with the loads that `models.toml` gives its example."""
         common = Road(
             inference_type=InferenceType.REALTIME,
@@ -90,7 +91,12 @@ class World:
             InferenceType.BATCH: replace(common, inference_type=InferenceType.BATCH, startup_seconds=self.job_startup),
         }
         deployment = Deployment(
-            name="main", model="planned", tier=Tier.SMALL, dialect="messages", timing=self.timing, roads=roads
+            name="main",
+            model="planned",
+            tier=Tier.SMALL,
+            dialect="messages",
+            timing=self.timing,
+            roads={name: road for name, road in roads.items() if name in open_roads},
         )
         return Model(name="planned", deployments=(deployment,), batch=batch)
 
