@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import keys, models, webhooks
+from cli import keys, models, plan, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -22,8 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keys.add_parser(commands)
     models.add_parser(commands)
     webhooks.add_parser(commands)
+    plan.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:
+        if hasattr(parsed, "run_offline"):
+            return int(parsed.run_offline(parsed))
         return int(parsed.run(Stack.find(parsed.stack), parsed))
     except (StackError, TollgateError) as error:
         print(f"tollgate: {error}", file=sys.stderr)

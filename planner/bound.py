@@ -15,7 +15,7 @@ and is the case beside it. The gateway's parts come on top at the cheapest road'
 
 from array import array
 
-_SHARES = tuple(n / 20 for n in range(21))
+_SHARES = (0.001, 0.01, *(n / 20 for n in range(1, 21)))
 
 
 def least_instance_seconds(

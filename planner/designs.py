@@ -23,6 +23,9 @@ ROAD_CODES: Mapping[InferenceType, int] = {
     InferenceType.BATCH: BATCH,
 }
 
+DESIGN_COUNT = 9
+"""How many `standard_designs` gives."""
+
 _BYTES_PER_TOKEN = 4
 _ENVELOPE_BYTES = 200
 _LARGEST_POOL = 10_000

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 
 from planner.serving import Served
-from tollgate.domain.batches import RESPONSE_MARGIN_SECONDS
 
 _MOST_BANDS = 8
 _POINTS = 8
@@ -32,11 +31,13 @@ class Waking:
         maximum: never more instances.
         startup: seconds until an instance serves.
         look_seconds: time between two looks at what waits.
+        margin: seconds that are left before a deadline, for bursts and for bringing the answer back.
     """
 
     maximum: int
     startup: float
     look_seconds: float = 60.0
+    margin: float = 30.0
 
 
 def serve_waking(
@@ -160,7 +161,7 @@ class _Sleeper:
 
     @property
     def _lead(self) -> float:
-        return self._waking.startup + RESPONSE_MARGIN_SECONDS + self._waking.look_seconds
+        return self._waking.startup + self._waking.margin + self._waking.look_seconds
 
     def look(self, now: float) -> None:
         """Wake, add, or send away instances."""
@@ -179,9 +180,9 @@ class _Sleeper:
         missing = 0
         for band, points in demands.items():
             for deadline_at, own in points:
-                end = deadline_at - RESPONSE_MARGIN_SECONDS
+                end = deadline_at - self._waking.margin
                 left = end - now - startup
-                if left > _RUN_SHARE * band + look:
+                if math.isinf(band) or left > _RUN_SHARE * band + look:
                     continue  # there is time to see what comes
                 work = own + sum(_due_until(others, deadline_at) for b, others in demands.items() if b != band)
                 able = sum(max(0.0, end - max(now, ready)) for ready in self._ready)
