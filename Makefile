@@ -137,7 +137,7 @@ bench-cache: ## how often a near match is right, on the shared data
 
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev
-	$(DEV)/python benchmarks/planner.py
+	$(DEV)/python benchmarks/planner_savings.py
 
 clean: ## remove builds, caches and logs (environments stay)
 	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,6 +22,7 @@ from planner.world import World
 from tollgate.domain.catalogue import Timing
 
 _EXIT_UNREADABLE = 2
+_PIPE_WIDTH = 140
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -111,7 +112,9 @@ def _run(trace: Trace, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(document(trace, comparison), indent=2))
     else:
-        show(trace, comparison, Console())
+        console = Console()
+        # A pipe has no width of its own; the table must not be cut there.
+        show(trace, comparison, console if console.is_terminal else Console(width=_PIPE_WIDTH))
     return 0
 
 
@@ -147,7 +150,7 @@ def _text(amount: Decimal | None) -> str | None:
 def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     """Print the table, the rows that were left out, and the recommendation."""
     table = Table(title=f"{len(trace):,} requests in {comparison.horizon / 3600:,.0f} hours")
-    table.add_column("design")
+    table.add_column("design", no_wrap=True)
     for heading in ("bill $", "saved", "gateway $", "$/1k req", "$/1M tok", "p50 s", "p95 s", "p99 s", "missed"):
         table.add_column(heading, justify="right")
     table.add_column("used", justify="right")

@@ -145,7 +145,7 @@ def test_the_bound_counts_a_start_for_windows_far_apart() -> None:
         array("d", [0.0, 86_400.0]), array("d", [16.0, 16.0]), array("d", [60.0, 60.0]),
         concurrency=16, startup=240.0, horizon=90_000.0,
     )  # fmt: skip
-    assert least == pytest.approx(2 * 240.0 + 2.0, abs=0.01)
+    assert least == pytest.approx(2 * 240.0 + 2.0, abs=0.1)
 
 
 def test_the_bound_bridges_windows_that_are_close() -> None:
