@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import export, keys, models, prices, webhooks
+from cli import export, keys, models, plan, prices, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -24,8 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prices.add_parser(commands)
     export.add_parser(commands)
     webhooks.add_parser(commands)
+    plan.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:
+        if hasattr(parsed, "run_offline"):
+            return int(parsed.run_offline(parsed))
         return int(parsed.run(Stack.find(parsed.stack), parsed))
     except (StackError, TollgateError) as error:
         print(f"tollgate: {error}", file=sys.stderr)

@@ -1,0 +1,227 @@
+"""What a design did to a trace, and what it costs, part by part."""
+
+import math
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from planner.collecting import Pool, collect
+from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, Design, body_bytes, roads_of
+from planner.serving import Served, serve
+from planner.trace import Trace
+from planner.waking import Waking, serve_waking
+from planner.world import World
+from tollgate.domain.catalogue import BatchPolicy, InferenceType
+from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
+from tollgate.domain.money import ZERO, seconds, usd
+from tollgate.domain.pricing import GatewayPrices, instance_cost
+
+_CODE_NAMES = {REFUSED: "refused", CACHED: "cache", REALTIME: "realtime", ASYNC: "async", BATCH: "batch"}
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from arrival to answer."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One design on one trace.
+
+    Attributes:
+        counts: requests by where they ended: realtime, async, batch, cache, refused.
+        bill: dollars by part; instance parts by road, then what the gateway itself used.
+        missed: answers after their deadline, and refused requests.
+        utilisation: share of the billed place-seconds in which a request was served.
+        starts: instances and transform jobs that were started.
+        instance_seconds: billed.
+        place_seconds: in which requests were served.
+    """
+
+    design: str
+    requests: int
+    tokens: int
+    counts: Mapping[str, int]
+    bill: Mapping[str, Decimal]
+    latency: Latency
+    missed: int
+    utilisation: float
+    starts: int
+    instance_seconds: float
+    place_seconds: float
+
+    @property
+    def total(self) -> Decimal:
+        """Dollars, all parts together."""
+        return sum(self.bill.values(), ZERO)
+
+    @property
+    def per_thousand_requests(self) -> Decimal | None:
+        """Dollars; None without requests."""
+        return usd(self.total * 1000 / self.requests) if self.requests else None
+
+    @property
+    def per_million_tokens(self) -> Decimal | None:
+        """Dollars; None without tokens."""
+        return usd(self.total * _MILLION / self.tokens) if self.tokens else None
+
+
+def replay(
+    trace: Trace, design: Design, world: World, *, held: "array[float] | None" = None, horizon: float = 0.0
+) -> Outcome:
+    """Serve the trace by this design.
+
+    Args:
+        trace: in order of arrival.
+        design: that serves it.
+        world: in which it does.
+        held: `world.held(trace)`, where it is already known.
+        horizon: seconds for which endpoints that do not sleep are billed; at least to the last arrival.
+    """
+    held = world.held(trace) if held is None else held
+    codes = roads_of(design, trace, world)
+    if design.cache_ttl > 0:
+        _answer_from_cache(trace, codes, design.cache_ttl)
+    horizon = max(horizon, trace.seconds)
+    tally = _Tally(trace, held)
+    for code in sorted(set(codes)):
+        tally.add(code, codes, _serve_pool(code, codes, trace, held, (design, world, horizon)))
+    bill = {
+        f"{road} instances": instance_cost(seconds(billed), world.usd_per_hour, 1)
+        for road, billed in tally.billed.items()
+    }
+    if design.gateway:
+        bill |= _gateway_bill(tally, trace, codes, world.prices)
+    billed = sum(tally.billed.values())
+    return Outcome(
+        design=design.name,
+        requests=len(trace),
+        tokens=trace.tokens,
+        counts=dict(tally.counts),
+        bill=bill,
+        latency=tally.latency(),
+        missed=tally.missed,
+        utilisation=tally.place_seconds / (billed * world.concurrency) if billed else 0.0,
+        starts=tally.starts,
+        instance_seconds=billed,
+        place_seconds=tally.place_seconds,
+    )
+
+
+def _chosen(column: "array[float]", codes: bytearray, code: int) -> "array[float]":
+    if codes.count(code) == len(codes):
+        return column
+    return array("d", [value for value, mine in zip(column, codes, strict=True) if mine == code])
+
+
+def _serve_pool(
+    code: int, codes: bytearray, trace: Trace, held: "array[float]", setting: tuple[Design, World, float]
+) -> Served:
+    design, world, horizon = setting
+    arrivals = _chosen(trace.arrivals, codes, code)
+    if code in {REFUSED, CACHED}:
+        return Served(ends=arrivals)
+    works = _chosen(held, codes, code)
+    if code == ASYNC and design.waking:
+        waking = Waking(world.largest, world.endpoint_startup, world.dispatch_seconds)
+        deadlines = _chosen(trace.deadlines, codes, code)
+        return serve_waking(arrivals, works, deadlines, concurrency=world.concurrency, waking=waking)
+    if code in {REALTIME, ASYNC}:
+        scaling = design.realtime if code == REALTIME else design.asynchronous
+        return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)
+    policy: BatchPolicy = design.batch[sorted(design.batch)[code - BATCH]]
+    pool = Pool(policy, world.job_startup, world.concurrency, sum(works) / len(works))
+    deadlines = _chosen(trace.deadlines, codes, code)
+    return collect(arrivals, works, deadlines, pool=pool, dispatch_seconds=world.dispatch_seconds)
+
+
+def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:
+    """A whole request whose answer is there already, and not too old, is answered by the cache.
+
+    The answer to a real-time request counts as there at once: a second caller waits for it on the cache's lease. On
+    the other roads it counts as there when it had to be, at the deadline; a repetition before then is served by itself.
+    """
+    known: dict[int, float] = {}
+    columns = zip(trace.arrivals, trace.prompts, trace.deadlines, strict=True)
+    for position, (arrival, prompt, deadline) in enumerate(columns):
+        if prompt < 0 or codes[position] == REFUSED:
+            continue
+        there = known.get(prompt, -math.inf)
+        if there <= arrival <= there + ttl:
+            codes[position] = CACHED
+        elif there < arrival:
+            known[prompt] = arrival if codes[position] == REALTIME else arrival + deadline
+
+
+class _Tally:
+    def __init__(self, trace: Trace, held: "array[float]") -> None:
+        self._trace, self._held = trace, held
+        self._latencies = array("d")
+        self.counts: Counter[str] = Counter()
+        self.billed: dict[str, float] = {}
+        self.missed = 0
+        self.starts = 0
+        self.place_seconds = 0.0
+        self.realtime_seconds = 0.0
+
+    def add(self, code: int, codes: bytearray, served: Served) -> None:
+        """Take in what became of the requests with this code."""
+        name = _CODE_NAMES[min(code, BATCH)]
+        self.counts[name] += len(served.ends)
+        if code == REFUSED:
+            self.missed += len(served.ends)
+            return
+        arrivals = _chosen(self._trace.arrivals, codes, code)
+        deadlines = _chosen(self._trace.deadlines, codes, code)
+        latencies = array("d", [end - arrival for end, arrival in zip(served.ends, arrivals, strict=True)])
+        self.missed += sum(map(float.__gt__, latencies, deadlines))
+        self._latencies.extend(latencies)
+        if code == REALTIME:
+            self.realtime_seconds = sum(latencies)
+        if code != CACHED:
+            self.billed[name] = self.billed.get(name, 0.0) + served.instance_seconds
+            self.place_seconds += sum(_chosen(self._held, codes, code))
+            self.starts += served.starts
+
+    def latency(self) -> Latency:
+        """Percentiles by nearest rank over the answered requests; zeros when there are none."""
+        ordered = sorted(self._latencies)
+        count = len(ordered)
+        if not count:
+            return Latency(0.0, 0.0, 0.0, 0.0)
+        p50, p95, p99 = (ordered[max(0, -(-count * percent // 100) - 1)] for percent in (50, 95, 99))
+        return Latency(sum(ordered) / count, p50, p95, p99)
+
+
+def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, prices: GatewayPrices) -> dict[str, Decimal]:
+    """The sum of `GatewayRates.expected` over all requests, which is linear in counts and seconds.
+
+    Answers from the cache are priced as real-time requests that take no time; refused ones as rejected.
+    """
+    rates = gateway_rates(prices)
+    jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
+    quick = tally.counts["realtime"] + tally.counts["cache"]
+    per_request = rates.expected(InferenceType.REALTIME, 0, 0.0)
+    waiting = rates.expected(InferenceType.REALTIME, 0, tally.realtime_seconds) - per_request
+    largest_inline = bisect_right(range(INLINE_INPUT_BYTES), INLINE_INPUT_BYTES, key=body_bytes) - 1
+    stored = sum(
+        1 for code, tokens in zip(codes, trace.input_tokens, strict=True) if code >= ASYNC and tokens > largest_inline
+    )
+    return {
+        "gateway": usd(
+            sum(jobs.values(), ZERO)
+            + per_request * quick
+            + waiting
+            + rates.stored_input * stored
+            + rates.rejected * tally.counts["refused"]
+        )
+    }

@@ -1,0 +1,106 @@
+"""What the planner assumes of the world: an instance, its price, its start-up, and the gateway's own prices."""
+
+import json
+from array import array
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from importlib.resources import files
+
+from planner.trace import Trace
+from tollgate.domain.catalogue import BatchPolicy, Deployment, InferenceType, Model, Road, Tier, Timing
+from tollgate.domain.errors import PriceUnknownError
+from tollgate.domain.price_book import PriceBook
+from tollgate.domain.pricing import GatewayPrices
+
+_RESOURCE = "planned/main"
+
+
+def price_book() -> PriceBook:
+    """The price book that the gateway ships."""
+    return PriceBook.from_document(json.loads(files("tollgate.data").joinpath("prices.json").read_text("utf-8")))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One kind of instance that can serve every request of the trace, reached by three roads.
+
+    All of an instance's start-up is billed, on endpoints and in transform jobs.
+
+    Attributes:
+        usd_per_hour: of one instance, on every road (asynchronous and batch hours cost what hosting costs).
+        prices: of the gateway's own parts.
+        timing: seconds that a request holds one of the instance's places, measured at full concurrency.
+        concurrency: places of one instance.
+        endpoint_startup: seconds from the decision to start an instance of an endpoint to its first answer.
+        job_startup: seconds from the creation of a transform job to its first record.
+        largest: most instances of an endpoint.
+        dispatch_seconds: how often the gateway looks whether waiting batch requests are due (`template.yaml`).
+    """
+
+    usd_per_hour: Decimal
+    prices: GatewayPrices
+    timing: Timing = field(default_factory=lambda: Timing(0.2, 0.0001, 0.02))
+    concurrency: int = 16
+    endpoint_startup: float = 300.0
+    job_startup: float = 240.0
+    largest: int = 8
+    dispatch_seconds: float = 60.0
+
+    @classmethod
+    def of(cls, instance_type: str, region: str = "us-east-1", book: PriceBook | None = None) -> "World":
+        """A world of this instance at list price, everything else at its default.
+
+        Raises:
+            PriceUnknownError: the price book does not have the instance.
+        """
+        book = book or price_book()
+        price = book.instance_hour(region, instance_type)
+        if price is None:
+            raise PriceUnknownError(f"The price book has no hour of {instance_type} in {region}.")
+        prices = book.gateway_prices(region, architecture="arm64", instead="us-east-1")
+        return cls(usd_per_hour=price.usd, prices=prices)
+
+    def held(self, trace: Trace) -> "array[float]":
+        """Seconds that each request holds its place: its own duration where the trace tells, else by its tokens."""
+        base = self.timing.base_seconds
+        per_input, per_output = self.timing.seconds_per_input_token, self.timing.seconds_per_output_token
+        return array(
+            "d",
+            [
+                duration if duration >= 0 else base + per_input * read + per_output * written
+                for duration, read, written in zip(
+                    trace.durations, trace.input_tokens, trace.output_tokens, strict=True
+                )
+            ],
+        )
+
+    def model(self, batch: BatchPolicy, open_roads: AbstractSet[InferenceType] = frozenset(InferenceType)) -> Model:
+        """The catalogue entry that the router sees, with the loads that `models.toml` gives its example."""
+        common = Road(
+            inference_type=InferenceType.REALTIME,
+            target="planned",
+            instance_type="planned",
+            usd_per_hour=self.usd_per_hour,
+            concurrency=self.concurrency,
+            startup_seconds=self.endpoint_startup,
+        )
+        roads = {
+            InferenceType.REALTIME: replace(common, utilisation=Decimal("0.27")),
+            InferenceType.ASYNC: replace(common, inference_type=InferenceType.ASYNC, utilisation=Decimal("0.8")),
+            InferenceType.BATCH: replace(common, inference_type=InferenceType.BATCH, startup_seconds=self.job_startup),
+        }
+        deployment = Deployment(
+            name="main",
+            model="planned",
+            tier=Tier.SMALL,
+            dialect="messages",
+            timing=self.timing,
+            roads={name: road for name, road in roads.items() if name in open_roads},
+        )
+        return Model(name="planned", deployments=(deployment,), batch=batch)
+
+    @property
+    def resource(self) -> str:
+        """Name of the only deployment, as capacity is looked up by."""
+        return _RESOURCE
