@@ -159,7 +159,7 @@ class JobCompleter:
             avoided_cost=settlement.avoided,
             webhook_pending=job.webhook_url is not None,
         )
-        if self._jobs.change(ended, expected=OPEN_STATES) is None:
+        if not self._jobs.change(ended, expected=OPEN_STATES):
             return False
         self._announce(ended)
         return True

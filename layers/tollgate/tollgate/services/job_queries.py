@@ -55,7 +55,7 @@ class JobQueries:
             webhook_pending=False,
         )
         now = self._clock.now()
-        if self._jobs.change(cancelled, expected=frozenset({JobState.QUEUED}), lease_free_at=now) is not None:
+        if self._jobs.change(cancelled, expected=frozenset({JobState.QUEUED}), lease_free_at=now):
             return cancelled
         job = self.get(owner, job_id)
         if job.state is JobState.CANCELLED:

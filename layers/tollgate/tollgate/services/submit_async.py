@@ -96,7 +96,7 @@ class AsyncSubmitter:
     def _claim(self, job: Job) -> Job | None:
         now = self._clock.now()
         claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
-        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now) is not None:
+        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now):
             return claimed
         present = self._jobs.get(job.job_id)
         if present is not None and present.state is JobState.QUEUED:
@@ -153,7 +153,7 @@ class AsyncSubmitter:
                 if attempt == _RECORD_ATTEMPTS:
                     raise
                 continue
-            if recorded is None:
+            if not recorded:
                 self.telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)
             return
 
