@@ -10,6 +10,7 @@ from typing import Any
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
@@ -22,6 +23,7 @@ from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismat
 from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports import ModelAnswer, StoredAnswer
+from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 
@@ -102,7 +104,8 @@ class FakeGateway:
 
     clock: ManualClock = field(default_factory=ManualClock)
     catalogue: Catalogue = field(default_factory=make_catalogue)
-    jobs: InMemoryJobStore = field(default_factory=InMemoryJobStore)
+    ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
+    notices: RecordingNotices = field(default_factory=RecordingNotices)
     objects: InMemoryObjectStore = field(default_factory=InMemoryObjectStore)
     async_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     batch_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
@@ -113,9 +116,14 @@ class FakeGateway:
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
+        self.jobs = InMemoryJobStore(self.ledger)
+        telemetry = Telemetry(
+            namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
+        )
+        self.catalogues = FixedCatalogue(self.catalogue)
         self.api = GatewayApi(
             inference=InferenceService(
-                catalogues=FixedCatalogue(self.catalogue),
+                catalogues=self.catalogues,
                 capacities=self.capacity,
                 durations=self.measurements,
                 dialects=ContainerDialects(),
@@ -126,11 +134,12 @@ class FakeGateway:
                 clock=self.clock,
                 ids=CountingIds(),
                 memory_gb=Decimal("0.25"),
+                admission=Admission(
+                    ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices
+                ),
             ),
             idempotency=Idempotency(self.idempotency, self.clock),
-            telemetry=Telemetry(
-                namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
-            ),
+            telemetry=telemetry,
             clock=self.clock,
             random_hex=lambda: "ab" * 24,
             check_webhook=check_webhook_url,

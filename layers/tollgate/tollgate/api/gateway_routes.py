@@ -1,5 +1,6 @@
 """The gateway's routes: a call in, an answer out. The one place where every costly route is admitted."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from tollgate.api.bodies import InferenceBody, read_body
@@ -14,16 +15,25 @@ from tollgate.api.rendering import (
     trail_headers,
 )
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import BodyTooLargeError, InvalidRequestError, NotFoundError, ScopeError, TollgateError
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock, StoredAnswer
+from tollgate.services.admission import NO_RUN, Run
 from tollgate.services.idempotent import Idempotency, fingerprint_of
 from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
-_NOT_REPLAYED = {"x-tollgate-request-id", "x-tollgate-cost-usd", "x-tollgate-avoided-cost-usd", "traceparent"}
+_NOT_REPLAYED = {
+    "x-tollgate-request-id",
+    "x-tollgate-cost-usd",
+    "x-tollgate-avoided-cost-usd",
+    "x-tollgate-budget-remaining-usd",
+    "traceparent",
+}
+
+_RUN_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _SCOPES = {"POST /v1/inferences": "infer", "POST /v1/route": "infer", "GET /v1/models": "read"}
 
@@ -130,7 +140,7 @@ class GatewayApi:
         return body
 
     def _infer_now(self, call: Call, trail: Trail, body: InferenceBody | None = None) -> Answer:
-        request = _request(body or self._body(call))
+        request = _request(body or self._body(call), run_of(call))
         result = self._inference.infer(request, trail)
         if isinstance(result, Accepted):
             # Polling before the answer can be there only costs money.
@@ -140,7 +150,7 @@ class GatewayApi:
         return Answer(200, compact_json(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
-        request = _request(self._body(call))
+        request = _request(self._body(call), run_of(call))
         decision = self._inference.decide(request, trail)
         return json_answer(200, decision_document(decision, request.model))
 
@@ -149,7 +159,24 @@ class GatewayApi:
         return json_answer(200, models_document(trail.catalogue))
 
 
-def _request(body: InferenceBody) -> InferenceRequest:
+def run_of(call: Call) -> Run:
+    """The workflow run that the caller's headers name.
+
+    Raises:
+        InvalidRequestError: a name is empty, too long or not plain, or a parent comes without a run.
+    """
+    workflow, parent = call.headers.get("x-tollgate-workflow"), call.headers.get("x-tollgate-parent")
+    if workflow is None and parent is None:
+        return NO_RUN
+    for header, name in (("x-tollgate-workflow", workflow), ("x-tollgate-parent", parent)):
+        if name is not None and _RUN_NAME.fullmatch(name) is None:
+            raise InvalidRequestError(f"'{header}' must be 1 to 128 of A-Z a-z 0-9 . _ : -", param=header)
+    if workflow is None:
+        raise InvalidRequestError("'x-tollgate-parent' needs 'x-tollgate-workflow'.", param="x-tollgate-workflow")
+    return Run(workflow, parent or "")
+
+
+def _request(body: InferenceBody, run: Run) -> InferenceRequest:
     return InferenceRequest(
         model=body.model,
         input=body.input,
@@ -158,4 +185,5 @@ def _request(body: InferenceBody) -> InferenceRequest:
         parameters=body.parameters,
         webhook_url=body.webhook_url,
         metadata=body.metadata,
+        run=run,
     )

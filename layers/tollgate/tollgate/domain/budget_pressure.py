@@ -17,6 +17,11 @@ class Pressure:
     downgrade: bool = False
     defer: bool = False
 
+    @property
+    def reason(self) -> str:
+        """What the route's reason says of it."""
+        return (";budget=downgrade" if self.downgrade else "") + (";budget=defer" if self.defer else "")
+
 
 NO_PRESSURE = Pressure()
 

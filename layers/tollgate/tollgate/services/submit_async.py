@@ -123,7 +123,7 @@ class AsyncSubmitter:
                 request.content_type,
                 inference_id=job.job_id,
                 request_ttl_seconds=model.asynchronous.request_ttl_seconds,
-                timeout_seconds=model.asynchronous.invocation_timeout_seconds,
+                timeout_seconds=_timeout(job, model),
                 trace=job.traceparent,
             )
         except (CapacityError, BackendThrottledError, StorageError):
@@ -156,6 +156,13 @@ class AsyncSubmitter:
             if not recorded:
                 self.telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)
             return
+
+
+def _timeout(job: Job, model: Model) -> int:
+    """Whole seconds that the container may work: the catalogue's limit, or what the job's reservation pays for."""
+    most = model.asynchronous.invocation_timeout_seconds
+    paid = job.reservation.seconds if job.reservation is not None else None
+    return most if paid is None else max(1, min(most, int(paid)))
 
 
 def stored_input(payload: Payload, objects: WholeObjectStore) -> Any:
