@@ -110,9 +110,17 @@ bench-aws-calls: ## what one AWS call costs through each client
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/aws_calls.py
 
-bench-routing bench-trimming bench-cache: bench-%: ## quality of a decision on the shared data
+bench-routing: ## how well the router chooses a tier, on the shared data
 	@$(ENSURE) bench
-	.venv/bench/bin/python benchmarks/$*.py
+	.venv/bench/bin/python benchmarks/routing.py
+
+bench-trimming: ## what trimming keeps, on the shared data
+	@$(ENSURE) bench
+	.venv/bench/bin/python benchmarks/trimming.py
+
+bench-cache: ## how often a near match is right, on the shared data
+	@$(ENSURE) bench
+	.venv/bench/bin/python benchmarks/near_cache.py
 
 clean: ## remove builds, caches and logs (environments stay)
 	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

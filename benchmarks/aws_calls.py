@@ -9,17 +9,16 @@ process of its own.
 """
 
 import argparse
-import asyncio
 import json
-import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
+
+from fixed_aws import fixed_aws
 
 KEY = {"pk": "CACHE#" + "a" * 64, "sk": "v1"}
 ITEM = {
@@ -30,12 +29,12 @@ ITEM = {
     "cost": {"N": "0.000123"},
     "body": {"S": "The quick brown fox jumps over the lazy dog. " * 8},
 }
-ANSWERS = {
-    b"GetItem": json.dumps({"Item": ITEM}).encode(),
-    b"UpdateItem": b'{"Attributes":{"committed":{"N":"12.345678"}}}',
-    b"SendMessage": b'{"MD5OfMessageBody":"5d41402abc4b2a76b9719d911017c592","MessageId":"m-1"}',
-    b"invocations": b'{"generated_text":"' + b"word " * 60 + b'"}',
-}
+ANSWERS = (
+    (b"GetItem", json.dumps({"Item": ITEM}).encode()),
+    (b"UpdateItem", b'{"Attributes":{"committed":{"N":"12.345678"}}}'),
+    (b"SendMessage", b'{"MD5OfMessageBody":"5d41402abc4b2a76b9719d911017c592","MessageId":"m-1"}'),
+    (b"invocations", b'{"generated_text":"' + b"word " * 60 + b'"}'),
+)
 PROMPT = json.dumps({"inputs": "The quick brown fox " * 45, "parameters": {"max_new_tokens": 128}}).encode()
 QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"
 ENVIRONMENT = {
@@ -70,47 +69,6 @@ client.get_item(TableName="t", Key={"pk": {"S": "a"}, "sk": {"S": "b"}})
 called = time.process_time()
 print(imported - start, built - imported, called - built)
 """
-
-
-class Responder(asyncio.Protocol):
-    """Answers every request with the fixed bytes that belong to it."""
-
-    def __init__(self) -> None:
-        self._pending = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # always so for TCP
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Answer once head and body are complete."""
-        self._pending += data
-        head, separator, body = self._pending.partition(b"\r\n\r\n")
-        if not separator or self._transport is None:
-            return
-        lowered = head.lower()
-        length = int(lowered.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
-        if len(body) < length:
-            return
-        self._pending = b""
-        answer = next(text for name, text in ANSWERS.items() if name in head)
-        self._transport.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\n"
-            b"x-amzn-requestid: 0123456789ABCDEF\r\ncontent-length: %d\r\n\r\n%s" % (len(answer), answer)
-        )
-
-
-def serve(ready: Connection) -> None:
-    """Run the responder until the parent ends; tell it the port."""
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Responder, "127.0.0.1", 0)
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
 
 
 def cases(url: str) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -226,16 +184,9 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=7)
     arguments = parser.parse_args()
     os.environ.update(ENVIRONMENT)
-    receiving, sending = multiprocessing.Pipe(duplex=False)
-    responder = multiprocessing.get_context("spawn").Process(target=serve, args=(sending,), daemon=True)
-    responder.start()
-    url = f"http://127.0.0.1:{receiving.recv()}"
-    try:
+    with fixed_aws(ANSWERS) as url:
         started = cold(url, arguments.starts)
         measured = warm(url, arguments.rounds, arguments.calls)
-    finally:
-        responder.terminate()
-        responder.join()
     print("CPU per warm call, microseconds, median")
     for (operation, client), value in measured.items():
         print(f"  {operation:16} {client:14} {value:8.0f}")

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from complexity_shipping import merge, rank_table, recovered_curve, unseen_needs
+from complexity_shipping import OTHER_PAIRS, merge, rank_table, recovered_curve, unseen_needs
 from complexity_training import QUALITY_TREES, encode, fit, measured
 from routing_data import data_folder, load_gsm8k, load_llmrouter
+from routing_metrics import apgr
 
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.complexity_model import decode
@@ -37,6 +38,11 @@ def main() -> int:
     raw = encode(need, quality, many.models, ranks, recovered)
     TARGET.write_bytes(raw)
 
+    names = ("8B > 51B", *(f"{weak} > {strong}" for weak, strong in OTHER_PAIRS), "Mixtral > GPT-4")
+    for name, gain in zip(names, merged.gains.T, strict=True):
+        has = ~np.isnan(gain)
+        apgrs = (apgr(needs[has], gain[has]) for needs in (by_row, by_task))
+        print(f"APGR of {name} on unseen rows and unseen tasks:", *(f"{value:.3f}" for value in apgrs))
     model = decode(raw)
     sample = range(0, len(many.prompts), 11)
     rows = many_rows[sample]

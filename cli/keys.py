@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.stack import Stack, StackError
+from cli.webhooks import ensure_secret
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.adapters.system import TimeSortedIds
-from tollgate.ports import KeyRecord
+from tollgate.domain.keys import KeyRecord
 
 SCOPES = ("infer", "read", "cancel", "admin")
 _DEFAULT_SCOPES = "infer,read,cancel"
@@ -55,6 +56,7 @@ def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
         expires_at=None if arguments.expires_days is None else now + timedelta(days=arguments.expires_days),
     )
     RegistryKeys(stack.tables, stack.registry).store(hashed, record)
+    ensure_secret(stack, arguments.tenant)
     try:
         plan_key = stack.apigateway.create_api_key(
             name=f"{stack.name}-{record.key_id}", value=hashed, enabled=True, tags={"tollgate:stack": stack.name}

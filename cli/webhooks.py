@@ -23,6 +23,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     secret.set_defaults(run=tenant_secret)
 
 
+def ensure_secret(stack: Stack, tenant: str) -> None:
+    """Make a secret for a tenant that has none, so that its webhooks can be signed from the first one on."""
+    store = RegistryWebhookSecrets(stack.tables, stack.registry)
+    if not store.of(tenant):
+        store.store(tenant, secret_text(secrets.token_bytes(_KEY_BYTES)))
+
+
 def tenant_secret(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print the secret that receivers of this tenant should check with, making, changing or settling it as asked."""
     store = RegistryWebhookSecrets(stack.tables, stack.registry)

@@ -21,8 +21,16 @@ NOT_SCANNED_FOR_SECRETS = re.compile(
     r"^(?:requirements/.*\.txt|layers/tollgate/requirements\.txt|\.secrets\.baseline)$"
 )
 BASELINE = ".secrets.baseline"
-# Detectors that only guess, from how random a word looks or what stands before it.
-GUESSES = frozenset({"Hex High Entropy String", "Base64 High Entropy String", "Secret Keyword"})
+# Detectors that only guess, from how random a word looks, what stands before it, or where a colon is (ARNs have many).
+GUESSES = frozenset(
+    {
+        "Base64 High Entropy String",
+        "Basic Auth Credentials",
+        "Hex High Entropy String",
+        "Secret Keyword",
+        "Telegram Bot Token",
+    }
+)
 
 
 def machine_words(name: str, text: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest_socket
 
 from tests.local_stack import LocalStack, running_stack
 
-LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 UNIT_TESTS = Path(__file__).parent / "unit"
 # The first test that asks for the stack also waits for the functions to be built and deployed.
 STACK_SECONDS = 300

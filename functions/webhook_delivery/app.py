@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import field_validator
-
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
@@ -34,11 +32,13 @@ class WebhookDeliverySettings(Settings):
     webhook_queue_url: str
     webhook_allowed_cidrs: str = ""
 
-    @field_validator("webhook_allowed_cidrs")
-    @classmethod
-    def _are_networks(cls, value: str) -> str:
-        parse_networks(value)
-        return value
+    def faults(self) -> tuple[str, ...]:
+        """The networks, if one of them is none."""
+        try:
+            parse_networks(self.webhook_allowed_cidrs)
+        except ValueError:
+            return ("webhook_allowed_cidrs",)
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from local.launch.layout import Layout
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - only a private folder with a random name is made below it
+# Only a private folder with a random name is made below it.
+MEMORY = Path("/dev/shm")  # noqa: S108  # nosec B108
 # A stack under test with all its workers takes about 1 GB.
 ROOM_BYTES = 4 * 1024**3
 

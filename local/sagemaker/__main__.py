@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import logging
+import os
+import sys
 from pathlib import Path
 
 from local.sagemaker.seed import DEFAULT_FILE
@@ -33,7 +35,17 @@ def main() -> None:
         success_topic=given.success_topic,
         error_topic=given.error_topic,
     )
-    asyncio.run(run(Options(given.port, settings, given.config, given.state_dir)))
+    code = 0
+    try:
+        asyncio.run(run(Options(given.port, settings, given.config, given.state_dir)))
+    except OSError as error:
+        print(f"SageMaker stand-in cannot serve on port {given.port}: {error}", file=sys.stderr)
+        code = 1
+    # Everything is stored and closed. Threads inside the model runtimes may still be at work, and would abort the
+    # process if the interpreter were taken down around them.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

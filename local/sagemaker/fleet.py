@@ -99,6 +99,21 @@ class Fleet:
         self._start(name)
         return self._arn(name)
 
+    def install(self, name: str, config_name: str) -> None:
+        """Put an endpoint in service at once, as one that has been there all along."""
+        now = time.time()
+        endpoint: Json = {
+            "EndpointName": name,
+            "EndpointArn": self._arn(name),
+            "EndpointStatus": "InService",
+            "CreationTime": now,
+        }
+        self._aim(endpoint, config_name)
+        endpoint["variants"] = endpoint.pop("target")
+        self._save(endpoint)
+        self._open_gates(endpoint)
+        self.changed()
+
     def update(self, name: str, config_name: str, *, retain: bool) -> str:
         """Begin to move an endpoint to another configuration; `retain` keeps instance counts and weights."""
         endpoint = self._idle(name)

@@ -1,22 +1,27 @@
 """The models and endpoints that exist from the start, from a TOML file."""
 
+import logging
 import time
 import tomllib
 from pathlib import Path
 
 from local.sagemaker.fleet import Fleet
+from local.sagemaker.models import container_for
+from local.sagemaker.models.base import ContainerError
 from local.sagemaker.settings import Settings
 from local.sagemaker.store import Store
 from local.sagemaker.wire import Json
 
+_log = logging.getLogger(__name__)
 DEFAULT_FILE = Path(__file__).parents[1] / "sagemaker.toml"
 
 
 class Seed:
     """Makes what the file lists and is not there yet; may be applied any number of times.
 
-    Every model becomes a SageMaker Model `PREFIX-NAME` (for transform jobs), an endpoint `PREFIX-NAME-
-    realtime` and, once a bucket is known, an endpoint `PREFIX-NAME-async`.
+    Every model becomes a SageMaker Model `PREFIX-NAME` (for transform jobs), an endpoint `PREFIX-NAME-realtime` and,
+    once a bucket is known, an endpoint `PREFIX-NAME-async`. The endpoints are in service at once, as if they had been
+    there all along.
 
     Args:
         file: the TOML file.
@@ -42,11 +47,22 @@ class Seed:
             if self._settings.bucket:
                 self._endpoint(f"{self._prefix}-{name}", "async", model, self._async_config(name, model))
 
+    def preload(self) -> None:
+        """Read the weights of the models that ask for it, so that their first request need not. Blocking."""
+        for name, model in self._models.items():
+            container = container_for(_image(name, model)) if model.get("preload") else None
+            if container is None:
+                continue
+            try:
+                container.warm()
+            except (ContainerError, ImportError) as error:
+                _log.warning("%s is not preloaded: %s", name, error)
+
     def _model(self, model_name: str, name: str, model: Json) -> None:
         if self._store.get("model", model_name):
             return
         environment = {key: str(value) for key, value in model.get("environment", {}).items()}
-        container = {"Image": model.get("image", f"tollgate/{name}"), "Environment": environment}
+        container = {"Image": _image(name, model), "Environment": environment}
         document = {
             "ModelName": model_name,
             "ModelArn": self._settings.arn("model", model_name),
@@ -79,7 +95,7 @@ class Seed:
             self._store.put("endpoint-config", name, known | {"AsyncInferenceConfig": async_config})
         endpoint = self._store.get("endpoint", name)
         if endpoint is None:
-            self._fleet.create(name, name)
+            self._fleet.install(name, name)
         elif async_config:
             # Only the topics and the bucket change, which needs no new instances.
             self._store.put("endpoint", name, endpoint | {"AsyncInferenceConfig": async_config})
@@ -94,3 +110,8 @@ class Seed:
         if "async_concurrency" in model:
             config["ClientConfig"] = {"MaxConcurrentInvocationsPerInstance": model["async_concurrency"]}
         return config
+
+
+def _image(name: str, model: Json) -> str:
+    image: str = model.get("image", f"tollgate/{name}")
+    return image

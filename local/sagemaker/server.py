@@ -4,10 +4,13 @@ import asyncio
 import logging
 import signal
 import tempfile
+import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -113,6 +116,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     metrics = Metrics(store, components, aws, settings)
     workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work(), news.work())]
     warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
+    _in_background(seed.preload)
     config = Config()
     config.bind = [f"127.0.0.1:{options.port}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
@@ -125,13 +129,35 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
         await stop.wait()
 
     try:
-        await serve(app, config, shutdown_trigger=ready_then_wait)
+        await _until_stopped(serve(app, config, shutdown_trigger=ready_then_wait), stop)
     finally:
         for part in (transforms, components, fleet, queue):
             part.close()
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, warming, return_exceptions=True)
+        # Requests that were cut off still record how they ended, so they end before the store is closed.
+        rest = {*workers, *asyncio.all_tasks()} - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, warming, return_exceptions=True)
+
+
+async def _until_stopped(serving: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Serve until told to stop, then give requests in flight a moment, and no more.
+
+    Hypercorn's own grace period starts only when every connection has closed: since Python 3.12 that is what
+    `Server.wait_closed` waits for.
+    """
+    server = asyncio.ensure_future(serving)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((server, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await asyncio.wait((server,), timeout=_GRACE_SECONDS)
+    if not server.cancel():
+        server.result()
+
+
+def _in_background(work: Callable[[], None]) -> None:
+    # A thread of its own, not one that has to end before the process may.
+    threading.Thread(target=work, daemon=True, name=work.__name__).start()
 
 
 def _restore(store: Store, settings: Settings) -> None:

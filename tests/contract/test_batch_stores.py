@@ -100,4 +100,5 @@ def test_a_run_is_not_a_job(aws: LocalAws) -> None:
     jobs = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
     assert jobs.get(_RUN.batch_id) is None
     assert jobs.get("lease#x") is None
+    assert list(jobs.get_many([_RUN.batch_id, "lease#x"])) == []
     assert runs.get("lease#x") is None

@@ -75,11 +75,16 @@ def test_a_hold_becomes_spend(ledger: Ledger, counters: int) -> None:
     reservation = _reservation("4", counters=counters)
     _reserve(ledger, reservation)
     held = _counter(ledger)
-    assert (held.committed, held.spent, held.held, held.slots) == (4, 0, 4, {_OWN: Decimal(4)})
+    assert [held.committed, held.spent, held.held, held.slots] == [4, 0, 4, {_OWN: Decimal(4)}]
     _settle(ledger, reservation, "1.5")
     for hold in reservation.holds:
         settled = _counter(ledger, hold.counter)
-        assert (settled.committed, settled.spent, settled.slots, settled.calls) == (Decimal("1.5"), Decimal("1.5"), {}, 1)
+        assert (settled.committed, settled.spent, settled.slots, settled.calls) == (
+            Decimal("1.5"),
+            Decimal("1.5"),
+            {},
+            1,
+        )
 
 
 def test_what_does_not_fit_is_refused_with_the_counter(ledger: Ledger) -> None:
@@ -141,10 +146,10 @@ def test_a_hold_that_ran_out_is_released_and_settled_late(ledger: Ledger, slot: 
     with pytest.raises(LedgerRefusedError):
         ledger.write([release])
     released = _counter(ledger)
-    assert (released.committed, released.released) == (0, 4)
+    assert [released.committed, released.released] == [0, 4]
     _settle(ledger, reservation, "3", Ending.LATE)
     settled = _counter(ledger)
-    assert (settled.committed, settled.spent, settled.released) == (3, 3, 0)
+    assert [settled.committed, settled.spent, settled.released] == [3, 3, 0]
     with pytest.raises(LedgerRefusedError):
         _settle(ledger, reservation, "3", Ending.LATE)
 
@@ -157,7 +162,7 @@ def test_more_than_was_held_is_spent_where_it_fits(ledger: Ledger) -> None:
         _settle(ledger, reservation, "6")
     _settle(ledger, reservation, "6", Ending.OVER)
     counter = _counter(ledger)
-    assert (counter.committed, counter.spent, counter.overrun) == (4, 4, 2)
+    assert [counter.committed, counter.spent, counter.overrun] == [4, 4, 2]
 
 
 def test_a_waived_refusal_is_noted(ledger: Ledger) -> None:
@@ -165,7 +170,7 @@ def test_a_waived_refusal_is_noted(ledger: Ledger) -> None:
     reservation = _reservation("4", ceiling="1")
     ledger.write([reserve(reservation, reservation.holds[0], waived=True)])
     counter = _counter(ledger)
-    assert (counter.committed, counter.shadow_refusals) == (4, 1)
+    assert [counter.committed, counter.shadow_refusals] == [4, 1]
 
 
 def test_a_threshold_is_told_once(ledger: Ledger) -> None:
@@ -178,7 +183,9 @@ def test_a_threshold_is_told_once(ledger: Ledger) -> None:
 
 def test_calls_of_a_run_come_back(ledger: Ledger) -> None:
     """With and without a cost; another tenant's run of the same name is another run."""
-    first = WorkflowCall("acme", "w#1", "inf_1", "", 1, "echo", InferenceType.REALTIME, "completed", _NOW, Decimal("0.1"))
+    first = WorkflowCall(
+        "acme", "w#1", "inf_1", "", 1, "echo", InferenceType.REALTIME, "completed", _NOW, Decimal("0.1")
+    )
     second = replace(first, inference_id="inf_2", parent="inf_1", depth=2, effective_cost=None)
     ledger.write([second, first])
     ledger.write([replace(first, tenant="other")])
@@ -205,7 +212,7 @@ def test_a_job_and_its_hold_are_stored_together(stores: tuple[Ledger, JobStore])
     settlements = [settlement(reservation, hold, Decimal(2), Ending.SETTLE) for hold in reservation.holds]
     assert jobs.change(ended, expected=OPEN_STATES, charges=settlements)
     assert not jobs.change(ended, expected=OPEN_STATES, charges=settlements)
-    assert (_counter(ledger).spent, _counter(ledger, _TEAM).committed) == (2, 2)
+    assert [_counter(ledger).spent, _counter(ledger, _TEAM).committed] == [2, 2]
 
 
 def test_the_end_of_a_job_waits_for_its_settlement(stores: tuple[Ledger, JobStore]) -> None:

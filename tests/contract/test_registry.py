@@ -27,8 +27,9 @@ from tollgate.domain.errors import (
     IdempotencyMismatchError,
     StorageError,
 )
+from tollgate.domain.keys import KeyRecord
 from tollgate.domain.price_book import PriceBook
-from tollgate.ports import IdempotencyStore, KeyRecord, StoredAnswer
+from tollgate.ports import IdempotencyStore, StoredAnswer
 
 CACHE_TABLE = "Cache"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -160,9 +160,10 @@ def test_the_checked_address_is_the_one_that_is_called(monkeypatch: pytest.Monke
 
 def test_a_second_address_is_tried() -> None:
     """One dead address of a host does not make it unreachable, and forbidden ones are passed over."""
+    own = (*LOOPBACK, *parse_networks("::1/128"))
     with running(Receiver()) as receiver:
-        sender = HttpWebhookSender(allowed=LOOPBACK, resolve=_resolver(["10.0.0.1", "127.9.9.9", "127.0.0.1"]))
-        url = check_webhook_url(f"http://{NAME}:{receiver.port}/", LOOPBACK)
+        sender = HttpWebhookSender(allowed=own, resolve=_resolver(["10.0.0.1", "::1", "127.0.0.1"]))
+        url = check_webhook_url(f"http://{NAME}:{receiver.port}/", own)
         assert sender.send(url, {}, b"{}").status == 200
 
 

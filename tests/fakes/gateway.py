@@ -134,9 +134,7 @@ class FakeGateway:
                 clock=self.clock,
                 ids=CountingIds(),
                 memory_gb=Decimal("0.25"),
-                admission=Admission(
-                    ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices
-                ),
+                admission=Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices),
             ),
             idempotency=Idempotency(self.idempotency, self.clock),
             telemetry=telemetry,

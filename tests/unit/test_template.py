@@ -82,7 +82,7 @@ def test_every_folder_is_deployed() -> None:
 @pytest.mark.parametrize("logical_id", functions())
 def test_settings_find_their_variables(logical_id: str) -> None:
     """A function's settings class asks for nothing that the template does not set, and ignores nothing of its own."""
-    fields = {name.upper() for name in settings_class(folder_of(logical_id)).model_fields}
+    fields = {name.upper() for name in settings_class(folder_of(logical_id)).fields()}
     assert fields - LAMBDA_SETS <= _shared_variables() | _variables(logical_id)
     assert _variables(logical_id) <= fields
 

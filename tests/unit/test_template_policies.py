@@ -109,7 +109,7 @@ TABLES = ("Jobs", "Cache", "Ledger", "Registry")
 @pytest.mark.parametrize("logical_id", functions())
 def test_a_role_opens_the_tables_that_its_function_was_told_of(logical_id: str) -> None:
     """The emulator does not check policies, so this does: nothing is missing on AWS, and nothing is left over."""
-    told = {name for name in TABLES if f"table_{name.lower()}" in settings_class(folder_of(logical_id)).model_fields}
+    told = {name for name in TABLES if f"table_{name.lower()}" in settings_class(folder_of(logical_id)).fields()}
     role = json.dumps(resources()[target(functions()[logical_id]["Properties"]["Role"])])
     assert {name for name in TABLES if f"{name}Table.Arn" in role} == told
 
@@ -124,4 +124,4 @@ def test_a_role_opens_the_queues_and_the_bucket_that_its_function_was_told_of(lo
     queues = [name for name in resources("AWS::SQS::Queue") if name != "EventsDeadLetterQueue"]
     assert {name for name in queues if f'"{name}.Arn"' in role} == (told | fed) & set(queues)
     assert ("EventsDeadLetterQueue.Arn" in role) == ("EventInvokeConfig" in properties)
-    assert ("${Bucket.Arn}" in role) == ("bucket" in settings_class(folder_of(logical_id)).model_fields)
+    assert ("${Bucket.Arn}" in role) == ("bucket" in settings_class(folder_of(logical_id)).fields())

@@ -8,15 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tollgate.domain.batches import BatchRun, BatchState
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.domain.keys import KeyRecord
 from tollgate.domain.ledger import Counter, LedgerWrite, WorkflowCall
 from tollgate.domain.records import RequestRecord
-from tollgate.domain.webhooks import WebhookUrl
+
+if TYPE_CHECKING:
+    # Only functions of the later roads need these at run time; the gateway must not pay for them.
+    from tollgate.domain.batches import BatchRun, BatchState
+    from tollgate.domain.webhooks import WebhookUrl
 
 
 class Clock(Protocol):
@@ -114,7 +118,7 @@ class WebhookAnswer:
 class WebhookSender(Protocol):
     """Calls a client's URL, once, and only at an address that was checked."""
 
-    def send(self, url: WebhookUrl, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+    def send(self, url: "WebhookUrl", headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
         """POST the body. Redirects are answers like any other, they are not followed.
 
         Raises:
@@ -299,20 +303,20 @@ class JobStore(Protocol):
 class BatchStore(Protocol):
     """Batch runs and the right to dispatch."""
 
-    def add(self, run: BatchRun) -> bool:
+    def add(self, run: "BatchRun") -> bool:
         """Store a new run; False if it exists.
 
         Raises:
             StorageError
         """
 
-    def get(self, batch_id: str) -> BatchRun | None:
+    def get(self, batch_id: str) -> "BatchRun | None":
         """The run, read consistently."""
 
-    def change(self, run: BatchRun, *, expected: BatchState) -> bool:
+    def change(self, run: "BatchRun", *, expected: "BatchState") -> bool:
         """Replace the run if it is stored in the expected state."""
 
-    def open_since(self, before: datetime, *, limit: int) -> Sequence[BatchRun]:
+    def open_since(self, before: datetime, *, limit: int) -> "Sequence[BatchRun]":
         """Runs that have not ended, created before then, oldest first."""
 
     def lease(self, name: str, *, holder: str, now: datetime, until: datetime) -> bool:
@@ -480,19 +484,6 @@ class Dialects(Protocol):
         Raises:
             CatalogueError: there is no such dialect.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """What is stored for an API key, under the hash of its secret."""
-
-    key_id: str
-    tenant: str
-    team: str
-    scopes: frozenset[str]
-    created_at: datetime
-    disabled: bool = False
-    expires_at: datetime | None = None
 
 
 class KeyStore(Protocol):

@@ -1,20 +1,23 @@
-"""Settings of the functions, read from the environment once per execution environment and never logged."""
+"""Settings of the functions, read from the environment once per execution environment and never logged.
+
+Plain classes instead of pydantic models: the settings are text and whole numbers, and pydantic would add a third to the
+start of a function that has no other use for it (docs/decisions/0006-cold-start.md).
+"""
 
 import os
-from collections.abc import Mapping
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 
 class SettingsError(Exception):
     """The function's environment is incomplete or wrong; it cannot start."""
 
 
-class Settings(BaseModel):
-    """What every function needs. Field `table_jobs` is read from `TABLE_JOBS`, and so on."""
+class Settings:
+    """What every function needs. Field `table_jobs` is read from `TABLE_JOBS`, and so on.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Subclasses annotate further fields as `str` or `int`; those without a default must be set.
+    """
 
     stage: str = "prod"
     log_level: str = "INFO"
@@ -22,6 +25,22 @@ class Settings(BaseModel):
     powertools_metrics_namespace: str = "Tollgate"
     aws_region: str = "us-east-1"
     aws_lambda_function_memory_size: int = 256
+
+    def __init__(self, values: Mapping[str, str | int]) -> None:
+        vars(self).update(values)
+
+    @classmethod
+    def fields(cls) -> dict[str, Any]:
+        """Names and types of the fields, those of the base class first."""
+        return {
+            name: kind
+            for owner in reversed(cls.__mro__)
+            for name, kind in vars(owner).get("__annotations__", {}).items()
+        }
+
+    def faults(self) -> Sequence[str]:
+        """Fields whose value has the right type and is wrong all the same; for subclasses to say."""
+        return ()
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -31,12 +50,23 @@ class Settings(BaseModel):
             SettingsError: naming the variables at fault, not their values.
         """
         source = os.environ if environment is None else environment
-        values = {name: source[name.upper()] for name in cls.model_fields if name.upper() in source}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            names = ", ".join(sorted({str(e["loc"][0]).upper() for e in error.errors()}))
-            raise SettingsError(f"Environment variables missing or wrong: {names}") from None
+        values: dict[str, str | int] = {}
+        wrong: list[str] = []
+        for name, kind in cls.fields().items():
+            text = source.get(name.upper())
+            try:
+                if text is not None:
+                    values[name] = kind(text)
+                elif not hasattr(cls, name):
+                    wrong.append(name)
+            except ValueError:
+                wrong.append(name)
+        settings = cls(values)
+        wrong = wrong or list(settings.faults())
+        if wrong:
+            names = ", ".join(sorted(name.upper() for name in wrong))
+            raise SettingsError(f"Environment variables missing or wrong: {names}")
+        return settings
 
 
 def aws_environment() -> Mapping[str, str]:

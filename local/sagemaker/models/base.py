@@ -50,6 +50,13 @@ class Container(ABC):
 
     workers: int = 1
 
+    def warm(self) -> None:  # noqa: B027 - most containers have nothing to read
+        """Read the weights, if they are not yet read. Blocking.
+
+        Raises:
+            ContainerError: they cannot be read.
+        """
+
     @abstractmethod
     async def invoke(self, call: Call) -> Answer:
         """Answer one call.

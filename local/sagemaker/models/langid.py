@@ -21,6 +21,10 @@ class LanguageId(JsonContainer):
         self._loading = threading.Lock()
 
     @override
+    def warm(self) -> None:
+        self._load()
+
+    @override
     async def predict(self, document: Any, call: Call) -> Any:
         if not isinstance(document, dict) or "inputs" not in document:
             raise ContainerError(400, "Expected `inputs`")

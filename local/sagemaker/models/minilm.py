@@ -22,6 +22,10 @@ class MiniLM(EmbeddingContainer):
         self._loading = threading.Lock()
 
     @override
+    def warm(self) -> None:
+        self._load()
+
+    @override
     async def embed(self, texts: list[str]) -> Embedded:
         return await asyncio.to_thread(self._embed, texts)
 

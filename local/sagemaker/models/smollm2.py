@@ -26,6 +26,10 @@ class SmolLM2(TextContainer):
         self._loading = threading.Lock()
 
     @override
+    def warm(self) -> None:
+        self._load()
+
+    @override
     async def generate(self, prompt: Prompt) -> Pieces:
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Json | BaseException | None] = asyncio.Queue()

@@ -65,11 +65,12 @@ class Answer:
 
 
 class Recorder:
-    """Listens on the loopback; answers from `script`, and with an empty object when that is used up."""
+    """Listens on the loopback; answers from `script`, then as `otherwise` says, by default with an empty object."""
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.script: list[Answer] = []
+        self.otherwise: Callable[[Recorded], Answer] = lambda _request: Answer()
         self.connections = 0
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -124,7 +125,7 @@ class Recorder:
             headers[name.lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", "0")))
         self.requests.append(Recorded(method, target, headers, body, number))
-        answer = self.script.pop(0) if self.script else Answer()
+        answer = self.script.pop(0) if self.script else self.otherwise(self.requests[-1])
         time.sleep(answer.hang)
         if answer.reset or answer.cut is not None:
             if answer.cut is not None:

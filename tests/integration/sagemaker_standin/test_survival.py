@@ -1,9 +1,12 @@
 """Killed in mid-work and started again: nothing accepted is lost."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.integration.sagemaker_standin.conftest import World
 from tests.integration.sagemaker_standin.process import until
@@ -112,12 +115,18 @@ def test_endpoints_and_settings_come_back(fresh_world: World) -> None:
 
 
 def test_it_ends_when_asked(fresh_world: World) -> None:
-    """SIGTERM ends it with 0 even with work under way; it has printed one line."""
+    """SIGTERM ends it with 0 within seconds, even with work of both kinds under way; it has printed one line."""
     world = fresh_world
     endpoint = world.endpoint(world.model(), asynchronous=True)
     world.runtime.invoke_endpoint_async(EndpointName=endpoint, ContentType="application/json", Body=b'{"_sleep": 60}')
     until(lambda: counts(world, endpoint).get("started"))
-    code, printed = world.standin.stop()
+    with ThreadPoolExecutor(1) as pool:
+        cut_off = pool.submit(world.invoke, "t-echo-realtime", b'{"_sleep": 60}')
+        until(lambda: counts(world, "t-echo-realtime").get("started"))
+        started = time.monotonic()
+        code, printed = world.standin.stop()
+        assert isinstance(cut_off.exception(10), ClientError | HTTPClientError)
+    assert time.monotonic() - started < 15
     assert code == 0
     assert printed == f"SageMaker stand-in ready on {world.standin.url}\n"
     world.standin.start()

@@ -202,6 +202,4 @@ def test_near_context_never_equals_an_exact_key(body: dict[str, object]) -> None
     """The two digests cannot be mistaken for each other, whatever the body."""
     context = near_context(identity(), {**body, "messages": [{"role": "user", "content": "x"}]})
     assert context is not None
-    assert context.context_key != cache_key(
-        identity(), {**body, "messages": [{"role": "user", "content": None}]}
-    )
+    assert context.context_key != cache_key(identity(), {**body, "messages": [{"role": "user", "content": None}]})

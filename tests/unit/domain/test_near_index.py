@@ -68,9 +68,7 @@ def test_a_broken_signature_is_reported(packed: bytes) -> None:
 
 
 @given(st.lists(entries, max_size=12), entries, st.integers(0, 20), st.integers(1, 5))
-def test_a_bucket_stays_bounded_and_fresh(
-    bucket: list[NearEntry], entry: NearEntry, now: int, capacity: int
-) -> None:
+def test_a_bucket_stays_bounded_and_fresh(bucket: list[NearEntry], entry: NearEntry, now: int, capacity: int) -> None:
     """After a write: within capacity, the new entry last and once, nothing expired beside it."""
     after = admit(bucket, entry, now=now, capacity=capacity)
     assert len(after) <= capacity
@@ -83,7 +81,7 @@ def test_a_bucket_stays_bounded_and_fresh(
 def test_the_shortlist_is_short_fresh_and_ordered(
     signature: NearSignature, buckets: list[list[NearEntry]], now: int
 ) -> None:
-    """At most four entries, none expired, none twice, none without likeness, likeliest first."""
+    """At most `MAX_CANDIDATES` entries, none expired, none twice, none without likeness, likeliest first."""
     found = shortlist(signature, buckets, now=now)
     assert len(found) == len({entry.entry_id for entry in found}) <= MAX_CANDIDATES
     assert all(entry.expires_at > now for entry in found)

@@ -135,9 +135,7 @@ def test_the_verdict_is_symmetric_and_never_fails(one: str, other: str, cosine: 
 
 
 @given(texts, texts, st.floats(0, 1), st.floats(0, 1))
-def test_a_higher_cosine_never_refuses_what_a_lower_one_accepts(
-    one: str, other: str, low: float, high: float
-) -> None:
+def test_a_higher_cosine_never_refuses_what_a_lower_one_accepts(one: str, other: str, low: float, high: float) -> None:
     """The verdict is monotonic in the similarity."""
     low, high = sorted((low, high))
     assert verify_match(one, other, cosine=low).score <= verify_match(one, other, cosine=high).score

@@ -161,7 +161,7 @@ def _slow_start() -> Model:
 
 def test_estimates_show_idle_time_only_in_the_loaded_cost() -> None:
     """A road that is busy a quarter of the time is compared at four times its busy price."""
-    realtime = _route().estimates[0]
+    realtime = _route().estimates[InferenceType.REALTIME]
     assert realtime.loaded_cost is not None
     assert realtime.estimated_cost is not None
     instance = Decimal("0.5") * Decimal("0.115") / 3600

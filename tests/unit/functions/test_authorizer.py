@@ -9,7 +9,7 @@ from functions.authorizer.app import handle
 from tests.fakes.clock import ManualClock
 from tollgate.adapters.registry_keys import key_hash
 from tollgate.domain.errors import AuthenticationError
-from tollgate.ports import KeyRecord
+from tollgate.domain.keys import KeyRecord
 from tollgate.services.authorize import REMEMBER_SECONDS, AuthorizationService
 
 SECRET = "tg_" + "a" * 43

@@ -86,8 +86,7 @@ class DynamoDBJobStore:
         """See `JobStore`."""
         with storage_errors("job store"):
             item = self._client.get_item(self._table, {"job_id": job_id}, consistent=True)
-        # Runs, leases and the list of roads live in the same table under names that are not job ids.
-        return None if item is None or "inference_type" not in item else from_item(item)
+        return None if item is None or not _is_job(item) else from_item(item)
 
     def get_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
         """See `JobStore`."""
@@ -95,8 +94,8 @@ class DynamoDBJobStore:
         with storage_errors("job store"):
             for chunk in itertools.batched(dict.fromkeys(job_ids), _READ_AT_ONCE, strict=False):
                 keys = {self._table: [{"job_id": job_id} for job_id in chunk]}
-                for item in self._client.batch_get_item(keys, consistent=True)[self._table]:
-                    found[item["job_id"]] = from_item(item)
+                items = self._client.batch_get_item(keys, consistent=True)[self._table]
+                found |= {item["job_id"]: from_item(item) for item in items if _is_job(item)}
         return [found[job_id] for job_id in job_ids if job_id in found]
 
     def list_of(self, owner: Owner, *, state: JobState | None, limit: int, after: str | None) -> JobPage:
@@ -238,6 +237,11 @@ class DynamoDBJobStore:
             inference_type, _, resource = road.partition("#")
             groups += groups_of(resource, InferenceType(inference_type))
         return sorted(groups)
+
+
+def _is_job(item: Mapping[str, Any]) -> bool:
+    """Runs, leases and the list of roads live in the same table, under names that callers may ask for."""
+    return "inference_type" in item
 
 
 def _cursor_after(last: Mapping[str, Any] | None, *names: str) -> str | None:

@@ -290,4 +290,3 @@ def _call(item: Mapping[str, Any]) -> WorkflowCall:
         created_at=datetime.fromisoformat(item["created_at"]),
         effective_cost=item.get("effective_cost"),
     )
-

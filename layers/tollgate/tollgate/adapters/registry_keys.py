@@ -7,7 +7,7 @@ from typing import Any
 
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.ports import KeyRecord
+from tollgate.domain.keys import KeyRecord
 
 
 def key_hash(secret: str) -> str:

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_SHIFTS = range(125, -1, -5)
 
 
 class SystemClock:
@@ -28,4 +29,4 @@ class TimeSortedIds:
     def new(self, prefix: str) -> str:
         """A name like ``inf_01kb3...``: unique, and sorted by time as text."""
         value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-        return f"{prefix}_" + "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+        return f"{prefix}_" + "".join([_ALPHABET[(value >> shift) & 31] for shift in _SHIFTS])

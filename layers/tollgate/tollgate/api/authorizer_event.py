@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.domain.errors import AuthenticationError
-from tollgate.ports import KeyRecord
+from tollgate.domain.keys import KeyRecord
 
 _MAX_SECRET = 512
 

@@ -1,37 +1,45 @@
-"""Native request bodies, checked strictly: an unknown field is a mistake that the caller wants to know about."""
+"""Native request bodies, checked strictly: an unknown field is a mistake that the caller wants to know about.
 
-from typing import Annotated, Any
+The rules are given to pydantic's core directly. They are the ones that a model of pydantic would come to, and so are
+its words for what is wrong, but building a model takes a quarter of a cold start (docs/decisions/0006-cold-start.md).
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
+
+from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import core_schema as rules
 
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
+from tollgate.services.infer import InferenceRequest
 
 _MAX_METADATA = 16
 
 
-class InferenceBody(BaseModel):
-    """Body of ``POST /v1/inferences`` and ``POST /v1/route``.
-
-    `metadata` follows OpenAI's limits: 16 pairs, keys of 64 and values of 512 characters.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    model: Annotated[str, Field(min_length=1, max_length=256)]
-    input: Any
-    priority: Annotated[Priority | None, Field(strict=False)] = None
-    deadline_seconds: Annotated[float | None, Field(gt=0, le=604_800, allow_inf_nan=False)] = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    webhook_url: Annotated[str | None, Field(max_length=2048)] = None
-    metadata: Annotated[
-        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-        Field(max_length=_MAX_METADATA),
-    ] = Field(default_factory=dict)
+def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
+    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
 
 
-def read_body[Body: BaseModel](kind: type[Body], document: Any) -> Body:
-    """Check a document.
+_INFERENCE_FIELDS = {
+    "model": rules.typed_dict_field(rules.str_schema(min_length=1, max_length=256)),
+    "input": rules.typed_dict_field(rules.any_schema()),
+    "priority": _optional(rules.enum_schema(Priority, list(Priority), sub_type="str", strict=False)),
+    "deadline_seconds": _optional(rules.float_schema(gt=0, le=604_800, allow_inf_nan=False)),
+    "parameters": rules.typed_dict_field(rules.dict_schema(rules.str_schema()), required=False),
+    "webhook_url": _optional(rules.str_schema(max_length=2048)),
+    # OpenAI's limits for metadata.
+    "metadata": rules.typed_dict_field(
+        rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=_MAX_METADATA),
+        required=False,
+    ),
+}
+_INFERENCE = SchemaValidator(
+    rules.typed_dict_schema(_INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True))
+)
+
+
+def read_inference(document: Any) -> InferenceRequest:
+    """Check the body of ``POST /v1/inferences`` and ``POST /v1/route``.
 
     Raises:
         InvalidRequestError: naming the first field at fault and what is expected of it.
@@ -39,11 +47,15 @@ def read_body[Body: BaseModel](kind: type[Body], document: Any) -> Body:
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     try:
-        return kind.model_validate(document)
+        return InferenceRequest(**_INFERENCE.validate_python(document))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        param = ".".join(str(part) for part in first["loc"]) or None
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(kind.model_fields))
-            raise InvalidRequestError(f"Unknown field '{param}'. Known fields: {known}.", param=param) from None
-        raise InvalidRequestError(f"Field '{param}': {first['msg']}.", param=param) from None
+        raise _refusal(error, _INFERENCE_FIELDS) from None
+
+
+def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    param = ".".join(str(part) for part in first["loc"]) or None
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(fields))
+        return InvalidRequestError(f"Unknown field '{param}'. Known fields: {known}.", param=param)
+    return InvalidRequestError(f"Field '{param}': {first['msg']}.", param=param)

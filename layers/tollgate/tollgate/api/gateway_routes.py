@@ -1,13 +1,12 @@
 """The gateway's routes: a call in, an answer out. The one place where every costly route is admitted."""
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from tollgate.api.bodies import InferenceBody, read_body
+from tollgate.api.bodies import read_inference
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.rendering import (
-    compact_json,
     completed_document,
     decision_document,
     job_document,
@@ -15,10 +14,10 @@ from tollgate.api.rendering import (
     trail_headers,
 )
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.errors import BodyTooLargeError, InvalidRequestError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.json_values import compact_json
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock, StoredAnswer
-from tollgate.services.admission import NO_RUN, Run
 from tollgate.services.idempotent import Idempotency, fingerprint_of
 from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
 
@@ -32,8 +31,6 @@ _NOT_REPLAYED = {
     "x-tollgate-budget-remaining-usd",
     "traceparent",
 }
-
-_RUN_NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _SCOPES = {"POST /v1/inferences": "infer", "POST /v1/route": "infer", "GET /v1/models": "read"}
 
@@ -113,12 +110,12 @@ class GatewayApi:
     def _infer(self, call: Call, trail: Trail) -> Answer:
         key = call.headers.get("idempotency-key")
         if key is None:
-            return self._infer_now(call, trail)
+            return self._infer_now(self._request(call), trail)
         # Read first: a malformed request is refused the same way with and without a key.
-        body = self._body(call)
+        request = self._request(call)
 
         def produce() -> StoredAnswer:
-            fresh = self._infer_now(call, trail, body)
+            fresh = self._infer_now(request, trail)
             kept = {name: value for name, value in trail_headers(trail).items() if name not in _NOT_REPLAYED}
             return StoredAnswer(fresh.status, {**kept, **fresh.headers}, fresh.body)
 
@@ -133,14 +130,18 @@ class GatewayApi:
         }
         return Answer(stored.status, stored.body, {**stored.headers, **replay})
 
-    def _body(self, call: Call) -> InferenceBody:
-        body = read_body(InferenceBody, json_body(call))
-        if body.webhook_url is not None:
-            self._check_webhook(body.webhook_url)
-        return body
+    def _request(self, call: Call) -> InferenceRequest:
+        request = read_inference(json_body(call))
+        if request.webhook_url is not None:
+            self._check_webhook(request.webhook_url)
+        if "x-tollgate-workflow" in call.headers or "x-tollgate-parent" in call.headers:
+            # Most requests belong to no run and need not pay for the import.
+            from tollgate.api.run_headers import run_of  # noqa: PLC0415 -- see above
 
-    def _infer_now(self, call: Call, trail: Trail, body: InferenceBody | None = None) -> Answer:
-        request = _request(body or self._body(call), run_of(call))
+            return replace(request, run=run_of(call.headers))
+        return request
+
+    def _infer_now(self, request: InferenceRequest, trail: Trail) -> Answer:
         result = self._inference.infer(request, trail)
         if isinstance(result, Accepted):
             # Polling before the answer can be there only costs money.
@@ -150,40 +151,10 @@ class GatewayApi:
         return Answer(200, compact_json(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
-        request = _request(self._body(call), run_of(call))
+        request = self._request(call)
         decision = self._inference.decide(request, trail)
         return json_answer(200, decision_document(decision, request.model))
 
     def _models(self, _call: Call, trail: Trail) -> Answer:
         trail.catalogue = self._inference.catalogue()
         return json_answer(200, models_document(trail.catalogue))
-
-
-def run_of(call: Call) -> Run:
-    """The workflow run that the caller's headers name.
-
-    Raises:
-        InvalidRequestError: a name is empty, too long or not plain, or a parent comes without a run.
-    """
-    workflow, parent = call.headers.get("x-tollgate-workflow"), call.headers.get("x-tollgate-parent")
-    if workflow is None and parent is None:
-        return NO_RUN
-    for header, name in (("x-tollgate-workflow", workflow), ("x-tollgate-parent", parent)):
-        if name is not None and _RUN_NAME.fullmatch(name) is None:
-            raise InvalidRequestError(f"'{header}' must be 1 to 128 of A-Z a-z 0-9 . _ : -", param=header)
-    if workflow is None:
-        raise InvalidRequestError("'x-tollgate-parent' needs 'x-tollgate-workflow'.", param="x-tollgate-workflow")
-    return Run(workflow, parent or "")
-
-
-def _request(body: InferenceBody, run: Run) -> InferenceRequest:
-    return InferenceRequest(
-        model=body.model,
-        input=body.input,
-        priority=body.priority,
-        deadline_seconds=body.deadline_seconds,
-        parameters=body.parameters,
-        webhook_url=body.webhook_url,
-        metadata=body.metadata,
-        run=run,
-    )

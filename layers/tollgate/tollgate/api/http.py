@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy
 
 import base64
 import binascii
+import codecs
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
+from tollgate.domain.json_values import compact_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Answer:
 
 def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """An answer with this JSON document."""
-    return Answer(status, json.dumps(document, separators=(",", ":"), ensure_ascii=False), headers or {})
+    return Answer(status, compact_json(document), headers or {})
 
 
 def read_call(event: Mapping[str, Any]) -> Call:
@@ -100,7 +102,7 @@ def json_body(call: Call) -> Any:
     if not call.body.strip():
         raise InvalidRequestError("The body is empty; send a JSON object.")
     try:
-        return json.loads(call.body, parse_constant=_refuse_constant)
+        return _DECODER.decode(call.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass"))
     except json.JSONDecodeError as error:
         raise InvalidRequestError(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -113,3 +115,6 @@ def json_body(call: Call) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise InvalidRequestError(f"The body is not valid JSON: {name} is not a JSON number.")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

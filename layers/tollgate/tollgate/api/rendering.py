@@ -1,6 +1,5 @@
 """Answers of the native API, and the headers that every answer carries."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,11 +143,6 @@ def _model(model: Model) -> dict[str, Any]:
         "default_priority": model.default_priority.value,
         "inference_types": roads,
     }
-
-
-def compact_json(document: Any) -> str:
-    """JSON text without spaces."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
 def _usage(usage: Usage) -> dict[str, int | None]:

@@ -21,6 +21,10 @@ from tollgate.domain.records import RequestRecord
 _DIMENSIONS = [["InferenceType", "Model", "Deployment"]]
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
+# Made once: `json.dumps` makes a new encoder for every call that wants these settings.
+_LINE = json.JSONEncoder(separators=(",", ":"), default=str, ensure_ascii=False, check_circular=False).encode
+_METRICS = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 
 def _write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
@@ -102,7 +106,7 @@ class Telemetry:
             "service": self._service,
             **fields,
         }
-        self._write(json.dumps(line, separators=(",", ":"), default=str, ensure_ascii=False))
+        self._write(_LINE(line))
 
     def count(self, metric: str, value: float = 1, *, unit: str = "Count") -> None:
         """A metric without dimensions, for things that are not requests."""
@@ -144,7 +148,7 @@ class Telemetry:
             **dimensions,
             **{name: [value] for name, _, value in values},
         }
-        return json.dumps(document, separators=(",", ":"))
+        return _METRICS(document)
 
 
 def _money(amount: Decimal | None) -> str | None:

@@ -167,8 +167,8 @@ class Model:
     @property
     def baseline_deployment(self) -> Deployment | None:
         """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
-        ordered = sorted(self.deployments, key=lambda d: TIER_ORDER[d.tier], reverse=True)
-        return next((d for d in ordered if InferenceType.REALTIME in d.roads), None)
+        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads)
+        return max(always_up, key=lambda d: TIER_ORDER[d.tier], default=None)
 
 
 @dataclass(frozen=True, slots=True)

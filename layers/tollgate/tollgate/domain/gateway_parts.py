@@ -15,9 +15,12 @@ from tollgate.domain.money import seconds, usd
 from tollgate.domain.pricing import GatewayPrices, GatewayUsage, gateway_cost
 
 _GB = Decimal("0.25")
-_INLINE_LIMIT = 200_000
 _REALTIME_OVERHEAD_SECONDS = 0.01
 _REJECTION_SECONDS = Decimal("0.005")
+
+INLINE_INPUT_BYTES = 8_192
+"""Inputs of jobs above this lie in the bucket. Every state of a job rewrites its record at a write unit per KB, and an
+object costs as much as eight of them."""
 
 LOG_BYTES_PER_STEP = Decimal(1_500)
 """One canonical line and one metric record."""
@@ -99,7 +102,7 @@ class GatewayRates:
         if inference_type is InferenceType.REALTIME:
             return self.realtime(_GB * seconds(held_seconds + _REALTIME_OVERHEAD_SECONDS))
         fixed = self.by_road[inference_type]
-        return fixed + self.stored_input if body_bytes > _INLINE_LIMIT else fixed
+        return fixed + self.stored_input if body_bytes > INLINE_INPUT_BYTES else fixed
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,21 @@
 import json
 from typing import Any
 
+# `json.dumps` makes a new encoder for every call that wants other separators. Values here came out of JSON or are our
+# own documents, so there is no circle to look for.
+_PLAIN = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_ESCAPED = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def compact_json(value: Any) -> str:
+    """JSON without spaces, with every character as it is; half of a surrogate pair fails when the text is encoded."""
+    return _PLAIN(value)
+
+
+def escaped_json(value: Any) -> bytes:
+    """JSON without spaces in ASCII, so that half of a surrogate pair passes as the escape it came as."""
+    return _ESCAPED(value).encode("ascii")
+
 
 def json_text(value: Any) -> str:
     """Compact JSON that can be written as UTF-8.

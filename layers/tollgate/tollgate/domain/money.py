@@ -20,7 +20,8 @@ def usd(amount: Decimal) -> Decimal:
 
 def usd_text(amount: Decimal) -> str:
     """Plain decimal notation without exponent or trailing zeros, as the API prints money: ``0.00001234``."""
-    text = f"{usd(amount):f}".rstrip("0").rstrip(".")
+    # Formatting rounds half to even, as `usd` does.
+    text = f"{amount:.12f}".rstrip("0").rstrip(".")
     return "0" if text in {"", "-0"} else text
 
 

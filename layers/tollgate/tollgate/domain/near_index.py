@@ -18,7 +18,7 @@ BUCKET_CAPACITY = 64
 """Entries in one bucket. At 16 bytes of id, 28 of signature and 8 of time it stays under DynamoDB's 4 KB read
 unit."""
 
-MAX_CANDIDATES = 4
+MAX_CANDIDATES = 6
 """Entries that are fetched and verified in one lookup."""
 
 

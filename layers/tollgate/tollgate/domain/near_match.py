@@ -133,9 +133,7 @@ def _weight(stems: frozenset[str]) -> float:
 
 def _names_differ(a: Reading, b: Reading) -> bool:
     """Whether one text names something that the other does not mention in any spelling."""
-    return any(not _mentioned(name, b) for name in a.names) or any(
-        not _mentioned(name, a) for name in b.names
-    )
+    return any(not _mentioned(name, b) for name in a.names) or any(not _mentioned(name, a) for name in b.names)
 
 
 def _mentioned(name: str, text: Reading) -> bool:

@@ -57,9 +57,7 @@ _DEGREES = _words(
     important difficult accurate effective safe strong rich expensive powerful easy smart popular different
     """
 )
-_MANNERS = _words(
-    "way ways method methods tip tips trick tricks step steps procedure process remedy remedies"
-)
+_MANNERS = _words("way ways method methods tip tips trick tricks step steps procedure process remedy remedies")
 _REASONS = _words("reason reasons cause causes caused makes")
 _TIMES = _words("time date year month day")
 _AMOUNTS = _words("price cost salary fee fees number amount")

@@ -88,9 +88,7 @@ _OPERATORS = re.compile(
     """,
     re.VERBOSE,
 )
-_COMMON_SIGNS = (
-    "\u201c\u201d\u2018\u2019\u00ab\u00bb\u2026\u00b7\u2022\u2013\u2014\u2212"  # quotes, dots, dashes
-)
+_COMMON_SIGNS = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u2026\u00b7\u2022\u2013\u2014\u2212"  # quotes, dots, dashes
 _SYMBOLS = re.compile(rf"[^\w\s.,;:!?'\"`\u00b4()\[\]{{}}<>=*+\u00d7\u00f7^/\\|&$€£₹%°{_COMMON_SIGNS}-]")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)*)([^\W_]*)")
 _CURRENCY = frozenset({"usd", "eur", "gbp", "inr"})

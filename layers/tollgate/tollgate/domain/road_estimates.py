@@ -1,5 +1,6 @@
 """How long each road would take for a request and what it would cost."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -22,6 +23,13 @@ ASYNC_OVERHEAD_SECONDS = 1.0
 
 BATCH_RECORD_LIMIT = 104_857_600
 """Bytes, the largest MaxPayloadInMB of a transform job."""
+
+
+_BODY_LIMITS: Mapping[InferenceType, int] = {
+    InferenceType.REALTIME: REALTIME_BODY_LIMIT,
+    InferenceType.ASYNC: ASYNC_BODY_LIMIT,
+    InferenceType.BATCH: BATCH_RECORD_LIMIT,
+}
 
 
 class Blocker(StrEnum):
@@ -69,22 +77,47 @@ class RequestSize:
     output_tokens: int | None = None
 
 
-def estimate_roads(
-    size: RequestSize, model: Model, deployment: Deployment, capacity: Capacity, prices: GatewayPrices
-) -> tuple[RoadEstimate, ...]:
-    """Every road of the deployment, quickest first, with its expected time, cost and blocker."""
-    roads = (deployment.roads[t] for t in InferenceType if t in deployment.roads)
-    return tuple(
-        _estimate(
-            size,
-            model,
-            road,
-            timing=deployment.timing,
-            observed=capacity.of(deployment.resource, road.inference_type),
-            prices=prices,
-        )
-        for road in roads
-    )
+class RoadEstimates:
+    """Time, cost and blocker of each road of a deployment for one request; each is worked out when it is asked for.
+
+    Most requests name their road, so that the others need no figures. Iterating gives all of them, quickest first.
+    """
+
+    __slots__ = ("_capacity", "_deployment", "_known", "_model", "_prices", "_size")
+
+    def __init__(
+        self, size: RequestSize, model: Model, deployment: Deployment, capacity: Capacity, prices: GatewayPrices
+    ) -> None:
+        self._size = size
+        self._model = model
+        self._deployment = deployment
+        self._capacity = capacity
+        self._prices = prices
+        self._known: dict[InferenceType, RoadEstimate] = {}
+
+    def __iter__(self) -> Iterator[RoadEstimate]:
+        return (self[t] for t in InferenceType if t in self._deployment.roads)
+
+    def __getitem__(self, inference_type: InferenceType) -> RoadEstimate:
+        found = self.get(inference_type)
+        if found is None:
+            raise KeyError(inference_type)
+        return found
+
+    def get(self, inference_type: InferenceType) -> RoadEstimate | None:
+        """The estimate of one road, None if the deployment does not have it."""
+        found = self._known.get(inference_type)
+        road = self._deployment.roads.get(inference_type)
+        if found is None and road is not None:
+            found = self._known[inference_type] = _estimate(
+                self._size,
+                self._model,
+                road,
+                timing=self._deployment.timing,
+                observed=self._capacity.of(self._deployment.resource, inference_type),
+                prices=self._prices,
+            )
+        return found
 
 
 def _estimate(
@@ -134,12 +167,7 @@ def _waiting_seconds(road: Road, model: Model, observed: RoadCapacity, held: flo
 def _blocker(
     body_bytes: int, held: float, road: Road, observed: RoadCapacity, realtime_seconds_limit: float
 ) -> Blocker | None:
-    limit = {
-        InferenceType.REALTIME: REALTIME_BODY_LIMIT,
-        InferenceType.ASYNC: ASYNC_BODY_LIMIT,
-        InferenceType.BATCH: BATCH_RECORD_LIMIT,
-    }[road.inference_type]
-    if body_bytes > limit:
+    if body_bytes > _BODY_LIMITS[road.inference_type]:
         return Blocker.BODY
     if observed.state is RoadState.BROKEN:
         return Blocker.BROKEN

@@ -8,7 +8,7 @@ from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, Deployment, InferenceType, Model, Priority
 from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, PriceUnknownError
 from tollgate.domain.pricing import GatewayPrices
-from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimate, estimate_roads
+from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimate, RoadEstimates
 
 _QUICKEST_FIRST = tuple(InferenceType)
 
@@ -43,7 +43,7 @@ class RoutingDecision:
     estimated_cost: Decimal
     expected_seconds: float
     fallback: InferenceType | None
-    estimates: tuple[RoadEstimate, ...]
+    estimates: RoadEstimates
 
 
 def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: GatewayPrices) -> RoutingDecision:
@@ -60,7 +60,7 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
         InvalidRequestError: no road carries a body of this size.
     """
     deployment = choose_deployment(model.deployments, request.selector)
-    estimates = estimate_roads(request.size, model, deployment, capacity, prices)
+    estimates = RoadEstimates(request.size, model, deployment, capacity, prices)
     if request.deadline_seconds is not None and request.priority is None:
         chosen, reason = _cheapest_in_time(estimates, request.deadline_seconds)
     else:
@@ -94,7 +94,7 @@ def choose_deployment(deployments: Sequence[Deployment], selector: float) -> Dep
     return next(d for d in reversed(deployments) if d.weight > 0)
 
 
-def _by_priority(estimates: Sequence[RoadEstimate], request: RoutingRequest, model: Model) -> tuple[RoadEstimate, str]:
+def _by_priority(estimates: RoadEstimates, request: RoutingRequest, model: Model) -> tuple[RoadEstimate, str]:
     priority = request.priority or model.default_priority
     said = f"priority={priority}" if request.priority else f"default_priority={priority}"
     wanted = ROAD_OF_PRIORITY[priority]
@@ -115,7 +115,7 @@ def _by_priority(estimates: Sequence[RoadEstimate], request: RoutingRequest, mod
     return chosen, reason
 
 
-def _cheapest_in_time(estimates: Sequence[RoadEstimate], deadline: float) -> tuple[RoadEstimate, str]:
+def _cheapest_in_time(estimates: RoadEstimates, deadline: float) -> tuple[RoadEstimate, str]:
     in_time = [e for e in _open(estimates) if e.expected_seconds <= deadline]
     priced = [
         (e.loaded_cost, -_QUICKEST_FIRST.index(e.inference_type), e) for e in in_time if e.loaded_cost is not None
@@ -136,17 +136,16 @@ def _open(estimates: Iterable[RoadEstimate]) -> list[RoadEstimate]:
 
 
 def _first_open(
-    estimates: Sequence[RoadEstimate], wanted: InferenceType, *, may_leave_realtime: bool
+    estimates: RoadEstimates, wanted: InferenceType, *, may_leave_realtime: bool
 ) -> tuple[RoadEstimate, str | None]:
     """The wanted road, or the next slower one that is open; quicker ones only when no slower one is."""
-    by_type = {e.inference_type: e for e in estimates}
     position = _QUICKEST_FIRST.index(wanted)
     order = [*_QUICKEST_FIRST[position:], *reversed(_QUICKEST_FIRST[:position])]
-    first = by_type.get(wanted)
+    first = estimates.get(wanted)
     detour = None if first is not None and first.blocker is None else (first.blocker if first else Blocker.ABSENT)
     stay = wanted is InferenceType.REALTIME and not may_leave_realtime and detour in {Blocker.ASLEEP, Blocker.BROKEN}
     for inference_type in order if not stay else ():
-        found = by_type.get(inference_type)
+        found = estimates.get(inference_type)
         if found is not None and found.blocker is None:
             return found, detour
     if detour in {Blocker.ASLEEP, Blocker.BROKEN}:
@@ -155,12 +154,12 @@ def _first_open(
 
 
 def _fallback(
-    chosen: RoadEstimate, estimates: Sequence[RoadEstimate], request: RoutingRequest, model: Model
+    chosen: RoadEstimate, estimates: RoadEstimates, request: RoutingRequest, model: Model
 ) -> InferenceType | None:
     if chosen.inference_type is not InferenceType.REALTIME or not model.fall_back_to_async:
         return None
-    for estimate in _open(estimates):
-        in_time = request.deadline_seconds is None or estimate.expected_seconds <= request.deadline_seconds
-        if estimate.inference_type is InferenceType.ASYNC and in_time and estimate.estimated_cost is not None:
-            return InferenceType.ASYNC
-    return None
+    later = estimates.get(InferenceType.ASYNC)
+    if later is None or later.blocker is not None or later.estimated_cost is None:
+        return None
+    in_time = request.deadline_seconds is None or later.expected_seconds <= request.deadline_seconds
+    return InferenceType.ASYNC if in_time else None

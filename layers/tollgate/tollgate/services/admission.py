@@ -5,12 +5,12 @@ A gateway without budgets, and a request outside of any workflow run, pays nothi
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tollgate.domain.budget_pressure import NO_PRESSURE, Pressure, pressure_of, thresholds_crossed
-from tollgate.domain.budgets import FULL, AppliedBudget, BudgetPeriod, ScopeKind, Spender, applied_budgets
+from tollgate.domain.budgets import AppliedBudget, BudgetPeriod, ScopeKind, Spender, applied_budgets
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import (
     BudgetExceededError,
@@ -36,6 +36,7 @@ from tollgate.domain.ledger import (
 from tollgate.domain.money import usd_text
 from tollgate.domain.reserving import FULL_CEILING, FULL_SHARE, Ask
 from tollgate.ports import BudgetNotices, Clock, Ledger, Telemetry
+from tollgate.services.budget_watch import BudgetWatch
 from tollgate.services.settle_reservation import settle_with
 
 REALTIME_LEASE = timedelta(minutes=2)
@@ -45,8 +46,6 @@ JOB_LEASE = timedelta(days=8)
 """Longer than the sweeper lets any job live: its end always comes first, and settles."""
 
 _KEPT = timedelta(days=40)
-_SEEN_SECONDS = 5.0
-_MAX_SEEN = 2_000
 _UNSETTLED_KEPT = 200
 _ROUNDS = 8
 _NO_END_SECONDS = 86_400
@@ -80,6 +79,15 @@ class Admitted:
     depth: int = 0
 
 
+@dataclass(slots=True)
+class _Attempts:
+    """What is left to try: amounts, most first; counters whose old holds were given back; counters to overdraw."""
+
+    asks: list[Ask]
+    released: set[str] = field(default_factory=set)
+    waived: set[str] = field(default_factory=set)
+
+
 class Admission:
     """Reserves before, settles after, and tells when a threshold is crossed."""
 
@@ -89,9 +97,7 @@ class Admission:
         self._ledger = ledger
         self._telemetry = telemetry
         self._clock = clock
-        self._notices = notices
-        self._seen: dict[str, tuple[float, Decimal]] = {}
-        self._told: set[tuple[str, Decimal]] = set()
+        self._watch = BudgetWatch(ledger=ledger, telemetry=telemetry, clock=clock, notices=notices)
         self._unsettled: deque[tuple[Reservation, Decimal, str]] = deque(maxlen=_UNSETTLED_KEPT)
 
     def admit(self, catalogue: Catalogue, owner: Owner, model: str, run: Run = NO_RUN) -> Admitted | None:
@@ -121,12 +127,12 @@ class Admission:
             return NO_PRESSURE
         counted = [b for b in admitted.budgets if b.counter]
         if len(counted) > 1 or any(b.budget.thresholds for b in counted):
-            self._look([b.counter for b in counted])
+            self._watch.look([b.counter for b in counted])
         now = self._clock.now()
         return pressure_of(
-            (b.budget, thresholds_crossed(b.budget, self._seen[b.counter][1], now))
+            (b.budget, thresholds_crossed(b.budget, committed, now))
             for b in counted
-            if b.counter in self._seen
+            if (committed := self._watch.committed(b.counter)) is not None
         )
 
     def reserve(self, admitted: Admitted, asks: Sequence[Ask], *, inference_id: str) -> Reservation:
@@ -185,15 +191,17 @@ class Admission:
         """Dollars that the tightest budget still has, as far as it is known; None without a limit."""
         now = self._clock.now()
         found = [
-            ceiling - self._seen[b.counter][1]
+            ceiling - committed
             for b in admitted.budgets
-            if not b.budget.shadow and b.counter in self._seen and (ceiling := b.budget.ceiling_at(now)) is not None
+            if not b.budget.shadow
+            and (ceiling := b.budget.ceiling_at(now)) is not None
+            and (committed := self._watch.committed(b.counter)) is not None
         ]
         return max(Decimal(0), min(found)) if found else None
 
     def _write(self, writes: Sequence[LedgerWrite]) -> bool:
         if writes:
-            self._see(self._ledger.write(writes))
+            self._watch.see(self._ledger.write(writes))
         return True
 
     def _settle_again(self) -> None:
@@ -236,51 +244,53 @@ class Admission:
         """Try the largest ask that may be made, then the smaller, then without the budgets that only watch."""
         now = self._clock.now()
         budgets = [b for b in admitted.budgets if b.counter]
-        waiting = [ask for ask in asks if not ask.full or _affordable(ask, admitted.budgets, now)]
-        self._request_limits(admitted.budgets, waiting, now)
-        waived: set[str] = set()
-        released: set[str] = set()
-        reservation = held
+        plan = _Attempts([ask for ask in asks if not ask.full or _affordable(ask, admitted.budgets, now)])
+        self._request_limits(admitted.budgets, plan, now)
         for _ in range(_ROUNDS):
-            ask = waiting[0]
+            ask = plan.asks[0]
             holds = tuple(_hold(applied, now) for applied in budgets)
             reservation = replace(held, amount=ask.amount, seconds=ask.seconds, holds=holds)
             writes = [
-                _reserving(reservation, hold, applied, ask, waiting[-1], waived)
+                _reserving(reservation, hold, applied, ask, least=plan.asks[-1].amount, waived=plan.waived)
                 for hold, applied in zip(holds, budgets, strict=True)
             ]
             try:
                 committed = write(reservation, writes)
             except OutcomeUnknownError:
-                if not reservation.exclusive:
-                    raise  # A job's record tells whether it was stored.
-                # The slot tells an attempt that went through from one that did not.
-                self._unsettled.append((reservation, Decimal(0), "failed"))
+                if reservation.exclusive:
+                    # It may be held; settling it as nothing gives that back, and changes nothing otherwise.
+                    self._unsettled.append((reservation, Decimal(0), "failed"))
                 raise
             except LedgerRefusedError as error:
                 refused = {budgets[number].counter: counter for number, counter in error.refused.items()}
-                if all(is_held(reservation, counter) for counter in refused.values()):
-                    committed = {name: counter.committed for name, counter in refused.items()}
-                else:
-                    self._see({name: counter.committed for name, counter in refused.items()})
-                    if self._release({n: c for n, c in refused.items() if n not in released}, now):
-                        released |= set(refused)
-                    elif len(waiting) > 1 and any(not b.budget.shadow for b in budgets if b.counter in refused):
-                        waiting = waiting[1:]
-                    else:
-                        waived |= self._only_watching(budgets, refused, ask, now)
+                committed = {name: counter.committed for name, counter in refused.items()}
+                if not all(is_held(reservation, counter) for counter in refused.values()):
+                    self._watch.see(committed)
+                    self._give_way(plan, budgets, refused, now)
                     continue
-            self._see(committed)
-            if len(budgets) > 1:
-                for b in budgets:
-                    if b.counter in self._seen:
-                        moment, before = self._seen[b.counter]
-                        self._seen[b.counter] = (moment, before + ask.amount)
-            self._tell(budgets, now)
+            self._watch.see(committed)
+            if len(budgets) > 1 or not reservation.exclusive:
+                self._watch.add((b.counter for b in budgets), ask.amount)
+            self._watch.tell(budgets, now)
             return reservation
         raise StorageError("The ledger is busy. Try again.", retry_after=2)
 
-    def _request_limits(self, budgets: Sequence[AppliedBudget], waiting: list[Ask], now: datetime) -> None:
+    def _give_way(
+        self, plan: _Attempts, budgets: Sequence[AppliedBudget], refused: Mapping[str, Counter], now: datetime
+    ) -> None:
+        """Change the plan so that the next attempt may fit.
+
+        Raises:
+            BudgetExceededError: nothing is left to try.
+        """
+        if self._release({name: counter for name, counter in refused.items() if name not in plan.released}, now):
+            plan.released |= set(refused)
+        elif len(plan.asks) > 1 and any(not b.budget.shadow for b in budgets if b.counter in refused):
+            plan.asks.pop(0)
+        else:
+            plan.waived |= self._only_watching(budgets, refused, plan.asks[-1], now)
+
+    def _request_limits(self, budgets: Sequence[AppliedBudget], plan: _Attempts, now: datetime) -> None:
         """Take out what a single request may not cost.
 
         Raises:
@@ -290,13 +300,13 @@ class Admission:
             limit = applied.budget.ceiling_at(now)
             if applied.budget.period is not BudgetPeriod.REQUEST or limit is None:
                 continue
-            if waiting[-1].amount > limit:
-                reason = f"A request may cost ${usd_text(limit)}; this one may cost ${usd_text(waiting[-1].amount)}."
+            if plan.asks[-1].amount > limit:
+                reason = f"A request may cost ${usd_text(limit)}; this one may cost ${usd_text(plan.asks[-1].amount)}."
                 if not applied.budget.shadow:
                     self._refuse(applied, reason, None)
                 self._shadow(applied)
             if not applied.budget.shadow:
-                waiting[:] = [ask for ask in waiting if ask.amount <= limit]
+                plan.asks = [ask for ask in plan.asks if ask.amount <= limit]
 
     def _only_watching(
         self, budgets: Sequence[AppliedBudget], refused: Mapping[str, Counter], ask: Ask, now: datetime
@@ -309,7 +319,7 @@ class Admission:
         for applied in budgets:
             counter = refused.get(applied.counter)
             if counter is not None and not applied.budget.shadow:
-                self._tell_refused(applied, now)
+                self._watch.tell_refused(applied, now)
                 self._refuse(applied, _reason(applied, counter, now), _wait(applied, counter, ask, now))
         for applied in budgets:
             if applied.counter in refused:
@@ -343,60 +353,6 @@ class Admission:
                 found = True
         return found
 
-    def _look(self, counters: Sequence[str]) -> None:
-        moment = self._clock.monotonic()
-        old = [c for c in counters if c not in self._seen or moment - self._seen[c][0] >= _SEEN_SECONDS]
-        if not old:
-            return
-        try:
-            found = self._ledger.read(old)
-        except StorageError:
-            return  # Routing can do without; the reservation decides.
-        self._see({name: found[name].committed if name in found else Decimal(0) for name in old})
-
-    def _see(self, committed: Mapping[str, Decimal]) -> None:
-        if len(self._seen) > _MAX_SEEN:
-            self._seen.clear()
-        moment = self._clock.monotonic()
-        self._seen.update((name, (moment, amount)) for name, amount in committed.items())
-
-    def _tell(self, budgets: Sequence[AppliedBudget], now: datetime) -> None:
-        for applied in budgets:
-            if applied.counter not in self._seen or not applied.budget.thresholds:
-                continue
-            for threshold in thresholds_crossed(applied.budget, self._seen[applied.counter][1], now):
-                self._announce(applied, threshold.at_percent, threshold.action.value, now)
-
-    def _tell_refused(self, applied: AppliedBudget, now: datetime) -> None:
-        if applied.budget.limit_usd is not None:
-            self._announce(applied, FULL, "block", now)
-
-    def _announce(self, applied: AppliedBudget, percent: Decimal, action: str, now: datetime) -> None:
-        place = (applied.counter, percent)
-        if place in self._told:
-            return
-        if len(self._told) > _MAX_SEEN:
-            self._told.clear()
-        self._told.add(place)
-        limit = applied.budget.limit_at(now)
-        notice = {
-            "budget": applied.budget.scope,
-            "counter": applied.counter,
-            "at_percent": str(percent),
-            "action": action,
-            "limit_usd": None if limit is None else usd_text(limit),
-            "period_ends": None if applied.ends_at is None else applied.ends_at.isoformat(),
-        }
-        try:
-            if not self._ledger.tell_once(applied.counter, percent):
-                return
-            self._telemetry.count("BudgetWarned")
-            self._telemetry.log("WARNING", "budget threshold crossed", **notice)
-            if self._notices is not None:
-                self._notices.send(notice)
-        except StorageError:
-            self._told.discard(place)
-
 
 def _affordable(ask: Ask, budgets: Sequence[AppliedBudget], now: datetime) -> bool:
     ceilings = [b.budget.ceiling_at(now) for b in budgets if b.counter and not b.budget.shadow]
@@ -416,14 +372,14 @@ def _hold(applied: AppliedBudget, now: datetime) -> Hold:
 
 
 def _reserving(
-    reservation: Reservation, hold: Hold, applied: AppliedBudget, ask: Ask, least: Ask, waived: set[str]
+    reservation: Reservation, hold: Hold, applied: AppliedBudget, ask: Ask, *, least: Decimal, waived: set[str]
 ) -> Change:
     change = reserve(reservation, hold, waived=hold.counter in waived)
     if change.most_committed is None or hold.ceiling is None:
         return change
     if applied.budget.shadow:
         # What would have been refused is what the smallest ask would have been refused for.
-        return replace(change, most_committed=hold.ceiling - least.amount)
+        return replace(change, most_committed=hold.ceiling - least)
     share = FULL_CEILING if ask.full else Decimal(1)
     return replace(change, most_committed=hold.ceiling * share - ask.amount)
 

@@ -1,6 +1,5 @@
 """One inference request: routed, then answered now or accepted as a job."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,8 +18,9 @@ from tollgate.domain.errors import (
     OutcomeUnknownError,
     StorageError,
 )
-from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
 from tollgate.domain.jobs import Job, JobState, Owner, Payload, Usage
+from tollgate.domain.json_values import compact_json
 from tollgate.domain.ledger import LedgerWrite, Reservation
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.records import RequestRecord
@@ -43,9 +43,6 @@ from tollgate.ports import (
     WholeObjectStore,
 )
 from tollgate.services.admission import NO_RUN, Admission, Admitted, Run
-
-INLINE_INPUT_BYTES = 200_000
-"""Larger inputs lie in the bucket: a DynamoDB item holds 400 KB in all."""
 
 _REALTIME_MARGIN_SECONDS = 1.5
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
@@ -264,7 +261,9 @@ class InferenceService:
         return completed
 
     def _asks(self, plan: _Plan, inference_type: InferenceType, trail: Trail, left: float) -> tuple[Ask, ...]:
-        prices = self._catalogues.current().gateway_prices if trail.catalogue is None else trail.catalogue.gateway_prices
+        prices = (
+            self._catalogues.current().gateway_prices if trail.catalogue is None else trail.catalogue.gateway_prices
+        )
         return asks_for(
             next(e for e in plan.decision.estimates if e.inference_type is inference_type),
             plan.decision.deployment.roads[inference_type],
@@ -319,7 +318,7 @@ class InferenceService:
         """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue."""
         now = self._clock.now()
         decision = plan.decision
-        estimate = next(e for e in decision.estimates if e.inference_type is inference_type)
+        estimate = decision.estimates[inference_type]
         job = Job(
             job_id=self._ids.new("inf"),
             owner=trail.owner,
@@ -389,7 +388,7 @@ class InferenceService:
 
     def _keep_input(self, job_id: str, value: Any) -> Payload:
         try:
-            text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+            text = compact_json(value).encode()
         except UnicodeEncodeError as error:
             raise InvalidRequestError("The input contains half of a surrogate pair.", param="input") from error
         if len(text) <= INLINE_INPUT_BYTES:

@@ -7,7 +7,7 @@ submitted again, for it must not be lost; whichever result comes first settles i
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
@@ -89,9 +89,10 @@ class AsyncSubmitter:
         except InvalidRequestError as error:
             self._completer.fail(claimed, JobFailure("invalid_request", error.message))
             return
+        handed_over_at = self._clock.now()
         submission = self._hand_over(claimed, model, road, request)
         if submission is not None:
-            self._record(claimed, submission)
+            self._record(claimed, submission, handed_over_at)
 
     def _claim(self, job: Job) -> Job | None:
         now = self._clock.now()
@@ -136,11 +137,11 @@ class AsyncSubmitter:
             self._completer.fail(job, JobFailure("backend_refused", error.message))
             return None
 
-    def _record(self, job: Job, submission: AsyncSubmission) -> None:
+    def _record(self, job: Job, submission: AsyncSubmission, handed_over_at: datetime) -> None:
         submitted = replace(
             job,
             state=JobState.SUBMITTED,
-            submitted_at=self._clock.now(),
+            submitted_at=handed_over_at,
             submit_lease_until=None,
             output_location=submission.output_location,
             failure_location=submission.failure_location,

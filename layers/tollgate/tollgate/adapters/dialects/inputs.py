@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.domain.errors import ModelFailedError
+from tollgate.domain.json_values import escaped_json
 from tollgate.ports import ParsedAnswer, RenderedRequest
 
 
@@ -18,7 +19,7 @@ class InputsDialect:
         body = dict(payload) if isinstance(payload, dict) and "inputs" in payload else {"inputs": payload}
         if parameters:
             body["parameters"] = {**body.get("parameters", {}), **parameters}
-        return RenderedRequest(json.dumps(body, separators=(",", ":")).encode(), "application/json")
+        return RenderedRequest(escaped_json(body), "application/json")
 
     def parse(self, body: bytes) -> ParsedAnswer:
         """Any JSON. Tokens are known where the container reports OpenAI's `usage` or TGI's `details`.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
+from tollgate.domain.json_values import escaped_json
 from tollgate.ports import ParsedAnswer, RenderedRequest
 
 _EXPECTED = "Send a string, a list of messages, or an object with 'messages'."
@@ -46,7 +47,7 @@ class MessagesDialect:
                 )
         body.update(parameters)
         body.pop("stream", None)
-        return RenderedRequest(json.dumps(body, separators=(",", ":")).encode(), "application/json")
+        return RenderedRequest(escaped_json(body), "application/json")
 
     def parse(self, body: bytes) -> ParsedAnswer:
         """The first choice, flat: ``{"text", "finish_reason"}``, with tool calls and further choices where given.

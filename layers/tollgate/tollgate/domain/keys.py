@@ -1,0 +1,17 @@
+"""API keys, as they are known after their secret was hashed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What is stored for an API key, under the hash of its secret."""
+
+    key_id: str
+    tenant: str
+    team: str
+    scopes: frozenset[str]
+    created_at: datetime
+    disabled: bool = False
+    expires_at: datetime | None = None
