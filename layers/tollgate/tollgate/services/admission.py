@@ -142,7 +142,7 @@ class Admission:
             BudgetExceededError: some budget has nothing left for it.
             StorageError: the ledger failed.
         """
-        self._settle_again()
+        self.settle_delayed()
         slot = own_slot(inference_id, self._clock.now() + REALTIME_LEASE)
         held = Reservation(slot, Decimal(0), (), call=self._call(admitted, inference_id, InferenceType.REALTIME))
 
@@ -204,7 +204,8 @@ class Admission:
             self._watch.see(self._ledger.write(writes))
         return True
 
-    def _settle_again(self) -> None:
+    def settle_delayed(self) -> None:
+        """Try again what could not be settled; what fails once more stays for the next time."""
         for _ in range(len(self._unsettled)):
             reservation, actual, status = self._unsettled.popleft()
             self.settle(reservation, actual, status)
