@@ -265,7 +265,7 @@ class InferenceService:
             self._catalogues.current().gateway_prices if trail.catalogue is None else trail.catalogue.gateway_prices
         )
         return asks_for(
-            next(e for e in plan.decision.estimates if e.inference_type is inference_type),
+            plan.decision.estimates[inference_type],
             plan.decision.deployment.roads[inference_type],
             plan.model,
             gateway_rates(prices),
