@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,7 +125,7 @@ def test_a_slot_runs_out_no_earlier_than_its_lease(moment: datetime) -> None:
     assert lease < shared <= lease + timedelta(days=1)
 
 
-def _asks(inference_type: InferenceType, *, limit_seconds: float = 27.5, **road_changes: object) -> tuple[Ask, ...]:
+def _asks(inference_type: InferenceType, *, limit_seconds: float = 27.5, **road_changes: Any) -> tuple[Ask, ...]:
     model = make_catalogue(**road_changes).models["echo"]
     deployment = model.deployments[0]
     estimates = RoadEstimates(RequestSize(100, 10), model, deployment, Capacity(), PRICES)
