@@ -17,7 +17,7 @@ PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests ben
 PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop restart-standin build deploy unit integration e2e test check fmt lint types floors security \
+.PHONY: help run stop restart-standin invoke start-api build deploy unit integration e2e test check fmt lint types floors security \
 	template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing bench-trimming bench-cache clean
 
 help: ## list the targets
@@ -34,6 +34,14 @@ stop: ## end what `make run DETACH=1` started (honours TOLLGATE_PORT)
 restart-standin: ## restart the SageMaker stand-in of a running stack
 	@$(ENSURE) run
 	@$(RUN) -m local.launch restart-standin
+
+invoke: ## run one function on a sample event in a container (FUNCTION=gateway EVENT=inference_high; needs Docker)
+	@$(ENSURE) $(STACK_ENVIRONMENTS)
+	@exec $(RUN) -m local.launch invoke "$(FUNCTION)" "$(EVENT)" --job "$(JOB)"
+
+start-api: ## serve the API's functions from containers until Ctrl-C (API_PORT=3000; needs Docker)
+	@$(ENSURE) $(STACK_ENVIRONMENTS)
+	@exec $(RUN) -m local.launch start-api --api-port $(or $(API_PORT),3000)
 
 build: ## sam build, for AWS
 	@$(ENSURE) run sam

@@ -1,16 +1,17 @@
-"""A race for a budget: 200 requests at once on money for 50, on a running local stack.
+"""A race for a budget: 200 requests at once on money for 50, against the tables and endpoints of a running local stack.
 
     make run DETACH=1 && make bench-budgets
-    TOLLGATE_TABLES_URL=http://127.0.0.1:9999 make run DETACH=1     # with a fault proxy before the tables
-    microburst --upstream http://127.0.0.1:4567 --port 9999         # version 0.10.0
+    microburst --upstream http://127.0.0.1:4567 --port 9999         # version 0.10.0, a proxy that injects faults
     python benchmarks/budget_race.py --throttle http://127.0.0.1:9999
 
-The model `race` has a fixed price of one cent, so how many requests a budget covers is known beforehand. The requests
-are sent at the same moment by as many threads; a reader looks at the counter all the while. When all have ended,
-requests go out one after the other until one is refused: who is refused although the counter had room was refused
-wrongly. The stack's catalogue is put back afterwards.
+Every request has an execution environment of its own: a thread with the gateway function's whole service, its own AWS
+connections and nothing shared with the others, which is how Lambda runs them. `--http` sends the requests through the
+stack's front door and its functions instead; the emulator starts a process for each, so keep to a few dozen.
 
-The budget is that of a team of its own, so a race can be repeated on the same stack.
+The model `race` has a fixed price of one cent, so how many requests a budget covers is known beforehand. The requests
+start at the same moment; a reader looks at the counter all the while. When all have ended, requests go out one after the
+other until one is refused: who is refused although the counter had room was refused wrongly. The stack's catalogue is
+put back afterwards. The budget is that of a team of its own, so a race can be repeated on the same stack.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
 
+from functions.gateway import app as gateway
 from local.launch.layout import ROOT, Layout, aws_environment, project_environment
 from local.launch.state import StackRecord
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
@@ -41,6 +43,7 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.domain.budgets import BudgetPeriod, ScopeKind
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import StorageError
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.ledger import Counter
 from tollgate.domain.money import usd_text
@@ -61,6 +64,10 @@ realtime = {{ endpoint = "tollgate-echo-realtime", concurrency = 16, ceiling_usd
 """
 BODY = json.dumps({"model": "race", "input": "on your marks", "priority": "high"})
 MEMORY_GB = Decimal("0.25")
+
+Send = Callable[[], int]
+"""Sends one request; its status."""
+
 _TIMEOUT_SECONDS = 280
 
 
@@ -89,7 +96,7 @@ class Outcome:
 class Race:
     """A stack, and a team whose budget is raced for."""
 
-    def __init__(self, layout: Layout, *, team: str, gateway_too: bool) -> None:
+    def __init__(self, layout: Layout, *, team: str, gateway_too: bool, http: bool, tables_url: str | None) -> None:
         record = StackRecord.read(layout.record_file)
         if record is None or not record.ready:
             raise SystemExit(f"No stack runs on port {layout.port}: make run DETACH=1 TOLLGATE_PORT={layout.port}")
@@ -97,25 +104,28 @@ class Race:
         self._outputs = record.outputs
         self._team = team
         self._gateway_too = gateway_too
+        self._http = http
         self._environment = project_environment(layout)
         endpoint = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": layout.emulator_url}
         os.environ.update(aws_environment(layout))
         self._tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(endpoint)))
         self.ledger = DynamoDBLedger(self._tables, self._outputs["LedgerTableName"])
+        if tables_url is not None:
+            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = tables_url
         self._key = self._cli("keys", "create", "--tenant", "race", "--team", team, "--scopes", "infer,read").strip()
 
     def run(self, requests: int, covered: int) -> Outcome:
         """Race once on a budget that covers so many."""
         limit = self._apply(covered)
         name = f"{ScopeKind.TEAM}:race/{self._team}#{BudgetPeriod.TOTAL}#always"
-        self._warm_up()
+        environments = [self._environment_of(number) for number in range(requests)]
         watch = _Watch(self.ledger, name)
         start = threading.Barrier(requests)
         began = time.monotonic()
         with watch, ThreadPoolExecutor(requests) as pool:
-            statuses = Tally(pool.map(lambda _: self._send(start), range(requests)))
+            statuses = Tally(pool.map(lambda send: self._together(send, start), environments))
         seconds = time.monotonic() - began
-        after, wrongly = self._one_by_one(name, limit, requests)
+        after, wrongly = self._one_by_one(name, limit, environments)
         final = self._read(name)
         return Outcome(
             statuses=statuses,
@@ -129,12 +139,12 @@ class Race:
             wrongly_refused=wrongly,
         )
 
-    def _one_by_one(self, name: str, limit: Decimal, requests: int) -> tuple[Tally[int], int]:
+    def _one_by_one(self, name: str, limit: Decimal, environments: list[Send]) -> tuple[Tally[int], int]:
         after: Tally[int] = Tally()
         wrongly = 0
-        for _ in range(requests):
+        for send in environments:
             before = self._read(name)
-            status = self._send(None)
+            status = send()
             after[status] += 1
             if status == 429:
                 wrongly += before.spent + self._amount <= limit
@@ -161,7 +171,8 @@ class Race:
         )[-1].amount
         limit = self._amount * covered
         self._declare(limit)
-        time.sleep(16)  # Functions keep a catalogue for 15 s.
+        if self._http:
+            time.sleep(16)  # Functions keep a catalogue for 15 s.
         return limit
 
     def _declare(self, limit: Decimal) -> None:
@@ -181,18 +192,44 @@ class Race:
     def _read(self, name: str) -> Counter:
         return self.ledger.read([name], consistent=True).get(name, Counter())
 
-    def _warm_up(self) -> None:
-        """Wake functions with requests that cost nothing: many cold starts at once take the emulator minutes."""
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: self._send(None, "/v1/route"), range(64)))
+    def _environment_of(self, number: int) -> Send:
+        """What sends one request: through the front door, or an execution environment of its own."""
+        if self._http:
+            return self._send
+        variables = {
+            "TABLE_JOBS": self._outputs["JobsTableName"],
+            "TABLE_CACHE": self._outputs["CacheTableName"],
+            "TABLE_LEDGER": self._outputs["LedgerTableName"],
+            "TABLE_REGISTRY": self._outputs["RegistryTableName"],
+            "BUCKET": self._outputs["BucketName"],
+            "ASYNC_QUEUE_URL": self._outputs["AsyncQueueUrl"],
+            "BATCH_QUEUE_URL": self._outputs["BatchQueueUrl"],
+            "ALARM_TOPIC_ARN": "",
+            "LOG_LEVEL": "CRITICAL",
+        }
+        service = gateway.build(gateway.GatewaySettings.load(variables))
+        event = {
+            "httpMethod": "POST",
+            "resource": "/v1/inferences",
+            "headers": {},
+            "body": BODY,
+            "requestContext": {
+                "requestId": f"race-{number}",
+                "authorizer": {"tenant": "race", "key_id": "race", "team": self._team, "scopes": "infer"},
+            },
+        }
+        return lambda: int(gateway.handle(event, service)["statusCode"])
 
-    def _send(self, start: threading.Barrier | None, path: str = "/v1/inferences") -> int:
+    @staticmethod
+    def _together(send: Send, start: threading.Barrier) -> int:
+        start.wait()
+        return send()
+
+    def _send(self) -> int:
         connection = HTTPConnection("127.0.0.1", self._layout.port, timeout=_TIMEOUT_SECONDS)
-        if start is not None:
-            start.wait()
         try:
             headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-            connection.request("POST", path, BODY, headers)
+            connection.request("POST", "/v1/inferences", BODY, headers)
             answer = connection.getresponse()
             answer.read()
         except OSError:
@@ -230,7 +267,10 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.02):
-            counter = self._ledger.read([self._name], consistent=True).get(self._name)
+            try:
+                counter = self._ledger.read([self._name], consistent=True).get(self._name)
+            except StorageError:
+                continue  # The emulator is at its limit; the next look comes.
             if counter is not None:
                 self.most_spent = max(self.most_spent, counter.spent)
                 self.most_committed = max(self.most_committed, counter.committed)
@@ -297,10 +337,17 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--covered", type=int, default=50)
     parser.add_argument("--throttle", metavar="URL", help="microburst between the functions and the tables")
+    parser.add_argument("--http", action="store_true", help="through the front door and the deployed functions")
     parser.add_argument("--two-budgets", action="store_true", help="reserve in two counters at once, by transaction")
     arguments = parser.parse_args()
     team = f"race-{int(time.time())}"
-    race = Race(Layout(Path(ROOT), arguments.port), team=team, gateway_too=arguments.two_budgets)
+    race = Race(
+        Layout(Path(ROOT), arguments.port),
+        team=team,
+        gateway_too=arguments.two_budgets,
+        http=arguments.http,
+        tables_url=arguments.throttle,
+    )
     scopes = "two budgets" if arguments.two_budgets else "one budget"
     share = "10 % of table calls throttled" if arguments.throttle else "no faults"
     print(f"{arguments.requests} requests at once on money for {arguments.covered}, {scopes}, {share}")

@@ -42,7 +42,8 @@ class Stack:
             StackError: there is no such stack, or AWS cannot be reached.
         """
         try:
-            session = boto3.Session()
+            # boto3 itself looks at AWS_DEFAULT_REGION and the profile only.
+            session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
             region = session.region_name
             if not region:
                 raise StackError("Set AWS_REGION to the region of the stack.")

@@ -1,6 +1,7 @@
-"""POST /v1/inferences, POST /v1/route, GET /v1/models."""
+"""POST /v1/inferences, POST /v1/route, GET /v1/models, and OpenAI's chat, completions and embeddings."""
 
 import os
+import time
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any
@@ -21,13 +22,14 @@ from tollgate.adapters.sns_notices import SnsNotices
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
-from tollgate.api.gateway_routes import GatewayApi
+from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
 
@@ -65,34 +67,44 @@ def build(settings: GatewaySettings) -> GatewayApi:
         level=settings.log_level,
     )
     ledger = DynamoDBLedger(tables, settings.table_ledger)
-    return GatewayApi(
-        inference=InferenceService(
-            catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
-            capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            dialects=ContainerDialects(),
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-            jobs=DynamoDBJobStore(tables, settings.table_jobs, ledger),
-            queues={
-                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
-            },
-            objects=objects,
-            clock=clock,
-            ids=TimeSortedIds(),
-            memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
-            admission=Admission(
-                ledger=ledger,
-                telemetry=telemetry,
-                clock=clock,
-                notices=SnsNotices(settings.alarm_topic_arn),
-            ),
+    jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
+    inference = InferenceService(
+        catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
+        capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        dialects=ContainerDialects(),
+        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+        jobs=jobs,
+        queues={
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+        },
+        objects=objects,
+        clock=clock,
+        ids=TimeSortedIds(),
+        memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
+        admission=Admission(
+            ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn)
         ),
-        idempotency=Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock),
+    )
+    idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
+
+    @cache
+    def openai() -> RoutesOnDemand:
+        # The models of OpenAI's bodies take a while to build, and only some callers need them.
+        from tollgate.api.openai.routes import OpenAIApi  # noqa: PLC0415 -- see above
+
+        waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
+        return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
+
+    return GatewayApi(
+        inference=inference,
+        idempotency=idempotency,
         telemetry=telemetry,
         clock=clock,
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
+        openai=openai,
     )
 
 

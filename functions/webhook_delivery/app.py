@@ -14,7 +14,7 @@ from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_visibility import SqsVisibility
 from tollgate.adapters.system import SystemClock
 from tollgate.adapters.webhook_http import HttpWebhookSender
-from tollgate.api.rendering import job_document
+from tollgate.api.job_rendering import job_document
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.webhook_events import Postponing, deliver_messages
 from tollgate.domain.webhooks import parse_networks

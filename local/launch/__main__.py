@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from local.launch import control
+from local.launch import invoke as single
 from local.launch.errors import LaunchError
 from local.launch.layout import DEFAULT_PORT, ROOT, Layout
 from local.launch.stack import Stack
@@ -38,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--no-examples", action="store_true", help="do not send one request down each road")
     commands.add_parser("stop", parents=[port], help="end a detached stack")
     commands.add_parser("restart-standin", parents=[port], help="restart the SageMaker stand-in of a running stack")
+    invoke = commands.add_parser("invoke", parents=[port], help="run one function on a sample event, in a container")
+    invoke.add_argument("function", help="its folder's name")
+    invoke.add_argument("event", help="the sample's name, or a path from the repository's root")
+    invoke.add_argument("--job", default=None, help="the id that takes the place of the sample's")
+    api = commands.add_parser("start-api", parents=[port], help="serve the API's functions from containers")
+    api.add_argument("--api-port", type=int, default=3000)
     return top
 
 
@@ -50,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(control.stop(layout))
         elif options.command == "restart-standin":
             print(f"The SageMaker stand-in runs again (process {control.restart_standin(layout)}).")
+        elif options.command == "invoke":
+            return asyncio.run(single.invoke(layout, options.function, options.event, options.job or None))
+        elif options.command == "start-api":
+            return asyncio.run(single.start_api(layout, options.api_port))
         elif options.detach:
             control.start_detached(layout, examples=not options.no_examples)
         else:

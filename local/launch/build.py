@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from local.launch import layer
+from local.launch import layer, sam_local
 from local.launch.environments import STAMP
 from local.launch.layout import Layout, architecture, tool_environment
 from local.launch.processes import Children
@@ -38,7 +38,7 @@ def fingerprint(root: Path) -> str:
     digest = hashlib.sha256(architecture().encode())
     for path in source_files(root):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    for builder in (root / ".venv" / "sam" / STAMP, Path(layer.__file__)):
+    for builder in (root / ".venv" / "sam" / STAMP, Path(layer.__file__), Path(sam_local.__file__)):
         if builder.exists():
             digest.update(hashlib.sha256(builder.read_bytes()).digest())
     return digest.hexdigest()
@@ -65,6 +65,7 @@ async def built(layout: Layout, children: Children) -> AsyncIterator[Path]:
             stamp.unlink(missing_ok=True)
             await _sam_build(layout, children, folder)
             await asyncio.to_thread(layer.slim, folder / LAYER)
+            sam_local.declare(folder)
             stamp.write_text(wanted)
         # Others may now deploy the same build at the same time, but not replace it.
         await _take(lock.fileno(), fcntl.LOCK_SH)

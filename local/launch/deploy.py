@@ -12,6 +12,7 @@ from botocore.config import Config
 from local.launch.gateway_responses import apply_gateway_responses
 from local.launch.layout import REGION, STACK_NAME, STAGE, Layout, architecture, tool_environment
 from local.launch.processes import Children
+from local.launch.sam_local import write_variables
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -78,6 +79,8 @@ async def deploy(layout: Layout, children: Children, template: Path) -> dict[str
 async def finish(layout: Layout, outputs: Mapping[str, str]) -> None:
     """Sets through the API what the emulator ignores in a template: time to live, and API Gateway's own error bodies.
 
+    It also writes down the functions' variables, for `sam local invoke`.
+
     It ignores the bucket's lifecycle too, and that stays so: it would store the rules and never act on them.
     """
     await asyncio.gather(
@@ -90,6 +93,7 @@ async def finish(layout: Layout, outputs: Mapping[str, str]) -> None:
             api_id=outputs["ApiId"],
             stage_name=outputs["StageName"],
         ),
+        asyncio.to_thread(write_variables, layout, client("cloudformation", layout), client("lambda", layout)),
     )
 
 

@@ -1,7 +1,5 @@
 """The AWS emulator: how it is started, and when it is ready."""
 
-import os
-
 from local.launch.layout import HOST, Layout, clean_environment
 from local.launch.processes import Child, Children
 from local.launch.waiting import until_answers
@@ -14,10 +12,7 @@ WARM_SECONDS = 24 * 3600
 def environment(layout: Layout) -> dict[str, str]:
     """The emulator's whole environment; the functions that it runs inherit it."""
     data = layout.temporary / "emulator"
-    # A proxy that injects faults may stand between the functions and their tables (benchmarks/budget_race.py).
-    tables = os.environ.get("TOLLGATE_TABLES_URL")
     return {
-        **({"AWS_ENDPOINT_URL_DYNAMODB": tables} if tables else {}),
         **clean_environment(layout),
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(layout.emulator_port),

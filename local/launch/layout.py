@@ -66,6 +66,11 @@ class Layout:
         return self.state / "env"
 
     @property
+    def sam_variables_file(self) -> Path:
+        """The variables of every function of this stack, for `sam local invoke --env-vars`."""
+        return self.state / "sam-env.json"
+
+    @property
     def last_env_file(self) -> Path:
         """The same for the stack that became ready last."""
         return self.root / ".local" / "env"

@@ -126,6 +126,8 @@ class Stack:
                 async for report in reports:
                     for line in report.lines():
                         self._terminal.say(line)
+            for line in three_roads.READING_THE_COSTS:
+                self._terminal.say(line)
         except ExampleFailedError as error:
             raise self.children.failed(
                 str(error),

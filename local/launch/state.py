@@ -105,5 +105,6 @@ def clear(layout: Layout) -> None:
             layout.last_env_file.unlink()
         layout.env_file.unlink()
     layout.record_file.unlink(missing_ok=True)
+    layout.sam_variables_file.unlink(missing_ok=True)
     layout.standin_pid_file.unlink(missing_ok=True)
     scratch.remove(layout)

@@ -96,6 +96,12 @@ def _rounded(output: Any) -> Any:
     return {name: _rounded(part) for name, part in output.items()} if isinstance(output, dict) else output
 
 
+READING_THE_COSTS = (
+    "  (Real-time on the always-on endpoint itself avoids nothing: the difference is the gateway itself. Async has no",
+    "  idle hours to pay. A batch of one record pays its job's whole start-up; N records share it.)",
+)
+
+
 def curl(example: Example) -> str:
     """A line to paste into a shell in which `TOLLGATE_URL` and `TOLLGATE_KEY` are set."""
     body = json.dumps(example.body).replace("'", "'\\''")

@@ -1,7 +1,7 @@
 """A gateway made of fakes, and the calls to try it with."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
+from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
@@ -26,6 +27,7 @@ from tollgate.ports import ModelAnswer, StoredAnswer
 from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.wait import JobWaiter
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -113,35 +115,47 @@ class FakeGateway:
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
     lines: list[dict[str, Any]] = field(default_factory=list)
+    # What happens elsewhere while a call waits for its job.
+    meanwhile: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
         self.jobs = InMemoryJobStore(self.ledger)
+        self.catalogues = FixedCatalogue(self.catalogue)
         telemetry = Telemetry(
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
         )
-        self.catalogues = FixedCatalogue(self.catalogue)
+        admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
+        inference = InferenceService(
+            catalogues=self.catalogues,
+            capacities=self.capacity,
+            durations=self.measurements,
+            dialects=ContainerDialects(),
+            realtime=self.realtime,
+            jobs=self.jobs,
+            queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
+            objects=self.objects,
+            clock=self.clock,
+            ids=CountingIds(),
+            memory_gb=Decimal("0.25"),
+            admission=admission,
+        )
+        idempotency = Idempotency(self.idempotency, self.clock)
+        waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
+        openai = OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
         self.api = GatewayApi(
-            inference=InferenceService(
-                catalogues=self.catalogues,
-                capacities=self.capacity,
-                durations=self.measurements,
-                dialects=ContainerDialects(),
-                realtime=self.realtime,
-                jobs=self.jobs,
-                queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
-                objects=self.objects,
-                clock=self.clock,
-                ids=CountingIds(),
-                memory_gb=Decimal("0.25"),
-                admission=Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices),
-            ),
-            idempotency=Idempotency(self.idempotency, self.clock),
+            inference=inference,
+            idempotency=idempotency,
             telemetry=telemetry,
             clock=self.clock,
             random_hex=lambda: "ab" * 24,
             check_webhook=check_webhook_url,
+            openai=lambda: openai,
         )
+
+    def _pause(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.meanwhile()
 
     def call(self, route: str, body: Any = None, *, raw: str | None = None, **options: Any) -> Answer:
         """Send a call; `body` is JSON, `raw` any text."""

@@ -11,7 +11,7 @@ from tests.fakes.examples import make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
-from tollgate.api.rendering import job_document
+from tollgate.api.job_rendering import job_document
 from tollgate.api.webhook_events import deliver_messages
 from tollgate.domain.errors import StorageError, WebhookError, WebhookRefusedError, WebhookUnreachableError
 from tollgate.domain.jobs import Job, JobFailure, JobState, Payload

@@ -61,6 +61,8 @@ def test_a_line_is_an_envelope_or_the_input_itself(line: bytes, expected: Droppe
         b"{",
         b"\xff",
         b"NaN",
+        b'{"input": 1e999}',
+        b'{"input": ' + b"9" * 5000 + b"}",
         b'{"input": 1, "id": 7}',
         b'{"input": 1, "id": ""}',
         b'{"input": 1, "parameters": []}',

@@ -11,7 +11,7 @@ from tests.fakes.examples import make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
-from tollgate.api.rendering import job_document
+from tollgate.api.job_rendering import job_document
 from tollgate.domain.jobs import JobState
 from tollgate.domain.webhooks import secret_text
 from tollgate.ports import WebhookAnswer

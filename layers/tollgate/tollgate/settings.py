@@ -1,7 +1,7 @@
 """Settings of the functions, read from the environment once per execution environment and never logged.
 
 Plain classes instead of pydantic models: the settings are text and whole numbers, and pydantic would add a third to the
-start of a function that has no other use for it (docs/decisions/0006-cold-start.md).
+start of a function that has no other use for it (docs/decisions/0012-cold-start.md).
 """
 
 import os

@@ -173,7 +173,9 @@ def test_a_timeout_is_a_504(gateway: FakeGateway) -> None:
         ('{"model": "echo", "input": 1, "deadline_seconds": -1}', 400, "invalid_request", "deadline_seconds"),
         ('{"model": "echo", "input": 1, "deadline_seconds": "5"}', 400, "invalid_request", "deadline_seconds"),
         ('{"model": "echo", "input": 1, "deadline_seconds": NaN}', 400, "invalid_request", None),
-        ('{"model": "echo", "input": 1, "deadline_seconds": 1e999}', 400, "invalid_request", "deadline_seconds"),
+        ('{"model": "echo", "input": 1, "deadline_seconds": 1e999}', 400, "invalid_request", None),
+        ('{"model": "echo", "input": 1e999, "priority": "medium"}', 400, "invalid_request", None),
+        ('{"model": "echo", "input": ' + "9" * 5000 + "}", 400, "invalid_request", None),
         ('{"model": "echo", "input": 1, "parameters": []}', 400, "invalid_request", "parameters"),
         ('{"model": "echo", "input": 1, "metadata": {"a": 1}}', 400, "invalid_request", "metadata.a"),
         ('{"model": "nope", "input": 1}', 404, "model_not_found", "model"),
@@ -192,6 +194,15 @@ def test_bad_input_is_refused_and_reaches_nothing(raw: str, status: int, code: s
     assert gateway.realtime.calls == []
     assert gateway.async_queue.bodies == gateway.batch_queue.bodies == []
     assert gateway.jobs.list_of(OWNER, state=None, limit=10, after=None).jobs == []
+
+
+def test_half_a_surrogate_pair_in_an_answer_stays_an_escape(gateway: FakeGateway) -> None:
+    """A model may echo what UTF-8 cannot spell; the answer was paid for, so it must reach the caller."""
+    gateway.realtime.answer = b'{"label": "\\ud800"}'
+    answer = gateway.infer(HELLO)
+    assert answer.status == 200
+    assert "\\ud800" in answer.body.encode().decode()
+    assert document(answer)["output"] == {"label": "\ud800"}
 
 
 def test_an_unknown_model_is_answered_with_the_known(gateway: FakeGateway) -> None:

@@ -14,6 +14,7 @@ from tollgate.domain.catalogue import (
     Deployment,
     InferenceType,
     Model,
+    ModelKind,
     Priority,
     Road,
     Tier,
@@ -39,6 +40,7 @@ def _model_document(model: Model) -> dict[str, Any]:
         "fall_back_to_async": model.fall_back_to_async,
         "realtime_seconds_limit": model.realtime_seconds_limit,
         "description": model.description,
+        "kind": model.kind.value,
         "batch": _plain(model.batch),
         "async": _plain(model.asynchronous),
         "deployments": [
@@ -47,6 +49,7 @@ def _model_document(model: Model) -> dict[str, Any]:
                 "tier": deployment.tier.value,
                 "dialect": deployment.dialect,
                 "weight": deployment.weight,
+                "supports": sorted(deployment.supports),
                 "timing": _plain(deployment.timing),
                 "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
             }
@@ -102,6 +105,8 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         fall_back_to_async=entry["fall_back_to_async"],
         realtime_seconds_limit=float(entry["realtime_seconds_limit"]),
         description=entry["description"],
+        # Versions stored before models had a kind take whatever they took then.
+        kind=ModelKind(entry.get("kind", ModelKind.ANY)),
         batch=BatchPolicy(**entry["batch"]),
         asynchronous=AsyncPolicy(**entry["async"]),
         deployments=tuple(
@@ -111,6 +116,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
                 tier=Tier(deployment["tier"]),
                 dialect=deployment["dialect"],
                 weight=deployment["weight"],
+                supports=frozenset(deployment.get("supports", ())),
                 timing=_timing(deployment["timing"]),
                 roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
             )

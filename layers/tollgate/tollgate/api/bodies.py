@@ -1,7 +1,7 @@
 """Native request bodies, checked strictly: an unknown field is a mistake that the caller wants to know about.
 
 The rules are given to pydantic's core directly. They are the ones that a model of pydantic would come to, and so are
-its words for what is wrong, but building a model takes a quarter of a cold start (docs/decisions/0006-cold-start.md).
+its words for what is wrong, but building a model takes a quarter of a cold start (docs/decisions/0012-cold-start.md).
 """
 
 from typing import Any

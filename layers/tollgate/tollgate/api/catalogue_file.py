@@ -19,6 +19,7 @@ from tollgate.domain.catalogue import (
     Deployment,
     InferenceType,
     Model,
+    ModelKind,
     Priority,
     Road,
     Tier,
@@ -29,6 +30,7 @@ from tollgate.domain.price_book import PriceBook
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=_NAME)]
+Parameter = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 PositiveMoney = Annotated[Decimal, Field(gt=0, le=Decimal(100_000))]
 
 
@@ -66,9 +68,10 @@ class DeploymentEntry(_Strict):
     """A backend of a model."""
 
     tier: Tier
-    dialect: Literal["messages", "inputs"]
+    dialect: Literal["messages", "inputs", "tgi", "openai"]
     instance_type: str
     weight: Annotated[int, Field(ge=0, le=1000)] = 1
+    supports: frozenset[Parameter] = frozenset()
     timing: TimingEntry
     realtime: RoadEntry | None = None
     asynchronous: Annotated[RoadEntry | None, Field(alias="async")] = None
@@ -94,6 +97,7 @@ class ModelEntry(_Strict):
     """What clients ask for."""
 
     description: Annotated[str, Field(max_length=500)] = ""
+    kind: ModelKind = ModelKind.ANY
     default_priority: Priority = Priority.MEDIUM
     fall_back_to_async: bool = True
     realtime_seconds_limit: Annotated[float, Field(gt=0, le=60)] = 28.0
@@ -165,6 +169,7 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
         batch=BatchPolicy(**entry.batch.model_dump()),
         asynchronous=AsyncPolicy(**entry.asynchronous.model_dump()),
         description=entry.description,
+        kind=entry.kind,
     )
 
 
@@ -196,6 +201,7 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         timing=Timing(**entry.timing.model_dump()),
         roads=roads,
         weight=entry.weight,
+        supports=entry.supports,
     )
 
 

@@ -1,38 +1,47 @@
 """The gateway's routes: a call in, an answer out. The one place where every costly route is admitted."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from typing import Protocol
 
 from tollgate.api.bodies import read_inference
-from tollgate.api.http import Answer, Call, json_answer, json_body
-from tollgate.api.problems import error_body, problem_of, retry_after
+from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
+from tollgate.api.job_rendering import job_document
+from tollgate.api.problems import problem_answer, problem_of
 from tollgate.api.rendering import (
     completed_document,
     decision_document,
-    job_document,
+    model_document,
     models_document,
     trail_headers,
 )
+from tollgate.api.repeating import once
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
-from tollgate.domain.json_values import compact_json
 from tollgate.domain.trace import continue_trace
-from tollgate.ports import Clock, StoredAnswer
-from tollgate.services.idempotent import Idempotency, fingerprint_of
+from tollgate.ports import Clock
+from tollgate.services.admission import NO_RUN, Run
+from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
-_NOT_REPLAYED = {
-    "x-tollgate-request-id",
-    "x-tollgate-cost-usd",
-    "x-tollgate-avoided-cost-usd",
-    "x-tollgate-budget-remaining-usd",
-    "traceparent",
+_OPENAI_ROUTES = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings")
+
+_SCOPES = {
+    "POST /v1/inferences": "infer",
+    "POST /v1/route": "infer",
+    "GET /v1/models": "read",
+    "GET /v1/models/{model}": "read",
+    **dict.fromkeys(_OPENAI_ROUTES, "infer"),
 }
 
-_SCOPES = {"POST /v1/inferences": "infer", "POST /v1/route": "infer", "GET /v1/models": "read"}
+
+class RoutesOnDemand(Protocol):
+    """Routes whose bodies are read by models of their own, which only their callers should pay for."""
+
+    def answer(self, call: Call, trail: Trail) -> Answer:
+        """The answer to an admitted call; raises `TollgateError`."""
 
 
 class GatewayApi:
@@ -47,6 +56,7 @@ class GatewayApi:
         clock: Clock,
         random_hex: Callable[[], str],
         check_webhook: Callable[[str], object],
+        openai: Callable[[], RoutesOnDemand],
     ) -> None:
         self._inference = inference
         self._idempotency = idempotency
@@ -54,10 +64,13 @@ class GatewayApi:
         self._clock = clock
         self._random_hex = random_hex
         self._check_webhook = check_webhook
+        self._openai = openai
         self._routes: Mapping[str, Callable[[Call, Trail], Answer]] = {
             "POST /v1/inferences": self._infer,
             "POST /v1/route": self._route,
             "GET /v1/models": self._models,
+            "GET /v1/models/{model}": self._model,
+            **dict.fromkeys(_OPENAI_ROUTES, self._on_demand),
         }
 
     def respond(self, call: Call) -> Answer:
@@ -72,19 +85,27 @@ class GatewayApi:
         )
         outcome, code = "completed", ""
         try:
-            answer = self._admitted(call)(call, trail)
-            if answer.status == 202:
+            handler = self._admitted(call)
+            trail.run = self._run(call)
+            answer = handler(call, trail)
+            if answer.status == 202 or trail.job_id:
                 outcome = "accepted"
         except TollgateError as error:
             problem = problem_of(error)
             outcome, code = ("failed" if problem.status >= 500 else "rejected"), problem.code
-            headers = {}
-            if (wait := retry_after(error, problem)) is not None:
-                headers["Retry-After"] = str(wait)
-            answer = json_answer(problem.status, error_body(error.message, problem, error.param), headers)
+            answer = problem_answer(error)
         record = trail.record(outcome=outcome, status=answer.status, ended=self._clock.monotonic(), error_code=code)
         self._telemetry.request(record)
         return Answer(answer.status, answer.body, {**trail_headers(trail), **answer.headers})
+
+    @staticmethod
+    def _run(call: Call) -> Run:
+        if "x-tollgate-workflow" not in call.headers and "x-tollgate-parent" not in call.headers:
+            return NO_RUN
+        # Most requests belong to no run and need not pay for the import.
+        from tollgate.api.run_headers import run_of  # noqa: PLC0415 -- see above
+
+        return run_of(call.headers)
 
     def _admitted(self, call: Call) -> Callable[[Call, Trail], Answer]:
         """The handler of a call that may pass.
@@ -108,37 +129,14 @@ class GatewayApi:
         return handler
 
     def _infer(self, call: Call, trail: Trail) -> Answer:
-        key = call.headers.get("idempotency-key")
-        if key is None:
-            return self._infer_now(self._request(call), trail)
         # Read first: a malformed request is refused the same way with and without a key.
         request = self._request(call)
-
-        def produce() -> StoredAnswer:
-            fresh = self._infer_now(request, trail)
-            kept = {name: value for name, value in trail_headers(trail).items() if name not in _NOT_REPLAYED}
-            return StoredAnswer(fresh.status, {**kept, **fresh.headers}, fresh.body)
-
-        stored = self._idempotency.run(call.owner, key, fingerprint_of(call.route, call.body), produce)
-        if trail.inference_type is not None:
-            return Answer(stored.status, stored.body, stored.headers)
-        # The first answer paid for the inference; adding up the headers of all answers must not count it twice.
-        replay = {
-            "x-tollgate-cost-usd": "0",
-            "x-tollgate-avoided-cost-usd": "0",
-            "x-tollgate-idempotent-replay": "true",
-        }
-        return Answer(stored.status, stored.body, {**stored.headers, **replay})
+        return once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
 
     def _request(self, call: Call) -> InferenceRequest:
         request = read_inference(json_body(call))
         if request.webhook_url is not None:
             self._check_webhook(request.webhook_url)
-        if "x-tollgate-workflow" in call.headers or "x-tollgate-parent" in call.headers:
-            # Most requests belong to no run and need not pay for the import.
-            from tollgate.api.run_headers import run_of  # noqa: PLC0415 -- see above
-
-            return replace(request, run=run_of(call.headers))
         return request
 
     def _infer_now(self, request: InferenceRequest, trail: Trail) -> Answer:
@@ -148,7 +146,7 @@ class GatewayApi:
             wait = max(1, min(30, round(result.expected_seconds)))
             headers = {"Location": f"/v1/inferences/{result.job.job_id}", "Retry-After": str(wait)}
             return json_answer(202, job_document(result.job), headers)
-        return Answer(200, compact_json(completed_document(result, trail, request.model)))
+        return Answer(200, answer_text(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
         request = self._request(call)
@@ -158,3 +156,10 @@ class GatewayApi:
     def _models(self, _call: Call, trail: Trail) -> Answer:
         trail.catalogue = self._inference.catalogue()
         return json_answer(200, models_document(trail.catalogue))
+
+    def _model(self, call: Call, trail: Trail) -> Answer:
+        trail.catalogue = self._inference.catalogue()
+        return json_answer(200, model_document(trail.catalogue.model(call.path_parameters.get("model", ""))))
+
+    def _on_demand(self, call: Call, trail: Trail) -> Answer:
+        return self._openai().answer(call, trail)

@@ -7,13 +7,14 @@ import base64
 import binascii
 import codecs
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
-from tollgate.domain.json_values import compact_json
+from tollgate.domain.json_values import compact_json, finite_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,17 @@ class Answer:
 
 def json_answer(status: int, document: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """An answer with this JSON document."""
-    return Answer(status, compact_json(document), headers or {})
+    return Answer(status, answer_text(document), headers or {})
+
+
+def answer_text(document: Any) -> str:
+    """The document as JSON text that can be encoded: half of a surrogate pair, which a model may answer, is escaped."""
+    text = compact_json(document)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return text
 
 
 def read_call(event: Mapping[str, Any]) -> Call:
@@ -111,10 +122,15 @@ def json_body(call: Call) -> Any:
         raise InvalidRequestError("The body is not UTF-8.") from error
     except RecursionError as error:
         raise InvalidRequestError("The body is nested too deeply.") from error
+    except ValueError as error:
+        # `finite_float`, or a whole number of over 4,300 digits, which Python does not read:
+        # https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation
+        raise InvalidRequestError("The body has a number that is too large.") from error
 
 
 def _refuse_constant(name: str) -> Any:
     raise InvalidRequestError(f"The body is not valid JSON: {name} is not a JSON number.")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=finite_float)

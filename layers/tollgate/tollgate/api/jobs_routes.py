@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from tollgate.api.http import Answer, Call, json_answer
-from tollgate.api.problems import error_body, problem_of, retry_after
-from tollgate.api.rendering import job_document, job_headers
+from tollgate.api.job_rendering import job_document, job_headers
+from tollgate.api.problems import problem_answer
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
 from tollgate.domain.jobs import OPEN_STATES
@@ -41,10 +41,7 @@ class JobsApi:
                 raise ScopeError(f"This API key lacks the scope '{scope}'.")
             answer = handler(call)
         except TollgateError as error:
-            problem = problem_of(error)
-            wait = retry_after(error, problem)
-            headers = {} if wait is None else {"Retry-After": str(wait)}
-            answer = json_answer(problem.status, error_body(error.message, problem, error.param), headers)
+            answer = problem_answer(error)
         self._telemetry.log(
             "INFO",
             "jobs_call",
@@ -53,7 +50,8 @@ class JobsApi:
             status=answer.status,
             tenant=call.owner.tenant,
         )
-        return Answer(answer.status, answer.body, {"x-tollgate-request-id": call.request_id, **answer.headers})
+        identity = {"x-tollgate-request-id": call.request_id, "x-request-id": call.request_id}
+        return Answer(answer.status, answer.body, {**identity, **answer.headers})
 
     def _get(self, call: Call) -> Answer:
         job = self._queries.get(call.owner, call.path_parameters.get("id", ""))

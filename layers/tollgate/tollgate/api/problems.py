@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tollgate.api.http import Answer, json_answer
 from tollgate.domain import errors
 
 
@@ -18,6 +19,7 @@ class Problem:
 _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.InvalidRequestError: Problem(400, "invalid_request_error", "invalid_request"),
     errors.UnknownModelError: Problem(404, "invalid_request_error", "model_not_found"),
+    errors.UnsupportedParameterError: Problem(400, "invalid_request_error", "unsupported_parameter"),
     errors.BodyTooLargeError: Problem(413, "invalid_request_error", "request_too_large"),
     errors.DeadlineImpossibleError: Problem(422, "invalid_request_error", "deadline_impossible"),
     errors.IdempotencyMismatchError: Problem(422, "invalid_request_error", "idempotency_key_reused"),
@@ -33,6 +35,7 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.CapacityError: Problem(503, "server_error", "no_capacity"),
     errors.BackendThrottledError: Problem(503, "server_error", "backend_throttled"),
     errors.BackendTimeoutError: Problem(504, "server_error", "backend_timeout"),
+    errors.NotReadyError: Problem(504, "server_error", "job_not_finished"),
     errors.BackendError: Problem(502, "server_error", "backend_error"),
     errors.StorageError: Problem(503, "server_error", "storage_unavailable"),
     errors.TollgateError: Problem(500, "server_error", "internal_error"),
@@ -52,6 +55,14 @@ def problem_of(error: errors.TollgateError) -> Problem:
 def error_body(message: str, problem: Problem, param: str | None = None) -> dict[str, Any]:
     """The body of an error answer; all four fields are always there."""
     return {"error": {"message": message, "type": problem.type, "param": param, "code": problem.code}}
+
+
+def problem_answer(error: errors.TollgateError) -> Answer:
+    """The whole answer to a call that failed."""
+    problem = problem_of(error)
+    wait = retry_after(error, problem)
+    headers = {} if wait is None else {"Retry-After": str(wait)}
+    return json_answer(problem.status, error_body(error.message, problem, error.param), headers)
 
 
 def retry_after(error: errors.TollgateError, problem: Problem) -> int | None:

@@ -45,6 +45,18 @@ class Tier(StrEnum):
     LARGE = "large"
 
 
+class ModelKind(StrEnum):
+    """What a model is for, as far as OpenAI's routes tell models apart.
+
+    `CUSTOM` is reached through ``/v1/inferences`` only; `ANY` takes whatever its containers understand.
+    """
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"
+    CUSTOM = "custom"
+    ANY = "any"
+
+
 TIER_ORDER: Mapping[Tier, int] = {Tier.SMALL: 0, Tier.MEDIUM: 1, Tier.LARGE: 2}
 
 
@@ -125,7 +137,11 @@ class AsyncPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One backend that serves a model: a container dialect, a size, and up to three roads to it."""
+    """One backend that serves a model: a container dialect, a size, and up to three roads to it.
+
+    Attributes:
+        supports: OpenAI's request parameters that the container understands beyond the basic ones.
+    """
 
     name: str
     model: str
@@ -134,6 +150,7 @@ class Deployment:
     timing: Timing
     roads: Mapping[InferenceType, Road]
     weight: int = 1
+    supports: frozenset[str] = frozenset()
 
     @property
     def resource(self) -> str:
@@ -159,6 +176,7 @@ class Model:
     batch: BatchPolicy = field(default_factory=BatchPolicy)
     asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
     description: str = ""
+    kind: ModelKind = ModelKind.ANY
 
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.json_values import finite_float
 
 INPUT_PREFIX = "batch-input/"
 OUTPUT_PREFIX = "batch-output/"
@@ -61,7 +62,7 @@ def dropped_line(line: bytes) -> DroppedLine:
         InvalidRequestError: not JSON, or the parts have the wrong types.
     """
     try:
-        value = json.loads(line, parse_constant=_refuse)
+        value = json.loads(line, parse_constant=_refuse, parse_float=finite_float)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError("The line is not valid JSON.") from error
     if not isinstance(value, dict) or "input" not in value or not value.keys() <= _ENVELOPE:

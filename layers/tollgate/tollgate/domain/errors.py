@@ -3,6 +3,7 @@
 TollgateError
 ├── InvalidRequestError            the caller can mend the request
 │   ├── UnknownModelError
+│   ├── UnsupportedParameterError  no deployment of the model understands it
 │   ├── BodyTooLargeError
 │   ├── DeadlineImpossibleError
 │   ├── InputBudgetError           what must be sent does not fit the token budget
@@ -15,6 +16,7 @@ TollgateError
 ├── BudgetExceededError            a budget has nothing left for it
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
+├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
 ├── BackendError                   the model's side failed
 │   ├── ModelFailedError           the container answered with an error
 │   ├── CapacityError              no instance could take the request
@@ -63,6 +65,10 @@ class UnknownModelError(InvalidRequestError):
     def __init__(self, model: str, known: Sequence[str]) -> None:
         names = ", ".join(sorted(known)) or "none yet: apply a catalogue first"
         super().__init__(f"Unknown model '{model[:100]}'. Known models: {names}.", param="model")
+
+
+class UnsupportedParameterError(InvalidRequestError):
+    """A parameter that the model's containers do not understand, or that this gateway does not offer."""
 
 
 class BodyTooLargeError(InvalidRequestError):
@@ -125,6 +131,10 @@ class PriceUnknownError(TollgateError):
 
 class CatalogueError(TollgateError):
     """The catalogue is missing or contradicts itself."""
+
+
+class NotReadyError(TollgateError):
+    """A caller waited for a job as long as the API allows; the job goes on and can be looked up."""
 
 
 class BackendError(TollgateError):

@@ -1,12 +1,25 @@
 """JSON values as text that every store takes."""
 
 import json
+from math import isinf
 from typing import Any
 
 # `json.dumps` makes a new encoder for every call that wants other separators. Values here came out of JSON or are our
 # own documents, so there is no circle to look for.
 _PLAIN = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _ESCAPED = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def finite_float(digits: str) -> float:
+    """For `parse_float`: a number too large for a float would be read as an infinity, which JSON does not have.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    value = float(digits)
+    if isinf(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def compact_json(value: Any) -> str:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.budget_pressure import deferred, downgraded
+from tollgate.domain.capabilities import Needs, offering
 from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority, Road
 from tollgate.domain.errors import (
     BackendError,
@@ -50,7 +51,10 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
-    """What a caller asks for, checked for shape but not yet against the catalogue."""
+    """What a caller asks for, checked for shape but not yet against the catalogue.
+
+    `needs` is what the model must offer, where the caller's route says so.
+    """
 
     model: str
     input: Any
@@ -59,7 +63,7 @@ class InferenceRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     webhook_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    run: Run = NO_RUN
+    needs: Needs | None = None
 
 
 @dataclass(slots=True)
@@ -82,6 +86,7 @@ class Trail:
     settlement: Settlement | None = None
     usage: Usage = field(default_factory=Usage)
     job_id: str = ""
+    run: Run = NO_RUN
     reservation: Reservation | None = None
     budget_remaining: Decimal | None = None
 
@@ -211,9 +216,11 @@ class InferenceService:
     def _plan(self, request: InferenceRequest, trail: Trail) -> _Plan:
         catalogue = self._catalogues.current()
         trail.catalogue = catalogue
-        model = offered = catalogue.model(request.model)
-        priority = request.priority
-        admitted = self._admission.admit(catalogue, trail.owner, request.model, request.run)
+        model = catalogue.model(request.model)
+        if request.needs is not None:
+            model = offering(model, request.needs)
+        offered, priority = model, request.priority
+        admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
         pressure = self._admission.pressure(admitted)
         if pressure.downgrade:
             offered = downgraded(model)

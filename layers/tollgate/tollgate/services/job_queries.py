@@ -13,6 +13,8 @@ from tollgate.services.settle_reservation import settle_with
 
 RESULT_URL_SECONDS = 3600
 MAX_PAGE = 100
+LONGEST_ID = 64
+"""Characters of a job's id at most, see `ports.IdSource`."""
 
 
 class JobQueries:
@@ -29,7 +31,8 @@ class JobQueries:
         Raises:
             NotFoundError: no such job, or another tenant's: the two cannot be told apart.
         """
-        job = self._jobs.get(job_id)
+        # A table refuses keys over 2,048 bytes, which would look like a failure of the table.
+        job = self._jobs.get(job_id) if len(job_id) <= LONGEST_ID else None
         if job is None or job.owner.tenant != owner.tenant:
             raise NotFoundError(f"There is no inference '{job_id[:100]}'.", param="id")
         return job

@@ -166,7 +166,7 @@ class Sweeper:
         age = self._age(job.finished_at or job.created_at)
         if age > WEBHOOK_EXPIRES_SECONDS:
             self._jobs.change(replace(job, webhook_pending=False), expected=FINAL_STATES)
-            self._telemetry.count("WebhookGivenUp")
+            self._telemetry.count("WebhooksGivenUp")
         elif look_due(age, first=_WEBHOOK_LOOK, factor=12):
             # Delivery retries for hours by itself; a second chain of attempts stops as soon as one of them succeeds.
             self._queues.webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.adapters.dialects.messages import MessagesDialect
+from tollgate.adapters.dialects.openai import OpenAIDialect
+from tollgate.adapters.dialects.tgi import TgiDialect
 from tollgate.domain.catalogue import Deployment
 from tollgate.domain.errors import CatalogueError
 from tollgate.ports import Dialect
 
-_BY_NAME: Mapping[str, Dialect] = {d.name: d for d in (InputsDialect(), MessagesDialect())}
+_BY_NAME: Mapping[str, Dialect] = {
+    d.name: d for d in (InputsDialect(), MessagesDialect(), OpenAIDialect(), TgiDialect())
+}
 
 
 class ContainerDialects:

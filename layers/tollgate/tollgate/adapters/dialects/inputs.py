@@ -34,16 +34,20 @@ class InputsDialect:
         usage = answer.get("usage") if isinstance(answer, dict) else None
         if isinstance(usage, dict):
             return ParsedAnswer(answer, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
-        first = answer[0] if isinstance(answer, list) and answer else None
+        first = answer[0] if isinstance(answer, list) and answer else answer
         details = first.get("details") if isinstance(first, dict) else None
         if isinstance(details, dict):
-            prefill = details.get("prefill")
-            return ParsedAnswer(
-                answer,
-                len(prefill) if isinstance(prefill, list) and prefill else None,
-                _count(details, "generated_tokens"),
-            )
+            return ParsedAnswer(answer, _read_tokens(details), _count(details, "generated_tokens"))
         return ParsedAnswer(answer, None, None)
+
+
+def _read_tokens(details: Mapping[str, Any]) -> int | None:
+    """Tokens of the prompt: counted by newer servers, listed by TGI when it was asked to."""
+    prefill = details.get("prefill")
+    if isinstance(prefill, list) and prefill:
+        return len(prefill)
+    counted = _count(details, "input_length")
+    return _count(details, "prefill_tokens") if counted is None else counted
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:

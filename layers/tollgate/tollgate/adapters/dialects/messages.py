@@ -7,11 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
 from tollgate.domain.json_values import escaped_json
 from tollgate.ports import ParsedAnswer, RenderedRequest
 
 _EXPECTED = "Send a string, a list of messages, or an object with 'messages'."
+
+_OPTIONAL = ("tool_calls", "refusal", "reasoning_content")
+_RAW = InputsDialect()
 
 
 class MessagesDialect:
@@ -21,6 +25,8 @@ class MessagesDialect:
 
     def render(self, payload: Any, parameters: Mapping[str, Any]) -> RenderedRequest:
         """Accepts a string, a list of messages, or an object with `messages`.
+
+        An object with `inputs` is a text to continue as it is, without a chat template, in DJL-LMI's other schema.
 
         Raises:
             InvalidRequestError: the input is none of these.
@@ -33,6 +39,8 @@ class MessagesDialect:
                 body = {"messages": payload}
             case dict() if "messages" in payload:
                 body = dict(payload)
+            case dict() if isinstance(payload.get("inputs"), str):
+                return _RAW.render(payload, parameters)
             case _:
                 raise InvalidRequestError(f"This model takes chat messages. {_EXPECTED}", param="input")
         messages = body["messages"]
@@ -57,6 +65,8 @@ class MessagesDialect:
         """
         try:
             answer = json.loads(body)
+            if _is_raw(answer):
+                return _RAW.parse(body)
             choices = [_choice(choice) for choice in answer["choices"]]
             output: dict[str, Any] = dict(choices[0])
         except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -69,9 +79,15 @@ class MessagesDialect:
         return ParsedAnswer(output, usage.get("prompt_tokens"), usage.get("completion_tokens"))
 
 
+def _is_raw(answer: Any) -> bool:
+    first = answer[0] if isinstance(answer, list) and answer else answer
+    return isinstance(first, dict) and "generated_text" in first
+
+
 def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     message = choice["message"]
     flat = {"text": message.get("content"), "finish_reason": choice.get("finish_reason")}
-    if message.get("tool_calls"):
-        flat["tool_calls"] = message["tool_calls"]
+    flat |= {name: message[name] for name in _OPTIONAL if message.get(name)}
+    if choice.get("logprobs"):
+        flat["logprobs"] = choice["logprobs"]
     return flat

@@ -1,0 +1,109 @@
+"""Body of ``POST /v1/chat/completions``.
+
+https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import core_schema as rules
+
+from tollgate.api.openai.reading import (
+    COMMON_FIELDS,
+    SAMPLING_FIELDS,
+    STREAM_FIELDS,
+    Body,
+    BodyReader,
+    json_object,
+    one_of,
+    open_object,
+    optional,
+    optional_parameters,
+    required,
+)
+
+_PART = open_object("ContentPart", {"type": required(rules.str_schema()), "text": optional(rules.str_schema())})
+_MESSAGE = open_object(
+    "ChatMessage",
+    {
+        "role": required(one_of("system", "developer", "user", "assistant", "tool", "function")),
+        "content": optional(rules.union_schema([rules.str_schema(), rules.list_schema(_PART)])),
+    },
+)
+
+CHAT = BodyReader(
+    "ChatCompletionRequest",
+    {
+        "messages": required(rules.list_schema(_MESSAGE, min_length=1)),
+        "max_completion_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
+        "tools": optional(rules.list_schema(json_object())),
+        "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
+        "parallel_tool_calls": optional(rules.bool_schema()),
+        "response_format": optional(json_object()),
+        "logprobs": optional(rules.bool_schema()),
+        "top_logprobs": optional(rules.int_schema(ge=0, le=20)),
+        "store": optional(rules.bool_schema()),
+        **SAMPLING_FIELDS,
+        **STREAM_FIELDS,
+    },
+)
+
+BASIC = ("temperature", "top_p")
+"""What every container that makes text takes, beside a limit of tokens."""
+
+_HANDLED = (
+    frozenset(COMMON_FIELDS) | frozenset(STREAM_FIELDS) | {"messages", "max_tokens", "max_completion_tokens", *BASIC}
+)
+_CAPABILITY = {"tool_choice": "tools", "parallel_tool_calls": "tools", "top_logprobs": "logprobs"}
+_WITHOUT_TOOLS: Mapping[str, tuple[Any, ...]] = {
+    "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+}
+_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "store": (False,),
+    "modalities": (["text"],),
+}
+
+
+def chat_parameters(body: Body) -> tuple[dict[str, Any], dict[str, str]]:
+    """What goes to the container beside the messages, and the capability that each parameter needs."""
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    basic: dict[str, Any] = {} if limit is None else {"max_tokens": limit}
+    basic |= {name: body[name] for name in BASIC if body.get(name) is not None}
+    asked = optional_parameters(body, _HANDLED, _NOTHING if body.get("tools") else {**_NOTHING, **_WITHOUT_TOOLS})
+    needed = {name: _CAPABILITY.get(name, name) for name in asked} | _content_needs(body["messages"])
+    return basic | asked, needed
+
+
+def chat_messages(messages: Sequence[Body]) -> list[dict[str, Any]]:
+    """The messages for a container: `developer` as `system`, parts of text as one text, nothing that is null.
+
+    Chat templates of open models know neither of the two.
+    """
+    return [_message(message) for message in messages]
+
+
+def _message(message: Body) -> dict[str, Any]:
+    given = {name: value for name, value in message.items() if value is not None}
+    if message["role"] == "developer":
+        given["role"] = "system"
+    content = message.get("content")
+    if isinstance(content, list) and all(part["type"] == "text" for part in content):
+        given["content"] = "\n".join(part.get("text") or "" for part in content)
+    # Templates expect the field beside tool calls as well.
+    given.setdefault("content", None)
+    return given
+
+
+def _content_needs(messages: Sequence[Body]) -> dict[str, str]:
+    needed: dict[str, str] = {}
+    for position, message in enumerate(messages):
+        content = message.get("content")
+        for number, part in enumerate(content if isinstance(content, list) else ()):
+            if part["type"] != "text":
+                needed.setdefault(f"messages[{position}].content[{number}]", part["type"])
+    return needed

@@ -1,0 +1,160 @@
+"""What all request bodies of OpenAI's API have in common, and errors that name a field as OpenAI does.
+
+Rules are given to pydantic's core directly, for the sake of the cold start, as in `tollgate.api.bodies`; the OpenAPI
+document is generated from the same rules.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import core_schema as rules
+
+from tollgate.domain.catalogue import Priority
+from tollgate.domain.errors import InvalidRequestError
+
+Body = Mapping[str, Any]
+Fields = dict[str, rules.TypedDictField]
+
+PRIORITY_OF_TIER: Mapping[str | None, Priority | None] = {
+    None: None,
+    "auto": None,
+    "default": None,
+    "flex": Priority.MEDIUM,
+    "priority": Priority.HIGH,
+}
+"""Roads of OpenAI's service tiers: `flex` is asynchronous, `priority` real-time, the others are as the model says."""
+
+
+def required(schema: rules.CoreSchema) -> rules.TypedDictField:
+    """A field that must be there and not null."""
+    return rules.typed_dict_field(schema, required=True)
+
+
+def optional(schema: rules.CoreSchema) -> rules.TypedDictField:
+    """A field that may be missing or null, which is the same."""
+    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
+
+
+def one_of(*values: str) -> rules.CoreSchema:
+    """One of these words."""
+    return rules.literal_schema(list(values))
+
+
+def json_object() -> rules.CoreSchema:
+    """Any JSON object."""
+    return rules.dict_schema(rules.str_schema(), rules.any_schema())
+
+
+def open_object(name: str, fields: Fields) -> rules.CoreSchema:
+    """An object with these fields and possibly others. `name` is its name in the OpenAPI document."""
+    return rules.typed_dict_schema(
+        fields, extra_behavior="allow", ref=name, config=rules.CoreConfig(strict=True, title=name)
+    )
+
+
+_SHORT = rules.str_schema(max_length=512)
+
+COMMON_FIELDS: Fields = {
+    "model": required(rules.str_schema(min_length=1, max_length=256)),
+    "service_tier": optional(one_of("auto", "default", "flex", "priority")),
+    "user": optional(_SHORT),
+    "safety_identifier": optional(_SHORT),
+    "prompt_cache_key": optional(_SHORT),
+    "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16)),
+}
+"""Fields of every body. None of them reaches a container."""
+
+STREAM_FIELDS: Fields = {
+    "stream": optional(rules.bool_schema()),
+    "stream_options": optional(open_object("StreamOptions", {"include_usage": optional(rules.bool_schema())})),
+}
+
+SAMPLING_FIELDS: Fields = {
+    "max_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
+    "temperature": optional(rules.float_schema(ge=0, le=2, allow_inf_nan=False)),
+    "top_p": optional(rules.float_schema(gt=0, le=1, allow_inf_nan=False)),
+    "stop": optional(rules.union_schema([rules.str_schema(), rules.list_schema(rules.str_schema(), max_length=4)])),
+    "seed": optional(rules.int_schema()),
+    "n": optional(rules.int_schema(ge=1, le=128)),
+    "logit_bias": optional(rules.dict_schema(rules.str_schema(), rules.float_schema(ge=-100, le=100))),
+    "frequency_penalty": optional(rules.float_schema(ge=-2, le=2)),
+    "presence_penalty": optional(rules.float_schema(ge=-2, le=2)),
+}
+
+_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "stop": ([],),
+    "n": (1,),
+    "logit_bias": ({},),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+}
+"""What clients like to send although it asks for nothing."""
+
+
+def optional_parameters(body: Body, handled: frozenset[str], nothing: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """The parameters that a container must support: all that are given, are not `handled`, and ask for something.
+
+    Args:
+        body: a checked body.
+        handled: names of the fields that every container takes, or none.
+        nothing: values that ask for nothing, by name, beside those of sampling.
+    """
+    return {
+        name: value
+        for name, value in body.items()
+        if value is not None
+        and name not in handled
+        and value not in nothing.get(name, ())
+        and value not in _NOTHING.get(name, ())
+    }
+
+
+class BodyReader:
+    """Checks bodies of one kind against `schema`. Fields that are not listed pass; a container must support them."""
+
+    def __init__(self, name: str, fields: Fields) -> None:
+        self.name = name
+        self.schema = open_object(name, {**COMMON_FIELDS, **fields})
+        self._validator = SchemaValidator(self.schema)
+
+    def read(self, document: Any) -> Body:
+        """Check a document.
+
+        Raises:
+            InvalidRequestError: naming a field at fault, as in ``messages[0].role``.
+        """
+        if not isinstance(document, dict):
+            raise InvalidRequestError("The body must be a JSON object.")
+        try:
+            checked: Body = self._validator.validate_python(document)
+        except ValidationError as error:
+            raise _refusal(document, error) from None
+        return checked
+
+
+def _refusal(document: Any, error: ValidationError) -> InvalidRequestError:
+    # Every member of a union reports; the one that got furthest is what the caller meant.
+    found = error.errors(include_url=False, include_context=False)
+    param, fault = max(((_path(document, entry["loc"]), entry) for entry in found), key=lambda pair: _depth(pair[0]))
+    if fault["type"] == "missing":
+        return InvalidRequestError(f"Missing required parameter: '{param}'.", param=param)
+    return InvalidRequestError(f"Invalid '{param}': {fault['msg']}.", param=param)
+
+
+def _path(document: Any, location: tuple[str | int, ...]) -> str:
+    """The place in the document. Members of unions, which pydantic also names on the way, are left out."""
+    path = ""
+    node = document
+    for part in location:
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            path += f"[{part}]"
+            node = node[part]
+        elif isinstance(node, dict) and isinstance(part, str) and (part in node or part == location[-1]):
+            path += f".{part}" if path else part
+            node = node.get(part)
+    return path
+
+
+def _depth(path: str) -> int:
+    return path.count(".") + path.count("[")

@@ -1,0 +1,219 @@
+"""OpenAI's routes that run inferences: a body in, an answer out, by whichever road its service tier asks for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tollgate.api.http import Answer, Call, json_answer, json_body
+from tollgate.api.job_rendering import job_document, job_headers
+from tollgate.api.openai.answers import (
+    Served,
+    chat_completion,
+    embedding_list,
+    fingerprint_of,
+    served_by_job,
+    text_completion,
+    tier_used,
+)
+from tollgate.api.openai.chat_body import CHAT, chat_messages, chat_parameters
+from tollgate.api.openai.event_stream import CONTENT_TYPE, chat_events, text_events
+from tollgate.api.openai.reading import PRIORITY_OF_TIER, Body
+from tollgate.api.openai.text_bodies import (
+    COMPLETION,
+    EMBEDDING,
+    completion_parameters,
+    embedding_parameters,
+    texts_of,
+)
+from tollgate.api.problems import problem_answer
+from tollgate.api.repeating import once
+from tollgate.domain.capabilities import Needs
+from tollgate.domain.catalogue import InferenceType, ModelKind, Priority
+from tollgate.domain.errors import (
+    BackendTimeoutError,
+    ConflictError,
+    InvalidRequestError,
+    ModelFailedError,
+    NotReadyError,
+    TollgateError,
+)
+from tollgate.domain.jobs import FINAL_STATES, Job, JobState
+from tollgate.services.idempotent import Idempotency
+from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
+from tollgate.services.wait import JobWaiter
+
+WAIT_SECONDS = 26.5
+"""API Gateway answers within 29 s; what is left is for the answer itself."""
+
+_POLL_SECONDS = 5
+_INFERENCES = "/v1/inferences/"
+# The SDK would send the request again and pay for a second job; it obeys this header.
+_NO_RETRY = {"x-should-retry": "false"}
+
+Render = Callable[[Served], Answer]
+
+
+class OpenAIApi:
+    """Chat completions, completions, embeddings."""
+
+    def __init__(self, *, inference: InferenceService, idempotency: Idempotency, waiter: JobWaiter) -> None:
+        self._inference = inference
+        self._idempotency = idempotency
+        self._waiter = waiter
+        self._routes: Mapping[str, Callable[[Call, Trail], Answer]] = {
+            "POST /v1/chat/completions": self._chat,
+            "POST /v1/completions": self._complete,
+            "POST /v1/embeddings": self._embed,
+        }
+
+    def answer(self, call: Call, trail: Trail) -> Answer:
+        """The answer to an admitted call.
+
+        Raises:
+            TollgateError: what is wrong with the request, or with serving it.
+        """
+        return self._routes[call.route](call, trail)
+
+    def _chat(self, call: Call, trail: Trail) -> Answer:
+        body = CHAT.read(json_body(call))
+        parameters, needed = chat_parameters(body)
+        value = {"messages": chat_messages(body["messages"])}
+        request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
+
+        def render(served: Served) -> Answer:
+            if body.get("stream"):
+                return _streamed(chat_events(served, include_usage=_include_usage(body)))
+            return json_answer(200, chat_completion(served))
+
+        return self._serve(call, trail, request, body.get("service_tier"), render)
+
+    def _complete(self, call: Call, trail: Trail) -> Answer:
+        body = COMPLETION.read(json_body(call))
+        parameters, needed = completion_parameters(body)
+        (prompt,) = texts_of(body, "prompt")
+        request = self._request(call, body, {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed))
+
+        def render(served: Served) -> Answer:
+            if body.get("stream"):
+                return _streamed(text_events(served, include_usage=_include_usage(body)))
+            return json_answer(200, text_completion(served))
+
+        return self._serve(call, trail, request, body.get("service_tier"), render)
+
+    def _embed(self, call: Call, trail: Trail) -> Answer:
+        body = EMBEDDING.read(json_body(call))
+        parameters, needed = embedding_parameters(body)
+        texts = texts_of(body, "input")
+        request = self._request(call, body, {"inputs": texts}, parameters, Needs(ModelKind.EMBEDDING, needed))
+
+        def render(served: Served) -> Answer:
+            document = embedding_list(served, texts, body.get("encoding_format") or "float")
+            if len(document["data"]) != len(texts):
+                raise ModelFailedError(
+                    f"The model container gave {len(document['data'])} embeddings for {len(texts)} texts.",
+                    original_status=502,
+                )
+            return json_answer(200, document)
+
+        return self._serve(call, trail, request, body.get("service_tier"), render)
+
+    def _request(
+        self, call: Call, body: Body, value: Any, parameters: Mapping[str, Any], needs: Needs
+    ) -> InferenceRequest:
+        priority = PRIORITY_OF_TIER[body.get("service_tier")]
+        if priority is None and not _wants_async(call):
+            model = self._inference.catalogue().models.get(body["model"])
+            if model is not None and model.default_priority is Priority.LOW:
+                # Nobody can wait for a batch with the connection open.
+                priority = Priority.MEDIUM
+        return InferenceRequest(
+            model=body["model"],
+            input=value,
+            priority=priority,
+            parameters=parameters,
+            metadata=body.get("metadata") or {},
+            needs=needs,
+        )
+
+    def _serve(self, call: Call, trail: Trail, request: InferenceRequest, tier: str | None, render: Render) -> Answer:
+        def begin() -> Answer:
+            result = self._inference.infer(request, trail)
+            if isinstance(result, Accepted):
+                headers = {"Location": _INFERENCES + result.job.job_id, "Retry-After": str(_POLL_SECONDS)}
+                return json_answer(202, job_document(result.job), headers)
+            return render(
+                Served(
+                    inference_id=result.inference_id,
+                    created_at=result.created_at,
+                    model=request.model,
+                    output=result.output,
+                    usage=trail.usage,
+                    tier=tier_used(InferenceType.REALTIME, asked_priority=tier == "priority"),
+                    fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
+                )
+            )
+
+        # A repetition finds the job of the first call and waits for it again.
+        begun = once(self._idempotency, call, trail, begin)
+        if begun.status != 202:
+            return begun
+        if _wants_async(call):
+            return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
+        return self._waited(call, trail, begun, render)
+
+    def _waited(self, call: Call, trail: Trail, begun: Answer, render: Render) -> Answer:
+        """What came of the job, with its own cost in the headers."""
+        location = begun.headers["Location"]
+        until = trail.started + WAIT_SECONDS
+        try:
+            job = self._waiter.wait(call.owner, location.removeprefix(_INFERENCES), until=until)
+        except TollgateError as error:
+            answer = problem_answer(error)
+            return Answer(answer.status, answer.body, {**answer.headers, "Location": location, **_NO_RETRY})
+        replayed = {name: value for name, value in begun.headers.items() if name == "x-tollgate-idempotent-replay"}
+        headers = {**job_headers(job), **replayed, "x-tollgate-job-id": job.job_id}
+        if replayed:
+            headers |= {"x-tollgate-cost-usd": "0", "x-tollgate-avoided-cost-usd": "0"}
+        try:
+            if job.state is not JobState.COMPLETED:
+                raise _unfinished(job)
+            answer = render(served_by_job(job, self._waiter.output(job)))
+        except TollgateError as error:
+            if job.state not in FINAL_STATES:
+                headers["Location"] = location
+            answer = problem_answer(error)
+            headers |= _NO_RETRY
+        return Answer(answer.status, answer.body, {**answer.headers, **headers})
+
+
+def _unfinished(job: Job) -> TollgateError:
+    reason = job.failure.message if job.failure else job.state.value
+    match job.state:
+        case JobState.FAILED if job.failure and job.failure.code == "invalid_request":
+            return InvalidRequestError(reason)
+        case JobState.FAILED:
+            return ModelFailedError(reason, original_status=502)
+        case JobState.EXPIRED:
+            return BackendTimeoutError(reason)
+        case JobState.CANCELLED:
+            return ConflictError(f"Inference '{job.job_id}' was cancelled.")
+        case _:
+            return NotReadyError(
+                f"Inference '{job.job_id}' is still {job.state}. It goes on: look for it at {_INFERENCES}{job.job_id}, "
+                "or send 'Prefer: respond-async' to be answered at once.",
+                retry_after=_POLL_SECONDS,
+            )
+
+
+def _streamed(events: str) -> Answer:
+    return Answer(200, events, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
+
+
+def _include_usage(body: Body) -> bool:
+    options = body.get("stream_options") or {}
+    return options.get("include_usage") is True
+
+
+def _wants_async(call: Call) -> bool:
+    """RFC 7240; the header may hold several preferences."""
+    preferences = call.headers.get("prefer", "").split(",")
+    return any(entry.partition(";")[0].strip().lower() == "respond-async" for entry in preferences)

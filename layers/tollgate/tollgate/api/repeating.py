@@ -1,0 +1,45 @@
+"""``Idempotency-Key`` for routes that cost money: the first answer again, at no cost."""
+
+from collections.abc import Callable
+
+from tollgate.api.http import Answer, Call
+from tollgate.api.rendering import trail_headers
+from tollgate.ports import StoredAnswer
+from tollgate.services.idempotent import Idempotency, fingerprint_of
+from tollgate.services.infer import Trail
+
+_NOT_REPLAYED = {
+    "x-tollgate-request-id",
+    "x-request-id",
+    "x-tollgate-cost-usd",
+    "x-tollgate-avoided-cost-usd",
+    "x-tollgate-budget-remaining-usd",
+    "traceparent",
+}
+# The first answer paid for the inference; adding up the headers of all answers must not count it twice.
+REPLAY_HEADERS = {
+    "x-tollgate-cost-usd": "0",
+    "x-tollgate-avoided-cost-usd": "0",
+    "x-tollgate-idempotent-replay": "true",
+}
+
+
+def once(idempotency: Idempotency, call: Call, trail: Trail, produce: Callable[[], Answer]) -> Answer:
+    """The answer that `produce` gives, or gave to an earlier call with the same key.
+
+    Raises:
+        TollgateError: whatever `produce` raises, or what is wrong with the key.
+    """
+    key = call.headers.get("idempotency-key")
+    if key is None:
+        return produce()
+
+    def fresh() -> StoredAnswer:
+        answer = produce()
+        kept = {name: value for name, value in trail_headers(trail).items() if name not in _NOT_REPLAYED}
+        return StoredAnswer(answer.status, {**kept, **answer.headers}, answer.body)
+
+    stored = idempotency.run(call.owner, key, fingerprint_of(call.route, call.body), fresh)
+    if trail.inference_type is not None:
+        return Answer(stored.status, stored.body, stored.headers)
+    return Answer(stored.status, stored.body, {**stored.headers, **REPLAY_HEADERS})

@@ -1,0 +1,62 @@
+"""Whether a model can serve what a route and a request need of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tollgate.domain.catalogue import Model, ModelKind
+from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request needs.
+
+    Attributes:
+        kind: `CHAT` or `EMBEDDING`, what the route is for.
+        parameters: by the request's parameter, the capability it asks for, as deployments name it under `supports`.
+    """
+
+    kind: ModelKind
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def offering(model: Model, needs: Needs) -> Model:
+    """The model with only those of its deployments that understand everything the request brings.
+
+    Raises:
+        InvalidRequestError: the model is for something else.
+        UnsupportedParameterError: no deployment understands one of the parameters, or all of them together.
+    """
+    if model.kind not in {ModelKind.ANY, needs.kind}:
+        raise InvalidRequestError(f"Model '{model.name}' is not for this: it is {_WHAT[model.kind]}.", param="model")
+    if not needs.parameters:
+        return model
+    wanted = frozenset(needs.parameters.values())
+    able = tuple(deployment for deployment in model.deployments if wanted <= deployment.supports)
+    if len(able) == len(model.deployments):
+        return model
+    if not able:
+        raise _unsupported(model, needs.parameters)
+    return replace(model, deployments=able)
+
+
+_WHAT: Mapping[ModelKind, str] = {
+    ModelKind.CHAT: "a chat model; use /v1/chat/completions",
+    ModelKind.EMBEDDING: "an embedding model; use /v1/embeddings",
+    ModelKind.CUSTOM: "neither for chat nor for embeddings; use /v1/inferences",
+}
+
+
+def _unsupported(model: Model, parameters: Mapping[str, str]) -> UnsupportedParameterError:
+    offered = frozenset[str]().union(*(deployment.supports for deployment in model.deployments))
+    for parameter, capability in parameters.items():
+        if capability not in offered:
+            known = ", ".join(sorted(offered)) or "none"
+            return UnsupportedParameterError(
+                f"Model '{model.name}' does not support '{parameter}'. Optional parameters that it supports: {known}.",
+                param=parameter,
+            )
+    together = ", ".join(f"'{parameter}'" for parameter in parameters)
+    return UnsupportedParameterError(
+        f"No deployment of model '{model.name}' supports {together} together.", param=next(iter(parameters))
+    )

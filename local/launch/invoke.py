@@ -1,0 +1,119 @@
+"""`make invoke` and `make start-api`: single functions in Lambda's own container, on the data of a running stack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING
+
+from local.launch import sam_local, state
+from local.launch.build import build_folder
+from local.launch.docker_door import docker_door
+from local.launch.errors import LaunchError, NotRunningError
+from local.launch.layout import HOST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local.launch.layout import Layout
+
+# What the samples in events/ say in place of what only a running stack knows.
+_SAMPLE_KEY = re.compile(r"\btg_example0+\b")
+_SAMPLE_BUCKET = re.compile(r"\btollgate-bucket-example\b")
+_SAMPLE_JOB = {
+    "inf_": re.compile(r"\binf_01k[0-9a-z]{23}\b"),
+    "tollgate-": re.compile(r"\btollgate-[a-z0-9]+-01k[0-9a-z]{23}\b"),
+}
+
+
+def sample_event(root: Path, function: str, event: str) -> str:
+    """The text of a sample; `event` is its name, or the path of a file of one's own.
+
+    Raises:
+        LaunchError: there is no such sample; the message lists those that there are.
+    """
+    folder = root / "events"
+    own = root / event
+    if event.endswith(".json") and own.is_file():
+        return own.read_text()
+    path = folder / function / f"{event}.json"
+    if not path.is_file():
+        names = sorted(str(sample.relative_to(folder).with_suffix("")) for sample in folder.glob("*/*.json"))
+        listed = "\n".join(f"    FUNCTION={name.partition('/')[0]} EVENT={name.partition('/')[2]}" for name in names)
+        raise LaunchError(
+            f"There is no sample events/{function}/{event}.json.\nWhat to do: take one of these:\n{listed}"
+        )
+    return path.read_text()
+
+
+def filled(text: str, *, key: str, bucket: str, job: str | None) -> str:
+    """The sample with this stack's key and bucket, and with a real job's id where one is given.
+
+    A job is the id of an inference (`inf_...`) or the name of a transform job (`tollgate-...`).
+
+    Raises:
+        LaunchError: `job` is neither.
+    """
+    text = _SAMPLE_BUCKET.sub(bucket, _SAMPLE_KEY.sub(key, text))
+    if job is None:
+        return text
+    for beginning, pattern in _SAMPLE_JOB.items():
+        if job.startswith(beginning) and re.fullmatch(r"[A-Za-z0-9_-]+", job):
+            return pattern.sub(job, text)
+    raise LaunchError(
+        f"JOB={job} is not the id of an inference (inf_...) or the name of a transform job (tollgate-...)."
+    )
+
+
+async def invoke(layout: Layout, function: str, event: str, job: str | None) -> int:
+    """Runs one function once with `sam local invoke`; returns SAM's exit code.
+
+    Raises:
+        LaunchError: no stack runs, no Docker engine answers, or there is no such sample.
+    """
+    logical_id = "".join(part.title() for part in function.split("_")) + "Function"
+    text = filled(
+        sample_event(layout.root, function, event), key=_key(layout), bucket=_outputs(layout)["BucketName"], job=job
+    )
+    return await _sam(layout, "invoke", logical_id, "--event", "-", given=json.dumps(json.loads(text)).encode())
+
+
+async def start_api(layout: Layout, port: int) -> int:
+    """Serves the API's functions with `sam local start-api` until Ctrl-C; returns SAM's exit code.
+
+    Raises:
+        LaunchError: no stack runs, or no Docker engine answers.
+    """
+    _outputs(layout)
+    return await _sam(layout, "start-api", "--host", HOST, "--port", str(port), "--warm-containers", "LAZY")
+
+
+async def _sam(layout: Layout, *arguments: str, given: bytes | None = None) -> int:
+    command = sam_local.command(layout, build_folder(layout.root), *arguments)
+    async with docker_door((layout.emulator_port, layout.standin_port)):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=layout.root,
+            env=dict(sam_local.sam_environment(layout)),
+            stdin=None if given is None else asyncio.subprocess.PIPE,
+        )
+        try:
+            await process.communicate(given)
+        except asyncio.CancelledError:
+            # Ctrl-C reached SAM too, which is taking its containers away.
+            await process.wait()
+            raise
+        return process.returncode or 0
+
+
+def _outputs(layout: Layout) -> dict[str, str]:
+    record = state.StackRecord.read(layout.record_file)
+    if record is None or not record.ready:
+        raise NotRunningError(layout.port)
+    return record.outputs
+
+
+def _key(layout: Layout) -> str:
+    _outputs(layout)
+    return dict(line.split("=", 1) for line in layout.env_file.read_text().splitlines())["TOLLGATE_KEY"]
