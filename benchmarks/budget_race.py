@@ -9,9 +9,9 @@ connections and nothing shared with the others, which is how Lambda runs them. `
 stack's front door and its functions instead; the emulator starts a process for each, so keep to a few dozen.
 
 The model `race` has a fixed price of one cent, so how many requests a budget covers is known beforehand. The requests
-start at the same moment; a reader looks at the counter all the while. When all have ended, requests go out one after the
-other until one is refused: who is refused although the counter had room was refused wrongly. The stack's catalogue is
-put back afterwards. The budget is that of a team of its own, so a race can be repeated on the same stack.
+start at the same moment; a reader looks at the counter all the while. When all have ended, requests go out one after
+the other until one is refused: who is refused although the counter had room was refused wrongly. The catalogue is put
+back afterwards. The budget is that of a team of its own, so a race can be repeated on the same stack.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from tests.fakes.gateway import FakeGateway, document
 from tests.unit.template_document import events_of, functions
 from tollgate.api.http import Answer
 from tollgate.domain.budgets import EACH, Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
-from tollgate.domain.catalogue import InferenceType, ModelKind, Priority, Tier
+from tollgate.domain.catalogue import InferenceType, Priority, Tier
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
 from tollgate.domain.ledger import Counter
 
@@ -404,11 +404,11 @@ def _costly_routes() -> list[tuple[str, str]]:
     return [route for route in routes if route[0] in {"post", "put", "patch"} and route not in FREE]
 
 
-BODIES: dict[str, tuple[ModelKind, dict[str, Any]]] = {
-    "/v1/inferences": (ModelKind.OTHER, {"input": "hello"}),
-    "/v1/chat/completions": (ModelKind.CHAT, {"messages": [{"role": "user", "content": "hello"}]}),
-    "/v1/completions": (ModelKind.CHAT, {"prompt": "hello"}),
-    "/v1/embeddings": (ModelKind.EMBEDDING, {"input": "hello"}),
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/inferences": {"input": "hello"},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
+    "/v1/completions": {"prompt": "hello"},
+    "/v1/embeddings": {"input": "hello"},
 }
 
 
@@ -416,11 +416,10 @@ BODIES: dict[str, tuple[ModelKind, dict[str, Any]]] = {
 @pytest.mark.parametrize("priority", list(Priority))
 def test_every_costly_route_of_the_template_passes_admission(method: str, path: str, priority: Priority) -> None:
     """With a budget that has nothing left, no backend is called, nothing is stored and nothing is queued."""
-    kind, body = BODIES[path]
     gateway = _gateway(_budget("0.000001"))
-    model = replace(gateway.catalogues.catalogue.models["echo"], kind=kind, default_priority=priority)
+    model = replace(gateway.catalogues.catalogue.models["echo"], default_priority=priority)
     gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
-    answer = gateway.call(f"{method.upper()} {path}", {"model": "echo", **body})
+    answer = gateway.call(f"{method.upper()} {path}", {"model": "echo", **BODIES[path]})
     assert answer.status == 429, answer.body
     assert document(answer)["error"]["code"] == "insufficient_quota"
     assert gateway.realtime.calls == []
