@@ -15,6 +15,8 @@ back afterwards. The budget is that of a team of its own, so a race can be repea
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -26,7 +28,6 @@ import urllib.request
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPConnection
@@ -277,7 +278,7 @@ class _Watch:
             self.looks += 1
 
 
-@contextmanager
+@contextlib.contextmanager
 def throttled(microburst: str | None, share: float = 0.1) -> Iterator[Callable[[], int]]:
     """Let this share of the functions' table calls be throttled; gives a count of how many were."""
     if microburst is None:
@@ -352,7 +353,8 @@ def main() -> int:
     share = "10 % of table calls throttled" if arguments.throttle else "no faults"
     print(f"{arguments.requests} requests at once on money for {arguments.covered}, {scopes}, {share}")
     try:
-        with throttled(arguments.throttle) as fired:
+        # The functions' log lines are no part of the report.
+        with throttled(arguments.throttle) as fired, contextlib.redirect_stdout(io.StringIO()):
             outcome = race.run(arguments.requests, arguments.covered)
             throttles = fired() if arguments.throttle else None
     finally:
