@@ -289,10 +289,9 @@ def throttled(microburst: str | None, share: float = 0.1) -> Iterator[Callable[[
         "probability": share,
         "error": {"code": "ProvisionedThroughputExceededException"},
     }
-    before = len(_control(microburst, "GET", "fired"))
     _control(microburst, "PATCH", "rules", [rule])
     try:
-        yield lambda: len(_control(microburst, "GET", "fired")) - before
+        yield lambda: sum(int(found["fired_count"]) for found in _control(microburst, "GET", "rules"))
     finally:
         _control(microburst, "DELETE", "rules", [])
 

@@ -22,7 +22,13 @@ from tollgate.domain.reserving import Ask
 from tollgate.services.admission import Admission, Admitted
 from tollgate.services.settle_reservation import settle_with
 
-_LIMITS = {ScopeKind.GATEWAY: Decimal("1.00"), ScopeKind.KEY: Decimal("0.40"), ScopeKind.TEAM: Decimal("0.70")}
+_LIMITS = {
+    ScopeKind.GATEWAY: Decimal("0.30"),
+    ScopeKind.KEY: Decimal("0.12"),
+    ScopeKind.TEAM: Decimal("0.20"),
+    # So large that requests are reserved whole.
+    ScopeKind.MODEL: Decimal(1000),
+}
 _CENTS = st.integers(1, 20).map(lambda cents: Decimal(cents).scaleb(-2))
 _EVERY_LEASE = timedelta(days=10)
 
