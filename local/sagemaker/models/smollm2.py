@@ -103,7 +103,9 @@ def _start(weights: Path) -> Any:
     parameters.model.path = str(weights)
     parameters.n_ctx = _CONTEXT_TOKENS
     parameters.n_parallel = _SLOTS
-    parameters.cpuparams.n_threads = 2
+    # Threads wait for each other after every layer by spinning. On a machine that has other work they mostly wait: two
+    # threads took 30 s for a sentence where one takes 1 s, and on an idle machine the sentence takes a quarter second.
+    parameters.cpuparams.n_threads = 1
     parameters.verbosity = 0
     # Both only measure the machine, and turn a load of half a second into several on a busy one.
     parameters.warmup = False
