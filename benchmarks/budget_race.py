@@ -24,7 +24,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -297,12 +296,13 @@ def throttled(microburst: str | None, share: float = 0.1) -> Iterator[Callable[[
 
 
 def _control(microburst: str, method: str, what: str, body: Any = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(  # noqa: S310 -- the address of a proxy on this machine
-        f"{microburst}/_microburst/{what}", data, {"Content-Type": "application/json"}, method=method
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 -- as above
-        return json.loads(answer.read() or b"[]")
+    connection = HTTPConnection(microburst.removeprefix("http://").rstrip("/"), timeout=30)
+    text = None if body is None else json.dumps(body)
+    connection.request(method, f"/_microburst/{what}", text, {"Content-Type": "application/json"})
+    try:
+        return json.loads(connection.getresponse().read() or b"[]")
+    finally:
+        connection.close()
 
 
 def report(outcome: Outcome, covered: int, throttles: int | None) -> bool:

@@ -43,7 +43,7 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
-    alarm_topic_arn: str
+    alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
 
 
