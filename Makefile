@@ -17,8 +17,9 @@ PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests ben
 PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop restart-standin invoke start-api build deploy unit integration e2e test check fmt lint types floors security \
-	template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing bench-trimming bench-cache clean
+.PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
+	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing \
+	bench-trimming bench-cache clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,10 +39,6 @@ restart-standin: ## restart the SageMaker stand-in of a running stack
 invoke: ## run one function on a sample event in a container (FUNCTION=gateway EVENT=inference_high; needs Docker)
 	@$(ENSURE) $(STACK_ENVIRONMENTS)
 	@exec $(RUN) -m local.launch invoke "$(FUNCTION)" "$(EVENT)" --job "$(JOB)"
-
-start-api: ## serve the API's functions from containers until Ctrl-C (API_PORT=3000; needs Docker)
-	@$(ENSURE) $(STACK_ENVIRONMENTS)
-	@exec $(RUN) -m local.launch start-api --api-port $(or $(API_PORT),3000)
 
 build: ## sam build, for AWS
 	@$(ENSURE) run sam
@@ -67,12 +64,16 @@ test: ## all the tests
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST)
 
-check: lint types floors template-lint security ## format, lint, types, floors, template, security
+check: lint types floors template-lint security openapi-check ## format, lint, types, floors, template, security
 
 fmt: ## format and mend what can be mended
 	@$(ENSURE) dev
 	$(DEV)/ruff format .
 	$(DEV)/ruff check --fix .
+
+openapi: ## write the OpenAPI document from the code
+	@$(ENSURE) dev
+	$(DEV)/python -m local.openapi
 
 lint:
 	@$(ENSURE) dev
@@ -82,6 +83,10 @@ lint:
 types:
 	@$(ENSURE) dev
 	$(DEV)/mypy $(wildcard $(PYTHON_SOURCES))
+
+openapi-check:
+	@$(ENSURE) dev
+	$(DEV)/python -m local.openapi --check
 
 floors:
 	@$(ENSURE) dev

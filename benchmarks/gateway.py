@@ -45,6 +45,7 @@ KEY = {
 }
 SAMPLES = {"gateway": "inference_high", "jobs": "get", "batch_dispatch": "schedule"}
 """Which sample event a function starts with; else its first one."""
+_CHAT = "gateway, OpenAI chat, real-time"
 MODEL_SECONDS = 0.3
 MODULES_SHOWN = 14
 
@@ -86,6 +87,14 @@ def realtime_event() -> dict[str, Any]:
     return {**sample("gateway"), "body": json.dumps(body)}
 
 
+def chat_event() -> dict[str, Any]:
+    """The same request as OpenAI's clients send it."""
+    messages = [{"role": "user", "content": PROMPT}]
+    body = {"model": "smollm2", "messages": messages, "service_tier": "priority", "max_tokens": 64}
+    chat: dict[str, Any] = json.loads((ROOT / "events" / "gateway" / "chat.json").read_text("utf-8"))
+    return {**chat, "body": json.dumps(body)}
+
+
 def environment(url: str) -> dict[str, str]:
     """Of every function: fixed credentials and the fixed AWS."""
     return {
@@ -122,11 +131,13 @@ def warm_table(url: str, rounds: int, requests: int) -> None:
         "bare handler, boto3": ("bare_boto3.lambda_handler", HANDLERS),
         "bare handler, awscrt": ("bare_awscrt.lambda_handler", HANDLERS),
         "gateway, real-time": ("app.lambda_handler", FUNCTIONS / "gateway"),
+        _CHAT: ("app.lambda_handler", FUNCTIONS / "gateway"),
     }
     results: dict[str, list[Measured]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, (handler, directory) in rows.items():
-            one = measure(handler, directory, realtime_event(), environment(url), warm=requests)
+            event = chat_event() if name == _CHAT else realtime_event()
+            one = measure(handler, directory, event, environment(url), warm=requests)
             if one.failure:
                 raise SystemExit(f"{name} failed: {one.failure[:500]}")
             results[name].append(one)

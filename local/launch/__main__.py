@@ -1,4 +1,4 @@
-"""The launcher's command line; `make run`, `make stop` and `make restart-standin` call it."""
+"""The launcher's command line; `make run`, `make stop`, `make restart-standin` and `make invoke` call it."""
 
 import argparse
 import asyncio
@@ -43,8 +43,6 @@ def parser() -> argparse.ArgumentParser:
     invoke.add_argument("function", help="its folder's name")
     invoke.add_argument("event", help="the sample's name, or a path from the repository's root")
     invoke.add_argument("--job", default=None, help="the id that takes the place of the sample's")
-    api = commands.add_parser("start-api", parents=[port], help="serve the API's functions from containers")
-    api.add_argument("--api-port", type=int, default=3000)
     return top
 
 
@@ -59,8 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"The SageMaker stand-in runs again (process {control.restart_standin(layout)}).")
         elif options.command == "invoke":
             return asyncio.run(single.invoke(layout, options.function, options.event, options.job or None))
-        elif options.command == "start-api":
-            return asyncio.run(single.start_api(layout, options.api_port))
         elif options.detach:
             control.start_detached(layout, examples=not options.no_examples)
         else:

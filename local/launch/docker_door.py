@@ -68,7 +68,7 @@ async def docker_door(ports: Sequence[int]) -> AsyncIterator[None]:
                     break
                 raise LaunchError(
                     f"Port {port} of Docker's bridge ({address}) cannot be opened: {os.strerror(error.errno or 0)}.\n"
-                    "What to do: end the other `make invoke` or `make start-api` of this stack."
+                    "What to do: wait for the other `make invoke` of this stack to end."
                 ) from error
             await servers.enter_async_context(server)
         yield

@@ -1,17 +1,17 @@
-"""`make invoke` and `make start-api`: single functions in Lambda's own container, on the data of a running stack."""
+"""`make invoke`: one function in Lambda's own container, on the data of a running stack."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
+import signal
 from typing import TYPE_CHECKING
 
 from local.launch import sam_local, state
 from local.launch.build import build_folder
 from local.launch.docker_door import docker_door
 from local.launch.errors import LaunchError, NotRunningError
-from local.launch.layout import HOST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,16 +79,6 @@ async def invoke(layout: Layout, function: str, event: str, job: str | None) -> 
     return await _sam(layout, "invoke", logical_id, "--event", "-", given=json.dumps(json.loads(text)).encode())
 
 
-async def start_api(layout: Layout, port: int) -> int:
-    """Serves the API's functions with `sam local start-api` until Ctrl-C; returns SAM's exit code.
-
-    Raises:
-        LaunchError: no stack runs, or no Docker engine answers.
-    """
-    _outputs(layout)
-    return await _sam(layout, "start-api", "--host", HOST, "--port", str(port), "--warm-containers", "LAZY")
-
-
 async def _sam(layout: Layout, *arguments: str, given: bytes | None = None) -> int:
     command = sam_local.command(layout, build_folder(layout.root), *arguments)
     async with docker_door((layout.emulator_port, layout.standin_port)):
@@ -98,10 +88,11 @@ async def _sam(layout: Layout, *arguments: str, given: bytes | None = None) -> i
             env=dict(sam_local.sam_environment(layout)),
             stdin=None if given is None else asyncio.subprocess.PIPE,
         )
+        # Ctrl-C reaches SAM by itself; asked to end in another way, it would leave its containers running.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, process.send_signal, signal.SIGINT)
         try:
             await process.communicate(given)
         except asyncio.CancelledError:
-            # Ctrl-C reached SAM too, which is taking its containers away.
             await process.wait()
             raise
         return process.returncode or 0

@@ -1,4 +1,4 @@
-"""What `sam local invoke` and `sam local start-api` need to run one function against a running stack.
+"""What `sam local invoke` needs to run one function against a running stack.
 
 SAM hands a function only the variables that the template declares, and the endpoints of the local stack are in no
 template that is deployed. So each build keeps a second template beside the first, the same but for the declaration of
@@ -83,7 +83,7 @@ def _functions(cloudformation: CloudFormationClient) -> Iterator[tuple[str, str]
 
 
 def command(layout: Layout, build: Path, *arguments: str) -> list[str]:
-    """`sam local ARGUMENTS` with everything that leads its containers to the running stack."""
+    """`sam local ARGUMENTS` with everything that leads the container to the running stack."""
     return [
         str(layout.root / ".venv" / "sam" / "bin" / "sam"),
         "local",

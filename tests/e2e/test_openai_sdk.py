@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,3 +185,38 @@ def test_an_idempotency_key_gives_the_first_answer_again(client: OpenAI) -> None
     ]
     assert json.loads(answers[0].text) == json.loads(answers[1].text)
     assert answers[1].headers["x-tollgate-cost-usd"] == "0"
+
+
+def test_a_background_response_is_polled_to_its_end(client: OpenAI) -> None:
+    """Created, looked up until it is done, and read with the SDK's own shortcut."""
+    response = client.responses.create(
+        model="echo", input="one two three", background=True, service_tier="flex", metadata={"a": "b"}
+    )
+    assert response.status in {"queued", "in_progress"}
+    until = time.monotonic() + 30
+    while response.status in {"queued", "in_progress"} and time.monotonic() < until:
+        time.sleep(0.3)
+        response = client.responses.retrieve(response.id)
+    assert response.status == "completed"
+    assert response.output_text == "three two one"
+    assert response.usage is not None
+    assert response.usage.total_tokens == 6
+    assert response.metadata == {"a": "b"}
+    with pytest.raises(openai.ConflictError):
+        client.responses.cancel(response.id)
+
+
+def test_a_waiting_response_is_cancelled(client: OpenAI) -> None:
+    """It waits for a batch, so there is time to call it off."""
+    response = client.responses.create(model="echo", input="one", background=True)
+    assert client.responses.cancel(response.id).status == "cancelled"
+    assert client.responses.retrieve(response.id).status == "cancelled"
+
+
+def test_a_response_can_be_waited_for(client: OpenAI) -> None:
+    """Without `background` the answer comes with the call."""
+    response = client.responses.create(
+        model="echo", input=[{"role": "user", "content": "one two"}], service_tier="priority"
+    )
+    assert response.output_text == "two one"
+    assert response.service_tier == "priority"

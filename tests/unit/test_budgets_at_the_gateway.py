@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
-from tests.unit.template_document import events_of, functions
+from tests.unit.template_document import as_list, events_of, functions, statements, target
 from tollgate.api.http import Answer
 from tollgate.domain.budgets import EACH, Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import InferenceType, Priority, Tier
@@ -391,17 +391,24 @@ def test_the_tree_of_a_run_has_its_costs() -> None:
     assert queued.inference_type is InferenceType.ASYNC
 
 
-FREE = {("post", "/v1/route"): "only says what would be done"}
+FREE = {
+    ("post", "/v1/route"): "only says what would be done",
+    ("post", "/v1/responses/{id}/cancel"): "calls a job off",
+}
+
+
+def _writing_routes() -> list[tuple[str, tuple[str, str]]]:
+    """Every route of the template that is not only read, with its function."""
+    return [
+        (name, (event["Properties"]["Method"], event["Properties"]["Path"]))
+        for name in functions()
+        for event in events_of(name).values()
+        if event["Type"] == "Api" and event["Properties"]["Method"] not in {"get", "head", "options"}
+    ]
 
 
 def _costly_routes() -> list[tuple[str, str]]:
-    routes = [
-        (event["Properties"]["Method"], event["Properties"]["Path"])
-        for name in functions()
-        for event in events_of(name).values()
-        if event["Type"] == "Api"
-    ]
-    return [route for route in routes if route[0] in {"post", "put", "patch"} and route not in FREE]
+    return [route for _, route in _writing_routes() if route[0] != "delete" and route not in FREE]
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -409,6 +416,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
     "/v1/completions": {"prompt": "hello"},
     "/v1/embeddings": {"input": "hello"},
+    "/v1/responses": {"input": "hello"},
 }
 
 
@@ -427,11 +435,18 @@ def test_every_costly_route_of_the_template_passes_admission(method: str, path: 
     assert gateway.async_queue.bodies == gateway.batch_queue.bodies == []
 
 
-@pytest.mark.parametrize(("method", "path"), list(FREE))
-def test_routes_said_to_be_free_cost_nothing(method: str, path: str) -> None:
-    """They answer although nothing is left, and start nothing."""
+def test_a_preview_of_the_route_costs_nothing() -> None:
+    """It answers although nothing is left, and starts nothing."""
     gateway = _gateway(_budget("0.000001"))
-    assert gateway.call(f"{method.upper()} {path}", HELLO).status == 200
+    assert gateway.call("POST /v1/route", HELLO).status == 200
     assert gateway.realtime.calls == []
     assert gateway.jobs.jobs == {}
     assert gateway.ledger.writes == 0
+
+
+@pytest.mark.parametrize("function", sorted({name for name, _ in _writing_routes()} - {"GatewayFunction"}))
+def test_other_functions_with_routes_can_start_nothing(function: str) -> None:
+    """What is free because it only calls off may not call a model or queue work."""
+    role = target(functions()[function]["Properties"]["Role"])
+    allowed = {a for name, statement in statements() if name == role for a in as_list(statement["Action"])}
+    assert not {action for action in allowed if action.startswith(("sagemaker:", "sqs:Send", "bedrock:"))}

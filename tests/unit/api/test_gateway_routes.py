@@ -205,6 +205,14 @@ def test_half_a_surrogate_pair_in_an_answer_stays_an_escape(gateway: FakeGateway
     assert document(answer)["output"] == {"label": "\ud800"}
 
 
+@pytest.mark.parametrize("text", [b'{"score": NaN}', b"[[-Infinity]]", b"1e999"])
+def test_an_answer_that_is_no_json_is_the_models_failure(gateway: FakeGateway, text: bytes) -> None:
+    """What Python would read and no client could: 502, never a body that is not JSON."""
+    gateway.realtime.answer = text
+    answer = gateway.infer(HELLO)
+    assert (answer.status, document(answer)["error"]["code"]) == (502, "model_error")
+
+
 def test_an_unknown_model_is_answered_with_the_known(gateway: FakeGateway) -> None:
     """The message says what there is."""
     assert "echo" in document(gateway.infer({"model": "gpt-9", "input": 1}))["error"]["message"]

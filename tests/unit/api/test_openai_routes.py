@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.domain.catalogue import Catalogue, ModelKind, Priority
-from tollgate.domain.errors import CapacityError, StorageError
+from tollgate.domain.catalogue import Catalogue, InferenceType, ModelKind, Priority
+from tollgate.domain.errors import BackendTimeoutError, CapacityError, StorageError
 from tollgate.domain.jobs import JobFailure, JobState, Payload, Usage
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}], "service_tier": "priority"}
@@ -269,6 +269,38 @@ def test_a_job_that_ends_badly_ends_the_wait(state: JobState, code: str, status:
         assert document(answer)["error"]["message"] == "the reason"
 
 
+def test_an_answer_that_does_not_fit_is_fetched_from_its_job() -> None:
+    """Where it lies, and without a second job; quotation marks count twice, as they do on the wire."""
+    gateway = _gateway()
+    _finish(gateway, output=Payload(GENERATED | {"text": '"' * 1_600_000}))
+    answer = _chat(gateway, service_tier="flex")
+    assert answer.status == 502
+    assert document(answer)["error"]["code"] == "answer_too_large"
+    assert answer.headers["Location"].startswith("/v1/inferences/inf_")
+    assert answer.headers["x-should-retry"] == "false"
+    _finish(gateway, output=Payload(GENERATED | {"text": "x" * 5_900_000}))
+    assert _chat(gateway, service_tier="flex").status == 200
+
+
+def test_a_large_answer_without_a_job_is_refused_too() -> None:
+    """It would end as API Gateway's 502, which the SDK repeats and pays for again."""
+    gateway = _gateway()
+    gateway.realtime.answer = json.dumps([{"generated_text": "x" * 6_000_000}]).encode()
+    answer = _chat(gateway)
+    assert answer.status == 502
+    assert answer.headers["x-should-retry"] == "false"
+    assert float(answer.headers["x-tollgate-cost-usd"]) > 0
+
+
+def test_a_model_that_takes_too_long_is_not_run_again_by_the_sdk() -> None:
+    """It may have run, and will hardly be quicker the next time."""
+    gateway = _gateway()
+    gateway.realtime.answer = BackendTimeoutError("too slow")
+    answer = _chat(gateway)
+    assert answer.status == 504
+    assert answer.headers["x-should-retry"] == "false"
+
+
 def test_a_record_that_cannot_be_read_does_not_start_a_second_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK is told not to try again, and where the job is."""
     gateway = _gateway()
@@ -291,6 +323,20 @@ def test_nobody_waits_for_a_batch() -> None:
     accepted = _chat(gateway, headers={"Prefer": "respond-async"}, service_tier="auto")
     assert waited.headers["x-tollgate-inference-type"] == "async"
     assert accepted.headers["x-tollgate-inference-type"] == "batch"
+
+
+def test_a_batch_that_could_not_be_avoided_is_not_waited_for() -> None:
+    """The job is named at once; waiting for a transform job to start would only cost."""
+    gateway = _gateway()
+    (model,) = gateway.catalogue.models.values()
+    (deployment,) = model.deployments
+    roads = {InferenceType.BATCH: deployment.roads[InferenceType.BATCH]}
+    models = {"echo": replace(model, deployments=(replace(deployment, roads=roads),))}
+    gateway = FakeGateway(catalogue=replace(gateway.catalogue, models=models))
+    answer = _chat(gateway, service_tier="flex")
+    assert document(answer)["error"]["code"] == "job_not_finished"
+    assert answer.headers["x-tollgate-inference-type"] == "batch"
+    assert gateway.clock.monotonic() == 0
 
 
 def test_priority_without_capacity_waits_on_the_async_road() -> None:
@@ -334,6 +380,15 @@ def test_a_stream_has_role_content_reason_usage_and_an_end() -> None:
     assert [event["usage"] for event in events[:-1]] == [None] * 3
     assert events[-1]["choices"] == []
     assert events[-1]["usage"]["total_tokens"] == 4
+
+
+def test_a_stream_passes_half_a_surrogate_pair_on() -> None:
+    """As the escape it came as, like every other answer."""
+    gateway = _gateway()
+    gateway.realtime.answer = json.dumps([{"generated_text": "\ud83d"}]).encode()
+    answer = _chat(gateway, stream=True)
+    assert answer.body.encode()
+    assert _events(answer)[1]["choices"][0]["delta"] == {"content": "\ud83d"}
 
 
 def test_a_stream_carries_tool_calls_with_their_place() -> None:
@@ -391,12 +446,12 @@ def test_embeddings_come_as_numbers_or_packed() -> None:
     assert plain["usage"]["prompt_tokens"] >= 2
 
 
-@pytest.mark.parametrize("answer", [b"[[1, 2]]", b'{"echo": 1}', b"[]", b"[[]]"])
+@pytest.mark.parametrize("answer", [b"[[1, 2]]", b'{"echo": 1}', b"[]", b"[[]]", b"[[1e300], [1]]"])
 def test_embeddings_that_do_not_fit_their_texts_are_the_models_fault(answer: bytes) -> None:
     """A count that differs must not put vectors beside the wrong texts."""
     gateway = _gateway()
     gateway.realtime.answer = answer
-    body = {"model": "echo", "input": ["one", "two"], "service_tier": "priority"}
+    body = {"model": "echo", "input": ["one", "two"], "service_tier": "priority", "encoding_format": "base64"}
     assert gateway.call("POST /v1/embeddings", body).status == 502
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from functions.usage.app import handle
+from local.openapi.answers import BudgetList, Workflow
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
@@ -52,6 +53,7 @@ def test_a_key_sees_its_own_budgets_with_what_is_left(ledger: InMemoryLedger) ->
     )
     status, body = _ask(ledger, "GET /v1/budgets")
     assert status == 200
+    BudgetList.model_validate(body)
     (budget,) = body["data"]
     wanted = {"scope": "key:*", "limit_usd": "2", "spent_usd": "1.25", "held_usd": "0.25", "remaining_usd": "0.5"}
     assert budget.items() >= (wanted | {"used_percent": "75.00", "calls": 7}).items()
@@ -81,6 +83,7 @@ def test_a_run_is_a_tree_with_its_sum(ledger: InMemoryLedger) -> None:
     ledger.write([root, child, open_call])
     status, body = _ask(ledger, "GET /v1/workflows/{id}", path={"id": "run-7"})
     assert status == 200
+    Workflow.model_validate(body)
     assert (body["effective_cost_usd"], body["call_count"], body["depth"]) == ("1.5", 3, 2)
     assert [call["id"] for call in body["calls"]] == ["inf_1"]
     assert [(c["id"], c["effective_cost_usd"]) for c in body["calls"][0]["calls"]] == [

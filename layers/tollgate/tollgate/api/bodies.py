@@ -33,9 +33,12 @@ _INFERENCE_FIELDS = {
         required=False,
     ),
 }
-_INFERENCE = SchemaValidator(
-    rules.typed_dict_schema(_INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True))
+INFERENCE_SCHEMA = rules.typed_dict_schema(
+    _INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True)
 )
+"""The rules as such, for the OpenAPI document."""
+
+_INFERENCE = SchemaValidator(INFERENCE_SCHEMA)
 
 
 def read_inference(document: Any) -> InferenceRequest:

@@ -26,13 +26,14 @@ from tollgate.services.infer import Accepted, InferenceRequest, InferenceService
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
-_OPENAI_ROUTES = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings")
+_OPENAI_ROUTES = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings", "POST /v1/responses")
 
 _SCOPES = {
     "POST /v1/inferences": "infer",
     "POST /v1/route": "infer",
     "GET /v1/models": "read",
     "GET /v1/models/{model}": "read",
+    "GET /v1/openapi.json": "read",
     **dict.fromkeys(_OPENAI_ROUTES, "infer"),
 }
 
@@ -70,6 +71,7 @@ class GatewayApi:
             "POST /v1/route": self._route,
             "GET /v1/models": self._models,
             "GET /v1/models/{model}": self._model,
+            "GET /v1/openapi.json": self._openapi,
             **dict.fromkeys(_OPENAI_ROUTES, self._on_demand),
         }
 
@@ -160,6 +162,12 @@ class GatewayApi:
     def _model(self, call: Call, trail: Trail) -> Answer:
         trail.catalogue = self._inference.catalogue()
         return json_answer(200, model_document(trail.catalogue.model(call.path_parameters.get("model", ""))))
+
+    @staticmethod
+    def _openapi(_call: Call, _trail: Trail) -> Answer:
+        from tollgate.api.openapi_file import openapi_text  # noqa: PLC0415 -- asked for by people, not on the hot path
+
+        return Answer(200, openapi_text())
 
     def _on_demand(self, call: Call, trail: Trail) -> Answer:
         return self._openai().answer(call, trail)

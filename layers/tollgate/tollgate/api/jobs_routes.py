@@ -15,6 +15,8 @@ _SCOPES = {
     "GET /v1/inferences": "read",
     "GET /v1/inferences/{id}": "read",
     "DELETE /v1/inferences/{id}": "cancel",
+    "GET /v1/responses/{id}": "read",
+    "POST /v1/responses/{id}/cancel": "cancel",
 }
 
 
@@ -28,6 +30,8 @@ class JobsApi:
             "GET /v1/inferences": self._list,
             "GET /v1/inferences/{id}": self._get,
             "DELETE /v1/inferences/{id}": self._cancel,
+            "GET /v1/responses/{id}": self._response,
+            "POST /v1/responses/{id}/cancel": self._response,
         }
 
     def respond(self, call: Call) -> Answer:
@@ -73,3 +77,19 @@ class JobsApi:
     def _cancel(self, call: Call) -> Answer:
         job = self._queries.cancel(call.owner, call.path_parameters.get("id", ""))
         return json_answer(200, job_document(job), job_headers(job))
+
+    def _response(self, call: Call) -> Answer:
+        # Only clients of OpenAI's API ask for responses; the others need not pay for the import.
+        from tollgate.api.openai.response_answers import (  # noqa: PLC0415 -- see above
+            is_chat,
+            job_id_of,
+            job_response,
+        )
+
+        given = call.path_parameters.get("id", "")
+        job = self._queries.get(call.owner, job_id_of(given))
+        if not given.startswith("resp_") or not is_chat(job):
+            raise NotFoundError(f"There is no response '{given[:100]}'.", param="id")
+        if call.route.startswith("POST"):
+            job = self._queries.cancel(call.owner, job.job_id)
+        return json_answer(200, job_response(job, self._queries.output(job)), job_headers(job))

@@ -36,10 +36,14 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.BackendThrottledError: Problem(503, "server_error", "backend_throttled"),
     errors.BackendTimeoutError: Problem(504, "server_error", "backend_timeout"),
     errors.NotReadyError: Problem(504, "server_error", "job_not_finished"),
+    errors.AnswerTooLargeError: Problem(502, "server_error", "answer_too_large"),
     errors.BackendError: Problem(502, "server_error", "backend_error"),
     errors.StorageError: Problem(503, "server_error", "storage_unavailable"),
     errors.TollgateError: Problem(500, "server_error", "internal_error"),
 }
+
+_NOT_AGAIN = {errors.ConflictError, errors.BackendTimeoutError, errors.AnswerTooLargeError}
+"""OpenAI's clients repeat any 409 and 5xx by themselves. Here it would not help, or pay for the same work again."""
 
 RETRY_AFTER_SECONDS = 5
 """For a 429 or 503 whose cause gives no better hint."""
@@ -62,6 +66,8 @@ def problem_answer(error: errors.TollgateError) -> Answer:
     problem = problem_of(error)
     wait = retry_after(error, problem)
     headers = {} if wait is None else {"Retry-After": str(wait)}
+    if type(error) in _NOT_AGAIN:
+        headers["x-should-retry"] = "false"
     return json_answer(problem.status, error_body(error.message, problem, error.param), headers)
 
 

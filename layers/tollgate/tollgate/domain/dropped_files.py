@@ -1,12 +1,11 @@
 """Files of requests that are dropped into the bucket: their names and their lines."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.json_values import finite_float
+from tollgate.domain.json_values import strict_json
 
 INPUT_PREFIX = "batch-input/"
 OUTPUT_PREFIX = "batch-output/"
@@ -62,7 +61,7 @@ def dropped_line(line: bytes) -> DroppedLine:
         InvalidRequestError: not JSON, or the parts have the wrong types.
     """
     try:
-        value = json.loads(line, parse_constant=_refuse, parse_float=finite_float)
+        value = strict_json(line)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError("The line is not valid JSON.") from error
     if not isinstance(value, dict) or "input" not in value or not value.keys() <= _ENVELOPE:
@@ -73,7 +72,3 @@ def dropped_line(line: bytes) -> DroppedLine:
     if not isinstance(parameters, dict):
         raise InvalidRequestError("'parameters' must be an object.", param="parameters")
     return DroppedLine(value["input"], parameters, name)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

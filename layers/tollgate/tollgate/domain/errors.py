@@ -17,6 +17,7 @@ TollgateError
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
 ├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
+├── AnswerTooLargeError            the answer is there and paid for, but does not fit through the API
 ├── BackendError                   the model's side failed
 │   ├── ModelFailedError           the container answered with an error
 │   ├── CapacityError              no instance could take the request
@@ -135,6 +136,10 @@ class CatalogueError(TollgateError):
 
 class NotReadyError(TollgateError):
     """A caller waited for a job as long as the API allows; the job goes on and can be looked up."""
+
+
+class AnswerTooLargeError(TollgateError):
+    """The model's answer is larger than what a function may return."""
 
 
 class BackendError(TollgateError):

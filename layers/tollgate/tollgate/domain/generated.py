@@ -30,7 +30,7 @@ def choices_in(output: Any) -> tuple[Choice, ...]:
     """
     try:
         return tuple(_choice(entry) for entry in _entries(output))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ModelFailedError("The model container did not answer with a text.", original_status=502) from error
 
 
@@ -66,6 +66,8 @@ def _text_choice(text: Any, finish_reason: Any, entry: Mapping[str, Any]) -> Cho
     if text is not None and not isinstance(text, str):
         raise TypeError("the text is something else")
     calls = entry.get("tool_calls") or ()
+    if not all(isinstance(call.get("function"), Mapping) for call in calls):
+        raise TypeError("a tool call has no function")
     reason = finish_reason or ("tool_calls" if calls else "stop")
     return Choice(
         text=text,

@@ -22,6 +22,19 @@ def finite_float(digits: str) -> float:
     return value
 
 
+def strict_json(text: bytes | str) -> Any:
+    """The JSON value in a text, without the NaN and infinities that Python's own reader lets pass.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_float=finite_float)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
 def compact_json(value: Any) -> str:
     """JSON without spaces, with every character as it is; half of a surrogate pair fails when the text is encoded."""
     return _PLAIN(value)

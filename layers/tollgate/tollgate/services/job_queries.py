@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.domain.money import ZERO
 from tollgate.ports import Clock, JobPage, JobStore, WholeObjectStore
+from tollgate.services.results import output_of
 from tollgate.services.settle_reservation import settle_with
 
 RESULT_URL_SECONDS = 3600
@@ -81,6 +83,15 @@ class JobQueries:
         if cancelled.reservation is None:
             return change(())
         return settle_with(cancelled.reservation, ZERO, cancelled.state.value, change)
+
+    def output(self, job: Job) -> Any:
+        """The output of a completed job, however large; None of any other.
+
+        Raises:
+            NotFoundError: it was deleted from the bucket.
+            StorageError: the bucket failed.
+        """
+        return output_of(job, self._objects) if job.state is JobState.COMPLETED else None
 
     def result_url(self, job: Job) -> str | None:
         """An URL for a result that is too large to be answered inline, valid for an hour."""

@@ -1,12 +1,13 @@
 """Waiting for a job on behalf of a caller who wants its answer now."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import NotFoundError, StorageError
 from tollgate.domain.jobs import FINAL_STATES, Job, Owner
 from tollgate.ports import Clock, JobStore, WholeObjectStore
+from tollgate.services.results import output_of
 
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -30,7 +31,7 @@ class JobWaiter:
         self._pause = pause
 
     def wait(self, owner: Owner, job_id: str, *, until: float) -> Job:
-        """The job when it has ended, or as it stands when the time is over.
+        """The job when it has ended, or as it stands when the time is over; a batch as it stands now.
 
         Args:
             owner: whose tenant the job must belong to.
@@ -45,7 +46,7 @@ class JobWaiter:
         job = self._look(owner, job_id, None)
         while True:
             left = until - self._clock.monotonic()
-            if (job is not None and job.state in FINAL_STATES) or left <= 0:
+            if left <= 0 or (job is not None and _is_not_worth_waiting(job)):
                 break
             self._pause(min(pause, left))
             pause = min(pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
@@ -71,9 +72,9 @@ class JobWaiter:
             NotFoundError: it was deleted from the bucket.
             StorageError: the bucket failed.
         """
-        if job.output.key is None:
-            return job.output.inline
-        body = self._objects.get(job.output.key)
-        if body is None:
-            raise NotFoundError("The result of this request is no longer in the bucket.", param="id")
-        return json.loads(body)
+        return output_of(job, self._objects)
+
+
+def _is_not_worth_waiting(job: Job) -> bool:
+    """A transform job alone takes minutes to start, and waiting is paid for."""
+    return job.state in FINAL_STATES or job.inference_type is InferenceType.BATCH

@@ -1,11 +1,10 @@
 """``{"inputs": ..., "parameters": ...}``: Hugging Face inference containers and most of our own."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tollgate.domain.errors import ModelFailedError
-from tollgate.domain.json_values import escaped_json
+from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports import ParsedAnswer, RenderedRequest
 
 
@@ -28,7 +27,7 @@ class InputsDialect:
             ModelFailedError: the body is not JSON.
         """
         try:
-            answer = json.loads(body)
+            answer = strict_json(body)
         except ValueError as error:
             raise ModelFailedError("The model container did not answer with JSON.", original_status=502) from error
         usage = answer.get("usage") if isinstance(answer, dict) else None

@@ -3,13 +3,12 @@
 https://docs.djl.ai/master/docs/serving/serving/docs/lmi/user_guides/chat_input_output_schema.html
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
-from tollgate.domain.json_values import escaped_json
+from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports import ParsedAnswer, RenderedRequest
 
 _EXPECTED = "Send a string, a list of messages, or an object with 'messages'."
@@ -64,7 +63,7 @@ class MessagesDialect:
             ModelFailedError: the body is not a chat completion.
         """
         try:
-            answer = json.loads(body)
+            answer = strict_json(body)
             if _is_raw(answer):
                 return _RAW.parse(body)
             choices = [_choice(choice) for choice in answer["choices"]]

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in, vectors_in
 from tollgate.domain.jobs import Job, Usage
 from tollgate.domain.tokens import estimate_tokens
@@ -144,7 +145,11 @@ def embedding_list(served: Served, texts: list[str], encoding_format: str) -> di
 
 
 def _packed(vector: list[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+    try:
+        packed = struct.pack(f"<{len(vector)}f", *vector)
+    except (OverflowError, struct.error) as error:
+        raise ModelFailedError("The model container gave numbers that are too large.", original_status=502) from error
+    return base64.b64encode(packed).decode("ascii")
 
 
 def token_usage(usage: Usage) -> Mapping[str, int] | None:

@@ -66,6 +66,8 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "store": (False,),
     "modalities": (["text"],),
+    "truncation": ("disabled",),
+    "include": ([],),
 }
 
 

@@ -7,9 +7,9 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tollgate.api.http import answer_text
 from tollgate.api.openai.answers import Served, token_usage
 from tollgate.domain.generated import Choice, choices_in
-from tollgate.domain.json_values import compact_json
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 _DONE = "data: [DONE]\n\n"
@@ -64,4 +64,4 @@ def _stream(head: dict[str, Any], served: Served, choices: Iterable[dict[str, An
 
 
 def _event(document: dict[str, Any]) -> str:
-    return f"data: {compact_json(document)}\n\n"
+    return f"data: {answer_text(document)}\n\n"

@@ -75,7 +75,7 @@ SAMPLING_FIELDS: Fields = {
     "temperature": optional(rules.float_schema(ge=0, le=2, allow_inf_nan=False)),
     "top_p": optional(rules.float_schema(gt=0, le=1, allow_inf_nan=False)),
     "stop": optional(rules.union_schema([rules.str_schema(), rules.list_schema(rules.str_schema(), max_length=4)])),
-    "seed": optional(rules.int_schema()),
+    "seed": optional(rules.int_schema(ge=-(2**63), le=2**63 - 1)),
     "n": optional(rules.int_schema(ge=1, le=128)),
     "logit_bias": optional(rules.dict_schema(rules.str_schema(), rules.float_schema(ge=-100, le=100))),
     "frequency_penalty": optional(rules.float_schema(ge=-2, le=2)),

@@ -1,6 +1,7 @@
 """OpenAI's routes that run inferences: a body in, an answer out, by whichever road its service tier asks for."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tollgate.api.http import Answer, Call, json_answer, json_body
@@ -17,6 +18,8 @@ from tollgate.api.openai.answers import (
 from tollgate.api.openai.chat_body import CHAT, chat_messages, chat_parameters
 from tollgate.api.openai.event_stream import CONTENT_TYPE, chat_events, text_events
 from tollgate.api.openai.reading import PRIORITY_OF_TIER, Body
+from tollgate.api.openai.response_answers import job_response, served_response
+from tollgate.api.openai.response_body import RESPONSE, chat_of, response_parameter
 from tollgate.api.openai.text_bodies import (
     COMPLETION,
     EMBEDDING,
@@ -29,6 +32,7 @@ from tollgate.api.repeating import once
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import InferenceType, ModelKind, Priority
 from tollgate.domain.errors import (
+    AnswerTooLargeError,
     BackendTimeoutError,
     ConflictError,
     InvalidRequestError,
@@ -37,12 +41,17 @@ from tollgate.domain.errors import (
     TollgateError,
 )
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
+from tollgate.domain.json_values import json_text
 from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
+from tollgate.services.infer import Accepted, Completed, InferenceRequest, InferenceService, Trail
 from tollgate.services.wait import JobWaiter
 
 WAIT_SECONDS = 26.5
 """API Gateway answers within 29 s; what is left is for the answer itself."""
+
+ANSWER_BYTES = 6_000_000
+"""A little less than Lambda's limit of 6 MB for a response: headers have to fit as well.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _POLL_SECONDS = 5
 _INFERENCES = "/v1/inferences/"
@@ -53,7 +62,7 @@ Render = Callable[[Served], Answer]
 
 
 class OpenAIApi:
-    """Chat completions, completions, embeddings."""
+    """Chat completions, completions, embeddings, and responses."""
 
     def __init__(self, *, inference: InferenceService, idempotency: Idempotency, waiter: JobWaiter) -> None:
         self._inference = inference
@@ -63,6 +72,7 @@ class OpenAIApi:
             "POST /v1/chat/completions": self._chat,
             "POST /v1/completions": self._complete,
             "POST /v1/embeddings": self._embed,
+            "POST /v1/responses": self._respond,
         }
 
     def answer(self, call: Call, trail: Trail) -> Answer:
@@ -116,6 +126,36 @@ class OpenAIApi:
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
+    def _respond(self, call: Call, trail: Trail) -> Answer:
+        body = RESPONSE.read(json_body(call))
+        chat = chat_of(body)
+        parameters, needed = chat_parameters(chat)
+        needs = Needs(ModelKind.CHAT, {response_parameter(name): value for name, value in needed.items()})
+        request = self._request(call, body, {"messages": chat_messages(chat["messages"])}, parameters, needs)
+        if body.get("background"):
+            return self._in_background(call, trail, request, body.get("service_tier"))
+
+        def render(served: Served) -> Answer:
+            return json_answer(200, served_response(served, parameters, request.metadata))
+
+        return self._serve(call, trail, request, body.get("service_tier"), render)
+
+    def _in_background(self, call: Call, trail: Trail, request: InferenceRequest, tier: str | None) -> Answer:
+        """A job under a response's name: on the batch road where that is the model's default, else asynchronous."""
+        model = self._inference.catalogue().models.get(request.model)
+        low = model is not None and model.default_priority is Priority.LOW and tier != "flex"
+
+        def begin() -> Answer:
+            later = replace(request, priority=Priority.LOW if low else Priority.MEDIUM)
+            result = self._inference.infer(later, trail)
+            if isinstance(result, Accepted):
+                headers = {"x-tollgate-job-id": result.job.job_id}
+                return json_answer(200, job_response(result.job, None), headers)
+            served = self._served(result, trail, request.model, None)
+            return json_answer(200, served_response(served, request.parameters, request.metadata))
+
+        return once(self._idempotency, call, trail, begin)
+
     def _request(
         self, call: Call, body: Body, value: Any, parameters: Mapping[str, Any], needs: Needs
     ) -> InferenceRequest:
@@ -140,25 +180,27 @@ class OpenAIApi:
             if isinstance(result, Accepted):
                 headers = {"Location": _INFERENCES + result.job.job_id, "Retry-After": str(_POLL_SECONDS)}
                 return json_answer(202, job_document(result.job), headers)
-            return render(
-                Served(
-                    inference_id=result.inference_id,
-                    created_at=result.created_at,
-                    model=request.model,
-                    output=result.output,
-                    usage=trail.usage,
-                    tier=tier_used(InferenceType.REALTIME, asked_priority=tier == "priority"),
-                    fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
-                )
-            )
+            return render(self._served(result, trail, request.model, tier))
 
         # A repetition finds the job of the first call and waits for it again.
         begun = once(self._idempotency, call, trail, begin)
         if begun.status != 202:
-            return begun
+            return _fitting(begun)
         if _wants_async(call):
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
+
+    @staticmethod
+    def _served(result: Completed, trail: Trail, model: str, tier: str | None) -> Served:
+        return Served(
+            inference_id=result.inference_id,
+            created_at=result.created_at,
+            model=model,
+            output=result.output,
+            usage=trail.usage,
+            tier=tier_used(InferenceType.REALTIME, asked_priority=tier == "priority"),
+            fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
+        )
 
     def _waited(self, call: Call, trail: Trail, begun: Answer, render: Render) -> Answer:
         """What came of the job, with its own cost in the headers."""
@@ -176,9 +218,9 @@ class OpenAIApi:
         try:
             if job.state is not JobState.COMPLETED:
                 raise _unfinished(job)
-            answer = render(served_by_job(job, self._waiter.output(job)))
+            answer = _fitting(render(served_by_job(job, self._waiter.output(job))), location)
         except TollgateError as error:
-            if job.state not in FINAL_STATES:
+            if job.state not in FINAL_STATES or isinstance(error, AnswerTooLargeError):
                 headers["Location"] = location
             answer = problem_answer(error)
             headers |= _NO_RETRY
@@ -202,6 +244,22 @@ def _unfinished(job: Job) -> TollgateError:
                 "or send 'Prefer: respond-async' to be answered at once.",
                 retry_after=_POLL_SECONDS,
             )
+
+
+def _fitting(answer: Answer, location: str | None = None) -> Answer:
+    """The answer, if a function may return it.
+
+    Raises:
+        AnswerTooLargeError: says where the result of a job can be fetched.
+    """
+    if len(answer.body) < ANSWER_BYTES // 8:
+        return answer
+    # The body travels as a text inside JSON, where quotation marks and line breaks take two bytes.
+    size = len(json_text(answer.body).encode())
+    if size <= ANSWER_BYTES:
+        return answer
+    where = f"Its result can be fetched from {location}." if location else "Ask for less, or with service_tier 'flex'."
+    raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
 
 
 def _streamed(events: str) -> Answer:

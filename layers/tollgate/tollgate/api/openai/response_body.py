@@ -1,0 +1,161 @@
+"""Body of ``POST /v1/responses``, turned into the chat that containers understand.
+
+https://platform.openai.com/docs/api-reference/responses/create
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic_core import core_schema as rules
+
+from tollgate.api.openai.reading import Body, BodyReader, json_object, open_object, optional, required
+from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
+
+_ITEM = open_object(
+    "ResponseInputItem",
+    {
+        "type": optional(rules.str_schema()),
+        "role": optional(rules.str_schema()),
+        "content": optional(rules.union_schema([rules.str_schema(), rules.list_schema(json_object())])),
+    },
+)
+
+RESPONSE = BodyReader(
+    "ResponseRequest",
+    {
+        "input": required(rules.union_schema([rules.str_schema(), rules.list_schema(_ITEM, min_length=1)])),
+        "instructions": optional(rules.str_schema()),
+        "background": optional(rules.bool_schema()),
+        "max_output_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
+        "temperature": optional(rules.float_schema(ge=0, le=2, allow_inf_nan=False)),
+        "top_p": optional(rules.float_schema(gt=0, le=1, allow_inf_nan=False)),
+        "tools": optional(rules.list_schema(json_object())),
+        "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
+        "parallel_tool_calls": optional(rules.bool_schema()),
+        "text": optional(open_object("ResponseText", {"format": optional(json_object())})),
+        "store": optional(rules.bool_schema()),
+        "stream": optional(rules.bool_schema()),
+    },
+)
+
+_OWN = frozenset("input instructions background max_output_tokens tools tool_choice text store stream".split())
+_ROLES = {"system", "developer", "user", "assistant"}
+_TEXT_PARTS = {"input_text", "output_text", "text"}
+
+
+def chat_of(body: Body) -> Body:
+    """The same request as a chat's body.
+
+    Raises:
+        InvalidRequestError: an input item is incomplete.
+        UnsupportedParameterError: something that this gateway or a chat does not have.
+    """
+    if body.get("stream"):
+        raise UnsupportedParameterError("Responses are not streamed here; stream chat completions.", param="stream")
+    if body.get("background") and body.get("store") is False:
+        raise InvalidRequestError("A background response is stored until it is fetched.", param="store")
+    chat: dict[str, Any] = {name: value for name, value in body.items() if name not in _OWN}
+    chat["messages"] = _messages(body)
+    if body.get("max_output_tokens") is not None:
+        chat["max_completion_tokens"] = body["max_output_tokens"]
+    if body.get("tools"):
+        chat["tools"] = [_tool(position, tool) for position, tool in enumerate(body["tools"])]
+    if body.get("tool_choice") is not None:
+        chat["tool_choice"] = _tool_choice(body["tool_choice"])
+    if (body.get("text") or {}).get("format") is not None:
+        chat["response_format"] = _response_format(body["text"]["format"])
+    return chat
+
+
+def response_parameter(chat_parameter: str) -> str:
+    """The name that a chat's parameter has in a response's body, for error messages."""
+    if chat_parameter.startswith("messages["):
+        return "input"
+    return "text.format" if chat_parameter == "response_format" else chat_parameter
+
+
+def _messages(body: Body) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    if body.get("instructions"):
+        messages.append({"role": "system", "content": body["instructions"]})
+    if isinstance(body["input"], str):
+        return [*messages, {"role": "user", "content": body["input"]}]
+    for position, item in enumerate(body["input"]):
+        kind = item.get("type") or "message"
+        read = _ITEMS.get(kind)
+        if read is None:
+            raise UnsupportedParameterError(
+                f"Input items of type '{kind}' are not supported.", param=f"input[{position}]"
+            )
+        try:
+            message = read(item)
+        except (KeyError, TypeError) as error:
+            raise InvalidRequestError(f"The input item lacks {error}.", param=f"input[{position}]") from error
+        _append(messages, message)
+    return messages
+
+
+def _append(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    """Adds a message; calls of several tools in a row are one message of a chat."""
+    last = messages[-1] if messages else {}
+    if message.get("tool_calls") and last.get("tool_calls"):
+        last["tool_calls"] += message["tool_calls"]
+    else:
+        messages.append(message)
+
+
+def _message(item: Body) -> dict[str, Any]:
+    role = item["role"]
+    if role not in _ROLES:
+        raise InvalidRequestError(f"Unknown role '{role}'.", param="input")
+    content = item["content"]
+    return {"role": role, "content": content if isinstance(content, str) else [_part(part) for part in content]}
+
+
+def _part(part: Body) -> dict[str, Any]:
+    kind = part["type"]
+    if kind in _TEXT_PARTS:
+        return {"type": "text", "text": str(part["text"])}
+    if kind == "input_image" and part.get("image_url"):
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return {"type": str(kind)}
+
+
+def _call(item: Body) -> dict[str, Any]:
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    call = {"id": item["call_id"], "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _call_output(item: Body) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": item["call_id"], "content": str(item["output"])}
+
+
+_ITEMS: Mapping[str, Callable[[Body], dict[str, Any]]] = {
+    "message": _message,
+    "function_call": _call,
+    "function_call_output": _call_output,
+}
+
+
+def _tool(position: int, tool: Body) -> dict[str, Any]:
+    if tool.get("type") != "function":
+        raise UnsupportedParameterError("Only tools of type 'function' are supported.", param=f"tools[{position}]")
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
+
+
+def _tool_choice(choice: Any) -> Any:
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        return {"type": "function", "function": {"name": choice.get("name")}}
+    return choice
+
+
+def _response_format(form: Body) -> dict[str, Any]:
+    if form.get("type") != "json_schema":
+        return dict(form)
+    return {"type": "json_schema", "json_schema": {name: value for name, value in form.items() if name != "type"}}
+
+
+def tools_of_chat(tools: Sequence[Body]) -> list[dict[str, Any]]:
+    """A chat's tools in the flat form of responses."""
+    return [{"type": "function", **tool.get("function", {})} for tool in tools]

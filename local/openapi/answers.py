@@ -1,0 +1,283 @@
+"""Shapes of the answers, as models; a test holds them to what the gateway really answers."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """Base of all shapes. Clients should ignore fields that they do not know."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorDetail(Answer):
+    """What went wrong. `param` names the request's field at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(Answer):
+    """Body of every answer with status 400 or more."""
+
+    error: ErrorDetail
+
+
+class TokenUsage(Answer):
+    """Tokens as OpenAI counts them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AssistantMessage(Answer):
+    """What the model said; `content` is null beside tool calls."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    tool_calls: list[dict[str, Any]] = []
+
+
+class ChatChoice(Answer):
+    """One answer of a chat."""
+
+    index: int
+    message: AssistantMessage
+    logprobs: Any
+    finish_reason: str
+
+
+class ChatCompletion(Answer):
+    """A chat's answer. `usage` is null where the container does not count."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    service_tier: Literal["default", "flex", "priority"]
+    system_fingerprint: str
+    choices: list[ChatChoice]
+    usage: TokenUsage | None
+
+
+class TextChoice(Answer):
+    """One continuation of a text."""
+
+    index: int
+    text: str
+    logprobs: Any
+    finish_reason: str
+
+
+class Completion(Answer):
+    """A text's continuation."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    service_tier: Literal["default", "flex", "priority"]
+    system_fingerprint: str
+    choices: list[TextChoice]
+    usage: TokenUsage | None
+
+
+class Embedding(Answer):
+    """A vector, as numbers or as base64 of little-endian 32-bit floats."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(Answer):
+    """Tokens that were read; `estimated` is true where the container does not count."""
+
+    prompt_tokens: int
+    total_tokens: int
+    estimated: bool = False
+
+
+class EmbeddingList(Answer):
+    """Vectors in the order of their texts."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
+class Response(Answer):
+    """OpenAI's response object."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+    model: str
+    background: bool
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    metadata: dict[str, str]
+    output: list[dict[str, Any]]
+    parallel_tool_calls: bool
+    tool_choice: Any
+    tools: list[dict[str, Any]]
+    usage: dict[str, Any] | None
+
+
+class Model(Answer):
+    """What clients can ask for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    description: str
+    default_priority: Literal["high", "medium", "low"]
+    kind: Literal["chat", "embedding", "custom", "any"]
+    inference_types: list[Literal["realtime", "async", "batch"]]
+    supports: list[str]
+
+
+class ModelList(Answer):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Cost(Answer):
+    """Dollars as decimal texts; null where not known."""
+
+    estimated_cost_usd: str | None
+    effective_cost_usd: str | None
+    avoided_cost_usd: str | None
+
+
+class InferenceUsage(Answer):
+    """Tokens; null where the container does not count."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+
+
+class Inference(Answer):
+    """An inference that was answered at once, or a job in any state."""
+
+    id: str
+    object: Literal["inference"]
+    status: Literal["queued", "submitted", "completed", "failed", "expired", "cancelled"]
+    model: str
+    inference_type: Literal["realtime", "async", "batch"]
+    deployment: str
+    created_at: str
+    cost: Cost
+    usage: InferenceUsage | None = None
+    output: Any = None
+    output_url: str | None = None
+    error: dict[str, Any] | None = None
+
+
+class InferenceList(Answer):
+    """A page of jobs, newest first; `after` continues it."""
+
+    object: Literal["list"]
+    data: list[Inference]
+    after: str | None
+    has_more: bool
+
+
+class RoadEstimate(Answer):
+    """One road as the router saw it."""
+
+    inference_type: Literal["realtime", "async", "batch"]
+    expected_seconds: float
+    estimated_cost_usd: str | None
+    loaded_cost_usd: str | None
+    ruled_out: str | None
+
+
+class Route(Answer):
+    """A decision that nothing was run for."""
+
+    object: Literal["route"]
+    model: str
+    inference_type: Literal["realtime", "async", "batch"]
+    deployment: str
+    reason: str
+    estimated_cost_usd: str | None
+    expected_seconds: float
+    fallback: str | None
+    roads: list[RoadEstimate]
+
+
+class BudgetThreshold(Answer):
+    """A threshold of a budget: whether it is crossed now, and whether that was announced in this period."""
+
+    at_percent: str
+    action: Literal["warn", "downgrade", "defer", "block"]
+    crossed: bool
+    announced: bool
+
+
+class Budget(Answer):
+    """A budget in its present period. Amounts are dollars as decimal text."""
+
+    object: Literal["budget"]
+    scope: str
+    period: Literal["request", "hour", "day", "month", "total"]
+    counter: str | None
+    period_ends_at: str | None
+    limit_usd: str | None
+    raised_until: str | None
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    released_usd: str
+    overrun_usd: str
+    used_percent: str | None
+    thresholds: list[BudgetThreshold]
+    calls: int
+    max_calls: int | None
+    max_depth: int | None
+    shadow: bool
+    shadow_refusals: int
+
+
+class BudgetList(Answer):
+    """The budgets that the key may see."""
+
+    object: Literal["list"]
+    data: list[Budget]
+
+
+class WorkflowCall(Answer):
+    """A call of a run, with the calls that were made for it."""
+
+    id: str
+    parent: str | None
+    depth: int
+    model: str
+    inference_type: Literal["realtime", "async", "batch"]
+    status: str
+    created_at: str
+    effective_cost_usd: str | None
+    calls: list["WorkflowCall"]
+
+
+class Workflow(Answer):
+    """The cost tree of a workflow run; the sum leaves out what is not known yet."""
+
+    object: Literal["workflow"]
+    id: str
+    effective_cost_usd: str
+    call_count: int
+    depth: int
+    calls: list[WorkflowCall]

@@ -1,0 +1,239 @@
+"""OpenAPI 3.1: the routes, their bodies and their answers.
+
+Bodies come from the very rules that the gateway checks them with, so the document cannot promise another check.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from pydantic_core import core_schema
+
+from local.openapi import answers
+from tollgate.api.bodies import INFERENCE_SCHEMA
+from tollgate.api.openai.chat_body import CHAT
+from tollgate.api.openai.response_body import RESPONSE
+from tollgate.api.openai.text_bodies import COMPLETION, EMBEDDING
+
+_REFERENCE = "#/components/schemas/{model}"
+_KEY_ERRORS = (401, 403, 429, 500, 502, 503, 504)
+_RUN_ERRORS = (400, 404, 409, 413, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One route.
+
+    Attributes:
+        body: name of the schema of its body, if it has one.
+        answer: shape of a good answer; None for any JSON.
+        accepted: whether it may answer 202 with a job.
+        streams: whether it may answer with an event stream.
+        errors: statuses beside those that every route may have.
+        query: names of query parameters.
+    """
+
+    path: str
+    method: str
+    summary: str
+    answer: type[BaseModel] | None
+    body: str | None = None
+    accepted: bool = False
+    streams: bool = False
+    errors: Sequence[int] = ()
+    query: Sequence[str] = ()
+
+
+_INFERENCE = "InferenceRequest"
+_BODIES: Mapping[str, core_schema.CoreSchema] = {
+    _INFERENCE: INFERENCE_SCHEMA,
+    **{reader.name: reader.schema for reader in (CHAT, COMPLETION, EMBEDDING, RESPONSE)},
+}
+
+OPERATIONS = (
+    Operation(
+        "/v1/chat/completions",
+        "post",
+        "Chat",
+        answers.ChatCompletion,
+        body=CHAT.name,
+        accepted=True,
+        streams=True,
+        errors=_RUN_ERRORS,
+    ),
+    Operation(
+        "/v1/completions",
+        "post",
+        "Continue a text",
+        answers.Completion,
+        body=COMPLETION.name,
+        accepted=True,
+        streams=True,
+        errors=_RUN_ERRORS,
+    ),
+    Operation(
+        "/v1/embeddings",
+        "post",
+        "Embed texts",
+        answers.EmbeddingList,
+        body=EMBEDDING.name,
+        accepted=True,
+        errors=_RUN_ERRORS,
+    ),
+    Operation(
+        "/v1/responses",
+        "post",
+        "Create a response, in the background or at once",
+        answers.Response,
+        body=RESPONSE.name,
+        accepted=True,
+        errors=_RUN_ERRORS,
+    ),
+    Operation("/v1/responses/{id}", "get", "Look a background response up", answers.Response, errors=(404,)),
+    Operation(
+        "/v1/responses/{id}/cancel",
+        "post",
+        "Call a waiting response off",
+        answers.Response,
+        errors=(404, 409),
+    ),
+    Operation("/v1/models", "get", "List the models", answers.ModelList),
+    Operation("/v1/models/{model}", "get", "Look a model up", answers.Model, errors=(404,)),
+    Operation("/v1/openapi.json", "get", "This document", None),
+    Operation(
+        "/v1/inferences",
+        "post",
+        "Run an inference on the road that its priority or deadline asks for",
+        answers.Inference,
+        body=_INFERENCE,
+        accepted=True,
+        errors=_RUN_ERRORS,
+    ),
+    Operation(
+        "/v1/inferences",
+        "get",
+        "List the own jobs",
+        answers.InferenceList,
+        errors=(400,),
+        query=("status", "limit", "after"),
+    ),
+    Operation("/v1/inferences/{id}", "get", "Look a job up", answers.Inference, errors=(404,)),
+    Operation("/v1/inferences/{id}", "delete", "Call a waiting job off", answers.Inference, errors=(404, 409)),
+    Operation(
+        "/v1/route",
+        "post",
+        "Which road would a request take, at what price? Runs nothing",
+        answers.Route,
+        body=_INFERENCE,
+        errors=(400, 404, 413, 422),
+    ),
+    Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
+    Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
+)
+
+
+def openapi_document() -> dict[str, Any]:
+    """The whole document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tollgate",
+            "version": "1",
+            "description": "Sends each inference request down the cheapest SageMaker road that still meets its need.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}, {"api_key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+
+
+def openapi_text() -> str:
+    """The document as it is kept and served."""
+    return json.dumps(openapi_document(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _schemas() -> dict[str, Any]:
+    shapes: dict[str, type[BaseModel]] = {op.answer.__name__: op.answer for op in OPERATIONS if op.answer is not None}
+    shapes["Error"] = answers.Error
+    sources = {**_BODIES, **{name: shape.__pydantic_core_schema__ for name, shape in shapes.items()}}
+    inputs: list[tuple[Any, JsonSchemaMode, core_schema.CoreSchema]] = [
+        (name, "validation", schema) for name, schema in sources.items()
+    ]
+    roots, definitions = GenerateJsonSchema(ref_template=_REFERENCE).generate_definitions(inputs)
+    found: dict[str, Any] = {str(name): schema for name, schema in definitions.items()}
+    found |= {str(name): schema for (name, _), schema in roots.items() if schema != _schema(str(name))}
+    return dict(sorted(found.items()))
+
+
+def _schema(name: str) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=name)}
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    words = operation.path.removeprefix("/v1/").replace("{", "").replace("}", "").replace(".", "/").split("/")
+    described: dict[str, Any] = {
+        "operationId": "_".join([operation.method, *words]),
+        "summary": operation.summary,
+        "responses": _responses(operation),
+    }
+    parameters = [_parameter(name, "path") for name in ("id", "model") if f"{{{name}}}" in operation.path]
+    parameters += [_parameter(name, "query") for name in operation.query]
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _schema(operation.body)}},
+        }
+    if operation.accepted:
+        parameters.append(_parameter("Idempotency-Key", "header"))
+    if parameters:
+        described["parameters"] = parameters
+    return described
+
+
+def _parameter(name: str, place: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    good = {} if operation.answer is None else _schema(operation.answer.__name__)
+    content: dict[str, Any] = {"application/json": {"schema": good}}
+    if operation.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    found: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
+    if operation.accepted:
+        accepted = {"application/json": {"schema": _schema("Inference")}}
+        found["202"] = {"description": "Accepted as a job; look at Location.", "content": accepted}
+    error = {"application/json": {"schema": _schema("Error")}}
+    for status in sorted({*_KEY_ERRORS, *operation.errors}):
+        found[str(status)] = {"description": _WHAT[status], "content": error}
+    return found
+
+
+_WHAT: Mapping[int, str] = {
+    400: "The request is malformed, or asks for what the model does not support.",
+    401: "No valid API key.",
+    403: "The key lacks the scope.",
+    404: "There is no such thing.",
+    409: "Not in this state, or the idempotency key is in use.",
+    413: "The body is too large.",
+    422: "The deadline cannot be met, or the idempotency key came with another body.",
+    429: "Too many requests, or a quota or budget is used up.",
+    500: "The gateway failed.",
+    502: "The model failed.",
+    503: "No capacity, no price, or no storage now.",
+    504: "No answer in time; a job goes on.",
+}

@@ -1,0 +1,102 @@
+"""The commands in the documentation do what it says, against the local stack."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.launch.layout import ROOT, aws_environment
+from tests.local_stack import LocalStack
+
+pytestmark = pytest.mark.integration
+_FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Documents whose calls of the API can be run as they stand.
+_CALLS = ("README.md", "docs/requests.md")
+_GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
+
+
+def _commands(document: str) -> Iterator[str]:
+    """The commands in the code blocks of a document, continued lines put together, comments left out."""
+    for block in _FENCE.findall((ROOT / document).read_text()):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.strip() and not line.startswith("#"):
+                yield line.strip()
+
+
+CURLS = [(document, line) for document in _CALLS for line in _commands(document) if line.startswith("curl ")]
+
+
+@pytest.mark.parametrize(("document", "command"), CURLS, ids=[f"{d}-{n}" for n, (d, _) in enumerate(CURLS)])
+def test_a_documented_call_succeeds(document: str, command: str, local_stack: LocalStack) -> None:
+    """Copied and pasted, with the two variables that `make run` prints, it gets an answer and no error."""
+    assert shutil.which("curl"), "curl is not installed"
+    done = subprocess.run(  # noqa: S603 -- the repository's own documents
+        ["/bin/sh", "-c", command],
+        env={**os.environ, "TOLLGATE_URL": local_stack.url, "TOLLGATE_KEY": local_stack.key},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    answer = json.loads(done.stdout)
+    assert "error" not in answer or answer["error"] is None, f"{document}: {done.stdout}"
+    assert "object" in answer
+
+
+def test_the_readme_has_a_call_for_each_road() -> None:
+    """Its calls are found at all."""
+    text = " ".join(command for document, command in CURLS if document == "README.md")
+    assert all(f'"priority": "{priority}"' in text for priority in ("high", "medium", "low"))
+
+
+TOLLGATE = sorted({line for document in _GUIDES for line in _commands(document) if line.startswith("./tollgate ")})
+
+
+@pytest.mark.parametrize("command", TOLLGATE)
+def test_a_documented_tollgate_command_is_understood(command: str, local_stack: LocalStack) -> None:
+    """It runs against the stack; where it speaks of a key or version that is not there, it says just that."""
+    line = re.sub(r"rollback \S+", "rollback 1", command.partition("#")[0]).replace("tg_...", "tg_nobody")
+    # Other tests share this stack: the catalogue stays what it was.
+    line = line.replace("apply models.toml", "apply models.toml --overlay local/models.local.toml")
+    done = subprocess.run(  # noqa: S603 -- the repository's own documents
+        ["/bin/sh", "-c", line],
+        cwd=ROOT,
+        env={**os.environ, **aws_environment(local_stack.layout)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert not done.stderr or "There is no such key" in done.stderr
+    assert done.stdout or done.stderr
+
+
+MAKE = sorted(
+    {
+        target
+        for document in _GUIDES
+        for target in re.findall(r"(?:^|`)make ([a-z0-9-]+)", (ROOT / document).read_text(), re.MULTILINE)
+    }
+)
+
+
+def test_documented_make_targets_exist() -> None:
+    """Each `make something` in a guide is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z0-9-]+(?: [a-z0-9-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"run", "test"} <= set(MAKE) <= {name for line in targets for name in line.split()}
+
+
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", _GUIDES)
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    """A reader meets no dead end."""
+    here = (ROOT / document).parent
+    missing = [link for link in LINK.findall((ROOT / document).read_text()) if not Path(here / link).exists()]
+    assert not missing
