@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import keys, models, webhooks
+from cli import export, keys, models, prices, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -13,7 +13,7 @@ from tollgate.domain.errors import TollgateError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="tollgate", description="Keys, catalogue and webhook secrets of a deployed Tollgate stack."
+        prog="tollgate", description="Keys, catalogue, prices and webhook secrets of a deployed Tollgate stack."
     )
     parser.add_argument(
         "--stack", default=os.environ.get("TOLLGATE_STACK", "tollgate"), help="CloudFormation stack (TOLLGATE_STACK)"
@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     keys.add_parser(commands)
     models.add_parser(commands)
+    prices.add_parser(commands)
+    export.add_parser(commands)
     webhooks.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:

@@ -3,13 +3,13 @@
 import argparse
 import json
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from cli.prices import price_book, price_origins
 from cli.stack import Stack, StackError
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
@@ -37,7 +37,8 @@ def apply(stack: Stack, arguments: argparse.Namespace) -> int:
     """Store the file as a new version and put it in force; nothing happens if nothing changed."""
     writer = RegistryCatalogueWriter(stack.tables, stack.registry)
     current = writer.current_version()
-    catalogue = _read(stack, arguments, writer.newest_version() + 1)
+    book = price_book(stack)
+    catalogue = _read(stack, arguments, writer.newest_version() + 1, book)
     changes = _changes(writer, current, catalogue)
     if not changes:
         print(f"Version {current} is in force and says the same; nothing to apply.")
@@ -45,6 +46,7 @@ def apply(stack: Stack, arguments: argparse.Namespace) -> int:
     writer.store(catalogue, now=datetime.now(UTC))
     writer.point_to(catalogue.version, expected=current)
     print(f"Version {catalogue.version} is in force: {', '.join(sorted(catalogue.models))}.")
+    print("\n".join(price_origins(catalogue, book)))
     return 0
 
 
@@ -52,7 +54,7 @@ def diff(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print what apply would change, one line a value; exit status 1 if there is anything."""
     writer = RegistryCatalogueWriter(stack.tables, stack.registry)
     current = writer.current_version()
-    changes = _changes(writer, current, _read(stack, arguments, current + 1))
+    changes = _changes(writer, current, _read(stack, arguments, current + 1, price_book(stack)))
     print("\n".join(changes) if changes else "Nothing would change.")
     return 1 if changes else 0
 
@@ -96,8 +98,7 @@ def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(stack: Stack, arguments: argparse.Namespace, version: int) -> Catalogue:
-    book = PriceBook.from_document(json.loads(files("tollgate.data").joinpath("prices.json").read_text("utf-8")))
+def _read(stack: Stack, arguments: argparse.Namespace, version: int, book: PriceBook) -> Catalogue:
     try:
         text = arguments.file.read_text("utf-8")
         overlay = arguments.overlay.read_text("utf-8") if arguments.overlay else None

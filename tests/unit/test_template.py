@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from tests.unit.template_document import (
     target,
     template,
 )
+from tollgate.adapters.focus_file import focus_key
+from tollgate.domain.price_refresh import JUMP_PERCENT
 
 COST_TAG = "tollgate:stack"
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
@@ -168,7 +171,7 @@ def test_every_queue_has_dead_letters_and_every_dead_letter_an_alarm(name: str) 
         alarmed = [
             alarm
             for alarm in resources("AWS::CloudWatch::Alarm").values()
-            if [target(dimension["Value"]) for dimension in alarm["Properties"]["Dimensions"]] == [name]
+            if [target(dimension["Value"]) for dimension in alarm["Properties"].get("Dimensions", ())] == [name]
         ]
         assert [target(action) for alarm in alarmed for action in alarm["Properties"]["AlarmActions"]] == ["AlarmTopic"]
 
@@ -176,6 +179,22 @@ def test_every_queue_has_dead_letters_and_every_dead_letter_an_alarm(name: str) 
 def test_alarms_stay_within_the_free_ten() -> None:
     """CloudWatch charges for every alarm beyond ten; those of endpoints come only with endpoints."""
     assert len([a for a in resources("AWS::CloudWatch::Alarm").values() if "Condition" not in a]) <= 10
+
+
+def test_a_price_jump_raises_the_alarm_at_the_limit_of_the_code() -> None:
+    """The metric, its name and its threshold are the ones that the refresh uses; the day is the schedule's default."""
+    alarm = resources()["PriceJumpAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Tollgate", "PriceJumpPercent")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", JUMP_PERCENT)
+    assert "Dimensions" not in alarm
+    assert target(alarm["AlarmActions"][0]) == "AlarmTopic"
+    assert (alarm["Period"], template()["Parameters"]["PriceRefreshSchedule"]["Default"]) == (86400, "rate(1 day)")
+
+
+def test_prices_are_not_refreshed_where_there_is_no_price_list() -> None:
+    """The emulator has none, so the schedule is off there."""
+    (schedule,) = events_of("CostReconcileFunction").values()
+    assert schedule["Properties"]["State"] == {"Fn::If": ["IsLocal", "DISABLED", "ENABLED"]}
 
 
 def _taggable(kind: str) -> bool:
@@ -312,7 +331,7 @@ def test_the_bucket_is_closed_and_forgets() -> None:
         for name in resources("AWS::IAM::Role")
         for match in re.findall(r"\$\{Bucket\.Arn\}/([a-z-]+/)", json.dumps(resources()[name]))
     }
-    assert used <= kept
+    assert used | {focus_key(date(2026, 1, 1)).partition("/")[0] + "/"} <= kept
 
 
 @pytest.mark.parametrize("name", resources())

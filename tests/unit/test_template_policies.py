@@ -12,6 +12,7 @@ WITHOUT_RESOURCES = {
     "xray:PutTelemetryRecords",
     "ecr:GetAuthorizationToken",
     "cloudwatch:PutMetricData",
+    "pricing:GetProducts",
 }
 CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpoint": {"GatewayRole"},
@@ -87,6 +88,19 @@ def test_no_function_can_write_keys_secrets_or_the_catalogue(role: str) -> None:
         assert set(deny["Action"]) >= WRITES
         keys = deny["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
         assert set(keys) == {"key#*", "webhook#*", "catalogue*"}
+
+
+def test_the_price_refresh_touches_nothing_but_prices() -> None:
+    """It reads and writes the items of prices, and asks the price list; it starts and stops nothing."""
+    assert _allowed("CostReconcileRole") == {
+        "sts:AssumeRole",
+        "pricing:GetProducts",
+        "dynamodb:Query",
+        "dynamodb:PutItem",
+        "sqs:SendMessage",
+    }
+    (allowed,) = [s for name, s in statements() if name == "CostReconcileRole" and "dynamodb:Query" in s["Action"]]
+    assert allowed["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["prices#*"]}}
 
 
 def test_the_authorizer_only_reads_keys() -> None:

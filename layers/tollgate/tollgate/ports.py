@@ -20,6 +20,7 @@ from tollgate.domain.records import RequestRecord
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
     from tollgate.domain.batches import BatchRun, BatchState
+    from tollgate.domain.price_refresh import FoundPrice, PriceRecord
     from tollgate.domain.webhooks import WebhookUrl
 
 
@@ -512,4 +513,34 @@ class HoldingStore(Protocol):
 
         Raises:
             StorageError
+        """
+
+
+class PriceList(Protocol):
+    """The prices that AWS publishes."""
+
+    def prices(self, region: str) -> "Mapping[str, FoundPrice]":
+        """Prices of a region by instance type and by part of the gateway; what the list lacks is absent.
+
+        Raises:
+            StorageError: the list cannot be read.
+        """
+
+
+class PriceStore(Protocol):
+    """The registry's prices."""
+
+    def records(self, region: str) -> "Mapping[str, PriceRecord]":
+        """All prices of a region by name.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+
+    def store(self, region: str, name: str, record: "PriceRecord") -> None:
+        """Store a record whose revision is still the one that was read.
+
+        Raises:
+            ConflictError: it was changed meanwhile.
+            StorageError: it cannot be written.
         """

@@ -1,12 +1,13 @@
 """List prices by region: instance hours and the gateway's own parts, each with date and source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.pricing import GatewayPrices
+from tollgate.domain.token_prices import BucketRates, TokenRates
 
 _PARTS = (
     "api_request",
@@ -31,11 +32,26 @@ class ListPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPrice:
+    """Rates of a model that is paid by the token, with the day they were read and where."""
+
+    rates: TokenRates
+    date: str
+    source: str
+
+
+def is_instance(name: str) -> bool:
+    """Whether a price's name is an instance type; the others are the gateway's parts."""
+    return name.startswith("ml.")
+
+
+@dataclass(frozen=True, slots=True)
 class PriceBook:
-    """Prices keyed by ``(region, name)``; names are instance types or the gateway's parts."""
+    """Prices keyed by ``(region, name)``; names are instance types or the gateway's parts. Token prices by model id."""
 
     instances: Mapping[tuple[str, str], ListPrice]
     parts: Mapping[tuple[str, str], ListPrice]
+    tokens: Mapping[str, TokenPrice] = field(default_factory=dict)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "PriceBook":
@@ -48,7 +64,30 @@ class PriceBook:
                 instances[region, name] = ListPrice(amount, entry["date"], entry["source"])
             for name, entry in entries.get("gateway", {}).items():
                 parts[region, name] = ListPrice(Decimal(entry["usd"]), entry["date"], entry["source"])
-        return cls(instances=instances, parts=parts)
+        tokens = {name: _token_price(entry) for name, entry in document.get("tokens", {}).items()}
+        return cls(instances=instances, parts=parts, tokens=tokens)
+
+    def of_region(self, region: str) -> Mapping[str, ListPrice]:
+        """All prices of one region by name: instance types and the gateway's parts."""
+        entries = (*self.parts.items(), *self.instances.items())
+        return {name: price for (place, name), price in entries if place == region}
+
+    def updated(self, region: str, prices: Mapping[str, ListPrice | None]) -> "PriceBook":
+        """This book with other prices of one region where they are of the same day or newer.
+
+        Args:
+            region: of the prices.
+            prices: by name; None takes the price out of the book, so that what needs it is refused.
+        """
+        instances, parts = dict(self.instances), dict(self.parts)
+        for name, price in prices.items():
+            shelf = instances if is_instance(name) else parts
+            earlier = shelf.get((region, name))
+            if price is None:
+                shelf.pop((region, name), None)
+            elif earlier is None or price.date >= earlier.date:
+                shelf[region, name] = price
+        return PriceBook(instances=instances, parts=parts, tokens=self.tokens)
 
     def instance_hour(self, region: str, instance_type: str) -> ListPrice | None:
         """Price of one hour of a SageMaker instance, None if the book does not have it."""
@@ -80,3 +119,15 @@ class PriceBook:
             )
         per_gb_second = found.pop(f"lambda_gb_second_{architecture}")
         return GatewayPrices(lambda_gb_second=per_gb_second, **found)
+
+
+def _token_price(entry: Mapping[str, Any]) -> TokenPrice:
+    batch = entry.get("batch")
+    rates = TokenRates(
+        interactive=_bucket_rates(entry["interactive"]), batch=None if batch is None else _bucket_rates(batch)
+    )
+    return TokenPrice(rates, entry["date"], entry["source"])
+
+
+def _bucket_rates(entry: Mapping[str, str]) -> BucketRates:
+    return BucketRates(**{name: Decimal(text) for name, text in entry.items()})

@@ -1,0 +1,218 @@
+"""The export keeps the column rules of FOCUS 1.0 and adds up exactly.
+
+The rules below are read from the specification's column pages, https://focus.finops.org/focus-specification/v1-0/, not
+from the code under test: which columns must be there, which may be null, what values and formats are allowed.
+"""
+
+import csv
+import gzip
+import io
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes.examples import make_job
+from tollgate.adapters.focus_file import focus_csv_gz, focus_key
+from tollgate.domain.focus import COLUMNS, FocusAccount, FocusDay, focus_day
+from tollgate.domain.jobs import Job, JobState, Usage
+
+DAY = date(2026, 11, 22)
+ACCOUNT = FocusAccount("123456789012", "eu-west-1", "tollgate")
+NOON = datetime(2026, 11, 22, 12, 34, 56, 789, tzinfo=UTC)
+
+# Columns whose feature level is "Mandatory" in 1.0, and whether the page allows nulls.
+MANDATORY = {
+    "BilledCost": False,
+    "BillingAccountId": False,
+    "BillingAccountName": True,
+    "BillingCurrency": False,
+    "BillingPeriodEnd": False,
+    "BillingPeriodStart": False,
+    "ChargeCategory": False,
+    "ChargeClass": True,
+    "ChargeDescription": True,
+    "ChargePeriodEnd": False,
+    "ChargePeriodStart": False,
+    "ContractedCost": False,
+    "EffectiveCost": False,
+    "InvoiceIssuerName": False,
+    "ListCost": False,
+    "PricingQuantity": True,
+    "PricingUnit": True,
+    "ProviderName": False,
+    "PublisherName": False,
+    "ServiceCategory": False,
+    "ServiceName": False,
+}
+OTHERS = set(
+    "AvailabilityZone ChargeFrequency CommitmentDiscountCategory CommitmentDiscountId CommitmentDiscountName "
+    "CommitmentDiscountStatus CommitmentDiscountType ConsumedQuantity ConsumedUnit ContractedUnitPrice ListUnitPrice "
+    "PricingCategory RegionId RegionName ResourceId ResourceName ResourceType SkuId SkuPriceId SubAccountId "
+    "SubAccountName Tags".split()
+)
+NUMBERS = set(
+    "BilledCost ConsumedQuantity ContractedCost ContractedUnitPrice EffectiveCost ListCost ListUnitPrice "
+    "PricingQuantity".split()
+)
+TIMES = {"BillingPeriodEnd", "BillingPeriodStart", "ChargePeriodEnd", "ChargePeriodStart"}
+VALUES = {
+    "BillingCurrency": {"USD"},
+    "ChargeCategory": {"Usage", "Purchase", "Tax", "Credit", "Adjustment"},
+    "ChargeClass": {"", "Correction"},
+    "ChargeFrequency": {"One-Time", "Recurring", "Usage-Based"},
+    "PricingCategory": {"", "Standard", "Dynamic", "Committed", "Other"},
+    "ServiceCategory": {"AI and Machine Learning"},
+}
+
+
+def faults(rows: list[dict[str, str]]) -> list[str]:
+    """What a file breaks of the column rules."""
+    found = [f"{name} is missing" for name in MANDATORY if name not in rows[0]]
+    strangers = [name for name in rows[0].keys() - MANDATORY.keys() - OTHERS if not re.fullmatch(r"x_[A-Z]\w*", name)]
+    found += [f"{name} is neither FOCUS's nor our own" for name in strangers]
+    for row in rows:
+        found += [f"{name} is null" for name, nullable in MANDATORY.items() if not nullable and not row.get(name)]
+        found += [f"{name} is no number" for name in NUMBERS & row.keys() if not _number_or_null(row[name])]
+        found += [f"{name} is no time" for name in TIMES & row.keys() if not _time(row[name])]
+        found += [f"{name} has another value" for name, allowed in VALUES.items() if row.get(name) not in allowed]
+        tags = json.loads(row["Tags"])
+        if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+            found.append("Tags are no pairs of text")
+        found += _contradictions(row)
+    return found
+
+
+def _contradictions(row: dict[str, str]) -> list[str]:
+    checks = {
+        "a quantity and its unit are null together": (row["ConsumedQuantity"] == "") == (row["ConsumedUnit"] == ""),
+        "a price and its unit are null together": (row["PricingQuantity"] == "") == (row["PricingUnit"] == ""),
+        "list cost is price times quantity": Decimal(row["ListCost"])
+        == Decimal(row["ListUnitPrice"]) * Decimal(row["PricingQuantity"]),
+        "contracted cost is price times quantity": Decimal(row["ContractedCost"])
+        == Decimal(row["ContractedUnitPrice"]) * Decimal(row["PricingQuantity"]),
+        "the charge lies in its billing period": row["BillingPeriodStart"] <= row["ChargePeriodStart"]
+        and row["ChargePeriodEnd"] <= row["BillingPeriodEnd"],
+        "periods have a length": row["ChargePeriodStart"] < row["ChargePeriodEnd"],
+    }
+    return [f"not true: {rule}" for rule, kept in checks.items() if not kept]
+
+
+def _number_or_null(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?|", text) is not None
+
+
+def _time(text: str) -> bool:
+    return re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text) is not None
+
+
+def _ended(**changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "state": JobState.COMPLETED,
+        "finished_at": NOON,
+        "effective_cost": Decimal("0.000012345678"),
+        "held_seconds": Decimal("1.5"),
+    }
+    return make_job(**values | changes)
+
+
+def _read(found: FocusDay) -> list[dict[str, str]]:
+    text = gzip.decompress(focus_csv_gz(found)).decode("utf-8")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+JOBS = st.builds(
+    _ended,
+    job_id=st.uuids().map(lambda value: f"inf_{value.hex}"),
+    finished_at=st.datetimes(datetime(2026, 11, 22), datetime(2026, 11, 22, 23, 59, 59), timezones=st.just(UTC)),  # noqa: DTZ001 -- the bounds take no zone
+    effective_cost=st.one_of(st.none(), st.decimals(min_value=0, max_value=10_000, places=12)),
+    avoided_cost=st.one_of(st.none(), st.decimals(min_value=-100, max_value=100, places=12)),
+    held_seconds=st.one_of(st.none(), st.decimals(min_value=0, max_value=10_000, places=6)),
+    usage=st.builds(Usage, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
+    state=st.sampled_from([JobState.COMPLETED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED]),
+)
+
+
+@given(st.lists(JOBS, max_size=8, unique_by=lambda job: job.job_id))
+def test_every_file_keeps_the_rules_and_adds_up_exactly(jobs: list[Job]) -> None:
+    """Read back from the compressed file; each job is a row or named as unknown, never a zero."""
+    found = focus_day(jobs, DAY, ACCOUNT)
+    rows = _read(found)
+    assert not (rows and faults(rows))
+    known = {job.job_id: job.effective_cost for job in jobs if job.effective_cost is not None}
+    for column in ("BilledCost", "ListCost", "ContractedCost", "EffectiveCost"):
+        assert sum(Decimal(row[column]) for row in rows) == sum(known.values()) == found.total
+    assert {row["x_RequestId"] for row in rows} == set(known)
+    assert set(found.unknown) == {job.job_id for job in jobs} - set(known)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("BilledCost", ""),
+        ("ListCost", "1E-5"),
+        ("ListUnitPrice", "7"),
+        ("ChargeCategory", "usage"),
+        ("ChargePeriodStart", "2026-11-22 12:00"),
+        ("ConsumedUnit", ""),
+        ("BillingPeriodEnd", "2026-11-01T00:00:00Z"),
+        ("Tags", '{"a": 1}'),
+        ("Own", "1"),
+    ],
+)
+def test_the_validator_sees_each_kind_of_mistake(column: str, value: str) -> None:
+    """A rule that cannot fail would prove nothing."""
+    (row,) = _read(focus_day([_ended()], DAY, ACCOUNT))
+    assert faults([row]) == []
+    assert faults([row | {column: value}])
+
+
+def test_a_row_says_who_what_and_when() -> None:
+    """The hour and the month of the end, the deployment, and our own columns."""
+    (row,) = _read(focus_day([_ended(usage=Usage(0, None))], DAY, ACCOUNT))
+    assert (row["ChargePeriodStart"], row["ChargePeriodEnd"]) == ("2026-11-22T12:00:00Z", "2026-11-22T13:00:00Z")
+    assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
+    assert (row["EffectiveCost"], row["ConsumedQuantity"]) == ("0.000012345678", "1.5")
+    assert (row["x_InputTokens"], row["x_OutputTokens"]) == ("0", "")
+    assert json.loads(row["Tags"])["tollgate:stack"] == "tollgate"
+
+
+def test_only_jobs_that_ended_that_day_are_rows() -> None:
+    """From midnight to midnight in UTC, whatever zone the time is written in."""
+    midnight = datetime(2026, 11, 22, tzinfo=UTC)
+    jobs = [
+        _ended(job_id="inf_first", finished_at=midnight),
+        _ended(job_id="inf_last", finished_at=midnight + timedelta(days=1, microseconds=-1)),
+        _ended(job_id="inf_before", finished_at=midnight - timedelta(microseconds=1)),
+        _ended(job_id="inf_after", finished_at=midnight + timedelta(days=1)),
+        _ended(job_id="inf_open", state=JobState.SUBMITTED),
+    ]
+    assert [row["x_RequestId"] for row in focus_day(jobs, DAY, ACCOUNT).rows] == ["inf_first", "inf_last"]
+
+
+def test_december_ends_in_january() -> None:
+    """The billing period crosses the year."""
+    job = _ended(finished_at=datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
+    (row,) = focus_day([job], date(2026, 12, 31), ACCOUNT).rows
+    assert (row["BillingPeriodEnd"], row["ChargePeriodEnd"]) == ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+
+
+def test_an_empty_day_is_a_heading() -> None:
+    """And the same day always gives the same bytes."""
+    nothing = focus_csv_gz(focus_day([], DAY, ACCOUNT))
+    assert gzip.decompress(nothing).decode().splitlines() == [",".join(column.name for column in COLUMNS)]
+    assert nothing == focus_csv_gz(focus_day([], DAY, ACCOUNT))
+    assert focus_key(DAY) == "exports/focus/date=2026-11-22/part.csv.gz"
+
+
+def test_a_team_cannot_put_a_formula_into_a_spreadsheet() -> None:
+    """What begins like one is written as text."""
+    job = _ended()
+    (row,) = _read(focus_day([replace(job, owner=replace(job.owner, team="=1+1"))], DAY, ACCOUNT))
+    assert row["x_Team"] == "'=1+1"
