@@ -18,8 +18,8 @@ PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
-	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-routing bench-trimming \
-	bench-cache bench-planner clean
+	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing \
+	bench-trimming bench-cache bench-planner clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,11 @@ bench: ## CPU and memory of the functions, side by side with a bare handler
 bench-aws-calls: ## what one AWS call costs through each client
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/aws_calls.py
+
+bench-budgets: ## a race of 200 requests for a budget that covers 50, on a running stack
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/budget_race.py
+	$(DEV)/python benchmarks/budget_race.py --two-budgets
 
 bench-routing: ## how well the router chooses a tier, on the shared data
 	@$(ENSURE) bench

@@ -8,6 +8,7 @@ from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
@@ -26,6 +27,7 @@ class AsyncCompletionSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_registry: str
     bucket: str
     webhook_queue_url: str
@@ -35,7 +37,8 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
     """Wire the service; nothing is connected before the first notice."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     tables, clock = DynamoDBClient(transport), SystemClock()
-    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3DirectObjects(S3Client(transport), settings.bucket)
+    jobs = DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger))
+    objects = S3DirectObjects(S3Client(transport), settings.bucket)
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     telemetry = Telemetry(
         namespace=settings.powertools_metrics_namespace,

@@ -7,6 +7,7 @@ from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
@@ -25,6 +26,7 @@ class AsyncSubmitSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_registry: str
     bucket: str
 
@@ -33,7 +35,8 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
     """Wire the service; nothing is connected before the first message."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     tables, clock, dialects = DynamoDBClient(transport), SystemClock(), ContainerDialects()
-    jobs, objects = DynamoDBJobStore(tables, settings.table_jobs), S3DirectObjects(S3Client(transport), settings.bucket)
+    jobs = DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger))
+    objects = S3DirectObjects(S3Client(transport), settings.bucket)
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     telemetry = Telemetry(
         namespace=settings.powertools_metrics_namespace,

@@ -15,6 +15,7 @@ class BatchCompletionSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_registry: str
     bucket: str
     webhook_queue_url: str
@@ -30,6 +31,7 @@ def build(settings: BatchCompletionSettings) -> BatchCollector:
             level=settings.log_level,
         ),
         table_jobs=settings.table_jobs,
+        table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
         webhook_queue_url=settings.webhook_queue_url,

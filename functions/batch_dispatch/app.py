@@ -20,6 +20,7 @@ class BatchDispatchSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_registry: str
     bucket: str
     batch_queue_url: str
@@ -44,6 +45,7 @@ def build(settings: BatchDispatchSettings) -> BatchDispatch:
         transport_config=TransportConfig.from_mapping(aws_environment()),
         telemetry=telemetry,
         table_jobs=settings.table_jobs,
+        table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
     )

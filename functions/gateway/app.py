@@ -11,12 +11,14 @@ from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sns_notices import SnsNotices
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
@@ -24,6 +26,7 @@ from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
+from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.wait import JobWaiter
@@ -34,11 +37,13 @@ class GatewaySettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_cache: str
     table_registry: str
     bucket: str
     async_queue_url: str
     batch_queue_url: str
+    alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
 
 
@@ -56,7 +61,13 @@ def build(settings: GatewaySettings) -> GatewayApi:
     tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
     objects = S3DirectObjects(S3Client(transport), settings.bucket)
     registry = settings.table_registry
-    jobs = DynamoDBJobStore(tables, settings.table_jobs)
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+    ledger = DynamoDBLedger(tables, settings.table_ledger)
+    jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
     inference = InferenceService(
         catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
@@ -72,6 +83,9 @@ def build(settings: GatewaySettings) -> GatewayApi:
         clock=clock,
         ids=TimeSortedIds(),
         memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
+        admission=Admission(
+            ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn)
+        ),
     )
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
 
@@ -86,11 +100,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
     return GatewayApi(
         inference=inference,
         idempotency=idempotency,
-        telemetry=Telemetry(
-            namespace=settings.powertools_metrics_namespace,
-            service=settings.powertools_service_name,
-            level=settings.log_level,
-        ),
+        telemetry=telemetry,
         clock=clock,
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),

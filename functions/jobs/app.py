@@ -6,6 +6,7 @@ from typing import Any
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.system import SystemClock
@@ -20,6 +21,7 @@ class JobsSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     bucket: str
 
 
@@ -27,9 +29,10 @@ def build(settings: JobsSettings) -> JobsApi:
     """Wire the service; nothing is connected before the first call."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     transport.prepare()
+    tables = DynamoDBClient(transport)
     return JobsApi(
         queries=JobQueries(
-            jobs=DynamoDBJobStore(DynamoDBClient(transport), settings.table_jobs),
+            jobs=DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger)),
             objects=S3DirectObjects(S3Client(transport), settings.bucket),
             clock=SystemClock(),
         ),

@@ -17,6 +17,7 @@ class SweeperSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_registry: str
     bucket: str
     async_queue_url: str
@@ -35,6 +36,7 @@ def build(settings: SweeperSettings) -> Sweeper:
         transport_config=TransportConfig.from_mapping(aws_environment()),
         telemetry=telemetry,
         table_jobs=settings.table_jobs,
+        table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
         webhook_queue_url=settings.webhook_queue_url,

@@ -216,3 +216,68 @@ class Route(Answer):
     expected_seconds: float
     fallback: str | None
     roads: list[RoadEstimate]
+
+
+class BudgetThreshold(Answer):
+    """A threshold of a budget: whether it is crossed now, and whether that was announced in this period."""
+
+    at_percent: str
+    action: Literal["warn", "downgrade", "defer", "block"]
+    crossed: bool
+    announced: bool
+
+
+class Budget(Answer):
+    """A budget in its present period. Amounts are dollars as decimal text."""
+
+    object: Literal["budget"]
+    scope: str
+    period: Literal["request", "hour", "day", "month", "total"]
+    counter: str | None
+    period_ends_at: str | None
+    limit_usd: str | None
+    raised_until: str | None
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    released_usd: str
+    overrun_usd: str
+    used_percent: str | None
+    thresholds: list[BudgetThreshold]
+    calls: int
+    max_calls: int | None
+    max_depth: int | None
+    shadow: bool
+    shadow_refusals: int
+
+
+class BudgetList(Answer):
+    """The budgets that the key may see."""
+
+    object: Literal["list"]
+    data: list[Budget]
+
+
+class WorkflowCall(Answer):
+    """A call of a run, with the calls that were made for it."""
+
+    id: str
+    parent: str | None
+    depth: int
+    model: str
+    inference_type: Literal["realtime", "async", "batch"]
+    status: str
+    created_at: str
+    effective_cost_usd: str | None
+    calls: list["WorkflowCall"]
+
+
+class Workflow(Answer):
+    """The cost tree of a workflow run; the sum leaves out what is not known yet."""
+
+    object: Literal["workflow"]
+    id: str
+    effective_cost_usd: str
+    call_count: int
+    depth: int
+    calls: list[WorkflowCall]

@@ -130,6 +130,8 @@ OPERATIONS = (
         body=_INFERENCE,
         errors=(400, 404, 413, 422),
     ),
+    Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
+    Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
 )
 
 

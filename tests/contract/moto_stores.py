@@ -16,6 +16,7 @@ from tollgate.adapters.sqs_client import SqsClient
 
 JOBS_TABLE = "Jobs"
 REGISTRY_TABLE = "Registry"
+LEDGER_TABLE = "Ledger"
 _REGION = "us-east-1"
 
 
@@ -57,11 +58,13 @@ def aws(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
     tables = local.boto3_client("dynamodb")
     tables.create_table(**jobs_table())
     tables.create_table(**registry_table())
+    tables.create_table(**registry_table() | {"TableName": LEDGER_TABLE})
     bucket = local.boto3_client("s3")
     bucket.create_bucket(Bucket=BUCKET)
     yield local
     tables.delete_table(TableName=JOBS_TABLE)
     tables.delete_table(TableName=REGISTRY_TABLE)
+    tables.delete_table(TableName=LEDGER_TABLE)
     for page in bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for entry in page.get("Contents", ()):
             bucket.delete_object(Bucket=BUCKET, Key=entry["Key"])

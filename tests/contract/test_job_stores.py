@@ -13,6 +13,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
 from tollgate.ports import JobStore
 
 _NOW = make_job().created_at
@@ -49,6 +50,13 @@ def _full_job() -> Job:
         effective_cost=Decimal("0.000000000001"),
         avoided_cost=Decimal("-0.5"),
         held_seconds=Decimal("1.250000"),
+        reservation=Reservation(
+            "h29384756",
+            Decimal("0.000000000001"),
+            (Hold("gateway#day#2026-03-01", Decimal("12.5"), None, 7), Hold("workflow:t/w#total#always", None, 3)),
+            2.5,
+            WorkflowCall("t", "w", "inf_1", "inf_0", 2, "echo", InferenceType.ASYNC, "queued", _NOW),
+        ),
     )
 
 
@@ -78,7 +86,7 @@ def test_an_id_is_taken_once(store: JobStore) -> None:
 def test_an_unknown_job_is_none(store: JobStore) -> None:
     """Neither get nor change invents a job."""
     assert store.get("inf_1") is None
-    assert store.change(make_job(), expected=OPEN_STATES) is None
+    assert not store.change(make_job(), expected=OPEN_STATES)
     assert store.get("inf_1") is None
 
 
@@ -96,8 +104,8 @@ def test_a_change_needs_the_expected_state(store: JobStore) -> None:
     """The second of two changes from the same state does nothing."""
     store.add(make_job())
     submitted = replace(make_job(), state=JobState.SUBMITTED)
-    assert store.change(submitted, expected=frozenset({JobState.QUEUED})) == make_job()
-    assert store.change(make_job(model="x"), expected=frozenset({JobState.QUEUED})) is None
+    assert store.change(submitted, expected=frozenset({JobState.QUEUED}))
+    assert not store.change(make_job(model="x"), expected=frozenset({JobState.QUEUED}))
     assert store.get("inf_1") == submitted
 
 
@@ -107,9 +115,10 @@ def test_a_lease_that_runs_keeps_others_out(store: JobStore) -> None:
     store.add(make_job())
     claimed = make_job(submit_lease_until=until)
     queued = frozenset({JobState.QUEUED})
-    assert store.change(claimed, expected=queued, lease_free_at=_NOW) is not None
-    assert store.change(claimed, expected=queued, lease_free_at=until - timedelta(microseconds=1)) is None
-    assert store.change(claimed, expected=queued, lease_free_at=until) == claimed
+    assert store.change(claimed, expected=queued, lease_free_at=_NOW)
+    assert not store.change(claimed, expected=queued, lease_free_at=until - timedelta(microseconds=1))
+    assert store.change(claimed, expected=queued, lease_free_at=until)
+    assert store.get(claimed.job_id) == claimed
 
 
 def test_an_owner_sees_the_tenants_jobs_newest_first(store: JobStore) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
@@ -23,6 +24,7 @@ from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismat
 from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports import ModelAnswer, StoredAnswer
+from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.wait import JobWaiter
@@ -104,7 +106,8 @@ class FakeGateway:
 
     clock: ManualClock = field(default_factory=ManualClock)
     catalogue: Catalogue = field(default_factory=make_catalogue)
-    jobs: InMemoryJobStore = field(default_factory=InMemoryJobStore)
+    ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
+    notices: RecordingNotices = field(default_factory=RecordingNotices)
     objects: InMemoryObjectStore = field(default_factory=InMemoryObjectStore)
     async_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     batch_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
@@ -117,8 +120,14 @@ class FakeGateway:
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
+        self.jobs = InMemoryJobStore(self.ledger)
+        self.catalogues = FixedCatalogue(self.catalogue)
+        telemetry = Telemetry(
+            namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
+        )
+        admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
         inference = InferenceService(
-            catalogues=FixedCatalogue(self.catalogue),
+            catalogues=self.catalogues,
             capacities=self.capacity,
             durations=self.measurements,
             dialects=ContainerDialects(),
@@ -129,6 +138,7 @@ class FakeGateway:
             clock=self.clock,
             ids=CountingIds(),
             memory_gb=Decimal("0.25"),
+            admission=admission,
         )
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
@@ -136,9 +146,7 @@ class FakeGateway:
         self.api = GatewayApi(
             inference=inference,
             idempotency=idempotency,
-            telemetry=Telemetry(
-                namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
-            ),
+            telemetry=telemetry,
             clock=self.clock,
             random_hex=lambda: "ab" * 24,
             check_webhook=check_webhook_url,

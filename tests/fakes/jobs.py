@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from tests.fakes.ledger import InMemoryLedger
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
+from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports import JobPage
 
 
 class InMemoryJobStore:
     """The `JobStore` of tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: InMemoryLedger | None = None) -> None:
         self.jobs: dict[str, Job] = {}
+        self.ledger = ledger or InMemoryLedger()
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, charges: Sequence[LedgerWrite] = ()) -> None:
         if job.job_id in self.jobs:
             raise ConflictError(f"There is already a job '{job.job_id}'.")
+        if charges:
+            self.ledger.write(charges)
         self.jobs[job.job_id] = job
 
     def get(self, job_id: str) -> Job | None:
@@ -37,15 +42,24 @@ class InMemoryJobStore:
         shown = [job for job in page if state is None or job.state is state]
         return JobPage(jobs=shown, after=f"after-{page[-1].job_id}" if more else None)
 
-    def change(self, job: Job, *, expected: frozenset[JobState], lease_free_at: datetime | None = None) -> Job | None:
+    def change(
+        self,
+        job: Job,
+        *,
+        expected: frozenset[JobState],
+        lease_free_at: datetime | None = None,
+        charges: Sequence[LedgerWrite] = (),
+    ) -> bool:
         stored = self.jobs.get(job.job_id)
         if stored is None or stored.state not in expected:
-            return None
+            return False
         lease = stored.submit_lease_until
         if lease_free_at is not None and lease is not None and lease > lease_free_at:
-            return None
+            return False
+        if charges:
+            self.ledger.write(charges)
         self.jobs[job.job_id] = job
-        return stored
+        return True
 
     def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
         found = sorted(

@@ -167,7 +167,7 @@ def test_a_record_that_fails_for_a_moment_is_written_again(road: AsyncRoad) -> N
     failing = [StorageError("x"), StorageError("x")]
     change = road.jobs.change
 
-    def flaky(job: Job, **conditions: Any) -> Job | None:
+    def flaky(job: Job, **conditions: Any) -> bool:
         if job.state is JobState.SUBMITTED and failing:
             raise failing.pop()
         return change(job, **conditions)

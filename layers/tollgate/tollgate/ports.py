@@ -14,6 +14,7 @@ from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.jobs import Job, JobState, Owner
 from tollgate.domain.keys import KeyRecord
+from tollgate.domain.ledger import Counter, LedgerWrite, WorkflowCall
 from tollgate.domain.records import RequestRecord
 
 if TYPE_CHECKING:
@@ -245,11 +246,12 @@ class JobPage:
 class JobStore(Protocol):
     """Jobs, changed by conditional writes only."""
 
-    def add(self, job: Job) -> None:
-        """Store a new job.
+    def add(self, job: Job, charges: Sequence[LedgerWrite] = ()) -> None:
+        """Store a new job, together with these writes on the ledger.
 
         Raises:
             ConflictError: the id exists.
+            LedgerRefusedError: the ledger refused, so there is no job either.
             StorageError
         """
 
@@ -266,10 +268,24 @@ class JobStore(Protocol):
             InvalidRequestError: `after` is not a cursor from an earlier page.
         """
 
-    def change(self, job: Job, *, expected: frozenset[JobState], lease_free_at: datetime | None = None) -> Job | None:
-        """Replace the job if its stored state is one of `expected`; returns the earlier job, None if not changed.
+    def change(
+        self,
+        job: Job,
+        *,
+        expected: frozenset[JobState],
+        lease_free_at: datetime | None = None,
+        charges: Sequence[LedgerWrite] = (),
+    ) -> bool:
+        """Replace the job if its stored state is one of `expected`, together with these writes on the ledger.
 
         With `lease_free_at`, the stored submit lease must be absent or not later than that time.
+
+        Returns:
+            Whether the job was changed.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so the job was not changed either.
+            StorageError
         """
 
     def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
@@ -309,6 +325,43 @@ class BatchStore(Protocol):
 
     def release(self, name: str, *, holder: str) -> None:
         """Give the lease back; nothing happens if it is not held any more."""
+
+
+class Ledger(Protocol):
+    """Counters of budgets and calls of workflow runs. Every method may raise StorageError."""
+
+    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+        """Do these writes, all or none.
+
+        Returns:
+            What is committed now by counter, as far as the write told.
+
+        Raises:
+            LedgerRefusedError: with the counters that refused.
+        """
+
+    def read(self, counters: Sequence[str], *, consistent: bool = False) -> Mapping[str, Counter]:
+        """These counters (at most 100), without those that nobody has used."""
+
+    def tell_once(self, counter: str, at_percent: Decimal) -> bool:
+        """Note that a threshold is announced; False if it already was."""
+
+    def call(self, tenant: str, workflow: str, inference_id: str) -> WorkflowCall | None:
+        """One call of a run."""
+
+    def calls_of(self, tenant: str, workflow: str, *, limit: int) -> Sequence[WorkflowCall]:
+        """The calls of a run, oldest first."""
+
+
+class BudgetNotices(Protocol):
+    """Tells people that a budget is being used up."""
+
+    def send(self, notice: Mapping[str, Any]) -> None:
+        """Publish a notice of a few fields.
+
+        Raises:
+            StorageError
+        """
 
 
 class MessageQueue(Protocol):

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.fakes.gateway import proxy_event
 from tollgate.adapters.catalogue_document import catalogue_document
 from tollgate.adapters.dynamodb_values import to_attributes
 from tollgate.api.gateway_routes import GatewayApi
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 
 ROOT = Path(__file__).parents[3]
 LARGE = "x" * 300_000
@@ -32,9 +35,9 @@ def _item(values: dict[str, Any]) -> bytes:
     return json.dumps({"Item": to_attributes(values)}).encode()
 
 
-def _aws(answer: Any) -> Any:
+def _aws(answer: Any, *budgets: Budget) -> Any:
     """An AWS with a catalogue, a key, and a model that says which language it is."""
-    catalogue = _item({"document": json.dumps(catalogue_document(make_catalogue()))})
+    catalogue = _item({"document": json.dumps(catalogue_document(replace(make_catalogue(), budgets=budgets)))})
     key = {"key_id": "k", "tenant": "acme", "team": "", "scopes": ["infer"], "created_at": "2026-03-01T12:00:00+00:00"}
 
     def reply(request: Any) -> Any:
@@ -59,6 +62,7 @@ def _environment(url: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": url,
         "TABLE_JOBS": "jobs",
         "TABLE_CACHE": "cache",
+        "TABLE_LEDGER": "ledger",
         "TABLE_REGISTRY": "registry",
         "BUCKET": "bucket",
         "ASYNC_QUEUE_URL": f"{url}/async",
@@ -100,6 +104,32 @@ def test_calls_of_a_warm_request(
 ) -> None:
     """One for an answer, two for a job."""
     assert _infer(gateway, priority) == status
+    assert [_operation(request) for request in recorder.requests] == calls
+
+
+@pytest.mark.parametrize(
+    ("priority", "kinds", "calls"),
+    [
+        ("high", 1, ["UpdateItem", "InvokeEndpoint", "UpdateItem"]),
+        ("high", 3, ["TransactWriteItems", "InvokeEndpoint", "TransactWriteItems"]),
+        ("medium", 1, ["TransactWriteItems", "SendMessage"]),
+        ("low", 3, ["TransactWriteItems", "SendMessage"]),
+    ],
+)
+def test_calls_of_a_request_that_budgets_count(
+    recorder: Any, answer: Any, monkeypatch: pytest.MonkeyPatch, *, priority: str, kinds: int, calls: list[str]
+) -> None:
+    """Two more for an answer; none more for a job, whose record takes the hold along."""
+    kept = (ScopeKind.KEY, ScopeKind.TEAM, ScopeKind.MODEL)[:kinds]
+    recorder.otherwise = _aws(answer, *(Budget(kind, "*", BudgetPeriod.DAY, Decimal(1)) for kind in kept))
+    environment = _environment(recorder.url)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    service = app.build(app.GatewaySettings.load(environment))
+    for each in ("high", "medium", "low"):
+        _infer(service, each)
+    recorder.requests.clear()
+    assert _infer(service, priority) in {200, 202}
     assert [_operation(request) for request in recorder.requests] == calls
 
 

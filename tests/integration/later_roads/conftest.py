@@ -187,6 +187,7 @@ def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         environment=environment
         | {
             "TABLE_JOBS": f"{name}-jobs",
+            "TABLE_LEDGER": f"{name}-ledger",
             "TABLE_REGISTRY": f"{name}-registry",
             "BUCKET": name,
             "ASYNC_QUEUE_URL": queues["async"],

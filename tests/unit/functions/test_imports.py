@@ -37,6 +37,8 @@ def _imported(function: str) -> frozenset[str]:
         "TABLE_JOBS": "j",
         "TABLE_CACHE": "c",
         "TABLE_REGISTRY": "r",
+        "TABLE_LEDGER": "l",
+        "ALARM_TOPIC_ARN": "t",
         "BUCKET": "b",
         "ASYNC_QUEUE_URL": "http://127.0.0.1/q",
         "BATCH_QUEUE_URL": "http://127.0.0.1/q",

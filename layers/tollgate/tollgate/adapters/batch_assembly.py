@@ -8,6 +8,7 @@ from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_objects import S3ObjectStore
@@ -36,6 +37,7 @@ class BatchAssembly:
     transport_config: TransportConfig
     telemetry: Telemetry
     table_jobs: str
+    table_ledger: str
     table_registry: str
     bucket: str
     webhook_queue_url: str = ""
@@ -58,7 +60,7 @@ class BatchAssembly:
     @cached_property
     def jobs(self) -> DynamoDBJobStore:
         """Jobs."""
-        return DynamoDBJobStore(self.tables, self.table_jobs)
+        return DynamoDBJobStore(self.tables, self.table_jobs, DynamoDBLedger(self.tables, self.table_ledger))
 
     @cached_property
     def batches(self) -> DynamoDBBatchStore:

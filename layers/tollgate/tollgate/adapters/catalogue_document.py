@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -28,6 +30,7 @@ def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
         "region": catalogue.region,
         "gateway_prices": _plain(catalogue.gateway_prices),
         "models": {name: _model_document(model) for name, model in catalogue.models.items()},
+        "budgets": [_budget_document(budget) for budget in catalogue.budgets],
     }
 
 
@@ -55,6 +58,29 @@ def _model_document(model: Model) -> dict[str, Any]:
     }
 
 
+def _budget_document(budget: Budget) -> dict[str, Any]:
+    until = budget.raise_until
+    return _plain(budget) | {
+        "thresholds": [[str(t.at_percent), t.action.value] for t in budget.thresholds],
+        "raise_until": None if until is None else until.isoformat(),
+    }
+
+
+def _budget(entry: Mapping[str, Any]) -> Budget:
+    limit, until = entry["limit_usd"], entry["raise_until"]
+    return Budget(
+        **{
+            **entry,
+            "kind": ScopeKind(entry["kind"]),
+            "period": BudgetPeriod(entry["period"]),
+            "limit_usd": None if limit is None else Decimal(limit),
+            "raise_usd": Decimal(entry["raise_usd"]),
+            "raise_until": None if until is None else datetime.fromisoformat(until),
+            "thresholds": tuple(Threshold(Decimal(at), BudgetAction(action)) for at, action in entry["thresholds"]),
+        }
+    )
+
+
 def _plain(value: Any) -> dict[str, Any]:
     found = {field.name: getattr(value, field.name) for field in fields(value)}
     return {name: str(entry) if isinstance(entry, Decimal) else entry for name, entry in found.items()}
@@ -67,6 +93,8 @@ def catalogue_from_document(document: Mapping[str, Any]) -> Catalogue:
         region=document["region"],
         gateway_prices=GatewayPrices(**{name: Decimal(text) for name, text in document["gateway_prices"].items()}),
         models={name: _model(name, entry) for name, entry in document["models"].items()},
+        # Versions from before there were budgets stay as they were written.
+        budgets=tuple(_budget(entry) for entry in document.get("budgets", ())),
     )
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
-from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb_transaction import TransactPut
 from tollgate.adapters.job_items import (
     WEBHOOK_GROUPS,
     from_item,
@@ -19,8 +21,9 @@ from tollgate.adapters.job_items import (
     to_item,
 )
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import ConflictError, InvalidRequestError
+from tollgate.domain.errors import ConflictError, InvalidRequestError, StorageError
 from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports import JobPage
 
 _ROADS_ITEM = "open#roads"
@@ -57,19 +60,27 @@ def decode_cursor(text: str, names: frozenset[str]) -> dict[str, str]:
 class DynamoDBJobStore:
     """The `JobStore` of AWS."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, ledger: DynamoDBLedger | None = None) -> None:
         self._client = client
         self._table = table
+        self._ledger = ledger
         self._known_roads: set[str] = set()
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, charges: Sequence[LedgerWrite] = ()) -> None:
         """See `JobStore`."""
+        item, condition = to_item(job), "attribute_not_exists(job_id)"
         with storage_errors("job store"):
             self._note_road(job)
-            try:
-                self._client.put_item(self._table, to_item(job), condition="attribute_not_exists(job_id)")
-            except ConditionalCheckFailedError as error:
-                raise ConflictError(f"There is already a job '{job.job_id}'.") from error
+            if charges:
+                added = self._charged(TransactPut(self._table, item, condition), charges)
+            else:
+                try:
+                    self._client.put_item(self._table, item, condition=condition)
+                    added = True
+                except ConditionalCheckFailedError:
+                    added = False
+        if not added:
+            raise ConflictError(f"There is already a job '{job.job_id}'.")
 
     def get(self, job_id: str) -> Job | None:
         """See `JobStore`."""
@@ -108,26 +119,34 @@ class DynamoDBJobStore:
             after=_cursor_after(page.last_key, "job_id", "created_at"),
         )
 
-    def change(self, job: Job, *, expected: frozenset[JobState], lease_free_at: datetime | None = None) -> Job | None:
+    def change(
+        self,
+        job: Job,
+        *,
+        expected: frozenset[JobState],
+        lease_free_at: datetime | None = None,
+        charges: Sequence[LedgerWrite] = (),
+    ) -> bool:
         """See `JobStore`."""
+        names = {"#state": "state"}
         values: dict[str, Any] = {f":s{number}": state.value for number, state in enumerate(sorted(expected))}
         condition = f"#state IN ({', '.join(values)})"
         if lease_free_at is not None:
             values[":free"] = time_text(lease_free_at)
             condition += " AND (attribute_not_exists(submit_lease_until) OR submit_lease_until <= :free)"
+        if charges:
+            return self._charged(TransactPut(self._table, to_item(job), condition, names, values), charges)
         with storage_errors("job store"):
             try:
-                earlier = self._client.put_item(
-                    self._table,
-                    to_item(job),
-                    condition=condition,
-                    names={"#state": "state"},
-                    values=values,
-                    return_values=ReturnValues.ALL_OLD,
-                )
+                self._client.put_item(self._table, to_item(job), condition=condition, names=names, values=values)
             except ConditionalCheckFailedError:
-                return None
-        return None if earlier is None else from_item(earlier)
+                return False
+        return True
+
+    def _charged(self, put: TransactPut, charges: Sequence[LedgerWrite]) -> bool:
+        if self._ledger is None:
+            raise StorageError("This function was not given the ledger.")
+        return self._ledger.transact((put,), charges)
 
     def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
         """See `JobStore`."""

@@ -24,6 +24,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tollgate.adapters.reservation_document import reservation_document, reservation_of
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.json_values import json_text
@@ -101,6 +102,7 @@ def to_item(job: Job) -> dict[str, Any]:
         "failure_code": None if job.failure is None else job.failure.code,
         "failure_message": None if job.failure is None else job.failure.message,
         "open_group": open_group(job),
+        "reservation": None if job.reservation is None else json.dumps(reservation_document(job.reservation)),
     }
     for name, payload in (("input", job.input), ("output", job.output)):
         item[name] = None if payload.inline is None else json_text(payload.inline)
@@ -134,6 +136,7 @@ def from_item(item: Mapping[str, Any]) -> Job:
             "failure": JobFailure(item["failure_code"], item.get("failure_message", ""))
             if "failure_code" in item
             else None,
+            "reservation": reservation_of(json.loads(item["reservation"])) if "reservation" in item else None,
             "input": _payload(item, "input"),
             "output": _payload(item, "output"),
         }

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tollgate.api.budget_entries import BudgetEntry, read_budgets
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -111,6 +112,7 @@ class CatalogueEntry(_Strict):
     region: str | None = None
     gateway_prices_from: str | None = None
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
+    budgets: tuple[BudgetEntry, ...] = ()
 
 
 def read_catalogue(
@@ -145,6 +147,7 @@ def read_catalogue(
         region=place,
         models={name: _model(name, model, book, place) for name, model in entry.models.items()},
         gateway_prices=book.gateway_prices(place, architecture=architecture, instead=entry.gateway_prices_from),
+        budgets=read_budgets(entry.budgets, entry.models),
     )
 
 

@@ -19,6 +19,7 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
 from tollgate.domain.trace import continue_trace
 from tollgate.ports import Clock
+from tollgate.services.admission import NO_RUN, Run
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
 
@@ -86,7 +87,9 @@ class GatewayApi:
         )
         outcome, code = "completed", ""
         try:
-            answer = self._admitted(call)(call, trail)
+            handler = self._admitted(call)
+            trail.run = self._run(call)
+            answer = handler(call, trail)
             if answer.status == 202 or trail.job_id:
                 outcome = "accepted"
         except TollgateError as error:
@@ -96,6 +99,15 @@ class GatewayApi:
         record = trail.record(outcome=outcome, status=answer.status, ended=self._clock.monotonic(), error_code=code)
         self._telemetry.request(record)
         return Answer(answer.status, answer.body, {**trail_headers(trail), **answer.headers})
+
+    @staticmethod
+    def _run(call: Call) -> Run:
+        if "x-tollgate-workflow" not in call.headers and "x-tollgate-parent" not in call.headers:
+            return NO_RUN
+        # Most requests belong to no run and need not pay for the import.
+        from tollgate.api.run_headers import run_of  # noqa: PLC0415 -- see above
+
+        return run_of(call.headers)
 
     def _admitted(self, call: Call) -> Callable[[Call, Trail], Answer]:
         """The handler of a call that may pass.

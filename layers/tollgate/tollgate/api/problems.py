@@ -28,6 +28,7 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.NotFoundError: Problem(404, "invalid_request_error", "not_found"),
     errors.ConflictError: Problem(409, "conflict_error", "conflict"),
     errors.IdempotencyInProgressError: Problem(409, "conflict_error", "idempotency_key_in_use"),
+    errors.BudgetExceededError: Problem(429, "insufficient_quota", "insufficient_quota"),
     errors.PriceUnknownError: Problem(503, "server_error", "price_unknown"),
     errors.CatalogueError: Problem(503, "server_error", "catalogue_unavailable"),
     errors.ModelFailedError: Problem(502, "server_error", "model_error"),

@@ -13,6 +13,7 @@ _NOT_REPLAYED = {
     "x-request-id",
     "x-tollgate-cost-usd",
     "x-tollgate-avoided-cost-usd",
+    "x-tollgate-budget-remaining-usd",
     "traceparent",
 }
 # The first answer paid for the inference; adding up the headers of all answers must not count it twice.

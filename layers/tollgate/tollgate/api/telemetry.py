@@ -79,6 +79,7 @@ class Telemetry:
             "estimated_cost_usd": _money(record.estimated_cost),
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),
+            "budget_remaining_usd": _money(record.budget_remaining),
             "trace_id": record.traceparent[3:35],
             "catalogue_version": record.catalogue_version or None,
         }

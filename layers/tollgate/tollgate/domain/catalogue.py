@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.pricing import GatewayPrices
 
@@ -196,6 +197,7 @@ class Catalogue:
     region: str
     models: Mapping[str, Model]
     gateway_prices: GatewayPrices
+    budgets: tuple[Budget, ...] = ()
 
     def model(self, name: str) -> Model:
         """The model of that name.

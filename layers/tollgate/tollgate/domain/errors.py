@@ -13,6 +13,7 @@ TollgateError
 ├── NotFoundError                  also for another tenant's things
 ├── ConflictError                  not in this state
 │   └── IdempotencyInProgressError
+├── BudgetExceededError            a budget has nothing left for it
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
 ├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
@@ -25,13 +26,18 @@ TollgateError
 ├── WebhookError                   the call to a client's own URL
 │   ├── WebhookRefusedError        it would go where webhooks may not go
 │   └── WebhookUnreachableError    no answer
+├── LedgerRefusedError             a counter's condition was false; never leaves the services
 └── StorageError                   a table, queue or bucket failed
     └── OutcomeUnknownError        the write may or may not have happened
 
 The HTTP status, type and code of each are in one table, `tollgate.api.problems`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tollgate.domain.ledger import Counter
 
 
 class TollgateError(Exception):
@@ -116,6 +122,10 @@ class IdempotencyInProgressError(ConflictError):
     """A request with the same idempotency key is still running."""
 
 
+class BudgetExceededError(TollgateError):
+    """A budget that counts the request has nothing left for it; nothing was run."""
+
+
 class PriceUnknownError(TollgateError):
     """A deployment has no known price, so its requests are refused."""
 
@@ -171,6 +181,18 @@ class WebhookRefusedError(WebhookError):
 
 class WebhookUnreachableError(WebhookError):
     """The receiver did not answer: unknown name, no connection, no trust, no time, or not HTTP."""
+
+
+class LedgerRefusedError(TollgateError):
+    """Conditions on counters were false, so nothing was written.
+
+    Args:
+        refused: the counters as they stood, by the position of their write.
+    """
+
+    def __init__(self, refused: "Mapping[int, Counter]") -> None:
+        super().__init__("The ledger refused the write.")
+        self.refused = refused
 
 
 class StorageError(TollgateError):

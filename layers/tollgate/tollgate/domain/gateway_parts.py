@@ -91,6 +91,7 @@ class GatewayRates:
     stored_input: Decimal
     rejected: Decimal
     lambda_gb_second: Decimal
+    table_write_unit: Decimal
 
     def realtime(self, lambda_gb_seconds: Decimal) -> Decimal:
         """Dollars of a request that was answered at once, with the gateway function's own time."""
@@ -112,6 +113,7 @@ def gateway_rates(prices: GatewayPrices) -> GatewayRates:
         stored_input=gateway_cost(_STORED_INPUT, prices),
         rejected=gateway_cost(_REJECTED, prices),
         lambda_gb_second=prices.lambda_gb_second,
+        table_write_unit=prices.table_write_unit,
     )
 
 

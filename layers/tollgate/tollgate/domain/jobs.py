@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from tollgate.domain.catalogue import InferenceType, Priority
+from tollgate.domain.ledger import Reservation
 
 
 class JobState(StrEnum):
@@ -70,6 +71,7 @@ class Job:
 
     `job_id` is also SageMaker's InferenceId and the record id inside a transform job. Times are UTC.
     `estimated_cost`, `effective_cost` and `avoided_cost` are dollars.
+    `reservation` is what is held for it in the budgets that count it, and stays on the record when it is settled.
     `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
     """
 
@@ -104,6 +106,7 @@ class Job:
     effective_cost: Decimal | None = None
     avoided_cost: Decimal | None = None
     held_seconds: Decimal | None = None
+    reservation: Reservation | None = None
 
     @property
     def resource(self) -> str:

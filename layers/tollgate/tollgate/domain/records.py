@@ -17,6 +17,7 @@ class RequestRecord:
         latency_seconds: from acceptance to the end.
         outcome: ``completed``, ``failed``, ``expired``, ``cancelled`` or ``rejected``.
         status: HTTP status where there was one.
+        budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
     """
 
     request_id: str
@@ -35,3 +36,4 @@ class RequestRecord:
     avoided_cost: Decimal | None = None
     traceparent: str = ""
     catalogue_version: int = 0
+    budget_remaining: Decimal | None = None

@@ -131,10 +131,10 @@ class PooledRuns:
             return True
         if job.state is JobState.QUEUED and run.parent is None:
             marked = replace(job, state=JobState.SUBMITTED, submitted_at=self._clock.now(), batch_id=run.batch_id)
-            return self._jobs.change(marked, expected=frozenset({JobState.QUEUED})) is not None
+            return self._jobs.change(marked, expected=frozenset({JobState.QUEUED}))
         if job.state is JobState.SUBMITTED and run.parent is not None and job.batch_id == run.parent:
             moved = replace(job, batch_id=run.batch_id)
-            return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED})) is not None
+            return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED}))
         return False
 
     def _fail_all(self, run: BatchRun, code: str, message: str) -> None:

@@ -19,6 +19,7 @@ from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobFailure, Job
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
 from tollgate.domain.records import RequestRecord
+from tollgate.domain.reserving import reservation_parts
 from tollgate.domain.settlement import Settlement, settle
 from tollgate.ports import (
     CatalogueSource,
@@ -31,6 +32,7 @@ from tollgate.ports import (
     Telemetry,
     WholeObjectStore,
 )
+from tollgate.services.settle_reservation import settle_with
 
 INLINE_OUTPUT_BYTES = 200_000
 """Larger results lie in the bucket."""
@@ -159,10 +161,24 @@ class JobCompleter:
             avoided_cost=settlement.avoided,
             webhook_pending=job.webhook_url is not None,
         )
-        if self._jobs.change(ended, expected=OPEN_STATES) is None:
+        if not self._settled(ended, settlement):
             return False
         self._announce(ended)
         return True
+
+    def _settled(self, ended: Job, settlement: Settlement) -> bool:
+        """End the job and settle its reservation in one write."""
+        reservation = ended.reservation
+        if reservation is None:
+            return self._jobs.change(ended, expected=OPEN_STATES)
+        # What nobody can price is charged as it was held, never as nothing.
+        actual = reservation.amount if settlement.effective is None else settlement.effective
+        return settle_with(
+            reservation,
+            actual,
+            ended.state.value,
+            lambda charges: self._jobs.change(ended, expected=OPEN_STATES, charges=charges),
+        )
 
     def _settlement(self, job: Job, usage: Usage, held_seconds: Decimal | None) -> Settlement:
         try:
@@ -173,6 +189,7 @@ class JobCompleter:
         input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
         rates = gateway_rates(self._catalogues.current().gateway_prices)
         own = rates.expected(job.inference_type, input_bytes, float(held_seconds or ZERO))
+        own += reservation_parts(job.reservation, rates, job=True)
         if held_seconds is None:
             return Settlement(effective=None, avoided=None)
         return settle(model, deployment, road, held_seconds=held_seconds, usage=usage, gateway=own)

@@ -1,11 +1,12 @@
 """One inference request: routed, then answered now or accepted as a job."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import Needs, offering
 from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority, Road
 from tollgate.domain.errors import (
@@ -21,8 +22,10 @@ from tollgate.domain.errors import (
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
 from tollgate.domain.jobs import Job, JobState, Owner, Payload, Usage
 from tollgate.domain.json_values import compact_json
+from tollgate.domain.ledger import LedgerWrite, Reservation
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.records import RequestRecord
+from tollgate.domain.reserving import Ask, asks_for, reservation_parts
 from tollgate.domain.road_estimates import RequestSize, RoadEstimate
 from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
 from tollgate.domain.selection import selector_of
@@ -40,6 +43,7 @@ from tollgate.ports import (
     RenderedRequest,
     WholeObjectStore,
 )
+from tollgate.services.admission import NO_RUN, Admission, Admitted, Run
 
 _REALTIME_MARGIN_SECONDS = 1.5
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
@@ -82,6 +86,9 @@ class Trail:
     settlement: Settlement | None = None
     usage: Usage = field(default_factory=Usage)
     job_id: str = ""
+    run: Run = NO_RUN
+    reservation: Reservation | None = None
+    budget_remaining: Decimal | None = None
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""
@@ -103,6 +110,7 @@ class Trail:
             avoided_cost=settled.avoided if settled else None,
             traceparent=self.traceparent,
             catalogue_version=self.catalogue.version if self.catalogue else 0,
+            budget_remaining=self.budget_remaining,
         )
 
 
@@ -132,6 +140,7 @@ class _Plan:
     model: Model
     decision: RoutingDecision
     rendered: RenderedRequest
+    admitted: Admitted | None
 
 
 class InferenceService:
@@ -151,6 +160,7 @@ class InferenceService:
         clock: Clock,
         ids: IdSource,
         memory_gb: Decimal,
+        admission: Admission,
         time_limit_seconds: float = 29.0,
     ) -> None:
         self._catalogues = catalogues
@@ -164,6 +174,7 @@ class InferenceService:
         self._clock = clock
         self._ids = ids
         self._memory_gb = memory_gb
+        self._admission = admission
         self._time_limit = time_limit_seconds
 
     def catalogue(self) -> Catalogue:
@@ -187,7 +198,7 @@ class InferenceService:
 
         Raises:
             InvalidRequestError, UnknownModelError, DeadlineImpossibleError: nothing was run or written.
-            PriceUnknownError, CapacityError: as above.
+            PriceUnknownError, CapacityError, BudgetExceededError: as above.
             BackendError: the model's side failed; its time is on the trail's settlement.
             StorageError: the job could not be written down.
         """
@@ -208,6 +219,13 @@ class InferenceService:
         model = catalogue.model(request.model)
         if request.needs is not None:
             model = offering(model, request.needs)
+        offered, priority = model, request.priority
+        admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
+        pressure = self._admission.pressure(admitted)
+        if pressure.downgrade:
+            offered = downgraded(model)
+        if pressure.defer and request.deadline_seconds is None:
+            priority = deferred(priority or model.default_priority)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
         rendered = self._dialects.of(model.deployments[0]).render(request.input, request.parameters)
         size = RequestSize(
@@ -216,23 +234,56 @@ class InferenceService:
             output_tokens=_output_limit(request.parameters),
         )
         decision = route(
-            RoutingRequest(size, request.priority, request.deadline_seconds, selector_of(trail.request_id)),
-            model,
+            RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id)),
+            offered,
             self._capacities.snapshot(),
             catalogue.gateway_prices,
         )
         trail.inference_type = decision.inference_type
         trail.resource = decision.deployment.resource
-        trail.route_reason = decision.reason
+        trail.route_reason = decision.reason + pressure.reason
         trail.estimated_cost = decision.estimated_cost
         if decision.deployment is not model.deployments[0]:
             rendered = self._dialects.of(decision.deployment).render(request.input, request.parameters)
-        return _Plan(model, decision, rendered)
+        return _Plan(model, decision, rendered, admitted)
 
     def _run(self, plan: _Plan, trail: Trail) -> Completed:
+        left = self._time_limit - _REALTIME_MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
+        inference_id = self._ids.new("inf")
+        if plan.admitted is None:
+            return self._call(plan, trail, inference_id, left)
+        reservation = trail.reservation = self._admission.reserve(
+            plan.admitted, self._asks(plan, InferenceType.REALTIME, trail, left), inference_id=inference_id
+        )
+        status = "failed"
+        try:
+            completed = self._call(plan, trail, inference_id, min(left, reservation.seconds or left))
+            status = "completed"
+        finally:
+            settled = trail.settlement
+            # What nobody can price is charged as it was held, never as nothing.
+            actual = reservation.amount if settled is None or settled.effective is None else settled.effective
+            self._admission.settle(reservation, actual, status)
+            trail.budget_remaining = self._admission.remaining(plan.admitted)
+        return completed
+
+    def _asks(self, plan: _Plan, inference_type: InferenceType, trail: Trail, left: float) -> tuple[Ask, ...]:
+        prices = (
+            self._catalogues.current().gateway_prices if trail.catalogue is None else trail.catalogue.gateway_prices
+        )
+        return asks_for(
+            plan.decision.estimates[inference_type],
+            plan.decision.deployment.roads[inference_type],
+            plan.model,
+            gateway_rates(prices),
+            limit_seconds=max(0.1, left),
+            memory_gb=self._memory_gb,
+            body_bytes=len(plan.rendered.body),
+        )
+
+    def _call(self, plan: _Plan, trail: Trail, inference_id: str, left: float) -> Completed:
         deployment = plan.decision.deployment
         road = deployment.roads[InferenceType.REALTIME]
-        left = self._time_limit - _REALTIME_MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
         began = self._clock.monotonic()
         try:
             answer = self._realtime.invoke(
@@ -253,20 +304,21 @@ class InferenceService:
         trail.usage = Usage(parsed.input_tokens, parsed.output_tokens)
         self._settle(plan, road, answer.seconds, trail)
         self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
-        return Completed(self._ids.new("inf"), self._clock.now(), parsed.output)
+        return Completed(inference_id, self._clock.now(), parsed.output)
 
     def _settle(self, plan: _Plan, road: Road, held: float, trail: Trail) -> None:
         elapsed = seconds(self._clock.monotonic() - trail.started)
         prices = trail.catalogue.gateway_prices if trail.catalogue else None
         if prices is None:
             return
+        rates = gateway_rates(prices)
         trail.settlement = settle(
             plan.model,
             plan.decision.deployment,
             road,
             held_seconds=seconds(held),
             usage=trail.usage,
-            gateway=gateway_rates(prices).realtime(elapsed * self._memory_gb),
+            gateway=rates.realtime(elapsed * self._memory_gb) + reservation_parts(trail.reservation, rates, job=False),
         )
 
     def _accept(self, request: InferenceRequest, plan: _Plan, inference_type: InferenceType, trail: Trail) -> Accepted:
@@ -297,11 +349,18 @@ class InferenceService:
         trail.inference_type = inference_type
         trail.estimated_cost = job.estimated_cost
         trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
-        try:
-            self._jobs.add(job)
-        except OutcomeUnknownError:
-            if self._jobs.get(job.job_id) is None:
-                raise
+        if plan.admitted is None:
+            self._add(job, ())
+        else:
+            reservation = self._admission.reserve_job(
+                plan.admitted,
+                self._asks(plan, inference_type, trail, self._time_limit),
+                inference_id=job.job_id,
+                inference_type=inference_type,
+                add=lambda held, charges: self._add(replace(job, reservation=held), charges),
+            )
+            job = replace(job, reservation=reservation)
+            trail.budget_remaining = self._admission.remaining(plan.admitted)
         message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
         try:
             self._queues[inference_type].send(message, trace=trail.traceparent, group=trail.owner.tenant)
@@ -309,6 +368,13 @@ class InferenceService:
             # The record is the promise; the sweeper puts jobs that wait too long into the queue again.
             trail.route_reason += ";queue=later"
         return Accepted(job, estimate.expected_seconds)
+
+    def _add(self, job: Job, charges: Sequence[LedgerWrite]) -> None:
+        try:
+            self._jobs.add(job, charges)
+        except OutcomeUnknownError:
+            if self._jobs.get(job.job_id) is None:
+                raise
 
     @staticmethod
     def _estimated_avoided(plan: _Plan, estimate: RoadEstimate, trail: Trail) -> Decimal | None:

@@ -1,12 +1,17 @@
 """Looking at jobs, and calling off what has not started."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
+from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.money import ZERO
 from tollgate.ports import Clock, JobPage, JobStore, WholeObjectStore
 from tollgate.services.results import output_of
+from tollgate.services.settle_reservation import settle_with
 
 RESULT_URL_SECONDS = 3600
 MAX_PAGE = 100
@@ -60,13 +65,24 @@ class JobQueries:
             webhook_pending=False,
         )
         now = self._clock.now()
-        if self._jobs.change(cancelled, expected=frozenset({JobState.QUEUED}), lease_free_at=now) is not None:
+        if self._released(cancelled, now):
             return cancelled
         job = self.get(owner, job_id)
         if job.state is JobState.CANCELLED:
             return job
         state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"
         raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
+
+    def _released(self, cancelled: Job, now: datetime) -> bool:
+        """Cancel, and give back what was held: no instance was ever asked."""
+
+        def change(charges: Sequence[LedgerWrite]) -> bool:
+            expected = frozenset({JobState.QUEUED})
+            return self._jobs.change(cancelled, expected=expected, lease_free_at=now, charges=charges)
+
+        if cancelled.reservation is None:
+            return change(())
+        return settle_with(cancelled.reservation, ZERO, cancelled.state.value, change)
 
     def output(self, job: Job) -> Any:
         """The output of a completed job, however large; None of any other.

@@ -97,7 +97,7 @@ class AsyncSubmitter:
     def _claim(self, job: Job) -> Job | None:
         now = self._clock.now()
         claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
-        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now) is not None:
+        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now):
             return claimed
         present = self._jobs.get(job.job_id)
         if present is not None and present.state is JobState.QUEUED:
@@ -124,7 +124,7 @@ class AsyncSubmitter:
                 request.content_type,
                 inference_id=job.job_id,
                 request_ttl_seconds=model.asynchronous.request_ttl_seconds,
-                timeout_seconds=model.asynchronous.invocation_timeout_seconds,
+                timeout_seconds=_timeout(job, model),
                 trace=job.traceparent,
             )
         except (CapacityError, BackendThrottledError, StorageError):
@@ -154,9 +154,16 @@ class AsyncSubmitter:
                 if attempt == _RECORD_ATTEMPTS:
                     raise
                 continue
-            if recorded is None:
+            if not recorded:
                 self.telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)
             return
+
+
+def _timeout(job: Job, model: Model) -> int:
+    """Whole seconds that the container may work: the catalogue's limit, or what the job's reservation pays for."""
+    most = model.asynchronous.invocation_timeout_seconds
+    paid = job.reservation.seconds if job.reservation is not None else None
+    return most if paid is None else max(1, min(most, int(paid)))
 
 
 def stored_input(payload: Payload, objects: WholeObjectStore) -> Any:

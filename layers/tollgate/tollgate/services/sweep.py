@@ -212,7 +212,7 @@ class Sweeper:
         if second is not None and second.state is not BatchState.ENDED:
             return
         queued = replace(job, state=JobState.QUEUED, submitted_at=None, batch_id=None)
-        if self._jobs.change(queued, expected=frozenset({JobState.SUBMITTED})) is not None:
+        if self._jobs.change(queued, expected=frozenset({JobState.SUBMITTED})):
             self._telemetry.count("RequeuedBatchJob")
 
     def _wake(self, resource: str) -> None:

@@ -1,0 +1,56 @@
+"""GET /v1/budgets, GET /v1/workflows/{id}."""
+
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.system import SystemClock
+from tollgate.api.http import read_call
+from tollgate.api.telemetry import Telemetry
+from tollgate.api.usage_routes import UsageApi
+from tollgate.services.budget_queries import BudgetQueries
+from tollgate.settings import Settings, aws_environment
+
+
+class UsageSettings(Settings):
+    """Settings of this function."""
+
+    table_ledger: str
+    table_registry: str
+
+
+def build(settings: UsageSettings) -> UsageApi:
+    """Wire the service; nothing is connected before the first call."""
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    transport.prepare()
+    tables, clock = DynamoDBClient(transport), SystemClock()
+    return UsageApi(
+        queries=BudgetQueries(
+            catalogues=RegistryCatalogue(tables, settings.table_registry, clock.monotonic),
+            ledger=DynamoDBLedger(tables, settings.table_ledger),
+            clock=clock,
+        ),
+        telemetry=Telemetry(
+            namespace=settings.powertools_metrics_namespace,
+            service=settings.powertools_service_name,
+            level=settings.log_level,
+        ),
+    )
+
+
+def handle(event: dict[str, Any], service: UsageApi) -> dict[str, Any]:
+    """One API call."""
+    return service.respond(read_call(event)).to_event()
+
+
+@cache
+def _service() -> UsageApi:
+    return build(UsageSettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

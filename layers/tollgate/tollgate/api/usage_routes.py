@@ -1,0 +1,134 @@
+"""The routes over money: budgets, and the cost tree of a workflow run."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from tollgate.api.http import Answer, Call, json_answer
+from tollgate.api.problems import error_body, problem_of, retry_after
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
+from tollgate.domain.ledger import WorkflowCall
+from tollgate.domain.money import ZERO, usd_text
+from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
+
+
+class UsageApi:
+    """Turns questions about money into answers."""
+
+    def __init__(self, *, queries: BudgetQueries, telemetry: Telemetry) -> None:
+        self._queries = queries
+        self._telemetry = telemetry
+        self._routes: Mapping[str, Callable[[Call], Answer]] = {
+            "GET /v1/budgets": self._budgets,
+            "GET /v1/workflows/{id}": self._workflow,
+        }
+
+    def respond(self, call: Call) -> Answer:
+        """The answer to a call; every `TollgateError` becomes one in the error shape."""
+        try:
+            handler = self._routes.get(call.route)
+            if handler is None:
+                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
+            if not call.owner.scopes & {"read", "admin"}:
+                raise ScopeError("This API key lacks the scope 'read'.")
+            answer = handler(call)
+        except TollgateError as error:
+            problem = problem_of(error)
+            wait = retry_after(error, problem)
+            headers = {} if wait is None else {"Retry-After": str(wait)}
+            answer = json_answer(problem.status, error_body(error.message, problem, error.param), headers)
+        self._telemetry.log(
+            "INFO",
+            "usage_call",
+            request_id=call.request_id,
+            route=call.route,
+            status=answer.status,
+            tenant=call.owner.tenant,
+        )
+        return Answer(answer.status, answer.body, {"x-tollgate-request-id": call.request_id, **answer.headers})
+
+    def _budgets(self, call: Call) -> Answer:
+        found = self._queries.budgets(call.owner)
+        return json_answer(200, {"object": "list", "data": [_budget_document(status) for status in found]})
+
+    def _workflow(self, call: Call) -> Answer:
+        cost = self._queries.workflow(call.owner, call.path_parameters.get("id", ""))
+        return json_answer(200, _workflow_document(cost))
+
+
+def _budget_document(status: BudgetStatus) -> dict[str, Any]:
+    budget, counter = status.applied.budget, status.counter
+    limit = budget.limit_at(status.at)
+    raised = budget.raise_until if limit != budget.limit_usd else None
+    percent = None if not limit else (counter.committed * 100 / limit).quantize(Decimal("0.01"))
+    return {
+        "object": "budget",
+        "scope": budget.scope,
+        "period": budget.period.value,
+        "counter": status.applied.counter or None,
+        "period_ends_at": _time(status.applied.ends_at),
+        "limit_usd": _money(limit),
+        "raised_until": _time(raised),
+        "spent_usd": usd_text(counter.spent),
+        "held_usd": usd_text(counter.held),
+        "remaining_usd": None if limit is None else usd_text(max(ZERO, limit - counter.committed)),
+        "released_usd": usd_text(counter.released),
+        "overrun_usd": usd_text(counter.overrun),
+        "used_percent": None if percent is None else str(percent),
+        "thresholds": [
+            {
+                "at_percent": str(threshold.at_percent),
+                "action": threshold.action.value,
+                "crossed": percent is not None and percent >= threshold.at_percent,
+                "announced": threshold.at_percent in counter.told,
+            }
+            for threshold in budget.thresholds
+        ],
+        "calls": counter.calls,
+        "max_calls": budget.max_calls,
+        "max_depth": budget.max_depth,
+        "shadow": budget.shadow,
+        "shadow_refusals": counter.shadow_refusals,
+    }
+
+
+def _workflow_document(cost: WorkflowCost) -> dict[str, Any]:
+    nodes = {call.inference_id: _call_document(call) for call in cost.calls}
+    roots: list[dict[str, Any]] = []
+    for call in cost.calls:
+        parent = nodes.get(call.parent)
+        (roots if parent is None else parent["calls"]).append(nodes[call.inference_id])
+    return {
+        "object": "workflow",
+        "id": cost.workflow,
+        "effective_cost_usd": usd_text(cost.effective_cost),
+        "call_count": len(cost.calls),
+        "depth": max(call.depth for call in cost.calls),
+        "calls": roots,
+    }
+
+
+def _call_document(call: WorkflowCall) -> dict[str, Any]:
+    return {
+        "id": call.inference_id,
+        "parent": call.parent or None,
+        "depth": call.depth,
+        "model": call.model,
+        "inference_type": call.inference_type.value,
+        "status": call.status,
+        "created_at": _time(call.created_at),
+        "effective_cost_usd": _money(call.effective_cost),
+        "calls": [],
+    }
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else usd_text(amount)
+
+
+def _time(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,84 @@
+"""What is left of budgets, and what a workflow run has cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from tollgate.domain.budgets import EACH, AppliedBudget, Budget, ScopeKind, Spender, applied_budgets
+from tollgate.domain.errors import NotFoundError
+from tollgate.domain.jobs import Owner
+from tollgate.domain.ledger import Counter, WorkflowCall, cost_of_tree
+from tollgate.ports import CatalogueSource, Clock, Ledger
+
+MOST_CALLS = 1_000
+"""Of a run that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """A budget and its counter in the present period.
+
+    Attributes:
+        at: the moment that limits and raises are given for.
+    """
+
+    applied: AppliedBudget
+    counter: Counter
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowCost:
+    """A run and its calls, oldest first. `effective_cost` adds up the calls whose cost is known."""
+
+    workflow: str
+    calls: Sequence[WorkflowCall]
+    effective_cost: Decimal
+
+
+class BudgetQueries:
+    """What a key may see of budgets and runs."""
+
+    def __init__(self, *, catalogues: CatalogueSource, ledger: Ledger, clock: Clock) -> None:
+        self._catalogues = catalogues
+        self._ledger = ledger
+        self._clock = clock
+
+    def budgets(self, owner: Owner) -> Sequence[BudgetStatus]:
+        """The budgets of the caller's own key and team; for an admin also those of the gateway and of every model.
+
+        Raises:
+            CatalogueError, StorageError
+        """
+        catalogue, now = self._catalogues.current(), self._clock.now()
+        shown = [b for b in catalogue.budgets if _may_see(b, owner)]
+        models = sorted(catalogue.models)
+        found: dict[tuple[Budget, str], AppliedBudget] = {}
+        for model in models:
+            spender = Spender(owner.tenant, owner.key_id, owner.team, model)
+            for applied in applied_budgets(shown, spender, now):
+                found[applied.budget, applied.counter] = applied
+        wanted = list(found.values())
+        counters = self._ledger.read(list(dict.fromkeys(a.counter for a in wanted if a.counter))[:100])
+        return [BudgetStatus(applied, counters.get(applied.counter, Counter()), now) for applied in wanted]
+
+    def workflow(self, owner: Owner, workflow: str) -> WorkflowCost:
+        """A run of the caller's tenant.
+
+        Raises:
+            NotFoundError: the tenant has no such run.
+            StorageError
+        """
+        calls = self._ledger.calls_of(owner.tenant, workflow, limit=MOST_CALLS) if workflow else ()
+        if not calls:
+            raise NotFoundError(f"There is no workflow run '{workflow[:100]}'.", param="id")
+        return WorkflowCost(workflow, calls, cost_of_tree(calls))
+
+
+def _may_see(budget: Budget, owner: Owner) -> bool:
+    if budget.kind is ScopeKind.KEY:
+        return budget.subject in {EACH, owner.key_id}
+    if budget.kind is ScopeKind.TEAM:
+        return bool(owner.team) and budget.subject in {EACH, owner.team}
+    return "admin" in owner.scopes and budget.kind is not ScopeKind.WORKFLOW

@@ -1,0 +1,96 @@
+"""What an execution environment knows of counters, and who is told when a threshold is crossed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from tollgate.domain.budget_pressure import thresholds_crossed
+from tollgate.domain.budgets import FULL, AppliedBudget
+from tollgate.domain.errors import StorageError
+from tollgate.domain.money import ZERO, usd_text
+from tollgate.ports import BudgetNotices, Clock, Ledger, Telemetry
+
+_SEEN_SECONDS = 5.0
+_MOST_REMEMBERED = 2_000
+
+
+class BudgetWatch:
+    """Remembers what counters stood at, for routing and headers, never for deciding who may spend."""
+
+    def __init__(self, *, ledger: Ledger, telemetry: Telemetry, clock: Clock, notices: BudgetNotices | None) -> None:
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._clock = clock
+        self._notices = notices
+        self._seen: dict[str, tuple[float, Decimal]] = {}
+        self._told: set[tuple[str, Decimal]] = set()
+
+    def committed(self, counter: str) -> Decimal | None:
+        """Dollars that were committed when the counter was last seen; None if it never was."""
+        found = self._seen.get(counter)
+        return None if found is None else found[1]
+
+    def look(self, counters: Sequence[str]) -> None:
+        """Read the counters that were not seen for five seconds. Routing can do without, so failures pass."""
+        moment = self._clock.monotonic()
+        old = [c for c in counters if c not in self._seen or moment - self._seen[c][0] >= _SEEN_SECONDS]
+        if not old:
+            return
+        try:
+            found = self._ledger.read(old)
+        except StorageError:
+            return
+        self.see({name: found[name].committed if name in found else ZERO for name in old})
+
+    def see(self, committed: Mapping[str, Decimal]) -> None:
+        """Take note of what a write told."""
+        if len(self._seen) > _MOST_REMEMBERED:
+            self._seen.clear()
+        moment = self._clock.monotonic()
+        self._seen.update((name, (moment, amount)) for name, amount in committed.items())
+
+    def add(self, counters: Iterable[str], amount: Decimal) -> None:
+        """Note our own hold where the write did not tell the sum."""
+        for name in counters:
+            if name in self._seen:
+                moment, before = self._seen[name]
+                self._seen[name] = (moment, before + amount)
+
+    def tell(self, budgets: Sequence[AppliedBudget], now: datetime) -> None:
+        """Announce every threshold that is crossed, once in its period."""
+        for applied in budgets:
+            committed = self.committed(applied.counter)
+            if committed is not None and applied.budget.thresholds:
+                for threshold in thresholds_crossed(applied.budget, committed, now):
+                    self._announce(applied, threshold.at_percent, threshold.action.value, now)
+
+    def tell_refused(self, applied: AppliedBudget, now: datetime) -> None:
+        """Announce that the limit is reached, once in its period."""
+        if applied.budget.limit_usd is not None:
+            self._announce(applied, FULL, "block", now)
+
+    def _announce(self, applied: AppliedBudget, percent: Decimal, action: str, now: datetime) -> None:
+        place = (applied.counter, percent)
+        if place in self._told:
+            return
+        if len(self._told) > _MOST_REMEMBERED:
+            self._told.clear()
+        self._told.add(place)
+        limit = applied.budget.limit_at(now)
+        notice = {
+            "budget": applied.budget.scope,
+            "counter": applied.counter,
+            "at_percent": str(percent),
+            "action": action,
+            "limit_usd": None if limit is None else usd_text(limit),
+            "period_ends": None if applied.ends_at is None else applied.ends_at.isoformat(),
+        }
+        try:
+            if not self._ledger.tell_once(applied.counter, percent):
+                return
+            self._telemetry.count("BudgetWarned")
+            self._telemetry.log("WARNING", "budget threshold crossed", **notice)
+            if self._notices is not None:
+                self._notices.send(notice)
+        except StorageError:
+            self._told.discard(place)

@@ -1,0 +1,81 @@
+"""Counters and runs in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from tollgate.domain.errors import LedgerRefusedError, OutcomeUnknownError, StorageError
+from tollgate.domain.ledger import Change, Counter, LedgerWrite, WorkflowCall, apply
+
+
+class InMemoryLedger:
+    """The `Ledger` of tests.
+
+    Attributes:
+        counters: by name.
+        writes: how many calls wrote something or were refused.
+        lose_answers: so many of the next writes are done although an error says that nobody knows.
+        fail: so many of the next writes are not done.
+    """
+
+    def __init__(self) -> None:
+        self.counters: dict[str, Counter] = {}
+        self.calls: dict[tuple[str, str, str], WorkflowCall] = {}
+        self.writes = 0
+        self.reads = 0
+        self.lose_answers = 0
+        self.fail = 0
+
+    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+        self.writes += 1
+        if self.fail:
+            self.fail -= 1
+            raise StorageError("throttled")
+        refused: dict[int, Counter] = {}
+        done: dict[str, Counter] = {}
+        for number, change in enumerate(writes):
+            if isinstance(change, Change):
+                assert change.counter not in done, "a transaction may touch an item once"
+                after = apply(self.counters.get(change.counter), change)
+                if after is None:
+                    refused[number] = self.counters.get(change.counter, Counter())
+                else:
+                    done[change.counter] = after
+        if refused:
+            raise LedgerRefusedError(refused)
+        self.counters |= done
+        for call in writes:
+            if isinstance(call, WorkflowCall):
+                self.calls[call.tenant, call.workflow, call.inference_id] = call
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise OutcomeUnknownError("no answer")
+        return {name: counter.committed for name, counter in done.items()} if len(writes) == 1 else {}
+
+    def read(self, counters: Sequence[str], *, consistent: bool = False) -> Mapping[str, Counter]:
+        assert consistent in {True, False}
+        self.reads += 1
+        return {name: self.counters[name] for name in counters if name in self.counters}
+
+    def tell_once(self, counter: str, at_percent: Decimal) -> bool:
+        before = self.counters.get(counter, Counter())
+        self.counters[counter] = replace(before, told=before.told | {at_percent})
+        return at_percent not in before.told
+
+    def call(self, tenant: str, workflow: str, inference_id: str) -> WorkflowCall | None:
+        return self.calls.get((tenant, workflow, inference_id))
+
+    def calls_of(self, tenant: str, workflow: str, *, limit: int) -> Sequence[WorkflowCall]:
+        found = [call for key, call in sorted(self.calls.items()) if key[:2] == (tenant, workflow)]
+        return found[:limit]
+
+
+class RecordingNotices:
+    """The `BudgetNotices` of tests."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, notice: Mapping[str, Any]) -> None:
+        self.sent.append(dict(notice))

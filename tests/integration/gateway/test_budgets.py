@@ -1,0 +1,37 @@
+"""Races for a budget on the local stack: the limit holds, and whoever it covers is served."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from local.launch.layout import ROOT
+from tests.local_stack import LocalStack
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--requests", "60", "--covered", "15"),
+        ("--requests", "30", "--covered", "8", "--two-budgets"),
+        ("--requests", "12", "--covered", "4", "--http"),
+    ],
+    ids=["one budget", "two budgets", "over HTTP"],
+)
+def test_a_race_serves_exactly_what_is_covered(local_stack: LocalStack, options: tuple[str, ...]) -> None:
+    """Spend never passes the limit, nothing stays held, nobody is refused wrongly."""
+    paths = os.pathsep.join([str(ROOT / "layers" / "tollgate"), str(ROOT)])
+    command = [sys.executable, str(ROOT / "benchmarks" / "budget_race.py"), "--port", str(local_stack.layout.port)]
+    done = subprocess.run(  # noqa: S603 -- our own program
+        [*command, *options],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kept:" in done.stdout
