@@ -1,12 +1,19 @@
 """What every test stands on: which sockets it may open, and one local stack for all that need a real one."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import pytest_socket
+from hypothesis import settings
 
 from tests.local_stack import LocalStack, running_stack
+
+# At a desk every run tries new examples; where a change is judged, the same change gets the same verdict each time.
+settings.register_profile("judged", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("judged")
 
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 UNIT_TESTS = Path(__file__).parent / "unit"

@@ -132,6 +132,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 self._charge(held, held.amount)
                 self.admission.settle(held, held.amount, "completed")
             self.live.clear()
+        if seconds >= 86_400:
+            # What was delayed is tried again with every request of its environment, and none of those lives for days.
+            self.ledger.fail = self.ledger.lose_answers = 0
+            self.admission.settle_delayed()
         self.clock.advance(seconds)
 
     @rule()
