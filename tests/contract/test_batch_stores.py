@@ -11,7 +11,7 @@ from tests.fakes.batches import InMemoryBatchStore
 from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.domain.batches import BatchRun, BatchState
-from tollgate.ports import BatchStore
+from tollgate.ports.jobs import BatchStore
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _RUN = BatchRun(

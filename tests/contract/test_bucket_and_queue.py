@@ -19,7 +19,8 @@ from tollgate.adapters.s3_objects import S3ObjectStore, split_lines
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.ports import HoldingStore, ObjectStore, WholeObjectStore
+from tollgate.ports.jobs import HoldingStore
+from tollgate.ports.objects import ObjectStore, WholeObjectStore
 
 _KEYS = ["files/a b+c.json", "files/ä/💡.json", "files/%41.json"]
 

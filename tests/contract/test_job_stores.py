@@ -14,7 +14,7 @@ from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
-from tollgate.ports import JobStore
+from tollgate.ports.jobs import JobStore
 
 _NOW = make_job().created_at
 

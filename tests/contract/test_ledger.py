@@ -29,7 +29,8 @@ from tollgate.domain.ledger import (
     shared_slot,
     slot_expiry,
 )
-from tollgate.ports import JobStore, Ledger
+from tollgate.ports.jobs import JobStore
+from tollgate.ports.money import Ledger
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _DAY, _TEAM = "gateway#day#2026-03-01", "team:acme/search#month#2026-03"

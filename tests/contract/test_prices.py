@@ -22,7 +22,7 @@ from tollgate.adapters.registry_prices import RegistryPrices
 from tollgate.domain.errors import ConflictError, StorageError
 from tollgate.domain.price_book import ListPrice
 from tollgate.domain.price_refresh import PendingPrice, PriceRecord
-from tollgate.ports import PriceStore
+from tollgate.ports.money import PriceStore
 
 REGION = "us-east-1"
 DEAR = "ml.g5.12xlarge"  # 7.09 dollars in the snapshot

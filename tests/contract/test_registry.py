@@ -29,7 +29,7 @@ from tollgate.domain.errors import (
 )
 from tollgate.domain.keys import KeyRecord
 from tollgate.domain.price_book import PriceBook
-from tollgate.ports import IdempotencyStore, StoredAnswer
+from tollgate.ports.idempotency import IdempotencyStore, StoredAnswer
 
 CACHE_TABLE = "Cache"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

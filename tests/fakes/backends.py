@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tests.fakes.clock import ManualClock
 from tollgate.domain.catalogue import Catalogue, Road
-from tollgate.ports import AsyncSubmission, TransformJob, TransformStatus
+from tollgate.ports.backends import AsyncSubmission, TransformJob, TransformStatus
 
 
 @dataclass

@@ -23,7 +23,8 @@ from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
-from tollgate.ports import ModelAnswer, StoredAnswer
+from tollgate.ports.backends import ModelAnswer
+from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService

@@ -8,7 +8,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
-from tollgate.ports import JobPage
+from tollgate.ports.jobs import JobPage
 
 
 class InMemoryJobStore:

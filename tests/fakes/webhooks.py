@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tollgate.domain.errors import WebhookError
 from tollgate.domain.webhooks import WebhookUrl
-from tollgate.ports import WebhookAnswer
+from tollgate.ports.webhooks import WebhookAnswer
 
 
 class ScriptedSender:

@@ -13,7 +13,7 @@ from tests.fakes.examples import make_catalogue
 from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import BatchPolicy
 from tollgate.domain.jobs import JobState
-from tollgate.ports import TransformStatus
+from tollgate.ports.backends import TransformStatus
 
 
 def _dispatched(count: int = 4, **changes: object) -> tuple[BatchRoad, str]:

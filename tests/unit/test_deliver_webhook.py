@@ -16,7 +16,7 @@ from tollgate.api.webhook_events import deliver_messages
 from tollgate.domain.errors import StorageError, WebhookError, WebhookRefusedError, WebhookUnreachableError
 from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
 from tollgate.domain.webhooks import MAX_ATTEMPTS, secret_text, signed_headers
-from tollgate.ports import WebhookAnswer
+from tollgate.ports.webhooks import WebhookAnswer
 from tollgate.services.deliver_webhook import Delivery, DeliveryState, WebhookDelivery
 
 SECRET = secret_text(bytes(range(32)))

@@ -14,7 +14,7 @@ from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
 from tollgate.api.job_rendering import job_document
 from tollgate.domain.jobs import JobState
 from tollgate.domain.webhooks import secret_text
-from tollgate.ports import WebhookAnswer
+from tollgate.ports.webhooks import WebhookAnswer
 from tollgate.services.deliver_webhook import WebhookDelivery
 from tollgate.settings import SettingsError
 

@@ -10,7 +10,7 @@ from tests.fakes.examples import make_catalogue
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.domain.errors import CatalogueError, InvalidRequestError, ModelFailedError
 from tollgate.domain.generated import choices_in, vectors_in
-from tollgate.ports import Dialect
+from tollgate.ports.dialects import Dialect
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}]}
 COMPLETION = {

@@ -24,7 +24,7 @@ from tollgate.domain.errors import (
     CapacityError,
     StorageError,
 )
-from tollgate.ports import TransformJob
+from tollgate.ports.backends import TransformJob
 
 _ROADS = make_catalogue().model("echo").deployments[0].roads
 

@@ -16,7 +16,7 @@ from tollgate.adapters.sagemaker_transform import SageMakerTransform
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
-from tollgate.ports import Telemetry
+from tollgate.ports.system import Telemetry
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.collect_batch import BatchCollector

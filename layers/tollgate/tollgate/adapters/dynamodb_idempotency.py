@@ -15,7 +15,8 @@ from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
 from tollgate.domain.jobs import Owner
-from tollgate.ports import StoredAnswer, WholeObjectStore
+from tollgate.ports.idempotency import StoredAnswer
+from tollgate.ports.objects import WholeObjectStore
 
 _KEEP = timedelta(hours=24)
 _INLINE_BYTES = 300_000

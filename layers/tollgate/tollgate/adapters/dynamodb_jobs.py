@@ -24,7 +24,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError, StorageError
 from tollgate.domain.jobs import Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
-from tollgate.ports import JobPage
+from tollgate.ports.jobs import JobPage
 
 _ROADS_ITEM = "open#roads"
 """Names every road of every deployment that ever had a job, so that those of a deployment that has left the catalogue

@@ -5,7 +5,8 @@ from tollgate.adapters.aws_translation import backend_errors
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.domain.catalogue import Road
 from tollgate.domain.errors import BackendTimeoutError
-from tollgate.ports import AsyncSubmission, WholeObjectStore
+from tollgate.ports.backends import AsyncSubmission
+from tollgate.ports.objects import WholeObjectStore
 
 INLINE_BODY_BYTES = 128_000
 """Largest body that InvokeEndpointAsync takes in the call itself.

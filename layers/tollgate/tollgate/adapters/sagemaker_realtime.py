@@ -3,7 +3,7 @@
 from tollgate.adapters.aws_translation import backend_errors
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.domain.catalogue import Road
-from tollgate.ports import ModelAnswer
+from tollgate.ports.backends import ModelAnswer
 
 
 class SageMakerRealtime:

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
-from tollgate.ports import ObjectStore, TransformJob, TransformStatus
+from tollgate.ports.backends import TransformJob, TransformStatus
+from tollgate.ports.objects import ObjectStore
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError

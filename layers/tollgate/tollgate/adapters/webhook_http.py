@@ -16,7 +16,7 @@ from ipaddress import ip_address
 
 from tollgate.domain.errors import WebhookRefusedError, WebhookUnreachableError
 from tollgate.domain.webhooks import Address, Networks, WebhookUrl, may_reach
-from tollgate.ports import WebhookAnswer
+from tollgate.ports.webhooks import WebhookAnswer
 
 Resolver = Callable[[str, int], Sequence[Address]]
 

@@ -18,7 +18,7 @@ from tollgate.api.repeating import once
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
 from tollgate.domain.trace import continue_trace
-from tollgate.ports import Clock
+from tollgate.ports.system import Clock
 from tollgate.services.admission import NO_RUN, Run
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from tollgate.domain.errors import TollgateError
-from tollgate.ports import Telemetry
+from tollgate.ports.system import Telemetry
 
 
 class MessageError(Exception):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tollgate.api.http import Answer, Call
 from tollgate.api.rendering import trail_headers
-from tollgate.ports import StoredAnswer
+from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.idempotent import Idempotency, fingerprint_of
 from tollgate.services.infer import Trail
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from tollgate.ports import TransformStatus
+from tollgate.ports.backends import TransformStatus
 from tollgate.services.complete_async import AsyncNotice
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQSRecord
 
 from tollgate.domain.errors import TollgateError
-from tollgate.ports import Telemetry
+from tollgate.ports.system import Telemetry
 from tollgate.services.deliver_webhook import WebhookDelivery
 
 

@@ -35,7 +35,8 @@ from tollgate.domain.ledger import (
 )
 from tollgate.domain.money import usd_text
 from tollgate.domain.reserving import FULL_CEILING, FULL_SHARE, Ask
-from tollgate.ports import BudgetNotices, Clock, Ledger, Telemetry
+from tollgate.ports.money import BudgetNotices, Ledger
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.budget_watch import BudgetWatch
 from tollgate.services.settle_reservation import settle_with
 

@@ -8,7 +8,8 @@ from tollgate.domain.keys import KeyRecord
 
 if TYPE_CHECKING:
     # The authorizer stands before every request, and the other ports are a quarter of what it would have to import.
-    from tollgate.ports import Clock, KeyStore
+    from tollgate.ports.registry import KeyStore
+    from tollgate.ports.system import Clock
 
 REMEMBER_SECONDS = 60.0
 """How long a disabled key may still work in an execution environment that knows it."""

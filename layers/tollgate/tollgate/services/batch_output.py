@@ -7,7 +7,8 @@ from typing import Any
 
 from tollgate.domain.jobs import JobFailure
 from tollgate.domain.json_values import json_text
-from tollgate.ports import ObjectStore, TransformStatus
+from tollgate.ports.backends import TransformStatus
+from tollgate.ports.objects import ObjectStore
 
 _SHOWN_CHARACTERS = 500
 

@@ -10,7 +10,11 @@ from tollgate.domain.catalogue import Deployment
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Job, JobFailure, JobState
 from tollgate.domain.json_values import json_text
-from tollgate.ports import BatchStore, CatalogueSource, Clock, Dialects, JobStore, ObjectStore
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.jobs import BatchStore, JobStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock
 from tollgate.services.batch_start import BatchStarter, batch_way
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.submit_async import stored_input

@@ -8,7 +8,9 @@ from dataclasses import replace
 from tollgate.domain.batches import BatchRun, BatchState
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
-from tollgate.ports import BatchStore, Telemetry, TransformBackend, TransformJob
+from tollgate.ports.backends import TransformBackend, TransformJob
+from tollgate.ports.jobs import BatchStore
+from tollgate.ports.system import Telemetry
 
 
 class BatchStarter:

@@ -9,7 +9,9 @@ from tollgate.domain.budgets import EACH, AppliedBudget, Budget, ScopeKind, Spen
 from tollgate.domain.errors import NotFoundError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.ledger import Counter, WorkflowCall, cost_of_tree
-from tollgate.ports import CatalogueSource, Clock, Ledger
+from tollgate.ports.money import Ledger
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock
 
 MOST_CALLS = 1_000
 """Of a run that are shown."""

@@ -8,7 +8,8 @@ from tollgate.domain.budget_pressure import thresholds_crossed
 from tollgate.domain.budgets import FULL, AppliedBudget
 from tollgate.domain.errors import StorageError
 from tollgate.domain.money import ZERO, usd_text
-from tollgate.ports import BudgetNotices, Clock, Ledger, Telemetry
+from tollgate.ports.money import BudgetNotices, Ledger
+from tollgate.ports.system import Clock, Telemetry
 
 _SEEN_SECONDS = 5.0
 _MOST_REMEMBERED = 2_000

@@ -13,16 +13,11 @@ from decimal import Decimal
 from tollgate.domain.batches import BatchRun, BatchState, seconds_per_record
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Job, JobState
-from tollgate.ports import (
-    BatchStore,
-    CatalogueSource,
-    Clock,
-    JobStore,
-    ObjectStore,
-    Telemetry,
-    TransformBackend,
-    TransformStatus,
-)
+from tollgate.ports.backends import TransformBackend, TransformStatus
+from tollgate.ports.jobs import BatchStore, JobStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batch_output import OutputRecord, failure_of, read_output
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter, batch_way

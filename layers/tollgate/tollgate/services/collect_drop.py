@@ -4,7 +4,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tollgate.domain.batches import BatchRun, BatchState
-from tollgate.ports import BatchStore, Clock, ObjectStore, TransformStatus
+from tollgate.ports.backends import TransformStatus
+from tollgate.ports.jobs import BatchStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.system import Clock
 from tollgate.services.batch_output import read_output
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.drop_batch import DroppedRuns

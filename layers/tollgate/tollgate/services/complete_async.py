@@ -11,7 +11,10 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError, UnknownModelError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure
 from tollgate.domain.money import ZERO
-from tollgate.ports import CatalogueSource, HoldingStore, JobStore, Telemetry, WholeObjectStore
+from tollgate.ports.jobs import HoldingStore, JobStore
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Telemetry
 from tollgate.services.complete_job import JobCompleter, Work
 
 _SHOWN_CHARACTERS = 500

@@ -21,17 +21,11 @@ from tollgate.domain.money import ZERO
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.reserving import reservation_parts
 from tollgate.domain.settlement import Settlement, settle
-from tollgate.ports import (
-    CatalogueSource,
-    Clock,
-    Dialects,
-    DurationRecorder,
-    JobStore,
-    MessageQueue,
-    ParsedAnswer,
-    Telemetry,
-    WholeObjectStore,
-)
+from tollgate.ports.dialects import Dialects, ParsedAnswer
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource, DurationRecorder
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.settle_reservation import settle_with
 
 INLINE_OUTPUT_BYTES = 200_000

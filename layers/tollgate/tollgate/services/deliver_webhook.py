@@ -10,7 +10,9 @@ from typing import Any
 from tollgate.domain.errors import InvalidRequestError, WebhookRefusedError, WebhookUnreachableError
 from tollgate.domain.jobs import FINAL_STATES, Job
 from tollgate.domain.webhooks import Networks, check_webhook_url, signed_headers, wait_before_next
-from tollgate.ports import Clock, JobStore, Telemetry, WebhookSecrets, WebhookSender
+from tollgate.ports.jobs import JobStore
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.ports.webhooks import WebhookSecrets, WebhookSender
 
 _GONE = 410
 

@@ -12,7 +12,9 @@ from tollgate.domain.batches import BatchState, WaitingJob, due_at
 from tollgate.domain.catalogue import Deployment, Model, Road
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import Job, JobFailure
-from tollgate.ports import BatchStore, CatalogueSource, Clock, IdSource, JobStore, MessageQueue, Telemetry
+from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import batch_resources, batch_way
 from tollgate.services.complete_job import JobCompleter

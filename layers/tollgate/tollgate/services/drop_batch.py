@@ -9,7 +9,12 @@ from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType
 from tollgate.domain.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.errors import CapacityError
 from tollgate.domain.routing import choose_deployment
-from tollgate.ports import BatchStore, CatalogueSource, Clock, Dialects, ObjectStore, Telemetry, TransformStatus
+from tollgate.ports.backends import TransformStatus
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.jobs import BatchStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batch_output import read_output
 from tollgate.services.batch_start import BatchStarter, batch_way
 from tollgate.services.drop_chunks import (

@@ -15,7 +15,8 @@ from tollgate.domain.catalogue import Deployment
 from tollgate.domain.dropped_files import dropped_line
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.json_values import json_text
-from tollgate.ports import Dialects, ObjectStore
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.objects import ObjectStore
 
 MOST_FILES = 1_000
 

@@ -18,7 +18,12 @@ from tollgate.domain.money import ZERO, usd_text
 from tollgate.domain.pricing import gateway_cost
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.settlement import settle
-from tollgate.ports import BatchStore, CatalogueSource, Clock, Dialects, ObjectStore, Telemetry, TransformStatus
+from tollgate.ports.backends import TransformStatus
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.jobs import BatchStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batch_output import failure_of, read_output
 from tollgate.services.batch_start import batch_way
 from tollgate.services.drop_chunks import StoredLine, output_key, stored_chunks

@@ -11,7 +11,8 @@ from tollgate.domain.errors import (
     TollgateError,
 )
 from tollgate.domain.jobs import Owner
-from tollgate.ports import Clock, IdempotencyStore, StoredAnswer
+from tollgate.ports.idempotency import IdempotencyStore, StoredAnswer
+from tollgate.ports.system import Clock
 
 _MAX_KEY = 255
 _LEASE_SECONDS = 35

@@ -30,19 +30,12 @@ from tollgate.domain.road_estimates import RequestSize, RoadEstimate
 from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
 from tollgate.domain.selection import selector_of
 from tollgate.domain.settlement import Settlement, settle
-from tollgate.ports import (
-    CapacitySource,
-    CatalogueSource,
-    Clock,
-    Dialects,
-    DurationRecorder,
-    IdSource,
-    JobStore,
-    MessageQueue,
-    RealtimeBackend,
-    RenderedRequest,
-    WholeObjectStore,
-)
+from tollgate.ports.backends import RealtimeBackend
+from tollgate.ports.dialects import Dialects, RenderedRequest
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CapacitySource, CatalogueSource, DurationRecorder
+from tollgate.ports.system import Clock, IdSource
 from tollgate.services.admission import NO_RUN, Admission, Admitted, Run
 
 _REALTIME_MARGIN_SECONDS = 1.5

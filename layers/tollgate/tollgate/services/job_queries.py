@@ -9,7 +9,9 @@ from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundE
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.domain.money import ZERO
-from tollgate.ports import Clock, JobPage, JobStore, WholeObjectStore
+from tollgate.ports.jobs import JobPage, JobStore
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.system import Clock
 from tollgate.services.results import output_of
 from tollgate.services.settle_reservation import settle_with
 

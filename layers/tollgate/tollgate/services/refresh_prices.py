@@ -13,7 +13,8 @@ from tollgate.domain.price_refresh import (
     largest_jump,
     review,
 )
-from tollgate.ports import Clock, PriceList, PriceStore, Telemetry
+from tollgate.ports.money import PriceList, PriceStore
+from tollgate.ports.system import Clock, Telemetry
 
 
 class PriceRefresh:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tollgate.domain.errors import NotFoundError
 from tollgate.domain.jobs import Job
-from tollgate.ports import WholeObjectStore
+from tollgate.ports.objects import WholeObjectStore
 
 
 def output_of(job: Job, objects: WholeObjectStore) -> Any:

@@ -21,17 +21,12 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
-from tollgate.ports import (
-    AsyncBackend,
-    AsyncSubmission,
-    CatalogueSource,
-    Clock,
-    Dialects,
-    JobStore,
-    RenderedRequest,
-    Telemetry,
-    WholeObjectStore,
-)
+from tollgate.ports.backends import AsyncBackend, AsyncSubmission
+from tollgate.ports.dialects import Dialects, RenderedRequest
+from tollgate.ports.jobs import JobStore
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.complete_job import JobCompleter
 
 LEASE_SECONDS = 120

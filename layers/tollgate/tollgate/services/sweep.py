@@ -13,16 +13,10 @@ from tollgate.domain.catalogue import AsyncPolicy, BatchPolicy, InferenceType
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
 from tollgate.domain.sweeping import look_due
-from tollgate.ports import (
-    BacklogRecorder,
-    BatchStore,
-    CatalogueSource,
-    Clock,
-    JobStore,
-    MessageQueue,
-    Telemetry,
-    TransformBackend,
-)
+from tollgate.ports.backends import TransformBackend
+from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue
+from tollgate.ports.registry import BacklogRecorder, CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.complete_async import AsyncCompletion

@@ -6,7 +6,9 @@ from typing import Any
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import NotFoundError, StorageError
 from tollgate.domain.jobs import FINAL_STATES, Job, Owner
-from tollgate.ports import Clock, JobStore, WholeObjectStore
+from tollgate.ports.jobs import JobStore
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.system import Clock
 from tollgate.services.results import output_of
 
 _FIRST_PAUSE_SECONDS = 0.25

@@ -8,7 +8,7 @@ from tollgate.adapters.dialects.openai import OpenAIDialect
 from tollgate.adapters.dialects.tgi import TgiDialect
 from tollgate.domain.catalogue import Deployment
 from tollgate.domain.errors import CatalogueError
-from tollgate.ports import Dialect
+from tollgate.ports.dialects import Dialect
 
 _BY_NAME: Mapping[str, Dialect] = {
     d.name: d for d in (InputsDialect(), MessagesDialect(), OpenAIDialect(), TgiDialect())

@@ -5,7 +5,7 @@ from typing import Any
 
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.json_values import escaped_json, strict_json
-from tollgate.ports import ParsedAnswer, RenderedRequest
+from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 
 class InputsDialect:

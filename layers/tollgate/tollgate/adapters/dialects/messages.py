@@ -9,7 +9,7 @@ from typing import Any
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
 from tollgate.domain.json_values import escaped_json, strict_json
-from tollgate.ports import ParsedAnswer, RenderedRequest
+from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 _EXPECTED = "Send a string, a list of messages, or an object with 'messages'."
 

@@ -11,7 +11,7 @@ from typing import Any
 from tollgate.adapters.dialects.messages import MessagesDialect
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.json_values import escaped_json
-from tollgate.ports import ParsedAnswer, RenderedRequest
+from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 _CHAT = MessagesDialect()
 _TEXT_PARAMETERS = {"max_new_tokens": "max_tokens"}

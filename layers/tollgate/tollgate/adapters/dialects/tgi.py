@@ -10,7 +10,7 @@ from typing import Any
 
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.adapters.dialects.messages import MessagesDialect
-from tollgate.ports import ParsedAnswer, RenderedRequest
+from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 _CHAT = MessagesDialect()
 _INPUTS = InputsDialect()

@@ -1,0 +1,55 @@
+"""What a container understands, and how its answers read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tollgate.domain.catalogue import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRequest:
+    """A body in the words of a model container."""
+
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAnswer:
+    """A container's answer in our words."""
+
+    output: Any
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class Dialect(Protocol):
+    """How one kind of model container wants to be spoken to."""
+
+    name: str
+
+    def render(self, payload: Any, parameters: Mapping[str, Any]) -> RenderedRequest:
+        """The container's body for this input.
+
+        Raises:
+            InvalidRequestError: the input does not suit this kind of container.
+        """
+
+    def parse(self, body: bytes) -> ParsedAnswer:
+        """The output and, where the container says so, the tokens.
+
+        Raises:
+            ModelFailedError: the body is not what such a container answers.
+        """
+
+
+class Dialects(Protocol):
+    """All dialects by name."""
+
+    def of(self, deployment: Deployment) -> Dialect:
+        """The dialect that the catalogue names.
+
+        Raises:
+            CatalogueError: there is no such dialect.
+        """

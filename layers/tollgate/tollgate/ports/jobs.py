@@ -1,0 +1,140 @@
+"""Where jobs and batch runs are kept, and the queues between their steps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.domain.ledger import LedgerWrite
+
+if TYPE_CHECKING:
+    # Only functions of the later roads need these at run time; the gateway must not pay for them.
+    from tollgate.domain.batches import BatchRun, BatchState
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A page of jobs; `after` continues it."""
+
+    jobs: Sequence[Job]
+    after: str | None
+
+
+class JobStore(Protocol):
+    """Jobs, changed by conditional writes only."""
+
+    def add(self, job: Job, charges: Sequence[LedgerWrite] = ()) -> None:
+        """Store a new job, together with these writes on the ledger.
+
+        Raises:
+            ConflictError: the id exists.
+            LedgerRefusedError: the ledger refused, so there is no job either.
+            StorageError
+        """
+
+    def get(self, job_id: str) -> Job | None:
+        """The job, read consistently."""
+
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        """The jobs with these ids, read consistently, in the order asked for; missing ones are left out."""
+
+    def list_of(self, owner: Owner, *, state: JobState | None, limit: int, after: str | None) -> JobPage:
+        """Jobs of the owner's tenant, newest first. A short page is possible; `after` says whether more may follow.
+
+        Raises:
+            InvalidRequestError: `after` is not a cursor from an earlier page.
+        """
+
+    def change(
+        self,
+        job: Job,
+        *,
+        expected: frozenset[JobState],
+        lease_free_at: datetime | None = None,
+        charges: Sequence[LedgerWrite] = (),
+    ) -> bool:
+        """Replace the job if its stored state is one of `expected`, together with these writes on the ledger.
+
+        With `lease_free_at`, the stored submit lease must be absent or not later than that time.
+
+        Returns:
+            Whether the job was changed.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so the job was not changed either.
+            StorageError
+        """
+
+    def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
+        """Jobs without a final state, or with a webhook still to deliver, created before then.
+
+        Oldest first within each road of each deployment. A short page is possible; only `after` None ends the list.
+        """
+
+    def waiting_for_batch(self, resource: str, *, limit: int) -> Sequence[Job]:
+        """Queued batch jobs of one deployment, oldest first. Very recent ones may be missing."""
+
+    def count_open(self, resource: str, inference_type: InferenceType) -> int:
+        """Jobs of the deployment on this road that have no final state yet (approximate)."""
+
+
+class BatchStore(Protocol):
+    """Batch runs and the right to dispatch."""
+
+    def add(self, run: "BatchRun") -> bool:
+        """Store a new run; False if it exists.
+
+        Raises:
+            StorageError
+        """
+
+    def get(self, batch_id: str) -> "BatchRun | None":
+        """The run, read consistently."""
+
+    def change(self, run: "BatchRun", *, expected: "BatchState") -> bool:
+        """Replace the run if it is stored in the expected state."""
+
+    def open_since(self, before: datetime, *, limit: int) -> "Sequence[BatchRun]":
+        """Runs that have not ended, created before then, oldest first."""
+
+    def lease(self, name: str, *, holder: str, now: datetime, until: datetime) -> bool:
+        """Take or renew a named lease; False while somebody else holds it."""
+
+    def release(self, name: str, *, holder: str) -> None:
+        """Give the lease back; nothing happens if it is not held any more."""
+
+
+class MessageQueue(Protocol):
+    """A queue of small JSON messages."""
+
+    def send(self, message: Mapping[str, Any], *, trace: str = "", group: str = "", delay_seconds: int = 0) -> None:
+        """Put a message.
+
+        Raises:
+            StorageError, OutcomeUnknownError.
+        """
+
+
+class HoldingStore(Protocol):
+    """When the places of a deployment became free, for telling work from waiting."""
+
+    def take_place(
+        self,
+        resource: str,
+        inference_type: InferenceType,
+        *,
+        request_id: str,
+        received: datetime,
+        finished: datetime,
+        places: int,
+    ) -> Decimal:
+        """Seconds that this request held a place, given when earlier ones gave theirs back.
+
+        Asking again for a request that still has the last word on a place gives the same answer and changes nothing.
+
+        Raises:
+            StorageError
+        """

@@ -1,0 +1,54 @@
+"""What the registry keeps: the catalogue in force, keys, and what was measured of each deployment."""
+
+from datetime import datetime
+from typing import Protocol
+
+from tollgate.domain.capacity import Capacity
+from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.keys import KeyRecord
+
+
+class CatalogueSource(Protocol):
+    """The current catalogue, read again after a few seconds at most."""
+
+    def current(self) -> Catalogue:
+        """The catalogue in force.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read and there is no earlier copy.
+        """
+
+
+class CapacitySource(Protocol):
+    """What was last observed of the deployments, a few seconds old at most."""
+
+    def snapshot(self) -> Capacity:
+        """Latest observations; empty when they cannot be read, for routing can do without."""
+
+
+class DurationRecorder(Protocol):
+    """Keeps how long requests really took."""
+
+    def record(self, resource: str, inference_type: InferenceType, held_seconds: float) -> None:
+        """Add one finished request. May be kept back and written with others."""
+
+
+class BacklogRecorder(Protocol):
+    """Keeps how many requests wait, for routing."""
+
+    def record_backlog(
+        self, resource: str, inference_type: InferenceType, backlog: int, *, observed_at: datetime
+    ) -> None:
+        """Note the requests accepted and not finished on one road of a deployment.
+
+        Raises:
+            StorageError
+        """
+
+
+class KeyStore(Protocol):
+    """API keys by hash."""
+
+    def find(self, key_hash: str) -> KeyRecord | None:
+        """The key with this hash."""
