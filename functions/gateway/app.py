@@ -26,11 +26,16 @@ from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
+from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
+
+_TIME_LIMIT_SECONDS = 29.0
+"""API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
 
 class GatewaySettings(Settings):
@@ -68,23 +73,36 @@ def build(settings: GatewaySettings) -> GatewayApi:
     )
     ledger = DynamoDBLedger(tables, settings.table_ledger)
     jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
+    admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
+    dialects, ids = ContainerDialects(), TimeSortedIds()
+    memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
     inference = InferenceService(
         catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
-        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-        dialects=ContainerDialects(),
-        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-        jobs=jobs,
-        queues={
-            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-            InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
-        },
-        objects=objects,
-        clock=clock,
-        ids=TimeSortedIds(),
-        memory_gb=Decimal(settings.aws_lambda_function_memory_size) / 1024,
-        admission=Admission(
-            ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn)
+        dialects=dialects,
+        admission=admission,
+        realtime=RealtimeRun(
+            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+            dialects=dialects,
+            admission=admission,
+            clock=clock,
+            ids=ids,
+            memory_gb=memory_gb,
+            time_limit_seconds=_TIME_LIMIT_SECONDS,
+        ),
+        acceptance=JobAcceptance(
+            jobs=jobs,
+            queues={
+                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+            },
+            objects=objects,
+            admission=admission,
+            clock=clock,
+            ids=ids,
+            memory_gb=memory_gb,
+            time_limit_seconds=_TIME_LIMIT_SECONDS,
         ),
     )
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)

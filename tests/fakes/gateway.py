@@ -25,9 +25,11 @@ from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
+from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -127,19 +129,32 @@ class FakeGateway:
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
         )
         admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
+        dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         inference = InferenceService(
             catalogues=self.catalogues,
             capacities=self.capacity,
-            durations=self.measurements,
-            dialects=ContainerDialects(),
-            realtime=self.realtime,
-            jobs=self.jobs,
-            queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
-            objects=self.objects,
-            clock=self.clock,
-            ids=CountingIds(),
-            memory_gb=Decimal("0.25"),
+            dialects=dialects,
             admission=admission,
+            realtime=RealtimeRun(
+                realtime=self.realtime,
+                durations=self.measurements,
+                dialects=dialects,
+                admission=admission,
+                clock=self.clock,
+                ids=ids,
+                memory_gb=memory_gb,
+                time_limit_seconds=limit,
+            ),
+            acceptance=JobAcceptance(
+                jobs=self.jobs,
+                queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
+                objects=self.objects,
+                admission=admission,
+                clock=self.clock,
+                ids=ids,
+                memory_gb=memory_gb,
+                time_limit_seconds=limit,
+            ),
         )
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)

@@ -11,7 +11,7 @@ from pydantic_core import core_schema as rules
 
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.infer import InferenceRequest
+from tollgate.services.inference import InferenceRequest
 
 _MAX_METADATA = 16
 

@@ -21,7 +21,9 @@ from tollgate.domain.trace import continue_trace
 from tollgate.ports.system import Clock
 from tollgate.services.admission import NO_RUN, Run
 from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import Accepted, InferenceRequest, InferenceService, Trail
+from tollgate.services.infer import InferenceService
+from tollgate.services.inference import Accepted, InferenceRequest
+from tollgate.services.trail import Trail
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""

@@ -8,7 +8,8 @@ from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import JobState
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.domain.routing import RoutingDecision
-from tollgate.services.infer import Completed, Trail
+from tollgate.services.inference import Completed
+from tollgate.services.trail import Trail
 
 
 def trail_headers(trail: Trail) -> dict[str, str]:

@@ -6,7 +6,7 @@ from tollgate.api.http import Answer, Call
 from tollgate.api.rendering import trail_headers
 from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.idempotent import Idempotency, fingerprint_of
-from tollgate.services.infer import Trail
+from tollgate.services.trail import Trail
 
 _NOT_REPLAYED = {
     "x-tollgate-request-id",

@@ -43,7 +43,9 @@ from tollgate.domain.errors import (
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
 from tollgate.domain.json_values import json_text
 from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import Accepted, Completed, InferenceRequest, InferenceService, Trail
+from tollgate.services.infer import InferenceService
+from tollgate.services.inference import Accepted, Completed, InferenceRequest
+from tollgate.services.trail import Trail
 from tollgate.services.wait import JobWaiter
 
 WAIT_SECONDS = 26.5

@@ -1,0 +1,143 @@
+"""A request accepted as a job, to be run on the asynchronous or the batch road."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import InvalidRequestError, OutcomeUnknownError, StorageError
+from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES
+from tollgate.domain.jobs import Job, JobState, Payload
+from tollgate.domain.json_values import compact_json
+from tollgate.domain.money import ZERO, seconds, usd
+from tollgate.domain.settlement import settle
+from tollgate.services.inference import Accepted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from tollgate.domain.ledger import LedgerWrite
+    from tollgate.domain.road_estimates import RoadEstimate
+    from tollgate.ports.jobs import JobStore, MessageQueue
+    from tollgate.ports.objects import WholeObjectStore
+    from tollgate.ports.system import Clock, IdSource
+    from tollgate.services.admission import Admission
+    from tollgate.services.inference import InferenceRequest, Plan
+    from tollgate.services.trail import Trail
+
+
+class JobAcceptance:
+    """Writes a request down as a job, holding its money, and queues it."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        queues: Mapping[InferenceType, MessageQueue],
+        objects: WholeObjectStore,
+        admission: Admission,
+        clock: Clock,
+        ids: IdSource,
+        memory_gb: Decimal,
+        time_limit_seconds: float,
+    ) -> None:
+        self._jobs = jobs
+        self._queues = queues
+        self._objects = objects
+        self._admission = admission
+        self._clock = clock
+        self._ids = ids
+        self._memory_gb = memory_gb
+        self._time_limit = time_limit_seconds
+
+    def accept(self, request: InferenceRequest, plan: Plan, inference_type: InferenceType, trail: Trail) -> Accepted:
+        """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue.
+
+        Raises:
+            InvalidRequestError: the input cannot be stored.
+            BudgetExceededError: nothing was written.
+            StorageError: the job could not be written down.
+        """
+        now = self._clock.now()
+        decision = plan.decision
+        estimate = decision.estimates[inference_type]
+        job = Job(
+            job_id=self._ids.new("inf"),
+            owner=trail.owner,
+            model=plan.model.name,
+            deployment=decision.deployment.name,
+            inference_type=inference_type,
+            state=JobState.QUEUED,
+            created_at=now,
+            route_reason=trail.route_reason,
+            estimated_cost=estimate.estimated_cost or decision.estimated_cost,
+            parameters=request.parameters,
+            priority=request.priority,
+            deadline_at=None if request.deadline_seconds is None else now + timedelta(seconds=request.deadline_seconds),
+            catalogue_version=plan.catalogue.version,
+            traceparent=trail.traceparent,
+            metadata=request.metadata,
+            webhook_url=request.webhook_url,
+        )
+        job = replace(job, input=self._keep_input(job.job_id, request.input))
+        trail.job_id = job.job_id
+        trail.inference_type = inference_type
+        trail.estimated_cost = job.estimated_cost
+        trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
+        if plan.admitted is None:
+            self._add(job, ())
+        else:
+            reservation = self._admission.reserve_job(
+                plan.admitted,
+                plan.asks(inference_type, limit_seconds=self._time_limit, memory_gb=self._memory_gb),
+                inference_id=job.job_id,
+                inference_type=inference_type,
+                add=lambda held, charges: self._add(replace(job, reservation=held), charges),
+            )
+            job = replace(job, reservation=reservation)
+            trail.budget_remaining = self._admission.remaining(plan.admitted)
+        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+        try:
+            self._queues[inference_type].send(message, trace=trail.traceparent, group=trail.owner.tenant)
+        except StorageError:
+            # The record is the promise; the sweeper puts jobs that wait too long into the queue again.
+            trail.route_reason += ";queue=later"
+        return Accepted(job, estimate.expected_seconds)
+
+    def _add(self, job: Job, charges: Sequence[LedgerWrite]) -> None:
+        try:
+            self._jobs.add(job, charges)
+        except OutcomeUnknownError:
+            if self._jobs.get(job.job_id) is None:
+                raise
+
+    @staticmethod
+    def _estimated_avoided(plan: Plan, estimate: RoadEstimate, trail: Trail) -> Decimal | None:
+        deployment = plan.decision.deployment
+        road = deployment.roads[estimate.inference_type]
+        places = road.concurrency if road.inference_type is InferenceType.BATCH else 1
+        expected = settle(
+            plan.model,
+            deployment,
+            road,
+            held_seconds=seconds(estimate.held_seconds) / places,
+            usage=trail.usage,
+            gateway=ZERO,
+        )
+        if expected.avoided is None or expected.effective is None or estimate.estimated_cost is None:
+            return None
+        return usd(expected.avoided - (estimate.estimated_cost - expected.effective))
+
+    def _keep_input(self, job_id: str, value: Any) -> Payload:
+        try:
+            text = compact_json(value).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError("The input contains half of a surrogate pair.", param="input") from error
+        if len(text) <= INLINE_INPUT_BYTES:
+            return Payload(inline=value)
+        key = f"async-input/{job_id}.json"
+        self._objects.put(key, text)
+        return Payload(key=key)

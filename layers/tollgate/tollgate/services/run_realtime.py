@@ -1,0 +1,119 @@
+"""A request run now, on the real-time road."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
+from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.jobs import Usage
+from tollgate.domain.money import seconds
+from tollgate.domain.reserving import reservation_parts
+from tollgate.domain.settlement import settle
+from tollgate.services.inference import Completed
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from tollgate.domain.catalogue import Road
+    from tollgate.ports.backends import RealtimeBackend
+    from tollgate.ports.dialects import Dialects
+    from tollgate.ports.registry import DurationRecorder
+    from tollgate.ports.system import Clock, IdSource
+    from tollgate.services.admission import Admission
+    from tollgate.services.inference import Plan
+    from tollgate.services.trail import Trail
+
+_MARGIN_SECONDS = 1.5
+"""Kept back from the time limit, to settle and to answer in."""
+
+
+class RealtimeRun:
+    """Calls the model, and settles what the call cost however it ends."""
+
+    def __init__(
+        self,
+        *,
+        realtime: RealtimeBackend,
+        durations: DurationRecorder,
+        dialects: Dialects,
+        admission: Admission,
+        clock: Clock,
+        ids: IdSource,
+        memory_gb: Decimal,
+        time_limit_seconds: float,
+    ) -> None:
+        self._realtime = realtime
+        self._durations = durations
+        self._dialects = dialects
+        self._admission = admission
+        self._clock = clock
+        self._ids = ids
+        self._memory_gb = memory_gb
+        self._time_limit = time_limit_seconds
+
+    def run(self, plan: Plan, trail: Trail) -> Completed:
+        """The model's answer; what it cost is on the trail, and held and settled where budgets apply.
+
+        Raises:
+            BudgetExceededError: nothing was run.
+            BackendError: the model's side failed; its time is on the trail's settlement.
+        """
+        left = self._time_limit - _MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
+        inference_id = self._ids.new("inf")
+        if plan.admitted is None:
+            return self._call(plan, trail, inference_id, left)
+        reservation = trail.reservation = self._admission.reserve(
+            plan.admitted,
+            plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb),
+            inference_id=inference_id,
+        )
+        status = "failed"
+        try:
+            completed = self._call(plan, trail, inference_id, min(left, reservation.seconds or left))
+            status = "completed"
+        finally:
+            settled = trail.settlement
+            # What nobody can price is charged as it was held, never as nothing.
+            actual = reservation.amount if settled is None or settled.effective is None else settled.effective
+            self._admission.settle(reservation, actual, status)
+            trail.budget_remaining = self._admission.remaining(plan.admitted)
+        return completed
+
+    def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float) -> Completed:
+        deployment = plan.decision.deployment
+        road = deployment.roads[InferenceType.REALTIME]
+        began = self._clock.monotonic()
+        try:
+            answer = self._realtime.invoke(
+                road,
+                plan.rendered.body,
+                plan.rendered.content_type,
+                timeout_seconds=max(0.1, left),
+                trace=trail.traceparent,
+            )
+            parsed = self._dialects.of(deployment).parse(answer.body)
+        except (ModelFailedError, BackendTimeoutError):
+            # The container worked, so its time is charged; a refusal for lack of capacity held nothing.
+            self._settle(plan, road, self._clock.monotonic() - began, trail)
+            raise
+        except BackendError:
+            self._settle(plan, road, 0.0, trail)
+            raise
+        trail.usage = Usage(parsed.input_tokens, parsed.output_tokens)
+        self._settle(plan, road, answer.seconds, trail)
+        self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
+        return Completed(inference_id, self._clock.now(), parsed.output)
+
+    def _settle(self, plan: Plan, road: Road, held: float, trail: Trail) -> None:
+        elapsed = seconds(self._clock.monotonic() - trail.started)
+        rates = gateway_rates(plan.catalogue.gateway_prices)
+        trail.settlement = settle(
+            plan.model,
+            plan.decision.deployment,
+            road,
+            held_seconds=seconds(held),
+            usage=trail.usage,
+            gateway=rates.realtime(elapsed * self._memory_gb) + reservation_parts(trail.reservation, rates, job=False),
+        )

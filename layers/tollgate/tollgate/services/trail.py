@@ -1,0 +1,67 @@
+"""What becomes known of a request on its way, and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tollgate.domain.jobs import Usage
+from tollgate.domain.records import RequestRecord
+from tollgate.services.admission import NO_RUN
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from tollgate.domain.catalogue import Catalogue, InferenceType
+    from tollgate.domain.jobs import Owner
+    from tollgate.domain.ledger import Reservation
+    from tollgate.domain.settlement import Settlement
+    from tollgate.services.admission import Run
+
+
+@dataclass(slots=True)
+class Trail:
+    """What has become known of a request so far, whether it ends well or badly.
+
+    The answer's headers, the log line and the metrics are made of it.
+    """
+
+    request_id: str
+    owner: Owner
+    started: float
+    traceparent: str = ""
+    catalogue: Catalogue | None = None
+    inference_type: InferenceType | None = None
+    resource: str = ""
+    route_reason: str = ""
+    estimated_cost: Decimal | None = None
+    estimated_avoided: Decimal | None = None
+    settlement: Settlement | None = None
+    usage: Usage = field(default_factory=Usage)
+    job_id: str = ""
+    run: Run = NO_RUN
+    reservation: Reservation | None = None
+    budget_remaining: Decimal | None = None
+
+    def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
+        """The record that the request leaves behind."""
+        settled = self.settlement
+        return RequestRecord(
+            request_id=self.request_id,
+            owner=self.owner,
+            inference_type=self.inference_type,
+            resource=self.resource,
+            outcome=outcome,
+            latency_seconds=ended - self.started,
+            job_id=self.job_id,
+            status=status,
+            error_code=error_code,
+            route_reason=self.route_reason,
+            usage=self.usage,
+            estimated_cost=self.estimated_cost,
+            effective_cost=settled.effective if settled else None,
+            avoided_cost=settled.avoided if settled else None,
+            traceparent=self.traceparent,
+            catalogue_version=self.catalogue.version if self.catalogue else 0,
+            budget_remaining=self.budget_remaining,
+        )
