@@ -22,7 +22,7 @@ from tollgate.domain.standing import (
     Step,
     VariantStanding,
 )
-from tollgate.ports_capacity import EndpointControl
+from tollgate.ports.endpoints import EndpointControl
 
 _TRACKING = (
     '{"PredefinedMetricSpecification":{"PredefinedMetricType":"SageMakerVariantInvocationsPerInstance"},'
