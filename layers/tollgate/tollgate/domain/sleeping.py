@@ -151,18 +151,18 @@ def _asleep(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecisi
 
 
 def _awake(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
-    if policy.minimum > 0:
-        return _stay(f"minimum of {policy.minimum}")
-    if any(hours.cover(now) for hours in policy.warm_hours):
-        return _stay("warm hours")
-    if watched.waiting:
-        return _stay(f"{watched.waiting} waiting")
-    if now - watched.since < policy.idle:
-        return _stay("up for less than the idle time")
-    if not watched.measured:
-        return _stay("not measured")
-    if watched.last_invocation is not None and now - watched.last_invocation < policy.idle:
-        return _stay("in use")
+    last = watched.last_invocation
+    reasons = (
+        (policy.minimum > 0, f"minimum of {policy.minimum}"),
+        (any(hours.cover(now) for hours in policy.warm_hours), "warm hours"),
+        (watched.waiting > 0, f"{watched.waiting} waiting"),
+        (now - watched.since < policy.idle, "up for less than the idle time"),
+        (not watched.measured, "not measured"),
+        (last is not None and now - last < policy.idle, "in use"),
+    )
+    for holds, reason in reasons:
+        if holds:
+            return _stay(reason)
     return SleepDecision(Action.SLEEP, f"no invocation for {policy.idle_minutes} min")
 
 
