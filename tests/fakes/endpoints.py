@@ -82,7 +82,7 @@ class FakeEndpoints:
         if place.kind is PlaceKind.REALTIME and now.status in {StandStatus.ABSENT, StandStatus.FAILED}:
             return self._make(before, now)
         if now.status is StandStatus.ABSENT:
-            return Step(settled=False, problem=f"{place.key} does not exist any more")
+            return Step(settled=False, problem=f"{place.key} does not exist any more", failed=True)
         if now.status is StandStatus.CHANGING:
             return _changing(now)
         changes = self._target(now, before.scaling)
@@ -92,12 +92,22 @@ class FakeEndpoints:
         if wanted == now.variants:
             return Step(settled=now.status is not StandStatus.FAILED, changes=changes, problem=now.problem)
         self._count(now, wanted)
-        return Step(settled=False, changes=(*changes, f"{place.key}: -> {before.desired}"), problem=now.problem)
+        return Step(
+            settled=False,
+            changes=(*changes, f"{place.key}: -> {before.desired}"),
+            problem=now.problem,
+            failed=bool(now.problem),
+        )
 
     def _make(self, before: Standing, now: Standing) -> Step:
         if now.status is StandStatus.FAILED:
             self._begin(now, lambda: self.standings.pop(now.place), "deleted after it failed")
-            return Step(settled=False, changes=(f"{now.place.key} had failed and was deleted",), problem=now.problem)
+            return Step(
+                settled=False,
+                changes=(f"{now.place.key} had failed and was deleted",),
+                problem=now.problem,
+                failed=True,
+            )
         wanted = tuple(VariantStanding(v.name, 0, max(1, v.desired), 1.0) for v in before.variants)
         made = replace(before, status=StandStatus.CHANGING, variants=wanted, problem="")
         self._begin(made, lambda: self._started(made), "made")

@@ -103,7 +103,7 @@ class SageMakerControl:
             if before.place.kind is PlaceKind.REALTIME and now.status in {StandStatus.ABSENT, StandStatus.FAILED}:
                 return self._make(before, now)
             if now.status is StandStatus.ABSENT:
-                return Step(settled=False, problem=f"{before.place.key} does not exist any more")
+                return Step(settled=False, problem=f"{before.place.key} does not exist any more", failed=True)
             if now.status is StandStatus.CHANGING:
                 return _changing(now)
             changes = self._scaling.restore(now.scaling, before.scaling)
@@ -208,11 +208,11 @@ class SageMakerControl:
     def _make(self, before: Standing, now: Standing) -> Step:
         name, configuration = before.place.name, before.configuration
         if configuration is None:
-            return Step(settled=False, problem=f"nobody knows the configuration of {before.place.key}")
+            return Step(settled=False, problem=f"nobody knows the configuration of {before.place.key}", failed=True)
         if now.status is StandStatus.FAILED:
             told = f"{before.place.key} had failed and was deleted"
             step = self._order(now, lambda: self._sagemaker.delete_endpoint(EndpointName=name), (told,))
-            return Step(settled=False, changes=step.changes, problem=now.problem or step.problem)
+            return Step(settled=False, changes=step.changes, problem=now.problem or step.problem, failed=True)
         tags: Any = [{"Key": key, "Value": value} for key, value in before.tags]
         told = f"{before.place.key} made again from configuration {configuration}"
         return self._order(
@@ -275,7 +275,7 @@ class SageMakerControl:
             if code not in _BUSY and (code not in _ABSENT or self.describe(seen.place).status is seen.status):
                 raise
             return _changing(seen, earlier)
-        return Step(settled=False, changes=(*earlier, *told), problem=seen.problem)
+        return Step(settled=False, changes=(*earlier, *told), problem=seen.problem, failed=bool(seen.problem))
 
 
 def _changing(now: Standing, changes: tuple[str, ...] = ()) -> Step:

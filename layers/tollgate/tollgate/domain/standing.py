@@ -155,11 +155,13 @@ class Step:
         settled: whether the place is as wished; if not, the same call has to come again later.
         changes: what this call changed, in words for the record; empty when there was nothing to do.
         problem: what is in the way, if anything is.
+        failed: whether something was tried and did not work, so that the next try should not come at once.
     """
 
     settled: bool
     changes: tuple[str, ...] = ()
     problem: str = ""
+    failed: bool = False
 
 
 def place_of(road: Road) -> Place:
