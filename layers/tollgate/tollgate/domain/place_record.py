@@ -59,6 +59,10 @@ class PlaceRecord:
             history=self._history(Transition(now, phase, reason)),
         )
 
+    def laid_down(self, before: Standing, now: datetime, reason: str) -> "PlaceRecord":
+        """The record of a place that begins to fall asleep, with how it stands now."""
+        return replace(self.moved(Phase.FALLING_ASLEEP, now, reason), before=before, asked_at=None)
+
     def hindered(self, now: datetime, problem: str, retry_at: datetime) -> "PlaceRecord":
         """The record after a try that failed."""
         return replace(

@@ -221,8 +221,8 @@ class PlaceKeeper:
         before = self._control.describe(kept.place)
         if before.status is not StandStatus.UP:
             return self._adopt(kept, record, self._clock.now(), before)
-        moved = record.moved(Phase.FALLING_ASLEEP, self._clock.now(), reason)
-        if self._records.write(replace(moved, before=before)):
+        moved = record.laid_down(before, self._clock.now(), reason)
+        if self._records.write(moved):
             self.telemetry.count("PlaceFallingAsleep")
             self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=moved.phase.value, reason=reason)
             self._tell(kept, RoadState.ASLEEP, 0)
