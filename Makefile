@@ -18,7 +18,7 @@ PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
-	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing \
+	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-wake bench-routing \
 	bench-trimming bench-cache bench-planner clean
 
 help: ## list the targets
@@ -127,6 +127,10 @@ bench-budgets: ## a race of 200 requests for a budget that covers 50, on a runni
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/budget_race.py
 	$(DEV)/python benchmarks/budget_race.py --two-budgets
+
+bench-wake: ## a storm of 500 requests for a sleeping endpoint, on the stand-in
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/wake_storm.py
 
 bench-routing: ## how well the router chooses a tier, on the shared data
 	@$(ENSURE) bench

@@ -10,8 +10,8 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
+from cli.prices import price_book
 from cli.stack import Stack, StackError
-from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.domain.orphans import Orphan, OrphanKind, Running, orphans
 from tollgate.domain.standing import PlaceKind, places_of
@@ -58,7 +58,7 @@ def find(stack: Stack, client: "SageMakerClient", now: datetime) -> tuple[Orphan
     catalogue = RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current()
     used = {place.name for place in places_of(catalogue) if place.kind is not PlaceKind.COMPONENT}
     used |= {road.target for users in places_of(catalogue).values() for _, road in users}
-    book = snapshot_book()
+    book = price_book(stack)
     running = [thing for thing, arn in _running(client) if _is_ours(client, arn, stack.name)]
     types = {name for thing in running for name, _ in thing.instances}
     prices = {name: price.usd for name in types if (price := book.instance_hour(stack.region, name)) is not None}

@@ -11,9 +11,9 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
+from cli.prices import price_book
 from cli.stack import Stack
 from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
-from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.catalogue import InferenceType
@@ -35,7 +35,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def rightsize(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print advice for every real-time and asynchronous endpoint that stands."""
     usages = measure(stack)
-    book = snapshot_book()
+    book = price_book(stack)
     prices = {name: price.usd for name in SHAPES if (price := book.instance_hour(stack.region, name)) is not None}
     show(usages, advise(usages, prices), as_json=arguments.json)
     return 0
