@@ -192,7 +192,8 @@ ascending/descending vertical/horizontal acid/base buyer/seller freeze/melt|thaw
 friend/enemy past/future ancient/modern possible/impossible with/without undergraduate/graduate
 asymmetric/symmetric sync/async client/server primary/secondary encourage/discourage overrated/underrated
 sunrise/sunset veg/non subscriber/creator lead/follow hide/show|unhide remember/forget sleep/wake
-inhale/exhale laugh/cry for/against similar|similarity|same/differ|different|difference give|given|gave/take|took|taken|receive
+inhale/exhale laugh/cry for/against similar|similarity|same/differ|different|difference
+give|given|gave/take|took|taken|receive
 """
 
 
