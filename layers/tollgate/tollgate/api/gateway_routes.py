@@ -92,7 +92,9 @@ class GatewayApi:
             handler = self._admitted(call)
             trail.run = self._run(call)
             answer = handler(call, trail)
-            if answer.status == 202 or trail.job_id:
+            if call.route == "POST /v1/route":
+                outcome = "routed"
+            elif answer.status == 202 or trail.job_id:
                 outcome = "accepted"
         except TollgateError as error:
             problem = problem_of(error)
