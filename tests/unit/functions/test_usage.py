@@ -37,9 +37,7 @@ def ledger() -> InMemoryLedger:
     return InMemoryLedger()
 
 
-def _ask(
-    ledger: InMemoryLedger, route: str, catalogue: Catalogue | None = None, **options: Any
-) -> tuple[int, Any]:
+def _ask(ledger: InMemoryLedger, route: str, catalogue: Catalogue | None = None, **options: Any) -> tuple[int, Any]:
     catalogue = catalogue or replace(make_catalogue(), budgets=_BUDGETS)
     queries = BudgetQueries(catalogues=FixedCatalogue(catalogue), ledger=ledger, clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)

@@ -72,9 +72,10 @@ class BudgetQueries:
             for applied in applied_budgets(shown, spender, now):
                 found[applied.budget, applied.counter] = applied
         wanted = list(found.values())
+        names = dict.fromkeys(a.counter for a in wanted if a.counter)
         counters: dict[str, Counter] = {}
-        for names in itertools.batched(dict.fromkeys(a.counter for a in wanted if a.counter), _READ_AT_ONCE, strict=False):
-            counters |= self._ledger.read(names)
+        for some in itertools.batched(names, _READ_AT_ONCE, strict=False):
+            counters |= self._ledger.read(some)
         return [BudgetStatus(applied, counters.get(applied.counter, Counter()), now) for applied in wanted]
 
     def workflow(self, owner: Owner, workflow: str) -> WorkflowCost:
