@@ -178,7 +178,7 @@ def test_a_key_that_is_not_utf_8_is_refused_in_tollgates_error_shape(header: byt
 
     async def scenario() -> bytes:
         async with opened(describe) as client:
-            base = client._base_url  # noqa: SLF001 -- the session keeps its address to itself
+            base = client._base_url
             assert base is not None
             reader, writer = await asyncio.open_connection(HOST, base.port)
             writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header + b"\r\n\r\n")
