@@ -111,7 +111,7 @@ def test_a_run_longer_than_what_is_shown_says_so(ledger: InMemoryLedger, calls: 
     )
     ledger.write([replace(call, inference_id=f"inf_{number:05d}") for number in range(calls)])
     _, body = _ask(ledger, "GET /v1/workflows/{id}", path={"id": "run-7"})
-    assert (body["call_count"], body["has_more"], Decimal(body["effective_cost_usd"])) == (MOST_CALLS, more, 1)
+    assert (body["call_count"], body["has_more"], body["effective_cost_usd"]) == (MOST_CALLS, more, "1")
 
 
 @pytest.mark.parametrize("name", ["", "r" * 129, "r" * 3_000])
