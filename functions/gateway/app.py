@@ -4,7 +4,7 @@ import os
 import time
 from decimal import Decimal
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
@@ -34,6 +34,9 @@ from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
+if TYPE_CHECKING:
+    from tollgate.services.wake_requests import WakeRequests
+
 _TIME_LIMIT_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
@@ -48,6 +51,8 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
+    deferred_queue_url: str = ""
+    wake_queue_url: str = ""
     alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
 
@@ -76,6 +81,14 @@ def build(settings: GatewaySettings) -> GatewayApi:
     admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
     dialects, ids = ContainerDialects(), TimeSortedIds()
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
+
+    @cache
+    def wakes() -> "WakeRequests":
+        # Only deployments that sleep need it.
+        from tollgate.services.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+
+        return WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
+
     inference = InferenceService(
         catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
@@ -94,6 +107,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         acceptance=JobAcceptance(
             jobs=jobs,
             queues={
+                InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
                 InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
                 InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
             },
@@ -104,7 +118,9 @@ def build(settings: GatewaySettings) -> GatewayApi:
             memory_gb=memory_gb,
             time_limit_seconds=_TIME_LIMIT_SECONDS,
         ),
+        wakes=wakes,
     )
+    waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
 
     @cache
@@ -112,7 +128,6 @@ def build(settings: GatewaySettings) -> GatewayApi:
         # The models of OpenAI's bodies take a while to build, and only some callers need them.
         from tollgate.api.openai.routes import OpenAIApi  # noqa: PLC0415 -- see above
 
-        waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
         return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
 
     return GatewayApi(
@@ -123,6 +138,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
         openai=openai,
+        waiter=waiter,
     )
 
 

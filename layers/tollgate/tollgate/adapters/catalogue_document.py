@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import (
@@ -21,6 +21,9 @@ from tollgate.domain.catalogue import (
     Timing,
 )
 from tollgate.domain.pricing import GatewayPrices
+
+if TYPE_CHECKING:
+    from tollgate.domain.sleeping import SleepPolicy
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
@@ -52,10 +55,27 @@ def _model_document(model: Model) -> dict[str, Any]:
                 "supports": sorted(deployment.supports),
                 "timing": _plain(deployment.timing),
                 "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
+                **_sleep_document(deployment),
             }
             for deployment in model.deployments
         ],
     }
+
+
+def _sleep_document(deployment: Deployment) -> dict[str, Any]:
+    if deployment.sleep is None:
+        return {}
+    from tollgate.adapters.sleep_document import sleep_document  # noqa: PLC0415 -- most catalogues do not sleep
+
+    return {"sleep": sleep_document(deployment.sleep)}
+
+
+def _sleep(document: Mapping[str, Any] | None) -> "SleepPolicy | None":
+    if document is None:
+        return None
+    from tollgate.adapters.sleep_document import sleep_from  # noqa: PLC0415 -- as above
+
+    return sleep_from(document)
 
 
 def _budget_document(budget: Budget) -> dict[str, Any]:
@@ -119,6 +139,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
                 supports=frozenset(deployment.get("supports", ())),
                 timing=_timing(deployment["timing"]),
                 roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
+                sleep=_sleep(deployment.get("sleep")),
             )
             for deployment in entry["deployments"]
         ),

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.budget_entries import BudgetEntry, read_budgets
+from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -76,6 +77,7 @@ class DeploymentEntry(_Strict):
     realtime: RoadEntry | None = None
     asynchronous: Annotated[RoadEntry | None, Field(alias="async")] = None
     batch: RoadEntry | None = None
+    sleep: SleepEntry | None = None
 
 
 class BatchEntry(_Strict):
@@ -202,6 +204,7 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         roads=roads,
         weight=entry.weight,
         supports=entry.supports,
+        sleep=read_sleep(entry.sleep),
     )
 
 

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.pricing import GatewayPrices
+
+if TYPE_CHECKING:
+    # Only catalogues whose deployments sleep need the rules.
+    from tollgate.domain.sleeping import SleepPolicy
 
 
 class InferenceType(StrEnum):
@@ -141,6 +146,7 @@ class Deployment:
 
     Attributes:
         supports: OpenAI's request parameters that the container understands beyond the basic ones.
+        sleep: when what serves it may be put to sleep; None for never.
     """
 
     name: str
@@ -151,6 +157,7 @@ class Deployment:
     roads: Mapping[InferenceType, Road]
     weight: int = 1
     supports: frozenset[str] = frozenset()
+    sleep: "SleepPolicy | None" = None
 
     @property
     def resource(self) -> str:

@@ -14,7 +14,7 @@ from tollgate.domain.selection import selector_of
 from tollgate.services.inference import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tollgate.domain.catalogue import Catalogue
     from tollgate.domain.routing import RoutingDecision
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
+    from tollgate.services.wake_requests import WakeRequests
 
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
@@ -41,6 +42,7 @@ class InferenceService:
         admission: Admission,
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
+        wakes: Callable[[], WakeRequests],
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -48,6 +50,7 @@ class InferenceService:
         self._admission = admission
         self._realtime = realtime
         self._acceptance = acceptance
+        self._wakes = wakes
 
     def catalogue(self) -> Catalogue:
         """The catalogue in force.
@@ -75,15 +78,33 @@ class InferenceService:
             StorageError: the job could not be written down.
         """
         plan = self._plan(request, trail)
-        if plan.decision.inference_type is not InferenceType.REALTIME:
-            return self._acceptance.accept(request, plan, plan.decision.inference_type, trail)
+        if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
+            return self._accept(request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
             return self._realtime.run(plan, trail)
         except (CapacityError, BackendThrottledError):
-            if plan.decision.fallback is None:
+            fallback = plan.decision.fallback
+            if fallback is None and plan.decision.deployment.sleep is not None:
+                # It may have gone to sleep since this gateway read otherwise; then it is woken.
+                fallback = InferenceType.REALTIME
+            if fallback is None:
                 raise
-            trail.route_reason += f";{plan.decision.fallback}_fallback=no_capacity"
-            return self._acceptance.accept(request, plan, plan.decision.fallback, trail)
+            trail.route_reason += f";{fallback}_fallback=no_capacity"
+            return self._accept(request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
+
+    def _accept(
+        self,
+        request: InferenceRequest,
+        plan: Plan,
+        inference_type: InferenceType,
+        trail: Trail,
+        sleeping: Iterable[InferenceType],
+    ) -> Accepted:
+        accepted = self._acceptance.accept(request, plan, inference_type, trail)
+        deployment = plan.decision.deployment
+        if deployment.sleep is not None and sleeping:
+            self._wakes().want(deployment.roads[t] for t in sleeping)
+        return accepted
 
     def _plan(self, request: InferenceRequest, trail: Trail) -> Plan:
         catalogue = self._catalogues.current()
