@@ -8,10 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.pricing import GatewayPrices
+
+if TYPE_CHECKING:
+    # Most catalogues have neither several sizes nor budgets of tokens, and need not pay for the imports.
+    from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
+    from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
 
 class InferenceType(StrEnum):
@@ -141,6 +147,9 @@ class Deployment:
 
     Attributes:
         supports: OpenAI's request parameters that the container understands beyond the basic ones.
+        role: what it is tried out for; None is a champion.
+        expected_quality: its mean quality by the owner's own measurements, 0..1, until its records tell.
+        resembles: the known model that it behaves like, see `tollgate.domain.model_choice`; empty for none.
     """
 
     name: str
@@ -151,6 +160,9 @@ class Deployment:
     roads: Mapping[InferenceType, Road]
     weight: int = 1
     supports: frozenset[str] = frozenset()
+    role: "DeploymentRole | None" = None
+    expected_quality: float | None = None
+    resembles: str = ""
 
     @property
     def resource(self) -> str:
@@ -166,6 +178,8 @@ class Model:
         fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
         realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
             is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
+        choice: how one of several tiers is chosen; None for the defaults.
+        trimming: what is trimmed without being asked; None for nothing.
     """
 
     name: str
@@ -177,15 +191,22 @@ class Model:
     asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
     description: str = ""
     kind: ModelKind = ModelKind.ANY
+    choice: "ChoicePolicy | None" = None
+    trimming: "TrimmingPolicy | None" = None
 
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""
         return next((d for d in self.deployments if d.name == name), None)
 
     @property
+    def has_tiers(self) -> bool:
+        """Whether deployments of more than one size get traffic."""
+        return len({d.tier for d in self.deployments if d.weight > 0}) > 1
+
+    @property
     def baseline_deployment(self) -> Deployment | None:
         """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
-        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads)
+        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads and d.role != "shadow")
         return max(always_up, key=lambda d: TIER_ORDER[d.tier], default=None)
 
 
@@ -198,6 +219,7 @@ class Catalogue:
     models: Mapping[str, Model]
     gateway_prices: GatewayPrices
     budgets: tuple[Budget, ...] = ()
+    input_budgets: "tuple[InputBudget, ...]" = ()
 
     def model(self, name: str) -> Model:
         """The model of that name.
