@@ -4,7 +4,7 @@ import os
 import time
 from decimal import Decimal
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
@@ -36,6 +36,10 @@ from tollgate.settings import Settings, aws_environment
 
 _TIME_LIMIT_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
+
+if TYPE_CHECKING:
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.services.choosing import Choosing
 
 
 class GatewaySettings(Settings):
@@ -76,34 +80,53 @@ def build(settings: GatewaySettings) -> GatewayApi:
     admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
     dialects, ids = ContainerDialects(), TimeSortedIds()
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
+    catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
+
+    @cache
+    def outcomes() -> "RegistryOutcomes":
+        from tollgate.adapters.registry_outcomes import RegistryOutcomes  # noqa: PLC0415 -- most models have no choice
+
+        return RegistryOutcomes(tables, registry, now=clock.now, monotonic=clock.monotonic)
+
+    @cache
+    def choosing() -> "Choosing":
+        from tollgate.services.choosing import choosing_among  # noqa: PLC0415 -- as above
+
+        return choosing_among(
+            outcomes(), realtime=realtime, acceptance=acceptance, clock=clock, time_limit_seconds=_TIME_LIMIT_SECONDS
+        )
+
+    realtime = RealtimeRun(
+        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        dialects=dialects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
+    acceptance = JobAcceptance(
+        jobs=jobs,
+        queues={
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+        },
+        objects=objects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
     inference = InferenceService(
-        catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
+        catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
         dialects=dialects,
         admission=admission,
-        realtime=RealtimeRun(
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            dialects=dialects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
-        acceptance=JobAcceptance(
-            jobs=jobs,
-            queues={
-                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
-            },
-            objects=objects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
+        realtime=realtime,
+        acceptance=acceptance,
+        choosing=choosing,
     )
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
 
@@ -115,6 +138,13 @@ def build(settings: GatewaySettings) -> GatewayApi:
         waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
         return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
 
+    @cache
+    def feedback() -> RoutesOnDemand:
+        from tollgate.api.feedback_routes import FeedbackApi  # noqa: PLC0415 -- few calls bring feedback
+        from tollgate.services.feedback import FeedbackService  # noqa: PLC0415 -- as above
+
+        return FeedbackApi(FeedbackService(catalogues=catalogues, feedback=outcomes()))
+
     return GatewayApi(
         inference=inference,
         idempotency=idempotency,
@@ -123,6 +153,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
         openai=openai,
+        feedback=feedback,
     )
 
 

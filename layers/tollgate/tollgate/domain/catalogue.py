@@ -178,7 +178,7 @@ class Model:
         fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
         realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
             is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
-        choice: how one of several tiers is chosen; None for the defaults.
+        choice: how one of several tiers is chosen; None leaves it to the deployments' weights.
         trimming: what is trimmed without being asked; None for nothing.
     """
 
@@ -197,11 +197,6 @@ class Model:
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""
         return next((d for d in self.deployments if d.name == name), None)
-
-    @property
-    def has_tiers(self) -> bool:
-        """Whether deployments of more than one size get traffic."""
-        return len({d.tier for d in self.deployments if d.weight > 0}) > 1
 
     @property
     def baseline_deployment(self) -> Deployment | None:

@@ -77,12 +77,10 @@ class AnswerRule:
     Args:
         must_contain: every one of these texts has to occur.
         must_not_contain: none of these may.
-        min_characters: fewer are too few.
     """
 
     must_contain: tuple[str, ...] = ()
     must_not_contain: tuple[str, ...] = ()
-    min_characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
