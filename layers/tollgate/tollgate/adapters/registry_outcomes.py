@@ -49,11 +49,18 @@ def _addition(tally: Tally) -> tuple[str, dict[str, str], dict[str, Any]]:
 class RegistryOutcomes:
     """Sums kept for a minute, and written every minute. Routing can do without them, so failures keep what there is.
 
-    What an execution environment had not yet written when it ends is lost; means can do without it.
+    What an execution environment had not yet written when it ends is lost; means can do without it. Functions that see
+    few requests write at once (`flush_seconds` 0).
     """
 
     def __init__(
-        self, client: DynamoDBClient, table: str, *, now: Callable[[], datetime], monotonic: Callable[[], float]
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self._client = client
         self._table = table
@@ -62,6 +69,7 @@ class RegistryOutcomes:
         self._copies: dict[str, tuple[float, dict[tuple[str, str], Tally], dict[str, Decimal]]] = {}
         self._sums: dict[tuple[str, str, str], Tally] = {}
         self._spending: dict[tuple[str, str], Decimal] = {}
+        self._flush_seconds = flush_seconds
         self._written_at = monotonic()
 
     def of(self, model: str) -> Mapping[tuple[str, str], Tally]:
@@ -137,7 +145,7 @@ class RegistryOutcomes:
             self._write(model, key, "SET #ttl = :ttl ADD #usd :usd", {"#ttl": "ttl", "#usd": "usd"}, values)
 
     def _flush_when_due(self) -> None:
-        if self._monotonic() - self._written_at >= FLUSH_SECONDS:
+        if self._monotonic() - self._written_at >= self._flush_seconds:
             self.flush()
 
     def _write(

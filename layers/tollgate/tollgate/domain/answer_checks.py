@@ -34,6 +34,7 @@ _DOUBTS: Final = (
     *("it is unclear", "it's unclear", "hard to say", "i can only guess", "my best guess", "low confidence"),
     *("confidence: low", '"confidence": "low"'),
 )
+_CLAUSE_ENDS: Final = (*".!?,;:-*", "\u2014", " but", " and", "sorry", "however", "unfortunately")
 _PRIOR: Final = 4.0
 """Answers that the expectation before any records is worth."""
 
@@ -81,8 +82,13 @@ def _passes(
 
 
 def _opens_with(text: str, phrases: tuple[str, ...]) -> bool:
+    """Whether one of the phrases begins a clause: reported speech is no refusal."""
     opening = text[:_OPENING].lower().replace("\u2019", "'")
-    return any(phrase in opening for phrase in phrases)
+    for phrase in phrases:
+        at = opening.find(phrase)
+        if at >= 0 and (not (before := opening[:at].rstrip()) or before.endswith(_CLAUSE_ENDS)):
+            return True
+    return False
 
 
 def _follows(text: str, rule: AnswerRule) -> bool:
