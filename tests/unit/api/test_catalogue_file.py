@@ -42,7 +42,7 @@ def test_a_stored_catalogue_reads_back_the_same() -> None:
 
 
 CHOICE = """
-choice = { medium_from = 0.2, large_from = 0.8, quality = 0.9, explore = { share = 0.05, usd_per_day = 1 }, cascade = {} }
+choice = { medium_from = 0.2, quality = 0.9, cascade = {}, explore = { share = 0.05, usd_per_day = 1 } }
 trimming = { input_tokens = 4096, documents_top_k = 5 }
 """
 
