@@ -402,6 +402,7 @@ def test_the_tree_of_a_run_has_its_costs() -> None:
 FREE = {
     ("post", "/v1/route"): "only says what would be done",
     ("post", "/v1/responses/{id}/cancel"): "calls a job off",
+    ("post", "/v1/feedback"): "runs no model",
 }
 
 

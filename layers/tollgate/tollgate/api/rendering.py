@@ -31,6 +31,8 @@ def trail_headers(trail: Trail) -> dict[str, str]:
         headers["x-tollgate-avoided-cost-usd"] = usd_text(ZERO if avoided is None else avoided)
     if trail.budget_remaining is not None:
         headers["x-tollgate-budget-remaining-usd"] = usd_text(trail.budget_remaining)
+    if trail.trimmed is not None:
+        headers["x-tollgate-trimmed-tokens"] = str(trail.trimmed.input_tokens_saved)
     if trail.traceparent:
         headers["traceparent"] = trail.traceparent
     return headers
@@ -65,17 +67,28 @@ def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str,
             "effective_cost_usd": money_text(settled.effective if settled else None),
             "avoided_cost_usd": money_text(settled.avoided if settled else None),
         },
+        **choice_fields(trail),
     }
 
 
-def decision_document(decision: RoutingDecision, model: str) -> dict[str, Any]:
+def choice_fields(trail: Trail) -> dict[str, Any]:
+    """What was trimmed, chosen and escalated, where anything was."""
+    if trail.trimmed is None and trail.chosen is None:
+        return {}
+    # Only models with several sizes and trimmed requests have any of it.
+    from tollgate.api.choice_rendering import choice_document  # noqa: PLC0415 -- see above
+
+    return choice_document(trail)
+
+
+def decision_document(decision: RoutingDecision, model: str, trail: Trail) -> dict[str, Any]:
     """Body of ``POST /v1/route``: the decision and every road's estimate."""
     return {
         "object": "route",
         "model": model,
         "inference_type": decision.inference_type.value,
         "deployment": decision.deployment.resource,
-        "reason": decision.reason,
+        "reason": trail.route_reason,
         "estimated_cost_usd": money_text(decision.estimated_cost),
         "expected_seconds": round(decision.expected_seconds, 3),
         "fallback": decision.fallback.value if decision.fallback else None,
@@ -89,6 +102,7 @@ def decision_document(decision: RoutingDecision, model: str) -> dict[str, Any]:
             }
             for estimate in decision.estimates
         ],
+        **choice_fields(trail),
     }
 
 

@@ -83,6 +83,9 @@ class Telemetry:
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),
             "budget_remaining_usd": _money(record.budget_remaining),
+            "input_tokens_saved": record.input_tokens_saved or None,
+            "first_deployment": record.first_resource,
+            "first_cost_usd": _money(record.first_cost),
             "trace_id": record.traceparent[3:35],
             "catalogue_version": record.catalogue_version or None,
         }

@@ -19,6 +19,9 @@ class RequestRecord:
             ``routed`` where only the decision was asked for.
         status: HTTP status where there was one.
         budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
+        input_tokens_saved: that trimming kept from being sent.
+        first_resource: ``model/deployment`` whose answer was not good enough, where a larger one was asked.
+        first_cost: dollars of that first call; `effective_cost` is of both.
     """
 
     request_id: str
@@ -38,3 +41,6 @@ class RequestRecord:
     traceparent: str = ""
     catalogue_version: int = 0
     budget_remaining: Decimal | None = None
+    input_tokens_saved: int = 0
+    first_resource: str = ""
+    first_cost: Decimal | None = None

@@ -65,7 +65,7 @@ class JobAcceptance:
         decision = plan.decision
         estimate = decision.estimates[inference_type]
         job = Job(
-            job_id=self._ids.new("inf"),
+            job_id=plan.name(self._ids.new("inf"), trail.owner.tenant),
             owner=trail.owner,
             model=plan.model.name,
             deployment=decision.deployment.name,
