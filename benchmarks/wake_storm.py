@@ -6,6 +6,7 @@ machine; the endpoint takes two seconds to start, where a real one takes minutes
 
 import argparse
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -169,6 +170,7 @@ def _take(sqs: Any, url: str) -> list[dict[str, Any]]:
 @contextmanager
 def _aws() -> Iterator[dict[str, str]]:
     """Moto and the stand-in, and the environment that leads to them."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +34,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def report(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print the orphans; exit status 1 if there are any left."""
     client = boto3.client("sagemaker", region_name=stack.region)
-    found = find(stack, client, datetime.now(UTC))
+    try:
+        found = find(stack, client, datetime.now(UTC))
+    except (BotoCoreError, ClientError) as error:
+        raise StackError(f"SageMaker cannot be asked what runs: {error}") from error
     unknown = set(arguments.stop) - {orphan.running.name for orphan in found}
     if unknown:
         raise StackError(f"Not among the orphans, so not stopped: {', '.join(sorted(unknown))}.")
