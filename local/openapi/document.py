@@ -208,6 +208,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         }
     if operation.accepted:
         parameters.append(_parameter("Idempotency-Key", "header"))
+    if operation.path == "/v1/inferences" and operation.accepted:
+        parameters.append(_parameter("Prefer", "header"))
     if parameters:
         described["parameters"] = parameters
     return described

@@ -195,6 +195,21 @@ def test_waiting_batch_jobs_come_oldest_first(store: JobStore) -> None:
     assert [job.job_id for job in store.waiting_for_batch("echo/small", limit=2)] == ["inf_1", "inf_2"]
 
 
+def test_unfinished_jobs_of_a_road_come_oldest_first(store: JobStore) -> None:
+    """Over all shards of the road, up to a limit; ended ones and those of other roads and deployments are left out."""
+    realtime = InferenceType.REALTIME
+    start = make_job().created_at
+    for number in (3, 1, 2, 0, 4):
+        created = start + timedelta(seconds=number)
+        store.add(make_job(f"inf_{number}", inference_type=realtime, created_at=created))
+    store.add(make_job("inf_done", inference_type=realtime, state=JobState.COMPLETED))
+    store.add(make_job("inf_async"))
+    store.add(make_job("inf_other", inference_type=realtime, deployment="large"))
+    found = store.unfinished("echo/small", realtime, limit=9)
+    assert [job.job_id for job in found] == [f"inf_{number}" for number in range(5)]
+    assert [job.job_id for job in store.unfinished("echo/small", realtime, limit=2)] == ["inf_0", "inf_1"]
+
+
 def test_unfinished_jobs_are_counted_by_road(store: JobStore) -> None:
     """Ended jobs do not count, with a webhook to deliver or not."""
     for number in range(7):
