@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from planner.comparison import Comparison, compare
-from planner.designs import DESIGN_COUNT
+from planner.designs import design_count
 from planner.reading import read_trace
 from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
@@ -29,16 +29,18 @@ _MIXED = ClassMix(0.1, 0.3, 0.6)
 
 def speed() -> None:
     """Print how fast made traffic is replayed by all designs, for a quarter of it and for all of it."""
-    print(f"speed, {DESIGN_COUNT} designs, one process")
+    world = World.of(_INSTANCE)
+    designs = design_count(world)
+    print(f"speed, {designs} designs, one process")
     for requests in (_SPEED_REQUESTS // 4, _SPEED_REQUESTS):
         shape = [requests / _SPEED_DAYS / 12 if 8 <= hour < 20 else 0.0 for hour in range(24)]
         trace = Workload(shape, hours=24.0 * _SPEED_DAYS, burstiness=2.0, input_tokens=900, output_tokens=60).trace(1)
         draw_deadlines(trace, _MIXED, 1)
         began = time.perf_counter()
-        compare(trace, World.of(_INSTANCE))
+        compare(trace, world)
         took = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rate = len(trace) * DESIGN_COUNT / took
+        rate = len(trace) * designs / took
         print(f"  {len(trace):9,} requests: {took:6.1f} s, {rate:9,.0f} requests x designs/s, peak {peak:,.0f} MB")
 
 

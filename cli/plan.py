@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from planner.comparison import Comparison, compare
-from planner.designs import DESIGN_COUNT
+from planner.designs import design_count
 from planner.outcome import Outcome
 from planner.reading import TraceError, read_trace
 from planner.trace import Trace
@@ -107,7 +107,7 @@ def _run(trace: Trace, arguments: argparse.Namespace) -> int:
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
     )
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=DESIGN_COUNT)
+        task = progress.add_task("replaying", total=design_count(world))
         comparison = compare(trace, world, progress=lambda _: progress.advance(task))
     if arguments.json:
         print(json.dumps(document(trace, comparison), indent=2))

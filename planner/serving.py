@@ -9,7 +9,7 @@ import math
 from array import array
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from heapq import heappop, heappush, heapreplace
 
@@ -47,6 +47,9 @@ class Scaling:
     in_cooldown: float = 300.0
 
 
+AT_ONCE, HELD = 1, 2
+
+
 @dataclass(slots=True)
 class Served:
     """What became of the requests of one endpoint, or of one pool of transform jobs.
@@ -57,6 +60,7 @@ class Served:
         startup_seconds: the part of it in which instances started up.
         starts: instances launched after the beginning, or transform jobs.
         peak: most instances at the same time, or records of the largest job.
+        elsewhere: 0, or how another backend answered: `AT_ONCE`, or after it had been `HELD`; empty without one.
     """
 
     ends: "array[float]"
@@ -64,6 +68,7 @@ class Served:
     startup_seconds: float = 0.0
     starts: int = 0
     peak: int = 0
+    elsewhere: bytearray = field(default_factory=bytearray)
 
 
 _MINUTE = 60.0
