@@ -4,7 +4,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import compress
@@ -87,7 +87,13 @@ class Outcome:
 
 
 def replay(
-    trace: Trace, design: Design, world: World, *, held: "array[float] | None" = None, horizon: float = 0.0
+    trace: Trace,
+    design: Design,
+    world: World,
+    *,
+    held: "array[float] | None" = None,
+    horizon: float = 0.0,
+    watch: "Callable[[array[float], Served], None]" = lambda _arrivals, _served: None,
 ) -> Outcome:
     """Serve the trace by this design.
 
@@ -97,6 +103,7 @@ def replay(
         world: in which it does.
         held: `world.held(trace)`, where it is already known.
         horizon: seconds for which endpoints that do not sleep are billed; at least to the last arrival.
+        watch: given the arrivals of each road and what became of them.
     """
     held = world.held(trace) if held is None else held
     codes = roads_of(design, trace, world)
@@ -109,6 +116,7 @@ def replay(
         if any(served.elsewhere):
             tally.add(TOKENS, codes, _moved(served, code, codes))
         tally.add(code, codes, served)
+        watch(_chosen(trace.arrivals, codes, code), served)
     bill = {
         f"{road} instances": instance_cost(seconds(billed), world.usd_per_hour, 1)
         for road, billed in tally.billed.items()

@@ -291,6 +291,7 @@ class _Sleeper:
                 heappush(self._places, ready)
         served = self.served
         served.instance_seconds -= count * now
+        served.changes.append((now, count))
         served.startup_seconds += count * self._endpoint.startup_seconds
         served.starts += count
         served.peak = max(served.peak, len(self._ready))
@@ -299,6 +300,7 @@ class _Sleeper:
         for _ in range(count):
             freed = [heappop(self._places) for _ in range(self._endpoint.concurrency)]
             self.served.instance_seconds += max(now, freed[-1])
+            self.served.changes.append((max(now, freed[-1]), -1))
         self._ready = self._ready[count:]
 
     def _close(self) -> None:

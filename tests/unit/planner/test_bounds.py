@@ -38,10 +38,7 @@ def test_the_cover_is_the_cheapest_of_all(
         edges = [0, *cuts, count]
         best = min(
             best,
-            sum(
-                startup + share * max(0.0, windows[e - 1][0] - windows[b][1])
-                for b, e in pairwise(edges)
-            ),
+            sum(startup + share * max(0.0, windows[e - 1][0] - windows[b][1]) for b, e in pairwise(edges)),
         )
     assert cheapest_cover(windows, [share], Startups(startup)).cost == pytest.approx(best)
 
