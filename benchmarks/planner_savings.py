@@ -21,10 +21,9 @@ from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
 
 _DAYS = 14
-_TOKEN_MODEL = "meta.llama3-1-8b-instruct-v1:0"
 _INSTANCE = "ml.g5.2xlarge"
 _SPEED_DAYS = 14
-_TOKEN_MODEL = "meta.llama3-1-8b-instruct-v1:0"
+_PRICED_MODEL = "meta.llama3-1-8b-instruct-v1:0"
 _SPEED_REQUESTS = int(os.environ.get("PLANNER_REQUESTS", "1000000"))
 _WAITING = ClassMix(0.0, 0.5, 0.5)
 _MIXED = ClassMix(0.1, 0.3, 0.6)
@@ -104,11 +103,11 @@ def main() -> None:
         print(f"{path} is absent: savings by tenant are skipped.")
         return
     world = World.of(_INSTANCE)
-    tokens = replace(world, tokens=price_book().tokens[_TOKEN_MODEL].rates.interactive)
+    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive)
     for title, mix, place in (
         ("half medium (15 min), half low (24 h), instances alone", _WAITING, world),
-        (f"the same with {_TOKEN_MODEL} beside them", _WAITING, tokens),
-        (f"10 % high (60 s), 30 %, 60 %, with {_TOKEN_MODEL}", _MIXED, tokens),
+        (f"the same with {_PRICED_MODEL} beside them", _WAITING, tokens),
+        (f"10 % high (60 s), 30 %, 60 %, with {_PRICED_MODEL}", _MIXED, tokens),
         ("10 % high (60 s), 30 %, 60 %, instances alone", _MIXED, world),
     ):
         trace = read_trace(path)

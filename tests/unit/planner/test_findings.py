@@ -118,7 +118,6 @@ def test_settings_are_toml_that_says_why(planned: Comparison) -> None:
 
 def test_overrides_exist_in_the_template(planned: Comparison) -> None:
     """Every parameter that is advised is one of the template's."""
-
     template = Path("template.yaml").read_text(encoding="utf-8")
     trace = made()
     for design in standard_designs(TOKENS, 1.0, set(trace.deadlines)):
