@@ -28,6 +28,8 @@ LONGEST_WAIT_SECONDS = 86_400.0
 """A request without a deadline is served within a day, as the batch road's greatest age is one."""
 
 _RECHECK_SECONDS = 60.0
+_RECOUNT_SECONDS = 5.0
+"""How old the count of work in places may get; until then what was started since is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class _Sleeper:
         self._places: list[float] = []
         self._look_at = math.inf
         self._closes = math.inf
+        self._counted_at, self._at_most_in_work = -math.inf, 0.0
         able = endpoint.startup_seconds + endpoint.margin_seconds
         patient = min((d for d in set(deadlines) if d > able), default=able)
         self._work_lately = _Lately(min(patient, LONGEST_WAIT_SECONDS))
@@ -166,12 +169,14 @@ class _Sleeper:
         """Move the next look forward so that it cannot come too late for what has just arrived."""
         places, endpoint = self._endpoint.concurrency, self._endpoint
         limit = latest - endpoint.margin_seconds
-        able = sum(max(0.0, limit - max(now, ready)) for ready in self._up)
+        able = sum([max(0.0, limit - max(now, ready)) for ready in self._up])
         lead = limit - endpoint.startup_seconds + able
         self._look_at -= work / places
-        own = lead - (self._waiting.work + self._in_work(now)) / places
+        if now - self._counted_at > _RECOUNT_SECONDS:
+            self._counted_at, self._at_most_in_work = now, self._in_work(now)
+        own = lead - (self._waiting.work + self._at_most_in_work) / places
         if own < self._look_at:
-            own = lead - (self._waiting.until(latest) + self._in_work(now)) / places
+            own = lead - (self._waiting.until(latest) + self._at_most_in_work) / places
         self._look_at = max(now, min(self._look_at, own))
 
     @property
@@ -190,6 +195,7 @@ class _Sleeper:
         now = max(free, self._arrivals[position])
         end = now + self._held[position]
         heapreplace(self._places, end)
+        self._at_most_in_work += end - now
         self.served.ends[position] = end
         if not self._waiting:
             self._rest(now)
