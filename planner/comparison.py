@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
 from planner.designs import standard_designs
-from planner.gateway_share import gateway_parts
+from planner.gateway_share import cheapest_job, gateway_parts
 from planner.outcome import Outcome, replay
 from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
 from planner.trace import Trace
@@ -106,6 +106,7 @@ def _prices(trace: Trace, world: World, held: "array[float]") -> TokenWorld:
     own = zip(world.token_dollars(trace), by_token, by_instance, strict=True)
     return TokenWorld(
         tokens_usd=array("d", [usd_ + more - less for usd_, more, less in own]),
+        later_usd=array("d", [cheapest_job(world) - less for less in by_instance]),
         place_second_usd=per_second / world.concurrency,
         start_usd=per_second * min(world.endpoint_startup, world.job_startup),
         instance_second_usd=per_second,

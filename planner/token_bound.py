@@ -5,7 +5,8 @@ work, (1 - s) of its work, so that a schedule costs at least
 
     the sum of min(tokens, (1 - s) x work) + start-ups + s x time up + what tokens cost more for each window not met.
 
-The last three are minimised exactly in one sweep over time. Kept is the least cost so far by the moment at which some
+A request that finds nobody up costs a job more, or goes to the tokens. The last three are minimised exactly in one
+sweep over time. Kept is the least cost so far by the moment at which some
 instance was up last; a window that closes adds its price to all states older than its arrival. A later state
 that costs no more replaces an earlier one, so that states lie in order of cost and only their differences are needed.
 """
@@ -25,12 +26,14 @@ class TokenWorld:
 
     Attributes:
         tokens_usd: of each request by the token.
+        later_usd: what each request costs more when no instance is up as it comes: it becomes a job.
         place_second_usd: of a place that is fully used.
         start_usd: of a start-up.
         instance_second_usd: of an instance.
     """
 
     tokens_usd: "array[float]"
+    later_usd: "array[float]"
     place_second_usd: float
     start_usd: float
     instance_second_usd: float
@@ -66,17 +69,21 @@ def _swept(
 ) -> float:
     work_usd, up_usd = weights[0] * prices.place_second_usd, weights[1] * prices.instance_second_usd
     tokens_usd, start_usd = prices.tokens_usd, prices.start_usd
+    opening: list[tuple[float, float, float]] = []
     closing: list[tuple[float, float, float]] = []
     certain = 0.0
-    for arrival, seconds, deadline, tokens in zip(arrivals, held, deadlines, tokens_usd, strict=True):
+    for arrival, seconds, deadline, tokens, later in zip(
+        arrivals, held, deadlines, tokens_usd, prices.later_usd, strict=True
+    ):
         certain += min(tokens, work_usd * seconds)
-        more = tokens - work_usd * seconds
-        if more > 0 and deadline < math.inf:
-            closing.append((arrival + max(0.0, deadline - seconds), arrival, more))
+        more = max(0.0, tokens - work_usd * seconds)
+        waiting = min(later, more)  # nobody up: it waits as a job, or goes to the tokens
+        opening.append((arrival, arrival, waiting))
+        if more > waiting and deadline < math.inf:
+            closing.append((arrival + max(0.0, deadline - seconds), arrival, more - waiting))
     closing.sort()
     states = _States()
     up, now = math.inf, 0.0
-    opening = ((arrival, arrival, 0.0) for arrival in arrivals)
     for moment, arrival, more in merge(opening, closing):
         up = min(up + up_usd * (moment - now), states.least + start_usd)
         now = moment

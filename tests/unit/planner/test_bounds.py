@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
-from planner.token_bound import TokenWorld, least_dollars
+from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
 from planner.waking import serve_waking
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
@@ -50,7 +50,8 @@ def test_no_choice_of_served_requests_beats_the_token_bound(
 ) -> None:
     """Any part served by instances that start as late as possible, the rest by tokens, costs the bound or more."""
     arrivals, held, deadlines, tokens = columns(rows)
-    prices = TokenWorld(tokens_usd=tokens, place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0)
+    none = array("d", bytes(8 * len(arrivals)))
+    prices = TokenWorld(tokens, none, place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0)
     least = least_dollars(arrivals, held, deadlines, prices)
     count = len(arrivals)
     for mask in range(1 << count):
@@ -84,3 +85,39 @@ def test_a_job_serves_only_what_was_there_when_it_was_created() -> None:
     assert cheapest_cover(windows, [1.0], Startups(100.0)).cost == 100.0
     assert cheapest_cover(windows, [1.0], Startups(100.0, 60.0)).cost == 100.0
     assert cheapest_cover(windows, [1.0], Startups(100.0, 5.0)).cost == 5.0
+
+
+@given(small, st.floats(1, 10), st.floats(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_the_schedule_with_tokens_is_the_cheapest_of_all(
+    rows: list[tuple[int, float, float, float]], startup: float, later: float
+) -> None:
+    """Every set of stretches up, between arrivals and last moments, is tried: the sweep finds the cheapest."""
+    arrivals, held, deadlines, tokens = columns(rows)
+    lasts = [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
+    moments = sorted({*arrivals, *lasts})
+    prices = TokenWorld(
+        tokens, array("d", [later] * len(arrivals)), place_second_usd=0.5, start_usd=startup, instance_second_usd=0.3
+    )
+
+    def dollars(before: float, begin: float) -> float:
+        """Requests that come after `before` and close, or come, by `begin`, with nobody up between the two."""
+        total = 0.0
+        for a, last, h, t in zip(arrivals, lasts, held, tokens, strict=True):
+            more = max(0.0, t - 0.5 * h)
+            if before < a < begin:
+                total += more if last < begin else min(later, more)
+        return total
+
+    ends = {-math.inf: 0.0}
+    for end in moments:
+        ends[end] = min(
+            cost + dollars(before, begin) + startup + 0.3 * (end - begin)
+            for begin in moments
+            if begin <= end
+            for before, cost in ends.items()
+            if before < begin
+        )
+    best = min(cost + dollars(before, math.inf) for before, cost in ends.items())
+    certain = sum(min(t, 0.5 * h) for t, h in zip(tokens, held, strict=True))
+    assert foreseen_dollars(arrivals, held, deadlines, prices) == pytest.approx(certain + best)
