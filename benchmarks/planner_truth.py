@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 
 from planner.designs import Design, Routing
 from planner.outcome import Outcome, replay
-from planner.serving import Scaling
+from planner.serving import Scaling, Served
 from planner.trace import CLASSES, Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World
 from tests.local_stack import LocalStack, running_stack
-from tollgate.domain.catalogue import BatchPolicy, InferenceType
+from tollgate.domain.catalogue import ROAD_OF_PRIORITY, BatchPolicy, InferenceType
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.money import seconds
 from tollgate.domain.pricing import instance_cost
 
@@ -109,13 +110,29 @@ def made() -> Trace:
     return trace
 
 
-def overheads(caller: Caller) -> dict[str, float]:
-    """Median seconds that each road takes besides the model, after one request that starts its functions."""
-    found: dict[str, float] = {}
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What a road adds to a request's time on the model: seconds until the answer, and seconds that are billed."""
+
+    seconds: float
+    billed: float
+
+
+def overheads(caller: Caller) -> dict[str, Overhead]:
+    """Medians of each road over a few requests, after one that starts its functions."""
+    world = World.of(_INSTANCE)
+    rates = gateway_rates(world.prices)
+    found: dict[str, Overhead] = {}
     for priority in ("high", "medium", "low"):
         caller.infer(priority, 0.1)
         answered = [caller.infer(priority, 0.5) for _ in range(_PROBES)]
-        found[answered[0].road] = statistics.median(one.seconds for one in answered) - 0.5
+        road = InferenceType(answered[0].road)
+        places = 1 if road is InferenceType.BATCH else _PLACES  # a transform job of one record pays the whole instance
+        spent = statistics.median(one.usd for one in answered) - rates.expected(road, 0, 0.5)
+        found[road.value] = Overhead(
+            seconds=statistics.median(one.seconds for one in answered) - 0.5,
+            billed=float(spent) / world.usd_per_second * places - 0.5,
+        )
     return found
 
 
@@ -131,28 +148,32 @@ def for_real(caller: Caller, trace: Trace) -> list[Answered]:
         return list(pool.map(one, range(len(trace))))
 
 
-def planned(trace: Trace, overhead: dict[str, float]) -> tuple[Outcome, Decimal]:
-    """The planner's outcome and bill, with the road's measured overhead in every request.
+def planned(trace: Trace, overhead: dict[str, Overhead]) -> tuple[Outcome, dict[str, Decimal]]:
+    """The planner's outcome and bill, with each road's measured overhead.
 
     The bill is what requests carry: their share of places, the transform jobs, and the gateway's parts; idle time of
     the stand-in's endpoints belongs to nobody.
     """
-    roads = {"high": "realtime", "medium": "async", "low": "batch"}
+    roads = [ROAD_OF_PRIORITY[priority].value for priority in CLASSES]
     longer = trace.copy()
+    held = 0.0
     for position, duration in enumerate(trace.durations):
-        road = roads[CLASSES[trace.classes[position]].value]
-        longer.durations[position] = duration + (overhead[road] if road != "batch" else 0.0)
-    wait = max(0.0, overhead["batch"] - _BATCH.max_age_seconds)
-    world = replace(World.of(_INSTANCE), concurrency=_PLACES, job_startup=wait, dispatch_seconds=1.0)
+        road = roads[trace.classes[position]]
+        if road != "batch":
+            longer.durations[position] = duration + overhead[road].seconds
+            held += duration + overhead[road].billed
+    job = max(0.0, overhead["batch"].seconds - _BATCH.max_age_seconds)
+    world = replace(World.of(_INSTANCE), concurrency=_PLACES, job_startup=job, dispatch_seconds=1.0)
     design = Design("as the stack is set", Routing.PRIORITY, Scaling(1, 1), Scaling(1, 1), {0.0: _BATCH})
-    outcome = replay(longer, design, world)
-    held = sum(
-        duration
-        for duration, position in zip(trace.durations, trace.classes, strict=True)
-        if roads[CLASSES[position].value] != "batch"
-    )
-    places = instance_cost(seconds(held / _PLACES), world.usd_per_hour, 1)
-    return outcome, places + outcome.bill.get("batch instances", Decimal(0)) + outcome.bill["gateway"]
+    jobs: list[Served] = []
+    outcome = replay(longer, design, world, watch=lambda _, served: jobs.append(served))
+    batch = next(served for served in jobs if served.starts)
+    billed = batch.instance_seconds + batch.starts * (overhead["batch"].billed - job)
+    return outcome, {
+        "places": instance_cost(seconds(held / _PLACES), world.usd_per_hour, 1),
+        "jobs": instance_cost(seconds(billed), world.usd_per_hour, 1),
+        "gateway": outcome.bill["gateway"],
+    }
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -168,12 +189,14 @@ def main() -> None:
         caller = Caller(stack)
         overhead = overheads(caller)
         real = for_real(caller, trace)
-    outcome, bill = planned(trace, overhead)
+    outcome, parts = planned(trace, overhead)
+    bill = sum(parts.values(), Decimal(0))
     counts = Counter(one.road for one in real)
     total = sum((one.usd for one in real), Decimal(0))
     print(f"{len(trace)} requests in {_SECONDS:.0f} s; overhead by road {overhead}")
     agree = dict(counts) == dict(outcome.counts)
     print(f"counts by road: real {dict(counts)}, planned {dict(outcome.counts)}: {'the same' if agree else 'DIFFER'}")
+    print("planned parts: " + ", ".join(f"{name} ${amount:.6f}" for name, amount in parts.items()))
     print(f"bill: real ${total:.6f}, planned ${bill:.6f} ({bill / total - 1:+.1%}; goal within 5 %)")
     for percent, expected in ((50, outcome.latency.p50), (95, outcome.latency.p95), (99, outcome.latency.p99)):
         measured = percentile([one.seconds for one in real], percent)
