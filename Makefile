@@ -17,9 +17,9 @@ PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests ben
 PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
-	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-wake bench-routing \
-	bench-trimming bench-cache bench-planner clean
+.PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi lint types \
+	openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets bench-wake \
+	bench-routing bench-trimming bench-cache bench-planner bench-planner-truth clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,6 +147,11 @@ bench-cache: ## how often a near match is right, on the shared data
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/planner_savings.py
+
+bench-planner-truth: ## the planner against a stack of its own: one trace for real and in simulated time (TRUTH_SECONDS)
+	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python PYTHONPATH=layers/tollgate:. \
+		$(DEV)/python benchmarks/planner_truth.py
 
 clean: ## remove builds, caches and logs (environments stay)
 	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
