@@ -34,6 +34,9 @@ from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
+if TYPE_CHECKING:
+    from tollgate.services.wake_requests import WakeRequests
+
 _TIME_LIMIT_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
@@ -52,6 +55,8 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
+    deferred_queue_url: str = ""
+    wake_queue_url: str = ""
     alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
 
@@ -80,6 +85,14 @@ def build(settings: GatewaySettings) -> GatewayApi:
     admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
     dialects, ids = ContainerDialects(), TimeSortedIds()
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
+
+    @cache
+    def wakes() -> "WakeRequests":
+        # Only deployments that sleep need it.
+        from tollgate.services.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+
+        return WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
+
     catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
 
     @cache
@@ -109,6 +122,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
     acceptance = JobAcceptance(
         jobs=jobs,
         queues={
+            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
             InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
             InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
         },
@@ -127,7 +141,9 @@ def build(settings: GatewaySettings) -> GatewayApi:
         realtime=realtime,
         acceptance=acceptance,
         choosing=choosing,
+        wakes=wakes,
     )
+    waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
 
     @cache
@@ -135,7 +151,6 @@ def build(settings: GatewaySettings) -> GatewayApi:
         # The models of OpenAI's bodies take a while to build, and only some callers need them.
         from tollgate.api.openai.routes import OpenAIApi  # noqa: PLC0415 -- see above
 
-        waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
         return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
 
     @cache
@@ -153,6 +168,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
         openai=openai,
+        waiter=waiter,
         feedback=feedback,
     )
 

@@ -337,11 +337,12 @@ class WorkflowCall(Answer):
 
 
 class Workflow(Answer):
-    """The cost tree of a workflow run; the sum leaves out what is not known yet."""
+    """The cost tree of a workflow run; the sum leaves out what is not known yet, and what `has_more` is about."""
 
     object: Literal["workflow"]
     id: str
     effective_cost_usd: str
     call_count: int
     depth: int
+    has_more: bool
     calls: list[WorkflowCall]

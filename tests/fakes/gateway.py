@@ -35,6 +35,7 @@ from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
+from tollgate.services.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -121,6 +122,8 @@ class FakeGateway:
     objects: InMemoryObjectStore = field(default_factory=InMemoryObjectStore)
     async_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     batch_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    deferred_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    wake_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     idempotency: InMemoryIdempotency = field(default_factory=InMemoryIdempotency)
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
@@ -138,6 +141,7 @@ class FakeGateway:
         )
         admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
+        wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
         realtime = RealtimeRun(
             realtime=self.realtime,
             durations=self.measurements,
@@ -150,7 +154,11 @@ class FakeGateway:
         )
         acceptance = JobAcceptance(
             jobs=self.jobs,
-            queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
+            queues={
+                InferenceType.REALTIME: self.deferred_queue,
+                InferenceType.ASYNC: self.async_queue,
+                InferenceType.BATCH: self.batch_queue,
+            },
             objects=self.objects,
             admission=admission,
             clock=self.clock,
@@ -169,6 +177,7 @@ class FakeGateway:
             realtime=realtime,
             acceptance=acceptance,
             choosing=lambda: choosing,
+            wakes=lambda: wakes,
         )
         feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
         idempotency = Idempotency(self.idempotency, self.clock)
@@ -182,6 +191,7 @@ class FakeGateway:
             random_hex=lambda: "ab" * 24,
             check_webhook=check_webhook_url,
             openai=lambda: openai,
+            waiter=waiter,
             feedback=lambda: feedback,
         )
 

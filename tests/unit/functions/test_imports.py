@@ -42,6 +42,8 @@ def _imported(function: str) -> frozenset[str]:
         "BUCKET": "b",
         "ASYNC_QUEUE_URL": "http://127.0.0.1/q",
         "BATCH_QUEUE_URL": "http://127.0.0.1/q",
+        "DEFERRED_QUEUE_URL": "http://127.0.0.1/q",
+        "WAKE_QUEUE_URL": "http://127.0.0.1/q",
     }
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 -- our own program

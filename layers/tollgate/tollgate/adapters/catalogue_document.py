@@ -24,6 +24,7 @@ from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
     from tollgate.domain.choice_policy import DeploymentRole
+    from tollgate.domain.sleeping import SleepPolicy
     from tollgate.domain.trimming_policy import InputBudget
 
 
@@ -66,10 +67,27 @@ def _model_document(model: Model) -> dict[str, Any]:
                 **_standing_document(deployment),
                 "timing": _plain(deployment.timing),
                 "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
+                **_sleep_document(deployment),
             }
             for deployment in model.deployments
         ],
     }
+
+
+def _sleep_document(deployment: Deployment) -> dict[str, Any]:
+    if deployment.sleep is None:
+        return {}
+    from tollgate.adapters.sleep_document import sleep_document  # noqa: PLC0415 -- most catalogues do not sleep
+
+    return {"sleep": sleep_document(deployment.sleep)}
+
+
+def _sleep(document: Mapping[str, Any] | None) -> "SleepPolicy | None":
+    if document is None:
+        return None
+    from tollgate.adapters.sleep_document import sleep_from  # noqa: PLC0415 -- as above
+
+    return sleep_from(document)
 
 
 def _policies_document(model: Model) -> dict[str, Any]:
@@ -195,6 +213,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
                 resembles=deployment.get("resembles", ""),
                 timing=_timing(deployment["timing"]),
                 roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
+                sleep=_sleep(deployment.get("sleep")),
             )
             for deployment in entry["deployments"]
         ),

@@ -22,6 +22,7 @@ from tollgate.api.catalogue_choice import (
     read_input_budgets,
     read_trimming,
 )
+from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -90,6 +91,7 @@ class DeploymentEntry(_Strict):
     realtime: RoadEntry | None = None
     asynchronous: Annotated[RoadEntry | None, Field(alias="async")] = None
     batch: RoadEntry | None = None
+    sleep: SleepEntry | None = None
 
 
 class BatchEntry(_Strict):
@@ -224,6 +226,7 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         roads=roads,
         weight=entry.weight,
         supports=entry.supports,
+        sleep=read_sleep(entry.sleep),
         role=None if entry.role is DeploymentRole.CHAMPION else entry.role,
         expected_quality=entry.quality,
         resembles=entry.resembles,

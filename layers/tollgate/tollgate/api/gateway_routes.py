@@ -25,6 +25,7 @@ from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.inference import Accepted, InferenceRequest
 from tollgate.services.trail import Trail
+from tollgate.services.wait import JobWaiter
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
@@ -62,6 +63,7 @@ class GatewayApi:
         random_hex: Callable[[], str],
         check_webhook: Callable[[str], object],
         openai: Callable[[], RoutesOnDemand],
+        waiter: JobWaiter,
         feedback: Callable[[], RoutesOnDemand],
     ) -> None:
         self._inference = inference
@@ -71,6 +73,7 @@ class GatewayApi:
         self._random_hex = random_hex
         self._check_webhook = check_webhook
         self._openai = openai
+        self._waiter = waiter
         self._routes: Mapping[str, Callable[[Call, Trail], Answer]] = {
             "POST /v1/inferences": self._infer,
             "POST /v1/route": self._route,
@@ -96,7 +99,9 @@ class GatewayApi:
             handler = self._admitted(call)
             trail.run = self._run(call)
             answer = handler(call, trail)
-            if answer.status == 202 or trail.job_id:
+            if call.route == "POST /v1/route":
+                outcome = "routed"
+            elif answer.status == 202 or trail.job_id:
                 outcome = "accepted"
         except TollgateError as error:
             problem = problem_of(error)
@@ -139,7 +144,13 @@ class GatewayApi:
     def _infer(self, call: Call, trail: Trail) -> Answer:
         # Read first: a malformed request is refused the same way with and without a key.
         request = self._request(call)
-        return once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
+        answer = once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
+        if answer.status != 202 or "prefer" not in call.headers:
+            return answer
+        # Few callers wait for what was accepted.
+        from tollgate.api.prefer_wait import waited  # noqa: PLC0415 -- see above
+
+        return waited(call, answer, trail, self._waiter, self._clock.monotonic())
 
     def _request(self, call: Call) -> InferenceRequest:
         request = read_inference(json_body(call))

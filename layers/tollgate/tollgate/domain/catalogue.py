@@ -15,8 +15,10 @@ from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
+    # Only catalogues whose deployments sleep need the rules.
     # Most catalogues have neither several sizes nor budgets of tokens, and need not pay for the imports.
     from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
+    from tollgate.domain.sleeping import SleepPolicy
     from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
 
@@ -147,6 +149,7 @@ class Deployment:
 
     Attributes:
         supports: OpenAI's request parameters that the container understands beyond the basic ones.
+        sleep: when what serves it may be put to sleep; None for never.
         role: what it is tried out for; None is a champion.
         expected_quality: its mean quality by the owner's own measurements, 0..1, until its records tell.
         resembles: the known model that it behaves like, see `tollgate.domain.model_choice`; empty for none.
@@ -160,6 +163,7 @@ class Deployment:
     roads: Mapping[InferenceType, Road]
     weight: int = 1
     supports: frozenset[str] = frozenset()
+    sleep: "SleepPolicy | None" = None
     role: "DeploymentRole | None" = None
     expected_quality: float | None = None
     resembles: str = ""

@@ -15,7 +15,8 @@ class RequestRecord:
         request_id: of the API call; job_id where the request became a job.
         resource: ``model/deployment``; empty when the request failed before routing.
         latency_seconds: from acceptance to the end.
-        outcome: ``completed``, ``failed``, ``expired``, ``cancelled`` or ``rejected``.
+        outcome: ``completed``, ``failed``, ``expired``, ``cancelled``, ``rejected``, ``accepted`` as a job, or
+            ``routed`` where only the decision was asked for.
         status: HTTP status where there was one.
         budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
         input_tokens_saved: that trimming kept from being sent.

@@ -129,9 +129,15 @@ class TierChooser:
         cascade = _cascade(request, policy)
         reason = decided.reason
         larger: tuple[Deployment, ...] = ()
-        if cascade is not None and sizes[at].decision.inference_type is InferenceType.REALTIME:
+        if cascade is not None and _answers_now(sizes[at]):
             dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
-            if at and dial != _NO_DIAL and decided.tier is decided.settled and _pays(options, at, decided):
+            if (
+                at
+                and dial != _NO_DIAL
+                and decided.tier is decided.settled
+                and _answers_now(sizes[at - 1])
+                and _pays(options, at, decided)
+            ):
                 larger = sizes[at].deployments
                 at -= 1
                 reason += f";cascade=from_{sizes[at].tier}"
@@ -246,6 +252,11 @@ def _cascade(request: InferenceRequest, policy: ChoicePolicy) -> CascadePolicy |
     if isinstance(wishes.cascade, bool):
         return (policy.cascade or CascadePolicy()) if wishes.cascade else None
     return wishes.cascade
+
+
+def _answers_now(size: _Size) -> bool:
+    """Whether the size would run the request now, and not write it down for later."""
+    return size.decision.inference_type is InferenceType.REALTIME and not size.decision.deferred
 
 
 def _pays(options: Sequence[Option], at: int, decided: TierDecision) -> bool:

@@ -16,7 +16,7 @@ from tollgate.domain.selection import selector_of
 from tollgate.services.inference import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tollgate.domain.catalogue import Catalogue, Deployment, Model
     from tollgate.domain.routing import RoutingDecision
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
+    from tollgate.services.wake_requests import WakeRequests
 
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
@@ -44,6 +45,7 @@ class InferenceService:
         admission: Admission,
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
+        wakes: Callable[[], WakeRequests],
         choosing: Callable[[], Choosing],
     ) -> None:
         self._catalogues = catalogues
@@ -52,6 +54,7 @@ class InferenceService:
         self._admission = admission
         self._realtime = realtime
         self._acceptance = acceptance
+        self._wakes = wakes
         self._choosing = choosing
 
     def catalogue(self) -> Catalogue:
@@ -80,15 +83,33 @@ class InferenceService:
             StorageError: the job could not be written down.
         """
         plan = self._plan(request, trail)
-        if plan.decision.inference_type is not InferenceType.REALTIME:
-            return self._acceptance.accept(plan.request, plan, plan.decision.inference_type, trail)
+        if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
+            return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
             return self._run(plan, trail)
         except (CapacityError, BackendThrottledError):
-            if plan.decision.fallback is None:
+            fallback = plan.decision.fallback
+            if fallback is None and plan.decision.deployment.sleep is not None:
+                # It may have gone to sleep since this gateway read otherwise; then it is woken.
+                fallback = InferenceType.REALTIME
+            if fallback is None:
                 raise
-            trail.route_reason += f";{plan.decision.fallback}_fallback=no_capacity"
-            return self._acceptance.accept(plan.request, plan, plan.decision.fallback, trail)
+            trail.route_reason += f";{fallback}_fallback=no_capacity"
+            return self._accept(plan.request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
+
+    def _accept(
+        self,
+        request: InferenceRequest,
+        plan: Plan,
+        inference_type: InferenceType,
+        trail: Trail,
+        sleeping: Iterable[InferenceType],
+    ) -> Accepted:
+        accepted = self._acceptance.accept(request, plan, inference_type, trail)
+        deployment = plan.decision.deployment
+        if deployment.sleep is not None and sleeping:
+            self._wakes().want(deployment.roads[t] for t in sleeping)
+        return accepted
 
     def _run(self, plan: Plan, trail: Trail) -> Completed:
         if plan.chosen is None:
@@ -102,7 +123,7 @@ class InferenceService:
         larger = plan.chosen.larger if plan.chosen else ()
         offered = replace(plan.model, deployments=larger)
         decision = route(plan.routing, offered, self._capacities.snapshot(), plan.catalogue.gateway_prices)
-        if decision.inference_type is not InferenceType.REALTIME:
+        if decision.deferred or decision.inference_type is not InferenceType.REALTIME:
             raise CapacityError("The larger deployment cannot answer now.")
         trail.resource = decision.deployment.resource
         return replace(plan, decision=decision, rendered=self._rendered(plan.request, decision.deployment))

@@ -7,7 +7,7 @@ submitted again, for it must not be lost; whichever result comes first settles i
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
@@ -16,7 +16,6 @@ from tollgate.domain.errors import (
     BackendThrottledError,
     BackendTimeoutError,
     CapacityError,
-    ConflictError,
     InvalidRequestError,
     StorageError,
 )
@@ -27,10 +26,8 @@ from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
-
-LEASE_SECONDS = 120
-"""Longer than the submitting function may run."""
 
 _QUEUED = frozenset({JobState.QUEUED})
 _RECORD_ATTEMPTS = 3
@@ -75,7 +72,7 @@ class AsyncSubmitter:
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
-        claimed = self._claim(job)
+        claimed = claim_job(self._jobs, job, self._clock.now())
         if claimed is None:
             return
         try:
@@ -88,16 +85,6 @@ class AsyncSubmitter:
         submission = self._hand_over(claimed, model, road, request)
         if submission is not None:
             self._record(claimed, submission, handed_over_at)
-
-    def _claim(self, job: Job) -> Job | None:
-        now = self._clock.now()
-        claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
-        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now):
-            return claimed
-        present = self._jobs.get(job.job_id)
-        if present is not None and present.state is JobState.QUEUED:
-            raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
-        return None
 
     def _way(self, job: Job) -> tuple[Model, Deployment, Road]:
         model = self._catalogues.current().model(job.model)

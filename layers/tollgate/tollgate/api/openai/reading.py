@@ -136,9 +136,12 @@ class BodyReader:
 
 
 def _refusal(document: Any, error: ValidationError) -> InvalidRequestError:
-    # Every member of a union reports; the one that got furthest is what the caller meant.
+    # Every member of a union reports; the one that got furthest, and took the type, is what the caller meant.
     found = error.errors(include_url=False, include_context=False)
-    param, fault = max(((_path(document, entry["loc"]), entry) for entry in found), key=lambda pair: _depth(pair[0]))
+    param, fault = max(
+        ((_path(document, entry["loc"]), entry) for entry in found),
+        key=lambda pair: (_depth(pair[0]), not pair[1]["type"].endswith("_type")),
+    )
     if fault["type"] == "missing":
         return InvalidRequestError(f"Missing required parameter: '{param}'.", param=param)
     return InvalidRequestError(f"Invalid '{param}': {fault['msg']}.", param=param)
