@@ -107,7 +107,8 @@ class TierChooser:
         routing = replace(offer.routing, selector=selector_of(conversation))
         sizes = _sizes(replace(offer, routing=routing))
         records = self._outcomes.of(offer.model.name)
-        options = tuple(_option(size, offer, records, topic) for size in sizes)
+        everyone = total(records.values())
+        options = tuple(_option(size, offer, records, topic, everyone) for size in sizes)
         if len(sizes) == 1:
             return Chosen(sizes[0].decision, "", topic, options, None, policy, None, larger=(), routing=routing)
         goes_on = bool(wishes and wishes.conversation_id) or sum(role == "user" for role, _ in said) > 1
@@ -128,9 +129,15 @@ class TierChooser:
         cascade = _cascade(request, policy)
         reason = decided.reason
         larger: tuple[Deployment, ...] = ()
-        if cascade is not None and sizes[at].decision.inference_type is InferenceType.REALTIME:
+        if cascade is not None and _answers_now(sizes[at]):
             dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
-            if at and dial != _NO_DIAL and decided.tier is decided.settled and _pays(options, at, decided):
+            if (
+                at
+                and dial != _NO_DIAL
+                and decided.tier is decided.settled
+                and _answers_now(sizes[at - 1])
+                and _pays(options, at, decided)
+            ):
                 larger = sizes[at].deployments
                 at -= 1
                 reason += f";cascade=from_{sizes[at].tier}"
@@ -201,12 +208,12 @@ def _sizes(offer: Offer) -> list[_Size]:
     return found
 
 
-def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str) -> Option:
+def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str, everyone: Tally) -> Option:
     names = {d.name for d in size.deployments}
     overall = total(tally for (name, _), tally in records.items() if name in names)
-    here = total(records.get((name, topic), NOTHING) for name in names)
+    here = total(records[name, topic] for name in names if (name, topic) in records)
     # Until a size has answered, its answers are taken to be as long as those of the others.
-    lengths = [here, overall, total(records.values())]
+    lengths = (here, overall, everyone)
     deployment = size.decision.deployment
     return Option(
         tier=size.tier,
@@ -245,6 +252,11 @@ def _cascade(request: InferenceRequest, policy: ChoicePolicy) -> CascadePolicy |
     if isinstance(wishes.cascade, bool):
         return (policy.cascade or CascadePolicy()) if wishes.cascade else None
     return wishes.cascade
+
+
+def _answers_now(size: _Size) -> bool:
+    """Whether the size would run the request now, and not write it down for later."""
+    return size.decision.inference_type is InferenceType.REALTIME and not size.decision.deferred
 
 
 def _pays(options: Sequence[Option], at: int, decided: TierDecision) -> bool:

@@ -123,7 +123,7 @@ class InferenceService:
         larger = plan.chosen.larger if plan.chosen else ()
         offered = replace(plan.model, deployments=larger)
         decision = route(plan.routing, offered, self._capacities.snapshot(), plan.catalogue.gateway_prices)
-        if decision.inference_type is not InferenceType.REALTIME:
+        if decision.deferred or decision.inference_type is not InferenceType.REALTIME:
             raise CapacityError("The larger deployment cannot answer now.")
         trail.resource = decision.deployment.resource
         return replace(plan, decision=decision, rendered=self._rendered(plan.request, decision.deployment))
