@@ -7,6 +7,7 @@ from tollgate.adapters.aws_transport import TransportConfig
 from tollgate.adapters.batch_assembly import BatchAssembly
 from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
 from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
+from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
@@ -20,6 +21,7 @@ class SweeperSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    file_retention_days: int
     async_queue_url: str
     deferred_queue_url: str
     batch_queue_url: str
@@ -40,6 +42,10 @@ def build(settings: SweeperSettings) -> Sweeper:
         table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
+        line_bodies=OpenAILineBodies(),
+        refusal_of=refusal_of,
+        file_retention_days=settings.file_retention_days,
+        batch_queue_url=settings.batch_queue_url,
         webhook_queue_url=settings.webhook_queue_url,
     )
     completion = AsyncCompletion(
@@ -53,6 +59,7 @@ def build(settings: SweeperSettings) -> Sweeper:
     return Sweeper(
         jobs=parts.jobs,
         batches=parts.batches,
+        file_batches=parts.file_batches,
         catalogues=parts.catalogues,
         backend=parts.backend,
         backlog=DynamoDBBacklog(parts.tables, settings.table_registry),
