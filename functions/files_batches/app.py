@@ -9,7 +9,6 @@ from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_client import SqsClient
@@ -28,7 +27,6 @@ class FilesBatchesSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
-    table_ledger: str
     table_cache: str
     bucket: str
     batch_queue_url: str
@@ -54,7 +52,7 @@ def build(settings: FilesBatchesSettings) -> FilesApi:
         kept=timedelta(days=settings.file_retention_days),
     )
     batches = FileBatches(
-        batches=DynamoDBFileBatchStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger)),
+        batches=DynamoDBFileBatchStore(tables, settings.table_jobs),
         files=files,
         queue=SqsQueue(SqsClient(transport), settings.batch_queue_url),
         telemetry=telemetry,

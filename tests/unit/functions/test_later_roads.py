@@ -17,9 +17,10 @@ from functions.batch_dispatch import app as batch_dispatch
 from functions.sweeper import app as sweeper
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE, BatchRoad
-from tests.fakes.examples import make_job
+from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, StorageError
+from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
 from tollgate.domain.jobs import JobState
 from tollgate.settings import SettingsError
 
@@ -123,7 +124,9 @@ def test_a_notice_of_another_shape_is_raised() -> None:
 
 
 def _dispatch(road: BatchRoad) -> batch_dispatch.BatchDispatch:
-    return batch_dispatch.BatchDispatch(pools=road.dispatcher(), drops=road.drops())
+    return batch_dispatch.BatchDispatch(
+        pools=road.dispatcher(), drops=road.drops(), file_batches=road.file_batch_runner()
+    )
 
 
 def test_messages_wake_their_pools() -> None:
@@ -153,6 +156,16 @@ def test_a_dropped_file_is_run() -> None:
     [run] = road.batches.runs.values()
     assert run.source == "batch-input/langid/reviews-2026-11.jsonl"
     assert len(road.backend.started) == 1
+
+
+def test_a_batch_of_a_file_is_taken_on_its_way() -> None:
+    """As far as it can go: a batch without its file has failed."""
+    road = BatchRoad()
+    now = road.clock.now()
+    road.file_batches.add(FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", now, now + COMPLETION_WINDOW))
+    event = _event("batch_dispatch/queue_file_batch")
+    assert batch_dispatch.handle(event, _dispatch(road)) == {"batchItemFailures": []}
+    assert road.file_batches.batches["batch_1"].status is FileBatchStatus.FAILED
 
 
 @pytest.mark.parametrize("name", ["completed", "failed", "stopped"])

@@ -12,7 +12,7 @@ from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_transaction import TransactPut
 from tollgate.adapters.file_documents import batch_document, batch_of, epoch, file_document, file_of
 from tollgate.adapters.job_items import time_text
-from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.errors import InvalidRequestError, StorageError
 from tollgate.domain.file_batches import FINAL_STATUSES, FileBatch, FilePurpose, FileState, StoredFile
 from tollgate.domain.jobs import Owner
 from tollgate.domain.ledger import LedgerWrite
@@ -38,7 +38,7 @@ class DynamoDBFileStore:
             "job_id": file.file_id,
             "tenant": _files_of(file.owner) if listed else None,
             "created_at": time_text(file.created_at),
-            "file": file_document(file),
+            "stored_file": file_document(file),
             "ttl": epoch(file.expires_at),
         }
         with storage_errors("file store"):
@@ -48,13 +48,13 @@ class DynamoDBFileStore:
         """See `FileStore`."""
         with storage_errors("file store"):
             item = self._client.get_item(self._table, {"job_id": file_id}, consistent=True)
-        return None if item is None or "file" not in item else file_of(file_id, item["file"])
+        return None if item is None or "stored_file" not in item else file_of(file_id, item["stored_file"])
 
     def delete(self, file_id: str) -> None:
         """See `FileStore`."""
         with storage_errors("file store"):
             try:
-                self._client.delete_item(self._table, {"job_id": file_id}, condition="attribute_exists(file)")
+                self._client.delete_item(self._table, {"job_id": file_id}, condition="attribute_exists(stored_file)")
             except ConditionalCheckFailedError:
                 return
 
@@ -65,16 +65,16 @@ class DynamoDBFileStore:
         items = _Listing(self._client, self._table, _files_of(owner), oldest_first=oldest_first)
 
         def wanted(item: Mapping[str, Any]) -> bool:
-            return "file" in item and (purpose is None or file_of(item["job_id"], item["file"]).purpose is purpose)
+            return "stored_file" in item and (purpose is None or file_of(item["job_id"], item["stored_file"]).purpose is purpose)
 
         found, more = items.page(after, limit, wanted)
-        return Page([file_of(item["job_id"], item["file"]) for item in found], more)
+        return Page([file_of(item["job_id"], item["stored_file"]) for item in found], more)
 
 
 class DynamoDBFileBatchStore:
-    """The `FileBatchStore` of AWS."""
+    """The `FileBatchStore` of AWS; without a ledger it takes no charges."""
 
-    def __init__(self, client: DynamoDBClient, table: str, ledger: DynamoDBLedger) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, ledger: DynamoDBLedger | None = None) -> None:
         self._client = client
         self._table = table
         self._ledger = ledger
@@ -99,6 +99,8 @@ class DynamoDBFileBatchStore:
         changed = replace(batch, revision=batch.revision + 1)
         condition, values = "revision = :revision", {":revision": batch.revision}
         if charges:
+            if self._ledger is None:
+                raise StorageError("This function was not given the ledger.")
             put = TransactPut(self._table, _item(changed), condition, None, values)
             return changed if self._ledger.transact((put,), charges) else None
         with storage_errors("batch store"):
