@@ -33,6 +33,7 @@ from tollgate.ports.files import FileBatchStore, FileObjects, FileStore
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _FILE = StoredFile("file-1", OWNER, "ä.jsonl", FilePurpose.BATCH, 7, _NOW, _NOW + timedelta(days=30))
 _BATCH = FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", _NOW, _NOW + timedelta(days=1))
+_PLAIN = {"Content-Type": "application/octet-stream"}
 _HELD = Reservation("h1_held", Decimal(2), (Hold("gateway#total#always", Decimal(3)),))
 
 
@@ -214,7 +215,7 @@ def test_a_presigned_url_takes_the_object(aws: LocalAws) -> None:
     """From anybody who holds it, by PUT."""
     objects = S3DirectObjects(aws.s3, BUCKET)
     url = objects.presigned_put("files/ä b", expires_seconds=60)
-    request = urllib.request.Request(url, data=b"content", method="PUT")  # noqa: S310 -- our own server
+    request = urllib.request.Request(url, data=b"content", headers=_PLAIN, method="PUT")  # noqa: S310 -- our own server
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- as above
         assert answer.status == 200
     assert objects.get("files/ä b") == b"content"

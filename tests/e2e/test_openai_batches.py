@@ -15,6 +15,7 @@ from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.e2e
 
+PLAIN = {"Content-Type": "application/octet-stream"}
 ENDED = {"completed", "failed", "expired", "cancelled"}
 
 
@@ -110,7 +111,7 @@ def test_a_large_file_goes_straight_to_the_bucket_and_comes_from_there(client: O
         bytes=len(content), filename="large.jsonl", mime_type="application/jsonl", purpose="batch"
     )
     url = (upload.model_extra or {})["upload_url"]
-    with urllib.request.urlopen(urllib.request.Request(url, data=content, method="PUT")) as answer:  # noqa: S310 -- our own server
+    with urllib.request.urlopen(urllib.request.Request(url, data=content, headers=PLAIN, method="PUT")) as answer:  # noqa: S310 -- our own server
         assert answer.status == 200
     done = client.uploads.complete(upload.id, part_ids=[])
     assert done.status == "completed"
