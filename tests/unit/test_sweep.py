@@ -13,6 +13,7 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.messages import InMemoryQueue
 from tests.fakes.telemetry import InMemoryHoldingStore
+from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
@@ -20,6 +21,7 @@ from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatch
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState
 from tollgate.domain.sweeping import look_due
 from tollgate.services.complete_async import AsyncCompletion
+from tollgate.services.complete_together import GroupCompletion
 from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
 
 
@@ -48,6 +50,16 @@ class _House(BatchRoad):
                     catalogues=self.catalogues,
                     holding=InMemoryHoldingStore(),
                     completer=self.completer(nothing),
+                    groups=GroupCompletion(
+                        jobs=self.jobs,
+                        objects=self.objects,
+                        holding=InMemoryHoldingStore(),
+                        merger=InputsMerger(),
+                        completer=self.completer(nothing),
+                        durations=self.measurements,
+                        queue=self.async_queue,
+                        telemetry=self.telemetry,
+                    ),
                     telemetry=self.telemetry,
                 ),
                 completer=self.completer(nothing),

@@ -46,7 +46,7 @@ def test_every_message_submits_its_job() -> None:
     road = AsyncRoad()
     for job_id in (_FIRST, _SECOND):
         road.jobs.add(make_job(job_id))
-    assert async_submit.handle(_event("async_submit/queue"), road.submitter()) == {"batchItemFailures": []}
+    assert async_submit.handle(_event("async_submit/queue"), road.group_submitter()) == {"batchItemFailures": []}
     assert [submission[0] for submission in road.backend.submitted] == [_FIRST, _SECOND]
 
 
@@ -55,7 +55,7 @@ def test_a_bad_message_comes_back_alone() -> None:
     road = AsyncRoad()
     road.jobs.add(make_job(_FIRST))
     event = _event("async_submit/queue_one_bad")
-    response = async_submit.handle(event, road.submitter())
+    response = async_submit.handle(event, road.group_submitter())
     assert response == {"batchItemFailures": [{"itemIdentifier": event["Records"][1]["messageId"]}]}
     assert len(road.backend.submitted) == 1
 
@@ -66,7 +66,7 @@ def test_a_message_of_another_shape_comes_back(body: str) -> None:
     road = AsyncRoad()
     event = _event("async_submit/queue")
     event["Records"] = [event["Records"][0] | {"body": body}]
-    assert len(async_submit.handle(event, road.submitter())["batchItemFailures"]) == 1
+    assert len(async_submit.handle(event, road.group_submitter())["batchItemFailures"]) == 1
 
 
 def test_a_whole_batch_that_fails_comes_back_without_an_error() -> None:
@@ -76,7 +76,7 @@ def test_a_whole_batch_that_fails_comes_back_without_an_error() -> None:
     for job_id in (_FIRST, _SECOND):
         road.jobs.add(make_job(job_id))
     try:
-        response = async_submit.handle(_event("async_submit/queue"), road.submitter())
+        response = async_submit.handle(_event("async_submit/queue"), road.group_submitter())
     except powertools_exceptions.BatchProcessingError:
         pytest.fail("the batch as a whole was raised")
     assert len(response["batchItemFailures"]) == 2

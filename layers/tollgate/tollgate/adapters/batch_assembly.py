@@ -117,6 +117,11 @@ class BatchAssembly:
         """How containers are spoken to."""
         return ContainerDialects()
 
+    @cached_property
+    def durations(self) -> RegistryDurations:
+        """How long requests take."""
+        return RegistryDurations(self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic)
+
     def queue(self, url: str) -> SqsQueue:
         """A queue."""
         return SqsQueue(SqsClient(self.transport), url)
@@ -130,9 +135,7 @@ class BatchAssembly:
             webhooks=self.queue(self.webhook_queue_url) if self.webhook_queue_url else None,
             catalogues=self.catalogues,
             dialects=self.dialects,
-            durations=RegistryDurations(
-                self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
-            ),
+            durations=self.durations,
             telemetry=self.telemetry,
             clock=self.clock,
             # One write for the many records of a transform job.

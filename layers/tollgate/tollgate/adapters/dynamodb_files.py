@@ -65,7 +65,9 @@ class DynamoDBFileStore:
         items = _Listing(self._client, self._table, _files_of(owner), oldest_first=oldest_first)
 
         def wanted(item: Mapping[str, Any]) -> bool:
-            return "stored_file" in item and (purpose is None or file_of(item["job_id"], item["stored_file"]).purpose is purpose)
+            return "stored_file" in item and (
+                purpose is None or file_of(item["job_id"], item["stored_file"]).purpose is purpose
+            )
 
         found, more = items.page(after, limit, wanted)
         return Page([file_of(item["job_id"], item["stored_file"]) for item in found], more)
