@@ -92,7 +92,7 @@ def handle(event: dict[str, Any], service: GroupSubmitter) -> dict[str, Any]:
 
 
 @cache
-def _service() -> AsyncSubmitter:
+def _service() -> GroupSubmitter:
     return build(AsyncSubmitSettings.load())
 
 
