@@ -7,68 +7,23 @@ within a second in one event. Everything else is the code of the product, on sto
 
 import heapq
 import itertools
-import json
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import make_catalogue, make_job
+from tests.fakes.timed_endpoint import PLACES, TimedEndpoint
 from tollgate.domain.capacity import Capacity, RoadCapacity
-from tollgate.domain.catalogue import Catalogue, InferenceType, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.jobs import JobState, Payload
 from tollgate.domain.micro_batches import MicroBatchPolicy
-from tollgate.ports.backends import AsyncSubmission
-from tollgate.services.async_notice import AsyncNotice
 
 REQUESTS = 2_000
 ARRIVE_SECONDS = 60.0
 DEADLINE_SECONDS = 300.0
-PLACES = 4
 EVENT_SIZE = 50
-BASE_SECONDS, EACH_SECONDS = 0.15, 0.01
-
-
-@dataclass
-class Endpoint:
-    """Places that work on invocations in the order in which they come."""
-
-    road: AsyncRoad
-    free: list[datetime] = field(default_factory=list)
-    ends: list[tuple[datetime, int, AsyncNotice]] = field(default_factory=list)
-    invocations: int = 0
-    busy_seconds: float = 0.0
-
-    def submit(
-        self,
-        road: Road,
-        body: bytes,
-        content_type: str,
-        *,
-        inference_id: str,
-        request_ttl_seconds: int,
-        timeout_seconds: int,
-        trace: str,
-    ) -> AsyncSubmission:
-        """As `AsyncBackend`; the answer comes when a place has worked on it."""
-        assert content_type
-        assert trace
-        assert request_ttl_seconds >= timeout_seconds
-        inputs = json.loads(body)["inputs"]
-        texts = [inputs] if isinstance(inputs, str) else inputs
-        seconds = BASE_SECONDS + EACH_SECONDS * len(texts)
-        assert seconds < timeout_seconds
-        now = self.road.clock.now()
-        begins = max(now, heapq.heappop(self.free)) if len(self.free) == PLACES else now
-        ends = begins + timedelta(seconds=seconds)
-        heapq.heappush(self.free, ends)
-        location = self.road.answer(inference_id, json.dumps([[float(len(text))] for text in texts]).encode())
-        notice = AsyncNotice(inference_id, True, now, ends, location)  # noqa: FBT003 -- a field, named in its class
-        heapq.heappush(self.ends, (ends, self.invocations, notice))
-        self.invocations += 1
-        self.busy_seconds += seconds
-        return AsyncSubmission(output_location=location, failure_location=None)
 
 
 @dataclass(frozen=True)
@@ -94,7 +49,7 @@ def _catalogue(policy: MicroBatchPolicy | None) -> Catalogue:
 def run(policy: MicroBatchPolicy | None) -> Outcome:
     """Let the requests arrive, and time pass until all are done."""
     road = AsyncRoad(_catalogue(policy))
-    endpoint = Endpoint(road)
+    endpoint = TimedEndpoint(road)
     road.backend = endpoint  # type: ignore[assignment]  # another backend of the same port
     began = road.clock.now()
     arrivals = [began + timedelta(seconds=ARRIVE_SECONDS * n / REQUESTS) for n in range(REQUESTS)]
@@ -111,11 +66,13 @@ def run(policy: MicroBatchPolicy | None) -> Outcome:
         come += len(here)
         _observe(road, come)
         for event in itertools.batched(here, EVENT_SIZE, strict=False):
-            assert road.group_submitter().submit_all(event) == {}
+            if failures := road.group_submitter().submit_all(event):
+                raise SystemExit(f"{len(failures)} requests were not taken.")
         if come == REQUESTS and not endpoint.ends:
             break
     jobs = list(road.jobs.jobs.values())
-    assert {job.state for job in jobs} == {JobState.COMPLETED}
+    if any(job.state is not JobState.COMPLETED for job in jobs):
+        raise SystemExit("Some requests were not answered.")
     waited = [(job.finished_at or began) - job.created_at for job in jobs]
     price = Decimal("0.115") / 3600 / PLACES
     return Outcome(
@@ -128,7 +85,7 @@ def run(policy: MicroBatchPolicy | None) -> Outcome:
     )
 
 
-def _end(road: AsyncRoad, endpoint: Endpoint, until: datetime) -> None:
+def _end(road: AsyncRoad, endpoint: TimedEndpoint, until: datetime) -> None:
     """Tell of everything that ends by then."""
     while endpoint.ends and endpoint.ends[0][0] <= until:
         ends, _, notice = heapq.heappop(endpoint.ends)
