@@ -17,7 +17,7 @@ PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests ben
 PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
+.PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi openapi-check \
 	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing \
 	bench-trimming bench-cache bench-planner bench-batching clean
 
@@ -50,7 +50,7 @@ deploy: build ## sam deploy --guided, to AWS
 
 unit: ## unit and contract tests: no stack
 	@$(ENSURE) dev
-	$(PYTEST) -m "not integration and not e2e"
+	$(PYTEST) -m "not integration and not e2e and not fuzz"
 
 integration: ## integration tests against a stack of their own
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
@@ -60,9 +60,13 @@ e2e: ## end-to-end tests with official clients against a stack of their own
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m e2e
 
-test: ## all the tests
+fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_SECONDS=120)
+	@$(ENSURE) dev fuzz $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m fuzz
+
+test: ## all the tests but the fuzzer
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
-	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m "not fuzz"
 
 check: lint types floors template-lint security openapi-check ## format, lint, types, floors, template, security
 
