@@ -22,8 +22,8 @@ from tollgate.api.catalogue_choice import (
     read_input_budgets,
     read_trimming,
 )
-from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.api.catalogue_micro_batches import MicroBatchEntry, micro_batch_policy
+from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
