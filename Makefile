@@ -57,7 +57,7 @@ integration: ## integration tests against a stack of their own
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m integration
 
 e2e: ## end-to-end tests with official clients against a stack of their own
-	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m e2e
 
 fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_SECONDS=120)
@@ -65,7 +65,7 @@ fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m fuzz
 
 test: ## all the tests but the fuzzer
-	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m "not fuzz"
 
 check: lint types floors template-lint security openapi-check ## format, lint, types, floors, template, security

@@ -72,6 +72,7 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
         objects=objects,
         backend=backend,
         merger=InputsMerger(),
+        catalogues=catalogues,
         capacities=RegistryCapacity(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
         telemetry=telemetry,
         clock=clock,

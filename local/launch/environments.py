@@ -55,6 +55,7 @@ ENVIRONMENTS = {
         Environment("standin", ("requirements/standin.txt",), without_dependencies=("requirements/models.txt",)),
         Environment("bench", ("requirements/bench.txt",)),
         Environment("fuzz", ("requirements/fuzz.txt",)),
+        Environment("clients", ("requirements/clients.txt",)),
         Environment("run", ("requirements/run.txt",)),
     )
 }

@@ -92,6 +92,7 @@ class AsyncRoad:
             objects=watch.watch(self.objects, "put"),
             backend=watch.watch(self.backend, "submit"),
             merger=InputsMerger(),
+            catalogues=self.catalogues,
             capacities=self.capacities,
             telemetry=self.telemetry,
             clock=self.clock,

@@ -26,7 +26,7 @@ from tollgate.ports.backends import AsyncBackend
 from tollgate.ports.dialects import RenderedRequest, RequestMerger
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
-from tollgate.ports.registry import CapacitySource
+from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.submit_async import AsyncSubmitter, invocation_timeout
 
@@ -62,6 +62,7 @@ class GroupSubmitter:
         objects: WholeObjectStore,
         backend: AsyncBackend,
         merger: RequestMerger,
+        catalogues: CatalogueSource,
         capacities: CapacitySource,
         telemetry: Telemetry,
         clock: Clock,
@@ -72,6 +73,7 @@ class GroupSubmitter:
         self._objects = objects
         self._backend = backend
         self._merger = merger
+        self._catalogues = catalogues
         self._capacities = capacities
         self.telemetry = telemetry
         self._clock = clock
@@ -97,7 +99,8 @@ class GroupSubmitter:
         """Jobs that go by themselves, and by deployment those that might go together."""
         alone: list[str] = []
         pools: dict[str, list[Job]] = {}
-        if len(job_ids) < 2:
+        if len(job_ids) < 2 or not self._groups_exist():
+            # Reading the jobs here as well would only cost.
             return list(job_ids), pools
         found: dict[str, Job] = {}
         for begin in range(0, len(job_ids), _READ_AT_ONCE):
@@ -117,6 +120,13 @@ class GroupSubmitter:
         for resource in [resource for resource, jobs in pools.items() if len(jobs) == 1]:
             alone += [job.job_id for job in pools.pop(resource)]
         return alone, pools
+
+    def _groups_exist(self) -> bool:
+        try:
+            models = self._catalogues.current().models.values()
+        except (CatalogueError, StorageError):
+            return False  # The single way says what is wrong.
+        return any(deployment.micro_batch is not None for model in models for deployment in model.deployments)
 
     def _policy(self, job: Job) -> MicroBatchPolicy | None:
         if job.inference_type is not InferenceType.ASYNC:
