@@ -302,7 +302,7 @@ def test_a_change_by_others_is_not_overwritten() -> None:
         runner._written(replace(stale, cut=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_nothing_is_lost_or_charged_twice_whatever_dies(data: st.DataObject) -> None:
     """A process dies after any of its effects, any number of times; every line comes back once, settled once."""

@@ -142,7 +142,7 @@ class BatchLineWriter:
                 failure = error
             except ValueError:
                 failure = ModelFailedError("The model container's answer could not be read.", original_status=502)
-        settled = self._price(way, spent, usage, tally)
+        settled = self._price(part, way, spent, usage, tally)
         if document is not None:
             tally.completed += 1
             return _Result(good=True, text=self._text(line, document, None, self._priced(part, settled)))
@@ -174,10 +174,12 @@ class BatchLineWriter:
         json_text(shown)
         return {"status_code": 200, "request_id": self._request_id(line), "body": shown}, usage
 
-    def _price(self, way: Way | None, spent: Decimal | None, usage: Usage, tally: Tally) -> Settlement:
+    def _price(self, part: FilePart, way: Way | None, spent: Decimal | None, usage: Usage, tally: Tally) -> Settlement:
         settled = Settlement(effective=None, avoided=None)
         if way is not None and spent is not None:
-            settled = settle(*way, held_seconds=spent, usage=usage, gateway=self._gateway_share)
+            # What was never admitted was never run, and costs its owner nothing.
+            own = self._gateway_share if part.admitted else ZERO
+            settled = settle(*way, held_seconds=spent, usage=usage, gateway=own)
         tally.effective = plus(tally.effective, settled.effective)
         tally.avoided = plus(tally.avoided, settled.avoided)
         tally.input_tokens += usage.input_tokens or 0
