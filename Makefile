@@ -18,8 +18,8 @@ PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
-	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets bench- \
-	wake bench-routing bench-trimming bench-cache bench-planner bench-planner-truth bench-batching clean
+	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
+	bench-wake bench-routing bench-trimming bench-cache bench-planner bench-planner-truth bench-batching clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -156,6 +156,7 @@ bench-planner-truth: ## the planner against a stack of its own: one trace for re
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python PYTHONPATH=layers/tollgate:. \
 		$(DEV)/python benchmarks/planner_truth.py
+
 bench-batching: ## invocations of 2,000 queued requests, together and one by one; a batch of 50,000 lines
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/micro_batching.py
