@@ -91,8 +91,8 @@ def _running(client: "SageMakerClient") -> Iterator[tuple[Running, str]]:
         for job in page["TransformJobSummaries"]:
             name = job["TransformJobName"]
             resources = client.describe_transform_job(TransformJobName=name)["TransformResources"]
-            instances = ((resources["InstanceType"], resources["InstanceCount"]),)
-            yield Running(OrphanKind.TRANSFORM_JOB, name, instances, job["CreationTime"]), job["TransformJobArn"]
+            used = ((str(resources["InstanceType"]), resources["InstanceCount"]),)
+            yield Running(OrphanKind.TRANSFORM_JOB, name, used, job["CreationTime"]), job["TransformJobArn"]
     for books in client.get_paginator("list_notebook_instances").paginate(StatusEquals="InService"):
         for book in books["NotebookInstances"]:
             instance_type = str(book.get("InstanceType", ""))

@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import boto3
 from rich.console import Console
@@ -15,7 +14,9 @@ from cli.prices import price_book
 from cli.stack import Stack
 from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.domain.advice_report import advice_document, advice_report
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.instance_shapes import SHAPES
 from tollgate.domain.rightsizing import Advice, Resource, Usage, advise
@@ -33,11 +34,14 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def rightsize(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Print advice for every real-time and asynchronous endpoint that stands."""
+    """Print advice for every real-time and asynchronous endpoint that stands, and store it for the API."""
     usages = measure(stack)
     book = price_book(stack)
     prices = {name: price.usd for name in SHAPES if (price := book.instance_hour(stack.region, name)) is not None}
-    show(usages, advise(usages, prices), as_json=arguments.json)
+    advices = advise(usages, prices)
+    now = datetime.now(UTC)
+    RegistryRecommendations(stack.tables, stack.registry).store(advice_report(advices, now), now=now)
+    show(usages, advices, as_json=arguments.json)
     return 0
 
 
@@ -81,19 +85,6 @@ def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -
             if usage.hourly.get(resource):
                 mean = usage.mean(resource)
                 console.print(f"{usage.resource} {resource:<4}{plot(usage.hourly[resource])} mean {mean:.0f} %")
-
-
-def advice_document(advice: Advice) -> dict[str, Any]:
-    """Advice as JSON."""
-    return {
-        "deployment": advice.resource,
-        "instance_type": advice.instance_type,
-        "verdict": advice.verdict.value,
-        "rule": advice.rule,
-        "to": advice.to,
-        "monthly_saving_usd": None if advice.monthly_saving is None else str(advice.monthly_saving),
-        "breaks": advice.breaks,
-    }
 
 
 def plot(percents: Sequence[float]) -> str:

@@ -228,6 +228,9 @@ OPERATIONS = (
         "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
+    Operation(
+        "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
+    ),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
 )
 

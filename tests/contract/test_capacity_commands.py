@@ -16,6 +16,7 @@ from tests.fakes.sleepers import POLICY, REALTIME, sleepy_catalogue
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
+from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.orphans import OrphanKind
 from tollgate.domain.rightsizing import Resource
@@ -119,6 +120,9 @@ def test_rightsize_reads_the_week_and_prints_a_plot(
     assert rightsize.rightsize(stack, _arguments()) == 0
     [advice] = json.loads(capsys.readouterr().out)
     assert advice["rule"].startswith("cpu 20 % on average, under 40 %")
+    stored = RegistryRecommendations(stack.tables, stack.registry).latest()
+    assert stored is not None
+    assert stored["data"] == [advice]
     assert rightsize.rightsize(stack, _arguments(json=False)) == 0
     assert "▂▂" in capsys.readouterr().out
 

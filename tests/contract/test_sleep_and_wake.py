@@ -90,12 +90,10 @@ class Stack:
 
     def pump(self) -> None:
         """Hand what waits in the queues to their functions, delays forgotten."""
-        for name, handle, service in (
-            ("WAKE_QUEUE_URL", capacity.handle, self.keeper),
-            ("DEFERRED_QUEUE_URL", deferred.handle, self.deferred),
-        ):
-            while records := self._take(self._environment[name]):
-                handle({"Records": records}, service)
+        while records := self._take(self._environment["WAKE_QUEUE_URL"]):
+            capacity.handle({"Records": records}, self.keeper)
+        while records := self._take(self._environment["DEFERRED_QUEUE_URL"]):
+            deferred.handle({"Records": records}, self.deferred)
 
     def _take(self, url: str) -> list[dict[str, Any]]:
         found = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", ())
