@@ -8,6 +8,8 @@ from cli.calibrate import measure
 from cli.main import main
 from tests.integration.sagemaker_standin.conftest import World
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_command_measures_an_endpoint(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
