@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
 from tollgate.api.http import Answer
+from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.choice_policy import (
     CascadePolicy,
@@ -253,6 +254,22 @@ class TestCascade:
         assert document(got)["output"]["text"] == "I don't know."
         assert "not_escalated=CapacityError" in _reason(got)
         assert "escalation" not in document(got)
+
+    def test_a_large_size_that_sleeps_is_not_waited_for(self) -> None:
+        """The first answer stands, and nothing becomes a job."""
+        gateway = _gateway(self.POLICY)
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(BIG, InferenceType.REALTIME): asleep})
+        gateway.realtime.answer = chat_answer("I don't know.")
+        assert "not_escalated=CapacityError" in _reason(_ask(gateway))
+        assert (len(gateway.realtime.calls), gateway.jobs.jobs) == (1, {})
+
+    def test_a_small_size_that_sleeps_is_not_tried_first(self) -> None:
+        """The large one answers at once."""
+        gateway = _gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(LITTLE, InferenceType.REALTIME): asleep})
+        assert _by(_ask(gateway)) == BIG
 
     def test_a_second_call_that_breaks_is_paid_for(self) -> None:
         """The container worked for it."""
