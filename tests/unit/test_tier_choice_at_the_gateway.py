@@ -203,6 +203,17 @@ class TestCascade:
         assert Decimal(line["first_cost_usd"]) + Decimal("0.00001") < Decimal(line["effective_cost_usd"])
         assert gateway.outcomes.tallies["chat", "little", "question"].escalated == 1
 
+    def test_the_gateways_own_parts_are_paid_once(self) -> None:
+        """One API call and one run of the function, however many models were asked."""
+        gateway = _gateway(self.POLICY)
+        answers = iter([chat_answer("I don't know."), chat_answer("Paris.")])
+        gateway.realtime.script = lambda: next(answers)
+        whole = Decimal(_ask(gateway).headers["x-tollgate-cost-usd"])
+        takes, hour = Decimal(str(gateway.realtime.takes)), Decimal(3600)
+        instances = takes * (Decimal("0.4") + Decimal("3.2")) / hour
+        prices = gateway.catalogue.gateway_prices
+        assert prices.api_request < whole - instances < 2 * prices.api_request
+
     def test_a_good_answer_is_kept(self) -> None:
         """One call, and a good mark for the small size."""
         gateway = _gateway(self.POLICY)
@@ -317,6 +328,14 @@ class TestExploring:
         tried = served.count(BIG)
         assert 0 < tried <= 0.45 * len(served)
         assert gateway.outcomes.spent("chat", Extra.EXPLORE) > 0
+
+    def test_a_preview_spends_nothing(self) -> None:
+        """However often it shows a try."""
+        gateway = _gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
+        asked = {"model": "chat", "priority": "high"}
+        shown = [gateway.call("POST /v1/route", {**asked, "input": f"{EASY} {n}"}) for n in range(60)]
+        assert any("explore_instead_of" in document(answer)["reason"] for answer in shown)
+        assert gateway.outcomes.spending == {}
 
     def test_an_empty_budget_ends_it(self) -> None:
         """Nothing dearer is tried."""
