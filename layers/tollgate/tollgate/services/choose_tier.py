@@ -11,6 +11,7 @@ from tollgate.domain.choice_policy import DEFAULT_CHOICE, CascadePolicy
 from tollgate.domain.complexity import routing_text
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.model_choice import ENOUGH_RECORDS
+from tollgate.domain.money import ZERO
 from tollgate.domain.outcomes import NOTHING, Tally, topic_of, total
 from tollgate.domain.prompt import spoken
 from tollgate.domain.road_estimates import RoadEstimates
@@ -64,6 +65,9 @@ class Chosen:
         cascade: when a larger size is to be asked after all; None for never.
         larger: the deployments of the size to ask then.
         routing: as it was decided with: its selector is the same for a whole conversation.
+        conversation: its name.
+        settled: the size that it goes on with.
+        extra: dollars that this request costs more because something is tried out.
     """
 
     decision: RoutingDecision
@@ -75,6 +79,9 @@ class Chosen:
     cascade: CascadePolicy | None
     larger: tuple[Deployment, ...]
     routing: RoutingRequest
+    conversation: str = ""
+    settled: Tier | None = None
+    extra: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +130,6 @@ class TierChooser:
             draw=_draw(policy, conversation),
             extra_usd=self._left(offer.model, policy),
         )
-        self._remember(conversation, decided.settled)
-        self._charge(offer.model, options, decided)
         at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
         cascade = _cascade(request, policy)
         reason = decided.reason
@@ -153,25 +158,31 @@ class TierChooser:
             cascade if larger else None,
             larger=larger,
             routing=routing,
+            conversation=conversation,
+            settled=decided.settled,
+            extra=_extra(options, decided),
         )
+
+    def begin(self, model: str, chosen: Chosen) -> None:
+        """Note that the choice is acted upon: a preview remembers nothing and spends nothing."""
+        if chosen.settled is not None:
+            if len(self._conversations) >= _REMEMBERED:
+                self._conversations.clear()
+            self._conversations[chosen.conversation] = chosen.settled
+        if chosen.extra:
+            self._outcomes.spend(model, Extra.EXPLORE, chosen.extra)
 
     def _left(self, model: Model, policy: ChoicePolicy) -> Decimal | None:
         if policy.explore is None:
             return None
         return policy.explore.usd_per_day - self._outcomes.spent(model.name, Extra.EXPLORE)
 
-    def _charge(self, model: Model, options: Sequence[Option], decided: TierDecision) -> None:
-        if decided.tier is decided.settled:
-            return
-        costs = {option.tier: option.estimated_cost for option in options}
-        tried, settled = costs[decided.tier], costs[decided.settled]
-        if tried is not None and settled is not None and tried > settled:
-            self._outcomes.spend(model.name, Extra.EXPLORE, tried - settled)
 
-    def _remember(self, conversation: str, tier: Tier) -> None:
-        if len(self._conversations) >= _REMEMBERED:
-            self._conversations.clear()
-        self._conversations[conversation] = tier
+def _extra(options: Sequence[Option], decided: TierDecision) -> Decimal:
+    """Dollars that trying another size costs more."""
+    costs = {option.tier: option.estimated_cost for option in options}
+    tried, settled = costs[decided.tier], costs[decided.settled]
+    return ZERO if tried is None or settled is None else max(ZERO, tried - settled)
 
 
 def _conversation(owner: Owner, conversation_id: str, said: Sequence[tuple[str, str]]) -> str:

@@ -83,6 +83,8 @@ class InferenceService:
             StorageError: the job could not be written down.
         """
         plan = self._plan(request, trail)
+        if plan.chosen is not None:
+            self._choosing().begin(plan.model.name, plan.chosen)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
             return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
