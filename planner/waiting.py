@@ -104,22 +104,24 @@ class Waiting:
         group = self._groups[self._keys[begin]]
         return group.since, group.first, self.saved - self.saved_until(latest)
 
-    def due(self, *, places: int, in_work: float, no_matter_after: float) -> Iterator[DueWork]:
+    def due(self, *, places: int, in_work: float, wait: float, up_from: float | None) -> Iterator[DueWork]:
         """Groups in order, as far as they can matter.
 
-        Once a group lies so late that even all work could be done before it, no later group decides anything.
+        With an instance up, no group matters by whose latest start that one could do all work. Without, none does that
+        could wait, with all work ahead of it, for longer than a group before it.
 
         Args:
             places: of one instance.
             in_work: place-seconds still to be done on places that are taken; they come before everything.
-            no_matter_after: a group whose start could wait until then asks for nothing now.
+            wait: a start-up and a margin from now; a group that could start after that asks for nothing now.
+            up_from: when an instance is ready, and a margin; None where there is none.
         """
         ahead = in_work
         total = (in_work + self.work) / places
         tightest = math.inf
         for key in self._keys:
             group = self._groups[key]
-            if group.first - total >= max(tightest, no_matter_after):
+            if group.first - total >= (max(tightest, wait) if up_from is None else up_from):
                 return
             ahead += group.work
             tightest = min(tightest, group.first - ahead / places)

@@ -225,7 +225,8 @@ class _Sleeper:
                 self._waiting.due(
                     places=self._endpoint.concurrency,
                     in_work=self._in_work(now),
-                    no_matter_after=now + self._endpoint.startup_seconds + self._endpoint.margin_seconds,
+                    wait=now + self._endpoint.startup_seconds + self._endpoint.margin_seconds,
+                    up_from=max(now, min(self._up)) + self._endpoint.margin_seconds if self._up else None,
                 ),
                 self._up,
                 self._endpoint,
