@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import (
@@ -21,6 +21,9 @@ from tollgate.domain.catalogue import (
     Timing,
 )
 from tollgate.domain.pricing import GatewayPrices
+
+if TYPE_CHECKING:
+    from tollgate.domain.cache_policy import CachePolicy
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
@@ -43,6 +46,7 @@ def _model_document(model: Model) -> dict[str, Any]:
         "kind": model.kind.value,
         "batch": _plain(model.batch),
         "async": _plain(model.asynchronous),
+        **_cache_document(model),
         "deployments": [
             {
                 "name": deployment.name,
@@ -56,6 +60,23 @@ def _model_document(model: Model) -> dict[str, Any]:
             for deployment in model.deployments
         ],
     }
+
+
+def _cache_document(model: Model) -> dict[str, Any]:
+    if model.cache is None:
+        return {}
+    from tollgate.adapters.cache_policy_document import cache_policy_document  # noqa: PLC0415 -- see `_cache`
+
+    return {"cache": cache_policy_document(model.cache)}
+
+
+def _cache(document: Mapping[str, Any] | None) -> "CachePolicy | None":
+    if document is None:
+        return None
+    # Catalogues without a cache need not pay for the import.
+    from tollgate.adapters.cache_policy_document import cache_policy_of  # noqa: PLC0415 -- see above
+
+    return cache_policy_of(document)
 
 
 def _budget_document(budget: Budget) -> dict[str, Any]:
@@ -107,6 +128,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         description=entry["description"],
         # Versions stored before models had a kind take whatever they took then.
         kind=ModelKind(entry.get("kind", ModelKind.ANY)),
+        cache=_cache(entry.get("cache")),
         batch=BatchPolicy(**entry["batch"]),
         asynchronous=AsyncPolicy(**entry["async"]),
         deployments=tuple(

@@ -4,11 +4,13 @@ The rules are given to pydantic's core directly. They are the ones that a model 
 its words for what is wrong, but building a model takes a quarter of a cold start (docs/decisions/0012-cold-start.md).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.inference import InferenceRequest
@@ -32,6 +34,7 @@ _INFERENCE_FIELDS = {
         rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=_MAX_METADATA),
         required=False,
     ),
+    "cache": _optional(cache_wishes_schema()),
 }
 INFERENCE_SCHEMA = rules.typed_dict_schema(
     _INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True)
@@ -41,8 +44,8 @@ INFERENCE_SCHEMA = rules.typed_dict_schema(
 _INFERENCE = SchemaValidator(INFERENCE_SCHEMA)
 
 
-def read_inference(document: Any) -> InferenceRequest:
-    """Check the body of ``POST /v1/inferences`` and ``POST /v1/route``.
+def read_inference(document: Any, headers: Mapping[str, str] | None = None) -> InferenceRequest:
+    """Check the body of ``POST /v1/inferences`` and ``POST /v1/route``; the headers may bring wishes for the cache.
 
     Raises:
         InvalidRequestError: naming the first field at fault and what is expected of it.
@@ -50,9 +53,10 @@ def read_inference(document: Any) -> InferenceRequest:
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     try:
-        return InferenceRequest(**_INFERENCE.validate_python(document))
+        fields = _INFERENCE.validate_python(document)
     except ValidationError as error:
         raise _refusal(error, _INFERENCE_FIELDS) from None
+    return InferenceRequest(**{**fields, "cache": wishes_of(headers or {}, fields.get("cache"))})
 
 
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:

@@ -138,7 +138,7 @@ class GatewayApi:
         return once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
 
     def _request(self, call: Call) -> InferenceRequest:
-        request = read_inference(json_body(call))
+        request = read_inference(json_body(call), call.headers)
         if request.webhook_url is not None:
             self._check_webhook(request.webhook_url)
         return request

@@ -66,52 +66,27 @@ class CachedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheLease:
-    """The right to make the answer: whoever holds the highest fence may store, and nobody else.
+class CacheSlot:
+    """What the table holds under a key.
 
     Attributes:
-        fence: rises with every lease of the key.
-        until_ms: from then on, somebody else may take it.
-        job_id: of the asynchronous job that makes the answer, where it is one.
+        answer: None where there is none, or one that its checksum does not know.
+        fence: rises with every lease of the key; only who holds the highest may store.
+        lease_until_ms: from then on, somebody else may take the lease; 0 without one.
+        job_id: of the asynchronous job that holds the lease, where it is one.
     """
 
-    fence: int
-    until_ms: int
+    answer: CachedAnswer | None = None
+    fence: int = 0
+    lease_until_ms: int = 0
     job_id: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class CacheSlot:
-    """What the table holds under a key."""
-
-    answer: CachedAnswer | None = None
-    lease: CacheLease | None = None
-
-    def led(self, now_ms: int) -> CacheLease | None:
-        """The lease of whoever is making an answer now."""
-        return self.lease if self.lease is not None and self.lease.until_ms > now_ms else None
+    def is_led(self, now_ms: int) -> bool:
+        """Whether somebody is making an answer now."""
+        return self.lease_until_ms > now_ms
 
 
 EMPTY_SLOT = CacheSlot()
-
-
-@dataclass(frozen=True, slots=True)
-class CacheTicket:
-    """What whoever has made an answer needs in order to keep it; travels with a job.
-
-    Attributes:
-        key: of the entry.
-        fence: of the lease; a later lease makes it worthless.
-        ttl_seconds: for which the answer will be fresh.
-        kept_seconds: for which it stays after that.
-        began_ms: when the run began.
-    """
-
-    key: str
-    fence: int
-    ttl_seconds: int
-    kept_seconds: int
-    began_ms: int
 
 
 def usable(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now_ms: int) -> CacheOutcome | None:
@@ -119,17 +94,22 @@ def usable(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now
     age_ms = now_ms - answer.made_ms
     if control.max_age_seconds is not None and age_ms > control.max_age_seconds * 1000:
         return None
-    # Another request may have kept it for longer than this one wants.
-    ttl = None if control.ttl_seconds is None else control.ttl_seconds * 1000
-    if now_ms < answer.fresh_ms and (ttl is None or age_ms < ttl):
+    fresh_ms = answer.fresh_ms
+    if control.ttl_seconds is not None:
+        # Another request may have kept it for longer than this one wants.
+        fresh_ms = min(fresh_ms, answer.made_ms + control.ttl_seconds * 1000)
+    if now_ms < fresh_ms:
         return CacheOutcome.HIT
-    if answer.refusal is None and now_ms < answer.fresh_ms + policy.stale_seconds * 1000:
+    if answer.refusal is None and now_ms < fresh_ms + policy.stale_seconds * 1000:
         return CacheOutcome.STALE
     return None
 
 
-def saves_from_error(answer: CachedAnswer, policy: CachePolicy, now_ms: int) -> bool:
+def saves_from_error(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now_ms: int) -> bool:
     """Whether an answer may be given because the model failed."""
+    most = control.max_age_seconds
+    if not control.read or (most is not None and now_ms - answer.made_ms > most * 1000):
+        return False
     return answer.refusal is None and now_ms < answer.fresh_ms + policy.stale_if_error_seconds * 1000
 
 

@@ -60,9 +60,7 @@ def request_body(value: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
             return {"form": "plain", "input": value, "parameters": parameters}
 
 
-def request_identity(
-    tenant: str, control: CacheControl, policy: CachePolicy, deployment: Deployment
-) -> CacheIdentity:
+def request_identity(tenant: str, control: CacheControl, policy: CachePolicy, deployment: Deployment) -> CacheIdentity:
     """Everything outside the request that decides whether an answer may be given again.
 
     Raises:

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.pricing import GatewayPrices
+
+if TYPE_CHECKING:
+    # Catalogues without a cache need not pay for it.
+    from tollgate.domain.cache_policy import CachePolicy
 
 
 class InferenceType(StrEnum):
@@ -166,6 +171,7 @@ class Model:
         fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
         realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
             is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
+        cache: how its answers are given again; None never does.
     """
 
     name: str
@@ -177,6 +183,7 @@ class Model:
     asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
     description: str = ""
     kind: ModelKind = ModelKind.ANY
+    cache: "CachePolicy | None" = None
 
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""

@@ -17,6 +17,7 @@ class RequestRecord:
         latency_seconds: from acceptance to the end.
         outcome: ``completed``, ``failed``, ``expired``, ``cancelled`` or ``rejected``.
         status: HTTP status where there was one.
+        cache: ``hit``, ``stale``, ``miss`` and so on; empty for a model without a cache.
         budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
     """
 
@@ -37,3 +38,4 @@ class RequestRecord:
     traceparent: str = ""
     catalogue_version: int = 0
     budget_remaining: Decimal | None = None
+    cache: str = ""

@@ -14,7 +14,7 @@ from tollgate.domain.selection import selector_of
 from tollgate.services.inference import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tollgate.domain.catalogue import Catalogue
     from tollgate.domain.routing import RoutingDecision
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tollgate.ports.registry import CapacitySource, CatalogueSource
     from tollgate.services.accept_job import JobAcceptance
     from tollgate.services.admission import Admission
+    from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
@@ -30,7 +31,10 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 
 class InferenceService:
-    """Routes requests, runs the urgent ones and writes the others down."""
+    """Routes requests, answers what it can from the cache, runs the urgent ones and writes the others down.
+
+    `cache` gives the cache when the first request for a model that has one comes.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class InferenceService:
         admission: Admission,
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
+        cache: Callable[[], AnswerCache] | None = None,
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -48,6 +53,7 @@ class InferenceService:
         self._admission = admission
         self._realtime = realtime
         self._acceptance = acceptance
+        self._cache = cache
 
     def catalogue(self) -> Catalogue:
         """The catalogue in force.
@@ -72,9 +78,15 @@ class InferenceService:
             InvalidRequestError, UnknownModelError, DeadlineImpossibleError: nothing was run or written.
             PriceUnknownError, CapacityError, BudgetExceededError: as above.
             BackendError: the model's side failed; its time is on the trail's settlement.
+            NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """
         plan = self._plan(request, trail)
+        if plan.model.cache is None or self._cache is None:
+            return self._dispatch(request, plan, trail)
+        return self._cache().answer(request, plan, trail, lambda how: self._dispatch(request, how, trail))
+
+    def _dispatch(self, request: InferenceRequest, plan: Plan, trail: Trail) -> Completed | Accepted:
         if plan.decision.inference_type is not InferenceType.REALTIME:
             return self._acceptance.accept(request, plan, plan.decision.inference_type, trail)
         try:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from tollgate.domain.cache_control import CacheControl
+    from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.domain.capabilities import Needs
     from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
     from tollgate.domain.jobs import Job
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 class InferenceRequest:
     """What a caller asks for, checked for shape but not yet against the catalogue.
 
-    `needs` is what the model must offer, where the caller's route says so.
+    `needs` is what the model must offer, where the caller's route says so; `cache` is what it asks of the cache.
     """
 
     model: str
@@ -37,6 +39,7 @@ class InferenceRequest:
     webhook_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     needs: Needs | None = None
+    cache: CacheControl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Accepted:
 class Plan:
     """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
 
-    `admitted` is None where no budget stands in the way.
+    `admitted` is None where no budget stands in the way, `ticket` where no cache is to keep the answer of a job.
     """
 
     catalogue: Catalogue
@@ -72,6 +75,7 @@ class Plan:
     decision: RoutingDecision
     rendered: RenderedRequest
     admitted: Admitted | None
+    ticket: CacheTicket | None = None
 
     def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
         """What to ask of the budgets for going down a road, dearest first.

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
-    The answer's headers, the log line and the metrics are made of it.
+    The answer's headers, the log line and the metrics are made of it. `cache` is a `CacheOutcome`, empty for a model
+    without a cache; `cache_age` is in seconds.
     """
 
     request_id: str
@@ -42,6 +43,8 @@ class Trail:
     run: Run = NO_RUN
     reservation: Reservation | None = None
     budget_remaining: Decimal | None = None
+    cache: str = ""
+    cache_age: int | None = None
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""
@@ -64,4 +67,5 @@ class Trail:
             traceparent=self.traceparent,
             catalogue_version=self.catalogue.version if self.catalogue else 0,
             budget_remaining=self.budget_remaining,
+            cache=self.cache,
         )

@@ -1,0 +1,115 @@
+"""One request on its way through the cache: what identifies it, and how its answer is kept and given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tollgate.domain.cache_entry import CachedAnswer, Refusal, is_complete, is_deterministic_refusal
+from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.money import seconds
+from tollgate.domain.settlement import baseline_cost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from tollgate.domain.cache_control import CacheControl
+    from tollgate.domain.cache_policy import CachePolicy
+    from tollgate.domain.errors import ModelFailedError
+    from tollgate.services.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.trail import Trail
+
+_LEASE_TIMES = 4
+_LEASE_LEAST_SECONDS = 10.0
+_LEASE_MOST_SECONDS = 29.0
+"""A request cannot run longer than API Gateway waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRun:
+    """A request, its place in the cache, and the way to run it.
+
+    Attributes:
+        key: of its entry.
+        scope: who shares it, see `cache_identity.scope_name`.
+        dispatch: runs the request by this plan, or accepts it as a job.
+    """
+
+    request: InferenceRequest
+    plan: Plan
+    trail: Trail
+    policy: CachePolicy
+    control: CacheControl
+    key: str
+    scope: str
+    dispatch: Callable[[Plan], Completed | Accepted]
+
+    @property
+    def is_realtime(self) -> bool:
+        """Whether it would be answered now."""
+        return self.plan.decision.inference_type is InferenceType.REALTIME
+
+    @property
+    def lease_ms(self) -> int:
+        """How long whoever runs it may take before somebody else does."""
+        expected = self.plan.decision.expected_seconds
+        return int(1000 * min(_LEASE_MOST_SECONDS, max(_LEASE_LEAST_SECONDS, _LEASE_TIMES * expected)))
+
+    def ticket(self, fence: int, now_ms: int) -> CacheTicket:
+        """The right to keep its answer."""
+        policy = self.policy
+        return CacheTicket(
+            key=self.key,
+            fence=fence,
+            ttl_seconds=self.control.ttl_seconds or policy.ttl_seconds,
+            kept_seconds=max(policy.stale_seconds, policy.stale_if_error_seconds),
+            began_ms=now_ms,
+            scope=self.scope,
+            namespace=self.control.namespace,
+            reads=self.control.read,
+        )
+
+    def kept_answer(self, completed: Completed, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
+        """The answer in the form that is kept; None for one that is not whole."""
+        texts = self.request.input.get("inputs") if isinstance(self.request.input, dict) else None
+        kind = self.request.needs.kind if self.request.needs is not None else self.plan.model.kind
+        if not is_complete(completed.output, kind, texts if isinstance(texts, list) else None):
+            return None
+        fresh_ms = now_ms + ticket.ttl_seconds * 1000
+        return CachedAnswer(
+            output=completed.output,
+            usage=self.trail.usage,
+            resource=self.trail.resource,
+            worth=self._worth(now_ms - ticket.began_ms),
+            began_ms=ticket.began_ms,
+            made_ms=now_ms,
+            fresh_ms=fresh_ms,
+            kept_ms=fresh_ms + ticket.kept_seconds * 1000,
+        )
+
+    def kept_refusal(self, error: ModelFailedError, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
+        """The model's refusal in the form that is kept; None where it may think better of it."""
+        if not self.policy.negative_seconds or not is_deterministic_refusal(error):
+            return None
+        fresh_ms = now_ms + min(self.policy.negative_seconds, ticket.ttl_seconds) * 1000
+        return CachedAnswer(
+            output=None,
+            usage=self.trail.usage,
+            resource=self.trail.resource,
+            worth=self._worth(now_ms - ticket.began_ms),
+            began_ms=ticket.began_ms,
+            made_ms=now_ms,
+            fresh_ms=fresh_ms,
+            kept_ms=fresh_ms,
+            refusal=Refusal(error.message, error.original_status),
+        )
+
+    def _worth(self, took_ms: int) -> Decimal | None:
+        deployment = self.plan.decision.deployment
+        road = deployment.roads.get(InferenceType.REALTIME)
+        if road is None:
+            return None
+        held = seconds(took_ms / 1000)
+        return baseline_cost(self.plan.model, deployment, road, held_seconds=held, usage=self.trail.usage)
