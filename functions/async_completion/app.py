@@ -1,7 +1,7 @@
 """SageMaker's success and error topics -> jobs."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
@@ -22,12 +22,16 @@ from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_job import JobCompleter
 from tollgate.settings import Settings, aws_environment
 
+if TYPE_CHECKING:
+    from tollgate.services.job_answers import JobAnswers
+
 
 class AsyncCompletionSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
     table_ledger: str
+    table_cache: str
     table_registry: str
     bucket: str
     webhook_queue_url: str
@@ -45,6 +49,23 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+
+    @cache
+    def answers() -> "JobAnswers":
+        # Only jobs of a model that has a cache need it.
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
+
+        return JobAnswers(
+            store=DynamoDBAnswers(tables, settings.table_cache, objects),
+            jobs=jobs,
+            objects=objects,
+            queue=None,
+            catalogues=catalogues,
+            telemetry=telemetry,
+            clock=clock,
+        )
+
     return AsyncCompletion(
         jobs=jobs,
         objects=objects,
@@ -59,6 +80,7 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
             durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
             telemetry=telemetry,
             clock=clock,
+            answers=answers,
         ),
         telemetry=telemetry,
     )

@@ -1,7 +1,7 @@
 """Queue of asynchronous jobs -> InvokeEndpointAsync."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
@@ -14,6 +14,8 @@ from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
 from tollgate.api.queue_events import process_messages, text_field
 from tollgate.api.telemetry import Telemetry
@@ -21,14 +23,19 @@ from tollgate.services.complete_job import JobCompleter
 from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.settings import Settings, aws_environment
 
+if TYPE_CHECKING:
+    from tollgate.services.job_answers import JobAnswers
+
 
 class AsyncSubmitSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
     table_ledger: str
+    table_cache: str
     table_registry: str
     bucket: str
+    async_queue_url: str
 
 
 def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
@@ -43,6 +50,23 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+
+    @cache
+    def answers() -> "JobAnswers":
+        # Only jobs of a model that has a cache need it.
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
+
+        return JobAnswers(
+            store=DynamoDBAnswers(tables, settings.table_cache, objects),
+            jobs=jobs,
+            objects=objects,
+            queue=SqsQueue(SqsClient(transport), settings.async_queue_url),
+            catalogues=catalogues,
+            telemetry=telemetry,
+            clock=clock,
+        )
+
     return AsyncSubmitter(
         jobs=jobs,
         objects=objects,
@@ -58,9 +82,11 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
             durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
             telemetry=telemetry,
             clock=clock,
+            answers=answers,
         ),
         telemetry=telemetry,
         clock=clock,
+        answers=answers,
     )
 
 

@@ -15,7 +15,7 @@ WITHOUT_RESOURCES = {
     "pricing:GetProducts",
 }
 CAN_START_INFERENCE = {
-    "sagemaker:InvokeEndpoint": {"GatewayRole"},
+    "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole"},
     "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
     "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
 }

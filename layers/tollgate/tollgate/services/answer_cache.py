@@ -147,6 +147,49 @@ class AnswerCache:
             return self._without(run, error)
         return turn if isinstance(turn, Completed | Accepted) else self._lead(run, *turn)
 
+    def lookup(
+        self, request: InferenceRequest, plan: Plan, trail: Trail
+    ) -> tuple[str, CacheOutcome, CachedAnswer | None]:
+        """The key of a request, how it would be answered now, and with what. Nothing is run and nothing written.
+
+        Raises:
+            StorageError: the table does not answer.
+        """
+        wishes = replace(request.cache or NO_WISHES, only_if_cached=False)
+        run = self.run_of(replace(request, cache=wishes), plan, trail, _never)
+        if run is None:
+            return "", CacheOutcome.BYPASS, None
+        answer = self.look(run).answer
+        outcome = None if answer is None else usable(answer, run.control, run.policy, self.now_ms())
+        return run.key, outcome or CacheOutcome.MISS, None if outcome is None else answer
+
+    def refreshed(
+        self,
+        request: InferenceRequest,
+        plan: Plan,
+        trail: Trail,
+        dispatch: Callable[[Plan], Completed | Accepted],
+        ticket: CacheTicket,
+    ) -> bool:
+        """Make a stale answer anew, under the lease that was taken for that.
+
+        Returns:
+            False where the lease is another's by now, or the catalogue gives the request another key.
+
+        Raises:
+            TollgateError: as `answer`.
+        """
+        run = self.run_of(request, plan, trail, dispatch)
+        slot, _ = self._store.read(ticket.key)
+        if slot.fence != ticket.fence or not slot.is_led(self.now_ms()):
+            return False
+        if run is None or run.key != ticket.key:
+            self._released(ticket)
+            return False
+        trail.cache = CacheOutcome.MISS
+        self._lead(run, ticket.fence, EMPTY_SLOT)
+        return True
+
     def look(self, run: CachedRun) -> CacheSlot:
         """What is kept for the request, without what its owner had forgotten.
 
@@ -368,6 +411,10 @@ class AnswerCache:
     def now_ms(self) -> int:
         """The present moment in the entries' time."""
         return int(self._clock.now().timestamp() * 1000)
+
+
+def _never(_plan: Plan) -> Completed | Accepted:
+    raise NotCachedError("A lookup runs nothing.")
 
 
 def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:

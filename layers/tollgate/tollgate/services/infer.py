@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendThrottledError, CapacityError
+from tollgate.domain.errors import BackendThrottledError, CapacityError, NotCachedError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
@@ -16,6 +16,8 @@ from tollgate.services.inference import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
+    from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.domain.catalogue import Catalogue
     from tollgate.domain.routing import RoutingDecision
     from tollgate.ports.dialects import Dialects
@@ -85,6 +87,26 @@ class InferenceService:
         if plan.model.cache is None or self._cache is None:
             return self._dispatch(request, plan, trail)
         return self._cache().answer(request, plan, trail, lambda how: self._dispatch(request, how, trail))
+
+    def lookup(self, request: InferenceRequest, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
+        """The key of a request, how the cache would answer it, and with what; see `AnswerCache.lookup`.
+
+        Raises:
+            InvalidRequestError, UnknownModelError, DeadlineImpossibleError, PriceUnknownError, CapacityError.
+            NotCachedError: the model has no cache.
+            StorageError
+        """
+        plan = self._plan(request, trail)
+        if plan.model.cache is None or self._cache is None:
+            raise NotCachedError(f"Model '{plan.model.name}' has no cache.")
+        return self._cache().lookup(request, plan, trail)
+
+    def refresh(self, request: InferenceRequest, trail: Trail, ticket: CacheTicket) -> bool:
+        """Run a request again for the cache; see `AnswerCache.refreshed`. Raises as `infer`."""
+        plan = self._plan(request, trail)
+        if plan.model.cache is None or self._cache is None:
+            return False
+        return self._cache().refreshed(request, plan, trail, lambda how: self._dispatch(request, how, trail), ticket)
 
     def _dispatch(self, request: InferenceRequest, plan: Plan, trail: Trail) -> Completed | Accepted:
         if plan.decision.inference_type is not InferenceType.REALTIME:
