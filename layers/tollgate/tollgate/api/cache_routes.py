@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tollgate.api.bodies import read_inference
+from tollgate.api.cache_bodies import read_kept
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.job_rendering import money_text, time_text, usage_document
 from tollgate.api.problems import problem_answer
@@ -106,14 +107,9 @@ class CacheApi:
         return json_answer(200, {"object": "cache.deleted", what: name, "deleted": True})
 
     def _keep(self, call: Call) -> Answer:
-        body = json_body(call)
-        if not isinstance(body, dict) or "value" not in body or body.keys() - {"value", "ttl"}:
-            raise InvalidRequestError("The body must be an object with 'value', and 'ttl' in seconds if you like.")
-        ttl = body.get("ttl")
-        if ttl is not None and (not isinstance(ttl, int) or isinstance(ttl, bool)):
-            raise InvalidRequestError("'ttl' must be a whole number of seconds.", param="ttl")
+        value, ttl = read_kept(json_body(call))
         namespace, key = _names(call)
-        kept = self._manager.keep(call.owner, namespace, key, body["value"], ttl)
+        kept = self._manager.keep(call.owner, namespace, key, value, ttl)
         document = {"object": "cache.value", "namespace": namespace, "key": key, "expires_at": _time(kept.expires_ms)}
         return json_answer(200, document)
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-from tollgate.domain.errors import BodyTooLargeError, InvalidRequestError, NotFoundError, ScopeError
+from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.domain.retrieval import (
     DEFAULT_TTL_SECONDS,
-    LONGEST_TTL_SECONDS,
     VALUE_BYTES,
     KeptValue,
     check_name,
@@ -64,14 +63,12 @@ class CacheManager:
         """Keep a value for the tenant.
 
         Raises:
-            InvalidRequestError: a name or the time is wrong, or the value is no JSON.
+            InvalidRequestError: a name is wrong.
             BodyTooLargeError
             StorageError
         """
         check_name(namespace, key)
         ttl = DEFAULT_TTL_SECONDS if ttl_seconds is None else ttl_seconds
-        if not 1 <= ttl <= LONGEST_TTL_SECONDS:
-            raise InvalidRequestError(f"'ttl' must be 1 to {LONGEST_TTL_SECONDS} seconds.", param="ttl")
         size = len(json_text(value))
         if size > VALUE_BYTES:
             raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
