@@ -17,7 +17,7 @@ from tollgate.adapters.sqs_client import SqsClient
 JOBS_TABLE = "Jobs"
 REGISTRY_TABLE = "Registry"
 LEDGER_TABLE = "Ledger"
-CACHE_TABLE = "Cache"
+CACHE_TABLE = "Answers"
 _REGION = "us-east-1"
 
 

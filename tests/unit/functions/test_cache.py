@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.unit.template_document import ROOT
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.cache_wishes import LONGEST_SECONDS, MODES
 from tollgate.api.telemetry import Telemetry
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
 from tollgate.domain.errors import BackendTimeoutError
@@ -250,6 +252,34 @@ def test_a_refresh_under_another_catalogue_is_given_up() -> None:
     stack.gateway.catalogues.catalogue = replace(stack.gateway.catalogue, version=2, models={"echo": model})
     stack.parts.refresher.carry_out(order)
     assert len(stack.gateway.realtime.calls) == 1
+
+
+def test_no_route_of_the_cache_starts_an_inference() -> None:
+    """Whatever is asked of it, no model is called, no job written, nothing queued."""
+    stack = Stack(stale_seconds=600)
+    stack.stale_orders()
+    ordered = len(stack.gateway.refreshes)
+    for priority in ("high", "medium", "low"):
+        stack.call("POST /v1/cache/lookup", BODY | {"priority": priority})
+        stack.call("POST /v1/cache/lookup", BODY | {"priority": priority, "input": "unknown"})
+    stack.call(f"PUT {VALUE_ROUTE}", {"value": 1}, path=PLACE)
+    stack.call("DELETE /v1/cache", query={"all": "true"})
+    assert len(stack.gateway.realtime.calls) == 1
+    assert len(stack.gateway.refreshes) == ordered
+    assert not stack.gateway.jobs.jobs
+    assert not stack.gateway.async_queue.sent
+
+
+def test_a_refresh_passes_admission() -> None:
+    """With a budget that has nothing left, the order is not carried out, and the stale answer stays."""
+    stack = Stack(stale_seconds=600)
+    (order,) = stack.stale_orders()
+    budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal("0.000001"))
+    stack.gateway.catalogues.catalogue = replace(stack.gateway.catalogue, budgets=(budget,))
+    stack.parts.refresher.carry_out(order)
+    assert len(stack.gateway.realtime.calls) == 1
+    assert [record.outcome for record in stack.telemetry.requests] == ["rejected"]
+    assert stack.state() == "stale"
 
 
 def test_messages_are_taken_one_by_one() -> None:

@@ -132,9 +132,9 @@ class AnswerCache:
         """
         run = self.run_of(request, plan, trail, dispatch)
         if run is None:
-            trail.cache = CacheOutcome.BYPASS
+            trail.cache = CacheOutcome.BYPASS.value
             return dispatch(plan)
-        trail.cache = CacheOutcome.MISS
+        trail.cache = CacheOutcome.MISS.value
         if not run.is_realtime:
             return self._later(run)
         try:
@@ -186,7 +186,7 @@ class AnswerCache:
         if run is None or run.key != ticket.key:
             self._released(ticket)
             return False
-        trail.cache = CacheOutcome.MISS
+        trail.cache = CacheOutcome.MISS.value
         self._lead(run, ticket.fence, EMPTY_SLOT)
         return True
 
@@ -247,7 +247,7 @@ class AnswerCache:
             ModelFailedError: the answer was that the model does not take the input.
         """
         trail = run.trail
-        trail.cache, trail.cache_age = outcome, answer.age_seconds(self.now_ms())
+        trail.cache, trail.cache_age = outcome.value, answer.age_seconds(self.now_ms())
         trail.usage = answer.usage
         trail.estimated_cost = ZERO
         trail.settlement = Settlement(effective=ZERO, avoided=answer.worth)
@@ -394,7 +394,7 @@ class AnswerCache:
             raise error
         if run.control.only_if_cached:
             raise NotCachedError("The cache cannot be read now.", retry_after=_RETRY_SECONDS) from error
-        run.trail.cache = CacheOutcome.BYPASS
+        run.trail.cache = CacheOutcome.BYPASS.value
         if may_go_on(run.trail.request_id, run.policy.uncached_share):
             self._telemetry.count("CacheDown")
             return run.dispatch(run.plan)
