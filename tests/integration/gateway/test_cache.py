@@ -1,4 +1,4 @@
-"""The cache over HTTP, on the real template: hits, races, stale answers, jobs, forgetting; and what a stranger tries."""
+"""The cache over HTTP, on the real template: hits, races, stale answers, jobs, forgetting, and a stranger's tries."""
 
 import subprocess
 import sys
