@@ -166,6 +166,12 @@ def test_forgetting_by_name_is_told_with_the_entry(store: AnswerStore) -> None:
     assert not other.at_ms
 
 
+def test_many_are_read_at_once(store: AnswerStore) -> None:
+    """Those that are there, each under its own key."""
+    assert store.store(ticket(led(store)), ANSWER)
+    assert store.read_many([KEY, "m" * 64]) == {KEY: ANSWER}
+
+
 def test_a_large_body_lies_in_the_bucket(aws: LocalAws) -> None:
     """What compression cannot bring under 200 KB is an object, and reads the same."""
     store = in_dynamodb(aws)

@@ -1,6 +1,6 @@
 """Cached answers in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -38,6 +38,11 @@ class InMemoryAnswers:
         row = self.rows.get(key)
         slot = CacheSlot() if row is None else row.slot
         return slot, None if forgotten_of is None else Forgotten(dict(self.forgotten.get(forgotten_of, {})))
+
+    def read_many(self, keys: Sequence[str]) -> Mapping[str, CachedAnswer]:
+        self._called("read_many")
+        slots = {key: self.rows[key].slot for key in keys if key in self.rows}
+        return {key: slot.answer for key, slot in slots.items() if slot.answer is not None}
 
     def lead(
         self, key: str, seen: CacheSlot, *, scope: str, now_ms: int, until_ms: int, job_id: str = ""

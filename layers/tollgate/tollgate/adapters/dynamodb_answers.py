@@ -11,7 +11,7 @@ times themselves. Lease and answer are one item: a read shows both, and one cond
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tollgate.adapters.answer_packing import checksum, pack, unpack
@@ -55,6 +55,14 @@ class DynamoDBAnswers:
         forgotten = by_key.get(marker["cache_key"], {})
         at_ms = {name[2:]: int(value) for name, value in forgotten.items() if name.startswith("f:")}
         return self._slot(key, by_key.get(wanted["cache_key"])), Forgotten(at_ms)
+
+    def read_many(self, keys: Sequence[str]) -> Mapping[str, CachedAnswer]:
+        """See `AnswerStore`."""
+        names = {f"answer#{key}": key for key in keys}
+        with storage_errors(_WHAT):
+            items = self._client.batch_get_item({self._table: [{"cache_key": name} for name in names]})[self._table]
+        found = {names[item["cache_key"]]: self._answer(names[item["cache_key"]], item) for item in items}
+        return {key: answer for key, answer in found.items() if answer is not None}
 
     def lead(
         self, key: str, seen: CacheSlot, *, scope: str, now_ms: int, until_ms: int, job_id: str = ""

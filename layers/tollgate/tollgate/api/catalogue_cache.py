@@ -26,6 +26,7 @@ class CacheEntry(BaseModel):
     strays: Annotated[int, Field(ge=0, le=1000)] = 2
     uncached_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     when_down: WhenDown = WhenDown.REFUSE
+    per_text: bool = False
     version: Annotated[str, Field(max_length=64)] = ""
 
 

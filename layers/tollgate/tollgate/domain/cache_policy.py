@@ -30,6 +30,8 @@ class CachePolicy:
         strays: requests that may run the same thing beside the one that runs, once they have waited.
         uncached_share: of the requests that find the table down, 0..1, that may run without it.
         when_down: what becomes of the others.
+        per_text: of a list of texts to embed, each is kept by itself, and only those not seen are sent on. Worth it
+            where a vector costs more than writing it does, about $2.50 a million for 4 KB.
         version: changed by the operator when an endpoint answers differently under the same name.
     """
 
@@ -44,4 +46,5 @@ class CachePolicy:
     strays: int = 2
     uncached_share: float = 0.5
     when_down: WhenDown = WhenDown.REFUSE
+    per_text: bool = False
     version: str = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Forgotten
     from tollgate.domain.cache_ticket import CacheTicket
 
@@ -14,6 +16,9 @@ class AnswerStore(Protocol):
 
     def read(self, key: str, forgotten_of: str | None = None) -> tuple[CacheSlot, Forgotten | None]:
         """What is under a key, in one read of the table; and what that scope has forgotten, where one is named."""
+
+    def read_many(self, keys: Sequence[str]) -> Mapping[str, CachedAnswer]:
+        """The answers under these keys (at most 100), fresh or not; missing ones are left out."""
 
     def lead(
         self, key: str, seen: CacheSlot, *, scope: str, now_ms: int, until_ms: int, job_id: str = ""

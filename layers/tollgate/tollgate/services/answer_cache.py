@@ -38,6 +38,7 @@ from tollgate.services.inference import Accepted, Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Forgotten
     from tollgate.domain.cache_policy import CachePolicy
@@ -190,6 +191,52 @@ class AnswerCache:
         self._lead(run, ticket.fence, EMPTY_SLOT)
         return True
 
+    def forgotten_of(self, scope: str, key: str) -> Forgotten:
+        """What a scope has forgotten, as of at most five seconds ago.
+
+        Args:
+            scope: see `cache_identity.scope_name`.
+            key: of any entry that is read anyway.
+
+        Raises:
+            StorageError: the table does not answer, or was not asked because it is down.
+        """
+        if self._breaker.is_open():
+            raise StorageError("The cache is down.", retry_after=_RETRY_SECONDS)
+        known = self._forgotten.get(scope)
+        if known is not None and self._clock.monotonic() - known[0] < FORGOTTEN_SECONDS:
+            return known[1]
+        _, news = self._asked(lambda: self._store.read(key, scope))
+        return self._remembered(scope, news or NOTHING_FORGOTTEN)
+
+    def _remembered(self, scope: str, news: Forgotten) -> Forgotten:
+        if len(self._forgotten) >= _SCOPES_KNOWN:
+            self._forgotten.clear()
+        self._forgotten[scope] = (self._clock.monotonic(), news)
+        return news
+
+    def embeddings(
+        self,
+        request: InferenceRequest,
+        plan: Plan,
+        trail: Trail,
+        run: Callable[[InferenceRequest], Completed],
+    ) -> Completed | None:
+        """The vectors of a list, text by text; None where the request is to be treated as a whole.
+
+        Raises:
+            TollgateError: what `run` raises.
+        """
+        if plan.model.cache is None or not plan.model.cache.per_text:
+            return None
+        from tollgate.services.embedding_cache import EmbeddingCache, texts_to_look_up  # noqa: PLC0415 -- few need it
+
+        texts = texts_to_look_up(request, plan)
+        if texts is None:
+            return None
+        by_text = EmbeddingCache(store=self._store, cache=self, ids=self._ids)
+        return by_text.answer(request, texts, plan, trail, run)
+
     def look(self, run: CachedRun) -> CacheSlot:
         """What is kept for the request, without what its owner had forgotten.
 
@@ -203,10 +250,7 @@ class AnswerCache:
         slot, news = self._asked(lambda: self._store.read(run.key, run.scope if due else None))
         forgotten = NOTHING_FORGOTTEN if known is None else known[1]
         if news is not None:
-            forgotten = news
-            if len(self._forgotten) >= _SCOPES_KNOWN:
-                self._forgotten.clear()
-            self._forgotten[run.scope] = (self._clock.monotonic(), news)
+            forgotten = self._remembered(run.scope, news)
         if slot.answer is not None and forgotten.covers(slot.answer, run.request.model, run.control.namespace):
             return replace(slot, answer=None)
         return slot
@@ -407,6 +451,10 @@ class AnswerCache:
         raise CacheDownError(
             "The cache is down, and enough requests run without it. Try again.", retry_after=_RETRY_SECONDS
         ) from error
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return self._clock.now()
 
     def now_ms(self) -> int:
         """The present moment in the entries' time."""

@@ -86,7 +86,29 @@ class InferenceService:
         plan = self._plan(request, trail)
         if plan.model.cache is None or self._cache is None:
             return self._dispatch(request, plan, trail)
-        return self._cache().answer(request, plan, trail, lambda how: self._dispatch(request, how, trail))
+        cache = self._cache()
+        try:
+            by_text = cache.embeddings(request, plan, trail, lambda less: self._run_now(less, plan, trail))
+        except (CapacityError, BackendThrottledError):
+            by_text = None  # The whole list may still become a job.
+        if by_text is not None:
+            return by_text
+        return cache.answer(request, plan, trail, lambda how: self._dispatch(request, how, trail))
+
+    def _run_now(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:
+        """Run a part of a request where the whole would have run.
+
+        Raises:
+            CapacityError: the part by itself would go elsewhere.
+        """
+        part = self._plan(request, trail)
+        chosen = part.decision
+        if (
+            chosen.inference_type is not InferenceType.REALTIME
+            or chosen.deployment.name != whole.decision.deployment.name
+        ):
+            raise CapacityError("A part of the request would be served elsewhere.")
+        return self._realtime.run(part, trail)
 
     def lookup(self, request: InferenceRequest, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
         """The key of a request, how the cache would answer it, and with what; see `AnswerCache.lookup`.
