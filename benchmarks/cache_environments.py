@@ -15,6 +15,7 @@ from tests.fakes.gateway import FixedCapacity, FixedCatalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.domain.cache_policy import CachePolicy
@@ -24,10 +25,12 @@ from tollgate.ports.backends import ModelAnswer
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
+from tollgate.services.choosing import choosing_among
 from tollgate.services.infer import InferenceService
 from tollgate.services.inference import InferenceRequest
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.trail import Trail
+from tollgate.services.wake_requests import WakeRequests
 
 LIMIT_SECONDS = 29.0
 
@@ -103,31 +106,42 @@ class Environment:
             pause=world.pause,
             time_limit_seconds=LIMIT_SECONDS,
         )
+        realtime = RealtimeRun(
+            realtime=world.model,
+            durations=RecordingMeasurements(),
+            dialects=dialects,
+            admission=admission,
+            clock=self._clock,
+            ids=ids,
+            memory_gb=memory,
+            time_limit_seconds=LIMIT_SECONDS,
+        )
+        acceptance = JobAcceptance(
+            jobs=InMemoryJobStore(),
+            queues={road: InMemoryQueue() for road in InferenceType},
+            objects=InMemoryObjectStore(),
+            admission=admission,
+            clock=self._clock,
+            ids=ids,
+            memory_gb=memory,
+            time_limit_seconds=LIMIT_SECONDS,
+        )
+        choosing = choosing_among(
+            InMemoryOutcomes(),
+            realtime=realtime,
+            acceptance=acceptance,
+            clock=self._clock,
+            time_limit_seconds=LIMIT_SECONDS,
+        )
         self._inference = InferenceService(
             catalogues=catalogues,
             capacities=FixedCapacity(),
             dialects=dialects,
             admission=admission,
-            realtime=RealtimeRun(
-                realtime=world.model,
-                durations=RecordingMeasurements(),
-                dialects=dialects,
-                admission=admission,
-                clock=self._clock,
-                ids=ids,
-                memory_gb=memory,
-                time_limit_seconds=LIMIT_SECONDS,
-            ),
-            acceptance=JobAcceptance(
-                jobs=InMemoryJobStore(),
-                queues={InferenceType.ASYNC: InMemoryQueue(), InferenceType.BATCH: InMemoryQueue()},
-                objects=InMemoryObjectStore(),
-                admission=admission,
-                clock=self._clock,
-                ids=ids,
-                memory_gb=memory,
-                time_limit_seconds=LIMIT_SECONDS,
-            ),
+            realtime=realtime,
+            acceptance=acceptance,
+            choosing=lambda: choosing,
+            wakes=lambda: WakeRequests(queue=InMemoryQueue(), clock=self._clock),
             cache=lambda: cache,
         )
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import export, keys, models, plan, prices, webhooks
+from cli import endpoints, export, keys, models, plan, prices, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_parser(commands)
     webhooks.add_parser(commands)
     plan.add_parser(commands)
+    endpoints.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:
         if hasattr(parsed, "run_offline"):

@@ -15,6 +15,7 @@ from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
@@ -30,10 +31,12 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
+from tollgate.services.choosing import Choosing, choosing_among
 from tollgate.services.infer import InferenceService
 from tollgate.services.manage_cache import CacheManager
 from tollgate.services.refresh_answers import AnswerRefresher
 from tollgate.services.run_realtime import RealtimeRun
+from tollgate.services.wake_requests import WakeRequests
 from tollgate.settings import Settings, aws_environment
 
 _TIME_LIMIT_SECONDS = 29.0
@@ -49,6 +52,8 @@ class CacheSettings(Settings):
     table_registry: str
     bucket: str
     async_queue_url: str
+    deferred_queue_url: str
+    wake_queue_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ def build(settings: CacheSettings) -> Parts:
     """Wire the services; nothing is connected before the first event."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     tables, clock, ids, dialects = DynamoDBClient(transport), SystemClock(), TimeSortedIds(), ContainerDialects()
-    objects = S3DirectObjects(S3Client(transport), settings.bucket)
+    queues, objects = SqsClient(transport), S3DirectObjects(S3Client(transport), settings.bucket)
     registry, memory_gb = settings.table_registry, Decimal(settings.aws_lambda_function_memory_size) / 1024
     telemetry = Telemetry(
         namespace=settings.powertools_metrics_namespace,
@@ -83,31 +88,47 @@ def build(settings: CacheSettings) -> Parts:
         pause=lambda _seconds: None,  # a lookup never waits, and a refresh has its lease
         time_limit_seconds=_TIME_LIMIT_SECONDS,
     )
+    realtime = RealtimeRun(
+        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        dialects=dialects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
+    acceptance = JobAcceptance(
+        jobs=DynamoDBJobStore(tables, settings.table_jobs, ledger),
+        queues={
+            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+        },
+        objects=objects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
+
+    @cache
+    def choosing() -> Choosing:
+        outcomes = RegistryOutcomes(tables, registry, now=clock.now, monotonic=clock.monotonic)
+        return choosing_among(
+            outcomes, realtime=realtime, acceptance=acceptance, clock=clock, time_limit_seconds=_TIME_LIMIT_SECONDS
+        )
+
+    wakes = WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
     inference = InferenceService(
         catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
         dialects=dialects,
         admission=admission,
-        realtime=RealtimeRun(
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            dialects=dialects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
-        acceptance=JobAcceptance(
-            jobs=DynamoDBJobStore(tables, settings.table_jobs, ledger),
-            queues={InferenceType.ASYNC: SqsQueue(SqsClient(transport), settings.async_queue_url)},
-            objects=objects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
+        realtime=realtime,
+        acceptance=acceptance,
+        wakes=lambda: wakes,
+        choosing=choosing,
         cache=lambda: cached,
     )
     values = DynamoDBRetrieval(tables, settings.table_cache)

@@ -38,9 +38,14 @@ if TYPE_CHECKING:
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.cached_run import CachedRun
+    from tollgate.services.wake_requests import WakeRequests
 
 _TIME_LIMIT_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
+
+if TYPE_CHECKING:
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.services.choosing import Choosing
 
 
 class GatewaySettings(Settings):
@@ -55,6 +60,8 @@ class GatewaySettings(Settings):
     batch_queue_url: str
     refresh_queue_url: str = ""
     cache_timeout_ms: int = 300
+    deferred_queue_url: str = ""
+    wake_queue_url: str = ""
     alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
 
@@ -108,36 +115,66 @@ def build(settings: GatewaySettings) -> GatewayApi:
         )
 
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
+
+    @cache
+    def wakes() -> "WakeRequests":
+        # Only deployments that sleep need it.
+        from tollgate.services.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+
+        return WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
+
+    catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
+
+    @cache
+    def outcomes() -> "RegistryOutcomes":
+        from tollgate.adapters.registry_outcomes import RegistryOutcomes  # noqa: PLC0415 -- most models have no choice
+
+        return RegistryOutcomes(tables, registry, now=clock.now, monotonic=clock.monotonic)
+
+    @cache
+    def choosing() -> "Choosing":
+        from tollgate.services.choosing import choosing_among  # noqa: PLC0415 -- as above
+
+        return choosing_among(
+            outcomes(), realtime=realtime, acceptance=acceptance, clock=clock, time_limit_seconds=_TIME_LIMIT_SECONDS
+        )
+
+    realtime = RealtimeRun(
+        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        dialects=dialects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
+    acceptance = JobAcceptance(
+        jobs=jobs,
+        queues={
+            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+        },
+        objects=objects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
     inference = InferenceService(
-        catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
+        catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
         dialects=dialects,
         admission=admission,
-        realtime=RealtimeRun(
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            dialects=dialects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
-        acceptance=JobAcceptance(
-            jobs=jobs,
-            queues={
-                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
-            },
-            objects=objects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
+        realtime=realtime,
+        acceptance=acceptance,
+        choosing=choosing,
+        wakes=wakes,
         cache=answers,
     )
+    waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)
 
     @cache
@@ -145,8 +182,14 @@ def build(settings: GatewaySettings) -> GatewayApi:
         # The models of OpenAI's bodies take a while to build, and only some callers need them.
         from tollgate.api.openai.routes import OpenAIApi  # noqa: PLC0415 -- see above
 
-        waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
         return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
+
+    @cache
+    def feedback() -> RoutesOnDemand:
+        from tollgate.api.feedback_routes import FeedbackApi  # noqa: PLC0415 -- few calls bring feedback
+        from tollgate.services.feedback import FeedbackService  # noqa: PLC0415 -- as above
+
+        return FeedbackApi(FeedbackService(catalogues=catalogues, feedback=outcomes()))
 
     return GatewayApi(
         inference=inference,
@@ -156,6 +199,8 @@ def build(settings: GatewaySettings) -> GatewayApi:
         random_hex=lambda: os.urandom(24).hex(),
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
         openai=openai,
+        waiter=waiter,
+        feedback=feedback,
     )
 
 

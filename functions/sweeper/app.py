@@ -21,6 +21,7 @@ class SweeperSettings(Settings):
     table_registry: str
     bucket: str
     async_queue_url: str
+    deferred_queue_url: str
     batch_queue_url: str
     webhook_queue_url: str
 
@@ -57,6 +58,7 @@ def build(settings: SweeperSettings) -> Sweeper:
         backlog=DynamoDBBacklog(parts.tables, settings.table_registry),
         queues=SweepQueues(
             asynchronous=parts.queue(settings.async_queue_url),
+            deferred=parts.queue(settings.deferred_queue_url),
             batch=parts.queue(settings.batch_queue_url),
             webhooks=parts.queue(settings.webhook_queue_url),
         ),

@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 from local.openapi import answers, cache_answers
 from tollgate.api.bodies import INFERENCE_SCHEMA
 from tollgate.api.cache_bodies import KEEP_SCHEMA
+from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.openai.chat_body import CHAT
 from tollgate.api.openai.response_body import RESPONSE
 from tollgate.api.openai.text_bodies import COMPLETION, EMBEDDING
@@ -51,8 +52,10 @@ class Operation:
 _INFERENCE = "InferenceRequest"
 _KEEP = "CacheKeepRequest"
 _VALUE = "/v1/cache/{namespace}/{key}"
+_FEEDBACK = "FeedbackRequest"
 _BODIES: Mapping[str, core_schema.CoreSchema] = {
     _INFERENCE: INFERENCE_SCHEMA,
+    _FEEDBACK: FEEDBACK_SCHEMA,
     _KEEP: KEEP_SCHEMA,
     **{reader.name: reader.schema for reader in (CHAT, COMPLETION, EMBEDDING, RESPONSE)},
 }
@@ -133,6 +136,9 @@ OPERATIONS = (
         answers.Route,
         body=_INFERENCE,
         errors=(400, 404, 413, 422),
+    ),
+    Operation(
+        "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),

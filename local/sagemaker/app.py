@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from local.sagemaker.admin import PREFIX, Admin
 from local.sagemaker.control import Control
 from local.sagemaker.runtime import Runtime
+from local.sagemaker.scaling import TARGET_PREFIX, Scaling
 from local.sagemaker.wire import (
     AbandonedConnectionError,
     Reply,
@@ -32,12 +33,14 @@ class App:
     Args:
         runtime: answers `/endpoints/...`.
         control: answers JSON 1.1 posts to `/`.
+        scaling: answers those of them that are for Application Auto Scaling.
         admin: answers `/_standin/...`.
     """
 
-    def __init__(self, runtime: Runtime, control: Control, admin: Admin) -> None:
+    def __init__(self, runtime: Runtime, control: Control, scaling: Scaling, admin: Admin) -> None:
         self._runtime = runtime
         self._control = control
+        self._scaling = scaling
         self._admin = admin
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -64,8 +67,10 @@ class App:
                 return self._admin.answer(request)
             if request.path.startswith("/endpoints/"):
                 return await self._runtime_reply(request)
-            if request.header("x-amz-target"):
-                return await self._control.answer(request)
+            action = request.header("x-amz-target")
+            if action:
+                part = self._scaling if action.startswith(TARGET_PREFIX) else self._control
+                return await part.answer(request)
         except (ServiceError, AbandonedConnectionError):
             raise
         except Exception as error:

@@ -36,6 +36,7 @@ class Components:
         self._gates: dict[str, Gate] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._refused: Counter[str] = Counter()
+        self._invoked: Counter[str] = Counter()
 
     def resume(self) -> None:
         """After a restart: open the gates and carry on with what was starting."""
@@ -125,7 +126,14 @@ class Components:
         if component["copies"] < 1 or container is None:
             self._refused[name] += 1
             raise validation_error(_NO_CAPACITY)
+        self._invoked[name] += 1
         return Target(endpoint, component["VariantName"], container, self._gates[name])
+
+    def take_invoked(self) -> dict[str, int]:
+        """Return how many calls found a copy, by component, since this was asked last."""
+        invoked = dict(self._invoked)
+        self._invoked.clear()
+        return invoked
 
     def take_refused(self) -> dict[str, int]:
         """Return how many calls found no copy, by component, since this was asked last."""

@@ -290,6 +290,7 @@ class Fleet:
         endpoint = self._get(name)
         if reason is None:
             endpoint |= {"variants": endpoint.pop("target"), "EndpointStatus": "InService"}
+            endpoint.pop("FailureReason", None)
         else:
             # A failed update leaves the endpoint serving as before; a failed creation leaves nothing.
             was_serving = endpoint["EndpointStatus"] == "Updating"

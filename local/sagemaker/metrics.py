@@ -74,6 +74,9 @@ class Metrics:
             if "AsyncInferenceConfig" in endpoint:
                 states = backlog.get(name, {})
                 data.extend(backlog_data(name, sum(states.get(state, 0) for state in _WAITING), instances, end))
+        for component, count in self._components.take_invoked().items():
+            dimensions = {"InferenceComponentName": component}
+            data.append(_datum("Invocations", dimensions, count, "Count", end))
         for component, count in self._components.take_refused().items():
             dimensions = {"InferenceComponentName": component}
             data.append(_datum("NoCapacityInvocationFailures", dimensions, count, "Count", end))

@@ -27,6 +27,7 @@ from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet
 from local.sagemaker.metrics import Metrics
 from local.sagemaker.runtime import Runtime
+from local.sagemaker.scaling import Scaling
 from local.sagemaker.seed import Seed
 from local.sagemaker.serving import Serving
 from local.sagemaker.settings import Settings
@@ -74,6 +75,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     aws = Aws(settings.aws_endpoint, settings.region)
     fleet = Fleet(store, settings, faults)
     components = Components(store, settings, fleet, faults)
+    scaling = Scaling(store, settings, fleet, components, faults)
     serving = Serving(store)
     queue = AsyncQueue(store=store, fleet=fleet, serving=serving, aws=aws, faults=faults, settings=settings)
     bus = EventBus(aws, settings.region, settings.account)
@@ -122,7 +124,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.graceful_timeout = _GRACE_SECONDS
     config.loglevel = "WARNING"
-    app = App(runtime, control, admin)
+    app = App(runtime, control, scaling, admin)
 
     async def ready_then_wait() -> None:
         print(f"SageMaker stand-in ready on http://127.0.0.1:{options.port}", flush=True)

@@ -13,8 +13,10 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.api.feedback_routes import FeedbackApi
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
@@ -31,10 +33,13 @@ from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
 from tollgate.services.cached_run import CachedRun
+from tollgate.services.choosing import choosing_among
+from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
+from tollgate.services.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -67,6 +72,8 @@ class ScriptedRealtime:
         self.takes = takes
         self.calls: list[tuple[str, bytes]] = []
         self.answer: bytes | Exception = b'{"label": "en"}'
+        # One answer after the other, where they differ.
+        self.script: Callable[[], bytes | Exception] | None = None
 
     def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
         assert content_type == "application/json"
@@ -74,9 +81,10 @@ class ScriptedRealtime:
         assert trace
         self.calls.append((road.target, body))
         self._clock.advance(self.takes)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return ModelAnswer(self.answer, "application/json", self.takes)
+        answer = self.answer if self.script is None else self.script()
+        if isinstance(answer, Exception):
+            raise answer
+        return ModelAnswer(answer, "application/json", self.takes)
 
 
 class InMemoryIdempotency:
@@ -118,9 +126,12 @@ class FakeGateway:
     objects: InMemoryObjectStore = field(default_factory=InMemoryObjectStore)
     async_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     batch_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    deferred_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    wake_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     idempotency: InMemoryIdempotency = field(default_factory=InMemoryIdempotency)
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
+    outcomes: InMemoryOutcomes = field(default_factory=InMemoryOutcomes)
     lines: list[dict[str, Any]] = field(default_factory=list)
     # What happens elsewhere while a call waits for its job.
     meanwhile: Callable[[], None] = lambda: None
@@ -136,31 +147,43 @@ class FakeGateway:
         )
         admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
+        wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
+        realtime = RealtimeRun(
+            realtime=self.realtime,
+            durations=self.measurements,
+            dialects=dialects,
+            admission=admission,
+            clock=self.clock,
+            ids=ids,
+            memory_gb=memory_gb,
+            time_limit_seconds=limit,
+        )
+        acceptance = JobAcceptance(
+            jobs=self.jobs,
+            queues={
+                InferenceType.REALTIME: self.deferred_queue,
+                InferenceType.ASYNC: self.async_queue,
+                InferenceType.BATCH: self.batch_queue,
+            },
+            objects=self.objects,
+            admission=admission,
+            clock=self.clock,
+            ids=ids,
+            memory_gb=memory_gb,
+            time_limit_seconds=limit,
+        )
+        choosing = choosing_among(
+            self.outcomes, realtime=realtime, acceptance=acceptance, clock=self.clock, time_limit_seconds=limit
+        )
         inference = InferenceService(
             catalogues=self.catalogues,
             capacities=self.capacity,
             dialects=dialects,
             admission=admission,
-            realtime=RealtimeRun(
-                realtime=self.realtime,
-                durations=self.measurements,
-                dialects=dialects,
-                admission=admission,
-                clock=self.clock,
-                ids=ids,
-                memory_gb=memory_gb,
-                time_limit_seconds=limit,
-            ),
-            acceptance=JobAcceptance(
-                jobs=self.jobs,
-                queues={InferenceType.ASYNC: self.async_queue, InferenceType.BATCH: self.batch_queue},
-                objects=self.objects,
-                admission=admission,
-                clock=self.clock,
-                ids=ids,
-                memory_gb=memory_gb,
-                time_limit_seconds=limit,
-            ),
+            realtime=realtime,
+            acceptance=acceptance,
+            choosing=lambda: choosing,
+            wakes=lambda: wakes,
             cache=lambda: self.cache,
         )
         self.cache = AnswerCache(
@@ -174,6 +197,7 @@ class FakeGateway:
             refresh=lambda run, ticket: self.refreshes.append((run, ticket)),
         )
         self.inference = inference
+        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
         openai = OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
@@ -185,6 +209,8 @@ class FakeGateway:
             random_hex=lambda: "ab" * 24,
             check_webhook=check_webhook_url,
             openai=lambda: openai,
+            waiter=waiter,
+            feedback=lambda: feedback,
         )
 
     def _pause(self, seconds: float) -> None:

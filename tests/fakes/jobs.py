@@ -86,6 +86,16 @@ class InMemoryJobStore:
             key=lambda job: (job.created_at, job.job_id),
         )[:limit]
 
+    def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
+        return sorted(
+            (
+                job
+                for job in self.jobs.values()
+                if job.resource == resource and job.inference_type is inference_type and job.state in OPEN_STATES
+            ),
+            key=lambda job: (job.created_at, job.job_id),
+        )[:limit]
+
     def count_open(self, resource: str, inference_type: InferenceType) -> int:
         return sum(
             job.resource == resource and job.inference_type is inference_type and job.state in OPEN_STATES

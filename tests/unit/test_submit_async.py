@@ -20,7 +20,7 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Payload
-from tollgate.services.submit_async import LEASE_SECONDS
+from tollgate.services.claim_job import LEASE_SECONDS
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class _House(BatchRoad):
     def __init__(self) -> None:
         super().__init__()
         self.async_queue = InMemoryQueue()
+        self.deferred_queue = InMemoryQueue()
         nothing = CrashPoint(0)
         self.sweeper = Sweeper(
             jobs=self.jobs,
@@ -35,7 +36,9 @@ class _House(BatchRoad):
             catalogues=self.catalogues,
             backend=self.backend,
             backlog=self.measurements,
-            queues=SweepQueues(asynchronous=self.async_queue, batch=self.queue, webhooks=self.webhooks),
+            queues=SweepQueues(
+                asynchronous=self.async_queue, deferred=self.deferred_queue, batch=self.queue, webhooks=self.webhooks
+            ),
             services=SweepServices(
                 completion=AsyncCompletion(
                     jobs=self.jobs,

@@ -24,7 +24,8 @@ from tollgate.domain.price_refresh import JUMP_PERCENT
 
 COST_TAG = "tollgate:stack"
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
-POLLED = ("async_submit", "batch_dispatch", "cache", "webhook_delivery")
+POLLED = ("async_submit", "batch_dispatch", "cache", "webhook_delivery", "deferred", "capacity")
+ON_AWS = ("MakesEndpoints", "MakesComponent", "MakesMultiModel", "MakesModelStore")
 PUSHED = {"SNS", "EventBridgeRule", "Schedule"}
 
 
@@ -334,13 +335,21 @@ def test_the_bucket_is_closed_and_forgets() -> None:
     assert used | {focus_key(date(2026, 1, 1)).partition("/")[0] + "/"} <= kept
 
 
+def _is_off_locally(condition: str) -> bool:
+    """Whether the condition asks, itself or by one of its parts, not to be local."""
+    parts = template()["Conditions"][condition].get("Fn::And", ())
+    return {"Fn::Not": [{"Condition": "IsLocal"}]} in parts or any(
+        _is_off_locally(part["Condition"]) for part in parts if "Condition" in part
+    )
+
+
 @pytest.mark.parametrize("name", resources())
 def test_what_the_emulator_lacks_is_under_a_condition(name: str) -> None:
     """One template serves AWS and the emulator."""
     resource = resources()[name]
-    if resource["Type"].startswith(("AWS::SageMaker::", "AWS::ApplicationAutoScaling::")):
-        assert resource["Condition"] == "MakesEndpoints"
-        assert {"Fn::Not": [{"Condition": "IsLocal"}]} in template()["Conditions"]["MakesEndpoints"]["Fn::And"]
+    if resource["Type"].startswith(("AWS::SageMaker::", "AWS::ApplicationAutoScaling::", "AWS::ECR::")):
+        assert resource["Condition"] in ON_AWS
+        assert _is_off_locally(resource["Condition"])
 
 
 def test_the_dashboard_is_json() -> None:
@@ -357,6 +366,7 @@ def test_outputs_are_complete() -> None:
     assert set(template()["Outputs"]) == {
         *("ApiUrl", "ApiId", "StageName", "BucketName", "UsagePlanId", "AlarmTopicArn"),
         *("JobsTableName", "CacheTableName", "LedgerTableName", "RegistryTableName"),
-        *("AsyncSuccessTopicArn", "AsyncErrorTopicArn", "AsyncQueueUrl", "BatchQueueUrl", "WebhookQueueUrl"),
+        *("AsyncSuccessTopicArn", "AsyncErrorTopicArn"),
+        *("AsyncQueueUrl", "BatchQueueUrl", "WebhookQueueUrl", "WakeQueueUrl"),
     }
     assert all(as_list(output["Description"]) for output in template()["Outputs"].values())

@@ -13,9 +13,12 @@ WITHOUT_RESOURCES = {
     "ecr:GetAuthorizationToken",
     "cloudwatch:PutMetricData",
     "pricing:GetProducts",
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingPolicies",
+    "cloudwatch:GetMetricStatistics",
 }
 CAN_START_INFERENCE = {
-    "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole"},
+    "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole"},
     "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
     "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
 }

@@ -22,7 +22,7 @@ from tollgate.adapters.job_items import (
 )
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError, StorageError
-from tollgate.domain.jobs import Job, JobState, Owner
+from tollgate.domain.jobs import FINAL_STATES, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.jobs import JobPage
 
@@ -179,6 +179,18 @@ class DynamoDBJobStore:
 
     def waiting_for_batch(self, resource: str, *, limit: int) -> Sequence[Job]:
         """See `JobStore`."""
+        found = self.get_many(self._in_group(f"batch#{resource}", limit))
+        # The index may lag behind a job that has just left.
+        return [job for job in found if job.state is JobState.QUEUED]
+
+    def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
+        """See `JobStore`."""
+        groups = groups_of(resource, inference_type)
+        found = self.get_many([name for group in groups for name in self._in_group(group, limit)])
+        left = [job for job in found if job.state not in FINAL_STATES]
+        return sorted(left, key=lambda job: (job.created_at, job.job_id))[:limit]
+
+    def _in_group(self, group: str, limit: int) -> list[str]:
         found: list[str] = []
         start: Mapping[str, Any] | None = None
         with storage_errors("job store"):
@@ -187,7 +199,7 @@ class DynamoDBJobStore:
                     self._table,
                     index="open",
                     key_condition="open_group = :group",
-                    values={":group": f"batch#{resource}"},
+                    values={":group": group},
                     limit=limit - len(found),
                     start_key=start,
                 )
@@ -195,8 +207,7 @@ class DynamoDBJobStore:
                 start = page.last_key
                 if start is None:
                     break
-        # The index may lag behind a job that has just left.
-        return [job for job in self.get_many(found) if job.state is JobState.QUEUED]
+        return found
 
     def count_open(self, resource: str, inference_type: InferenceType) -> int:
         """See `JobStore`."""

@@ -11,6 +11,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
 from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
+from tollgate.api.wishes import WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.inference import InferenceRequest
@@ -35,6 +36,7 @@ _INFERENCE_FIELDS = {
         required=False,
     ),
     "cache": _optional(cache_wishes_schema()),
+    **WISH_FIELDS,
 }
 INFERENCE_SCHEMA = rules.typed_dict_schema(
     _INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True)
@@ -53,10 +55,12 @@ def read_inference(document: Any, headers: Mapping[str, str] | None = None) -> I
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     try:
-        fields = _INFERENCE.validate_python(document)
+        checked = _INFERENCE.validate_python(document)
     except ValidationError as error:
         raise _refusal(error, _INFERENCE_FIELDS) from None
-    return InferenceRequest(**{**fields, "cache": wishes_of(headers or {}, fields.get("cache"))})
+    wishes = read_wishes(checked)
+    given = {name: checked[name] for name in checked if name not in WISH_FIELDS and name != "cache"}
+    return InferenceRequest(**given, wishes=wishes, cache=wishes_of(headers or {}, checked.get("cache")))
 
 
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:

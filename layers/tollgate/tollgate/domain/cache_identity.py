@@ -60,8 +60,17 @@ def request_body(value: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
             return {"form": "plain", "input": value, "parameters": parameters}
 
 
-def request_identity(tenant: str, control: CacheControl, policy: CachePolicy, deployment: Deployment) -> CacheIdentity:
+def request_identity(
+    tenant: str, control: CacheControl, policy: CachePolicy, deployment: Deployment, *, choosing: str = ""
+) -> CacheIdentity:
     """Everything outside the request that decides whether an answer may be given again.
+
+    Args:
+        tenant: from the API key.
+        control: for its namespace.
+        policy: the model's.
+        deployment: that would answer.
+        choosing: what else says who answers, and what the answer must pass.
 
     Raises:
         ValueError: there is no tenant.
@@ -70,7 +79,7 @@ def request_identity(tenant: str, control: CacheControl, policy: CachePolicy, de
         scope=scope_of(tenant, control, policy),
         operation=_OPERATION,
         model_version=model_version(deployment, policy),
-        policy_fingerprint="",
+        policy_fingerprint=choosing,
     )
 
 

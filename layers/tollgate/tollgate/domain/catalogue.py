@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     # Catalogues without a cache need not pay for it.
     from tollgate.domain.cache_policy import CachePolicy
 
+    # Only catalogues whose deployments sleep need the rules.
+    # Most catalogues have neither several sizes nor budgets of tokens, and need not pay for the imports.
+    from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
+    from tollgate.domain.sleeping import SleepPolicy
+    from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
+
 
 class InferenceType(StrEnum):
     """The three roads, dearest and quickest first."""
@@ -146,6 +152,10 @@ class Deployment:
 
     Attributes:
         supports: OpenAI's request parameters that the container understands beyond the basic ones.
+        sleep: when what serves it may be put to sleep; None for never.
+        role: what it is tried out for; None is a champion.
+        expected_quality: its mean quality by the owner's own measurements, 0..1, until its records tell.
+        resembles: the known model that it behaves like, see `tollgate.domain.model_choice`; empty for none.
     """
 
     name: str
@@ -156,6 +166,10 @@ class Deployment:
     roads: Mapping[InferenceType, Road]
     weight: int = 1
     supports: frozenset[str] = frozenset()
+    sleep: "SleepPolicy | None" = None
+    role: "DeploymentRole | None" = None
+    expected_quality: float | None = None
+    resembles: str = ""
 
     @property
     def resource(self) -> str:
@@ -172,6 +186,8 @@ class Model:
         realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
             is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
         cache: how its answers are given again; None never does.
+        choice: how one of several tiers is chosen; None leaves it to the deployments' weights.
+        trimming: what is trimmed without being asked; None for nothing.
     """
 
     name: str
@@ -184,6 +200,8 @@ class Model:
     description: str = ""
     kind: ModelKind = ModelKind.ANY
     cache: "CachePolicy | None" = None
+    choice: "ChoicePolicy | None" = None
+    trimming: "TrimmingPolicy | None" = None
 
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""
@@ -192,7 +210,7 @@ class Model:
     @property
     def baseline_deployment(self) -> Deployment | None:
         """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
-        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads)
+        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads and d.role != "shadow")
         return max(always_up, key=lambda d: TIER_ORDER[d.tier], default=None)
 
 
@@ -205,6 +223,7 @@ class Catalogue:
     models: Mapping[str, Model]
     gateway_prices: GatewayPrices
     budgets: tuple[Budget, ...] = ()
+    input_budgets: "tuple[InputBudget, ...]" = ()
 
     def model(self, name: str) -> Model:
         """The model of that name.

@@ -52,6 +52,7 @@ class RoadEstimate:
         estimated_cost: dollars, as it will be on the cost record; None when the price is unknown.
         loaded_cost: the same with the road's idle and start-up time shared in; what roads are compared by.
         blocker: why this road is ruled out, or None.
+        wakes: whether it sleeps and a request for it wakes it; the time until then is part of `expected_seconds`.
     """
 
     inference_type: InferenceType
@@ -60,6 +61,7 @@ class RoadEstimate:
     estimated_cost: Decimal | None
     loaded_cost: Decimal | None
     blocker: Blocker | None = None
+    wakes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,20 @@ class RoadEstimates:
                 timing=self._deployment.timing,
                 observed=self._capacity.of(self._deployment.resource, inference_type),
                 prices=self._prices,
+                sleeps=self._deployment.sleep is not None,
             )
         return found
 
 
 def _estimate(
-    size: RequestSize, model: Model, road: Road, *, timing: Timing, observed: RoadCapacity, prices: GatewayPrices
+    size: RequestSize,
+    model: Model,
+    road: Road,
+    *,
+    timing: Timing,
+    observed: RoadCapacity,
+    prices: GatewayPrices,
+    sleeps: bool,
 ) -> RoadEstimate:
     held = observed.measured_seconds
     if held is None or size.output_tokens is not None:
@@ -140,6 +150,7 @@ def _estimate(
         estimated_cost=None if cost is None else usd(cost + own),
         loaded_cost=None if cost is None else usd(cost / road.utilisation + startup_share + own),
         blocker=_blocker(size.body_bytes, held, road, observed, model.realtime_seconds_limit),
+        wakes=sleeps and observed.state is RoadState.ASLEEP,
     )
 
 
@@ -156,7 +167,7 @@ def _waiting_seconds(road: Road, model: Model, observed: RoadCapacity, held: flo
     backlog = observed.backlog * held / places
     match road.inference_type:
         case InferenceType.REALTIME:
-            return 0.0
+            return road.startup_seconds if observed.state is RoadState.ASLEEP else 0.0
         case InferenceType.ASYNC:
             asleep = observed.state is RoadState.ASLEEP or instances == 0
             return ASYNC_OVERHEAD_SECONDS + backlog + (road.startup_seconds if asleep else 0.0)

@@ -35,6 +35,8 @@ class RoutingDecision:
         reason: short machine-readable words joined by ``;``, shown in ``x-tollgate-route-reason``.
         fallback: road to take when the chosen one has no capacity after all, if the catalogue allows one.
         estimates: every road of the chosen deployment, also the ones ruled out.
+        deferred: whether the chosen real-time road sleeps, so that the request waits as a job until it is awake.
+        sleeping: of the road asked for and the one chosen, those that sleep by policy and should wake.
     """
 
     inference_type: InferenceType
@@ -44,6 +46,8 @@ class RoutingDecision:
     expected_seconds: float
     fallback: InferenceType | None
     estimates: RoadEstimates
+    deferred: bool = False
+    sleeping: tuple[InferenceType, ...] = ()
 
 
 def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: GatewayPrices) -> RoutingDecision:
@@ -51,7 +55,8 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
 
     An explicit priority names the road; a deadline without one asks for the cheapest road that is expected to be in
     time; with neither, the model's default priority holds. Roads that cannot carry the request (body size, duration,
-    asleep or broken) are replaced by the next slower one, except where that would miss a deadline.
+    asleep or broken) are replaced by the next slower one, except where that would miss a deadline. A real-time road
+    that sleeps by policy is waited for unless the asynchronous one is awake.
 
     Raises:
         DeadlineImpossibleError: no road, or not the explicitly chosen one, is expected to be in time.
@@ -78,6 +83,8 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
         expected_seconds=chosen.expected_seconds,
         fallback=_fallback(chosen, estimates, request, model),
         estimates=estimates,
+        deferred=chosen.blocker is Blocker.ASLEEP,
+        sleeping=() if deployment.sleep is None else _sleeping(chosen, estimates, request, model),
     )
 
 
@@ -132,7 +139,15 @@ def _cheapest_in_time(estimates: RoadEstimates, deadline: float) -> tuple[RoadEs
 
 
 def _open(estimates: Iterable[RoadEstimate]) -> list[RoadEstimate]:
-    return [e for e in estimates if e.blocker is None]
+    return [e for e in estimates if e.blocker is None or (e.blocker is Blocker.ASLEEP and e.wakes)]
+
+
+def _should_wake(first: RoadEstimate, estimates: RoadEstimates, *, may_leave_realtime: bool) -> bool:
+    """Whether to wait for a sleeping real-time road rather than take another one."""
+    if first.blocker is not Blocker.ASLEEP or not first.wakes:
+        return False
+    later = estimates.get(InferenceType.ASYNC) if may_leave_realtime else None
+    return later is None or later.blocker is not None or later.wakes
 
 
 def _first_open(
@@ -143,6 +158,8 @@ def _first_open(
     order = [*_QUICKEST_FIRST[position:], *reversed(_QUICKEST_FIRST[:position])]
     first = estimates.get(wanted)
     detour = None if first is not None and first.blocker is None else (first.blocker if first else Blocker.ABSENT)
+    if first is not None and _should_wake(first, estimates, may_leave_realtime=may_leave_realtime):
+        return first, detour
     stay = wanted is InferenceType.REALTIME and not may_leave_realtime and detour in {Blocker.ASLEEP, Blocker.BROKEN}
     for inference_type in order if not stay else ():
         found = estimates.get(inference_type)
@@ -151,6 +168,15 @@ def _first_open(
     if detour in {Blocker.ASLEEP, Blocker.BROKEN}:
         raise CapacityError(f"The {wanted} road is {detour} and no other road is open.", retry_after=30)
     raise InvalidRequestError(f"No road can carry this request ({wanted}: {detour}).")
+
+
+def _sleeping(
+    chosen: RoadEstimate, estimates: RoadEstimates, request: RoutingRequest, model: Model
+) -> tuple[InferenceType, ...]:
+    by_deadline = request.deadline_seconds is not None and request.priority is None
+    wanted = None if by_deadline else estimates.get(ROAD_OF_PRIORITY[request.priority or model.default_priority])
+    roads = (chosen,) if wanted is None or wanted is chosen else (wanted, chosen)
+    return tuple(road.inference_type for road in roads if road.wakes)
 
 
 def _fallback(

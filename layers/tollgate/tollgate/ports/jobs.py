@@ -77,6 +77,9 @@ class JobStore(Protocol):
     def waiting_for_batch(self, resource: str, *, limit: int) -> Sequence[Job]:
         """Queued batch jobs of one deployment, oldest first. Very recent ones may be missing."""
 
+    def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
+        """Jobs of one deployment on one road without a final state, oldest first. Very recent ones may be missing."""
+
     def count_open(self, resource: str, inference_type: InferenceType) -> int:
         """Jobs of the deployment on this road that have no final state yet (approximate)."""
 

@@ -98,7 +98,6 @@ class AnswerCache:
 
     def run_of(
         self,
-        request: InferenceRequest,
         plan: Plan,
         trail: Trail,
         dispatch: Callable[[Plan], Completed | Accepted],
@@ -108,18 +107,21 @@ class AnswerCache:
         Raises:
             NotCachedError: it goes past it, and may not run.
         """
+        # What is sent, after trimming, is what the answer answers.
+        request = plan.request
         policy, control = plan.model.cache, request.cache or NO_WISHES
         if policy is None or (not control.read and not control.store) or _is_too_random(request, policy):
             if control.only_if_cached:
                 raise NotCachedError("This request goes past the cache.")
             return None
-        identity = request_identity(trail.owner.tenant, control, policy, plan.decision.deployment)
+        identity = request_identity(
+            trail.owner.tenant, control, policy, plan.decision.deployment, choosing=_choosing_of(plan)
+        )
         key = request_key(identity, request.input, request.parameters)
         return CachedRun(request, plan, trail, policy, control, key, scope_name(identity.scope), dispatch)
 
     def answer(
         self,
-        request: InferenceRequest,
         plan: Plan,
         trail: Trail,
         dispatch: Callable[[Plan], Completed | Accepted],
@@ -131,7 +133,7 @@ class AnswerCache:
             CacheDownError: the table is down, and enough requests run without it.
             TollgateError: what `dispatch` raises, or what the model said of the input before.
         """
-        run = self.run_of(request, plan, trail, dispatch)
+        run = self.run_of(plan, trail, dispatch)
         if run is None:
             trail.cache = CacheOutcome.BYPASS.value
             return dispatch(plan)
@@ -148,16 +150,15 @@ class AnswerCache:
             return self._without(run, error)
         return turn if isinstance(turn, Completed | Accepted) else self._lead(run, *turn)
 
-    def lookup(
-        self, request: InferenceRequest, plan: Plan, trail: Trail
-    ) -> tuple[str, CacheOutcome, CachedAnswer | None]:
+    def lookup(self, plan: Plan, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
         """The key of a request, how it would be answered now, and with what. Nothing is run and nothing written.
 
         Raises:
             StorageError: the table does not answer.
         """
-        wishes = replace(request.cache or NO_WISHES, only_if_cached=False)
-        run = self.run_of(replace(request, cache=wishes), plan, trail, _never)
+        wishes = replace(plan.request.cache or NO_WISHES, only_if_cached=False)
+        asked = replace(plan, request=replace(plan.request, cache=wishes))
+        run = self.run_of(asked, trail, _never)
         if run is None:
             return "", CacheOutcome.BYPASS, None
         answer = self.look(run).answer
@@ -166,7 +167,6 @@ class AnswerCache:
 
     def refreshed(
         self,
-        request: InferenceRequest,
         plan: Plan,
         trail: Trail,
         dispatch: Callable[[Plan], Completed | Accepted],
@@ -180,7 +180,7 @@ class AnswerCache:
         Raises:
             TollgateError: as `answer`.
         """
-        run = self.run_of(request, plan, trail, dispatch)
+        run = self.run_of(plan, trail, dispatch)
         slot, _ = self._store.read(ticket.key)
         if slot.fence != ticket.fence or not slot.is_led(self.now_ms()):
             return False
@@ -217,7 +217,6 @@ class AnswerCache:
 
     def embeddings(
         self,
-        request: InferenceRequest,
         plan: Plan,
         trail: Trail,
         run: Callable[[InferenceRequest], Completed],
@@ -231,11 +230,11 @@ class AnswerCache:
             return None
         from tollgate.services.embedding_cache import EmbeddingCache, texts_to_look_up  # noqa: PLC0415 -- few need it
 
-        texts = texts_to_look_up(request, plan)
+        texts = texts_to_look_up(plan)
         if texts is None:
             return None
         by_text = EmbeddingCache(store=self._store, cache=self, ids=self._ids)
-        return by_text.answer(request, texts, plan, trail, run)
+        return by_text.answer(texts, plan, trail, run)
 
     def look(self, run: CachedRun) -> CacheSlot:
         """What is kept for the request, without what its owner had forgotten.
@@ -399,7 +398,8 @@ class AnswerCache:
 
     def _have_refreshed(self, run: CachedRun, slot: CacheSlot, now: int) -> None:
         """Have a stale answer made anew, once however many ask: whoever gets the lease sees to it."""
-        if self._refresh is None:
+        if self._refresh is None or run.request.wishes is not None:
+            # An order does not carry wishes; without them it would be another request.
             return
         ticket = run.ticket(slot.fence + 1, now)
         try:
@@ -463,6 +463,16 @@ class AnswerCache:
 
 def _never(_plan: Plan) -> Completed | Accepted:
     raise NotCachedError("A lookup runs nothing.")
+
+
+def _choosing_of(plan: Plan) -> str:
+    """What says which size answers and what its answer must pass; empty where nothing is chosen.
+
+    Frozen dataclasses have a `repr` that shows every field. One that differs without need costs a miss, no more.
+    """
+    if plan.chosen is None and plan.request.wishes is None:
+        return ""
+    return f"{plan.request.wishes!r}|{plan.model.choice!r}"
 
 
 def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:

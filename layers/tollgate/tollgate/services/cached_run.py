@@ -48,8 +48,8 @@ class CachedRun:
 
     @property
     def is_realtime(self) -> bool:
-        """Whether it would be answered now."""
-        return self.plan.decision.inference_type is InferenceType.REALTIME
+        """Whether it would be answered now; not where the endpoint sleeps."""
+        return self.plan.decision.inference_type is InferenceType.REALTIME and not self.plan.decision.deferred
 
     @property
     def lease_ms(self) -> int:

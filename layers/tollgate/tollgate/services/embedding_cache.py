@@ -37,13 +37,16 @@ MOST_TEXTS = 500
 _KEYS_A_READ = 100
 
 
-def texts_to_look_up(request: InferenceRequest, plan: Plan) -> Sequence[str] | None:
+def texts_to_look_up(plan: Plan) -> Sequence[str] | None:
     """The texts of a request that is embedded text by text, None for any other."""
+    request = plan.request
     policy, control = plan.model.cache, request.cache or NO_WISHES
     kind = request.needs.kind if request.needs is not None else plan.model.kind
     if policy is None or not policy.per_text or kind is not ModelKind.EMBEDDING or control.only_if_cached:
         return None
-    if not control.read or not control.store or plan.decision.inference_type is not InferenceType.REALTIME:
+    if not control.read or not control.store or plan.chosen is not None or request.wishes is not None:
+        return None
+    if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
         return None
     value = request.input
     texts = value["inputs"] if isinstance(value, dict) and value.keys() == {"inputs"} else None
@@ -62,7 +65,6 @@ class EmbeddingCache:
 
     def answer(
         self,
-        request: InferenceRequest,
         texts: Sequence[str],
         plan: Plan,
         trail: Trail,
@@ -71,7 +73,6 @@ class EmbeddingCache:
         """The vectors of all texts, in their order; the trail says `hit` only where nothing was run.
 
         Args:
-            request: as it came.
             texts: of `texts_to_look_up`.
             plan: for the whole list.
             trail: of the request.
@@ -80,6 +81,7 @@ class EmbeddingCache:
         Raises:
             TollgateError: what `run` raises; nothing is kept then.
         """
+        request = plan.request
         policy, control = plan.model.cache, request.cache or NO_WISHES
         assert policy is not None  # noqa: S101 -- `texts_to_look_up` has looked; for the type checker
         identity = request_identity(trail.owner.tenant, control, policy, plan.decision.deployment)

@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
     from tollgate.domain.jobs import Job
     from tollgate.domain.reserving import Ask
-    from tollgate.domain.routing import RoutingDecision
+    from tollgate.domain.routing import RoutingDecision, RoutingRequest
     from tollgate.ports.dialects import RenderedRequest
     from tollgate.services.admission import Admitted
+    from tollgate.services.choose_tier import Chosen
+    from tollgate.services.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
     """What a caller asks for, checked for shape but not yet against the catalogue.
 
-    `needs` is what the model must offer, where the caller's route says so; `cache` is what it asks of the cache.
+    `needs` is what the model must offer, where the caller's route says so; `wishes` is what else the caller wants, and
+    `cache` what it asks of the cache.
     """
 
     model: str
@@ -40,6 +43,7 @@ class InferenceRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     needs: Needs | None = None
     cache: CacheControl | None = None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +71,28 @@ class Accepted:
 class Plan:
     """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
 
-    `admitted` is None where no budget stands in the way, `ticket` where no cache is to keep the answer of a job.
+    `request` is the one to be sent, trimmed where that was to be done. `admitted` is None where no budget stands in
+    the way, `chosen` where there was nothing to choose, `ticket` where no cache is to keep the answer of a job.
     """
 
+    request: InferenceRequest
     catalogue: Catalogue
     model: Model
+    routing: RoutingRequest
     decision: RoutingDecision
     rendered: RenderedRequest
     admitted: Admitted | None
+    chosen: Chosen | None = None
     ticket: CacheTicket | None = None
+
+    def name(self, new_id: str, tenant: str) -> str:
+        """The inference's id: a new one, marked where feedback on it has to find out what answered."""
+        if self.chosen is None:
+            return new_id
+        # Already imported with what chose.
+        from tollgate.domain.outcomes import marked  # noqa: PLC0415 -- see above
+
+        return marked(new_id, tenant=tenant, deployment=self.decision.deployment.name, topic=self.chosen.topic)
 
     def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
         """What to ask of the budgets for going down a road, dearest first.

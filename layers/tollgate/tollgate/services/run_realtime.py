@@ -61,7 +61,7 @@ class RealtimeRun:
             BackendError: the model's side failed; its time is on the trail's settlement.
         """
         left = self._time_limit - _MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
-        inference_id = self._ids.new("inf")
+        inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
         if plan.admitted is None:
             return self._call(plan, trail, inference_id, left)
         reservation = trail.reservation = self._admission.reserve(

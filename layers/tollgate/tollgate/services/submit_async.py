@@ -7,7 +7,7 @@ submitted again, for it must not be lost; whichever result comes first settles i
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
@@ -16,7 +16,6 @@ from tollgate.domain.errors import (
     BackendThrottledError,
     BackendTimeoutError,
     CapacityError,
-    ConflictError,
     InvalidRequestError,
     StorageError,
 )
@@ -27,15 +26,13 @@ from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tollgate.services.job_answers import JobAnswers
-
-LEASE_SECONDS = 120
-"""Longer than the submitting function may run."""
 
 _QUEUED = frozenset({JobState.QUEUED})
 _RECORD_ATTEMPTS = 3
@@ -89,7 +86,7 @@ class AsyncSubmitter:
                     self._completer.answered(job, turn)
                 return
             job = turn
-        claimed = self._claim(job)
+        claimed = claim_job(self._jobs, job, self._clock.now())
         if claimed is None:
             return
         try:
@@ -102,16 +99,6 @@ class AsyncSubmitter:
         submission = self._hand_over(claimed, model, road, request)
         if submission is not None:
             self._record(claimed, submission, handed_over_at)
-
-    def _claim(self, job: Job) -> Job | None:
-        now = self._clock.now()
-        claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
-        if self._jobs.change(claimed, expected=_QUEUED, lease_free_at=now):
-            return claimed
-        present = self._jobs.get(job.job_id)
-        if present is not None and present.state is JobState.QUEUED:
-            raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
-        return None
 
     def _way(self, job: Job) -> tuple[Model, Deployment, Road]:
         model = self._catalogues.current().model(job.model)

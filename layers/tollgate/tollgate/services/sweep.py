@@ -46,6 +46,7 @@ class SweepQueues:
     """Where work is put back."""
 
     asynchronous: MessageQueue
+    deferred: MessageQueue
     batch: MessageQueue
     webhooks: MessageQueue
 
@@ -175,7 +176,9 @@ class Sweeper:
             self._telemetry.count("ExpiredJob")
         elif look_due(age, first=_FIRST_LOOK, factor=2):
             message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-            self._queues.asynchronous.send(message, trace=job.traceparent, group=job.owner.tenant)
+            realtime = job.inference_type is InferenceType.REALTIME
+            queue = self._queues.deferred if realtime else self._queues.asynchronous
+            queue.send(message, trace=job.traceparent, group=job.owner.tenant)
 
     def _look_at_submitted(self, job: Job) -> None:
         age = self._age(job.submitted_at or job.created_at)

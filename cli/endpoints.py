@@ -1,0 +1,140 @@
+"""`tollgate endpoints|sleep|wake`: what stands behind the roads, and putting it to sleep or waking it by hand."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import boto3
+from rich.console import Console
+from rich.table import Table
+
+from cli.stack import Stack, StackError
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_places import RegistryPlaces
+from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.domain.capacity import RoadState
+from tollgate.domain.catalogue import Deployment, Road
+from tollgate.domain.place_record import PlaceRecord
+from tollgate.domain.sleeping import Phase
+from tollgate.domain.standing import Place, PlaceKind, Standing, places_of
+
+type Users = Sequence[tuple[Deployment, Road]]
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the commands."""
+    listing = commands.add_parser("endpoints", help="what stands behind the catalogue's deployments, and what it costs")
+    listing.add_argument("--history", action="store_true", help="how each came to be so")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=show)
+    for name, run, words in (
+        ("sleep", sleep, "put a deployment's endpoints to sleep now"),
+        ("wake", wake, "wake a deployment's endpoints"),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("deployment", help="MODEL/DEPLOYMENT")
+        command.add_argument("--road", choices=["realtime", "async"], help="only what serves this road")
+        command.set_defaults(run=run)
+
+
+def show(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print every endpoint, component and model with running transform jobs."""
+    control = SageMakerControl()
+    records = {record.place: record for record in RegistryPlaces(stack.tables, stack.registry).all()}
+    rows = [_row(control.describe(place), users, records.get(place)) for place, users in _places(stack).items()]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    table = Table("place", "status", "now", "wanted", "$/hour", "phase", "why")
+    for row in rows:
+        cells = ("place", "status", "current", "desired", "usd_per_hour", "phase", "reason")
+        table.add_row(*(str(row[cell]) for cell in cells))
+        if arguments.history:
+            for line in row["history"]:
+                table.add_row("", "", "", "", "", line["phase"], f"{line['at']}  {line['reason']}", style="dim")
+    Console().print(table)
+    return 0
+
+
+def sleep(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Begin to put the places to sleep; the keeper goes on with it within a minute."""
+    records = RegistryPlaces(stack.tables, stack.registry)
+    control, now = SageMakerControl(), datetime.now(UTC)
+    for place, users in _chosen(stack, arguments):
+        if any(deployment.sleep is None for deployment, _ in users):
+            raise StackError(f"{place.key} has no sleep policy in the catalogue, so nobody would wake it again.")
+        record = records.get(place) or PlaceRecord(place, Phase.AWAKE, now)
+        if record.held_by:
+            raise StackError(f"{place.key} is held by {record.held_by}.")
+        if record.phase is not Phase.AWAKE:
+            print(f"{place.key}: {record.phase.value} already")
+            continue
+        asleep = record.laid_down(control.describe(place), now, "tollgate sleep")
+        if not records.write(asleep):
+            raise StackError(f"{place.key} is changing just now; try again.")
+        for deployment, road in users:
+            records.record_state(deployment.resource, road.inference_type, RoadState.ASLEEP, 0)
+        print(f"{place.key}: falling asleep")
+    return 0
+
+
+def wake(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Ask for the places to be woken, as a request would."""
+    queue = boto3.client("sqs", region_name=stack.region)
+    for place, _ in _chosen(stack, arguments):
+        body = json.dumps({"kind": "wake", "place": place.key})
+        queue.send_message(QueueUrl=stack.outputs["WakeQueueUrl"], MessageBody=body)
+        print(f"{place.key}: wake requested")
+    return 0
+
+
+def _places(stack: Stack) -> dict[Place, Users]:
+    return dict(places_of(RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current()))
+
+
+def _chosen(stack: Stack, arguments: argparse.Namespace) -> list[tuple[Place, Users]]:
+    found = [
+        (place, users)
+        for place, users in _places(stack).items()
+        if place.kind is not PlaceKind.BATCH
+        and any(
+            deployment.resource == arguments.deployment and arguments.road in (None, road.inference_type.value)
+            for deployment, road in users
+        )
+    ]
+    if not found:
+        raise StackError(f"The catalogue has no endpoint for '{arguments.deployment}'; write it as MODEL/DEPLOYMENT.")
+    return found
+
+
+def _row(standing: Standing, users: Users, record: PlaceRecord | None) -> dict[str, Any]:
+    prices = [road.usd_per_hour for _, road in users if road.usd_per_hour is not None]
+    hourly = None if not prices else max(prices) * Decimal(standing.current)
+    return {
+        "place": standing.place.key,
+        "status": standing.status.value,
+        "current": standing.current,
+        "desired": standing.desired,
+        # A component's instances belong to its endpoint, which others may share.
+        "usd_per_hour": None if hourly is None or standing.place.kind is PlaceKind.COMPONENT else f"{hourly:.3f}",
+        "deployments": [deployment.resource for deployment, _ in users],
+        "phase": "" if record is None else record.phase.value,
+        "held_by": "" if record is None else record.held_by,
+        "reason": _reason(standing, record),
+        "history": []
+        if record is None
+        else [{"at": f"{t.at:%Y-%m-%d %H:%M:%S}", "phase": t.phase.value, "reason": t.reason} for t in record.history],
+    }
+
+
+def _reason(standing: Standing, record: PlaceRecord | None) -> str:
+    if record is not None and record.held_by:
+        return f"held by {record.held_by}"
+    if record is not None and record.problem:
+        return record.problem
+    if standing.problem:
+        return standing.problem
+    return record.history[-1].reason if record is not None and record.history else ""

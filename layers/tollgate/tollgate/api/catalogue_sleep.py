@@ -1,0 +1,80 @@
+"""The catalogue's section ``[models.M.deployments.D.sleep]``."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tollgate.domain.errors import CatalogueError
+from tollgate.domain.sleeping import SleepPolicy, WarmHours
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOURS = re.compile(
+    r"(?P<days>[a-z,-]+) (?P<start>[0-2]\d:[0-5]\d)-(?P<end>[0-2]\d:[0-5]\d)(?: (?P<offset>[+-][01]\d:[0-5]\d))?"
+)
+_FORM = "mon-fri 07:30-19:00 +01:00"
+
+
+class SleepEntry(BaseModel):
+    """When what serves the deployment may be put to sleep."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    idle_minutes: Annotated[int, Field(ge=1, le=10_080)]
+    minimum: Annotated[int, Field(ge=0, le=1000)] = 0
+    warm_hours: tuple[str, ...] = ()
+    warm_minimum: Annotated[int, Field(ge=1, le=1000)] = 1
+    wake_backlog: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    wake_after_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
+
+
+def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
+    """The policy of a section, None without one.
+
+    Raises:
+        CatalogueError: hours that cannot be read.
+    """
+    if entry is None:
+        return None
+    hours = tuple(read_warm_hours(text) for text in entry.warm_hours)
+    return SleepPolicy(**{**entry.model_dump(), "warm_hours": hours})
+
+
+def read_warm_hours(text: str) -> WarmHours:
+    """Hours such as ``mon-fri 07:30-19:00 +01:00``, ``sat,sun 10:00-02:00`` or ``daily 00:00-00:00``.
+
+    Raises:
+        CatalogueError: they are written in another way.
+    """
+    found = _HOURS.fullmatch(text.strip().lower())
+    if found is None:
+        raise CatalogueError(f"Warm hours '{text[:60]}' cannot be read; write them like '{_FORM}'.")
+    offset = found["offset"] or "+00:00"
+    sign = -1 if offset[0] == "-" else 1
+    return WarmHours(
+        _days(found["days"], text),
+        _minutes(found["start"], text),
+        _minutes(found["end"], text),
+        sign * _minutes(offset[1:], text),
+    )
+
+
+def _days(words: str, text: str) -> frozenset[int]:
+    if words == "daily":
+        return frozenset(range(7))
+    days: set[int] = set()
+    for part in words.split(","):
+        first, _, last = part.partition("-")
+        if first not in _DAYS or (last and last not in _DAYS):
+            raise CatalogueError(f"Warm hours '{text[:60]}' name no days; write them like '{_FORM}'.")
+        start, end = _DAYS.index(first), _DAYS.index(last or first)
+        # A range may go over the weekend: fri-mon.
+        days |= {(start + step) % 7 for step in range((end - start) % 7 + 1)}
+    return frozenset(days)
+
+
+def _minutes(clock: str, text: str) -> int:
+    hours, minutes = clock.split(":")
+    if int(hours) > 23:
+        raise CatalogueError(f"Warm hours '{text[:60]}' have an hour above 23; write midnight as 00:00.")
+    return int(hours) * 60 + int(minutes)

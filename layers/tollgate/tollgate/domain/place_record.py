@@ -1,0 +1,77 @@
+"""What is written down about a place: its phase, how it stood before, and how it came to be so."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tollgate.domain.sleeping import Phase
+from tollgate.domain.standing import Place, Standing
+
+HISTORY_LENGTH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One line of a place's history: the phase it entered, when, and why; or a problem on the way."""
+
+    at: datetime
+    phase: Phase
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRecord:
+    """The record of a place.
+
+    Attributes:
+        since: when it entered the phase.
+        before: how it stood when it was last put to sleep; what waking brings back.
+        asked_at: when somebody asked for it to wake; None if nobody has since it fell asleep.
+        attempts: tries that failed in this phase.
+        retry_at: before which there is no other try.
+        problem: SageMaker's words for the latest failure.
+        held_by: who keeps it down, empty if nobody does; then nothing here moves.
+        revision: counts the writes; a write succeeds only on the revision that was read.
+        history: the latest transitions, oldest first.
+    """
+
+    place: Place
+    phase: Phase
+    since: datetime
+    before: Standing | None = None
+    asked_at: datetime | None = None
+    attempts: int = 0
+    retry_at: datetime | None = None
+    problem: str = ""
+    held_by: str = ""
+    revision: int = 0
+    history: tuple[Transition, ...] = ()
+
+    def moved(self, phase: Phase, now: datetime, reason: str) -> "PlaceRecord":
+        """The record after the place has entered a phase; a wake request is answered by waking."""
+        return replace(
+            self,
+            phase=phase,
+            since=now,
+            asked_at=None if phase in {Phase.WAKING, Phase.AWAKE} else self.asked_at,
+            attempts=0,
+            retry_at=None,
+            problem="",
+            history=self._history(Transition(now, phase, reason)),
+        )
+
+    def laid_down(self, before: Standing, now: datetime, reason: str) -> "PlaceRecord":
+        """The record of a place that begins to fall asleep, with how it stands now."""
+        return replace(self.moved(Phase.FALLING_ASLEEP, now, reason), before=before, asked_at=None)
+
+    def hindered(self, now: datetime, problem: str, retry_at: datetime) -> "PlaceRecord":
+        """The record after a try that failed."""
+        return replace(
+            self,
+            attempts=self.attempts + 1,
+            retry_at=retry_at,
+            problem=problem,
+            history=self._history(Transition(now, self.phase, f"failed: {problem}")),
+        )
+
+    def _history(self, line: Transition) -> tuple[Transition, ...]:
+        return (*self.history, line)[-HISTORY_LENGTH:]

@@ -1,0 +1,191 @@
+"""When an idle place goes to sleep and when a sleeping one wakes: rules over what was observed, without clock or I/O.
+
+The capacity function asks `decide` every minute and at every wake request; the planner asks it in simulated time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+_MINUTES_A_DAY = 1440
+_RETRY_SECONDS = (15, 30, 60, 120, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmHours:
+    """Hours of a week in which a place stays up.
+
+    Attributes:
+        days: 0 is Monday; a window that ends after midnight belongs to the day on which it starts.
+        start_minute: of the day, 0..1439.
+        end_minute: of the day, exclusive; not above `start_minute` means on the next day.
+        utc_offset_minutes: of the clock that the hours are read from. It is fixed: no summer time.
+    """
+
+    days: frozenset[int]
+    start_minute: int
+    end_minute: int
+    utc_offset_minutes: int = 0
+
+    def cover(self, moment: datetime) -> bool:
+        """Whether the hours contain this moment, which must know its zone."""
+        since_epoch = moment.timestamp() / 60 + self.utc_offset_minutes
+        # The epoch was a Thursday.
+        day, minute = divmod(since_epoch, _MINUTES_A_DAY)
+        today = (int(day) + 3) % 7
+        length = (self.end_minute - self.start_minute) % _MINUTES_A_DAY or _MINUTES_A_DAY
+        since_start = minute - self.start_minute
+        return (today in self.days and 0 <= since_start < length) or (
+            (today - 1) % 7 in self.days and since_start + _MINUTES_A_DAY < length
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SleepPolicy:
+    """When a place may sleep.
+
+    Attributes:
+        idle_minutes: without an invocation, after which it goes down.
+        minimum: instances or copies that always stay; 1 or more means that it never sleeps.
+        warm_hours: in which it stays up, and is woken for beforehand.
+        warm_minimum: instances or copies wanted when it is woken.
+        wake_backlog: waiting requests that wake it; more than 1 only for work that nobody waits for.
+        wake_after_seconds: after which one waiting request wakes it, however few they are.
+    """
+
+    idle_minutes: int
+    minimum: int = 0
+    warm_hours: tuple[WarmHours, ...] = ()
+    warm_minimum: int = 1
+    wake_backlog: int = 1
+    wake_after_seconds: int = 0
+
+    @property
+    def idle(self) -> timedelta:
+        """`idle_minutes` as a duration."""
+        return timedelta(minutes=self.idle_minutes)
+
+
+class Phase(StrEnum):
+    """Where a place is between awake and asleep."""
+
+    AWAKE = "awake"
+    FALLING_ASLEEP = "falling_asleep"
+    ASLEEP = "asleep"
+    WAKING = "waking"
+
+
+class Action(StrEnum):
+    """What to do about a place."""
+
+    STAY = "stay"
+    SLEEP = "sleep"
+    WAKE = "wake"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is known of a place at one moment. All times know their zone.
+
+    Attributes:
+        phase: of the record.
+        since: when it entered the phase.
+        measured: whether metrics could be read; without them nothing is put to sleep.
+        last_invocation: the latest that metrics show, None if they show none in the last `idle_minutes`.
+        waiting: requests that wait for this place.
+        oldest_waiting: since when the oldest of them waits, if known.
+        asked: somebody asked for it to wake: a request that cannot wait, or an operator.
+        held: kept down by the spend brake.
+        startup_seconds: that it takes to come up; it is woken so long before its warm hours.
+    """
+
+    phase: Phase
+    since: datetime
+    measured: bool = True
+    last_invocation: datetime | None = None
+    waiting: int = 0
+    oldest_waiting: datetime | None = None
+    asked: bool = False
+    held: bool = False
+    startup_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SleepDecision:
+    """What to do, and the rule that says so, in words for the record."""
+
+    action: Action
+    reason: str
+
+
+def decide(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+    """Whether a place should sleep, wake or stay as it is.
+
+    Requests wake it before anything may put it to sleep, and it never sleeps sooner than `idle_minutes` after it came
+    up, so that no order of events makes it go up and down quickly.
+    """
+    if watched.held:
+        return _stay("held down by the spend brake")
+    if watched.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
+        return _asleep(now, watched, policy)
+    if watched.phase is Phase.WAKING:
+        return _stay("waking")
+    return _awake(now, watched, policy)
+
+
+def _asleep(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+    if watched.asked:
+        return SleepDecision(Action.WAKE, "asked for")
+    if watched.waiting >= policy.wake_backlog:
+        return SleepDecision(Action.WAKE, f"{watched.waiting} waiting")
+    patience = timedelta(seconds=policy.wake_after_seconds)
+    if watched.waiting and (watched.oldest_waiting is None or now - watched.oldest_waiting >= patience):
+        return SleepDecision(Action.WAKE, f"waiting for {policy.wake_after_seconds} s")
+    if policy.minimum > 0:
+        return SleepDecision(Action.WAKE, f"minimum of {policy.minimum}")
+    soon = now + timedelta(seconds=watched.startup_seconds)
+    if any(hours.cover(now) or hours.cover(soon) for hours in policy.warm_hours):
+        return SleepDecision(Action.WAKE, "warm hours")
+    return _stay("nobody waits")
+
+
+def _awake(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+    last = watched.last_invocation
+    reasons = (
+        (policy.minimum > 0, f"minimum of {policy.minimum}"),
+        (any(hours.cover(now) for hours in policy.warm_hours), "warm hours"),
+        (watched.waiting > 0, f"{watched.waiting} waiting"),
+        (now - watched.since < policy.idle, "up for less than the idle time"),
+        (not watched.measured, "not measured"),
+        (last is not None and now - last < policy.idle, "in use"),
+    )
+    for holds, reason in reasons:
+        if holds:
+            return _stay(reason)
+    return SleepDecision(Action.SLEEP, f"no invocation for {policy.idle_minutes} min")
+
+
+def _stay(reason: str) -> SleepDecision:
+    return SleepDecision(Action.STAY, reason)
+
+
+def shared_policy(policies: Iterable[SleepPolicy | None]) -> SleepPolicy | None:
+    """The policy of a place that several deployments share: the most wakeful of each; None if one must not sleep."""
+    found = list(policies)
+    known = [policy for policy in found if policy is not None]
+    if not known or len(known) < len(found):
+        return None
+    return SleepPolicy(
+        idle_minutes=max(p.idle_minutes for p in known),
+        minimum=max(p.minimum for p in known),
+        warm_hours=tuple(hours for p in known for hours in p.warm_hours),
+        warm_minimum=max(p.warm_minimum for p in known),
+        wake_backlog=min(p.wake_backlog for p in known),
+        wake_after_seconds=min(p.wake_after_seconds for p in known),
+    )
+
+
+def retry_seconds(attempts: int) -> int:
+    """Seconds before the next try after this many that failed: growing, at most five minutes."""
+    return _RETRY_SECONDS[min(max(attempts, 1), len(_RETRY_SECONDS)) - 1]

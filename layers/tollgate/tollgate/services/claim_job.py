@@ -1,0 +1,29 @@
+"""The right to hand a queued job to the model's side: one at a time, for as long as the function may run."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tollgate.domain.errors import ConflictError
+from tollgate.domain.jobs import Job, JobState
+from tollgate.ports.jobs import JobStore
+
+LEASE_SECONDS = 120
+"""Longer than a function that hands jobs over may run."""
+
+QUEUED = frozenset({JobState.QUEUED})
+
+
+def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
+    """Claim the job with a lease; None if it is no longer queued.
+
+    Raises:
+        ConflictError: somebody else has it; look again later.
+        StorageError: try again later.
+    """
+    claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
+    if jobs.change(claimed, expected=QUEUED, lease_free_at=now):
+        return claimed
+    present = jobs.get(job.job_id)
+    if present is not None and present.state is JobState.QUEUED:
+        raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
+    return None

@@ -1,0 +1,312 @@
+"""Places put to sleep when nobody uses them, and woken when somebody does.
+
+A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
+that was read, so that of any number of callers one acts and the others find that they need not. Every step can be
+repeated. What is unfinished is looked at again by a delayed message, and in any case every minute.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tollgate.domain.capacity import RoadState
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
+from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.place_record import PlaceRecord
+from tollgate.domain.sleeping import (
+    Action,
+    Phase,
+    SleepDecision,
+    SleepPolicy,
+    Watched,
+    decide,
+    retry_seconds,
+    shared_policy,
+)
+from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
+from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.registry import CapacitySource, CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+
+DRAIN_SECONDS = 20
+"""Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
+
+LOOK_AGAIN_SECONDS = 15
+RELEASE_LIMIT = 5_000
+_RELEASE_AGAIN = timedelta(minutes=5)
+_ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
+"""For a place whose policy was taken away while it slept."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperQueues:
+    """Where messages go: looks at places, and jobs whose real-time endpoint is up again."""
+
+    looks: MessageQueue
+    deferred: MessageQueue
+
+
+class PlaceKeeper:
+    """Sleep and wake of every place whose deployments have a sleep policy."""
+
+    def __init__(
+        self,
+        *,
+        catalogues: CatalogueSource,
+        capacities: CapacitySource,
+        control: EndpointControl,
+        records: PlaceRecords,
+        states: RoadStates,
+        activity: ActivityMetrics,
+        jobs: JobStore,
+        queues: KeeperQueues,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._catalogues = catalogues
+        self._capacities = capacities
+        self._control = control
+        self._records = records
+        self._states = states
+        self._activity = activity
+        self._jobs = jobs
+        self._queues = queues
+        self.telemetry = telemetry
+        self._clock = clock
+        self._last_seen: dict[Place, datetime] = {}
+
+    def tick(self) -> None:
+        """Look at every place, each minute.
+
+        Raises:
+            CatalogueError, StorageError: nothing could be looked at; the next minute tries again.
+        """
+        records = {record.place: record for record in self._records.all()}
+        for kept in self._kept(self._catalogues.current(), records):
+            self._guarded(kept)
+
+    def wake(self, place: Place) -> None:
+        """Wake a place because a request waits for it. All but the first call for a sleeping place change nothing.
+
+        Raises:
+            CatalogueError, StorageError: try again.
+        """
+        if self._records.ask(place, self._clock.now()):
+            self.telemetry.count("WakeRequested")
+            self.look(place)
+
+    def look(self, place: Place) -> None:
+        """Look at one place now.
+
+        Raises:
+            CatalogueError, StorageError: try again.
+        """
+        record = self._records.get(place)
+        records = {} if record is None else {place: record}
+        for kept in self._kept(self._catalogues.current(), records):
+            if kept.place == place:
+                self._guarded(kept, chained=True)
+
+    def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> "Iterator[_Kept]":
+        for place, users in places_of(catalogue).items():
+            policy = shared_policy(deployment.sleep for deployment, _ in users)
+            record = records.get(place)
+            if place.kind is PlaceKind.BATCH or (policy is None and (record is None or record.phase is Phase.AWAKE)):
+                continue
+            yield _Kept(place, users, policy or _ALWAYS_UP, record)
+
+    def _guarded(self, kept: "_Kept", *, chained: bool = False) -> None:
+        """One place in trouble must not keep the others from being looked at."""
+        try:
+            moving = self._look(kept)
+        except BackendError as error:
+            moving = True
+            self._hindered(kept.place, error.message)
+        except TollgateError as error:
+            moving = True
+            self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=error.message)
+        if moving and chained:
+            self._queues.looks.send({"kind": "look", "place": kept.place.key}, delay_seconds=LOOK_AGAIN_SECONDS)
+
+    def _hindered(self, place: Place, problem: str) -> None:
+        record = self._records.get(place)
+        self.telemetry.count("PlaceHindered")
+        self.telemetry.log("WARNING", "place hindered", place=place.key, problem=problem)
+        if record is not None:
+            now = self._clock.now()
+            wait = retry_seconds(record.attempts + 1)
+            self._records.write(record.hindered(now, problem, now + timedelta(seconds=wait)))
+
+    # -- one look
+
+    def _look(self, kept: "_Kept") -> bool:
+        """Decide and take one step; whether there will be another one soon."""
+        now = self._clock.now()
+        record = kept.record
+        if record is None:
+            return self._first_look(kept, now)
+        if record.held_by:
+            return False
+        if record.retry_at is not None and now < record.retry_at:
+            return True
+        decision = self._decide(kept, record, now)
+        if decision.action is Action.WAKE:
+            return self._move(kept, record, Phase.WAKING, decision.reason)
+        if decision.action is Action.SLEEP:
+            return self._lay_down(kept, record, decision.reason)
+        return self._go_on(kept, record, now)
+
+    def _go_on(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> bool:
+        match record.phase:
+            case Phase.WAKING:
+                return self._go_on_waking(kept, record)
+            case Phase.FALLING_ASLEEP:
+                return self._go_on_falling(kept, record, now)
+            case Phase.ASLEEP | Phase.AWAKE:
+                return self._adopt(kept, record, now)
+
+    def _first_look(self, kept: "_Kept", now: datetime) -> bool:
+        self._records.write(PlaceRecord(kept.place, Phase.AWAKE, now).moved(Phase.AWAKE, now, "first seen"))
+        return False
+
+    def _decide(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> SleepDecision:
+        waiting = sum(self._jobs.count_open(d.resource, road.inference_type) for d, road in kept.users)
+        seen = self._last_seen.get(kept.place)
+        watched = Watched(
+            phase=record.phase,
+            since=record.since,
+            last_invocation=seen,
+            waiting=waiting,
+            oldest_waiting=self._oldest(kept) if waiting and kept.policy.wake_backlog > 1 else None,
+            asked=record.asked_at is not None,
+            startup_seconds=max(road.startup_seconds for _, road in kept.users),
+        )
+        decision = decide(now, watched, kept.policy)
+        if decision.action is not Action.SLEEP:
+            return decision
+        # Only a place that everything else would put to sleep is worth a question to CloudWatch.
+        try:
+            variants = [v.name for v in self._control.describe(kept.place).variants]
+            last = self._activity.last_invocation(kept.place, variants, now - kept.policy.idle, now)
+        except StorageError as error:
+            self.telemetry.log("WARNING", "place not measured", place=kept.place.key, error=error.message)
+            return SleepDecision(Action.STAY, "not measured")
+        if last is None:
+            return decision
+        self._last_seen[kept.place] = last
+        return SleepDecision(Action.STAY, "in use")
+
+    def _oldest(self, kept: "_Kept") -> datetime | None:
+        found = [
+            job.created_at
+            for deployment, road in kept.users
+            for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=1)
+        ]
+        return min(found, default=None)
+
+    def _move(self, kept: "_Kept", record: PlaceRecord, phase: Phase, reason: str) -> bool:
+        """Enter a phase; another writer in between means that somebody else takes the step."""
+        moved = record.moved(phase, self._clock.now(), reason)
+        if not self._records.write(moved):
+            return True
+        self.telemetry.count(f"Place{phase.value.title().replace('_', '')}")
+        self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=phase.value, reason=reason)
+        written = replace(moved, revision=moved.revision + 1)
+        return phase is Phase.WAKING and self._go_on_waking(kept, written)
+
+    # -- down
+
+    def _lay_down(self, kept: "_Kept", record: PlaceRecord, reason: str) -> bool:
+        before = self._control.describe(kept.place)
+        if before.status is not StandStatus.UP:
+            return self._adopt(kept, record, self._clock.now(), before)
+        moved = record.laid_down(before, self._clock.now(), reason)
+        if self._records.write(moved):
+            self.telemetry.count("PlaceFallingAsleep")
+            self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=moved.phase.value, reason=reason)
+            self._tell(kept, RoadState.ASLEEP, 0)
+        return True
+
+    def _go_on_falling(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> bool:
+        self._tell(kept, RoadState.ASLEEP, 0)
+        if record.before is None or now - record.since < timedelta(seconds=DRAIN_SECONDS):
+            return True
+        step = self._control.take_down(record.before, pinned=False)
+        return self._after(kept, record, step, Phase.ASLEEP)
+
+    # -- up
+
+    def _go_on_waking(self, kept: "_Kept", record: PlaceRecord) -> bool:
+        if record.before is None:
+            return self._move(kept, record, Phase.AWAKE, "nothing was taken down")
+        step = self._control.bring_up(record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum)))
+        return self._after(kept, record, step, Phase.AWAKE)
+
+    def _after(self, kept: "_Kept", record: PlaceRecord, step: Step, wanted: Phase) -> bool:
+        now = self._clock.now()
+        if step.changes:
+            self.telemetry.log("INFO", "place changed", place=kept.place.key, changes=list(step.changes))
+        if step.failed:
+            wait = timedelta(seconds=retry_seconds(record.attempts + 1))
+            self._records.write(record.hindered(now, step.problem, now + wait))
+            self.telemetry.count("PlaceHindered")
+            return True
+        if not step.settled:
+            return True
+        reason = f"after {(now - record.since).total_seconds():.0f} s"
+        if not self._records.write(record.moved(wanted, now, reason)):
+            return True
+        self.telemetry.count(f"Place{wanted.value.title()}")
+        self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=wanted.value, reason=reason)
+        if wanted is Phase.AWAKE:
+            standing = self._control.describe(kept.place)
+            self._tell(kept, RoadState.AWAKE, standing.current)
+            self._release(kept)
+        return False
+
+    def _adopt(self, kept: "_Kept", record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
+        """Make the record say what autoscaling or a person has done to the place meanwhile."""
+        standing = seen or self._control.describe(kept.place)
+        if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
+            self._records.write(record.moved(Phase.AWAKE, now, "found up"))
+            self._tell(kept, RoadState.AWAKE, standing.current)
+            self._release(kept)
+        elif record.phase is Phase.AWAKE and standing.status is StandStatus.DOWN:
+            asleep = record.moved(Phase.ASLEEP, now, "found down")
+            if self._records.write(replace(asleep, before=standing)):
+                self._tell(kept, RoadState.ASLEEP, 0)
+        else:
+            awake = record.phase is Phase.AWAKE
+            self._tell(kept, RoadState.AWAKE if awake else RoadState.ASLEEP, standing.current if awake else 0)
+            if awake and now - record.since < _RELEASE_AGAIN:
+                self._release(kept)
+        return False
+
+    def _tell(self, kept: "_Kept", state: RoadState, instances: int) -> None:
+        """Tell routing, unless it knows."""
+        known = self._capacities.snapshot()
+        for deployment, road in kept.users:
+            seen = known.of(deployment.resource, road.inference_type)
+            asleep = seen.state is RoadState.ASLEEP
+            if asleep != (state is RoadState.ASLEEP) or seen.instances != instances:
+                self._states.record_state(deployment.resource, road.inference_type, state, instances)
+
+    def _release(self, kept: "_Kept") -> None:
+        """Queue the jobs that waited for a real-time place; asynchronous ones wait at SageMaker."""
+        for deployment, road in kept.users:
+            if road.inference_type is not InferenceType.REALTIME:
+                continue
+            for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT):
+                message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+                self._queues.deferred.send(message, trace=job.traceparent, group=job.owner.tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A place that is looked after: who shares it, by which rules, and its record."""
+
+    place: Place
+    users: Sequence[tuple[Deployment, Road]]
+    policy: SleepPolicy
+    record: PlaceRecord | None

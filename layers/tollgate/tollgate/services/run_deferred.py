@@ -1,0 +1,138 @@
+"""A job that waited for a real-time endpoint to wake, run on it.
+
+While the endpoint sleeps or wakes the job stays queued without a message: the keeper queues it again when the endpoint
+is up, and the sweeper does if the keeper dies in between.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tollgate.domain.catalogue import Deployment, InferenceType, Road
+from tollgate.domain.errors import (
+    BackendError,
+    BackendThrottledError,
+    BackendTimeoutError,
+    CapacityError,
+    InvalidRequestError,
+    ModelFailedError,
+)
+from tollgate.domain.jobs import Job, JobFailure, JobState
+from tollgate.domain.money import seconds
+from tollgate.domain.sleeping import Phase
+from tollgate.domain.standing import place_of
+from tollgate.ports.backends import ModelAnswer, RealtimeBackend
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.endpoints import PlaceRecords
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.claim_job import QUEUED, claim_job
+from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.submit_async import stored_input
+
+MODEL_LIMIT_SECONDS = 60.0
+"""That SageMaker gives a real-time container.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+"""
+
+
+class DeferredRun:
+    """Runs deferred jobs, one message at a time."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: WholeObjectStore,
+        catalogues: CatalogueSource,
+        dialects: Dialects,
+        backend: RealtimeBackend,
+        places: PlaceRecords,
+        looks: MessageQueue,
+        completer: JobCompleter,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._catalogues = catalogues
+        self._dialects = dialects
+        self._backend = backend
+        self._places = places
+        self._looks = looks
+        self._completer = completer
+        self.telemetry = telemetry
+        self._clock = clock
+
+    def run(self, job_id: str) -> None:
+        """Run the job unless it has ended or its endpoint is not up. Returning means that the message is done with.
+
+        Raises:
+            ConflictError: somebody else runs it now; look again later.
+            CapacityError, BackendThrottledError: try again later.
+            CatalogueError, StorageError: try again later.
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            self.telemetry.log("WARNING", "deferred message for an unknown job", job_id=job_id)
+            return
+        if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.REALTIME:
+            return
+        try:
+            deployment, road = self._way(job)
+            if not self._is_up(road):
+                return
+            claimed = claim_job(self._jobs, job, self._clock.now())
+            if claimed is not None:
+                self._run(claimed, deployment, road)
+        except InvalidRequestError as error:
+            self._completer.fail(job, JobFailure("invalid_request", error.message))
+
+    def _way(self, job: Job) -> tuple[Deployment, Road]:
+        deployment = self._catalogues.current().model(job.model).deployment(job.deployment)
+        road = deployment.roads.get(InferenceType.REALTIME) if deployment is not None else None
+        if deployment is None or road is None:
+            raise InvalidRequestError(f"Deployment '{job.resource}' no longer has a real-time road.")
+        return deployment, road
+
+    def _is_up(self, road: Road) -> bool:
+        place = place_of(road)
+        record = self._places.get(place)
+        if record is None or record.phase is Phase.AWAKE:
+            return True
+        if record.phase is not Phase.WAKING:
+            # The gateway's own wake request may have been lost.
+            self._looks.send({"kind": "wake", "place": place.key})
+        return False
+
+    def _run(self, job: Job, deployment: Deployment, road: Road) -> None:
+        request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
+        paid = job.reservation.seconds if job.reservation is not None else None
+        limit = MODEL_LIMIT_SECONDS if paid is None else min(MODEL_LIMIT_SECONDS, paid)
+        began = self._clock.monotonic()
+        try:
+            answer = self._backend.invoke(
+                road, request.body, request.content_type, timeout_seconds=limit, trace=job.traceparent
+            )
+        except (CapacityError, BackendThrottledError):
+            # Certainly not run: whoever gets the message next need not wait for the lease.
+            self._jobs.change(replace(job, submit_lease_until=None), expected=QUEUED)
+            raise
+        except (ModelFailedError, BackendTimeoutError) as error:
+            # The container worked, so its time is charged.
+            work = self._work(self._clock.monotonic() - began)
+            self._completer.fail(job, JobFailure("model_failed", error.message), work)
+        except BackendError as error:
+            self._completer.fail(job, JobFailure("backend_refused", error.message))
+        else:
+            self._complete(job, answer)
+
+    def _complete(self, job: Job, answer: ModelAnswer) -> None:
+        work = self._work(answer.seconds)
+        self._completer.complete(replace(job, submitted_at=work.started_at), answer.body, work)
+
+    def _work(self, held: float) -> Work:
+        now = self._clock.now()
+        return Work(held_seconds=seconds(held), finished_at=now, started_at=now - timedelta(seconds=held))

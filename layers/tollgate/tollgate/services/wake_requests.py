@@ -1,0 +1,36 @@
+"""Asking for a sleeping place to be woken, from a gateway that has just accepted a request for it."""
+
+from collections.abc import Iterable
+
+from tollgate.domain.catalogue import Road
+from tollgate.domain.errors import StorageError
+from tollgate.domain.standing import Place, place_of
+from tollgate.ports.jobs import MessageQueue
+from tollgate.ports.system import Clock
+
+_ONCE_SECONDS = 15.0
+"""As old as a gateway's copy of the registry may be: until then it takes the place for asleep."""
+
+
+class WakeRequests:
+    """Sends one message a place, whatever number of requests this execution environment accepts for it."""
+
+    def __init__(self, *, queue: MessageQueue, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._sent: dict[Place, float] = {}
+
+    def want(self, roads: Iterable[Road]) -> None:
+        """Have what serves these roads woken.
+
+        A message that cannot be sent is made up for by the keeper's next look, which counts the jobs that wait.
+        """
+        now = self._clock.monotonic()
+        for place in {place_of(road) for road in roads}:
+            if now - self._sent.get(place, -_ONCE_SECONDS) < _ONCE_SECONDS:
+                continue
+            try:
+                self._queue.send({"kind": "wake", "place": place.key})
+            except StorageError:
+                continue
+            self._sent[place] = now

@@ -1,0 +1,151 @@
+"""A gateway whose endpoints sleep: the keeper, the deferred runs and the gateway around one set of fakes."""
+
+from dataclasses import dataclass, field, replace
+
+from tests.fakes.clock import ManualClock
+from tests.fakes.endpoints import FakeEndpoints
+from tests.fakes.examples import make_catalogue
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.messages import InMemoryQueue
+from tests.fakes.places import FakeActivity, FakePlaces
+from tests.fakes.telemetry import RecordingTelemetry
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.domain.capacity import Capacity, RoadCapacity
+from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.errors import CapacityError, TollgateError
+from tollgate.domain.place_record import PlaceRecord
+from tollgate.domain.sleeping import SleepPolicy
+from tollgate.domain.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.keep_places import KeeperQueues, PlaceKeeper
+from tollgate.services.run_deferred import DeferredRun
+
+REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
+ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")
+POLICY = SleepPolicy(idle_minutes=30)
+
+
+def sleepy_catalogue(policy: SleepPolicy | None = POLICY, *roads: InferenceType) -> Catalogue:
+    """The example catalogue with a policy, and with these roads only if any are named."""
+    catalogue = make_catalogue()
+    [deployment] = catalogue.models["echo"].deployments
+    kept = {t: replace(r, startup_seconds=240.0) for t, r in deployment.roads.items() if not roads or t in roads}
+    model = replace(catalogue.models["echo"], deployments=(replace(deployment, roads=kept, sleep=policy),))
+    return replace(catalogue, models={"echo": model})
+
+
+def standing(place: Place, instances: int = 1, bounds: tuple[int, int] | None = None) -> Standing:
+    """A place that is up."""
+    target = ScalingTarget(
+        f"endpoint/{place.name}/variant/main", "sagemaker:variant:DesiredInstanceCount", *(bounds or (0, 0))
+    )
+    return Standing(
+        place,
+        StandStatus.UP,
+        configuration=f"{place.name}-config",
+        variants=(VariantStanding("main", instances, instances),),
+        scaling=() if bounds is None else (target,),
+    )
+
+
+@dataclass
+class LiveCapacity:
+    """A `CapacitySource` that sees what was told at once."""
+
+    places: FakePlaces
+
+    def snapshot(self) -> Capacity:
+        """See `CapacitySource`."""
+        states = self.places.states.items()
+        return Capacity({road: RoadCapacity(state=state, instances=count) for road, (state, count) in states})
+
+
+@dataclass
+class Sleepers:
+    """What a test looks at and moves."""
+
+    catalogue: Catalogue = field(default_factory=sleepy_catalogue)
+    clock: ManualClock = field(default_factory=ManualClock)
+    endpoints: FakeEndpoints = field(default_factory=FakeEndpoints)
+    places: FakePlaces = field(default_factory=FakePlaces)
+    activity: FakeActivity = field(default_factory=FakeActivity)
+    looks: InMemoryQueue = field(default_factory=InMemoryQueue)
+    telemetry: RecordingTelemetry = field(default_factory=RecordingTelemetry)
+
+    def __post_init__(self) -> None:
+        self.gateway = FakeGateway(clock=self.clock, catalogue=self.catalogue)
+        self.capacity = LiveCapacity(self.places)
+        self.gateway.capacity.snapshot = self.capacity.snapshot  # type: ignore[method-assign]  # sees what is told
+        for place in (REALTIME, ASYNC):
+            self.endpoints.put(standing(place))
+        self.keeper = self.new_keeper()
+        completer = JobCompleter(
+            jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
+            webhooks=None,
+            catalogues=self.gateway.catalogues,
+            dialects=ContainerDialects(),
+            durations=self.gateway.measurements,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+        self.deferred = DeferredRun(
+            jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
+            catalogues=self.gateway.catalogues,
+            dialects=ContainerDialects(),
+            backend=self.gateway.realtime,
+            places=self.places,
+            looks=self.looks,
+            completer=completer,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def new_keeper(self) -> PlaceKeeper:
+        """Another execution environment's keeper."""
+        return PlaceKeeper(
+            catalogues=self.gateway.catalogues,
+            capacities=self.capacity,
+            control=self.endpoints,
+            records=self.places,
+            states=self.places,
+            activity=self.activity,
+            jobs=self.gateway.jobs,
+            queues=KeeperQueues(looks=self.looks, deferred=self.gateway.deferred_queue),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def record(self, place: Place = REALTIME) -> PlaceRecord:
+        """The record of a place."""
+        return self.places.records[place]
+
+    def minutes(self, count: int, *, settle: bool = True) -> None:
+        """Let so many minutes pass, with the keeper's look in each; changes under way end in between."""
+        for _ in range(count):
+            self.clock.advance(60)
+            if settle:
+                self.endpoints.settle()
+            self.keeper.tick()
+
+    def until_asleep(self, place: Place = REALTIME) -> None:
+        """Leave the place alone until it sleeps."""
+        self.minutes(40)
+        assert self.record(place).phase.value == "asleep", self.record(place)
+
+    def deliver(self) -> None:
+        """Hand every queued message on, wake requests first; a job without capacity comes back."""
+        for queue in (self.gateway.wake_queue, self.looks):
+            sent, queue.sent = queue.sent, []
+            for message in sent:
+                place = Place.from_key(message.body["place"])
+                (self.keeper.wake if message.body["kind"] == "wake" else self.keeper.look)(place)
+        sent, self.gateway.deferred_queue.sent = self.gateway.deferred_queue.sent, []
+        for message in sent:
+            try:
+                self.deferred.run(message.body["job_id"])
+            except CapacityError:
+                self.gateway.deferred_queue.sent.append(message)
+            except TollgateError as error:
+                raise AssertionError(error.message) from error

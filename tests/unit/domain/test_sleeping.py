@@ -1,0 +1,150 @@
+"""Going to sleep and waking up, decided from what was observed."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.sleeping import (
+    Action,
+    Phase,
+    SleepPolicy,
+    WarmHours,
+    Watched,
+    decide,
+    retry_seconds,
+    shared_policy,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
+POLICY = SleepPolicy(idle_minutes=30)
+UP = Watched(Phase.AWAKE, since=NOW - timedelta(hours=5))
+DOWN = Watched(Phase.ASLEEP, since=NOW - timedelta(hours=5))
+WORK = WarmHours(frozenset(range(5)), 7 * 60 + 30, 19 * 60)
+
+
+def _ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("watched", "policy", "action", "reason"),
+    [
+        (UP, POLICY, Action.SLEEP, "no invocation for 30 min"),
+        (replace(UP, last_invocation=_ago(30)), POLICY, Action.SLEEP, "no invocation for 30 min"),
+        (replace(UP, last_invocation=_ago(29)), POLICY, Action.STAY, "in use"),
+        (replace(UP, since=_ago(29)), POLICY, Action.STAY, "up for less than the idle time"),
+        (replace(UP, measured=False), POLICY, Action.STAY, "not measured"),
+        (replace(UP, waiting=1), POLICY, Action.STAY, "1 waiting"),
+        (replace(UP, held=True), POLICY, Action.STAY, "held down by the spend brake"),
+        (UP, replace(POLICY, minimum=1), Action.STAY, "minimum of 1"),
+        (UP, replace(POLICY, warm_hours=(WORK,)), Action.STAY, "warm hours"),
+        (DOWN, POLICY, Action.STAY, "nobody waits"),
+        (replace(DOWN, waiting=1), POLICY, Action.WAKE, "1 waiting"),
+        (replace(DOWN, asked=True), POLICY, Action.WAKE, "asked for"),
+        (replace(DOWN, waiting=500, asked=True, held=True), POLICY, Action.STAY, "held down by the spend brake"),
+        (DOWN, replace(POLICY, minimum=2), Action.WAKE, "minimum of 2"),
+        (DOWN, replace(POLICY, warm_hours=(WORK,)), Action.WAKE, "warm hours"),
+        (replace(DOWN, phase=Phase.FALLING_ASLEEP, waiting=1), POLICY, Action.WAKE, "1 waiting"),
+        (replace(DOWN, phase=Phase.WAKING, waiting=500, asked=True), POLICY, Action.STAY, "waking"),
+    ],
+)
+def test_each_rule(watched: Watched, policy: SleepPolicy, action: Action, reason: str) -> None:
+    """Every rule, with the reason that the record will show."""
+    decision = decide(NOW, watched, policy)
+    assert (decision.action, decision.reason) == (action, reason)
+
+
+def test_cold_work_may_gather_before_it_wakes_an_endpoint() -> None:
+    """With a backlog of 10 wanted, 9 requests wait, until the oldest has waited its time."""
+    patient = replace(POLICY, wake_backlog=10, wake_after_seconds=600)
+    nine = replace(DOWN, waiting=9, oldest_waiting=_ago(9.9))
+    assert decide(NOW, nine, patient).action is Action.STAY
+    assert decide(NOW, replace(nine, waiting=10), patient).action is Action.WAKE
+    assert decide(NOW, replace(nine, oldest_waiting=_ago(10)), patient).action is Action.WAKE
+
+
+def test_a_place_is_up_when_its_warm_hours_begin() -> None:
+    """Five minutes to start: at 07:25 it is woken, at 07:24 not yet."""
+    policy = replace(POLICY, warm_hours=(WORK,))
+    cold = replace(DOWN, startup_seconds=300)
+    early = NOW.replace(hour=7, minute=25)
+    assert decide(early, cold, policy).action is Action.WAKE
+    assert decide(early - timedelta(minutes=1), cold, policy).action is Action.STAY
+
+
+def test_warm_hours_over_midnight_belong_to_the_day_they_start() -> None:
+    """Friday 22:00 to 02:00 covers Saturday 01:00 and not Friday 01:00; the offset moves the clock."""
+    night = WarmHours(frozenset({4}), 22 * 60, 2 * 60)
+    friday = datetime(2026, 11, 27, tzinfo=UTC)
+    assert night.cover(friday + timedelta(hours=25))
+    assert not night.cover(friday + timedelta(hours=1))
+    assert not night.cover(friday + timedelta(hours=26))
+    berlin = replace(night, utc_offset_minutes=60)
+    assert berlin.cover(friday + timedelta(hours=21))
+    assert not berlin.cover(friday + timedelta(hours=25))
+
+
+def test_the_same_start_and_end_is_a_whole_day() -> None:
+    """00:00 to 00:00 on Mondays covers Monday and nothing else."""
+    monday = WarmHours(frozenset({0}), 0, 0)
+    start = NOW.replace(hour=0)
+    assert [monday.cover(start + timedelta(minutes=m)) for m in (-1, 0, 1439, 1440)] == [False, True, True, False]
+
+
+_moments = st.integers(0, 366 * 1440).map(lambda minutes: NOW + timedelta(minutes=minutes))
+
+
+@given(
+    moment=_moments,
+    days=st.frozensets(st.integers(0, 6)),
+    start=st.integers(0, 1439),
+    end=st.integers(0, 1439),
+    offset=st.integers(-720, 840),
+)
+def test_warm_hours_follow_the_wall_clock(
+    moment: datetime, days: frozenset[int], start: int, end: int, offset: int
+) -> None:
+    """Against a slow reading of the same rule: does a window that starts today or yesterday reach this moment?"""
+    wall = moment + timedelta(minutes=offset)
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    expected = False
+    for back in (0, 1):
+        day = midnight - timedelta(days=back)
+        begins = day + timedelta(minutes=start)
+        ends = day + timedelta(minutes=end + (1440 if end <= start else 0))
+        expected |= day.weekday() in days and begins <= wall < ends
+    assert WarmHours(days, start, end, offset).cover(moment) == expected
+
+
+@given(
+    idle=st.integers(1, 600),
+    since=st.floats(0, 1200),
+    last=st.none() | st.floats(0, 1200),
+    waiting=st.integers(0, 3),
+)
+def test_nothing_goes_to_sleep_in_use(idle: int, since: float, last: float | None, waiting: int) -> None:
+    """Whatever was observed, sleeping means: nobody waits, up and unused for at least the idle time."""
+    watched = Watched(
+        Phase.AWAKE, since=_ago(since), last_invocation=None if last is None else _ago(last), waiting=waiting
+    )
+    if decide(NOW, watched, SleepPolicy(idle)).action is Action.SLEEP:
+        assert waiting == 0
+        assert since >= idle
+        assert last is None or last >= idle
+
+
+def test_a_shared_place_follows_its_most_wakeful_user() -> None:
+    """Longest idle time, all warm hours, highest minimum; one user without a policy keeps it up."""
+    other = SleepPolicy(idle_minutes=60, minimum=1, warm_hours=(WORK,), warm_minimum=3, wake_backlog=5)
+    shared = shared_policy([POLICY, other])
+    assert shared == SleepPolicy(60, minimum=1, warm_hours=(WORK,), warm_minimum=3, wake_backlog=1)
+    assert shared_policy([POLICY, None]) is None
+    assert shared_policy([]) is None
+
+
+def test_tries_come_ever_more_slowly() -> None:
+    """15 s after the first failure, five minutes at most."""
+    assert [retry_seconds(n) for n in (0, 1, 2, 3, 4, 5, 99)] == [15, 15, 30, 60, 120, 300, 300]

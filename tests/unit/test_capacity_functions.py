@@ -1,0 +1,106 @@
+"""The handlers of capacity and deferred, with their sample events and services made of fakes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.capacity import app as capacity
+from functions.deferred import app as deferred
+from tests.fakes.examples import make_job
+from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import JobState
+from tollgate.domain.sleeping import Phase
+from tollgate.services.keep_places import PlaceKeeper
+from tollgate.services.run_deferred import DeferredRun
+
+EVENTS = Path(__file__).parents[2] / "events"
+JOB = "inf_01kb3x8h5v2m9q4r7t1w6y0z3c"
+
+
+def _event(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return event
+
+
+@pytest.fixture
+def asleep() -> Sleepers:
+    world = Sleepers(catalogue=sleepy_catalogue(POLICY, InferenceType.REALTIME, InferenceType.ASYNC))
+    world.until_asleep()
+    return world
+
+
+def test_the_schedule_looks_at_every_place() -> None:
+    """The first look writes a record of each endpoint and says nothing back."""
+    world = Sleepers()
+    assert capacity.handle(_event("capacity/schedule"), world.keeper) is None
+    assert set(world.places.records) == {REALTIME, ASYNC}
+
+
+def test_a_wake_message_wakes_and_comes_once_or_twice_alike(asleep: Sleepers) -> None:
+    """Delivered three times it makes one endpoint."""
+    asleep.endpoints.orders.clear()
+    for _ in range(3):
+        assert capacity.handle(_event("capacity/wake"), asleep.keeper) == {"batchItemFailures": []}
+    assert asleep.endpoints.orders == [f"{REALTIME.key} made"]
+
+
+def test_a_look_message_goes_on_with_what_is_under_way(asleep: Sleepers) -> None:
+    """The asynchronous endpoint is up when its instances are, without waiting for the minute."""
+    asleep.keeper.wake(ASYNC)
+    asleep.endpoints.settle()
+    capacity.handle(_event("capacity/look"), asleep.keeper)
+    assert asleep.record(ASYNC).phase is Phase.AWAKE
+
+
+def test_a_message_about_no_place_comes_back_alone(asleep: Sleepers) -> None:
+    """It ends among the dead letters; the good one beside it is done."""
+    answer = capacity.handle(_event("capacity/wake_one_bad"), asleep.keeper)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "7b1424d4-f796-459a-8184-9c92662be6d2"}]}
+    assert asleep.record().phase is Phase.WAKING
+
+
+def test_a_message_of_an_unknown_kind_comes_back(asleep: Sleepers) -> None:
+    """Nothing is guessed."""
+    event = _event("capacity/wake")
+    event["Records"][0]["body"] = event["Records"][0]["body"].replace('"wake"', '"dance"')
+    answer = capacity.handle(event, asleep.keeper)
+    assert answer is not None
+    assert len(answer["batchItemFailures"]) == 1
+    assert asleep.record().phase is Phase.ASLEEP
+
+
+def test_a_deferred_job_runs_when_its_endpoint_is_up(asleep: Sleepers) -> None:
+    """While it sleeps the message is done with and the endpoint is asked to wake; awake, the job completes."""
+    asleep.gateway.jobs.add(make_job(JOB, inference_type=InferenceType.REALTIME))
+    assert deferred.handle(_event("deferred/queue"), asleep.deferred) == {"batchItemFailures": []}
+    assert {"kind": "wake", "place": REALTIME.key} in asleep.looks.bodies
+    assert asleep.gateway.jobs.jobs[JOB].state is JobState.QUEUED
+    asleep.deliver()
+    asleep.minutes(3)
+    assert deferred.handle(_event("deferred/queue"), asleep.deferred) == {"batchItemFailures": []}
+    assert asleep.gateway.jobs.jobs[JOB].state is JobState.COMPLETED
+
+
+def test_a_deferred_message_for_no_job_is_done_with(asleep: Sleepers) -> None:
+    """A job that was deleted leaves a line in the log and no failure."""
+    assert deferred.handle(_event("deferred/queue"), asleep.deferred) == {"batchItemFailures": []}
+    assert ("WARNING", "deferred message for an unknown job", {"job_id": JOB}) in asleep.telemetry.lines
+
+
+def test_a_job_whose_deployment_is_gone_fails_truthfully(asleep: Sleepers) -> None:
+    """Nobody will ever run it, so it says so instead of waiting."""
+    asleep.gateway.jobs.add(make_job(JOB, inference_type=InferenceType.REALTIME, deployment="gone"))
+    deferred.handle(_event("deferred/queue"), asleep.deferred)
+    assert asleep.gateway.jobs.jobs[JOB].state is JobState.FAILED
+
+
+def test_both_functions_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their settings are complete and nothing connects before the first event."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    urls = {name: f"http://127.0.0.1/{name}" for name in ("WAKE_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
+    tables = {"TABLE_JOBS": "j", "TABLE_REGISTRY": "r", "TABLE_LEDGER": "l", "BUCKET": "b"}
+    assert isinstance(capacity.build(capacity.CapacitySettings.load(urls | tables)), PlaceKeeper)
+    assert isinstance(deferred.build(deferred.DeferredSettings.load(urls | tables)), DeferredRun)

@@ -1,0 +1,290 @@
+"""Endpoints asleep and awake again: the keeper alone, with every fake under the test's hand."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.examples import make_job
+from tests.fakes.places import FakePlaces
+from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue, standing
+from tollgate.domain.capacity import RoadState
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import BackendThrottledError, CapacityError, StorageError
+from tollgate.domain.place_record import PlaceRecord
+from tollgate.domain.sleeping import Phase, SleepPolicy
+from tollgate.domain.standing import Place, StandStatus
+from tollgate.services.keep_places import DRAIN_SECONDS, LOOK_AGAIN_SECONDS
+
+_ROAD = ("echo/small", InferenceType.REALTIME)
+
+
+def test_an_unused_endpoint_sleeps_and_routing_hears_first() -> None:
+    """After the idle time the gateways are told; only when they have had time to hear it is it deleted."""
+    world = Sleepers()
+    world.minutes(31)
+    assert world.record().phase is Phase.FALLING_ASLEEP
+    assert world.places.states[_ROAD] == (RoadState.ASLEEP, 0)
+    assert world.endpoints.orders == []
+    world.keeper.tick()
+    assert world.endpoints.orders == [], f"before {DRAIN_SECONDS} s"
+    world.clock.advance(DRAIN_SECONDS)
+    world.keeper.tick()
+    assert f"{REALTIME.key} deleted" in world.endpoints.orders
+    world.endpoints.settle()
+    world.keeper.tick()
+    record = world.record()
+    assert (record.phase, record.before) == (Phase.ASLEEP, standing(REALTIME))
+    assert [line.reason for line in record.history] == ["first seen", "no invocation for 30 min", "after 20 s"]
+
+
+def test_an_endpoint_in_use_stays_up_and_metrics_are_asked_rarely() -> None:
+    """With an invocation every 20 minutes nothing sleeps in 3 hours, for about one question to CloudWatch each."""
+    world = Sleepers(catalogue=sleepy_catalogue(POLICY, InferenceType.REALTIME))
+    for _ in range(9):
+        world.activity.last[REALTIME] = world.clock.now()
+        world.minutes(20)
+    assert world.record().phase is Phase.AWAKE
+    assert world.endpoints.orders == []
+    assert world.activity.asked <= 9
+
+
+def test_without_metrics_nothing_sleeps() -> None:
+    """Metrics that cannot be read are not the same as none."""
+    world = Sleepers()
+    world.activity.broken = True
+    world.minutes(90)
+    assert world.record().phase is Phase.AWAKE
+    assert world.endpoints.orders == []
+
+
+def test_waking_brings_back_exactly_what_was_there() -> None:
+    """Two instances of eight at most: afterwards the same standing, awake in the record and for routing."""
+    world = Sleepers()
+    before = standing(REALTIME, 2, (2, 8))
+    world.endpoints.put(before)
+    world.until_asleep()
+    assert world.endpoints.describe(REALTIME).status is StandStatus.ABSENT
+    world.keeper.wake(REALTIME)
+    world.minutes(4)
+    assert world.endpoints.describe(REALTIME) == before
+    assert world.record().phase is Phase.AWAKE
+    assert world.places.states[_ROAD] == (RoadState.AWAKE, 2)
+
+
+def test_a_storm_of_500_requests_wakes_once() -> None:
+    """500 wake requests from 20 threads and 5 environments: one creation, one transition."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.orders.clear()
+    keepers = [world.new_keeper() for _ in range(5)]
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda number: keepers[number % 5].wake(REALTIME), range(500)))
+    assert world.places.asked == 500
+    assert world.endpoints.orders == [f"{REALTIME.key} made"]
+    assert [line.phase for line in world.record().history].count(Phase.WAKING) == 1
+
+
+@pytest.mark.parametrize("order", [["wake", "tick"], ["tick", "wake"], ["wake", "wake", "look", "tick"]])
+def test_messages_in_any_order_do_the_same(order: list[str]) -> None:
+    """A tick, a doubled wake request, a late look: one creation whatever comes first."""
+    world = Sleepers()
+    world.until_asleep()
+    world.gateway.jobs.add(make_job("inf_r", inference_type=InferenceType.REALTIME))
+    world.endpoints.orders.clear()
+    deeds: dict[str, Callable[[], object]] = {
+        "wake": lambda: world.keeper.wake(REALTIME),
+        "look": lambda: world.keeper.look(REALTIME),
+        "tick": world.keeper.tick,
+    }
+    for name in order:
+        deeds[name]()
+    world.minutes(3)
+    assert world.endpoints.orders[0] == f"{REALTIME.key} made"
+    assert world.endpoints.orders.count(f"{REALTIME.key} made") == 1
+    assert world.record().phase is Phase.AWAKE
+
+
+def test_a_lost_wake_request_costs_a_minute() -> None:
+    """The next look counts the job that waits."""
+    world = Sleepers()
+    world.until_asleep()
+    world.gateway.jobs.add(make_job("inf_r", inference_type=InferenceType.REALTIME))
+    world.keeper.tick()
+    assert world.record().phase is Phase.WAKING
+    assert world.record().history[-1].reason == "1 waiting"
+
+
+def test_a_request_that_comes_while_it_falls_asleep_turns_it_round() -> None:
+    """Nothing was taken down yet: it is awake again with the next step, and never stopped serving."""
+    world = Sleepers()
+    world.minutes(31)
+    assert world.record().phase is Phase.FALLING_ASLEEP
+    world.keeper.wake(REALTIME)
+    assert world.record().phase is Phase.AWAKE
+    assert world.endpoints.orders == []
+    assert world.places.states[_ROAD] == (RoadState.AWAKE, 1)
+
+
+@pytest.mark.parametrize(
+    "failure", [CapacityError("ResourceLimitExceeded"), BackendThrottledError("throttled"), StorageError("lost")]
+)
+def test_a_refused_creation_is_tried_again_ever_more_slowly(failure: BackendThrottledError) -> None:
+    """Refused three times, then taken: awake in the end, and the record tells the story."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.refusals = [failure] * 3
+    world.keeper.wake(REALTIME)
+    world.minutes(8)
+    assert world.record().phase is Phase.AWAKE
+    if not isinstance(failure, StorageError):
+        story = [line.reason for line in world.record().history]
+        assert story.count(f"failed: {failure.message}") == 3
+        assert world.telemetry.counts["PlaceHindered"] == 3
+
+
+def test_an_endpoint_whose_instances_do_not_come_is_made_again() -> None:
+    """Created, failed for want of capacity, cleared away, created again."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.orders.clear()
+    world.endpoints.failing = ["no capacity", "no capacity"]
+    world.keeper.wake(REALTIME)
+    world.minutes(15)
+    assert world.endpoints.orders.count(f"{REALTIME.key} made") == 3
+    assert world.record().phase is Phase.AWAKE
+    assert any("no capacity" in line.reason for line in world.record().history)
+
+
+def test_a_wake_goes_on_by_messages_and_ends_them() -> None:
+    """Each unfinished look asks for one more in 15 s; the last asks for none."""
+    world = Sleepers()
+    world.until_asleep()
+    world.looks.sent.clear()
+    world.keeper.wake(REALTIME)
+    assert [m.delay_seconds for m in world.looks.sent] == [LOOK_AGAIN_SECONDS]
+    world.looks.sent.clear()
+    world.endpoints.settle()
+    for _ in range(4):
+        world.keeper.look(REALTIME)
+        world.endpoints.settle()
+    assert world.record().phase is Phase.AWAKE
+    world.looks.sent.clear()
+    world.keeper.look(REALTIME)
+    assert world.looks.sent == []
+
+
+def test_what_the_brake_holds_neither_sleeps_nor_wakes() -> None:
+    """Held awake it stays, held asleep it is not woken by 500 requests; let go it is."""
+    world = Sleepers()
+    world.minutes(1)
+    world.places.hold(REALTIME, "brake", world.clock.now())
+    world.minutes(60)
+    assert world.record().phase is Phase.AWAKE
+    world.places.let_go(REALTIME, "brake")
+    world.until_asleep()
+    world.places.hold(REALTIME, "brake", world.clock.now())
+    for _ in range(500):
+        world.keeper.wake(REALTIME)
+    world.gateway.jobs.add(make_job("inf_r", inference_type=InferenceType.REALTIME))
+    world.minutes(2)
+    assert world.record().phase is Phase.ASLEEP
+    world.places.let_go(REALTIME, "brake")
+    world.minutes(4)
+    assert world.record().phase is Phase.AWAKE
+
+
+def test_an_asynchronous_endpoint_goes_to_zero_and_keeps_its_upper_bound() -> None:
+    """Its target's lower bound goes to 0 and comes back; autoscaling may still start it meanwhile."""
+    world = Sleepers()
+    before = standing(ASYNC, 1, (1, 4))
+    world.endpoints.put(before)
+    world.until_asleep(ASYNC)
+    [target] = world.endpoints.describe(ASYNC).scaling
+    assert (target.minimum, target.maximum) == (0, 4)
+    world.keeper.wake(ASYNC)
+    world.minutes(4)
+    assert world.endpoints.describe(ASYNC) == before
+
+
+def test_what_autoscaling_did_is_adopted() -> None:
+    """An endpoint found at 0 counts as asleep, one found up as awake, without an order."""
+    world = Sleepers()
+    world.minutes(1)
+    empty = standing(ASYNC, 0)
+    world.endpoints.put(replace(empty, status=StandStatus.DOWN))
+    world.minutes(1)
+    assert (world.record(ASYNC).phase, world.record(ASYNC).history[-1].reason) == (Phase.ASLEEP, "found down")
+    world.endpoints.put(standing(ASYNC, 2))
+    world.minutes(1)
+    assert (world.record(ASYNC).phase, world.record(ASYNC).history[-1].reason) == (Phase.AWAKE, "found up")
+    assert world.places.states["echo/small", InferenceType.ASYNC] == (RoadState.AWAKE, 2)
+    assert world.endpoints.orders == []
+
+
+def test_a_place_whose_policy_was_taken_away_wakes_and_stays() -> None:
+    """No policy means that it never sleeps, also if it does just now."""
+    world = Sleepers()
+    world.until_asleep()
+    world.gateway.catalogues.catalogue = sleepy_catalogue(None)
+    world.minutes(90)
+    assert world.record().phase is Phase.AWAKE
+
+
+def test_a_place_without_a_policy_is_left_alone() -> None:
+    """No record, no order, no question."""
+    world = Sleepers(catalogue=sleepy_catalogue(None))
+    world.minutes(90)
+    assert world.places.records == {}
+    assert world.endpoints.orders == []
+
+
+def test_one_place_in_trouble_keeps_no_other_from_being_looked_at() -> None:
+    """The first place's refusals do not stop the second from going to sleep."""
+    world = Sleepers()
+    world.minutes(31)
+    world.endpoints.refusals = [CapacityError("no")]
+    world.minutes(4)
+    assert {record.phase for record in world.places.records.values()} == {Phase.ASLEEP}
+
+
+def test_waking_wants_at_least_the_policy_s_minimum() -> None:
+    """Asleep from one instance, woken to the three of its warm hours."""
+    world = Sleepers(catalogue=sleepy_catalogue(SleepPolicy(30, warm_minimum=3)))
+    world.until_asleep()
+    world.keeper.wake(REALTIME)
+    world.minutes(5)
+    assert world.endpoints.describe(REALTIME).current == 3
+
+
+class _Interrupted(FakePlaces):
+    """Records where somebody else always writes first."""
+
+    def write(self, record: PlaceRecord) -> bool:
+        stored = self.records.get(record.place)
+        if stored is not None:
+            self.records[record.place] = replace(stored, revision=stored.revision + 1)
+        return super().write(record)
+
+
+def test_who_lost_the_race_for_the_record_takes_no_step() -> None:
+    """When every write is overtaken, no endpoint is touched."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.orders.clear()
+    racing = _Interrupted(dict(world.places.records), world.places.states)
+    world.places = racing
+    keeper = world.new_keeper()
+    world.gateway.jobs.add(make_job("inf_r", inference_type=InferenceType.REALTIME))
+    for _ in range(5):
+        keeper.tick()
+    assert world.endpoints.orders == []
+
+
+def test_an_unknown_place_is_ignored() -> None:
+    """A message about an endpoint that left the catalogue changes nothing."""
+    world = Sleepers()
+    world.keeper.wake(Place.from_key("realtime_endpoint/gone"))
+    world.keeper.look(Place.from_key("realtime_endpoint/gone"))
+    assert world.endpoints.orders == []
