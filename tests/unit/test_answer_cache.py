@@ -475,6 +475,19 @@ def test_openai_routes_hit_too() -> None:
     assert state(wished) == "miss"
 
 
+def test_rules_about_who_answers_are_part_of_the_key() -> None:
+    """An answer that passed no checks is not given to a caller who asks for them, nor the other way round."""
+    api = gateway()
+    api.realtime.answer = CHAT
+    ask(api)
+    strict = {"cascade": {"checks": ["rule", "length"], "must_contain": ["day"]}}
+    assert state(ask(api, strict)) == "miss"
+    assert state(ask(api, strict)) == "hit"
+    assert state(ask(api, {"cascade": {"checks": ["rule"], "must_contain": ["night"]}})) == "miss"
+    assert state(ask(api, {"quality": 0.9})) == "miss"
+    assert state(ask(api, {"conversation_id": "c-1"})) == "hit"
+
+
 def test_a_wrong_wish_is_refused() -> None:
     """Unknown modes, names that could be mistaken for something else, and times beyond a day."""
     api = gateway()

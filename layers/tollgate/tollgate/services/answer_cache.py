@@ -8,7 +8,8 @@ that an outage of the cache costs no more than that share (docs/cache.md).
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache_control import NO_WISHES
@@ -468,11 +469,26 @@ def _never(_plan: Plan) -> Completed | Accepted:
 def _choosing_of(plan: Plan) -> str:
     """What says which size answers and what its answer must pass; empty where nothing is chosen.
 
-    Frozen dataclasses have a `repr` that shows every field. One that differs without need costs a miss, no more.
+    Wishes about trimming are in what is sent, and the conversation is in the deployment that it stays with.
     """
-    if plan.chosen is None and plan.request.wishes is None:
+    if plan.chosen is None:
         return ""
-    return f"{plan.request.wishes!r}|{plan.model.choice!r}"
+    wishes, choice = plan.request.wishes, plan.model.choice
+    rules = {
+        "quality": None if wishes is None else wishes.quality,
+        "cascade": None if wishes is None else _plain(wishes.cascade),
+        "choice": _plain(choice),
+    }
+    return json.dumps(rules, sort_keys=True, default=_in_order)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _in_order(value: Any) -> Any:
+    """A set in an order that is the same in every process."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
