@@ -8,19 +8,16 @@ that an outage of the cache costs no more than that share (docs/cache.md).
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tollgate.domain.cache_control import NO_WISHES
 from tollgate.domain.cache_entry import (
     EMPTY_SLOT,
-    NOTHING_FORGOTTEN,
     CacheOutcome,
     saves_from_error,
     usable,
 )
-from tollgate.domain.cache_identity import request_identity, request_key, scope_name
 from tollgate.domain.cache_policy import WhenDown
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
@@ -33,16 +30,15 @@ from tollgate.domain.errors import (
 from tollgate.domain.money import ZERO
 from tollgate.domain.reserving import Ask
 from tollgate.domain.settlement import Settlement
-from tollgate.services.cache_breaker import CacheBreaker, may_go_on
-from tollgate.services.cached_run import CachedRun
+from tollgate.services.cache_breaker import may_go_on
+from tollgate.services.cache_reader import RETRY_SECONDS, CacheReader
+from tollgate.services.cached_run import CachedRun, run_of
 from tollgate.services.inference import Accepted, Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
-    from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Forgotten
-    from tollgate.domain.cache_policy import CachePolicy
+    from tollgate.domain.cache_entry import CachedAnswer, CacheSlot
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.ports.cache import AnswerStore
     from tollgate.ports.system import Clock, IdSource, Telemetry
@@ -50,17 +46,11 @@ if TYPE_CHECKING:
     from tollgate.services.inference import InferenceRequest, Plan
     from tollgate.services.trail import Trail
 
-FORGOTTEN_SECONDS = 5.0
-"""What was forgotten by name is looked up again after so long, together with the answer, in the same read."""
-
-_SCOPES_KNOWN = 500
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 0.5
 _PAUSE_GROWTH = 1.5
 _ANSWERING_SECONDS = 3.0
 """Of API Gateway's 29 s, kept for whatever follows the wait."""
-
-_RETRY_SECONDS = 5
 
 
 class AnswerCache:
@@ -94,32 +84,7 @@ class AnswerCache:
         self._pause = pause
         self._time_limit = time_limit_seconds
         self._refresh = refresh
-        self._breaker = CacheBreaker(clock)
-        self._forgotten: dict[str, tuple[float, Forgotten]] = {}
-
-    def run_of(
-        self,
-        plan: Plan,
-        trail: Trail,
-        dispatch: Callable[[Plan], Completed | Accepted],
-    ) -> CachedRun | None:
-        """The request's place in the cache; None if it goes past it.
-
-        Raises:
-            NotCachedError: it goes past it, and may not run.
-        """
-        # What is sent, after trimming, is what the answer answers.
-        request = plan.request
-        policy, control = plan.model.cache, request.cache or NO_WISHES
-        if policy is None or (not control.read and not control.store) or _is_too_random(request, policy):
-            if control.only_if_cached:
-                raise NotCachedError("This request goes past the cache.")
-            return None
-        identity = request_identity(
-            trail.owner.tenant, control, policy, plan.decision.deployment, choosing=_choosing_of(plan)
-        )
-        key = request_key(identity, request.input, request.parameters)
-        return CachedRun(request, plan, trail, policy, control, key, scope_name(identity.scope), dispatch)
+        self._reader = CacheReader(store, clock)
 
     def answer(
         self,
@@ -134,7 +99,7 @@ class AnswerCache:
             CacheDownError: the table is down, and enough requests run without it.
             TollgateError: what `dispatch` raises, or what the model said of the input before.
         """
-        run = self.run_of(plan, trail, dispatch)
+        run = run_of(plan, trail, dispatch)
         if run is None:
             trail.cache = CacheOutcome.BYPASS.value
             return dispatch(plan)
@@ -142,7 +107,7 @@ class AnswerCache:
         if not run.is_realtime:
             return self._later(run)
         try:
-            slot = self.look(run) if run.control.read else EMPTY_SLOT
+            slot = self._reader.look(run) if run.control.read else EMPTY_SLOT
             found = self._found(run, slot)
             if found is not None:
                 return found
@@ -159,10 +124,10 @@ class AnswerCache:
         """
         wishes = replace(plan.request.cache or NO_WISHES, only_if_cached=False)
         asked = replace(plan, request=replace(plan.request, cache=wishes))
-        run = self.run_of(asked, trail, _never)
+        run = run_of(asked, trail, _never)
         if run is None:
             return "", CacheOutcome.BYPASS, None
-        answer = self.look(run).answer
+        answer = self._reader.look(run).answer
         outcome = None if answer is None else usable(answer, run.control, run.policy, self.now_ms())
         return run.key, outcome or CacheOutcome.MISS, None if outcome is None else answer
 
@@ -181,7 +146,7 @@ class AnswerCache:
         Raises:
             TollgateError: as `answer`.
         """
-        run = self.run_of(plan, trail, dispatch)
+        run = run_of(plan, trail, dispatch)
         slot, _ = self._store.read(ticket.key)
         if slot.fence != ticket.fence or not slot.is_led(self.now_ms()):
             return False
@@ -191,30 +156,6 @@ class AnswerCache:
         trail.cache = CacheOutcome.MISS.value
         self._lead(run, ticket.fence, EMPTY_SLOT)
         return True
-
-    def forgotten_of(self, scope: str, key: str) -> Forgotten:
-        """What a scope has forgotten, as of at most five seconds ago.
-
-        Args:
-            scope: see `cache_identity.scope_name`.
-            key: of any entry that is read anyway.
-
-        Raises:
-            StorageError: the table does not answer, or was not asked because it is down.
-        """
-        if self._breaker.is_open():
-            raise StorageError("The cache is down.", retry_after=_RETRY_SECONDS)
-        known = self._forgotten.get(scope)
-        if known is not None and self._clock.monotonic() - known[0] < FORGOTTEN_SECONDS:
-            return known[1]
-        _, news = self._asked(lambda: self._store.read(key, scope))
-        return self._remembered(scope, news or NOTHING_FORGOTTEN)
-
-    def _remembered(self, scope: str, news: Forgotten) -> Forgotten:
-        if len(self._forgotten) >= _SCOPES_KNOWN:
-            self._forgotten.clear()
-        self._forgotten[scope] = (self._clock.monotonic(), news)
-        return news
 
     def embeddings(
         self,
@@ -234,39 +175,8 @@ class AnswerCache:
         texts = texts_to_look_up(plan)
         if texts is None:
             return None
-        by_text = EmbeddingCache(store=self._store, cache=self, ids=self._ids)
+        by_text = EmbeddingCache(store=self._store, reader=self._reader, clock=self._clock, ids=self._ids)
         return by_text.answer(texts, plan, trail, run)
-
-    def look(self, run: CachedRun) -> CacheSlot:
-        """What is kept for the request, without what its owner had forgotten.
-
-        Raises:
-            StorageError: the table does not answer.
-        """
-        if self._breaker.is_open():
-            raise StorageError("The cache is down.", retry_after=_RETRY_SECONDS)
-        known = self._forgotten.get(run.scope)
-        due = known is None or self._clock.monotonic() - known[0] >= FORGOTTEN_SECONDS
-        slot, news = self._asked(lambda: self._store.read(run.key, run.scope if due else None))
-        forgotten = NOTHING_FORGOTTEN if known is None else known[1]
-        if news is not None:
-            forgotten = self._remembered(run.scope, news)
-        if slot.answer is not None and forgotten.covers(slot.answer, run.request.model, run.control.namespace):
-            return replace(slot, answer=None)
-        return slot
-
-    def _asked[T](self, ask: Callable[[], T]) -> T:
-        """What the table says; a first failure may be a hiccup, and is tried again at once."""
-        try:
-            found = ask()
-        except StorageError:
-            try:
-                found = ask()
-            except StorageError:
-                self._breaker.failed()
-                raise
-        self._breaker.worked()
-        return found
 
     def _found(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
         """The answer in a slot, if it suits the request.
@@ -331,7 +241,7 @@ class AnswerCache:
                     return self._stray(run, slot)
                 self._pause(min(pause, left))
                 pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
-                slot = self.look(run)
+                slot = self._reader.look(run)
             found = self._found(run, slot)
             if found is not None:
                 return found
@@ -339,7 +249,7 @@ class AnswerCache:
     def _taken(self, run: CachedRun, seen: CacheSlot, now: int) -> CacheSlot | None:
         """None if the lease is this request's now, otherwise what is there instead of what was seen."""
         until = now + run.lease_ms
-        return self._asked(lambda: self._store.lead(run.key, seen, scope=run.scope, now_ms=now, until_ms=until))
+        return self._reader.asked(lambda: self._store.lead(run.key, seen, scope=run.scope, now_ms=now, until_ms=until))
 
     def _stray(self, run: CachedRun, slot: CacheSlot) -> tuple[int, CacheSlot]:
         """The right to run beside somebody else.
@@ -347,9 +257,9 @@ class AnswerCache:
         Raises:
             CacheDownError: enough others do.
         """
-        if not self._asked(lambda: self._store.stray(run.key, run.policy.strays)):
+        if not self._reader.asked(lambda: self._store.stray(run.key, run.policy.strays)):
             raise CacheDownError(
-                "The same request is running, and has not ended in time. Try again.", retry_after=_RETRY_SECONDS
+                "The same request is running, and has not ended in time. Try again.", retry_after=RETRY_SECONDS
             )
         self._telemetry.count("CacheStrays")
         return -1, slot
@@ -419,7 +329,7 @@ class AnswerCache:
         """
         if run.control.read and run.request.webhook_url is None:
             try:
-                found = self._found(run, self.look(run))
+                found = self._found(run, self._reader.look(run))
             except StorageError:
                 found = None
             if found is not None:
@@ -438,7 +348,7 @@ class AnswerCache:
         if isinstance(error, CacheDownError):
             raise error
         if run.control.only_if_cached:
-            raise NotCachedError("The cache cannot be read now.", retry_after=_RETRY_SECONDS) from error
+            raise NotCachedError("The cache cannot be read now.", retry_after=RETRY_SECONDS) from error
         run.trail.cache = CacheOutcome.BYPASS.value
         if may_go_on(run.trail.request_id, run.policy.uncached_share):
             self._telemetry.count("CacheDown")
@@ -450,12 +360,8 @@ class AnswerCache:
             return run.dispatch(replace(run.plan, decision=decision, ticket=ticket))
         self._telemetry.count("CacheDownRefused")
         raise CacheDownError(
-            "The cache is down, and enough requests run without it. Try again.", retry_after=_RETRY_SECONDS
+            "The cache is down, and enough requests run without it. Try again.", retry_after=RETRY_SECONDS
         ) from error
-
-    def now(self) -> datetime:
-        """The present moment."""
-        return self._clock.now()
 
     def now_ms(self) -> int:
         """The present moment in the entries' time."""
@@ -464,36 +370,3 @@ class AnswerCache:
 
 def _never(_plan: Plan) -> Completed | Accepted:
     raise NotCachedError("A lookup runs nothing.")
-
-
-def _choosing_of(plan: Plan) -> str:
-    """What says which size answers and what its answer must pass; empty where nothing is chosen.
-
-    Wishes about trimming are in what is sent, and the conversation is in the deployment that it stays with.
-    """
-    if plan.chosen is None:
-        return ""
-    wishes, choice = plan.request.wishes, plan.model.choice
-    rules = {
-        "quality": None if wishes is None else wishes.quality,
-        "cascade": None if wishes is None else _plain(wishes.cascade),
-        "choice": _plain(choice),
-    }
-    return json.dumps(rules, sort_keys=True, default=_in_order)
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-
-def _in_order(value: Any) -> Any:
-    """A set in an order that is the same in every process."""
-    return sorted(value) if isinstance(value, frozenset) else str(value)
-
-
-def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
-    """Whether the request wants another answer each time."""
-    if request.cache is not None and request.cache.always:
-        return False
-    temperature: Any = request.parameters.get("temperature")
-    return isinstance(temperature, int | float) and temperature > policy.max_temperature

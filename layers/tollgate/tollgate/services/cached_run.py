@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any
 
+from tollgate.domain.cache_control import NO_WISHES
 from tollgate.domain.cache_entry import CachedAnswer, Refusal, is_complete, is_deterministic_refusal
+from tollgate.domain.cache_identity import request_identity, request_key, scope_name
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import NotCachedError
 from tollgate.domain.money import seconds
 from tollgate.domain.settlement import baseline_cost
 
@@ -113,3 +117,60 @@ class CachedRun:
             return None
         held = seconds(took_ms / 1000)
         return baseline_cost(self.plan.model, deployment, road, held_seconds=held, usage=self.trail.usage)
+
+
+def run_of(
+    plan: Plan,
+    trail: Trail,
+    dispatch: Callable[[Plan], Completed | Accepted],
+) -> CachedRun | None:
+    """The request's place in the cache; None if it goes past it.
+
+    Raises:
+        NotCachedError: it goes past it, and may not run.
+    """
+    # What is sent, after trimming, is what the answer answers.
+    request = plan.request
+    policy, control = plan.model.cache, request.cache or NO_WISHES
+    if policy is None or (not control.read and not control.store) or _is_too_random(request, policy):
+        if control.only_if_cached:
+            raise NotCachedError("This request goes past the cache.")
+        return None
+    identity = request_identity(
+        trail.owner.tenant, control, policy, plan.decision.deployment, choosing=_choosing_of(plan)
+    )
+    key = request_key(identity, request.input, request.parameters)
+    return CachedRun(request, plan, trail, policy, control, key, scope_name(identity.scope), dispatch)
+
+
+def _choosing_of(plan: Plan) -> str:
+    """What says which size answers and what its answer must pass; empty where nothing is chosen.
+
+    Wishes about trimming are in what is sent, and the conversation is in the deployment that it stays with.
+    """
+    if plan.chosen is None:
+        return ""
+    wishes, choice = plan.request.wishes, plan.model.choice
+    rules = {
+        "quality": None if wishes is None else wishes.quality,
+        "cascade": None if wishes is None else _plain(wishes.cascade),
+        "choice": _plain(choice),
+    }
+    return json.dumps(rules, sort_keys=True, default=_in_order)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _in_order(value: Any) -> Any:
+    """A set in an order that is the same in every process."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
+    """Whether the request wants another answer each time."""
+    if request.cache is not None and request.cache.always:
+        return False
+    temperature: Any = request.parameters.get("temperature")
+    return isinstance(temperature, int | float) and temperature > policy.max_temperature

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from tollgate.ports.cache import AnswerStore
-    from tollgate.ports.system import IdSource
-    from tollgate.services.answer_cache import AnswerCache
+    from tollgate.ports.system import Clock, IdSource
+    from tollgate.services.cache_reader import CacheReader
     from tollgate.services.inference import InferenceRequest, Plan
     from tollgate.services.trail import Trail
 
@@ -58,9 +58,10 @@ def texts_to_look_up(plan: Plan) -> Sequence[str] | None:
 class EmbeddingCache:
     """Puts the vectors of a list together from what is kept and what the model makes."""
 
-    def __init__(self, *, store: AnswerStore, cache: AnswerCache, ids: IdSource) -> None:
+    def __init__(self, *, store: AnswerStore, reader: CacheReader, clock: Clock, ids: IdSource) -> None:
         self._store = store
-        self._cache = cache
+        self._reader = reader
+        self._clock = clock
         self._ids = ids
 
     def answer(
@@ -87,7 +88,7 @@ class EmbeddingCache:
         identity = request_identity(trail.owner.tenant, control, policy, plan.decision.deployment)
         scope = scope_name(identity.scope)
         keys = {text: request_key(identity, {"inputs": [text]}, request.parameters) for text in texts}
-        began = self._cache.now_ms()
+        began = self._now_ms()
         known = {
             text: answer
             for text, answer in self._kept(keys, scope, request).items()
@@ -101,7 +102,7 @@ class EmbeddingCache:
             trail.usage, trail.estimated_cost = _usage(known.values()), ZERO
             trail.settlement = Settlement(effective=ZERO, avoided=worth)
             trail.cache_age = max(answer.age_seconds(began) for answer in known.values())
-            return Completed(self._ids.new("inf"), self._cache.now(), [vectors[text] for text in texts])
+            return Completed(self._ids.new("inf"), self._clock.now(), [vectors[text] for text in texts])
         result = run(replace(request, input={"inputs": missing}))
         made = vectors_in(result.output)
         if len(made) != len(missing):
@@ -123,7 +124,7 @@ class EmbeddingCache:
         namespace = (request.cache or NO_WISHES).namespace
         found: dict[str, CachedAnswer] = {}
         try:
-            forgotten = self._cache.forgotten_of(scope, wanted[0])
+            forgotten = self._reader.forgotten_of(scope, wanted[0])
             for start in range(0, len(wanted), _KEYS_A_READ):
                 answers = self._store.read_many(wanted[start : start + _KEYS_A_READ])
                 found |= {
@@ -136,7 +137,7 @@ class EmbeddingCache:
         return found
 
     def _keep(self, vectors: Mapping[str, Any], ticket: CacheTicket, trail: Trail) -> None:
-        now = self._cache.now_ms()
+        now = self._now_ms()
         settled, tokens = trail.settlement, trail.usage.input_tokens
         loaded = None
         if settled is not None and settled.effective is not None and settled.avoided is not None:
@@ -149,6 +150,9 @@ class EmbeddingCache:
                 self._store.store(replace(ticket, key=key), answer)
             except (StorageError, ValueError):
                 return  # The caller has the vectors; the next one has them made again.
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
 
 
 def _is_one_vector(output: Any) -> bool:
