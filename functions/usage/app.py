@@ -1,4 +1,4 @@
-"""GET /v1/budgets, GET /v1/workflows/{id}."""
+"""GET /v1/budgets, GET /v1/workflows/{id}, GET /v1/recommendations."""
 
 from functools import cache
 from typing import Any
@@ -7,6 +7,7 @@ from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
@@ -38,6 +39,7 @@ def build(settings: UsageSettings) -> UsageApi:
             service=settings.powertools_service_name,
             level=settings.log_level,
         ),
+        recommendations=RegistryRecommendations(tables, settings.table_registry),
     )
 
 

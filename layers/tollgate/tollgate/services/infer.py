@@ -141,6 +141,8 @@ class InferenceService:
         return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail), ticket)
 
     def _dispatch(self, plan: Plan, trail: Trail) -> Completed | Accepted:
+        if plan.chosen is not None:
+            self._choosing().begin(plan.model.name, plan.chosen)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
             return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
@@ -181,7 +183,7 @@ class InferenceService:
         larger = plan.chosen.larger if plan.chosen else ()
         offered = replace(plan.model, deployments=larger)
         decision = route(plan.routing, offered, self._capacities.snapshot(), plan.catalogue.gateway_prices)
-        if decision.inference_type is not InferenceType.REALTIME:
+        if decision.deferred or decision.inference_type is not InferenceType.REALTIME:
             raise CapacityError("The larger deployment cannot answer now.")
         trail.resource = decision.deployment.resource
         return replace(plan, decision=decision, rendered=self._rendered(plan.request, decision.deployment))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tollgate.domain.jobs import Usage
+from tollgate.domain.money import ZERO
 from tollgate.domain.records import RequestRecord
 from tollgate.services.admission import NO_RUN
 
@@ -40,8 +41,9 @@ class Escalation:
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
-    The answer's headers, the log line and the metrics are made of it. `cache` is a `CacheOutcome`, empty for a model
-    without a cache; `cache_age` is in seconds.
+    The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
+    first call for the same request has paid already. `cache` is a
+    `CacheOutcome`, empty for a model without a cache; `cache_age` is in seconds.
     """
 
     request_id: str
@@ -65,6 +67,7 @@ class Trail:
     trimmed: TrimReport | None = None
     chosen: Chosen | None = None
     escalation: Escalation | None = None
+    own_parts: Decimal = ZERO
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""
