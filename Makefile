@@ -19,7 +19,8 @@ PYTEST := $(DEV)/python -m pytest
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
-	bench-wake bench-routing bench-trimming bench-cache bench-planner bench-planner-truth bench-batching clean
+	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay \
+	bench-planner bench-planner-truth bench-batching clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,6 +148,14 @@ bench-trimming: ## what trimming keeps, on the shared data
 bench-cache: ## how often a near match is right, on the shared data
 	@$(ENSURE) standin
 	.venv/standin/bin/python benchmarks/near_cache.py
+
+bench-cache-stampede: ## what a cold key, a dead leader and a failing table cost
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/cache_stampede.py
+
+bench-cache-replay: ## hit rate, dollars avoided and staleness on real arrival times
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/cache_replay.py
 
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev

@@ -7,7 +7,7 @@ from decimal import Decimal
 from importlib.resources import files
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.gateway_parts import gateway_rates, road_usage
+from tollgate.domain.gateway_parts import gateway_rates, hit_usage, road_usage
 from tollgate.domain.price_book import PriceBook
 from tollgate.domain.pricing import GatewayUsage, gateway_cost
 
@@ -49,3 +49,5 @@ def print_bill(model_seconds: float) -> None:
     for part in table[InferenceType.REALTIME]:
         print(f"{part.replace('_', ' '):36}" + "".join(f"{row[part]:10.3f}" for row in table.values()))
     print(f"goal: at most 9 real-time; {table[InferenceType.REALTIME]['total']:.2f}")
+    prices = price_book().gateway_prices(REGION, architecture=ARCHITECTURE)
+    print(f"goal: at most 5 a million cache hits; {gateway_cost(hit_usage(), prices) * _MILLION:.2f}")

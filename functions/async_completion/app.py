@@ -1,7 +1,7 @@
 """SageMaker's success and error topics -> jobs."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
@@ -25,12 +25,16 @@ from tollgate.services.complete_job import JobCompleter
 from tollgate.services.complete_together import GroupCompletion
 from tollgate.settings import Settings, aws_environment
 
+if TYPE_CHECKING:
+    from tollgate.services.job_answers import JobAnswers
+
 
 class AsyncCompletionSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
     table_ledger: str
+    table_cache: str
     table_registry: str
     bucket: str
     async_queue_url: str
@@ -49,6 +53,23 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+
+    @cache
+    def answers() -> "JobAnswers":
+        # Only jobs of a model that has a cache need it.
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
+
+        return JobAnswers(
+            store=DynamoDBAnswers(tables, settings.table_cache, objects),
+            jobs=jobs,
+            objects=objects,
+            queue=None,
+            catalogues=catalogues,
+            telemetry=telemetry,
+            clock=clock,
+        )
+
     queues = SqsClient(transport)
     holding = DynamoDBHoldingStore(tables, settings.table_registry)
     durations = RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic)
@@ -61,6 +82,7 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
         durations=durations,
         telemetry=telemetry,
         clock=clock,
+        answers=answers,
         outcomes=RegistryOutcomes(
             tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic, flush_seconds=0
         ),

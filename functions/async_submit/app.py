@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
@@ -16,6 +16,8 @@ from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.queue_events import named_in, process_messages, text_field
 from tollgate.api.telemetry import Telemetry
@@ -24,14 +26,19 @@ from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.services.submit_together import GroupSubmitter
 from tollgate.settings import Settings, aws_environment
 
+if TYPE_CHECKING:
+    from tollgate.services.job_answers import JobAnswers
+
 
 class AsyncSubmitSettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
     table_ledger: str
+    table_cache: str
     table_registry: str
     bucket: str
+    async_queue_url: str
 
 
 def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
@@ -46,6 +53,23 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+
+    @cache
+    def answers() -> "JobAnswers":
+        # Only jobs of a model that has a cache need it.
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
+
+        return JobAnswers(
+            store=DynamoDBAnswers(tables, settings.table_cache, objects),
+            jobs=jobs,
+            objects=objects,
+            queue=SqsQueue(SqsClient(transport), settings.async_queue_url),
+            catalogues=catalogues,
+            telemetry=telemetry,
+            clock=clock,
+        )
+
     backend = SageMakerAsync(SageMakerRuntimeClient(transport), objects)
     single = AsyncSubmitter(
         jobs=jobs,
@@ -62,9 +86,11 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
             durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
             telemetry=telemetry,
             clock=clock,
+            answers=answers,
         ),
         telemetry=telemetry,
         clock=clock,
+        answers=answers,
     )
     return GroupSubmitter(
         submitter=single,

@@ -35,6 +35,9 @@ from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
 if TYPE_CHECKING:
+    from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.services.answer_cache import AnswerCache
+    from tollgate.services.cached_run import CachedRun
     from tollgate.services.wake_requests import WakeRequests
 
 _TIME_LIMIT_SECONDS = 29.0
@@ -55,6 +58,8 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
+    refresh_queue_url: str = ""
+    cache_timeout_ms: int = 300
     deferred_queue_url: str = ""
     wake_queue_url: str = ""
     alarm_topic_arn: str = ""
@@ -84,6 +89,31 @@ def build(settings: GatewaySettings) -> GatewayApi:
     jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
     admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
     dialects, ids = ContainerDialects(), TimeSortedIds()
+
+    @cache
+    def answers() -> "AnswerCache":
+        # Only requests for a model that has a cache need it.
+        from tollgate.adapters.aws_retry import RetryPolicy  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.answer_cache import AnswerCache  # noqa: PLC0415 -- see above
+
+        def order(run: "CachedRun", ticket: "CacheTicket") -> None:
+            from tollgate.services.refresh_answers import RefreshOrders  # noqa: PLC0415 -- only stale answers need it
+
+            RefreshOrders(SqsQueue(queues, settings.refresh_queue_url), objects).order(run, ticket)
+
+        impatient = DynamoDBClient(transport, read_timeout_s=settings.cache_timeout_ms / 1000, retry=RetryPolicy.NEVER)
+        return AnswerCache(
+            store=DynamoDBAnswers(impatient, settings.table_cache, objects),
+            admission=admission,
+            clock=clock,
+            ids=ids,
+            telemetry=telemetry,
+            pause=time.sleep,
+            time_limit_seconds=_TIME_LIMIT_SECONDS,
+            refresh=order if settings.refresh_queue_url else None,
+        )
+
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
 
     @cache
@@ -142,6 +172,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         acceptance=acceptance,
         choosing=choosing,
         wakes=wakes,
+        cache=answers,
     )
     waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
-from local.openapi import answers, file_answers
+from local.openapi import answers, cache_answers, file_answers
 from tollgate.api.bodies import INFERENCE_SCHEMA
+from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.openai.chat_body import CHAT
 from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD
@@ -67,10 +68,13 @@ class Operation:
 
 
 _INFERENCE = "InferenceRequest"
+_KEEP = "CacheKeepRequest"
+_VALUE = "/v1/cache/{namespace}/{key}"
 _FEEDBACK = "FeedbackRequest"
 _BODIES: Mapping[str, core_schema.CoreSchema] = {
     _INFERENCE: INFERENCE_SCHEMA,
     _FEEDBACK: FEEDBACK_SCHEMA,
+    _KEEP: KEEP_SCHEMA,
     **{reader.name: reader.schema for reader in (CHAT, COMPLETION, EMBEDDING, RESPONSE)},
     **{reader.name: reader.schema for reader in (CREATE_UPLOAD, COMPLETE_UPLOAD, CREATE_BATCH)},
 }
@@ -232,6 +236,32 @@ OPERATIONS = (
         "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
     ),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
+    Operation(
+        "/v1/cache/lookup",
+        "post",
+        "How would the cache answer a request? Runs nothing",
+        cache_answers.CacheLookup,
+        body=_INFERENCE,
+        errors=(400, 404, 413, 422),
+    ),
+    Operation(
+        "/v1/cache",
+        "delete",
+        "Forget cached answers, by one of these",
+        cache_answers.CacheDeleted,
+        errors=(400, 404),
+        query=("key", "model", "namespace", "all"),
+    ),
+    Operation(
+        _VALUE,
+        "put",
+        "Keep a result of your own",
+        cache_answers.CacheValueKept,
+        body=_KEEP,
+        errors=(400, 413),
+    ),
+    Operation(_VALUE, "get", "A result of your own", cache_answers.CacheValue, errors=(400, 404)),
+    Operation(_VALUE, "delete", "Forget a result of your own", cache_answers.CacheDeleted, errors=(400,)),
 )
 
 
@@ -290,7 +320,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "responses": _responses(operation),
     }
-    parameters = [_parameter(name, "path") for name in ("id", "model") if f"{{{name}}}" in operation.path]
+    parameters = [
+        _parameter(name, "path") for name in ("id", "model", "namespace", "key") if f"{{{name}}}" in operation.path
+    ]
     parameters += [_parameter(name, "query") for name in operation.query]
     if operation.body is not None:
         described["requestBody"] = {

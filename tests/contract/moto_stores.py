@@ -17,6 +17,7 @@ from tollgate.adapters.sqs_client import SqsClient
 JOBS_TABLE = "Jobs"
 REGISTRY_TABLE = "Registry"
 LEDGER_TABLE = "Ledger"
+CACHE_TABLE = "Answers"
 _REGION = "us-east-1"
 
 
@@ -59,12 +60,14 @@ def aws(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
     tables.create_table(**jobs_table())
     tables.create_table(**registry_table())
     tables.create_table(**registry_table() | {"TableName": LEDGER_TABLE})
+    tables.create_table(**cache_table())
     bucket = local.boto3_client("s3")
     bucket.create_bucket(Bucket=BUCKET)
     yield local
     tables.delete_table(TableName=JOBS_TABLE)
     tables.delete_table(TableName=REGISTRY_TABLE)
     tables.delete_table(TableName=LEDGER_TABLE)
+    tables.delete_table(TableName=CACHE_TABLE)
     for page in bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for entry in page.get("Contents", ()):
             bucket.delete_object(Bucket=BUCKET, Key=entry["Key"])
@@ -81,6 +84,16 @@ def jobs_table() -> dict[str, Any]:
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
         "KeySchema": [{"AttributeName": "job_id", "KeyType": "HASH"}],
         "GlobalSecondaryIndexes": [_index("by_owner", "tenant"), _index("open", "open_group")],
+    }
+
+
+def cache_table() -> dict[str, Any]:
+    """As `jobs_table`."""
+    return {
+        "TableName": CACHE_TABLE,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "cache_key", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "cache_key", "KeyType": "HASH"}],
     }
 
 

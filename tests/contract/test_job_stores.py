@@ -10,6 +10,7 @@ from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
+from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
@@ -57,6 +58,7 @@ def _full_job() -> Job:
             2.5,
             WorkflowCall("t", "w", "inf_1", "inf_0", 2, "echo", InferenceType.ASYNC, "queued", _NOW),
         ),
+        cache=CacheTicket("k" * 64, 3, 600, 60, 1_800_000_000_000, "private#t", "ns", reads=False),
     )
 
 

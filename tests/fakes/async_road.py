@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.fakes.backends import FixedCatalogue, RecordingAsyncBackend
+from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue
@@ -16,6 +17,7 @@ from tollgate.domain.catalogue import Catalogue
 from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.complete_together import GroupCompletion
+from tollgate.services.job_answers import JobAnswers
 from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.services.submit_together import GroupSubmitter
 
@@ -36,6 +38,19 @@ class AsyncRoad:
         self.holding = InMemoryHoldingStore()
         self.measurements = RecordingMeasurements()
         self.telemetry = RecordingTelemetry()
+        self.queue = InMemoryQueue()
+        self.answers = InMemoryAnswers()
+
+    def job_answers(self, watch: CrashPoint) -> JobAnswers:
+        return JobAnswers(
+            store=watch.watch(watch.watch(self.answers, "lead"), "store"),
+            jobs=self.jobs,
+            objects=self.objects,
+            queue=watch.watch(self.queue, "send"),
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
 
     def completer(self, point: CrashPoint | None = None) -> JobCompleter:
         watch = point or CrashPoint(0)
@@ -48,6 +63,7 @@ class AsyncRoad:
             durations=self.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
+            answers=lambda: self.job_answers(watch),
         )
 
     def submitter(self, point: CrashPoint | None = None) -> AsyncSubmitter:
@@ -61,6 +77,7 @@ class AsyncRoad:
             completer=self.completer(point),
             telemetry=self.telemetry,
             clock=self.clock,
+            answers=lambda: self.job_answers(watch),
         )
 
     def completion(self, point: CrashPoint | None = None) -> AsyncCompletion:

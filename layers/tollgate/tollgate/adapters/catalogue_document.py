@@ -23,6 +23,7 @@ from tollgate.domain.catalogue import (
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
+    from tollgate.domain.cache_policy import CachePolicy
     from tollgate.domain.choice_policy import DeploymentRole
     from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
@@ -58,6 +59,7 @@ def _model_document(model: Model) -> dict[str, Any]:
         "kind": model.kind.value,
         "batch": _plain(model.batch),
         "async": _plain(model.asynchronous),
+        **_cache_document(model),
         "deployments": [
             {
                 "name": deployment.name,
@@ -74,6 +76,23 @@ def _model_document(model: Model) -> dict[str, Any]:
             for deployment in model.deployments
         ],
     }
+
+
+def _cache_document(model: Model) -> dict[str, Any]:
+    if model.cache is None:
+        return {}
+    from tollgate.adapters.cache_policy_document import cache_policy_document  # noqa: PLC0415 -- see `_cache`
+
+    return {"cache": cache_policy_document(model.cache)}
+
+
+def _cache(document: Mapping[str, Any] | None) -> "CachePolicy | None":
+    if document is None:
+        return None
+    # Catalogues without a cache need not pay for the import.
+    from tollgate.adapters.cache_policy_document import cache_policy_of  # noqa: PLC0415 -- see above
+
+    return cache_policy_of(document)
 
 
 def _sleep_document(deployment: Deployment) -> dict[str, Any]:
@@ -199,6 +218,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         description=entry["description"],
         # Versions stored before models had a kind take whatever they took then.
         kind=ModelKind(entry.get("kind", ModelKind.ANY)),
+        cache=_cache(entry.get("cache")),
         batch=BatchPolicy(**entry["batch"]),
         asynchronous=AsyncPolicy(**entry["async"]),
         **_policies(entry),

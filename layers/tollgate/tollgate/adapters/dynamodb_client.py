@@ -94,10 +94,19 @@ class DynamoDBClient:
     conditional writes are not unless `retry` says so: after a lost answer the first attempt may have been
     applied, so that a counter would move twice, or a condition fail because of our own write. Such a failure
     is raised with `outcome_unknown` true.
+
+    Args:
+        transport: makes the calls.
+        read_timeout_s: for every attempt, instead of the transport's.
+        retry: for every operation, instead of its own. A cache would rather be without an answer than wait for one.
     """
 
-    def __init__(self, transport: AwsTransport) -> None:
+    def __init__(
+        self, transport: AwsTransport, *, read_timeout_s: float | None = None, retry: RetryPolicy | None = None
+    ) -> None:
         self._transport = transport
+        self._read_timeout_s = read_timeout_s
+        self._retry = retry
 
     def get_item(
         self,
@@ -348,8 +357,9 @@ class DynamoDBClient:
                 path="/",
                 headers=_HEADERS[operation],
                 body=_ENCODE(fields).encode(),
-                retry=retry,
+                retry=self._retry or retry,
                 units=units,
+                read_timeout_s=self._read_timeout_s,
             )
         )
 

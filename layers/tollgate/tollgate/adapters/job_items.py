@@ -22,12 +22,15 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.json_values import json_text
+
+if TYPE_CHECKING:
+    from tollgate.domain.cache_ticket import CacheTicket
 
 SHARDS = 4
 KEPT = timedelta(days=30)
@@ -103,6 +106,7 @@ def to_item(job: Job) -> dict[str, Any]:
         "failure_message": None if job.failure is None else job.failure.message,
         "open_group": open_group(job),
         "reservation": None if job.reservation is None else json.dumps(reservation_document(job.reservation)),
+        "cache": None if job.cache is None else _ticket_text(job.cache),
     }
     for name, payload in (("input", job.input), ("output", job.output)):
         item[name] = None if payload.inline is None else json_text(payload.inline)
@@ -137,6 +141,7 @@ def from_item(item: Mapping[str, Any]) -> Job:
             if "failure_code" in item
             else None,
             "reservation": reservation_of(json.loads(item["reservation"])) if "reservation" in item else None,
+            "cache": _ticket(item["cache"]) if "cache" in item else None,
             "input": _payload(item, "input"),
             "output": _payload(item, "output"),
         }
@@ -149,6 +154,17 @@ _DEFAULTS: dict[str, Any] = {f.name: "" for f in fields(Job) if f.type is str}
 
 def _whole(number: Decimal | None) -> int | None:
     return None if number is None else int(number)
+
+
+def _ticket_text(ticket: "CacheTicket") -> str:
+    return json.dumps({field.name: getattr(ticket, field.name) for field in fields(ticket)})
+
+
+def _ticket(text: str) -> "CacheTicket":
+    # Few jobs belong to a model with a cache.
+    from tollgate.domain.cache_ticket import CacheTicket  # noqa: PLC0415 -- see above
+
+    return CacheTicket(**json.loads(text))
 
 
 def _payload(item: Mapping[str, Any], name: str) -> Payload:

@@ -4,11 +4,13 @@ The rules are given to pydantic's core directly. They are the ones that a model 
 its words for what is wrong, but building a model takes a quarter of a cold start (docs/decisions/0012-cold-start.md).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
 from tollgate.api.wishes import WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
@@ -33,6 +35,7 @@ _INFERENCE_FIELDS = {
         rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=_MAX_METADATA),
         required=False,
     ),
+    "cache": _optional(cache_wishes_schema()),
     **WISH_FIELDS,
 }
 INFERENCE_SCHEMA = rules.typed_dict_schema(
@@ -43,8 +46,8 @@ INFERENCE_SCHEMA = rules.typed_dict_schema(
 _INFERENCE = SchemaValidator(INFERENCE_SCHEMA)
 
 
-def read_inference(document: Any) -> InferenceRequest:
-    """Check the body of ``POST /v1/inferences`` and ``POST /v1/route``.
+def read_inference(document: Any, headers: Mapping[str, str] | None = None) -> InferenceRequest:
+    """Check the body of ``POST /v1/inferences`` and ``POST /v1/route``; the headers may bring wishes for the cache.
 
     Raises:
         InvalidRequestError: naming the first field at fault and what is expected of it.
@@ -56,7 +59,8 @@ def read_inference(document: Any) -> InferenceRequest:
     except ValidationError as error:
         raise _refusal(error, _INFERENCE_FIELDS) from None
     wishes = read_wishes(checked)
-    return InferenceRequest(**{name: checked[name] for name in checked if name not in WISH_FIELDS}, wishes=wishes)
+    given = {name: checked[name] for name in checked if name not in WISH_FIELDS and name != "cache"}
+    return InferenceRequest(**given, wishes=wishes, cache=wishes_of(headers or {}, checked.get("cache")))
 
 
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:

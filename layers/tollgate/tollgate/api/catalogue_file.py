@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.budget_entries import BudgetEntry, read_budgets
+from tollgate.api.catalogue_cache import CacheEntry, cache_policy
 from tollgate.api.catalogue_choice import (
     ChoiceEntry,
     InputBudgetEntry,
@@ -121,6 +122,7 @@ class ModelEntry(_Strict):
     realtime_seconds_limit: Annotated[float, Field(gt=0, le=60)] = 28.0
     batch: BatchEntry = BatchEntry()
     asynchronous: Annotated[AsyncEntry, Field(alias="async")] = AsyncEntry()
+    cache: CacheEntry | None = None
     choice: ChoiceEntry | None = None
     trimming: TrimmingEntry | None = None
     deployments: Annotated[dict[Name, DeploymentEntry], Field(min_length=1)]
@@ -194,6 +196,7 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
         asynchronous=AsyncPolicy(**entry.asynchronous.model_dump()),
         description=entry.description,
         kind=entry.kind,
+        cache=cache_policy(entry.cache),
         choice=read_choice(entry.choice, deployments, model=name),
         trimming=read_trimming(entry.trimming),
     )

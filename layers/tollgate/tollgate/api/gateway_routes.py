@@ -153,7 +153,7 @@ class GatewayApi:
         return waited(call, answer, trail, self._waiter, self._clock.monotonic())
 
     def _request(self, call: Call) -> InferenceRequest:
-        request = read_inference(json_body(call))
+        request = read_inference(json_body(call), call.headers)
         if request.webhook_url is not None:
             self._check_webhook(request.webhook_url)
         return request

@@ -38,11 +38,14 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.NotReadyError: Problem(504, "server_error", "job_not_finished"),
     errors.AnswerTooLargeError: Problem(502, "server_error", "answer_too_large"),
     errors.BackendError: Problem(502, "server_error", "backend_error"),
+    # RFC 9111, 5.2.1.7: what `only-if-cached` is answered with.
+    errors.NotCachedError: Problem(504, "server_error", "not_cached"),
+    errors.CacheDownError: Problem(503, "server_error", "cache_unavailable"),
     errors.StorageError: Problem(503, "server_error", "storage_unavailable"),
     errors.TollgateError: Problem(500, "server_error", "internal_error"),
 }
 
-_NOT_AGAIN = {errors.ConflictError, errors.BackendTimeoutError, errors.AnswerTooLargeError}
+_NOT_AGAIN = {errors.ConflictError, errors.BackendTimeoutError, errors.AnswerTooLargeError, errors.NotCachedError}
 """OpenAI's clients repeat any 409 and 5xx by themselves. Here it would not help, or pay for the same work again."""
 
 RETRY_AFTER_SECONDS = 5

@@ -29,6 +29,10 @@ def trail_headers(trail: Trail) -> dict[str, str]:
     if cost is not None:
         headers["x-tollgate-cost-usd"] = usd_text(cost)
         headers["x-tollgate-avoided-cost-usd"] = usd_text(ZERO if avoided is None else avoided)
+    if trail.cache:
+        headers["x-tollgate-cache"] = trail.cache
+        if trail.cache_age is not None:
+            headers["Age"] = str(trail.cache_age)
     if trail.budget_remaining is not None:
         headers["x-tollgate-budget-remaining-usd"] = usd_text(trail.budget_remaining)
     if trail.trimmed is not None:

@@ -14,6 +14,8 @@ _NOT_REPLAYED = {
     "x-tollgate-cost-usd",
     "x-tollgate-avoided-cost-usd",
     "x-tollgate-budget-remaining-usd",
+    "x-tollgate-cache",
+    "Age",
     "traceparent",
 }
 # The first answer paid for the inference; adding up the headers of all answers must not count it twice.

@@ -77,6 +77,7 @@ class Telemetry:
             "inference_type": record.inference_type,
             "deployment": record.resource,
             "route_reason": record.route_reason,
+            "cache": record.cache,
             "input_tokens": record.usage.input_tokens,
             "output_tokens": record.usage.output_tokens,
             "estimated_cost_usd": _money(record.estimated_cost),
@@ -131,6 +132,8 @@ class Telemetry:
             values.append(("InputTokens", "Count", record.usage.input_tokens))
         if record.usage.output_tokens is not None:
             values.append(("OutputTokens", "Count", record.usage.output_tokens))
+        if record.cache and record.cache != "bypass":
+            values.append(("CacheHits", "Count", 0 if record.cache == "miss" else 1))
         if record.effective_cost is None and record.outcome == "completed":
             values.append(("UnknownCost", "Count", 1))
         dimensions = {"InferenceType": str(record.inference_type), "Model": model, "Deployment": deployment}

@@ -15,6 +15,9 @@ from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
+    # Catalogues without a cache need not pay for it.
+    from tollgate.domain.cache_policy import CachePolicy
+
     # Only catalogues whose deployments sleep need the rules.
     # Most catalogues have neither several sizes nor budgets of tokens, and need not pay for the imports.
     from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
@@ -185,6 +188,7 @@ class Model:
         fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
         realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
             is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
+        cache: how its answers are given again; None never does.
         choice: how one of several tiers is chosen; None leaves it to the deployments' weights.
         trimming: what is trimmed without being asked; None for nothing.
     """
@@ -198,6 +202,7 @@ class Model:
     asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
     description: str = ""
     kind: ModelKind = ModelKind.ANY
+    cache: "CachePolicy | None" = None
     choice: "ChoicePolicy | None" = None
     trimming: "TrimmingPolicy | None" = None
 

@@ -27,8 +27,10 @@ TollgateError
 │   ├── WebhookRefusedError        it would go where webhooks may not go
 │   └── WebhookUnreachableError    no answer
 ├── LedgerRefusedError             a counter's condition was false; never leaves the services
+├── NotCachedError                 only a cached answer was wanted, and there is none
 └── StorageError                   a table, queue or bucket failed
-    └── OutcomeUnknownError        the write may or may not have happened
+    ├── OutcomeUnknownError        the write may or may not have happened
+    └── CacheDownError             the cache is down, and enough requests run without it
 
 The HTTP status, type and code of each are in one table, `tollgate.api.problems`.
 """
@@ -197,6 +199,14 @@ class LedgerRefusedError(TollgateError):
 
 class StorageError(TollgateError):
     """A table, queue or bucket failed."""
+
+
+class NotCachedError(TollgateError):
+    """The request may only be answered from the cache, which has no answer that suits it."""
+
+
+class CacheDownError(StorageError):
+    """The cache cannot be read, and as many requests as may run without it already do."""
 
 
 class OutcomeUnknownError(StorageError):

@@ -83,6 +83,15 @@ _STORED_INPUT = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
 _REJECTED = AUTHORIZER + _REALTIME + GatewayUsage(lambda_gb_seconds=_GB * _REJECTION_SECONDS)
 
 
+HIT_SECONDS = Decimal("0.01")
+
+
+def hit_usage() -> GatewayUsage:
+    """All operations of a request that is answered from the cache: one read of an entry of up to 4 KB, no write."""
+    own = GatewayUsage(lambda_gb_seconds=_GB * HIT_SECONDS, table_read_units=Decimal("0.5"))
+    return AUTHORIZER + _REALTIME + own
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayRates:
     """The gateway's own parts in dollars, added up once for a set of prices: the hot path only looks them up."""

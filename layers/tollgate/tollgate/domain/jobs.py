@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.ledger import Reservation
+
+if TYPE_CHECKING:
+    from tollgate.domain.cache_ticket import CacheTicket
 
 
 class JobState(StrEnum):
@@ -72,6 +75,7 @@ class Job:
     `job_id` is also SageMaker's InferenceId and the record id inside a transform job. Times are UTC.
     `estimated_cost`, `effective_cost` and `avoided_cost` are dollars.
     `reservation` is what is held for it in the budgets that count it, and stays on the record when it is settled.
+    `cache` is where its answer is to be kept, or may be found, on the asynchronous road.
     `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
     """
 
@@ -107,6 +111,7 @@ class Job:
     avoided_cost: Decimal | None = None
     held_seconds: Decimal | None = None
     reservation: Reservation | None = None
+    cache: "CacheTicket | None" = None
 
     @property
     def resource(self) -> str:

@@ -18,6 +18,7 @@ class RequestRecord:
         outcome: ``completed``, ``failed``, ``expired``, ``cancelled``, ``rejected``, ``accepted`` as a job, or
             ``routed`` where only the decision was asked for.
         status: HTTP status where there was one.
+        cache: ``hit``, ``stale``, ``miss`` and so on; empty for a model without a cache.
         budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
         input_tokens_saved: that trimming kept from being sent.
         first_resource: ``model/deployment`` whose answer was not good enough, where a larger one was asked.
@@ -41,6 +42,7 @@ class RequestRecord:
     traceparent: str = ""
     catalogue_version: int = 0
     budget_remaining: Decimal | None = None
+    cache: str = ""
     input_tokens_saved: int = 0
     first_resource: str = ""
     first_cost: Decimal | None = None

@@ -46,7 +46,7 @@ def settle(
     share = _instance_share(road, held_seconds)
     if share is None:
         return Settlement(effective=None, avoided=None)
-    baseline = _baseline_cost(model, deployment, road, held_seconds, usage)
+    baseline = baseline_cost(model, deployment, road, held_seconds=held_seconds, usage=usage)
     own_loaded = share / road.utilisation + gateway
     return Settlement(
         effective=usd(share + gateway),
@@ -76,9 +76,18 @@ def _instance_share(road: Road, held_seconds: Decimal) -> Decimal | None:
     return instance_cost(held_seconds, road.usd_per_hour, places)
 
 
-def _baseline_cost(
-    model: Model, deployment: Deployment, taken: Road, held_seconds: Decimal, usage: Usage
+def baseline_cost(
+    model: Model, deployment: Deployment, taken: Road, *, held_seconds: Decimal, usage: Usage
 ) -> Decimal | None:
+    """Dollars that the request would have cost on the baseline road, with its idle time; None if no price is known.
+
+    Args:
+        model: for its baseline road.
+        deployment: that served the request.
+        taken: the road that it took.
+        held_seconds: as for `settle`.
+        usage: tokens, for scaling to a baseline of another size.
+    """
     baseline = model.baseline_deployment
     if baseline is None:
         return None

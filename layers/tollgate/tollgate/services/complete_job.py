@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
@@ -21,7 +21,7 @@ from tollgate.domain.money import ZERO
 from tollgate.domain.outcomes import marked_by, of_run
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.reserving import reservation_parts
-from tollgate.domain.settlement import Settlement, settle
+from tollgate.domain.settlement import Settlement, baseline_cost, settle
 from tollgate.ports.dialects import Dialects, ParsedAnswer
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
@@ -29,6 +29,12 @@ from tollgate.ports.outcomes import OutcomeStore
 from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.settle_reservation import settle_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tollgate.domain.cache_entry import CachedAnswer
+    from tollgate.services.job_answers import JobAnswers
 
 INLINE_OUTPUT_BYTES = 200_000
 """Larger results lie in the bucket."""
@@ -60,12 +66,14 @@ class _Ending:
     output: Any = None
     usage: Usage = field(default_factory=Usage)
     failure: JobFailure | None = None
+    settlement: Settlement | None = None
 
 
 class JobCompleter:
     """Ends jobs.
 
     Functions that end jobs only now and then have no webhook queue; the sweeper sends what they leave pending.
+    `answers` gives the cache when the first job that has a place in it ends.
     """
 
     def __init__(
@@ -79,8 +87,10 @@ class JobCompleter:
         durations: DurationRecorder,
         telemetry: Telemetry,
         clock: Clock,
+        answers: "Callable[[], JobAnswers] | None" = None,
         outcomes: OutcomeStore | None = None,
     ) -> None:
+        self._answers = answers
         self._jobs = jobs
         self._objects = objects
         self._webhooks = webhooks
@@ -121,6 +131,15 @@ class JobCompleter:
         failure = JobFailure("expired", message)
         return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work())
 
+    def answered(self, job: Job, answer: "CachedAnswer") -> bool:
+        """End the job with the answer of an equal one, at no cost. Returns and raises as `complete`."""
+        free = Settlement(effective=ZERO, avoided=answer.worth)
+        if answer.refusal is not None:
+            failure = JobFailure("model_failed", answer.refusal.message)
+            return self._end(job, _Ending(JobState.FAILED, failure=failure, settlement=free), self._no_work())
+        ending = _Ending(JobState.COMPLETED, output=answer.output, usage=answer.usage, settlement=free)
+        return self._end(job, ending, self._no_work())
+
     def _no_work(self) -> Work:
         return Work(held_seconds=ZERO, finished_at=self._clock.now())
 
@@ -144,7 +163,7 @@ class JobCompleter:
     def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
         if job.state in FINAL_STATES:
             return False
-        settlement = self._settlement(job, ending.usage, work.held_seconds)
+        settlement = ending.settlement or self._settlement(job, ending.usage, work.held_seconds)
         ended = replace(
             job,
             state=ending.state,
@@ -161,8 +180,20 @@ class JobCompleter:
         )
         if not self._settled(ended, settlement):
             return False
+        if job.cache is not None and job.cache.fence and self._answers is not None and ending.settlement is None:
+            self._answers().ended(ended, ending.output, self._worth(ended))
         self._announce(ended)
         return True
+
+    def _worth(self, job: Job) -> Decimal | None:
+        """Dollars that one more such request would cost on the baseline road."""
+        if job.held_seconds is None:
+            return None
+        try:
+            model, deployment, road = self._served_by(job)
+        except (CatalogueError, UnknownModelError):
+            return None
+        return baseline_cost(model, deployment, road, held_seconds=job.held_seconds, usage=job.usage)
 
     def _settled(self, ended: Job, settlement: Settlement) -> bool:
         """End the job and settle its reservation in one write."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendThrottledError, CapacityError
+from tollgate.domain.errors import BackendThrottledError, CapacityError, NotCachedError
 from tollgate.domain.prompt import estimate_input_tokens, without_marks
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
@@ -18,12 +18,15 @@ from tollgate.services.inference import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
+    from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.domain.catalogue import Catalogue, Deployment, Model
     from tollgate.domain.routing import RoutingDecision
     from tollgate.ports.dialects import Dialects, RenderedRequest
     from tollgate.ports.registry import CapacitySource, CatalogueSource
     from tollgate.services.accept_job import JobAcceptance
     from tollgate.services.admission import Admission
+    from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.choosing import Choosing
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
@@ -34,7 +37,10 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 
 class InferenceService:
-    """Routes requests, runs the urgent ones and writes the others down."""
+    """Routes requests, answers what it can from the cache, runs the urgent ones and writes the others down.
+
+    `cache` gives the cache when the first request for a model that has one comes.
+    """
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class InferenceService:
         acceptance: JobAcceptance,
         wakes: Callable[[], WakeRequests],
         choosing: Callable[[], Choosing],
+        cache: Callable[[], AnswerCache] | None = None,
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -56,6 +63,7 @@ class InferenceService:
         self._acceptance = acceptance
         self._wakes = wakes
         self._choosing = choosing
+        self._cache = cache
 
     def catalogue(self) -> Catalogue:
         """The catalogue in force.
@@ -80,9 +88,59 @@ class InferenceService:
             InvalidRequestError, UnknownModelError, DeadlineImpossibleError: nothing was run or written.
             PriceUnknownError, CapacityError, BudgetExceededError: as above.
             BackendError: the model's side failed; its time is on the trail's settlement.
+            NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """
         plan = self._plan(request, trail)
+        if plan.model.cache is None or self._cache is None:
+            return self._dispatch(plan, trail)
+        cache = self._cache()
+        try:
+            by_text = cache.embeddings(plan, trail, lambda less: self._run_now(less, plan, trail))
+        except (CapacityError, BackendThrottledError):
+            by_text = None  # The whole list may still become a job.
+        if by_text is not None:
+            return by_text
+        return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
+
+    def _run_now(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:
+        """Run a part of a request where the whole would have run.
+
+        Raises:
+            CapacityError: the part by itself would go elsewhere.
+        """
+        part = self._plan(request, trail)
+        chosen = part.decision
+        if (
+            chosen.inference_type is not InferenceType.REALTIME
+            or chosen.deferred
+            or part.chosen is not None
+            or chosen.deployment.name != whole.decision.deployment.name
+        ):
+            raise CapacityError("A part of the request would be served elsewhere.")
+        return self._realtime.run(part, trail)
+
+    def lookup(self, request: InferenceRequest, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
+        """The key of a request, how the cache would answer it, and with what; see `AnswerCache.lookup`.
+
+        Raises:
+            InvalidRequestError, UnknownModelError, DeadlineImpossibleError, PriceUnknownError, CapacityError.
+            NotCachedError: the model has no cache.
+            StorageError
+        """
+        plan = self._plan(request, trail)
+        if plan.model.cache is None or self._cache is None:
+            raise NotCachedError(f"Model '{plan.model.name}' has no cache.")
+        return self._cache().lookup(plan, trail)
+
+    def refresh(self, request: InferenceRequest, trail: Trail, ticket: CacheTicket) -> bool:
+        """Run a request again for the cache; see `AnswerCache.refreshed`. Raises as `infer`."""
+        plan = self._plan(request, trail)
+        if plan.model.cache is None or self._cache is None:
+            return False
+        return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail), ticket)
+
+    def _dispatch(self, plan: Plan, trail: Trail) -> Completed | Accepted:
         if plan.chosen is not None:
             self._choosing().begin(plan.model.name, plan.chosen)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from tollgate.domain.cache_control import CacheControl
+    from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.domain.capabilities import Needs
     from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
     from tollgate.domain.jobs import Job
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 class InferenceRequest:
     """What a caller asks for, checked for shape but not yet against the catalogue.
 
-    `needs` is what the model must offer, where the caller's route says so; `wishes` is what else the caller wants.
+    `needs` is what the model must offer, where the caller's route says so; `wishes` is what else the caller wants, and
+    `cache` what it asks of the cache.
     """
 
     model: str
@@ -39,6 +42,7 @@ class InferenceRequest:
     webhook_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     needs: Needs | None = None
+    cache: CacheControl | None = None
     wishes: Wishes | None = None
 
 
@@ -68,7 +72,7 @@ class Plan:
     """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
 
     `request` is the one to be sent, trimmed where that was to be done. `admitted` is None where no budget stands in
-    the way, `chosen` where there was nothing to choose.
+    the way, `chosen` where there was nothing to choose, `ticket` where no cache is to keep the answer of a job.
     """
 
     request: InferenceRequest
@@ -79,6 +83,7 @@ class Plan:
     rendered: RenderedRequest
     admitted: Admitted | None
     chosen: Chosen | None = None
+    ticket: CacheTicket | None = None
 
     def name(self, new_id: str, tenant: str) -> str:
         """The inference's id: a new one, marked where feedback on it has to find out what answered."""

@@ -8,7 +8,7 @@ submitted again, for it must not be lost; whichever result comes first settles i
 import json
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import (
@@ -29,6 +29,11 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tollgate.services.job_answers import JobAnswers
+
 _QUEUED = frozenset({JobState.QUEUED})
 _RECORD_ATTEMPTS = 3
 
@@ -47,7 +52,9 @@ class AsyncSubmitter:
         completer: JobCompleter,
         telemetry: Telemetry,
         clock: Clock,
+        answers: "Callable[[], JobAnswers] | None" = None,
     ) -> None:
+        self._answers = answers
         self._jobs = jobs
         self._objects = objects
         self._catalogues = catalogues
@@ -72,6 +79,13 @@ class AsyncSubmitter:
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
+        if job.cache is not None and self._answers is not None:
+            turn = self._answers().turn(job)
+            if not isinstance(turn, Job):
+                if turn is not None:
+                    self._completer.answered(job, turn)
+                return
+            job = turn
         claimed = self.claim(job)
         if claimed is None:
             return

@@ -115,6 +115,9 @@ class GroupSubmitter:
                 continue
             if job is None or job.state is not JobState.QUEUED or job.batch_id == ALONE or self._policy(job) is None:
                 alone.append(job_id)
+            elif job.cache is not None:
+                # It may be answered by an equal one, which only the single way finds out.
+                alone.append(job_id)
             else:
                 pools.setdefault(job.resource, []).append(job)
         for resource in [resource for resource, jobs in pools.items() if len(jobs) == 1]:

@@ -42,7 +42,8 @@ class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
     The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
-    first call for the same request has paid already.
+    first call for the same request has paid already. `cache` is a
+    `CacheOutcome`, empty for a model without a cache; `cache_age` is in seconds.
     """
 
     request_id: str
@@ -61,6 +62,8 @@ class Trail:
     run: Run = NO_RUN
     reservation: Reservation | None = None
     budget_remaining: Decimal | None = None
+    cache: str = ""
+    cache_age: int | None = None
     trimmed: TrimReport | None = None
     chosen: Chosen | None = None
     escalation: Escalation | None = None
@@ -92,6 +95,7 @@ class Trail:
             traceparent=self.traceparent,
             catalogue_version=self.catalogue.version if self.catalogue else 0,
             budget_remaining=self.budget_remaining,
+            cache=self.cache,
             input_tokens_saved=self.trimmed.input_tokens_saved if self.trimmed else 0,
             first_resource=self.escalation.resource if self.escalation else "",
             first_cost=self.escalation.effective_cost if self.escalation else None,

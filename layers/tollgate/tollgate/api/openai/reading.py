@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.cache_wishes import cache_wishes_schema
 from tollgate.api.wishes import WISH_FIELDS
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
@@ -63,6 +64,7 @@ COMMON_FIELDS: Fields = {
     "safety_identifier": optional(_SHORT),
     "prompt_cache_key": optional(_SHORT),
     "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16)),
+    "cache": optional(cache_wishes_schema()),
     **WISH_FIELDS,
 }
 """Fields of every body. None of them reaches a container."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from tollgate.api.cache_wishes import wishes_of
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.job_rendering import job_document, job_headers
 from tollgate.api.openai.answers import (
@@ -180,6 +181,7 @@ class OpenAIApi:
             parameters=parameters,
             metadata=body.get("metadata") or {},
             needs=needs,
+            cache=wishes_of(call.headers, body.get("cache")),
             wishes=read_wishes(body),
         )
 

@@ -1,0 +1,88 @@
+"""What a request asks of the cache, in its ``Cache-Control`` header and in the field `cache` of its body.
+
+Header directives are those of RFC 9111, section 5.2.1; unknown ones are ignored, as it asks. Where header and body
+differ, each may only forbid: an answer is read from the cache, or kept there, if neither objects.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+
+class CacheMode(StrEnum):
+    """`cache.mode` of a body.
+
+    `default`: as the model's policy says. `always`: also where the sampling temperature is above its limit.
+    `refresh`: run, and keep the answer. `bypass`: neither read nor kept. `only`: never run.
+    """
+
+    DEFAULT = "default"
+    ALWAYS = "always"
+    REFRESH = "refresh"
+    BYPASS = "bypass"
+    ONLY = "only"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """The wishes of one request.
+
+    Attributes:
+        read: whether it may be answered from the cache.
+        store: whether its answer may be kept.
+        only_if_cached: never run.
+        max_age_seconds: of an answer from the cache; None takes any that is fresh.
+        ttl_seconds: for its answer, instead of the policy's.
+        namespace: keeps entries apart, or shares them where the policy declares it as shared.
+        always: use the cache whatever the sampling temperature.
+    """
+
+    read: bool = True
+    store: bool = True
+    only_if_cached: bool = False
+    max_age_seconds: int | None = None
+    ttl_seconds: int | None = None
+    namespace: str = ""
+    always: bool = False
+
+
+NO_WISHES = CacheControl()
+
+_BY_MODE: Mapping[CacheMode, CacheControl] = {
+    CacheMode.DEFAULT: NO_WISHES,
+    CacheMode.ALWAYS: CacheControl(always=True),
+    CacheMode.REFRESH: CacheControl(read=False),
+    CacheMode.BYPASS: CacheControl(read=False, store=False),
+    CacheMode.ONLY: CacheControl(only_if_cached=True),
+}
+
+
+def control_of(header: str | None, wishes: Mapping[str, Any] | None) -> CacheControl:
+    """The wishes in a ``Cache-Control`` header and a checked `cache` object (`ttl`, `namespace`, `mode`)."""
+    found = NO_WISHES
+    if wishes:
+        found = replace(
+            _BY_MODE[CacheMode(wishes.get("mode") or CacheMode.DEFAULT)],
+            ttl_seconds=wishes.get("ttl"),
+            namespace=wishes.get("namespace") or "",
+        )
+    return _with_header(found, header) if header else found
+
+
+def _with_header(found: CacheControl, header: str) -> CacheControl:
+    for part in header.split(","):
+        name, _, value = part.partition("=")
+        match name.strip().lower():
+            case "no-cache":
+                found = replace(found, read=False)
+            case "no-store":
+                found = replace(found, read=False, store=False)
+            case "only-if-cached":
+                found = replace(found, only_if_cached=True)
+            case "max-age":
+                # RFC 9111, 4.2.1: what is no number of seconds counts as stale at once.
+                digits = value.strip().strip('"')
+                age = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+                found = replace(found, max_age_seconds=age, read=found.read and age > 0)
+    return found

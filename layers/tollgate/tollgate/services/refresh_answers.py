@@ -1,0 +1,142 @@
+"""Stale answers made anew behind the callers' backs: one order for each, through a queue.
+
+Whoever finds a stale answer takes the key's lease and orders; the order names that lease. An order that comes twice,
+or late, finds its lease gone and does nothing. One that is lost leaves a lease that ends, and the next reader orders
+again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tollgate.domain.cache_control import CacheControl
+from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.capabilities import Needs
+from tollgate.domain.catalogue import ModelKind, Priority
+from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.jobs import Owner
+from tollgate.domain.json_values import json_text
+from tollgate.services.inference import InferenceRequest
+from tollgate.services.trail import Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tollgate.ports.cache import AnswerStore
+    from tollgate.ports.jobs import MessageQueue
+    from tollgate.ports.objects import WholeObjectStore
+    from tollgate.ports.system import Clock, Telemetry
+    from tollgate.services.cached_run import CachedRun
+    from tollgate.services.infer import InferenceService
+
+INLINE_BYTES = 100_000
+"""Larger orders lie in the bucket; a message holds at most 256 KB where the quota was never raised.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+
+_PREFIX = "cache/refresh/"
+
+
+class RefreshOrders:
+    """Puts orders into the queue."""
+
+    def __init__(self, queue: MessageQueue, objects: WholeObjectStore) -> None:
+        self._queue = queue
+        self._objects = objects
+
+    def order(self, run: CachedRun, ticket: CacheTicket) -> None:
+        """Order that the request is run again, under the ticket's lease.
+
+        Raises:
+            StorageError: it could not be ordered.
+        """
+        document = {"kind": "refresh", "ticket": asdict(ticket), **_document(run)}
+        text = json_text(document)
+        if len(text) > INLINE_BYTES:
+            key = f"{_PREFIX}{ticket.key}-{ticket.fence}.json"
+            self._objects.put(key, text.encode())
+            document = {"kind": "refresh", "stored": key}
+        self._queue.send(document, trace=run.trail.traceparent, group=run.trail.owner.tenant)
+
+
+def _document(run: CachedRun) -> dict[str, Any]:
+    request, owner = run.request, run.trail.owner
+    needs = request.needs
+    return {
+        "request_id": run.trail.request_id,
+        "traceparent": run.trail.traceparent,
+        "owner": {"tenant": owner.tenant, "key_id": owner.key_id, "team": owner.team, "scopes": sorted(owner.scopes)},
+        "model": request.model,
+        "input": request.input,
+        "parameters": dict(request.parameters),
+        "needs": None if needs is None else {"kind": needs.kind.value, "parameters": dict(needs.parameters)},
+        "cache": {
+            "ttl_seconds": run.control.ttl_seconds,
+            "namespace": run.control.namespace,
+            "always": run.control.always,
+        },
+    }
+
+
+class AnswerRefresher:
+    """Carries orders out, at the cost of whoever's request found the answer stale."""
+
+    def __init__(
+        self,
+        *,
+        inference: InferenceService,
+        store: AnswerStore,
+        objects: WholeObjectStore,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._inference = inference
+        self._store = store
+        self._objects = objects
+        self.telemetry = telemetry
+        self._clock = clock
+
+    def carry_out(self, order: Mapping[str, Any]) -> None:
+        """Run the ordered request and keep its answer; nothing happens where the order is out of date.
+
+        A failed run is not repeated by the queue: the stale answer is still there, and its next reader orders again.
+
+        Raises:
+            StorageError: before anything was run; try again.
+        """
+        if "stored" in order:
+            body = self._objects.get(order["stored"])
+            if body is None:
+                return
+            order = json.loads(body)
+        ticket = CacheTicket(**order["ticket"])
+        trail = Trail(
+            request_id=order["request_id"],
+            owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
+            started=self._clock.monotonic(),
+            traceparent=order["traceparent"],
+        )
+        outcome, code = "completed", ""
+        try:
+            if not self._inference.refresh(_request(order), trail, ticket):
+                return
+        except StorageError:
+            raise
+        except TollgateError as error:
+            outcome, code = ("failed" if isinstance(error, BackendError) else "rejected"), type(error).__name__
+            self._store.release(ticket)
+        record = trail.record(outcome=outcome, status=0, ended=self._clock.monotonic(), error_code=code)
+        self.telemetry.request(record)
+
+
+def _request(order: Mapping[str, Any]) -> InferenceRequest:
+    needs = order["needs"]
+    return InferenceRequest(
+        model=order["model"],
+        input=order["input"],
+        priority=Priority.HIGH,
+        parameters=order["parameters"],
+        needs=None if needs is None else Needs(ModelKind(needs["kind"]), needs["parameters"]),
+        cache=CacheControl(**order["cache"]),
+    )

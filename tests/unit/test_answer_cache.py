@@ -1,0 +1,496 @@
+"""The answer cache at the gateway: what is given again, to whom, at what cost, and what runs when it is not there."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.fakes.examples import make_catalogue
+from tests.fakes.gateway import FakeGateway, document
+from tollgate.api.http import Answer
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.cache_entry import CacheSlot
+from tollgate.domain.cache_policy import CachePolicy, WhenDown
+from tollgate.domain.catalogue import Catalogue, ModelKind
+from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
+from tollgate.services.cache_breaker import FAILURES
+
+BODY: dict[str, Any] = {"model": "echo", "input": "hello there", "priority": "high"}
+CHAT = b'{"generated_text": "Good day."}'
+
+
+def cached(**changes: Any) -> Catalogue:
+    """The example catalogue, its model with a cache."""
+    catalogue = make_catalogue()
+    model = replace(catalogue.models["echo"], cache=CachePolicy(**changes))
+    return replace(catalogue, models={"echo": model})
+
+
+def gateway(**changes: Any) -> FakeGateway:
+    return FakeGateway(catalogue=cached(**changes))
+
+
+def ask(api: FakeGateway, changes: Mapping[str, Any] | None = None, /, **options: Any) -> Answer:
+    answer = api.infer(BODY | dict(changes or {}), **options)
+    assert answer.status in {200, 202, 400, 503, 504}, answer.body
+    return answer
+
+
+def state(answer: Answer) -> str:
+    return answer.headers["x-tollgate-cache"]
+
+
+def test_the_second_time_is_a_hit_at_no_cost() -> None:
+    """The model runs once; the hit says its age, costs 0, and says what was avoided."""
+    api = gateway()
+    first = ask(api)
+    api.clock.advance(7)
+    second = ask(api)
+    assert (state(first), state(second)) == ("miss", "hit")
+    assert len(api.realtime.calls) == 1
+    assert document(second)["output"] == document(first)["output"]
+    assert document(second)["id"] != document(first)["id"]
+    assert second.headers["Age"] == "7"
+    assert second.headers["x-tollgate-cost-usd"] == "0"
+    assert Decimal(second.headers["x-tollgate-avoided-cost-usd"]) > 0
+    assert "Age" not in first.headers
+
+
+def test_a_hit_is_one_read_and_no_write() -> None:
+    """Neither the lease nor a budget is touched."""
+    api = FakeGateway(catalogue=with_budget(cached(), Decimal(1)))
+    ask(api)
+    api.answers.calls.clear()
+    committed = dict(api.ledger.counters)
+    assert state(ask(api)) == "hit"
+    assert api.answers.calls == ["read"]
+    assert api.ledger.counters == committed
+
+
+def with_budget(catalogue: Catalogue, limit: Decimal) -> Catalogue:
+    budget = Budget(kind=ScopeKind.GATEWAY, subject="", period=BudgetPeriod.DAY, limit_usd=limit)
+    return replace(catalogue, budgets=(budget,))
+
+
+def test_a_spent_budget_does_not_refuse_what_is_free() -> None:
+    """A hit takes nothing from a budget, so a budget with nothing left serves it; a miss is refused."""
+    api = gateway()
+    ask(api)
+    api.catalogues.catalogue = with_budget(api.catalogue, Decimal("0.0000000001"))
+    assert state(ask(api)) == "hit"
+    assert api.infer(BODY | {"input": "something else"}).status == 429
+
+
+def test_calls_of_a_run_count_even_when_they_are_hits() -> None:
+    """An agent that goes round in circles meets its limit of calls although each of them is free."""
+    api = gateway()
+    budget = Budget(kind=ScopeKind.WORKFLOW, subject="*", period=BudgetPeriod.TOTAL, limit_usd=Decimal(1), max_calls=3)
+    api.catalogues.catalogue = replace(api.catalogue, budgets=(budget,))
+    run = {"x-tollgate-workflow": "run-1"}
+    states = [api.infer(BODY, headers=run) for _ in range(4)]
+    assert [answer.headers.get("x-tollgate-cache") for answer in states[:3]] == ["miss", "hit", "hit"]
+    assert states[3].status == 429
+    assert len(api.realtime.calls) == 1
+
+
+def test_an_expired_answer_is_not_given() -> None:
+    """At the end of its time, to the second, the model runs again, although the item is still in the table."""
+    api = gateway(ttl_seconds=600)
+    ask(api)
+    api.clock.advance(599)
+    assert state(ask(api)) == "hit"
+    api.clock.advance(1.5)
+    assert state(ask(api)) == "miss"
+    assert len(api.realtime.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "wishes", "expected"),
+    [
+        ({"Cache-Control": "no-cache"}, None, "miss"),
+        ({"Cache-Control": "max-age=0"}, None, "miss"),
+        ({"Cache-Control": "max-age=5"}, None, "miss"),
+        ({"Cache-Control": "max-age=nonsense"}, None, "miss"),
+        ({"Cache-Control": "max-age=60, only-if-cached"}, None, "hit"),
+        ({"cache-control": "NO-STORE"}, None, "bypass"),
+        ({}, {"mode": "refresh"}, "miss"),
+        ({}, {"mode": "bypass"}, "bypass"),
+        ({}, {"ttl": 5}, "miss"),
+        ({}, {"ttl": 60}, "hit"),
+        ({}, {"namespace": "mine"}, "miss"),
+        ({"Cache-Control": "no-transform"}, None, "hit"),
+    ],
+)
+def test_wishes_are_obeyed(headers: dict[str, str], wishes: dict[str, Any] | None, expected: str) -> None:
+    """Of an answer that is ten seconds old: header and body may each forbid it."""
+    api = gateway()
+    ask(api)
+    api.clock.advance(10)
+    answer = ask(api, {} if wishes is None else {"cache": wishes}, headers=headers)
+    assert state(answer) == expected
+    assert len(api.realtime.calls) == (1 if expected == "hit" else 2)
+
+
+def test_no_store_is_neither_read_nor_kept() -> None:
+    """It leaves nothing in the table, not even a lease."""
+    api = gateway()
+    ask(api, headers={"Cache-Control": "no-store"})
+    assert not api.answers.calls
+
+
+def test_no_cache_keeps_the_new_answer() -> None:
+    """Who asks next gets what the refresh brought."""
+    api = gateway()
+    ask(api)
+    api.realtime.answer = b'{"label": "fr"}'
+    ask(api, headers={"Cache-Control": "no-cache"})
+    again = ask(api)
+    assert (state(again), document(again)["output"]) == ("hit", {"label": "fr"})
+
+
+def test_only_if_cached_never_runs() -> None:
+    """504 as RFC 9111 has it, and OpenAI's clients are told not to try again."""
+    api = gateway()
+    answer = ask(api, {"cache": {"mode": "only"}})
+    assert (answer.status, document(answer)["error"]["code"]) == (504, "not_cached")
+    assert answer.headers["x-should-retry"] == "false"
+    assert not api.realtime.calls
+    api.answers.fails = lambda _operation: True
+    assert ask(api, headers={"Cache-Control": "only-if-cached"}).status == 504
+
+
+def test_a_high_temperature_goes_past_the_cache_unless_asked() -> None:
+    """Who samples wants another answer each time."""
+    api = gateway(max_temperature=0.5)
+    hot = {"parameters": {"temperature": 0.9}}
+    assert state(ask(api, hot)) == "bypass"
+    assert state(ask(api, hot | {"cache": {"mode": "always"}})) == "miss"
+    assert state(ask(api, hot | {"cache": {"mode": "always"}})) == "hit"
+    assert state(ask(api, {"parameters": {"temperature": 0.5}})) == "miss"
+
+
+def test_a_model_without_a_policy_has_no_cache() -> None:
+    """Nothing is read, and no header pretends."""
+    api = FakeGateway()
+    answer = ask(api)
+    assert "x-tollgate-cache" not in answer.headers
+    assert not api.answers.calls
+
+
+def test_tenants_do_not_share() -> None:
+    """The same words under another key are a miss, in a private namespace of the same name too."""
+    api = gateway()
+    ask(api, {"cache": {"namespace": "team"}})
+    assert state(ask(api, {"cache": {"namespace": "team"}}, tenant="other")) == "miss"
+    assert state(ask(api, {"cache": {"namespace": "team"}})) == "hit"
+
+
+def test_a_declared_namespace_is_shared_by_those_who_name_it() -> None:
+    """Both name it; a tenant that does not still gets nothing of it."""
+    api = gateway(shared_namespaces=frozenset({"faq"}))
+    ask(api, {"cache": {"namespace": "faq"}})
+    assert state(ask(api, {"cache": {"namespace": "faq"}}, tenant="other")) == "hit"
+    assert state(ask(api, tenant="other")) == "miss"
+
+
+def test_an_input_that_the_model_refuses_is_remembered_briefly() -> None:
+    """A 4xx of the container is answered again without the container, until its short time is over."""
+    api = gateway(negative_seconds=30)
+    api.realtime.answer = ModelFailedError("too long", original_status=413)
+    first, second = ask(api), ask(api)
+    assert (first.status, second.status, state(second)) == (400, 400, "hit")
+    assert document(first)["error"] == document(second)["error"]
+    assert second.headers["x-tollgate-cost-usd"] == "0"
+    api.clock.advance(31)
+    assert state(ask(api)) == "miss"
+    assert len(api.realtime.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelFailedError("busy", original_status=429),
+        ModelFailedError("broken", original_status=500),
+        ModelFailedError("slow", original_status=408),
+        BackendTimeoutError("no answer"),
+    ],
+)
+def test_passing_failures_are_not_remembered(error: Exception) -> None:
+    """The next caller runs at once: nothing is kept, and the lease is given back."""
+    api = gateway()
+    api.realtime.answer = error
+    assert api.infer(BODY).status >= 400
+    api.realtime.answer = b'{"label": "en"}'
+    assert state(ask(api)) == "miss"
+    assert state(ask(api)) == "hit"
+
+
+def test_an_answer_that_is_not_whole_is_not_kept() -> None:
+    """A chat model whose answer is no text, or was stopped by a filter."""
+    api = gateway()
+    echo = replace(api.catalogue.models["echo"], kind=ModelKind.CHAT)
+    api.catalogues.catalogue = replace(api.catalogue, models={"echo": echo})
+    filtered = b'{"text": "I", "finish_reason": "content_filter"}'
+    for answer in (b'{"label": "en"}', filtered):
+        api.realtime.answer = answer
+        ask(api)
+        assert all(row.slot.answer is None for row in api.answers.rows.values())
+    api.realtime.answer = CHAT
+    ask(api)
+    assert state(ask(api)) == "hit"
+
+
+def test_a_stale_answer_is_given_at_once_and_refreshed_once() -> None:
+    """However many ask while the refresh is under way, one was ordered; afterwards the answer is fresh."""
+    api = gateway(ttl_seconds=10, stale_seconds=60)
+    ask(api)
+    api.clock.advance(30)
+    answers = [ask(api) for _ in range(5)]
+    assert [state(answer) for answer in answers] == ["stale"] * 5
+    assert answers[0].headers["x-tollgate-cost-usd"] == "0"
+    assert (len(api.realtime.calls), len(api.refreshes)) == (1, 1)
+    api.clock.advance(41)
+    assert state(ask(api)) == "miss"
+
+
+def test_a_refresh_that_got_lost_is_ordered_again() -> None:
+    """Its lease ends, and the next reader orders another."""
+    api = gateway(ttl_seconds=10, stale_seconds=600)
+    ask(api)
+    api.clock.advance(30)
+    ask(api)
+    api.clock.advance(61)
+    ask(api)
+    assert len(api.refreshes) == 2
+
+
+def test_a_stale_answer_helps_out_when_the_model_fails() -> None:
+    """Within its time; a request that insists on a fresh one gets the error."""
+    api = gateway(ttl_seconds=10, stale_if_error_seconds=600)
+    ask(api)
+    api.clock.advance(30)
+    api.realtime.answer = BackendTimeoutError("no answer")
+    answer = ask(api)
+    assert (answer.status, state(answer), answer.headers["Age"]) == (200, "stale", "30")
+    assert api.infer(BODY, headers={"Cache-Control": "no-cache"}).status == 504
+    assert api.infer(BODY, headers={"Cache-Control": "max-age=10"}).status == 504
+    api.clock.advance(600)
+    assert api.infer(BODY).status == 504
+
+
+def test_a_follower_gets_the_leaders_answer() -> None:
+    """It waits while somebody else runs, and never calls the model."""
+    api = gateway()
+    ask(api)
+    ((key, row),) = api.answers.rows.items()
+    done = row.slot
+    api.answers.rows[key].slot = CacheSlot(fence=1, lease_until_ms=now_ms(api) + 20_000)
+    looks = iter(range(100))
+
+    def leader_ends() -> None:
+        if next(looks) == 3:
+            api.answers.rows[key].slot = done
+
+    api.meanwhile = leader_ends
+    assert state(ask(api)) == "hit"
+    assert len(api.realtime.calls) == 1
+
+
+def now_ms(api: FakeGateway) -> int:
+    return int(api.clock.now().timestamp() * 1000)
+
+
+def led_by_another(api: FakeGateway, seconds: float, job_id: str = "") -> str:
+    """The entry of `BODY` as it is while somebody else runs it."""
+    ask(api)
+    ((key, row),) = api.answers.rows.items()
+    row.slot = CacheSlot(fence=1, lease_until_ms=now_ms(api) + int(seconds * 1000), job_id=job_id)
+    return key
+
+
+def test_a_follower_takes_over_from_a_dead_leader() -> None:
+    """When the lease ends, one run more, under the next fence."""
+    api = gateway()
+    key = led_by_another(api, 5)
+    assert state(ask(api)) == "miss"
+    assert len(api.realtime.calls) == 2
+    assert api.answers.rows[key].slot.fence == 2
+
+
+def test_those_who_waited_long_enough_go_on_within_a_limit() -> None:
+    """Two may run beside a leader that hangs; the others are asked to come back. What they made is not kept."""
+    api = gateway(wait_seconds=3, strays=2)
+    key = led_by_another(api, 60)
+    answers = [ask(api) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 503, 503]
+    assert answers[2].headers["Retry-After"] == "5"
+    assert len(api.realtime.calls) == 3
+    assert api.answers.rows[key].slot.answer is None
+
+
+def test_nobody_waits_for_a_job_with_the_connection_open() -> None:
+    """An asynchronous job leads and may take minutes: an urgent request runs beside it at once."""
+    api = gateway()
+    led_by_another(api, 600, job_id="inf_9")
+    before = api.clock.monotonic()
+    assert state(ask(api)) == "miss"
+    assert api.clock.monotonic() - before < 1
+
+
+def test_without_coalescing_everybody_runs_and_the_last_answer_is_kept() -> None:
+    """No lease is taken: a miss is one read and one write."""
+    api = gateway(coalesce=False)
+    ask(api)
+    assert api.answers.calls == ["read", "store"]
+    assert state(ask(api)) == "hit"
+
+
+def test_a_failed_write_costs_nobody_an_answer() -> None:
+    """The caller gets what was paid for; it is counted."""
+    api = gateway()
+    api.answers.fails = lambda operation: operation == "store"
+    assert ask(api).status == 200
+    assert any("CacheWriteFailed" in line for line in api.metrics)
+
+
+def test_when_the_table_is_down_a_share_goes_on_and_the_rest_is_refused() -> None:
+    """Of 400 requests about half run, as configured; the others get 503 with a time to come back."""
+    api = gateway(uncached_share=0.5)
+    api.answers.fails = lambda _operation: True
+    answers = [ask(api, request_id=f"req-{number}") for number in range(400)]
+    ran = [answer for answer in answers if answer.status == 200]
+    assert len(ran) == len(api.realtime.calls)
+    assert 160 <= len(ran) <= 240
+    refused = next(answer for answer in answers if answer.status == 503)
+    assert document(refused)["error"]["code"] == "cache_unavailable"
+    assert refused.headers["Retry-After"] == "5"
+    assert {state(answer) for answer in ran} == {"bypass"}
+
+
+def test_when_the_table_is_down_the_rest_may_go_async() -> None:
+    """As the model's policy says: accepted as a job, which looks into the cache when its turn comes."""
+    api = gateway(uncached_share=0.0, when_down=WhenDown.ASYNC)
+    api.answers.fails = lambda _operation: True
+    answer = ask(api)
+    assert answer.status == 202
+    assert answer.headers["x-tollgate-route-reason"].endswith(";async_fallback=cache_down")
+    assert not api.realtime.calls
+    (job,) = api.jobs.jobs.values()
+    assert job.cache is not None
+
+
+def test_the_breaker_stops_asking_and_tries_again_after_a_rest() -> None:
+    """After a few failures nobody waits for the table; one request at a time finds out whether it is back."""
+    api = gateway(uncached_share=1.0)
+    api.answers.fails = lambda _operation: True
+    for _ in range(20):
+        ask(api)
+    assert len(api.answers.calls) == 2 * FAILURES
+    api.answers.fails = lambda _operation: False
+    assert state(ask(api)) == "bypass"
+    api.clock.advance(6)
+    assert state(ask(api)) == "miss"
+    assert state(ask(api)) == "hit"
+
+
+def test_one_hiccup_is_not_an_outage() -> None:
+    """A read that fails once is tried again at once."""
+    api = gateway(uncached_share=0.0)
+    ask(api)
+    failures = iter([True, False])
+    api.answers.fails = lambda _operation: next(failures, False)
+    assert state(ask(api)) == "hit"
+
+
+def test_a_job_is_answered_at_once_if_its_answer_is_there() -> None:
+    """A request for the asynchronous road whose answer is kept gets 200 and no job; without one, a job with a key."""
+    api = gateway()
+    later = {"priority": "medium"}
+    assert ask(api, later).status == 202
+    (job,) = api.jobs.jobs.values()
+    assert job.cache is not None
+    ask(api)
+    answer = ask(api, later)
+    assert (answer.status, state(answer)) == (200, "hit")
+    assert len(api.jobs.jobs) == 1
+    assert ask(api, later | {"webhook_url": "https://example.org/hook"}).status == 202
+
+
+def test_forgotten_entries_are_not_given() -> None:
+    """By model or by namespace, at the latest five seconds later."""
+    for what in ("all", "model#echo", "namespace#"):
+        api = gateway()
+        ask(api)
+        api.clock.advance(1)
+        api.answers.forget_all("private#acme", what, now_ms(api))
+        api.clock.advance(5)
+        assert state(ask(api)) == "miss"
+        assert state(ask(api)) == "hit"
+
+
+def test_the_catalogue_may_change_without_emptying_the_cache() -> None:
+    """A new version with other prices keeps its answers; another endpoint, or another declared version, does not."""
+    api = gateway()
+    ask(api)
+    api.catalogues.catalogue = replace(api.catalogue, version=2)
+    assert state(ask(api)) == "hit"
+    api.catalogues.catalogue = replace(cached(version="2026-03"), version=3)
+    assert state(ask(api)) == "miss"
+    api.catalogues.catalogue = cached(version="2026-04")
+    assert state(ask(api)) == "miss"
+
+
+def test_a_fallback_to_async_leaves_no_lease() -> None:
+    """No capacity: the request becomes a job, and the next caller does not wait for a leader that is gone."""
+    api = gateway()
+    api.realtime.answer = CapacityError("asleep")
+    assert ask(api).status == 202
+    assert all(not row.slot.is_led(now_ms(api)) for row in api.answers.rows.values())
+
+
+def test_hits_are_counted_and_logged() -> None:
+    """One line and one metric record as for any request, with the cache's part."""
+    api = gateway()
+    ask(api)
+    ask(api)
+    assert [line["CacheHits"] for line in api.metrics] == [[0], [1]]
+    assert [line["cache"] for line in api.lines if line.get("message") == "request"] == ["miss", "hit"]
+
+
+def test_openai_routes_hit_too() -> None:
+    """Chat over OpenAI's route: the second answer is from the cache, with the same words and usage."""
+    api = gateway()
+    api.realtime.answer = CHAT
+    body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}], "service_tier": "priority"}
+    first = api.call("POST /v1/chat/completions", body | {"user": "ann", "metadata": {"a": "b"}})
+    second = api.call("POST /v1/chat/completions", body | {"user": "bob"})
+    assert (first.status, second.status, state(second)) == (200, 200, "hit")
+    assert document(first)["choices"] == document(second)["choices"]
+    streamed = api.call("POST /v1/chat/completions", body | {"stream": True})
+    assert state(streamed) == "hit"
+    assert "Good day." in streamed.body
+    wished = api.call("POST /v1/chat/completions", body | {"cache": {"mode": "refresh"}})
+    assert state(wished) == "miss"
+
+
+def test_rules_about_who_answers_are_part_of_the_key() -> None:
+    """An answer that passed no checks is not given to a caller who asks for them, nor the other way round."""
+    api = gateway()
+    api.realtime.answer = CHAT
+    ask(api)
+    strict = {"cascade": {"checks": ["rule", "length"], "must_contain": ["day"]}}
+    assert state(ask(api, strict)) == "miss"
+    assert state(ask(api, strict)) == "hit"
+    assert state(ask(api, {"cascade": {"checks": ["rule"], "must_contain": ["night"]}})) == "miss"
+    assert state(ask(api, {"quality": 0.9})) == "miss"
+    assert state(ask(api, {"conversation_id": "c-1"})) == "hit"
+
+
+def test_a_wrong_wish_is_refused() -> None:
+    """Unknown modes, names that could be mistaken for something else, and times beyond a day."""
+    api = gateway()
+    for wrong in ({"mode": "maybe"}, {"namespace": "a#b"}, {"ttl": 0}, {"ttl": 86_401}, {"other": 1}):
+        answer = api.infer(BODY | {"cache": wrong})
+        assert (answer.status, document(answer)["error"]["code"]) == (400, "invalid_request")

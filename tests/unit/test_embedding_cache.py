@@ -1,0 +1,138 @@
+"""Lists of texts to embed: only what nobody has seen is sent on, and every caller gets the whole list, in order."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.fakes.examples import make_catalogue
+from tests.fakes.gateway import FakeGateway, document
+from tollgate.api.http import Answer
+from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.catalogue import ModelKind, Road
+from tollgate.domain.errors import CapacityError
+from tollgate.ports.backends import ModelAnswer
+
+
+class Embedder:
+    """A container that makes a vector of each text's length, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[str]] = []
+        self.error: Exception | None = None
+        self.short = False
+
+    def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
+        assert road.target
+        assert content_type
+        assert timeout_seconds > 0
+        assert trace
+        texts = json.loads(body)["inputs"]
+        texts = [texts] if isinstance(texts, str) else texts
+        self.sent.append(texts)
+        if self.error is not None:
+            raise self.error
+        vectors = [[float(len(text)), 0.5] for text in texts]
+        return ModelAnswer(json.dumps(vectors[1:] if self.short else vectors).encode(), "application/json", 0.2)
+
+
+@pytest.fixture
+def embedder() -> Embedder:
+    return Embedder()
+
+
+@pytest.fixture
+def gateway(embedder: Embedder) -> FakeGateway:
+    catalogue = make_catalogue()
+    policy = CachePolicy(per_text=True)
+    model = replace(catalogue.models["echo"], kind=ModelKind.EMBEDDING, cache=policy)
+    made = FakeGateway(catalogue=replace(catalogue, models={"echo": model}))
+    made.realtime.invoke = embedder.invoke  # type: ignore[method-assign]  # the container of these tests
+    return made
+
+
+def embed(gateway: FakeGateway, texts: list[str], **options: Any) -> Answer:
+    body = {"model": "echo", "input": texts, "service_tier": "priority"}
+    return gateway.call("POST /v1/embeddings", body, **options)
+
+
+def vectors(answer: Answer) -> list[Any]:
+    assert answer.status == 200, answer.body
+    return [entry["embedding"] for entry in document(answer)["data"]]
+
+
+def test_only_new_texts_are_sent_on(gateway: FakeGateway, embedder: Embedder) -> None:
+    """The second list brings one new text: that one is sent, and the answer is whole and in order."""
+    embed(gateway, ["a", "bb"])
+    answer = embed(gateway, ["bb", "ccc", "a", "bb"])
+    assert embedder.sent == [["a", "bb"], ["ccc"]]
+    assert vectors(answer) == [[2.0, 0.5], [3.0, 0.5], [1.0, 0.5], [2.0, 0.5]]
+    assert answer.headers["x-tollgate-cache"] == "miss"
+
+
+def test_a_list_that_is_all_known_is_free(gateway: FakeGateway, embedder: Embedder) -> None:
+    """Nothing runs; cost 0, and what was avoided."""
+    embed(gateway, ["a", "bb"])
+    gateway.clock.advance(5)
+    answer = embed(gateway, ["bb", "a"])
+    assert len(embedder.sent) == 1
+    assert (answer.headers["x-tollgate-cache"], answer.headers["Age"]) == ("hit", "5")
+    assert answer.headers["x-tollgate-cost-usd"] == "0"
+    assert Decimal(answer.headers["x-tollgate-avoided-cost-usd"]) > 0
+
+
+def test_one_text_shares_its_vector_with_lists(gateway: FakeGateway, embedder: Embedder) -> None:
+    """In both directions."""
+    embed(gateway, ["a", "bb"])
+    assert embed(gateway, ["a"]).headers["x-tollgate-cache"] == "hit"
+    embed(gateway, ["ccc"])
+    assert embed(gateway, ["ccc", "a"]).headers["x-tollgate-cache"] == "hit"
+    assert embedder.sent == [["a", "bb"], ["ccc"]]
+
+
+def test_texts_of_other_tenants_are_sent(gateway: FakeGateway, embedder: Embedder) -> None:
+    """Nothing is shared, and what was forgotten or has expired is made again."""
+    embed(gateway, ["a", "bb"])
+    embed(gateway, ["a", "bb"], tenant="other")
+    gateway.clock.advance(1)
+    gateway.answers.forget_all("private#acme", "all", int(gateway.clock.now().timestamp() * 1000))
+    gateway.clock.advance(5)
+    embed(gateway, ["a", "bb"])
+    gateway.clock.advance(601)
+    embed(gateway, ["a", "bb"])
+    assert embedder.sent == [["a", "bb"]] * 4
+
+
+def test_without_capacity_the_whole_list_becomes_a_job(gateway: FakeGateway, embedder: Embedder) -> None:
+    """Never a job for the missing texts alone, whose answer would lack the others."""
+    embed(gateway, ["a", "bb"])
+    embedder.error = CapacityError("asleep")
+    answer = embed(gateway, ["a", "ccc"], headers={"Prefer": "respond-async"})
+    assert answer.status == 202
+    (job,) = gateway.jobs.jobs.values()
+    assert job.input.inline == {"inputs": ["a", "ccc"]}
+
+
+def test_an_answer_with_a_vector_missing_is_refused_and_not_kept(gateway: FakeGateway, embedder: Embedder) -> None:
+    """A vector is never given to the wrong text."""
+    embedder.short = True
+    assert embed(gateway, ["a", "bb"]).status == 502
+    embedder.short = False
+    assert embed(gateway, ["a", "bb"]).headers["x-tollgate-cache"] == "miss"
+
+
+def test_when_the_table_is_down_the_texts_are_embedded(gateway: FakeGateway, embedder: Embedder) -> None:
+    """The caller gets the vectors; nothing is kept."""
+    gateway.answers.fails = lambda _operation: True
+    assert vectors(embed(gateway, ["a", "bb"])) == [[1.0, 0.5], [2.0, 0.5]]
+    assert embedder.sent == [["a", "bb"]]
+
+
+def test_wishes_hold_for_lists_too(gateway: FakeGateway, embedder: Embedder) -> None:
+    """Who wants a new answer gets one for the whole list."""
+    embed(gateway, ["a", "bb"])
+    embed(gateway, ["a", "bb"], headers={"Cache-Control": "no-cache"})
+    embed(gateway, ["a", "bb"], headers={"Cache-Control": "no-store"})
+    assert embedder.sent == [["a", "bb"]] * 3
