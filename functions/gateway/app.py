@@ -12,7 +12,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
@@ -28,6 +28,7 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
+from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
@@ -80,6 +81,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
     jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
     admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
     dialects, ids = ContainerDialects(), TimeSortedIds()
+    health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
 
     @cache
@@ -99,11 +101,13 @@ def build(settings: GatewaySettings) -> GatewayApi:
             durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
             dialects=dialects,
             admission=admission,
+            health=health,
             clock=clock,
             ids=ids,
             memory_gb=memory_gb,
             time_limit_seconds=_TIME_LIMIT_SECONDS,
         ),
+        health=health,
         acceptance=JobAcceptance(
             jobs=jobs,
             queues={

@@ -18,15 +18,16 @@ from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.capacity import Capacity
+from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
-from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
+from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError, StorageError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
+from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
@@ -56,6 +57,20 @@ class FixedCapacity:
         return self.capacity
 
 
+class RecordingHealth:
+    """The `HealthRecorder` of tests."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, RoadState, float]] = []
+        self.fail = False
+
+    def record_health(self, resource: str, inference_type: InferenceType, state: RoadState, *, seconds: float) -> None:
+        assert inference_type is InferenceType.REALTIME
+        if self.fail:
+            raise StorageError("throttled")
+        self.told.append((resource, state, seconds))
+
+
 class ScriptedRealtime:
     """An endpoint that answers, or fails, as told; each call takes some time on the clock."""
 
@@ -64,6 +79,8 @@ class ScriptedRealtime:
         self.takes = takes
         self.calls: list[tuple[str, bytes]] = []
         self.answer: bytes | Exception = b'{"label": "en"}'
+        # Endpoints that behave differently from the others.
+        self.answers: dict[str, bytes | Exception] = {}
 
     def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
         assert content_type == "application/json"
@@ -71,9 +88,10 @@ class ScriptedRealtime:
         assert trace
         self.calls.append((road.target, body))
         self._clock.advance(self.takes)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return ModelAnswer(self.answer, "application/json", self.takes)
+        answer = self.answers.get(road.target, self.answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return ModelAnswer(answer, "application/json", self.takes)
 
 
 class InMemoryIdempotency:
@@ -120,6 +138,7 @@ class FakeGateway:
     idempotency: InMemoryIdempotency = field(default_factory=InMemoryIdempotency)
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
+    health: RecordingHealth = field(default_factory=RecordingHealth)
     lines: list[dict[str, Any]] = field(default_factory=list)
     # What happens elsewhere while a call waits for its job.
     meanwhile: Callable[[], None] = lambda: None
@@ -134,6 +153,7 @@ class FakeGateway:
         admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
+        self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         inference = InferenceService(
             catalogues=self.catalogues,
             capacities=self.capacity,
@@ -144,11 +164,13 @@ class FakeGateway:
                 durations=self.measurements,
                 dialects=dialects,
                 admission=admission,
+                health=self.deployment_health,
                 clock=self.clock,
                 ids=ids,
                 memory_gb=memory_gb,
                 time_limit_seconds=limit,
             ),
+            health=self.deployment_health,
             acceptance=JobAcceptance(
                 jobs=self.jobs,
                 queues={

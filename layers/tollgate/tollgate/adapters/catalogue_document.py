@@ -20,6 +20,7 @@ from tollgate.domain.catalogue import (
     Tier,
     Timing,
 )
+from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _model_document(model: Model) -> dict[str, Any]:
         "kind": model.kind.value,
         "batch": _plain(model.batch),
         "async": _plain(model.asynchronous),
+        "health": _plain(model.health),
         "deployments": [
             {
                 "name": deployment.name,
@@ -129,6 +131,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         kind=ModelKind(entry.get("kind", ModelKind.ANY)),
         batch=BatchPolicy(**entry["batch"]),
         asynchronous=AsyncPolicy(**entry["async"]),
+        health=_health(entry.get("health")),
         deployments=tuple(
             Deployment(
                 name=deployment["name"],
@@ -143,6 +146,19 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
             )
             for deployment in entry["deployments"]
         ),
+    )
+
+
+def _health(entry: Mapping[str, Any] | None) -> HealthPolicy:
+    if entry is None:
+        return DEFAULT_HEALTH
+    numbers = {name: float(entry[name]) for name in ("error_percent", "slow_percent", "open_seconds")}
+    slow = entry["slow_seconds"]
+    return HealthPolicy(
+        fallback=tuple(entry["fallback"]),
+        least_calls=int(entry["least_calls"]),
+        slow_seconds=None if slow is None else float(slow),
+        **numbers,
     )
 
 

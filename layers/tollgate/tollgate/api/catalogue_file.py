@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.budget_entries import BudgetEntry, read_budgets
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
+from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -105,6 +106,7 @@ class ModelEntry(_Strict):
     realtime_seconds_limit: Annotated[float, Field(gt=0, le=60)] = 28.0
     batch: BatchEntry = BatchEntry()
     asynchronous: Annotated[AsyncEntry, Field(alias="async")] = AsyncEntry()
+    health: HealthEntry | None = None
     deployments: Annotated[dict[Name, DeploymentEntry], Field(min_length=1)]
 
 
@@ -172,6 +174,7 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
         asynchronous=AsyncPolicy(**entry.asynchronous.model_dump()),
         description=entry.description,
         kind=entry.kind,
+        health=read_health(name, entry.health, entry.deployments),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
+from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class Model:
     asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
     description: str = ""
     kind: ModelKind = ModelKind.ANY
+    health: HealthPolicy = DEFAULT_HEALTH
 
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendThrottledError, CapacityError
+from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from tollgate.domain.catalogue import Catalogue
     from tollgate.domain.routing import RoutingDecision
-    from tollgate.ports.dialects import Dialects
+    from tollgate.ports.dialects import Dialects, RenderedRequest
     from tollgate.ports.registry import CapacitySource, CatalogueSource
     from tollgate.services.accept_job import JobAcceptance
     from tollgate.services.admission import Admission
+    from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
@@ -43,6 +44,7 @@ class InferenceService:
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
         wakes: Callable[[], WakeRequests],
+        health: DeploymentHealth,
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -51,6 +53,7 @@ class InferenceService:
         self._realtime = realtime
         self._acceptance = acceptance
         self._wakes = wakes
+        self._health = health
 
     def catalogue(self) -> Catalogue:
         """The catalogue in force.
@@ -81,7 +84,7 @@ class InferenceService:
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
             return self._accept(request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
-            return self._realtime.run(plan, trail)
+            return self._run(request, plan, trail)
         except (CapacityError, BackendThrottledError):
             fallback = plan.decision.fallback
             if fallback is None and plan.decision.deployment.sleep is not None:
@@ -106,6 +109,20 @@ class InferenceService:
             self._wakes().want(deployment.roads[t] for t in sleeping)
         return accepted
 
+    def _run(self, request: InferenceRequest, plan: Plan, trail: Trail) -> Completed:
+        try:
+            return self._realtime.run(plan, trail)
+        except BackendError as error:
+            if not plan.offered.health.fallback:
+                raise
+            # Few requests need it, so the others do not pay for the import.
+            from tollgate.services.second_try import SecondTry  # noqa: PLC0415 -- see above
+
+            again = SecondTry(
+                realtime=self._realtime, dialects=self._dialects, capacities=self._capacities, health=self._health
+            )
+            return again.run(request, plan, _size(plan.rendered, request), error, trail)
+
     def _plan(self, request: InferenceRequest, trail: Trail) -> Plan:
         catalogue = self._catalogues.current()
         trail.catalogue = catalogue
@@ -121,15 +138,10 @@ class InferenceService:
             priority = deferred(priority or model.default_priority)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
         rendered = self._dialects.of(model.deployments[0]).render(request.input, request.parameters)
-        size = RequestSize(
-            body_bytes=len(rendered.body),
-            input_tokens=max(1, len(rendered.body) // 4),
-            output_tokens=_output_limit(request.parameters),
-        )
         decision = route(
-            RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id)),
+            RoutingRequest(_size(rendered, request), priority, request.deadline_seconds, selector_of(trail.request_id)),
             offered,
-            self._capacities.snapshot(),
+            self._health.seen_by(self._capacities.snapshot()),
             catalogue.gateway_prices,
         )
         trail.inference_type = decision.inference_type
@@ -138,7 +150,15 @@ class InferenceService:
         trail.estimated_cost = decision.estimated_cost
         if decision.deployment is not model.deployments[0]:
             rendered = self._dialects.of(decision.deployment).render(request.input, request.parameters)
-        return Plan(catalogue, model, decision, rendered, admitted)
+        return Plan(catalogue, model, offered, decision, rendered, admitted)
+
+
+def _size(rendered: RenderedRequest, request: InferenceRequest) -> RequestSize:
+    return RequestSize(
+        body_bytes=len(rendered.body),
+        input_tokens=max(1, len(rendered.body) // 4),
+        output_tokens=_output_limit(request.parameters),
+    )
 
 
 def _output_limit(parameters: Mapping[str, Any]) -> int | None:

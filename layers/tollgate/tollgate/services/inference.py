@@ -64,11 +64,13 @@ class Accepted:
 class Plan:
     """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
 
-    `admitted` is None where no budget stands in the way.
+    `offered` is the model with the deployments that this request may use. `admitted` is None where no budget stands in
+    the way.
     """
 
     catalogue: Catalogue
     model: Model
+    offered: Model
     decision: RoutingDecision
     rendered: RenderedRequest
     admitted: Admitted | None

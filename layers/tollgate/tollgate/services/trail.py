@@ -37,11 +37,17 @@ class Trail:
     estimated_cost: Decimal | None = None
     estimated_avoided: Decimal | None = None
     settlement: Settlement | None = None
+    tried_again_at: float | None = None
     usage: Usage = field(default_factory=Usage)
     job_id: str = ""
     run: Run = NO_RUN
     reservation: Reservation | None = None
     budget_remaining: Decimal | None = None
+
+    def add_earlier(self, earlier: Settlement | None) -> None:
+        """Count a try that failed before the one on this trail."""
+        if earlier is not None:
+            self.settlement = earlier if self.settlement is None else earlier.with_another(self.settlement)
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""
