@@ -10,13 +10,17 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_control import RegistryControl
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
 from tollgate.api.queue_events import process_messages, text_field
 from tollgate.api.telemetry import Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.settings import Settings, aws_environment
@@ -29,6 +33,7 @@ class AsyncSubmitSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    async_queue_url: str
 
 
 def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
@@ -43,6 +48,7 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+    control = RegistryControl(tables, settings.table_registry, clock.monotonic)
     return AsyncSubmitter(
         jobs=jobs,
         objects=objects,
@@ -61,6 +67,8 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
         ),
         telemetry=telemetry,
         clock=clock,
+        gate=BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock),
+        queue=SqsQueue(SqsClient(transport), settings.async_queue_url),
     )
 
 

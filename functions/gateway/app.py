@@ -28,6 +28,7 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
@@ -36,6 +37,7 @@ from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
 if TYPE_CHECKING:
+    from tollgate.ports.control import BrakeSource
     from tollgate.services.wake_requests import WakeRequests
 
 _TIME_LIMIT_SECONDS = 29.0
@@ -79,7 +81,21 @@ def build(settings: GatewaySettings) -> GatewayApi:
     )
     ledger = DynamoDBLedger(tables, settings.table_ledger)
     jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
-    admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
+
+    @cache
+    def brakes() -> "BrakeSource":
+        # Asked only when the catalogue has brakes.
+        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
+
+        return RegistryControl(tables, registry, clock.monotonic)
+
+    admission = Admission(
+        ledger=ledger,
+        telemetry=telemetry,
+        clock=clock,
+        notices=SnsNotices(settings.alarm_topic_arn),
+        gate=BrakeGate(brakes=brakes, telemetry=telemetry, clock=clock),
+    )
     dialects, ids = ContainerDialects(), TimeSortedIds()
     health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024

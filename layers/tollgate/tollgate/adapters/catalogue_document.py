@@ -24,18 +24,24 @@ from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
+    from tollgate.domain.brakes import BrakePolicy
     from tollgate.domain.sleeping import SleepPolicy
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
     """The stored form."""
-    return {
+    document = {
         "version": catalogue.version,
         "region": catalogue.region,
         "gateway_prices": _plain(catalogue.gateway_prices),
         "models": {name: _model_document(model) for name, model in catalogue.models.items()},
         "budgets": [_budget_document(budget) for budget in catalogue.budgets],
     }
+    if catalogue.brakes is not None:
+        from tollgate.adapters.brakes_document import brakes_document  # noqa: PLC0415 -- few catalogues have them
+
+        document["brakes"] = brakes_document(catalogue.brakes)
+    return document
 
 
 def _model_document(model: Model) -> dict[str, Any]:
@@ -117,7 +123,16 @@ def catalogue_from_document(document: Mapping[str, Any]) -> Catalogue:
         models={name: _model(name, entry) for name, entry in document["models"].items()},
         # Versions from before there were budgets stay as they were written.
         budgets=tuple(_budget(entry) for entry in document.get("budgets", ())),
+        brakes=_brakes(document.get("brakes")),
     )
+
+
+def _brakes(document: Mapping[str, Any] | None) -> "BrakePolicy | None":
+    if document is None:
+        return None
+    from tollgate.adapters.brakes_document import brakes_from_document  # noqa: PLC0415 -- few catalogues have them
+
+    return brakes_from_document(document)
 
 
 def _model(name: str, entry: Mapping[str, Any]) -> Model:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.budget_entries import BudgetEntry, read_budgets
-from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
+from tollgate.api.catalogue_brakes import BrakesEntry, read_brakes, with_brake_steps
 from tollgate.api.catalogue_health import HealthEntry, read_health
+from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -117,6 +118,7 @@ class CatalogueEntry(_Strict):
     gateway_prices_from: str | None = None
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
     budgets: tuple[BudgetEntry, ...] = ()
+    brakes: BrakesEntry | None = None
 
 
 def read_catalogue(
@@ -146,12 +148,15 @@ def read_catalogue(
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CatalogueError(f"The catalogue is not valid: {reasons}") from error
     place = entry.region or region
+    models = {name: _model(name, model, book, place) for name, model in entry.models.items()}
+    brakes = read_brakes(entry.brakes, models)
     return Catalogue(
         version=version,
         region=place,
-        models={name: _model(name, model, book, place) for name, model in entry.models.items()},
+        models=models,
         gateway_prices=book.gateway_prices(place, architecture=architecture, instead=entry.gateway_prices_from),
-        budgets=read_budgets(entry.budgets, entry.models),
+        budgets=with_brake_steps(read_budgets(entry.budgets, entry.models), brakes),
+        brakes=brakes,
     )
 
 

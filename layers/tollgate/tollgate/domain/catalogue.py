@@ -16,7 +16,8 @@ from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
-    # Only catalogues whose deployments sleep need the rules.
+    # Only catalogues that brake, or whose deployments sleep, need the rules.
+    from tollgate.domain.brakes import BrakePolicy
     from tollgate.domain.sleeping import SleepPolicy
 
 
@@ -207,6 +208,7 @@ class Catalogue:
     models: Mapping[str, Model]
     gateway_prices: GatewayPrices
     budgets: tuple[Budget, ...] = ()
+    brakes: "BrakePolicy | None" = None
 
     def model(self, name: str) -> Model:
         """The model of that name.

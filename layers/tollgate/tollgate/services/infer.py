@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
+from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError, SpendStoppedError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
@@ -129,12 +129,17 @@ class InferenceService:
         model = catalogue.model(request.model)
         if request.needs is not None:
             model = offering(model, request.needs)
-        offered, priority = model, request.priority
-        admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
+        priority = request.priority
+        try:
+            admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
+            offered, brake = self._admission.offered(catalogue, model)
+        except SpendStoppedError:
+            trail.route_reason = "brake=stop"
+            raise
         pressure = self._admission.pressure(admitted)
-        if pressure.downgrade:
-            offered = downgraded(model)
-        if pressure.defer and request.deadline_seconds is None:
+        if pressure.downgrade or brake.downgrade:
+            offered = downgraded(offered)
+        if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
         rendered = self._dialects.of(model.deployments[0]).render(request.input, request.parameters)
@@ -146,7 +151,7 @@ class InferenceService:
         )
         trail.inference_type = decision.inference_type
         trail.resource = decision.deployment.resource
-        trail.route_reason = decision.reason + pressure.reason
+        trail.route_reason = decision.reason + pressure.reason + brake.reason
         trail.estimated_cost = decision.estimated_cost
         if decision.deployment is not model.deployments[0]:
             rendered = self._dialects.of(decision.deployment).render(request.input, request.parameters)

@@ -22,12 +22,16 @@ from tollgate.domain.errors import (
 from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
 from tollgate.ports.backends import AsyncBackend, AsyncSubmission
 from tollgate.ports.dialects import Dialects, RenderedRequest
-from tollgate.ports.jobs import JobStore
+from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
+
+BRAKED_SECONDS = 300
+"""How long a job that the brakes hold back waits for another look."""
 
 _QUEUED = frozenset({JobState.QUEUED})
 _RECORD_ATTEMPTS = 3
@@ -47,6 +51,8 @@ class AsyncSubmitter:
         completer: JobCompleter,
         telemetry: Telemetry,
         clock: Clock,
+        gate: BrakeGate | None = None,
+        queue: MessageQueue | None = None,
     ) -> None:
         self._jobs = jobs
         self._objects = objects
@@ -56,6 +62,8 @@ class AsyncSubmitter:
         self._completer = completer
         self.telemetry = telemetry
         self._clock = clock
+        self._gate = gate
+        self._queue = queue
 
     def submit(self, job_id: str) -> None:
         """Submit the job unless that was done, or it has ended. Returning means that the message is done with.
@@ -72,6 +80,8 @@ class AsyncSubmitter:
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
+        if self._waits(job):
+            return
         claimed = claim_job(self._jobs, job, self._clock.now())
         if claimed is None:
             return
@@ -85,6 +95,17 @@ class AsyncSubmitter:
         submission = self._hand_over(claimed, model, road, request)
         if submission is not None:
             self._record(claimed, submission, handed_over_at)
+
+    def _waits(self, job: Job) -> bool:
+        """Whether the brakes hold the job back; it comes back by itself, without a delivery that counts as failed."""
+        if self._gate is None or self._queue is None:
+            return False
+        if not self._gate.holds_back(self._catalogues.current(), job.resource):
+            return False
+        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+        self._queue.send(message, trace=job.traceparent, group=job.owner.tenant, delay_seconds=BRAKED_SECONDS)
+        self.telemetry.log("INFO", "async job waits for the brakes", job_id=job.job_id)
+        return True
 
     def _way(self, job: Job) -> tuple[Model, Deployment, Road]:
         model = self._catalogues.current().model(job.model)
