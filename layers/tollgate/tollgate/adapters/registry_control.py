@@ -1,7 +1,7 @@
 """The record of the brakes in the registry table.
 
-Items: pk ``control``, sk ``brakes`` (the record) and pk ``control#<episode>``, sk ``0001``... (the steps). Nested parts are
-JSON text, so that a record reads back byte for byte.
+Items: pk ``control``, sk ``brakes`` (the record) and pk ``control#<episode>``, sk ``0001``... (the steps). Nested parts
+are JSON text, so that a record reads back byte for byte.
 """
 
 import json

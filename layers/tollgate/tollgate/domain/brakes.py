@@ -174,8 +174,8 @@ def heard(control: Control, signal: Signal, now: datetime) -> Control:
     known = control.causes.get(signal.cause)
     if known is not None and not _is_news(known, signal):
         return control
-    if known is None and signal.level is BrakeLevel.NONE:
-        return control
+    if known is None and signal.level is BrakeLevel.NONE and not signal.is_state:
+        return control  # The end of an alarm is kept, so that its beginning, if it comes late, is not heard.
     kept = known is not None and known.dismissed and known.until == signal.until and signal.level <= known.level
     cause = Cause(signal.level, signal.observed_at, signal.until, signal.reason, dismissed=kept)
     return replace(control, causes={**control.causes, signal.cause: cause})

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tollgate.domain.brake_plan import BrakeEntry
 from tollgate.domain.brakes import Control
+from tollgate.domain.standing import Place
 
 
 class BrakeSource(Protocol):
@@ -37,6 +38,16 @@ class ControlStore(Protocol):
 
     def put(self, entry: BrakeEntry) -> None:
         """Store a step, new or changed."""
+
+
+class PlaceHolds(Protocol):
+    """Keeps sleep and wake away from places that the brakes have taken down."""
+
+    def hold(self, place: Place, by: str, now: datetime) -> None:
+        """Keep a place from being woken or put to sleep, until `let_go`. Holding again changes nothing."""
+
+    def let_go(self, place: Place, by: str) -> None:
+        """End a hold of the same name; nothing happens if there is none."""
 
 
 class NoticeTopic(Protocol):

@@ -8,7 +8,7 @@ from tollgate.domain.brakes import BrakeLevel
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import BackendError
 from tollgate.domain.standing import Place, Standing, Step, places_of
-from tollgate.ports.control import ControlStore
+from tollgate.ports.control import ControlStore, PlaceHolds
 from tollgate.ports.endpoints import EndpointControl
 from tollgate.ports.system import Clock, Telemetry
 
@@ -16,6 +16,7 @@ PATIENCE_SECONDS = 25.0
 """How long one call waits for endpoints that change; the next call goes on."""
 
 _PAUSE_SECONDS = 1.0
+_HOLDER = "brakes"
 _MOST_CHANGES = 50
 
 
@@ -34,6 +35,7 @@ class BrakeSteps:
         telemetry: Telemetry,
         clock: Clock,
         pause: Callable[[float], None],
+        holds: PlaceHolds | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._store = store
@@ -41,6 +43,7 @@ class BrakeSteps:
         self._telemetry = telemetry
         self._clock = clock
         self._pause = pause
+        self._holds = holds
         self._patience = patience_seconds
 
     def entries(self, episode: str) -> Sequence[BrakeEntry]:
@@ -70,7 +73,7 @@ class BrakeSteps:
         Raises:
             StorageError
         """
-        entries = self._planned(episode, catalogue, level)
+        entries = self.plan(episode, catalogue, level)
         return self._until_settled(entries, EntryState.DONE, self._down)
 
     def are_done(self, episode: str, catalogue: Catalogue, level: BrakeLevel) -> bool:
@@ -99,8 +102,12 @@ class BrakeSteps:
         entries = [e for e in reversed(self._store.entries(episode)) if e.level > above and e.is_in_force]
         return self._until_settled(entries, EntryState.UNDONE, self._up, patience)
 
-    def _planned(self, episode: str, catalogue: Catalogue, level: BrakeLevel) -> list[BrakeEntry]:
-        """The steps of the plan as entries, new ones stored; those that were undone meanwhile are planned anew."""
+    def plan(self, episode: str, catalogue: Catalogue, level: BrakeLevel) -> list[BrakeEntry]:
+        """The steps up to a level as entries, new ones stored; those that were undone meanwhile are planned anew.
+
+        Raises:
+            StorageError
+        """
         known = {(entry.level, entry.target): entry for entry in self._store.entries(episode)}
         steps = [step for step in brake_plan(catalogue, level) if not step.exempt]
         again = {EntryState.UNDONE, EntryState.GOING_UP}
@@ -161,6 +168,8 @@ class BrakeSteps:
                 entry = self._keep(entry, replace(entry, before=before))
             else:
                 before = entry.before
+            if self._holds is not None:
+                self._holds.hold(before.place, _HOLDER, now)
             step = self._endpoints.take_down(before)
         except BackendError as error:
             return self._failed(entry, error)
@@ -173,6 +182,8 @@ class BrakeSteps:
             return self._keep(entry, replace(entry, state=EntryState.UNDONE, undone=words, undone_at=now))
         try:
             step = self._endpoints.bring_up(entry.before)
+            if step.settled and self._holds is not None:
+                self._holds.let_go(entry.before.place, _HOLDER)
         except BackendError as error:
             return self._failed(entry, error)
         return self._keep(entry, self._stepped(entry, step, EntryState.GOING_UP, EntryState.UNDONE))

@@ -74,6 +74,17 @@ class Brakes:
         self.telemetry.log("WARNING", "brakes resumed by a person", who=who)
         return self._change(dismissed)
 
+    def resume_if_any(self, who: str) -> Control:
+        """`resume` and `settle`, if there is anything to let go of.
+
+        Raises:
+            StorageError
+        """
+        control = self._store.read()
+        if control.wanted(self._clock.now()) is not BrakeLevel.NONE:
+            self.resume(who)
+        return self.settle()
+
     def settle(self) -> Control:
         """Bring everything into line with the record: gateway, endpoints, people.
 
@@ -114,6 +125,8 @@ class Brakes:
             self._steps.undo(control.episode, above=wanted, patience=0.0)
             control = self._tell(self._change(lowered))
         else:
+            if wanted is not BrakeLevel.NONE:
+                self._steps.plan(control.episode, self._catalogues.current(), wanted)
             control = self._tell(control)
         undone = self._steps.undo(control.episode, above=wanted)
         if wanted is not BrakeLevel.NONE:
@@ -139,7 +152,14 @@ class Brakes:
             "revision": control.revision,
         }
         self.telemetry.count("BrakeLevel", int(control.level), unit="None")
-        self.telemetry.log("WARNING", "brakes changed", **{**notice, "level": None, "in_force": notice["level"]})
+        self.telemetry.log(
+            "WARNING",
+            "brakes changed",
+            in_force=control.level.word,
+            before=control.announced.word,
+            reason=control.reason,
+            saves_usd_per_hour=usd_text(saved),
+        )
         try:
             self._announcer.announce(notice, at=now)
         except StorageError as error:

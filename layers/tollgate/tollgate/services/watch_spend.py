@@ -1,12 +1,49 @@
-"""What the ledger's counters say to the brakes. Its notices say the same sooner, but a notice can be lost."""
+"""What the schedule does: reads the ledger's counters, since a notice can be lost, and finishes what is left to do."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from tollgate.domain.brakes import BrakeLevel, Signal
+from tollgate.domain.brakes import BrakeLevel, BrakePolicy, Control, Signal
 from tollgate.domain.budgets import FULL, Budget, BudgetPeriod, ScopeKind, Spender, counter_of, period_end
 from tollgate.domain.catalogue import Catalogue
 from tollgate.ports.money import Ledger
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock
+from tollgate.services.brakes import Brakes
+
+
+class SpendWatch:
+    """Hears the ledger every minute, lets go when a period ends, and finishes what was interrupted."""
+
+    def __init__(self, *, brakes: Brakes, catalogues: CatalogueSource, ledger: Ledger, clock: Clock) -> None:
+        self.brakes = brakes
+        self._catalogues = catalogues
+        self._ledger = ledger
+        self._clock = clock
+
+    @property
+    def policy(self) -> BrakePolicy | None:
+        """The brakes of the catalogue in force.
+
+        Raises:
+            CatalogueError, StorageError
+        """
+        return self._catalogues.current().brakes
+
+    def tick(self) -> Control:
+        """One look.
+
+        Raises:
+            CatalogueError, StorageError: the next look is in a minute.
+        """
+        catalogue = self._catalogues.current()
+        if catalogue.brakes is None:
+            # Whoever takes the brakes out of the catalogue lets go of them.
+            return self.brakes.resume_if_any("no brakes in the catalogue")
+        for signal in ledger_signals(catalogue, self._ledger, self._clock.now()):
+            self.brakes.hear(signal)
+        return self.brakes.settle()
+
 
 _NOBODY = Spender(tenant="", key_id="", team="", model="")
 
