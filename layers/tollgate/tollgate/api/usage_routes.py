@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.problems import error_body, problem_of, retry_after
@@ -13,16 +13,23 @@ from tollgate.domain.ledger import WorkflowCall
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
 
+if TYPE_CHECKING:
+    from tollgate.services.brake_queries import BrakeQueries
+
 
 class UsageApi:
     """Turns questions about money into answers."""
 
-    def __init__(self, *, queries: BudgetQueries, telemetry: Telemetry) -> None:
+    def __init__(
+        self, *, queries: BudgetQueries, telemetry: Telemetry, brakes: "Callable[[], BrakeQueries] | None" = None
+    ) -> None:
         self._queries = queries
         self._telemetry = telemetry
+        self._brakes = brakes
         self._routes: Mapping[str, Callable[[Call], Answer]] = {
             "GET /v1/budgets": self._budgets,
             "GET /v1/workflows/{id}": self._workflow,
+            "GET /v1/control": self._control,
         }
 
     def respond(self, call: Call) -> Answer:
@@ -56,6 +63,13 @@ class UsageApi:
     def _workflow(self, call: Call) -> Answer:
         cost = self._queries.workflow(call.owner, call.path_parameters.get("id", ""))
         return json_answer(200, _workflow_document(cost))
+
+    def _control(self, call: Call) -> Answer:
+        if self._brakes is None:
+            raise NotFoundError("This gateway has no brakes.")
+        from tollgate.api.control_routes import control_answer  # noqa: PLC0415 -- asked for by people, now and then
+
+        return control_answer(self._brakes(), call)
 
 
 def _budget_document(status: BudgetStatus) -> dict[str, Any]:

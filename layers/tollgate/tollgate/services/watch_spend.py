@@ -30,6 +30,10 @@ class SpendWatch:
         """
         return self._catalogues.current().brakes
 
+    def now(self) -> datetime:
+        """The present moment."""
+        return self._clock.now()
+
     def tick(self) -> Control:
         """One look.
 
