@@ -131,6 +131,7 @@ OPERATIONS = (
         errors=(400, 404, 413, 422),
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
+    Operation("/v1/control", "get", "How far the spend brakes are on, and why", answers.Control),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
 )
 
