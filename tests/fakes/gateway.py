@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.control import FixedBrakes
 from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
@@ -27,6 +28,7 @@ from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
@@ -139,6 +141,7 @@ class FakeGateway:
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
     health: RecordingHealth = field(default_factory=RecordingHealth)
+    brakes: FixedBrakes = field(default_factory=FixedBrakes)
     lines: list[dict[str, Any]] = field(default_factory=list)
     # What happens elsewhere while a call waits for its job.
     meanwhile: Callable[[], None] = lambda: None
@@ -150,7 +153,13 @@ class FakeGateway:
         telemetry = Telemetry(
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
         )
-        admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
+        admission = Admission(
+            ledger=self.ledger,
+            telemetry=telemetry,
+            clock=self.clock,
+            notices=self.notices,
+            gate=BrakeGate(brakes=lambda: self.brakes, telemetry=telemetry, clock=self.clock),
+        )
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)

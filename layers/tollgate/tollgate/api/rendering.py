@@ -23,6 +23,7 @@ def trail_headers(trail: Trail) -> dict[str, str]:
     if trail.inference_type is not None:
         headers["x-tollgate-inference-type"] = trail.inference_type.value
         headers["x-tollgate-deployment"] = trail.resource
+    if trail.route_reason:
         headers["x-tollgate-route-reason"] = trail.route_reason
     settled = trail.settlement
     cost = settled.effective if settled else trail.estimated_cost
