@@ -1,6 +1,5 @@
 """The record of the brakes: the same tests for the fake and for DynamoDB on moto."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -65,9 +64,9 @@ ENTRY = BrakeEntry(
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-def store(request: pytest.FixtureRequest, aws: LocalAws) -> Iterator[ControlStore]:
+def store(request: pytest.FixtureRequest, aws: LocalAws) -> ControlStore:
     """Both stores."""
-    yield InMemoryControl() if request.param == "memory" else RegistryBrakes(aws.dynamodb, REGISTRY_TABLE)
+    return InMemoryControl() if request.param == "memory" else RegistryBrakes(aws.dynamodb, REGISTRY_TABLE)
 
 
 def test_a_record_reads_back_as_it_was(store: ControlStore) -> None:
