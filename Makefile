@@ -19,7 +19,7 @@ PYTEST := $(DEV)/python -m pytest
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
 	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing \
-	bench-trimming bench-cache bench-planner clean
+	bench-trimming bench-cache bench-planner bench-brakes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -143,6 +143,10 @@ bench-cache: ## how often a near match is right, on the shared data
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/planner_savings.py
+
+bench-brakes: ## from alarm to shutdown and back on a running stack, and how few calls a failing backend gets
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/brakes.py
 
 clean: ## remove builds, caches and logs (environments stay)
 	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
