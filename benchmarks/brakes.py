@@ -190,8 +190,8 @@ class Overspend:
 def amplification(environments: int, requests: int, seconds: float, *, breaker: bool) -> tuple[float, float]:
     """Calls for each request when everything fails: all in all, and in the last tenth of the time.
 
-    Every environment sends its share of the requests evenly. Circuits are told to the others every 15 s, as the capacity
-    record tells them.
+    Every environment sends its share of the requests evenly and knows only what it has seen itself; that the others
+    are told, through the capacity record, makes it fewer still.
     """
     policy, outcome = HealthPolicy(fallback=("spare",)), CallOutcome.FAILED
     circuits: list[list[Circuit]] = [[CLOSED, CLOSED] for _ in range(environments)]
