@@ -5,11 +5,11 @@
 On a running local stack the gateway's budget is overspent through the API, request by request, until the brakes have
 gone through every level. Printed are the seconds from the request that crossed a step to the first moment at which
 `GET /v1/control` says that its level is in force, the seconds until new work is refused and every endpoint is down, what
-was spent afterwards, and whether a resume put everything back as it was, byte for byte. The catalogue is put back in the
-end. Real endpoints take minutes to go; the brakes are what is timed here, not SageMaker.
+was spent afterwards, and whether a resume put everything back as it was, byte for byte. The catalogue is put back in
+the end. Real endpoints take minutes to go; the brakes are what is timed here, not SageMaker.
 
-Without a stack: what the circuit breaker and the retry budget let through to a backend that fails, in simulated time, for
-many execution environments, beside a gateway that simply tries each request up to three times.
+Without a stack: what the circuit breaker and the retry budget let through to a backend that fails, in simulated time,
+for many execution environments, beside a gateway that simply tries each request up to three times.
 """
 
 import argparse
