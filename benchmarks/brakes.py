@@ -4,9 +4,9 @@
 
 On a running local stack the gateway's budget is overspent through the API, request by request, until the brakes have
 gone through every level. Printed are the seconds from the request that crossed a step to the first moment at which
-`GET /v1/control` says that its level is in force, the seconds until new work is refused and every endpoint is down, what
-was spent afterwards, and whether a resume put everything back as it was, byte for byte. The catalogue is put back in
-the end. Real endpoints take minutes to go; the brakes are what is timed here, not SageMaker.
+`GET /v1/control` says that its level is in force, the seconds until new work is refused and every endpoint is down,
+what was spent afterwards, and whether a resume put everything back as it was, byte for byte. The catalogue is put back
+in the end. Real endpoints take minutes to go; the brakes are what is timed here, not SageMaker.
 
 Without a stack: what the circuit breaker and the retry budget let through to a backend that fails, in simulated time,
 for many execution environments, beside a gateway that simply tries each request up to three times.
@@ -24,7 +24,6 @@ from decimal import Decimal
 from http.client import HTTPConnection
 from typing import Any
 
-from local.launch import deploy
 from local.launch.layout import ROOT, Layout, aws_environment, project_environment
 from local.launch.state import StackRecord
 from tollgate.adapters.sagemaker_control import SageMakerControl
@@ -74,7 +73,7 @@ class Overspend:
         self._layout = layout
         self._environment = project_environment(layout)
         os.environ.update(aws_environment(layout))
-        self._endpoints = SageMakerControl(lambda service: deploy.client(service, layout))
+        self._endpoints = SageMakerControl()
         self._key = self._cli("keys", "create", "--tenant", "spender", "--scopes", "infer,read,admin").strip()
 
     def run(self) -> list[str]:

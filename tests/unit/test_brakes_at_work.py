@@ -106,7 +106,6 @@ class World:
         self.brakes.hear(self.signal(level))
         self.brakes.settle()
 
-    @property
     def level(self) -> BrakeLevel:
         return self.store.control.level
 
@@ -131,13 +130,13 @@ def test_a_stop_takes_everything_down_and_a_resume_puts_it_back(world: World) ->
     """Configuration, counts, weights, tags and scaling exactly as before; only transform jobs stay stopped."""
     before = dict(world.endpoints.standings)
     world.brake(BrakeLevel.STOP)
-    assert world.level is BrakeLevel.STOP
+    assert world.level() is BrakeLevel.STOP
     assert set(world.states().values()) == {EntryState.DONE}
     assert all(world.endpoints.describe(place).current == 0 for place in before)
     assert world.holds.held == {REALTIME: "brakes", ASYNC: "brakes", JOBS: "brakes"}
     world.brakes.resume("me")
     world.brakes.settle()
-    assert world.level is BrakeLevel.NONE
+    assert world.level() is BrakeLevel.NONE
     assert world.store.control.episode == ""
     assert {place: world.endpoints.describe(place) for place in (REALTIME, ASYNC)} == {
         place: before[place] for place in (REALTIME, ASYNC)
@@ -212,7 +211,7 @@ def test_the_next_period_resumes_by_itself(world: World) -> None:
     world.brake(BrakeLevel.STOP)
     world.clock.advance(13 * 3600)
     world.watch.tick()
-    assert world.level is BrakeLevel.NONE
+    assert world.level() is BrakeLevel.NONE
     assert world.endpoints.describe(ASYNC) == before
     assert [n["event"] for n in world.announcer.notices] == ["brake.raised", "brake.lowered"]
 
@@ -231,11 +230,11 @@ def test_the_ledger_alone_is_enough(world: World) -> None:
     for spent, level in (("7", "none"), ("8", "warn"), ("9.2", "downgrade"), ("9.6", "defer"), ("10", "stop")):
         world.ledger.counters[name] = Counter(committed=Decimal(spent))
         world.watch.tick()
-        assert world.level.word == level
+        assert world.level().word == level
     world.brakes.resume("me")
     for _ in range(3):
         world.watch.tick()
-    assert world.level is BrakeLevel.NONE
+    assert world.level() is BrakeLevel.NONE
     assert world.endpoints.describe(REALTIME).current == 3
 
 
@@ -244,7 +243,7 @@ def test_brakes_taken_out_of_the_catalogue_let_go(world: World) -> None:
     world.brake(BrakeLevel.STOP)
     world.catalogues.catalogue = replace(world.catalogues.catalogue, brakes=None)
     world.watch.tick()
-    assert world.level is BrakeLevel.NONE
+    assert world.level() is BrakeLevel.NONE
     assert world.endpoints.describe(REALTIME).current == 3
 
 
@@ -252,7 +251,7 @@ def test_the_gateway_is_stopped_even_when_no_endpoint_obeys(world: World) -> Non
     """The level is in the record first; the steps are tried again every minute, and the problem is written down."""
     world.endpoints.refusals = [BackendError("AccessDenied")] * 200
     world.brake(BrakeLevel.STOP)
-    assert world.level is BrakeLevel.STOP
+    assert world.level() is BrakeLevel.STOP
     problems = {e.problem for e in world.store.steps.values() if e.target != GATEWAY}
     assert problems == {"AccessDenied"}
     assert world.telemetry.counts["BrakeStepFailed"] > 0
@@ -272,7 +271,7 @@ def test_slow_endpoints_are_finished_by_the_schedule() -> None:
     assert set(world.states().values()) == {EntryState.DONE}
     world.brakes.resume("me")
     world.brakes.settle()
-    assert world.level is BrakeLevel.NONE  # callers are accepted for later meanwhile
+    assert world.level() is BrakeLevel.NONE  # callers are accepted for later meanwhile
     assert world.states()[f"stop:{REALTIME.key}"] is EntryState.GOING_UP
     for _ in range(4):
         world.endpoints.settle()
@@ -392,5 +391,5 @@ def test_a_storm_of_signals_ends_as_the_last_word_says(seed: int) -> None:
         world.clock.advance(200)
         world.endpoints.settle()
         world.watch.tick()
-    assert world.level is BrakeLevel.NONE
+    assert world.level() is BrakeLevel.NONE
     assert {p: world.endpoints.describe(p) for p in (REALTIME, ASYNC)} == {p: before[p] for p in (REALTIME, ASYNC)}

@@ -64,7 +64,7 @@ def test_a_person_brakes_and_resumes() -> None:
     done = handle(ORDER | {"order": "set", "level": "stop", "reason": "an experiment ran away"}, world.watch)
     assert (done["level"], done["reason"]) == ("stop", "an experiment ran away")
     assert handle(ORDER | {"order": "resume"}, world.watch)["level"] == "none"
-    assert world.level is BrakeLevel.NONE
+    assert world.level() is BrakeLevel.NONE
 
 
 @pytest.mark.parametrize(
