@@ -24,6 +24,6 @@ def test_an_overspend_is_stopped_and_everything_put_back(local_stack: LocalStack
         timeout=380,
         check=False,
     )
-    print(done.stdout)
+    sys.stdout.write(done.stdout)  # shown with pytest -rP
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kept:" in done.stdout
