@@ -137,8 +137,8 @@ bench-trimming: ## what trimming keeps, on the shared data
 	.venv/bench/bin/python benchmarks/trimming.py
 
 bench-cache: ## how often a near match is right, on the shared data
-	@$(ENSURE) bench
-	.venv/bench/bin/python benchmarks/near_cache.py
+	@$(ENSURE) standin
+	.venv/standin/bin/python benchmarks/near_cache.py
 
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev

@@ -43,6 +43,25 @@ KEY = {
     "scopes": ["infer", "read"],
     "created_at": "2026-03-01T12:00:00+00:00",
 }
+# A page of the Price List API with a product of each instance type would be large; one is enough to go all the way.
+PRICE_LIST = {
+    "FormatVersion": "aws_v1",
+    "PriceList": [
+        json.dumps(
+            {
+                "product": {
+                    "sku": "BENCH",
+                    "attributes": {"regionCode": REGION, "component": "Hosting", "instanceName": "ml.c5.xlarge"},
+                },
+                "terms": {
+                    "OnDemand": {
+                        "BENCH.1": {"priceDimensions": {"1": {"unit": "Hrs", "pricePerUnit": {"USD": "0.2040000000"}}}}
+                    }
+                },
+            }
+        )
+    ],
+}
 SAMPLES = {"gateway": "inference_high", "jobs": "get", "batch_dispatch": "schedule"}
 """Which sample event a function starts with; else its first one."""
 _CHAT = "gateway, OpenAI chat, real-time"
@@ -73,6 +92,7 @@ def answers() -> Answers:
         (b'"inf_', _item(to_item(job))),
         (b"DynamoDB_20120810.Query", b'{"Items":[],"Count":0,"ScannedCount":0}'),
         (b"SendMessage", b'{"MD5OfMessageBody":"","MessageId":"m-1"}'),
+        (b"AWSPriceListService.GetProducts", json.dumps(PRICE_LIST).encode()),
         (b"/invocations", json.dumps(COMPLETION).encode()),
     )
 

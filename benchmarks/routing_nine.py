@@ -8,7 +8,7 @@ from complexity_training import PRIOR_WEIGHT, fit
 from routing_data import ModelSet
 from routing_metrics import interval
 
-from tollgate.domain.complexity import Tier
+from tollgate.domain.catalogue import Tier
 from tollgate.domain.model_choice import GENERAL_SHARE
 
 type Array = np.ndarray[Any, Any]

@@ -1,7 +1,9 @@
 """`tollgate keys`: API keys. The secret is shown once; only its hash is stored."""
 
 import argparse
+import re
 import secrets
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +17,8 @@ from tollgate.domain.keys import KeyRecord
 
 SCOPES = ("infer", "read", "cancel", "admin")
 _DEFAULT_SCOPES = "infer,read,cancel"
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""Of tenants and teams: what a budget can name, and nothing that separates the parts of a counter's name."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,7 +27,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     actions = parser.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="create a key and print its secret, once")
     create.add_argument("--tenant", required=True, help="who owns what the key makes; keys of one tenant share jobs")
-    create.add_argument("--team", default="", help="for cost reports")
+    create.add_argument("--team", default="", help="for budgets and cost reports")
     create.add_argument("--scopes", default=_DEFAULT_SCOPES, help=f"comma list of {', '.join(SCOPES)}")
     create.add_argument("--expires-days", type=int, default=None, help="the key stops working after so many days")
     create.set_defaults(run=create_key)
@@ -36,8 +40,11 @@ def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
     """Create a key, give it to the usage plan, and print the secret.
 
     Raises:
-        StackError: unknown scope, or AWS refused.
+        StackError: unknown scope, a name that budgets could not tell apart, or AWS refused.
     """
+    for option, name in (("--tenant", arguments.tenant), ("--team", arguments.team or "none")):
+        if _NAME.fullmatch(name) is None:
+            raise StackError(f"{option} must be 1 to 128 of A-Z a-z 0-9 . _ -")
     scopes = frozenset(scope.strip() for scope in arguments.scopes.split(",") if scope.strip())
     unknown = scopes - set(SCOPES)
     if unknown or not scopes:
@@ -67,6 +74,8 @@ def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
     except (ClientError, BotoCoreError) as error:
         raise StackError(f"The key could not join the usage plan: {error}") from error
     print(secret)
+    # Not on the standard output, which scripts read the secret from.
+    print(f"{record.key_id} is the id of this key, for budgets and logs.", file=sys.stderr)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cli import variants
 from cli.prices import price_book, price_origins
 from cli.stack import Stack, StackError
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
@@ -27,9 +28,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action.add_argument("file", type=Path, help="models.toml")
         action.add_argument("--overlay", type=Path, help="a file of the same shape whose values win")
         action.set_defaults(run=apply if name == "apply" else diff)
+    variants.add_actions(actions)
     actions.add_parser("show", help="print the catalogue in force").set_defaults(run=show)
     rollback = actions.add_parser("rollback", help="put an earlier version in force again")
-    rollback.add_argument("version", type=int)
+    rollback.add_argument("version", type=int, nargs="?", help="the one before the one in force, if left out")
     rollback.set_defaults(run=roll_back)
 
 
@@ -91,10 +93,12 @@ def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
         StackError: there is no such version.
     """
     writer = RegistryCatalogueWriter(stack.tables, stack.registry)
-    if writer.document(arguments.version) is None:
-        raise StackError(f"There is no catalogue version {arguments.version}.")
-    writer.point_to(arguments.version, expected=writer.current_version())
-    print(f"Version {arguments.version} is in force.")
+    current = writer.current_version()
+    version = writer.previous_version() if arguments.version is None else arguments.version
+    if writer.document(version) is None:
+        raise StackError(f"There is no catalogue version {version}.")
+    writer.point_to(version, expected=current)
+    print(f"Version {version} is in force.")
     return 0
 
 

@@ -11,6 +11,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_client import SqsClient
@@ -59,6 +60,9 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
             durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
             telemetry=telemetry,
             clock=clock,
+            outcomes=RegistryOutcomes(
+                tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic, flush_seconds=0
+            ),
         ),
         telemetry=telemetry,
     )

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 _TIME_LIMIT_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
+if TYPE_CHECKING:
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.services.choosing import Choosing
+
 
 class GatewaySettings(Settings):
     """Settings of this function."""
@@ -107,37 +111,56 @@ def build(settings: GatewaySettings) -> GatewayApi:
 
         return WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
 
+    catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
+
+    @cache
+    def outcomes() -> "RegistryOutcomes":
+        from tollgate.adapters.registry_outcomes import RegistryOutcomes  # noqa: PLC0415 -- most models have no choice
+
+        return RegistryOutcomes(tables, registry, now=clock.now, monotonic=clock.monotonic)
+
+    @cache
+    def choosing() -> "Choosing":
+        from tollgate.services.choosing import choosing_among  # noqa: PLC0415 -- as above
+
+        return choosing_among(
+            outcomes(), realtime=realtime, acceptance=acceptance, clock=clock, time_limit_seconds=_TIME_LIMIT_SECONDS
+        )
+
+    realtime = RealtimeRun(
+        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
+        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
+        dialects=dialects,
+        admission=admission,
+        health=health,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
+    acceptance = JobAcceptance(
+        jobs=jobs,
+        queues={
+            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
+        },
+        objects=objects,
+        admission=admission,
+        clock=clock,
+        ids=ids,
+        memory_gb=memory_gb,
+        time_limit_seconds=_TIME_LIMIT_SECONDS,
+    )
     inference = InferenceService(
-        catalogues=RegistryCatalogue(tables, registry, clock.monotonic),
+        catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
         dialects=dialects,
         admission=admission,
-        realtime=RealtimeRun(
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-            durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-            dialects=dialects,
-            admission=admission,
-            health=health,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
+        realtime=realtime,
+        acceptance=acceptance,
+        choosing=choosing,
         health=health,
-        acceptance=JobAcceptance(
-            jobs=jobs,
-            queues={
-                InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
-                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-                InferenceType.BATCH: SqsQueue(queues, settings.batch_queue_url),
-            },
-            objects=objects,
-            admission=admission,
-            clock=clock,
-            ids=ids,
-            memory_gb=memory_gb,
-            time_limit_seconds=_TIME_LIMIT_SECONDS,
-        ),
         wakes=wakes,
     )
     waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
@@ -150,6 +173,13 @@ def build(settings: GatewaySettings) -> GatewayApi:
 
         return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
 
+    @cache
+    def feedback() -> RoutesOnDemand:
+        from tollgate.api.feedback_routes import FeedbackApi  # noqa: PLC0415 -- few calls bring feedback
+        from tollgate.services.feedback import FeedbackService  # noqa: PLC0415 -- as above
+
+        return FeedbackApi(FeedbackService(catalogues=catalogues, feedback=outcomes()))
+
     return GatewayApi(
         inference=inference,
         idempotency=idempotency,
@@ -159,6 +189,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
         openai=openai,
         waiter=waiter,
+        feedback=feedback,
     )
 
 

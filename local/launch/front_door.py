@@ -16,6 +16,7 @@ MAX_BODY_BYTES = 12 * 1024 * 1024
 CONNECTIONS = 512
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 64 * 1024
+CLIENT_CLOSED_REQUEST = 499  # nginx's, not registered
 GENERATED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
@@ -42,12 +43,17 @@ class FrontDoor:
                 "request_too_large",
                 f"The request body is over {MAX_BODY_BYTES // 1024 // 1024} MB. Send a smaller one.",
             )
-        headers = forwarding.request_headers(request.headers.items(), request.remote or HOST, self._port)
         try:
+            headers = forwarding.request_headers(request.headers.items(), request.remote or HOST, self._port)
             return await self._forward(request, url, headers, body)
+        except UnicodeEncodeError:
+            return _problem(
+                400, "invalid_request_error", "invalid_request", "The API key has bytes that are not UTF-8."
+            )
         except (ClientError, TimeoutError) as error:
             if (peer := request.transport) is None or peer.is_closing():
-                raise
+                # Nobody reads this answer; raised, the error would be printed as if something here were broken.
+                return web.Response(status=CLIENT_CLOSED_REQUEST)
             return _problem(
                 502, "api_error", "bad_gateway", f"The AWS emulator did not answer ({type(error).__name__}). Try again."
             )

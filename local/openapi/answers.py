@@ -52,7 +52,71 @@ class ChatChoice(Answer):
     finish_reason: str
 
 
-class ChatCompletion(Answer):
+class Dropped(Answer):
+    """A message or document, or a part of one, that was not sent."""
+
+    index: int
+    id: str
+    tokens: int
+    reason: Literal["budget", "duplicate", "orphan"]
+    partial: bool
+
+
+class Trimmed(Answer):
+    """What trimming left out."""
+
+    input_tokens_before: int
+    input_tokens_after: int
+    dropped_messages: list[Dropped]
+    dropped_documents: list[Dropped]
+
+
+class SizeOption(Answer):
+    """A size of the model, as it stood for the request."""
+
+    tier: Literal["small", "medium", "large"]
+    estimated_cost_usd: str | None
+    quality: float | None
+    judged: int
+
+
+class Choice(Answer):
+    """Which size was chosen."""
+
+    tier: Literal["small", "medium", "large"]
+    complexity: float | None
+    topic: str
+    options: list[SizeOption]
+
+
+class Escalation(Answer):
+    """A first answer that was not good enough; its cost is part of the whole."""
+
+    first_deployment: str
+    failed_check: str
+    first_cost_usd: str | None
+
+
+class Explained(Answer):
+    """What was done to a request before it was sent, where anything was."""
+
+    trimmed: Trimmed | None = None
+    choice: Choice | None = None
+    escalation: Escalation | None = None
+
+
+class Feedback(Answer):
+    """Feedback that was taken; `recorded` is false where the inference was judged before."""
+
+    object: Literal["feedback"]
+    inference_id: str
+    model: str
+    deployment: str
+    topic: str
+    recorded: bool
+
+
+class ChatCompletion(Explained):
     """A chat's answer. `usage` is null where the container does not count."""
 
     id: str
@@ -74,7 +138,7 @@ class TextChoice(Answer):
     finish_reason: str
 
 
-class Completion(Answer):
+class Completion(Explained):
     """A text's continuation."""
 
     id: str
@@ -112,7 +176,7 @@ class EmbeddingList(Answer):
     usage: EmbeddingUsage
 
 
-class Response(Answer):
+class Response(Explained):
     """OpenAI's response object."""
 
     id: str
@@ -168,7 +232,7 @@ class InferenceUsage(Answer):
     total_tokens: int | None
 
 
-class Inference(Answer):
+class Inference(Explained):
     """An inference that was answered at once, or a job in any state."""
 
     id: str
@@ -204,7 +268,7 @@ class RoadEstimate(Answer):
     ruled_out: str | None
 
 
-class Route(Answer):
+class Route(Explained):
     """A decision that nothing was run for."""
 
     object: Literal["route"]
@@ -318,11 +382,12 @@ class WorkflowCall(Answer):
 
 
 class Workflow(Answer):
-    """The cost tree of a workflow run; the sum leaves out what is not known yet."""
+    """The cost tree of a workflow run; the sum leaves out what is not known yet, and what `has_more` is about."""
 
     object: Literal["workflow"]
     id: str
     effective_cost_usd: str
     call_count: int
     depth: int
+    has_more: bool
     calls: list[WorkflowCall]

@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from local.openapi import answers
 from tollgate.api.bodies import INFERENCE_SCHEMA
+from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.openai.chat_body import CHAT
 from tollgate.api.openai.response_body import RESPONSE
 from tollgate.api.openai.text_bodies import COMPLETION, EMBEDDING
@@ -48,8 +49,10 @@ class Operation:
 
 
 _INFERENCE = "InferenceRequest"
+_FEEDBACK = "FeedbackRequest"
 _BODIES: Mapping[str, core_schema.CoreSchema] = {
     _INFERENCE: INFERENCE_SCHEMA,
+    _FEEDBACK: FEEDBACK_SCHEMA,
     **{reader.name: reader.schema for reader in (CHAT, COMPLETION, EMBEDDING, RESPONSE)},
 }
 
@@ -129,6 +132,9 @@ OPERATIONS = (
         answers.Route,
         body=_INFERENCE,
         errors=(400, 404, 413, 422),
+    ),
+    Operation(
+        "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
     Operation("/v1/control", "get", "How far the spend brakes are on, and why", answers.Control),

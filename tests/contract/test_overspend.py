@@ -170,7 +170,7 @@ def _overspend(stack: Stack, *, times: int = 1) -> dict[str, float]:
 
 
 def test_an_overspend_goes_through_every_level_and_back(stack: Stack) -> None:
-    """Each within ten seconds though messages come twice; then nothing is spent; a resume puts all back, byte for byte."""
+    """Each within ten seconds, messages doubled; then nothing is spent; a resume puts all back, byte for byte."""
     before = stack.standing()
     seconds = _overspend(stack, times=2)
     assert list(seconds) == ["warn", "downgrade", "defer", "stop"]

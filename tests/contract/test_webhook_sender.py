@@ -134,6 +134,14 @@ def test_http_reaches_only_the_operators_own_networks() -> None:
         HttpWebhookSender(allowed=LOOPBACK, resolve=_resolver(["8.8.8.8"])).send(url, {}, b"{}")
 
 
+@pytest.mark.parametrize("port", [22, 25, 80, 1023])
+def test_a_privileged_port_is_for_the_operators_own_networks(port: int) -> None:
+    """A name is let through where there are such networks; then its address decides, for https as well."""
+    url = check_webhook_url(f"https://{NAME}:{port}/", LOOPBACK)
+    with pytest.raises(WebhookRefusedError):
+        HttpWebhookSender(allowed=LOOPBACK, resolve=_resolver(["8.8.8.8"])).send(url, {}, b"{}")
+
+
 def test_the_checked_address_is_the_one_that_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name is looked up once: a second look, which could say something else, never happens."""
     lookups: list[str] = []

@@ -13,8 +13,10 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.api.feedback_routes import FeedbackApi
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
@@ -29,7 +31,9 @@ from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.brake_gate import BrakeGate
+from tollgate.services.choosing import choosing_among
 from tollgate.services.deployment_health import DeploymentHealth
+from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
@@ -83,6 +87,8 @@ class ScriptedRealtime:
         self.answer: bytes | Exception = b'{"label": "en"}'
         # Endpoints that behave differently from the others.
         self.answers: dict[str, bytes | Exception] = {}
+        # One answer after the other, where they differ.
+        self.script: Callable[[], bytes | Exception] | None = None
 
     def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
         assert content_type == "application/json"
@@ -90,7 +96,7 @@ class ScriptedRealtime:
         assert trace
         self.calls.append((road.target, body))
         self._clock.advance(self.takes)
-        answer = self.answers.get(road.target, self.answer)
+        answer = self.answers.get(road.target, self.answer) if self.script is None else self.script()
         if isinstance(answer, Exception):
             raise answer
         return ModelAnswer(answer, "application/json", self.takes)
@@ -142,6 +148,7 @@ class FakeGateway:
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
     health: RecordingHealth = field(default_factory=RecordingHealth)
     brakes: FixedBrakes = field(default_factory=FixedBrakes)
+    outcomes: InMemoryOutcomes = field(default_factory=InMemoryOutcomes)
     lines: list[dict[str, Any]] = field(default_factory=list)
     # What happens elsewhere while a call waits for its job.
     meanwhile: Callable[[], None] = lambda: None
@@ -163,39 +170,46 @@ class FakeGateway:
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
+        realtime = RealtimeRun(
+            realtime=self.realtime,
+            durations=self.measurements,
+            dialects=dialects,
+            admission=admission,
+            health=self.deployment_health,
+            clock=self.clock,
+            ids=ids,
+            memory_gb=memory_gb,
+            time_limit_seconds=limit,
+        )
+        acceptance = JobAcceptance(
+            jobs=self.jobs,
+            queues={
+                InferenceType.REALTIME: self.deferred_queue,
+                InferenceType.ASYNC: self.async_queue,
+                InferenceType.BATCH: self.batch_queue,
+            },
+            objects=self.objects,
+            admission=admission,
+            clock=self.clock,
+            ids=ids,
+            memory_gb=memory_gb,
+            time_limit_seconds=limit,
+        )
+        choosing = choosing_among(
+            self.outcomes, realtime=realtime, acceptance=acceptance, clock=self.clock, time_limit_seconds=limit
+        )
         inference = InferenceService(
             catalogues=self.catalogues,
             capacities=self.capacity,
             dialects=dialects,
             admission=admission,
-            realtime=RealtimeRun(
-                realtime=self.realtime,
-                durations=self.measurements,
-                dialects=dialects,
-                admission=admission,
-                health=self.deployment_health,
-                clock=self.clock,
-                ids=ids,
-                memory_gb=memory_gb,
-                time_limit_seconds=limit,
-            ),
+            realtime=realtime,
+            acceptance=acceptance,
+            choosing=lambda: choosing,
             health=self.deployment_health,
-            acceptance=JobAcceptance(
-                jobs=self.jobs,
-                queues={
-                    InferenceType.REALTIME: self.deferred_queue,
-                    InferenceType.ASYNC: self.async_queue,
-                    InferenceType.BATCH: self.batch_queue,
-                },
-                objects=self.objects,
-                admission=admission,
-                clock=self.clock,
-                ids=ids,
-                memory_gb=memory_gb,
-                time_limit_seconds=limit,
-            ),
             wakes=lambda: wakes,
         )
+        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
         openai = OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
@@ -208,6 +222,7 @@ class FakeGateway:
             check_webhook=check_webhook_url,
             openai=lambda: openai,
             waiter=waiter,
+            feedback=lambda: feedback,
         )
 
     def _pause(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ from tests.local_stack import LocalStack
 pytestmark = pytest.mark.integration
 _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Documents whose calls of the API can be run as they stand.
-_CALLS = ("README.md", "docs/requests.md")
+_CALLS = ("README.md", "docs/requests.md", "docs/model-choice.md", "docs/trimming.md")
 _GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
 
 

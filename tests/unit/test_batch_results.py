@@ -90,9 +90,28 @@ def test_a_bad_record_fails_alone() -> None:
         JobState.COMPLETED,
     ]
     assert jobs[2].failure is not None
-    assert jobs[2].failure.message == "ClientError: 1 record was bad"
+    assert jobs[2].failure.message == "ClientError: The transform job gave no answer for this request."
     # 60 s over four records, then 20 s over two: nothing is lost and nothing counted twice.
     assert [job.held_seconds for job in jobs] == [Decimal(15), Decimal(15), Decimal(25), Decimal(25)]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(1, "3 failed"), (2, "ClientError: The transform job gave no answer for this request.")],
+)
+def test_nobody_is_told_what_a_job_says_of_others(count: int, told: str) -> None:
+    """A job's reason is about all its records, which may be other tenants'; alone, it is about one's own."""
+    road, _ = _dispatched(count)
+    reason = "ClientError: 3 failed: s3://bucket/transform-input/000002.jsonl: 'another tenant's words'"
+    for attempt in range(1, 3):
+        name = list(road.backend.started)[-1]
+        road.backend.end(name, "Failed", began=road.clock.now(), reason=reason)
+        road.collect(name)
+        assert len(road.backend.started) == 2, attempt
+    for job in road.jobs.jobs.values():
+        assert job.failure is not None
+        assert told in job.failure.message
+        assert ("another tenant" in job.failure.message) == (count == 1)
 
 
 def test_a_job_without_any_output_is_run_once_more_and_then_fails() -> None:

@@ -67,9 +67,10 @@ def test_a_paid_request_makes_two_writes(kinds: list[ScopeKind]) -> None:
         assert counter.spent == counter.committed == Decimal(answer.headers["x-tollgate-cost-usd"])
 
 
-def test_the_answer_says_what_is_left() -> None:
-    """Of the tightest budget, in the header and in the log line."""
-    gateway = _gateway(_budget("1", ScopeKind.KEY))
+@pytest.mark.parametrize("others", [[], [ScopeKind.GATEWAY, ScopeKind.TEAM]])
+def test_the_answer_says_what_is_left(others: list[ScopeKind]) -> None:
+    """Of the tightest budget, in the header and in the log line; a hold that has ended is not counted."""
+    gateway = _gateway(_budget("1", ScopeKind.KEY), *(_budget("2", kind) for kind in others))
     answer = gateway.infer(HELLO)
     left = Decimal(answer.headers["x-tollgate-budget-remaining-usd"])
     assert left == 1 - Decimal(answer.headers["x-tollgate-cost-usd"])
@@ -93,6 +94,13 @@ def test_a_used_up_budget_refuses_until_its_end() -> None:
     assert _counter(gateway).spent <= Decimal("0.001")
     gateway.clock.advance(43_200)
     assert gateway.infer(HELLO).status == 200
+
+
+def test_a_refusal_says_what_the_request_may_cost() -> None:
+    """Otherwise a limit that no request fits in looks as if it had room; a budget without an end has no period."""
+    refused = document(_gateway(_budget("0.00001", period=BudgetPeriod.TOTAL)).infer(HELLO))["error"]["message"]
+    assert refused.startswith("The budget 'gateway' refuses this request. Its limit is $0.00001; $0 are spent")
+    assert Decimal(refused.partition("This one may cost $")[2].rstrip(".")) > Decimal("0.00001")
 
 
 def test_only_requests_under_way_mean_a_short_wait() -> None:
@@ -394,6 +402,7 @@ def test_the_tree_of_a_run_has_its_costs() -> None:
 FREE = {
     ("post", "/v1/route"): "only says what would be done",
     ("post", "/v1/responses/{id}/cancel"): "calls a job off",
+    ("post", "/v1/feedback"): "runs no model",
 }
 
 

@@ -13,6 +13,8 @@ from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catal
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import JobState
 from tollgate.domain.sleeping import Phase
+from tollgate.services.keep_places import PlaceKeeper
+from tollgate.services.run_deferred import DeferredRun
 
 EVENTS = Path(__file__).parents[2] / "events"
 JOB = "inf_01kb3x8h5v2m9q4r7t1w6y0z3c"
@@ -100,5 +102,5 @@ def test_both_functions_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     urls = {name: f"http://127.0.0.1/{name}" for name in ("WAKE_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
     tables = {"TABLE_JOBS": "j", "TABLE_REGISTRY": "r", "TABLE_LEDGER": "l", "BUCKET": "b"}
-    assert capacity.build(capacity.CapacitySettings.load(urls | tables))
-    assert deferred.build(deferred.DeferredSettings.load(urls | tables))
+    assert isinstance(capacity.build(capacity.CapacitySettings.load(urls | tables)), PlaceKeeper)
+    assert isinstance(deferred.build(deferred.DeferredSettings.load(urls | tables)), DeferredRun)

@@ -1,5 +1,6 @@
 """Endpoints asleep and awake again: the keeper alone, with every fake under the test's hand."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -92,8 +93,13 @@ def test_messages_in_any_order_do_the_same(order: list[str]) -> None:
     world.until_asleep()
     world.gateway.jobs.add(make_job("inf_r", inference_type=InferenceType.REALTIME))
     world.endpoints.orders.clear()
+    deeds: dict[str, Callable[[], object]] = {
+        "wake": lambda: world.keeper.wake(REALTIME),
+        "look": lambda: world.keeper.look(REALTIME),
+        "tick": world.keeper.tick,
+    }
     for name in order:
-        {"wake": world.keeper.wake, "look": world.keeper.look, "tick": lambda _: world.keeper.tick()}[name](REALTIME)
+        deeds[name]()
     world.minutes(3)
     assert world.endpoints.orders[0] == f"{REALTIME.key} made"
     assert world.endpoints.orders.count(f"{REALTIME.key} made") == 1

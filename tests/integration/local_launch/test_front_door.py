@@ -147,3 +147,45 @@ def test_an_api_that_hangs_up_gives_a_502_in_tollgates_error_shape() -> None:
                 assert answer.status == 200
 
     asyncio.run(scenario())
+
+
+def test_a_client_that_hangs_up_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is printed on the terminal of `make run`, as after Ctrl-C in the middle of a request."""
+    arrived, gone = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await gone.wait()
+        await asyncio.sleep(0.2)  # until the front door has seen the end of the connection
+        return await describe(request)
+
+    async def scenario() -> None:
+        async with opened(wait) as client:
+            call = asyncio.create_task(client.post("/v1/inferences", data=b"{}"))
+            await arrived.wait()
+            call.cancel()
+            await asyncio.wait({call})
+            gone.set()
+            await asyncio.sleep(0.5)
+
+    asyncio.run(scenario())
+    assert [record.getMessage() for record in caplog.records if record.name == "aiohttp.server"] == []
+
+
+@pytest.mark.parametrize("header", [b"Authorization: Bearer \xff\xfe", b"x-api-key: \xe9"])
+def test_a_key_that_is_not_utf_8_is_refused_in_tollgates_error_shape(header: bytes) -> None:
+    """It is the caller's mistake and not the front door's."""
+
+    async def scenario() -> bytes:
+        async with opened(describe) as client:
+            base = client._base_url
+            assert base is not None
+            reader, writer = await asyncio.open_connection(HOST, base.port)
+            writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header + b"\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    head, _, body = asyncio.run(scenario()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["code"] == "invalid_request"

@@ -41,6 +41,56 @@ def test_a_stored_catalogue_reads_back_the_same() -> None:
     assert catalogue_from_document(json.loads(json.dumps(catalogue_document(catalogue)))) == catalogue
 
 
+CHOICE = """
+choice = { medium_from = 0.2, quality = 0.9, cascade = {}, explore = { share = 0.05, usd_per_day = 1 } }
+trimming = { input_tokens = 4096, documents_top_k = 5 }
+"""
+
+
+def _chosen(change: tuple[str, str] = ("", "")) -> Catalogue:
+    text = EXAMPLE.replace('description = "SmolLM2', CHOICE + 'description = "SmolLM2')
+    text += '[[input_budgets]]\nkey = "key_1"\nmodel = "smollm2"\ninput_tokens = 2000\n'
+    assert change[0] in text
+    return _read(text.replace(*change) if change[0] else text)
+
+
+def test_choosing_and_trimming_are_read_and_stored() -> None:
+    """With the defaults for what is not said."""
+    catalogue = _chosen()
+    model = catalogue.models["smollm2"]
+    assert model.choice is not None
+    assert (model.choice.thresholds.medium, model.choice.quality, model.choice.sticky) == (0.2, 0.9, True)
+    assert model.choice.cascade is not None
+    assert model.trimming is not None
+    assert (model.trimming.input_tokens, model.trimming.keep_last) == (4096, 2)
+    assert catalogue.input_budgets[0].input_tokens == 2000
+    assert catalogue_from_document(json.loads(json.dumps(catalogue_document(catalogue)))) == catalogue
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("medium_from = 0.2", "medium_from = 0.9"), "medium_from may not be above large_from"),
+        (("quality = 0.9", "quality = 9"), "quality"),
+        (("share = 0.05", "share = 0.9"), "share"),
+        (("explore = {", "shadow = {"), "belong together"),
+        (('model = "smollm2"', 'model = "nope"'), "not in the catalogue"),
+        (
+            ('tier = "small"\ndialect = "messages"', 'tier = "small"\nresembles = "nope"\ndialect = "messages"'),
+            "not known",
+        ),
+        (
+            ('tier = "small"\ndialect = "messages"', 'tier = "small"\nrole = "shadow"\ndialect = "messages"'),
+            "needs weight 0",
+        ),
+    ],
+)
+def test_mistakes_about_choosing_are_named(change: tuple[str, str], said: str) -> None:
+    """Before anything is stored."""
+    with pytest.raises(CatalogueError, match=said):
+        _chosen(change)
+
+
 def test_an_overlay_changes_single_values_only() -> None:
     """Everything else stays as in the file."""
     plain, changed = _read(EXAMPLE).models["smollm2"], _read(EXAMPLE, OVERLAY).models["smollm2"]

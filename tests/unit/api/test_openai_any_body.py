@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +105,14 @@ def test_any_json_is_answered(body: Any) -> None:
     """Also what is no object at all."""
     for route in SAMPLES:
         assert _gateway([]).call(route, raw=json.dumps(body)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [([], "at least 1 item"), (["a"] * 2049, "at most 2048 items"), (5, "valid string"), ([5], "valid string")],
+)
+def test_of_several_forms_the_one_that_was_meant_is_explained(texts: object, told: str) -> None:
+    """A list that is too long is not told to be a text."""
+    answer = FakeGateway().call("POST /v1/embeddings", {"model": "echo", "input": texts})
+    assert answer.status == 400
+    assert told in document(answer)["error"]["message"]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tollgate.domain.catalogue import Tier
+from tollgate.domain.choice_policy import TierThresholds
 from tollgate.domain.complexity import (
-    Tier,
-    TierThresholds,
     assess,
     choose_tier,
     estimate_complexity,

@@ -54,6 +54,8 @@ texts = st.text(max_size=60) | st.lists(
         ("What is the capital of Peru?", "What is the capital of Chile?", Disagreement.NAMES),
         ("How do I parse XML?", "How do I parse JSON?", Disagreement.NAMES),
         ("How do I learn C?", "How do I learn C++?", Disagreement.NAMES),
+        ("Is it open in june?", "Is it open in july?", Disagreement.NAMES),
+        ("What speaks for a tax?", "What speaks against a tax?", Disagreement.OPPOSITES),
         ("What does \u732b mean?", "What does \u72ac mean?", Disagreement.NAMES),
         (
             "How can I increase my screen brightness?",
@@ -112,6 +114,41 @@ def test_a_special_case_scores_less_than_a_synonym() -> None:
     special = verify_match("restaurants in vancouver", "downtown restaurants in vancouver", cosine=0.97)
     replaced = verify_match("restaurants in vancouver", "eateries in vancouver", cosine=0.97)
     assert special.score < replaced.score
+
+
+@pytest.mark.parametrize(
+    ("one", "turned", "kept"),
+    [
+        (
+            "Can I put petrol in a diesel engine?",
+            "Can I put diesel in a petrol engine?",
+            "Can I put petrol in diesel engines?",
+        ),
+        ("Are most doctors smokers?", "Are most smokers doctors?", "Are doctors mostly smokers?"),
+    ],
+)
+def test_turned_roles_score_less_than_the_same_roles(one: str, turned: str, kept: str) -> None:
+    """The same things in each other's places count against the match."""
+    assert verify_match(one, turned, cosine=0.97).score < verify_match(one, kept, cosine=0.97).score
+
+
+def test_what_the_reader_thinks_is_not_what_is_so() -> None:
+    """A text that asks for its reader's own scores less against one that does not."""
+    own = verify_match("What is the best dream?", "What is your best dream?", cosine=0.97)
+    assert own.score < verify_match("What is the best dream?", "What is a best dream?", cosine=0.97).score
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How does one become a pilot?", "How do I become a pilot?"),
+        ("How are alloys and compounds different?", "What is the difference between alloys and compounds?"),
+    ],
+)
+def test_a_doubtful_kind_of_question_costs_but_does_not_refuse(one: str, other: str) -> None:
+    """Kinds that mean the same often are left to the score, a little lower."""
+    verdict = verify_match(one, other, cosine=0.99)
+    assert verdict.accepted, verdict
 
 
 def test_without_an_embedding_only_the_same_content_words_match() -> None:

@@ -20,10 +20,10 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.domain.brakes import BrakeLevel
 from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
-from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.ledger import Counter, WorkflowCall
 from tollgate.services.brake_queries import BrakeQueries
-from tollgate.services.budget_queries import BudgetQueries
+from tollgate.services.budget_queries import MOST_CALLS, BudgetQueries
 
 _WARN = (Threshold(Decimal(50), BudgetAction.WARN),)
 _BUDGETS = (
@@ -40,10 +40,9 @@ def ledger() -> InMemoryLedger:
     return InMemoryLedger()
 
 
-def _ask(ledger: InMemoryLedger, route: str, **options: Any) -> tuple[int, Any]:
-    queries = BudgetQueries(
-        catalogues=FixedCatalogue(replace(make_catalogue(), budgets=_BUDGETS)), ledger=ledger, clock=ManualClock()
-    )
+def _ask(ledger: InMemoryLedger, route: str, catalogue: Catalogue | None = None, **options: Any) -> tuple[int, Any]:
+    catalogue = catalogue or replace(make_catalogue(), budgets=_BUDGETS)
+    queries = BudgetQueries(catalogues=FixedCatalogue(catalogue), ledger=ledger, clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
     answer = handle(proxy_event(route, **options), UsageApi(queries=queries, telemetry=telemetry))
     return answer["statusCode"], json.loads(answer["body"])
@@ -70,6 +69,18 @@ def test_an_admin_also_sees_the_gateway_and_the_models(ledger: InMemoryLedger) -
     assert [budget["scope"] for budget in body["data"]] == ["gateway", "model:echo", "key:*"]
 
 
+def test_more_counters_than_one_read_takes_are_all_shown(ledger: InMemoryLedger) -> None:
+    """A budget for each of many models: none is shown as unspent because it came late in the list."""
+    echo = make_catalogue().models["echo"]
+    models = {f"m{number:03d}": replace(echo, name=f"m{number:03d}") for number in range(120)}
+    ledger.counters |= {f"model:{name}#day#2026-03-01": Counter(Decimal(1), Decimal(1)) for name in models}
+    catalogue = replace(
+        make_catalogue(), models=models, budgets=(Budget(ScopeKind.MODEL, "*", BudgetPeriod.DAY, Decimal(10)),)
+    )
+    _, body = _ask(ledger, "GET /v1/budgets", catalogue, scopes="admin")
+    assert [budget["spent_usd"] for budget in body["data"]] == ["1"] * 120
+
+
 def test_a_key_without_read_sees_nothing(ledger: InMemoryLedger) -> None:
     """And unknown routes are not found."""
     assert _ask(ledger, "GET /v1/budgets", scopes="infer")[0] == 403
@@ -93,6 +104,24 @@ def test_a_run_is_a_tree_with_its_sum(ledger: InMemoryLedger) -> None:
         ("inf_2", "0.5"),
         ("inf_3", None),
     ]
+
+
+@pytest.mark.parametrize(("calls", "more"), [(MOST_CALLS, False), (MOST_CALLS + 5, True)])
+def test_a_run_longer_than_what_is_shown_says_so(ledger: InMemoryLedger, calls: int, *, more: bool) -> None:
+    """Its sum is that of the calls that are shown, and does not pass for the whole run's."""
+    call = WorkflowCall(
+        "acme", "run-7", "", "", 1, "echo", InferenceType.REALTIME, "completed", _START, Decimal("0.001")
+    )
+    ledger.write([replace(call, inference_id=f"inf_{number:05d}") for number in range(calls)])
+    _, body = _ask(ledger, "GET /v1/workflows/{id}", path={"id": "run-7"})
+    assert (body["call_count"], body["has_more"], body["effective_cost_usd"]) == (MOST_CALLS, more, "1")
+
+
+@pytest.mark.parametrize("name", ["", "r" * 129, "r" * 3_000])
+def test_a_name_that_no_run_can_have_is_not_looked_up(ledger: InMemoryLedger, name: str) -> None:
+    """The table would refuse a key that is too long, and that is not its failure."""
+    ledger.calls_of = None  # type: ignore[method-assign, assignment]  # asking would be an error
+    assert _ask(ledger, "GET /v1/workflows/{id}", path={"id": name})[0] == 404
 
 
 def test_another_tenants_run_is_not_found(ledger: InMemoryLedger) -> None:

@@ -12,6 +12,7 @@ from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_control import RegistryControl
+from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.sagemaker_transform import SageMakerTransform
 from tollgate.adapters.sqs_client import SqsClient
@@ -107,6 +108,10 @@ class BatchAssembly:
             ),
             telemetry=self.telemetry,
             clock=self.clock,
+            # One write for the many records of a transform job.
+            outcomes=RegistryOutcomes(
+                self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic, flush_seconds=2
+            ),
         )
 
     @cached_property

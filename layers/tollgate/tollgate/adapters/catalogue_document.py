@@ -1,6 +1,6 @@
 """A checked catalogue as a JSON document, and back. Amounts are strings, so that they stay exact."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -25,7 +25,9 @@ from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
     from tollgate.domain.brakes import BrakePolicy
+    from tollgate.domain.choice_policy import DeploymentRole
     from tollgate.domain.sleeping import SleepPolicy
+    from tollgate.domain.trimming_policy import InputBudget
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
         "gateway_prices": _plain(catalogue.gateway_prices),
         "models": {name: _model_document(model) for name, model in catalogue.models.items()},
         "budgets": [_budget_document(budget) for budget in catalogue.budgets],
+        **_input_budgets_document(catalogue),
     }
     if catalogue.brakes is not None:
         from tollgate.adapters.brakes_document import brakes_document  # noqa: PLC0415 -- few catalogues have them
@@ -44,8 +47,16 @@ def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
     return document
 
 
+def _input_budgets_document(catalogue: Catalogue) -> dict[str, Any]:
+    if not catalogue.input_budgets:
+        return {}
+    from tollgate.adapters.choice_document import input_budget_document  # noqa: PLC0415 -- few catalogues have some
+
+    return {"input_budgets": [input_budget_document(budget) for budget in catalogue.input_budgets]}
+
+
 def _model_document(model: Model) -> dict[str, Any]:
-    return {
+    return _policies_document(model) | {
         "default_priority": model.default_priority.value,
         "fall_back_to_async": model.fall_back_to_async,
         "realtime_seconds_limit": model.realtime_seconds_limit,
@@ -61,6 +72,7 @@ def _model_document(model: Model) -> dict[str, Any]:
                 "dialect": deployment.dialect,
                 "weight": deployment.weight,
                 "supports": sorted(deployment.supports),
+                **_standing_document(deployment),
                 "timing": _plain(deployment.timing),
                 "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
                 **_sleep_document(deployment),
@@ -84,6 +96,31 @@ def _sleep(document: Mapping[str, Any] | None) -> "SleepPolicy | None":
     from tollgate.adapters.sleep_document import sleep_from  # noqa: PLC0415 -- as above
 
     return sleep_from(document)
+
+
+def _policies_document(model: Model) -> dict[str, Any]:
+    """What only models with several sizes, or with trimming, have; older versions stay as they were written."""
+    if model.choice is None and model.trimming is None:
+        return {}
+    from tollgate.adapters.choice_document import choice_document, trimming_document  # noqa: PLC0415 -- see above
+
+    found: dict[str, Any] = {}
+    if model.choice is not None:
+        found["choice"] = choice_document(model.choice)
+    if model.trimming is not None:
+        found["trimming"] = trimming_document(model.trimming)
+    return found
+
+
+def _standing_document(deployment: Deployment) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if deployment.role is not None:
+        found["role"] = deployment.role.value
+    if deployment.expected_quality is not None:
+        found["quality"] = deployment.expected_quality
+    if deployment.resembles:
+        found["resembles"] = deployment.resembles
+    return found
 
 
 def _budget_document(budget: Budget) -> dict[str, Any]:
@@ -124,7 +161,40 @@ def catalogue_from_document(document: Mapping[str, Any]) -> Catalogue:
         # Versions from before there were budgets stay as they were written.
         budgets=tuple(_budget(entry) for entry in document.get("budgets", ())),
         brakes=_brakes(document.get("brakes")),
+        input_budgets=_input_budgets(document.get("input_budgets", ())),
     )
+
+
+def _input_budgets(entries: Sequence[Mapping[str, Any]]) -> "tuple[InputBudget, ...]":
+    if not entries:
+        return ()
+    from tollgate.adapters.choice_document import input_budget_from_document  # noqa: PLC0415 -- few catalogues have some
+
+    return tuple(map(input_budget_from_document, entries))
+
+
+def _policies(entry: Mapping[str, Any]) -> dict[str, Any]:
+    if "choice" not in entry and "trimming" not in entry:
+        return {}
+    from tollgate.adapters.choice_document import (  # noqa: PLC0415 -- few models have either
+        choice_from_document,
+        trimming_from_document,
+    )
+
+    found: dict[str, Any] = {}
+    if "choice" in entry:
+        found["choice"] = choice_from_document(entry["choice"])
+    if "trimming" in entry:
+        found["trimming"] = trimming_from_document(entry["trimming"])
+    return found
+
+
+def _role(name: str | None) -> "DeploymentRole | None":
+    if name is None:
+        return None
+    from tollgate.domain.choice_policy import DeploymentRole  # noqa: PLC0415 -- only where something is tried out
+
+    return DeploymentRole(name)
 
 
 def _brakes(document: Mapping[str, Any] | None) -> "BrakePolicy | None":
@@ -147,6 +217,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         batch=BatchPolicy(**entry["batch"]),
         asynchronous=AsyncPolicy(**entry["async"]),
         health=_health(entry.get("health")),
+        **_policies(entry),
         deployments=tuple(
             Deployment(
                 name=deployment["name"],
@@ -155,6 +226,9 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
                 dialect=deployment["dialect"],
                 weight=deployment["weight"],
                 supports=frozenset(deployment.get("supports", ())),
+                role=_role(deployment.get("role")),
+                expected_quality=None if deployment.get("quality") is None else float(deployment["quality"]),
+                resembles=deployment.get("resembles", ""),
                 timing=_timing(deployment["timing"]),
                 roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
                 sleep=_sleep(deployment.get("sleep")),

@@ -83,6 +83,12 @@ class RegistryCatalogueWriter:
             pointer = self._client.get_item(self._table, _CURRENT, consistent=True)
         return 0 if pointer is None else int(pointer["version"])
 
+    def previous_version(self) -> int:
+        """Number of the version that was in force before the one that is, 0 if there was none or nobody noted it."""
+        with storage_errors("registry"):
+            pointer = self._client.get_item(self._table, _CURRENT, consistent=True)
+        return 0 if pointer is None else int(pointer.get("previous", 0))
+
     def newest_version(self) -> int:
         """Highest number stored, 0 before the first; after a roll-back it is above the one in force."""
         with storage_errors("registry"):
@@ -131,7 +137,7 @@ class RegistryCatalogueWriter:
             try:
                 self._client.put_item(
                     self._table,
-                    {**_CURRENT, "version": version},
+                    {**_CURRENT, "version": version, "previous": expected},
                     condition=condition,
                     values=None if expected == 0 else {":expected": expected},
                 )

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 
 from tollgate.domain.errors import WebhookRefusedError, WebhookUnreachableError
-from tollgate.domain.webhooks import Address, Networks, WebhookUrl, may_reach
+from tollgate.domain.webhooks import Address, Networks, WebhookUrl, is_public_port, may_reach
 from tollgate.ports.webhooks import WebhookAnswer
 
 Resolver = Callable[[str, int], Sequence[Address]]
@@ -67,8 +67,8 @@ class HttpWebhookSender:
         with _unreachable_errors(url.host):
             found = self._resolve(url.host, url.port)
         allowed = [address for address in found if may_reach(address, self._allowed)]
-        if not url.secure:
-            # Without https only the operator's own networks are reached, whatever the name says.
+        if not url.secure or not is_public_port(url.port):
+            # So only the operator's own networks are reached, whatever the name says.
             allowed = [address for address in allowed if any(address in network for network in self._allowed)]
         if not allowed:
             raise WebhookRefusedError("The webhook's host has no address that webhooks may reach.")

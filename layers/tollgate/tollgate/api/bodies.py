@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.wishes import WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.inference import InferenceRequest
@@ -32,6 +33,7 @@ _INFERENCE_FIELDS = {
         rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=_MAX_METADATA),
         required=False,
     ),
+    **WISH_FIELDS,
 }
 INFERENCE_SCHEMA = rules.typed_dict_schema(
     _INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True)
@@ -50,9 +52,11 @@ def read_inference(document: Any) -> InferenceRequest:
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     try:
-        return InferenceRequest(**_INFERENCE.validate_python(document))
+        checked = _INFERENCE.validate_python(document)
     except ValidationError as error:
         raise _refusal(error, _INFERENCE_FIELDS) from None
+    wishes = read_wishes(checked)
+    return InferenceRequest(**{name: checked[name] for name in checked if name not in WISH_FIELDS}, wishes=wishes)
 
 
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:

@@ -13,6 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.budget_entries import BudgetEntry, read_budgets
 from tollgate.api.catalogue_brakes import BrakesEntry, read_brakes, with_brake_steps
+from tollgate.api.catalogue_choice import (
+    ChoiceEntry,
+    InputBudgetEntry,
+    Share,
+    TrimmingEntry,
+    known_resemblance,
+    read_choice,
+    read_input_budgets,
+    read_trimming,
+)
 from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
@@ -28,6 +38,7 @@ from tollgate.domain.catalogue import (
     Tier,
     Timing,
 )
+from tollgate.domain.choice_policy import DeploymentRole
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.price_book import PriceBook
 
@@ -75,6 +86,9 @@ class DeploymentEntry(_Strict):
     instance_type: str
     weight: Annotated[int, Field(ge=0, le=1000)] = 1
     supports: frozenset[Parameter] = frozenset()
+    role: DeploymentRole = DeploymentRole.CHAMPION
+    quality: Share | None = None
+    resembles: str = ""
     timing: TimingEntry
     realtime: RoadEntry | None = None
     asynchronous: Annotated[RoadEntry | None, Field(alias="async")] = None
@@ -108,6 +122,8 @@ class ModelEntry(_Strict):
     batch: BatchEntry = BatchEntry()
     asynchronous: Annotated[AsyncEntry, Field(alias="async")] = AsyncEntry()
     health: HealthEntry | None = None
+    choice: ChoiceEntry | None = None
+    trimming: TrimmingEntry | None = None
     deployments: Annotated[dict[Name, DeploymentEntry], Field(min_length=1)]
 
 
@@ -119,6 +135,7 @@ class CatalogueEntry(_Strict):
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
     budgets: tuple[BudgetEntry, ...] = ()
     brakes: BrakesEntry | None = None
+    input_budgets: Annotated[tuple[InputBudgetEntry, ...], Field(max_length=200)] = ()
 
 
 def read_catalogue(
@@ -157,6 +174,7 @@ def read_catalogue(
         gateway_prices=book.gateway_prices(place, architecture=architecture, instead=entry.gateway_prices_from),
         budgets=with_brake_steps(read_budgets(entry.budgets, entry.models), brakes),
         brakes=brakes,
+        input_budgets=read_input_budgets(entry.input_budgets, entry.models),
     )
 
 
@@ -169,9 +187,11 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
+    deployments = tuple(_deployment(name, key, value, book, region) for key, value in entry.deployments.items())
+    known_resemblance({d.resource: d.resembles for d in deployments})
     return Model(
         name=name,
-        deployments=tuple(_deployment(name, key, value, book, region) for key, value in entry.deployments.items()),
+        deployments=deployments,
         default_priority=entry.default_priority,
         fall_back_to_async=entry.fall_back_to_async,
         realtime_seconds_limit=entry.realtime_seconds_limit,
@@ -180,6 +200,8 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
         description=entry.description,
         kind=entry.kind,
         health=read_health(name, entry.health, entry.deployments),
+        choice=read_choice(entry.choice, deployments, model=name),
+        trimming=read_trimming(entry.trimming),
     )
 
 
@@ -213,6 +235,9 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         weight=entry.weight,
         supports=entry.supports,
         sleep=read_sleep(entry.sleep),
+        role=None if entry.role is DeploymentRole.CHAMPION else entry.role,
+        expected_quality=entry.quality,
+        resembles=entry.resembles,
     )
 
 

@@ -8,6 +8,7 @@ from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
 from tollgate.api.job_rendering import job_document
 from tollgate.api.problems import problem_answer, problem_of
 from tollgate.api.rendering import (
+    choice_fields,
     completed_document,
     decision_document,
     model_document,
@@ -38,6 +39,7 @@ _SCOPES = {
     "GET /v1/models/{model}": "read",
     "GET /v1/openapi.json": "read",
     **dict.fromkeys(_OPENAI_ROUTES, "infer"),
+    "POST /v1/feedback": "infer",
 }
 
 
@@ -62,6 +64,7 @@ class GatewayApi:
         check_webhook: Callable[[str], object],
         openai: Callable[[], RoutesOnDemand],
         waiter: JobWaiter,
+        feedback: Callable[[], RoutesOnDemand],
     ) -> None:
         self._inference = inference
         self._idempotency = idempotency
@@ -78,6 +81,7 @@ class GatewayApi:
             "GET /v1/models/{model}": self._model,
             "GET /v1/openapi.json": self._openapi,
             **dict.fromkeys(_OPENAI_ROUTES, self._on_demand),
+            "POST /v1/feedback": lambda call, trail: feedback().answer(call, trail),
         }
 
     def respond(self, call: Call) -> Answer:
@@ -95,7 +99,9 @@ class GatewayApi:
             handler = self._admitted(call)
             trail.run = self._run(call)
             answer = handler(call, trail)
-            if answer.status == 202 or trail.job_id:
+            if call.route == "POST /v1/route":
+                outcome = "routed"
+            elif answer.status == 202 or trail.job_id:
                 outcome = "accepted"
         except TollgateError as error:
             problem = problem_of(error)
@@ -158,13 +164,13 @@ class GatewayApi:
             # Polling before the answer can be there only costs money.
             wait = max(1, min(30, round(result.expected_seconds)))
             headers = {"Location": f"/v1/inferences/{result.job.job_id}", "Retry-After": str(wait)}
-            return json_answer(202, job_document(result.job), headers)
+            return json_answer(202, job_document(result.job) | choice_fields(trail), headers)
         return Answer(200, answer_text(completed_document(result, trail, request.model)))
 
     def _route(self, call: Call, trail: Trail) -> Answer:
         request = self._request(call)
         decision = self._inference.decide(request, trail)
-        return json_answer(200, decision_document(decision, request.model))
+        return json_answer(200, decision_document(decision, request.model, trail))
 
     def _models(self, _call: Call, trail: Trail) -> Answer:
         trail.catalogue = self._inference.catalogue()

@@ -1,5 +1,6 @@
 """Answers of the native API, and the headers that every answer carries."""
 
+from decimal import Decimal
 from typing import Any
 
 from tollgate.api.job_rendering import money_text, time_text, usage_document
@@ -16,7 +17,7 @@ def trail_headers(trail: Trail) -> dict[str, str]:
     """The `x-tollgate-*` headers, as far as the request got.
 
     `cost-usd` is the effective cost of an answered request and the estimate of an accepted one; a request that was
-    refused cost the gateway's own parts.
+    refused, or ran nothing, cost the gateway's own parts.
     """
     # OpenAI's clients show the second name in their errors.
     headers = {"x-tollgate-request-id": trail.request_id, "x-request-id": trail.request_id}
@@ -25,19 +26,28 @@ def trail_headers(trail: Trail) -> dict[str, str]:
         headers["x-tollgate-deployment"] = trail.resource
     if trail.route_reason:
         headers["x-tollgate-route-reason"] = trail.route_reason
-    settled = trail.settlement
-    cost = settled.effective if settled else trail.estimated_cost
-    if cost is None and trail.catalogue is not None and not trail.job_id:
-        cost = gateway_rates(trail.catalogue.gateway_prices).rejected
+    cost, avoided = _costs(trail)
     if cost is not None:
         headers["x-tollgate-cost-usd"] = usd_text(cost)
-        avoided = settled.avoided if settled else trail.estimated_avoided
         headers["x-tollgate-avoided-cost-usd"] = usd_text(ZERO if avoided is None else avoided)
     if trail.budget_remaining is not None:
         headers["x-tollgate-budget-remaining-usd"] = usd_text(trail.budget_remaining)
+    if trail.trimmed is not None:
+        headers["x-tollgate-trimmed-tokens"] = str(trail.trimmed.input_tokens_saved)
     if trail.traceparent:
         headers["traceparent"] = trail.traceparent
     return headers
+
+
+def _costs(trail: Trail) -> tuple[Decimal | None, Decimal | None]:
+    if trail.job_id:
+        # Also of a request whose real-time call found no capacity, which is settled by itself.
+        return trail.estimated_cost, trail.estimated_avoided
+    if trail.settlement is not None:
+        return trail.settlement.effective, trail.settlement.avoided
+    if trail.catalogue is None:
+        return None, None
+    return gateway_rates(trail.catalogue.gateway_prices).rejected, None
 
 
 def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str, Any]:
@@ -58,17 +68,28 @@ def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str,
             "effective_cost_usd": money_text(settled.effective if settled else None),
             "avoided_cost_usd": money_text(settled.avoided if settled else None),
         },
+        **choice_fields(trail),
     }
 
 
-def decision_document(decision: RoutingDecision, model: str) -> dict[str, Any]:
+def choice_fields(trail: Trail) -> dict[str, Any]:
+    """What was trimmed, chosen and escalated, where anything was."""
+    if trail.trimmed is None and trail.chosen is None:
+        return {}
+    # Only models with several sizes and trimmed requests have any of it.
+    from tollgate.api.choice_rendering import choice_document  # noqa: PLC0415 -- see above
+
+    return choice_document(trail)
+
+
+def decision_document(decision: RoutingDecision, model: str, trail: Trail) -> dict[str, Any]:
     """Body of ``POST /v1/route``: the decision and every road's estimate."""
     return {
         "object": "route",
         "model": model,
         "inference_type": decision.inference_type.value,
         "deployment": decision.deployment.resource,
-        "reason": decision.reason,
+        "reason": trail.route_reason,
         "estimated_cost_usd": money_text(decision.estimated_cost),
         "expected_seconds": round(decision.expected_seconds, 3),
         "fallback": decision.fallback.value if decision.fallback else None,
@@ -82,6 +103,7 @@ def decision_document(decision: RoutingDecision, model: str) -> dict[str, Any]:
             }
             for estimate in decision.estimates
         ],
+        **choice_fields(trail),
     }
 
 

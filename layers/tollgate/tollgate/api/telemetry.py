@@ -19,6 +19,9 @@ from tollgate.domain.money import usd_text
 from tollgate.domain.records import RequestRecord
 
 _DIMENSIONS = [["InferenceType", "Model", "Deployment"]]
+_NOT_COUNTED = frozenset({"accepted", "routed"})
+"""An accepted job is counted when it ends, with its cost; a question about the route runs nothing."""
+
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 # Made once: `json.dumps` makes a new encoder for every call that wants these settings.
@@ -80,6 +83,9 @@ class Telemetry:
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),
             "budget_remaining_usd": _money(record.budget_remaining),
+            "input_tokens_saved": record.input_tokens_saved or None,
+            "first_deployment": record.first_resource,
+            "first_cost_usd": _money(record.first_cost),
             "trace_id": record.traceparent[3:35],
             "catalogue_version": record.catalogue_version or None,
         }
@@ -88,8 +94,7 @@ class Telemetry:
         fields.update((name, value) for name, value in optional.items() if value not in {None, ""})
         failed = record.outcome in {"failed", "expired"}
         self.log("ERROR" if record.status is not None and record.status >= 500 else "INFO", "request", **fields)
-        if record.resource and record.inference_type is not None and record.outcome != "accepted":
-            # An accepted job is counted when it ends, with its cost.
+        if record.resource and record.inference_type is not None and record.outcome not in _NOT_COUNTED:
             model, _, deployment = record.resource.partition("/")
             self._metrics(record, model, deployment, failed=failed)
 

@@ -120,6 +120,7 @@ def _workflow_document(cost: WorkflowCost) -> dict[str, Any]:
         "effective_cost_usd": usd_text(cost.effective_cost),
         "call_count": len(cost.calls),
         "depth": max(call.depth for call in cost.calls),
+        "has_more": cost.has_more,
         "calls": roots,
     }
 

@@ -16,9 +16,11 @@ from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
-    # Only catalogues that brake, or whose deployments sleep, need the rules.
+    # Most catalogues have none of these, and need not pay for the imports.
     from tollgate.domain.brakes import BrakePolicy
+    from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
     from tollgate.domain.sleeping import SleepPolicy
+    from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
 
 class InferenceType(StrEnum):
@@ -149,6 +151,9 @@ class Deployment:
     Attributes:
         supports: OpenAI's request parameters that the container understands beyond the basic ones.
         sleep: when what serves it may be put to sleep; None for never.
+        role: what it is tried out for; None is a champion.
+        expected_quality: its mean quality by the owner's own measurements, 0..1, until its records tell.
+        resembles: the known model that it behaves like, see `tollgate.domain.model_choice`; empty for none.
     """
 
     name: str
@@ -160,6 +165,9 @@ class Deployment:
     weight: int = 1
     supports: frozenset[str] = frozenset()
     sleep: "SleepPolicy | None" = None
+    role: "DeploymentRole | None" = None
+    expected_quality: float | None = None
+    resembles: str = ""
 
     @property
     def resource(self) -> str:
@@ -175,6 +183,8 @@ class Model:
         fall_back_to_async: whether a real-time request may be accepted for later when there is no capacity for it.
         realtime_seconds_limit: requests expected to hold an instance longer never go real-time. SageMaker's own limit
             is 60 s; API Gateway answers within 29 s unless the account's quota was raised.
+        choice: how one of several tiers is chosen; None leaves it to the deployments' weights.
+        trimming: what is trimmed without being asked; None for nothing.
     """
 
     name: str
@@ -187,6 +197,8 @@ class Model:
     description: str = ""
     kind: ModelKind = ModelKind.ANY
     health: HealthPolicy = DEFAULT_HEALTH
+    choice: "ChoicePolicy | None" = None
+    trimming: "TrimmingPolicy | None" = None
 
     def deployment(self, name: str) -> Deployment | None:
         """The deployment of that name, or None when a later catalogue dropped it."""
@@ -195,7 +207,7 @@ class Model:
     @property
     def baseline_deployment(self) -> Deployment | None:
         """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
-        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads)
+        always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads and d.role != "shadow")
         return max(always_up, key=lambda d: TIER_ORDER[d.tier], default=None)
 
 
@@ -209,6 +221,7 @@ class Catalogue:
     gateway_prices: GatewayPrices
     budgets: tuple[Budget, ...] = ()
     brakes: "BrakePolicy | None" = None
+    input_budgets: "tuple[InputBudget, ...]" = ()
 
     def model(self, name: str) -> Model:
         """The model of that name.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tollgate.domain.relevance import inverse_frequency, length_norms
+from tollgate.domain.relevance import inverse_frequency, weighted_terms
 from tollgate.domain.words import QueryMatcher, fold, query_terms
 
 _HALF = 0.5
@@ -97,17 +97,18 @@ def _first_hop(
     passages: Sequence[Passage], texts: Sequence[str], query: str, weights: PassageWeights
 ) -> tuple[list[float], list[float]]:
     """Scores from the passage alone, and with the share of its document."""
-    count, k1 = len(passages), weights.saturation
-    norms = length_norms(texts, weights.length_share)
-    matcher = QueryMatcher(query_terms(query))
-    in_text, in_title = matcher.postings(texts), matcher.postings(fold(passage.title) for passage in passages)
-    own = [0.0] * count
+    k1 = weights.saturation
+    own = [0.0] * len(passages)
     by_document = dict.fromkeys((passage.document for passage in passages), 0.0)
-    for term, text_counts, title_counts in zip(matcher.terms, in_text, in_title, strict=True):
-        counts = {i: c / norms[i] for i, c in text_counts.items()}
-        for i in title_counts:
-            counts[i] = counts.get(i, 0.0) + weights.title
-        importance = term.weight * inverse_frequency(count, len(counts)) * (k1 + 1.0)
+    terms = weighted_terms(
+        texts,
+        query,
+        length_share=weights.length_share,
+        titles=(fold(passage.title) for passage in passages),
+        title_weight=weights.title,
+    )
+    for weight, counts in terms:
+        importance = weight * (k1 + 1.0)
         best: dict[str, float] = {}
         for i, c in counts.items():
             share = importance * c / (c + k1)

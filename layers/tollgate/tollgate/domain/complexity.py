@@ -8,46 +8,15 @@ it fails.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
+from tollgate.domain.catalogue import Tier
+from tollgate.domain.choice_policy import DEFAULT_THRESHOLDS, TierThresholds
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.complexity_model import shipped_model
 
 _SHORT_FOLLOW_UP: Final = 200
 """A last user turn below this many characters leans on the one before it."""
-
-
-class Tier(Enum):
-    """Size class of a model."""
-
-    SMALL = "small"
-    MEDIUM = "medium"
-    LARGE = "large"
-
-
-@dataclass(frozen=True, slots=True)
-class TierThresholds:
-    """Where the tiers begin: small < `medium` <= medium < `large` <= large.
-
-    Args:
-        medium: the least complexity of the medium tier, 0..1.
-        large: the least complexity of the large tier, 0..1, not under `medium`. Above 1 would switch a tier
-            off; use 1 for both to keep everything but the very hardest small.
-
-    Raises:
-        ValueError: the two are out of order or out of range.
-    """
-
-    medium: float = 0.3
-    large: float = 0.7
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.medium <= self.large <= 1.0:
-            raise ValueError(f"tier thresholds must satisfy 0 <= medium <= large <= 1, not {self}")
-
-
-DEFAULT_THRESHOLDS: Final = TierThresholds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from tollgate.domain.complexity import Tier
+from tollgate.domain.catalogue import Tier
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.complexity_model import shipped_model
 

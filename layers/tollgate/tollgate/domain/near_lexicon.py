@@ -40,12 +40,23 @@ LIGHT_WORDS = _words(
 )
 """Stems that are often added or dropped without changing what is asked; they count little."""
 
+ADDRESSING = _words("you your yours yourself")
+"""Words by which a text turns to its reader."""
+
 NEGATIONS = _words(
     """
     not no never none nobody nothing nowhere neither nor without cannot hardly barely unable except lack
     """
 )
 """Words that turn a statement round. The ending `n't` is read as `not`."""
+
+CALENDAR_NAMES = _words(
+    """
+    january february march april june july august september october november december jan feb mar apr jun jul aug sep
+    sept oct nov dec monday tuesday wednesday thursday friday saturday sunday
+    """
+)
+"""Names however they are written; "may" is left out, for it is a verb more often."""
 
 _COUNTING = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
@@ -181,7 +192,8 @@ ascending/descending vertical/horizontal acid/base buyer/seller freeze/melt|thaw
 friend/enemy past/future ancient/modern possible/impossible with/without undergraduate/graduate
 asymmetric/symmetric sync/async client/server primary/secondary encourage/discourage overrated/underrated
 sunrise/sunset veg/non subscriber/creator lead/follow hide/show|unhide remember/forget sleep/wake
-inhale/exhale laugh/cry give|given|gave/take|took|taken|receive
+inhale/exhale laugh/cry for/against similar|similarity|same/differ|different|difference
+give|given|gave/take|took|taken|receive
 """
 
 

@@ -13,12 +13,12 @@ differences that are suspicious but not decisive. The weights are round numbers 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tollgate.domain.near_lexicon import LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
+from tollgate.domain.near_lexicon import ADDRESSING, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
 from tollgate.domain.near_question import QuestionKind
 from tollgate.domain.near_reading import Reading, read
 
-STRICT_THRESHOLD = 0.98
-BALANCED_THRESHOLD = 0.95
+STRICT_THRESHOLD = 0.97
+BALANCED_THRESHOLD = 0.93
 LOOSEST_THRESHOLD = 0.92
 """Scores at and above which a match is accepted. `STRICT` is the default; nothing below `LOOSEST` is ever
 accepted."""
@@ -103,20 +103,30 @@ def adjustment(a: Reading, b: Reading) -> float:
       overlap. So the share of words that differ is counted in favour, up to half of them.
     * A content word that only one text has makes it a special case of the other ("restaurants in Vancouver",
       "restaurants in downtown Vancouver"). Where both have words of their own they are more often synonyms.
-    * The same content words in another order may stand in other relations, unless they are only listed.
-    * Another sort of question, or another number of questions, is answered by more or by less.
+    * The same things in another order may play other parts ("petrol in a diesel engine", "diesel in a petrol
+      engine"), unless they are only listed.
+    * Only one text asks for the reader's own ("your best dream", "the best dream").
+    * Another sort of question that could pass is answered by more or by less.
     """
     differing = len(a.all_stems ^ b.all_stems) / max(1, len(a.all_stems | b.all_stems))
     found = 0.05 * min(differing, 0.5)
     if bool(a.content - b.content - LIGHT_WORDS) != bool(b.content - a.content - LIGHT_WORDS):
         found -= 0.02
-    if a.stems != b.stems and a.content == b.content and not (a.joined and b.joined):
+    if _turned(a, b):
+        found -= 0.04
+    if ADDRESSING.isdisjoint(a.words) != ADDRESSING.isdisjoint(b.words):
+        found -= 0.03
+    if (a.question != b.question) and frozenset((a.question.kind, b.question.kind)) in _DOUBTFUL:
         found -= 0.02
-    if a.question.kind is not b.question.kind:
-        found -= 0.02
-    if a.parts != b.parts:
-        found -= 0.01
     return found
+
+
+def _turned(a: Reading, b: Reading) -> bool:
+    """Whether what both texts speak of comes in another order, and not in a list or a comparison."""
+    if a.joined or b.joined:
+        return False
+    shared = (a.content & b.content) - LIGHT_WORDS
+    return [stem for stem in a.stems if stem in shared] != [stem for stem in b.stems if stem in shared]
 
 
 def word_similarity(a: Reading, b: Reading) -> float:
@@ -177,9 +187,12 @@ def _order_differs(a: Reading, b: Reading) -> bool:
 def _questions_differ(a: Reading, b: Reading) -> bool:
     """Whether another sort of answer is asked for."""
     one, other = a.question, b.question
+    kinds = frozenset((one.kind, other.kind))
+    if kinds in _DOUBTFUL:
+        return False
     if one.kind is other.kind:
         return one.detail != other.detail
-    return frozenset((one.kind, other.kind)) not in _COMPATIBLE
+    return kinds not in _COMPATIBLE
 
 
 _COMPATIBLE = frozenset(
@@ -197,4 +210,15 @@ _COMPATIBLE = frozenset(
         (QuestionKind.POLAR, QuestionKind.QUANTITY),
     )
 )
-"""Kinds of question that ask for the same in other words often enough; any other two kinds refuse."""
+"""Kinds of question that ask for the same in other words often enough."""
+
+_DOUBTFUL = frozenset(
+    frozenset(pair)
+    for pair in (
+        (QuestionKind.WORKING, QuestionKind.WORKING),  # how does it spread, how did it spread
+        (QuestionKind.WORKING, QuestionKind.MANNER),  # how does one become, how do I become
+        (QuestionKind.WORKING, QuestionKind.THING),  # how are they related, what is the relation
+        (QuestionKind.REASON, QuestionKind.THING),  # which do you like and why, which do you like
+    )
+)
+"""Kinds that ask for the same often, but not often enough to cost nothing; any other two kinds refuse."""

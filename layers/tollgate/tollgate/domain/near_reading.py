@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from tollgate.domain.near_lexicon import (
     ALIASES,
+    CALENDAR_NAMES,
     DIRECTIONS,
     FUNCTION_WORDS,
     JOINERS,
@@ -17,7 +18,7 @@ from tollgate.domain.near_lexicon import (
     POINTERS,
     UNITS,
 )
-from tollgate.domain.near_question import QUESTION_WORDS, Question, read_question
+from tollgate.domain.near_question import Question, read_question
 from tollgate.domain.near_stem import stem
 
 
@@ -34,7 +35,6 @@ class Reading:
         symbols: the signs that are neither letters, digits, operators nor common punctuation.
         negations: how many negating words there are.
         question: what sort of answer is asked for.
-        parts: how many questions are asked.
         points_elsewhere: whether the text speaks of something that is not in it ("the picture below").
         directed: pairs of content stems with a directional word between them, as in "from X to Y", "X than
             Y".
@@ -52,7 +52,6 @@ class Reading:
     symbols: frozenset[str]
     negations: int
     question: Question
-    parts: int
     points_elsewhere: bool
     directed: frozenset[tuple[str, str]]
     joined: bool
@@ -126,7 +125,7 @@ def read(text: str) -> Reading:
                 directed.update((before, stemmed) for before in stems[-2:])
             stems.append(stemmed)
             capitals += written[0].isupper()
-            if _is_name(written, at_start=at_start):
+            if word in CALENDAR_NAMES or _is_name(written, at_start=at_start):
                 names.add(stemmed)
         at_start = False
     if len(stems) > 3 and capitals == len(stems):
@@ -140,20 +139,12 @@ def read(text: str) -> Reading:
         symbols=frozenset(_SYMBOLS.findall(text)),
         negations=sum(word in NEGATIONS for word in words),
         question=read_question(marked),
-        parts=_parts(marked),
         points_elsewhere=_points_elsewhere(words),
         directed=frozenset(directed),
         joined=not JOINERS.isdisjoint(words),
         content=frozenset(stems),
         all_stems=frozenset(word_stems),
     )
-
-
-def _parts(marked: list[str]) -> int:
-    """How many questions are asked: question marks that end something, and question words after "and"."""
-    ended = sum(after == "?" and before not in _SENTENCE_ENDS for before, after in pairwise(marked))
-    added = sum(before in {"and", "or"} and after in QUESTION_WORDS for before, after in pairwise(marked))
-    return max(1, ended) + added
 
 
 def _points_elsewhere(words: list[str]) -> bool:

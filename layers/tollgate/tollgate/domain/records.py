@@ -15,9 +15,13 @@ class RequestRecord:
         request_id: of the API call; job_id where the request became a job.
         resource: ``model/deployment``; empty when the request failed before routing.
         latency_seconds: from acceptance to the end.
-        outcome: ``completed``, ``failed``, ``expired``, ``cancelled`` or ``rejected``.
+        outcome: ``completed``, ``failed``, ``expired``, ``cancelled``, ``rejected``, ``accepted`` as a job, or
+            ``routed`` where only the decision was asked for.
         status: HTTP status where there was one.
         budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
+        input_tokens_saved: that trimming kept from being sent.
+        first_resource: ``model/deployment`` whose answer was not good enough, where a larger one was asked.
+        first_cost: dollars of that first call; `effective_cost` is of both.
     """
 
     request_id: str
@@ -37,3 +41,6 @@ class RequestRecord:
     traceparent: str = ""
     catalogue_version: int = 0
     budget_remaining: Decimal | None = None
+    input_tokens_saved: int = 0
+    first_resource: str = ""
+    first_cost: Decimal | None = None

@@ -8,7 +8,7 @@ for twenty messages outweighs a stray mention. The inverse document frequency co
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tollgate.domain.words import QueryMatcher, fold, query_terms
@@ -55,6 +55,36 @@ def length_norms(passages: Sequence[str], length_share: float) -> list[float]:
     return [1.0 - length_share + length_share * (len(passage) + 4) / mean for passage in passages]
 
 
+def weighted_terms(
+    folded: Sequence[str],
+    query: str,
+    *,
+    length_share: float,
+    titles: Iterable[str] | None = None,
+    title_weight: float = 0.0,
+) -> Iterator[tuple[float, dict[int, float]]]:
+    """Each term of a query that occurs: its weight times its rarity, and its counts by passage.
+
+    Counts are for passages of mean length (`length_norms`).
+
+    Args:
+        folded: the passages, folded.
+        query: the question.
+        length_share: BM25's b.
+        titles: a folded title for each passage, if they have some.
+        title_weight: what a term in the title adds to its count, whatever the length.
+    """
+    norms = length_norms(folded, length_share)
+    matcher = QueryMatcher(query_terms(query))
+    in_titles = [{}] * len(matcher.terms) if titles is None else matcher.postings(titles)
+    for term, in_text, in_title in zip(matcher.terms, matcher.postings(folded), in_titles, strict=True):
+        counts = {i: count / norms[i] for i, count in in_text.items()}
+        for i in in_title:
+            counts[i] = counts.get(i, 0.0) + title_weight
+        if counts:
+            yield term.weight * inverse_frequency(len(folded), len(counts)), counts
+
+
 def positional_scores(passages: Sequence[str], query: str, weights: RangeWeights = DIALOGUE) -> list[float]:
     """A score for each passage in the order of the conversation, 0 or more; all 0 where no word of the query occurs.
 
@@ -63,15 +93,10 @@ def positional_scores(passages: Sequence[str], query: str, weights: RangeWeights
         query: the question, in the same language.
         weights: the shape of the score.
     """
-    count = len(passages)
-    scores = [0.0] * count
+    scores = [0.0] * len(passages)
     folded = [fold(passage) for passage in passages]
-    matcher = QueryMatcher(query_terms(query))
-    norms = length_norms(folded, weights.length_share)
-    for term, counts in zip(matcher.terms, matcher.postings(folded), strict=True):
-        if counts:
-            importance = term.weight * inverse_frequency(count, len(counts))
-            _add_term(scores, {i: c / norms[i] for i, c in counts.items()}, importance, weights)
+    for importance, counts in weighted_terms(folded, query, length_share=weights.length_share):
+        _add_term(scores, counts, importance, weights)
     if weights.answer:
         _pass_to_answers(scores, passages, weights.answer)
     return scores

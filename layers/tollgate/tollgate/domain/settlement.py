@@ -22,10 +22,12 @@ class Settlement:
         effective: instance share and gateway parts; None when the price is unknown and there is no ceiling.
         avoided: baseline minus own, both fully loaded; None when either price is unknown. Negative when the baseline
             would have been cheaper.
+        loaded: the request's own cost with the road's idle time in it; None when the price is unknown.
     """
 
     effective: Decimal | None
     avoided: Decimal | None
+    loaded: Decimal | None = None
 
     def with_another(self, later: "Settlement") -> "Settlement":
         """Of a request that was tried twice: everything it cost, against one baseline."""
@@ -56,6 +58,18 @@ def settle(
     return Settlement(
         effective=usd(share + gateway),
         avoided=None if baseline is None or road.usd_per_hour is None else usd(baseline - own_loaded),
+        loaded=usd(own_loaded),
+    )
+
+
+def together(first: Settlement, last: Settlement) -> Settlement:
+    """Two calls for one answer: both are paid for, and only the last would have been made on the baseline road."""
+    if first.effective is None or last.effective is None:
+        return Settlement(effective=None, avoided=None)
+    return Settlement(
+        effective=first.effective + last.effective,
+        avoided=None if last.avoided is None or first.loaded is None else last.avoided - first.loaded,
+        loaded=None if first.loaded is None or last.loaded is None else first.loaded + last.loaded,
     )
 
 

@@ -88,6 +88,11 @@ def may_reach(address: Address, allowed: Networks = ()) -> bool:
     return address in _IPV6_UNICAST and not any(address in carrier for carrier in _IPV6_CARRIERS)
 
 
+def is_public_port(port: int) -> bool:
+    """Whether a webhook may use this port outside of the operator's own networks."""
+    return port == _HTTPS_PORT or port >= _FIRST_UNPRIVILEGED_PORT
+
+
 def check_webhook_url(url: str, allowed: Networks = ()) -> WebhookUrl:
     """The parts of a URL that a webhook may be sent to, as far as that can be told without looking up its name.
 
@@ -124,7 +129,7 @@ def _checked(url: str, allowed: Networks) -> WebhookUrl:
     trusted = _check_host(host, allowed)
     if not secure and not trusted:
         raise ValueError("it must begin with https://")
-    if port == 0 or not (trusted or port == _HTTPS_PORT or port >= _FIRST_UNPRIVILEGED_PORT):
+    if port == 0 or not (trusted or is_public_port(port)):
         raise ValueError("its port must be 443 or above 1023")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return WebhookUrl(secure, host, port, target)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from tollgate.domain.near_match import BALANCED_THRESHOLD, STRICT_THRESHOLD
 
-LADDER = (BALANCED_THRESHOLD, 0.96, 0.97, STRICT_THRESHOLD, 0.99)
+LADDER = (BALANCED_THRESHOLD, 0.94, 0.95, 0.96, STRICT_THRESHOLD, 0.985)
 """Thresholds from loose to strict that a guard moves along by default."""
 
 

@@ -65,7 +65,7 @@ class JobAcceptance:
         decision = plan.decision
         estimate = decision.estimates[inference_type]
         job = Job(
-            job_id=self._ids.new("inf"),
+            job_id=plan.name(self._ids.new("inf"), trail.owner.tenant),
             owner=trail.owner,
             model=plan.model.name,
             deployment=decision.deployment.name,
@@ -83,10 +83,8 @@ class JobAcceptance:
             webhook_url=request.webhook_url,
         )
         job = replace(job, input=self._keep_input(job.job_id, request.input))
-        trail.job_id = job.job_id
         trail.inference_type = inference_type
         trail.estimated_cost = job.estimated_cost
-        trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
         if plan.admitted is None:
             self._add(job, ())
         else:
@@ -99,6 +97,9 @@ class JobAcceptance:
             )
             job = replace(job, reservation=reservation)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
+        # Only now: what was refused has no job, and its caller is not told a job's cost.
+        trail.job_id = job.job_id
+        trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
         message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
         try:
             self._queues[inference_type].send(message, trace=trail.traceparent, group=trail.owner.tenant)

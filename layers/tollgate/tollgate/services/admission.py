@@ -217,7 +217,11 @@ class Admission:
 
     def _write(self, writes: Sequence[LedgerWrite]) -> bool:
         if writes:
-            self._watch.see(self._ledger.write(writes))
+            told = self._ledger.write(writes)
+            self._watch.see(told)
+            for change in writes:
+                if isinstance(change, Change) and change.counter not in told:
+                    self._watch.add((change.counter,), change.committed)
         return True
 
     def settle_delayed(self) -> None:
@@ -337,7 +341,7 @@ class Admission:
             counter = refused.get(applied.counter)
             if counter is not None and not applied.budget.shadow:
                 self._watch.tell_refused(applied, now)
-                self._refuse(applied, _reason(applied, counter, now), _wait(applied, counter, ask, now))
+                self._refuse(applied, _reason(applied, counter, ask, now), _wait(applied, counter, ask, now))
         for applied in budgets:
             if applied.counter in refused:
                 self._shadow(applied)
@@ -345,8 +349,9 @@ class Admission:
 
     def _refuse(self, applied: AppliedBudget, reason: str, wait: int | None) -> None:
         self._telemetry.count("BudgetRefused")
+        period = "" if applied.budget.period is BudgetPeriod.TOTAL else f" for each {applied.budget.period}"
         raise BudgetExceededError(
-            f"The budget '{applied.budget.scope}' for each {applied.budget.period} refuses this request. {reason}",
+            f"The budget '{applied.budget.scope}'{period} refuses this request. {reason}",
             retry_after=_NO_END_SECONDS if wait is None else wait,
         )
 
@@ -401,7 +406,7 @@ def _reserving(
     return replace(change, most_committed=hold.ceiling * share - ask.amount)
 
 
-def _reason(applied: AppliedBudget, counter: Counter, now: datetime) -> str:
+def _reason(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> str:
     most = applied.budget.max_calls
     if most is not None and counter.calls >= most:
         return f"It allows {most} calls."
@@ -409,7 +414,7 @@ def _reason(applied: AppliedBudget, counter: Counter, now: datetime) -> str:
     again = "" if applied.ends_at is None else f" It starts anew at {applied.ends_at:%Y-%m-%dT%H:%MZ}."
     return (
         f"Its limit is ${usd_text(limit or Decimal(0))}; ${usd_text(counter.spent)} are spent and "
-        f"${usd_text(counter.held)} held for requests under way.{again}"
+        f"${usd_text(counter.held)} held for requests under way. This one may cost ${usd_text(ask.amount)}.{again}"
     )
 
 

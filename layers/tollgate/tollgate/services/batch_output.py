@@ -1,6 +1,7 @@
 """The output files of transform jobs."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from tollgate.ports.backends import TransformStatus
 from tollgate.ports.objects import ObjectStore
 
 _SHOWN_CHARACTERS = 500
+_NO_ANSWER = "The transform job gave no answer for this request."
+_KIND = re.compile(r"[A-Z][A-Za-z]*Error:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +24,20 @@ class OutputRecord:
     body: bytes | None
 
 
-def failure_of(status: TransformStatus) -> JobFailure:
-    """Why a record has no answer."""
+def failure_of(status: TransformStatus, *, shared: bool = False) -> JobFailure:
+    """Why a record has no answer.
+
+    Args:
+        status: of the transform job.
+        shared: records of several requests went along. The job's reason is then about all of them, other tenants'
+            among them: only its kind, such as ``ClientError``, is told.
+    """
     if status.status == "Stopped":
         return JobFailure("batch_stopped", "The transform job was stopped before it answered this request.")
-    reason = status.failure_reason or "The transform job gave no answer for this request."
+    reason = status.failure_reason or _NO_ANSWER
+    if shared and reason != _NO_ANSWER:
+        kind = _KIND.match(reason)
+        reason = f"{kind[0]} {_NO_ANSWER}" if kind else _NO_ANSWER
     return JobFailure("model_failed", reason[:_SHOWN_CHARACTERS])
 
 

@@ -1,5 +1,6 @@
 """What is left of budgets, and what a workflow run has cost."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,10 @@ from tollgate.ports.system import Clock
 
 MOST_CALLS = 1_000
 """Of a run that are shown."""
+
+_READ_AT_ONCE = 100
+_LONGEST_RUN = 128
+"""Characters of a run's name, as the header admits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,16 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowCost:
-    """A run and its calls, oldest first. `effective_cost` adds up the calls whose cost is known."""
+    """A run and its calls, oldest first. `effective_cost` adds up those whose cost is known.
+
+    Attributes:
+        has_more: the run has made more calls than `calls`, which the cost leaves out.
+    """
 
     workflow: str
     calls: Sequence[WorkflowCall]
     effective_cost: Decimal
+    has_more: bool = False
 
 
 class BudgetQueries:
@@ -62,7 +72,10 @@ class BudgetQueries:
             for applied in applied_budgets(shown, spender, now):
                 found[applied.budget, applied.counter] = applied
         wanted = list(found.values())
-        counters = self._ledger.read(list(dict.fromkeys(a.counter for a in wanted if a.counter))[:100])
+        names = dict.fromkeys(a.counter for a in wanted if a.counter)
+        counters: dict[str, Counter] = {}
+        for some in itertools.batched(names, _READ_AT_ONCE, strict=False):
+            counters |= self._ledger.read(some)
         return [BudgetStatus(applied, counters.get(applied.counter, Counter()), now) for applied in wanted]
 
     def workflow(self, owner: Owner, workflow: str) -> WorkflowCost:
@@ -72,10 +85,13 @@ class BudgetQueries:
             NotFoundError: the tenant has no such run.
             StorageError
         """
-        calls = self._ledger.calls_of(owner.tenant, workflow, limit=MOST_CALLS) if workflow else ()
-        if not calls:
+        # A table refuses keys over 2,048 bytes, which would look like a failure of the table.
+        known = 0 < len(workflow) <= _LONGEST_RUN
+        found = self._ledger.calls_of(owner.tenant, workflow, limit=MOST_CALLS + 1) if known else ()
+        if not found:
             raise NotFoundError(f"There is no workflow run '{workflow[:100]}'.", param="id")
-        return WorkflowCost(workflow, calls, cost_of_tree(calls))
+        calls = found[:MOST_CALLS]
+        return WorkflowCost(workflow, calls, cost_of_tree(calls), has_more=len(found) > MOST_CALLS)
 
 
 def _may_see(budget: Budget, owner: Owner) -> bool:

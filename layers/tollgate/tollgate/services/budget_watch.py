@@ -51,7 +51,7 @@ class BudgetWatch:
         self._seen.update((name, (moment, amount)) for name, amount in committed.items())
 
     def add(self, counters: Iterable[str], amount: Decimal) -> None:
-        """Note our own hold where the write did not tell the sum."""
+        """Note our own hold, or what its end changed, where the write did not tell the sum."""
         for name in counters:
             if name in self._seen:
                 moment, before = self._seen[name]

@@ -132,7 +132,7 @@ class BatchCollector:
             self._runs.prepare(again)
 
     def _fail(self, missing: Sequence[Job], run: BatchRun, status: TransformStatus, work: Work) -> None:
-        failure = failure_of(status)
+        failure = failure_of(status, shared=run.records > 1)
         for job in missing:
             self._completer.fail(job, failure, work)
         self._starter.end(run)

@@ -18,12 +18,14 @@ from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobFailure, JobState, Payload, Usage
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
+from tollgate.domain.outcomes import marked_by, of_run
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.reserving import reservation_parts
 from tollgate.domain.settlement import Settlement, settle
 from tollgate.ports.dialects import Dialects, ParsedAnswer
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.outcomes import OutcomeStore
 from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.settle_reservation import settle_with
@@ -77,6 +79,7 @@ class JobCompleter:
         durations: DurationRecorder,
         telemetry: Telemetry,
         clock: Clock,
+        outcomes: OutcomeStore | None = None,
     ) -> None:
         self._jobs = jobs
         self._objects = objects
@@ -86,6 +89,7 @@ class JobCompleter:
         self._durations = durations
         self._telemetry = telemetry
         self._clock = clock
+        self._outcomes = outcomes
 
     def complete(self, job: Job, body: bytes, work: Work) -> bool:
         """End the job with a container's answer, or as failed when that is not one.
@@ -208,6 +212,7 @@ class JobCompleter:
                 self._telemetry.count("WebhookQueueFailed")
         if job.state is JobState.COMPLETED and job.held_seconds is not None:
             self._durations.record(job.resource, job.inference_type, float(job.held_seconds * self._places(job)))
+        self._note(job)
         finished = job.finished_at or self._clock.now()
         self._telemetry.request(
             RequestRecord(
@@ -228,6 +233,20 @@ class JobCompleter:
                 catalogue_version=job.catalogue_version,
             )
         )
+
+    def _note(self, job: Job) -> None:
+        """Add the job to the records of its deployment, where a choice among several was made for it."""
+        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=[job.deployment])
+        if self._outcomes is None or source is None or job.held_seconds is None:
+            return
+        tally = of_run(
+            failed=job.state is not JobState.COMPLETED,
+            # The wait in the queue says nothing of the model.
+            seconds=float(job.held_seconds),
+            usd=None if job.effective_cost is None else float(job.effective_cost),
+            output_tokens=job.usage.output_tokens,
+        )
+        self._outcomes.add(job.model, job.deployment, source[1], tally)
 
     def _places(self, job: Job) -> int:
         """How many requests share an instance second that is charged to one of them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError, SpendStoppedError
+from tollgate.domain.prompt import estimate_input_tokens, without_marks
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
@@ -16,12 +18,14 @@ from tollgate.services.inference import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tollgate.domain.catalogue import Catalogue
+    from tollgate.domain.capacity import Capacity
+    from tollgate.domain.catalogue import Catalogue, Deployment, Model
     from tollgate.domain.routing import RoutingDecision
     from tollgate.ports.dialects import Dialects, RenderedRequest
     from tollgate.ports.registry import CapacitySource, CatalogueSource
     from tollgate.services.accept_job import JobAcceptance
     from tollgate.services.admission import Admission
+    from tollgate.services.choosing import Choosing
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
@@ -45,6 +49,7 @@ class InferenceService:
         acceptance: JobAcceptance,
         wakes: Callable[[], WakeRequests],
         health: DeploymentHealth,
+        choosing: Callable[[], Choosing],
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -54,6 +59,7 @@ class InferenceService:
         self._acceptance = acceptance
         self._wakes = wakes
         self._health = health
+        self._choosing = choosing
 
     def catalogue(self) -> Catalogue:
         """The catalogue in force.
@@ -82,9 +88,9 @@ class InferenceService:
         """
         plan = self._plan(request, trail)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
-            return self._accept(request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
+            return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
-            return self._run(request, plan, trail)
+            return self._run(plan, trail)
         except (CapacityError, BackendThrottledError):
             fallback = plan.decision.fallback
             if fallback is None and plan.decision.deployment.sleep is not None:
@@ -93,7 +99,7 @@ class InferenceService:
             if fallback is None:
                 raise
             trail.route_reason += f";{fallback}_fallback=no_capacity"
-            return self._accept(request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
+            return self._accept(plan.request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
 
     def _accept(
         self,
@@ -109,9 +115,9 @@ class InferenceService:
             self._wakes().want(deployment.roads[t] for t in sleeping)
         return accepted
 
-    def _run(self, request: InferenceRequest, plan: Plan, trail: Trail) -> Completed:
+    def _run(self, plan: Plan, trail: Trail) -> Completed:
         try:
-            return self._realtime.run(plan, trail)
+            return self._first_run(plan, trail)
         except BackendError as error:
             if not plan.offered.health.fallback:
                 raise
@@ -121,7 +127,27 @@ class InferenceService:
             again = SecondTry(
                 realtime=self._realtime, dialects=self._dialects, capacities=self._capacities, health=self._health
             )
-            return again.run(request, plan, _size(plan.rendered, request), error, trail)
+            return again.run(plan, error, trail)
+
+    def _first_run(self, plan: Plan, trail: Trail) -> Completed:
+        if plan.chosen is None:
+            return self._realtime.run(plan, trail)
+        return self._choosing().run.run(
+            plan, plan.chosen, trail, capacity=self._capacity(), larger=lambda: self._larger(plan, trail)
+        )
+
+    def _capacity(self) -> Capacity:
+        return self._health.seen_by(self._capacities.snapshot())
+
+    def _larger(self, plan: Plan, trail: Trail) -> Plan:
+        """The same request, for the size that is asked after the first answer was not good enough."""
+        larger = plan.chosen.larger if plan.chosen else ()
+        offered = replace(plan.model, deployments=larger)
+        decision = route(plan.routing, offered, self._capacity(), plan.catalogue.gateway_prices)
+        if decision.inference_type is not InferenceType.REALTIME:
+            raise CapacityError("The larger deployment cannot answer now.")
+        trail.resource = decision.deployment.resource
+        return replace(plan, decision=decision, rendered=self._rendered(plan.request, decision.deployment))
 
     def _plan(self, request: InferenceRequest, trail: Trail) -> Plan:
         catalogue = self._catalogues.current()
@@ -141,29 +167,50 @@ class InferenceService:
             offered = downgraded(offered)
         if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
+        request = _to_send(request, catalogue, model, trail)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
-        rendered = self._dialects.of(model.deployments[0]).render(request.input, request.parameters)
-        decision = route(
-            RoutingRequest(_size(rendered, request), priority, request.deadline_seconds, selector_of(trail.request_id)),
-            offered,
-            self._health.seen_by(self._capacities.snapshot()),
-            catalogue.gateway_prices,
+        rendered = self._rendered(request, model.deployments[0])
+        size = RequestSize(
+            body_bytes=len(rendered.body),
+            input_tokens=estimate_input_tokens(request.input),
+            output_tokens=_output_limit(request.parameters),
         )
+        routing = RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id))
+        capacity, chosen = self._capacity(), None
+        if model.choice is not None or (request.wishes is not None and request.wishes.chooses):
+            chosen = self._choosing().choose(
+                request, trail, offered, routing, capacity=capacity, prices=catalogue.gateway_prices
+            )
+            routing, decision = chosen.routing, chosen.decision
+        else:
+            decision = route(routing, offered, capacity, catalogue.gateway_prices)
         trail.inference_type = decision.inference_type
         trail.resource = decision.deployment.resource
-        trail.route_reason = decision.reason + pressure.reason + brake.reason
+        trail.route_reason = decision.reason + pressure.reason + brake.reason + _choice_reason(trail)
         trail.estimated_cost = decision.estimated_cost
         if decision.deployment is not model.deployments[0]:
-            rendered = self._dialects.of(decision.deployment).render(request.input, request.parameters)
-        return Plan(catalogue, model, offered, decision, rendered, admitted)
+            rendered = self._rendered(request, decision.deployment)
+        return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
+
+    def _rendered(self, request: InferenceRequest, deployment: Deployment) -> RenderedRequest:
+        return self._dialects.of(deployment).render(request.input, request.parameters)
 
 
-def _size(rendered: RenderedRequest, request: InferenceRequest) -> RequestSize:
-    return RequestSize(
-        body_bytes=len(rendered.body),
-        input_tokens=max(1, len(rendered.body) // 4),
-        output_tokens=_output_limit(request.parameters),
-    )
+def _to_send(request: InferenceRequest, catalogue: Catalogue, model: Model, trail: Trail) -> InferenceRequest:
+    if catalogue.input_budgets or model.trimming is not None or (request.wishes and request.wishes.trim is not None):
+        # Few requests are trimmed, and the others must not pay for importing how.
+        from tollgate.services.trim_request import trimmed  # noqa: PLC0415 -- see above
+
+        return trimmed(request, catalogue, model, trail)
+    plain = without_marks(request.input)
+    return request if plain is request.input else replace(request, input=plain)
+
+
+def _choice_reason(trail: Trail) -> str:
+    reason = f";{trail.chosen.reason}" if trail.chosen and trail.chosen.reason else ""
+    if trail.trimmed is not None and trail.trimmed.input_tokens_saved:
+        reason += f";trimmed={trail.trimmed.input_tokens_saved}"
+    return reason
 
 
 def _output_limit(parameters: Mapping[str, Any]) -> int | None:

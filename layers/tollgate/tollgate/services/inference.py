@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
     from tollgate.domain.jobs import Job
     from tollgate.domain.reserving import Ask
-    from tollgate.domain.routing import RoutingDecision
+    from tollgate.domain.routing import RoutingDecision, RoutingRequest
     from tollgate.ports.dialects import RenderedRequest
     from tollgate.services.admission import Admitted
+    from tollgate.services.choose_tier import Chosen
+    from tollgate.services.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
     """What a caller asks for, checked for shape but not yet against the catalogue.
 
-    `needs` is what the model must offer, where the caller's route says so.
+    `needs` is what the model must offer, where the caller's route says so; `wishes` is what else the caller wants.
     """
 
     model: str
@@ -37,6 +39,7 @@ class InferenceRequest:
     webhook_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     needs: Needs | None = None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,28 @@ class Accepted:
 class Plan:
     """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
 
-    `offered` is the model with the deployments that this request may use. `admitted` is None where no budget stands in
-    the way.
+    `request` is the one to be sent, trimmed where that was to be done; `offered` is the model with the deployments that
+    it may use. `admitted` is None where no budget stands in the way, `chosen` where there was nothing to choose.
     """
 
+    request: InferenceRequest
     catalogue: Catalogue
     model: Model
     offered: Model
+    routing: RoutingRequest
     decision: RoutingDecision
     rendered: RenderedRequest
     admitted: Admitted | None
+    chosen: Chosen | None = None
+
+    def name(self, new_id: str, tenant: str) -> str:
+        """The inference's id: a new one, marked where feedback on it has to find out what answered."""
+        if self.chosen is None:
+            return new_id
+        # Already imported with what chose.
+        from tollgate.domain.outcomes import marked  # noqa: PLC0415 -- see above
+
+        return marked(new_id, tenant=tenant, deployment=self.decision.deployment.name, topic=self.chosen.topic)
 
     def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
         """What to ask of the budgets for going down a road, dearest first.

@@ -66,7 +66,7 @@ class RealtimeRun:
         left = self.seconds_left(trail)
         if trail.tried_again_at is None:
             self._health.tokens.earn()
-        inference_id = self._ids.new("inf")
+        inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
         if plan.admitted is None:
             return self._call(plan, trail, inference_id, left)
         reservation = trail.reservation = self._admission.reserve(

@@ -15,11 +15,10 @@ from tollgate.domain.routing import RoutingDecision
 
 if TYPE_CHECKING:
     from tollgate.domain.catalogue import Deployment
-    from tollgate.domain.road_estimates import RequestSize
     from tollgate.ports.dialects import Dialects
     from tollgate.ports.registry import CapacitySource
     from tollgate.services.deployment_health import DeploymentHealth
-    from tollgate.services.inference import Completed, InferenceRequest, Plan
+    from tollgate.services.inference import Completed, Plan
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
 
@@ -48,9 +47,7 @@ class SecondTry:
         self._capacities = capacities
         self._health = health
 
-    def run(
-        self, request: InferenceRequest, plan: Plan, size: RequestSize, error: BackendError, trail: Trail
-    ) -> Completed:
+    def run(self, plan: Plan, error: BackendError, trail: Trail) -> Completed:
         """The answer of the first that gives one. Every try is settled by itself; the trail has their sum.
 
         Raises:
@@ -63,7 +60,7 @@ class SecondTry:
                 break
             if deployment is None or deployment is plan.decision.deployment:
                 continue
-            decision = self._decision(plan, deployment, size, trail)
+            decision = self._decision(plan, deployment, trail)
             if decision is None:
                 continue
             if not self._health.tokens.take():
@@ -71,17 +68,17 @@ class SecondTry:
                 break
             trail.route_reason += f";fallback={name}"
             trail.resource = deployment.resource
-            rendered = self._dialects.of(deployment).render(request.input, request.parameters)
+            rendered = self._dialects.of(deployment).render(plan.request.input, plan.request.parameters)
             try:
                 return self._realtime.run_again(replace(plan, decision=decision, rendered=rendered), trail)
             except BackendError as again:
                 error = again
         raise error
 
-    def _decision(self, plan: Plan, deployment: Deployment, size: RequestSize, trail: Trail) -> RoutingDecision | None:
+    def _decision(self, plan: Plan, deployment: Deployment, trail: Trail) -> RoutingDecision | None:
         """The decision for this deployment's real-time road; None if it cannot take the request in time."""
         capacity = self._health.seen_by(self._capacities.snapshot())
-        estimates = RoadEstimates(size, plan.model, deployment, capacity, plan.catalogue.gateway_prices)
+        estimates = RoadEstimates(plan.routing.size, plan.model, deployment, capacity, plan.catalogue.gateway_prices)
         found = estimates.get(_ROAD)
         if found is None or found.blocker is not None or found.estimated_cost is None:
             return None

@@ -15,8 +15,25 @@ if TYPE_CHECKING:
     from tollgate.domain.catalogue import Catalogue, InferenceType
     from tollgate.domain.jobs import Owner
     from tollgate.domain.ledger import Reservation
+    from tollgate.domain.prompt_trimming import TrimReport
     from tollgate.domain.settlement import Settlement
     from tollgate.services.admission import Run
+    from tollgate.services.choose_tier import Chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """A first answer that was not good enough.
+
+    Attributes:
+        resource: that gave it.
+        check: that it did not pass.
+        effective_cost: dollars of the first call, which are part of the whole.
+    """
+
+    resource: str
+    check: str
+    effective_cost: Decimal | None
 
 
 @dataclass(slots=True)
@@ -43,6 +60,14 @@ class Trail:
     run: Run = NO_RUN
     reservation: Reservation | None = None
     budget_remaining: Decimal | None = None
+    trimmed: TrimReport | None = None
+    chosen: Chosen | None = None
+    escalation: Escalation | None = None
+
+    def begin_again(self) -> None:
+        """Forget what the call so far held and cost, before another call for the same request."""
+        self.settlement = None
+        self.reservation = None
 
     def add_earlier(self, earlier: Settlement | None) -> None:
         """Count a try that failed before the one on this trail."""
@@ -70,4 +95,7 @@ class Trail:
             traceparent=self.traceparent,
             catalogue_version=self.catalogue.version if self.catalogue else 0,
             budget_remaining=self.budget_remaining,
+            input_tokens_saved=self.trimmed.input_tokens_saved if self.trimmed else 0,
+            first_resource=self.escalation.resource if self.escalation else "",
+            first_cost=self.escalation.effective_cost if self.escalation else None,
         )

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.wishes import WISH_FIELDS
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 
@@ -62,6 +63,7 @@ COMMON_FIELDS: Fields = {
     "safety_identifier": optional(_SHORT),
     "prompt_cache_key": optional(_SHORT),
     "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16)),
+    **WISH_FIELDS,
 }
 """Fields of every body. None of them reaches a container."""
 
@@ -134,9 +136,12 @@ class BodyReader:
 
 
 def _refusal(document: Any, error: ValidationError) -> InvalidRequestError:
-    # Every member of a union reports; the one that got furthest is what the caller meant.
+    # Every member of a union reports; the one that got furthest, and took the type, is what the caller meant.
     found = error.errors(include_url=False, include_context=False)
-    param, fault = max(((_path(document, entry["loc"]), entry) for entry in found), key=lambda pair: _depth(pair[0]))
+    param, fault = max(
+        ((_path(document, entry["loc"]), entry) for entry in found),
+        key=lambda pair: (_depth(pair[0]), not pair[1]["type"].endswith("_type")),
+    )
     if fault["type"] == "missing":
         return InvalidRequestError(f"Missing required parameter: '{param}'.", param=param)
     return InvalidRequestError(f"Invalid '{param}': {fault['msg']}.", param=param)

@@ -28,7 +28,9 @@ from tollgate.api.openai.text_bodies import (
     texts_of,
 )
 from tollgate.api.problems import problem_answer
+from tollgate.api.rendering import choice_fields
 from tollgate.api.repeating import once
+from tollgate.api.wishes import read_wishes
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import InferenceType, ModelKind, Priority
 from tollgate.domain.errors import (
@@ -87,14 +89,18 @@ class OpenAIApi:
 
     def _chat(self, call: Call, trail: Trail) -> Answer:
         body = CHAT.read(json_body(call))
+        value: dict[str, Any] = {"messages": chat_messages(body["messages"])}
+        if body.get("trim") is not None and body.get("documents") is not None:
+            # To be trimmed and, where the container does not take documents, put before the question.
+            value["documents"] = body["documents"]
+            body = {name: part for name, part in body.items() if name != "documents"}
         parameters, needed = chat_parameters(body)
-        value = {"messages": chat_messages(body["messages"])}
         request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
 
         def render(served: Served) -> Answer:
             if body.get("stream"):
                 return _streamed(chat_events(served, include_usage=_include_usage(body)))
-            return json_answer(200, chat_completion(served))
+            return json_answer(200, chat_completion(served) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
@@ -107,7 +113,7 @@ class OpenAIApi:
         def render(served: Served) -> Answer:
             if body.get("stream"):
                 return _streamed(text_events(served, include_usage=_include_usage(body)))
-            return json_answer(200, text_completion(served))
+            return json_answer(200, text_completion(served) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
@@ -138,7 +144,7 @@ class OpenAIApi:
             return self._in_background(call, trail, request, body.get("service_tier"))
 
         def render(served: Served) -> Answer:
-            return json_answer(200, served_response(served, parameters, request.metadata))
+            return json_answer(200, served_response(served, parameters, request.metadata) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
@@ -174,6 +180,7 @@ class OpenAIApi:
             parameters=parameters,
             metadata=body.get("metadata") or {},
             needs=needs,
+            wishes=read_wishes(body),
         )
 
     def _serve(self, call: Call, trail: Trail, request: InferenceRequest, tier: str | None, render: Render) -> Answer:

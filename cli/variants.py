@@ -1,0 +1,146 @@
+"""`tollgate models compare` and `promote`: how variants do, and which one serves."""
+
+import argparse
+import time
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.stack import Stack, StackError
+from tollgate.adapters.catalogue_document import catalogue_from_document
+from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.adapters.registry_outcomes import RegistryOutcomes
+from tollgate.domain.catalogue import Catalogue, Deployment
+from tollgate.domain.comparison import (
+    Difference,
+    Interval,
+    Standing,
+    Verdict,
+    mean_difference,
+    share_difference,
+    standing_of,
+)
+from tollgate.domain.outcomes import TOPICS, Tally, total
+from tollgate.domain.promotion import promoted
+
+
+def add_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the actions."""
+    comparing = actions.add_parser("compare", help="cost, latency, errors and quality of a model's deployments")
+    comparing.add_argument("model")
+    comparing.add_argument("--topic", choices=TOPICS, help="only requests of one kind")
+    comparing.set_defaults(run=compare)
+    promoting = actions.add_parser("promote", help="let a deployment serve all the traffic of its tier")
+    promoting.add_argument("model")
+    promoting.add_argument("deployment")
+    promoting.set_defaults(run=promote)
+
+
+def compare(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print what the last four weeks say of each deployment, and of each against its tier's champion.
+
+    Raises:
+        StackError: no catalogue was applied yet.
+    """
+    catalogue = _in_force(stack)
+    model = catalogue.model(arguments.model)
+    outcomes = RegistryOutcomes(
+        stack.tables, stack.registry, now=lambda: datetime.now(UTC), monotonic=time.monotonic
+    ).of(model.name)
+    tallies = {
+        deployment.name: total(
+            tally
+            for (name, topic), tally in outcomes.items()
+            if name == deployment.name and arguments.topic in {None, topic}
+        )
+        for deployment in model.deployments
+    }
+    standings = {name: standing_of(tally) for name, tally in tallies.items()}
+    if not any(tally.requests or tally.judged for tally in tallies.values()):
+        print(f"Nothing is on record for '{model.name}' yet. Records are kept for models with 'choice'.")
+        return 0
+    table = Table(title=f"{model.name}, last four weeks, 95 % intervals")
+    for heading in ("deployment", "tier", "role", "requests", "USD", "seconds", "errors", "quality"):
+        table.add_column(heading)
+    for deployment in model.deployments:
+        table.add_row(*_row(deployment, tallies[deployment.name], standings[deployment.name]))
+    Console(width=160).print(table)
+    for tier in dict.fromkeys(deployment.tier for deployment in model.deployments):
+        same = [deployment for deployment in model.deployments if deployment.tier is tier]
+        champion = max(same, key=lambda d: (d.role is None, d.weight))
+        for deployment in same:
+            if deployment is not champion:
+                print("\n".join(_against(champion, deployment, standings)))
+    return 0
+
+
+def promote(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Store a version in which the deployment serves its tier, and put it in force.
+
+    Raises:
+        StackError: no catalogue was applied yet.
+        CatalogueError: the deployment cannot be promoted.
+    """
+    writer = RegistryCatalogueWriter(stack.tables, stack.registry)
+    current = _in_force(stack)
+    catalogue = promoted(current, arguments.model, arguments.deployment, version=writer.newest_version() + 1)
+    writer.store(catalogue, now=datetime.now(UTC))
+    writer.point_to(catalogue.version, expected=current.version)
+    print(
+        f"Version {catalogue.version} is in force: {arguments.model}/{arguments.deployment} serves its tier. "
+        f"Back: tollgate models rollback {current.version}. Put the same into models.toml before you apply it again."
+    )
+    return 0
+
+
+def _in_force(stack: Stack) -> Catalogue:
+    writer = RegistryCatalogueWriter(stack.tables, stack.registry)
+    document = writer.document(writer.current_version())
+    if document is None:
+        raise StackError("No catalogue was applied yet. Run: tollgate models apply models.toml")
+    return catalogue_from_document(document)
+
+
+def _row(deployment: Deployment, tally: Tally, standing: Standing) -> tuple[str, ...]:
+    role = "champion" if deployment.role is None else deployment.role.value
+    return (
+        deployment.name,
+        deployment.tier.value,
+        f"{role}, weight {deployment.weight}",
+        f"{tally.requests:.0f}",
+        _figure(standing.usd, "{:.6f}"),
+        _figure(standing.seconds, "{:.2f}"),
+        _figure(standing.errors, "{:.1%}"),
+        _figure(standing.quality, "{:.2f}"),
+    )
+
+
+def _figure(interval: Interval, form: str) -> str:
+    if interval.mean is None:
+        return "-"
+    mean = form.format(interval.mean)
+    if interval.high == float("inf"):
+        return f"{mean} (one)"
+    return f"{mean} [{form.format(interval.low)}, {form.format(interval.high)}]"
+
+
+def _against(champion: Deployment, challenger: Deployment, standings: dict[str, Standing]) -> list[str]:
+    one, other = standings[champion.name], standings[challenger.name]
+    lines = [f"{challenger.name} against {champion.name}:"]
+    lines += [
+        f"  cost: {_said(mean_difference(one.usd, other.usd))}",
+        f"  seconds: {_said(mean_difference(one.seconds, other.seconds))}",
+        f"  errors: {_said(share_difference(one.errors, other.errors, more_is_better=False))}",
+        f"  quality: {_said(share_difference(one.quality, other.quality, more_is_better=True))}",
+    ]
+    return lines
+
+
+def _said(difference: Difference) -> str:
+    figures = ""
+    if difference.mean is not None and difference.high < float("inf"):
+        figures = f" ({difference.mean:+.1%} [{difference.low:+.1%}, {difference.high:+.1%}])"
+    if difference.verdict is Verdict.UNKNOWN:
+        return f"{difference.verdict}{figures}; about {difference.needed} of each would do"
+    return f"{difference.verdict}{figures}"

@@ -1,0 +1,125 @@
+"""What the owner of a model says about choosing among its sizes: thresholds, the quality dial, exploring, cascading.
+
+Only models with deployments of more than one tier, or with a challenger or a shadow, have a use for any of it.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class TierThresholds:
+    """Where the tiers begin: small < `medium` <= medium < `large` <= large.
+
+    Args:
+        medium: the least complexity of the medium tier, 0..1.
+        large: the least complexity of the large tier, 0..1, not under `medium`. Above 1 would switch a tier
+            off; use 1 for both to keep everything but the very hardest small.
+
+    Raises:
+        ValueError: the two are out of order or out of range.
+    """
+
+    medium: float = 0.3
+    large: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.medium <= self.large <= 1.0:
+            raise ValueError(f"tier thresholds must satisfy 0 <= medium <= large <= 1, not {self}")
+
+
+DEFAULT_THRESHOLDS: Final = TierThresholds()
+
+
+class DeploymentRole(StrEnum):
+    """What a deployment is tried out for.
+
+    A challenger shares the traffic by weight, like any other; its role only says who is compared with whom. A shadow
+    answers nobody: it gets copies.
+    """
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    SHADOW = "shadow"
+
+
+class Check(StrEnum):
+    """What may be wrong with the answer of a small model, as far as it can be seen from outside."""
+
+    SCHEMA = "schema"
+    REFUSAL = "refusal"
+    LOGPROB = "logprob"
+    LENGTH = "length"
+    UNCERTAIN = "uncertain"
+    RULE = "rule"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraSpend:
+    """How much traffic, and how much money, may go into finding something out.
+
+    Args:
+        share: of the requests, 0..1.
+        usd_per_day: over all execution environments, UTC days. An environment knows of the others' spending with a
+            delay of a minute or two.
+    """
+
+    share: float
+    usd_per_day: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """What the caller expects of an answer, in words that cost no more than reading it once.
+
+    Args:
+        must_contain: every one of these texts has to occur.
+        must_not_contain: none of these may.
+    """
+
+    must_contain: tuple[str, ...] = ()
+    must_not_contain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CascadePolicy:
+    """When the answer of a smaller model is not good enough.
+
+    Args:
+        checks: that an answer has to pass. `RULE` and `SCHEMA` apply where the request brings one.
+        min_characters: an answer below this is too short; 0 takes every one that is not empty.
+        min_mean_logprob: mean natural logarithm of the tokens' probabilities, where the container gives them. -1.5 is
+            a geometric mean probability of 22 %.
+        rule: of the request, None without one.
+    """
+
+    checks: frozenset[Check] = frozenset(Check)
+    min_characters: int = 0
+    min_mean_logprob: float = -1.5
+    rule: AnswerRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoicePolicy:
+    """How one of several sizes is chosen.
+
+    Args:
+        thresholds: used where there is no dial.
+        quality: the dial, 0..1: the share of the largest size's quality to keep; None for the thresholds.
+        sticky: whether a conversation that went to a larger size stays there.
+        explore: how much may be tried out; None for nothing.
+        cascade: when to ask a larger size after all; None for never.
+        shadow: how much is copied to deployments with that role; None for nothing.
+    """
+
+    thresholds: TierThresholds = DEFAULT_THRESHOLDS
+    quality: float | None = None
+    sticky: bool = True
+    explore: ExtraSpend | None = None
+    cascade: CascadePolicy | None = None
+    shadow: ExtraSpend | None = None
+
+
+DEFAULT_CHOICE: Final = ChoicePolicy()

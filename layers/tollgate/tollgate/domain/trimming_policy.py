@@ -1,0 +1,72 @@
+"""How much of what a caller gives is sent on: budgets of the owner, wishes of the caller."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+ANY = "*"
+"""Every key, or every model."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmingPolicy:
+    """How a request is trimmed.
+
+    Args:
+        input_tokens: budget for the messages, or the prompt, together with the documents; None for no limit.
+        keep_last: this many of the last messages always stay.
+        documents_tokens: budget for the documents alone.
+        documents_top_k: send at most this many documents.
+        diversity: among documents, 0 (relevance alone) to 1.
+        cut_sentences: allow documents to be cut to their best sentences.
+        query: what the answer is about; the last user message if empty.
+    """
+
+    input_tokens: int | None = None
+    keep_last: int = 2
+    documents_tokens: int | None = None
+    documents_top_k: int | None = None
+    diversity: float = 0.3
+    cut_sentences: bool = False
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputBudget:
+    """The most input tokens that requests of a key to a model may send.
+
+    Args:
+        key: a key's id, or `ANY`.
+        model: a model's name, or `ANY`.
+        input_tokens: estimated tokens, see `tollgate.domain.tokens`.
+    """
+
+    key: str
+    model: str
+    input_tokens: int
+
+
+def trimming_for(
+    asked: TrimmingPolicy | None,
+    declared: TrimmingPolicy | None,
+    budgets: Sequence[InputBudget],
+    *,
+    key_id: str,
+    model: str,
+) -> TrimmingPolicy | None:
+    """The policy for one request, None where nothing is to be trimmed.
+
+    The caller's wishes come before the model's, but the tightest of all budgets holds.
+
+    Args:
+        asked: by the request.
+        declared: by the model.
+        budgets: of the catalogue.
+        key_id: whose request it is.
+        model: that it asks for.
+    """
+    limits = [b.input_tokens for b in budgets if b.key in {ANY, key_id} and b.model in {ANY, model}]
+    limits += [policy.input_tokens for policy in (asked, declared) if policy and policy.input_tokens is not None]
+    policy = asked or declared
+    if policy is None and not limits:
+        return None
+    return replace(policy or TrimmingPolicy(), input_tokens=min(limits, default=None))

@@ -1,0 +1,253 @@
+"""Chooses the size, and the variant, that answers a request of a model that has several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tollgate.domain.answer_checks import cascade_pays, chance_of_passing
+from tollgate.domain.catalogue import TIER_ORDER, InferenceType, Tier
+from tollgate.domain.choice_policy import DEFAULT_CHOICE, CascadePolicy
+from tollgate.domain.complexity import routing_text
+from tollgate.domain.errors import TollgateError
+from tollgate.domain.model_choice import ENOUGH_RECORDS
+from tollgate.domain.outcomes import NOTHING, Tally, topic_of, total
+from tollgate.domain.prompt import spoken
+from tollgate.domain.road_estimates import RoadEstimates
+from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
+from tollgate.domain.selection import selector_of
+from tollgate.domain.tier_choice import Option, TierDecision, decide_tier
+from tollgate.ports.outcomes import Extra
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from tollgate.domain.capacity import Capacity
+    from tollgate.domain.catalogue import Deployment, Model
+    from tollgate.domain.choice_policy import ChoicePolicy
+    from tollgate.domain.jobs import Owner
+    from tollgate.domain.pricing import GatewayPrices
+    from tollgate.ports.outcomes import OutcomeStore
+    from tollgate.services.inference import InferenceRequest
+
+_REMEMBERED: Final = 2_000
+_NO_DIAL: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be chosen from, for one request.
+
+    Attributes:
+        model: with the deployments that may serve it.
+        routing: size, priority, deadline; its selector is replaced by the conversation's.
+    """
+
+    model: Model
+    routing: RoutingRequest
+    capacity: Capacity
+    prices: GatewayPrices
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen, and what is needed to go on from there.
+
+    Attributes:
+        decision: with the road.
+        reason: of the size, empty where there is one only.
+        topic: see `tollgate.domain.outcomes`.
+        options: every size, smallest first.
+        complexity: of the prompt; None where it did not matter.
+        policy: the owner's.
+        cascade: when a larger size is to be asked after all; None for never.
+        larger: the deployments of the size to ask then.
+        routing: as it was decided with: its selector is the same for a whole conversation.
+    """
+
+    decision: RoutingDecision
+    reason: str
+    topic: str
+    options: tuple[Option, ...]
+    complexity: float | None
+    policy: ChoicePolicy
+    cascade: CascadePolicy | None
+    larger: tuple[Deployment, ...]
+    routing: RoutingRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    tier: Tier
+    deployments: tuple[Deployment, ...]
+    decision: RoutingDecision
+
+
+class TierChooser:
+    """Weighs the sizes of a model for a request."""
+
+    def __init__(self, outcomes: OutcomeStore) -> None:
+        self._outcomes = outcomes
+        self._conversations: dict[str, Tier] = {}
+
+    def choose(self, request: InferenceRequest, owner: Owner, offer: Offer) -> Chosen:
+        """Choose.
+
+        Raises:
+            CapacityError, DeadlineImpossibleError, PriceUnknownError, InvalidRequestError: no size can serve it; what
+                is wrong with the smallest one.
+        """
+        wishes = request.wishes
+        policy = offer.model.choice or DEFAULT_CHOICE
+        said = spoken(request.input)
+        text = routing_text(said)
+        topic = topic_of(text)
+        conversation = _conversation(owner, wishes.conversation_id if wishes else "", said)
+        routing = replace(offer.routing, selector=selector_of(conversation))
+        sizes = _sizes(replace(offer, routing=routing))
+        records = self._outcomes.of(offer.model.name)
+        options = tuple(_option(size, offer, records, topic) for size in sizes)
+        if len(sizes) == 1:
+            return Chosen(sizes[0].decision, "", topic, options, None, policy, None, larger=(), routing=routing)
+        goes_on = bool(wishes and wishes.conversation_id) or sum(role == "user" for role, _ in said) > 1
+        known = self._conversations.get(conversation) if goes_on else None
+        decided = decide_tier(
+            text,
+            options,
+            policy,
+            quality=wishes.quality if wishes else None,
+            earlier=() if known is not None or not policy.sticky else _earlier(said),
+            floor=known or Tier.SMALL,
+            draw=_draw(policy, conversation),
+            extra_usd=self._left(offer.model, policy),
+        )
+        self._remember(conversation, decided.settled)
+        self._charge(offer.model, options, decided)
+        at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
+        cascade = _cascade(request, policy)
+        reason = decided.reason
+        larger: tuple[Deployment, ...] = ()
+        if cascade is not None and sizes[at].decision.inference_type is InferenceType.REALTIME:
+            dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
+            if at and dial != _NO_DIAL and decided.tier is decided.settled and _pays(options, at, decided):
+                larger = sizes[at].deployments
+                at -= 1
+                reason += f";cascade=from_{sizes[at].tier}"
+            elif at + 1 < len(sizes):
+                larger = sizes[at + 1].deployments
+        return Chosen(
+            sizes[at].decision,
+            reason,
+            topic,
+            options,
+            decided.complexity,
+            policy,
+            cascade if larger else None,
+            larger=larger,
+            routing=routing,
+        )
+
+    def _left(self, model: Model, policy: ChoicePolicy) -> Decimal | None:
+        if policy.explore is None:
+            return None
+        return policy.explore.usd_per_day - self._outcomes.spent(model.name, Extra.EXPLORE)
+
+    def _charge(self, model: Model, options: Sequence[Option], decided: TierDecision) -> None:
+        if decided.tier is decided.settled:
+            return
+        costs = {option.tier: option.estimated_cost for option in options}
+        tried, settled = costs[decided.tier], costs[decided.settled]
+        if tried is not None and settled is not None and tried > settled:
+            self._outcomes.spend(model.name, Extra.EXPLORE, tried - settled)
+
+    def _remember(self, conversation: str, tier: Tier) -> None:
+        if len(self._conversations) >= _REMEMBERED:
+            self._conversations.clear()
+        self._conversations[conversation] = tier
+
+
+def _conversation(owner: Owner, conversation_id: str, said: Sequence[tuple[str, str]]) -> str:
+    """What stays the same through a conversation: its id, or what it began with."""
+    if conversation_id:
+        return f"{owner.tenant}|id|{conversation_id}"
+    first = next((text for role, text in said if role == "user"), "")
+    return f"{owner.tenant}|{first}"
+
+
+def _earlier(said: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The first turn of the user and the one before the last: what can be afforded to be weighed again.
+
+    Only where this environment does not remember the conversation.
+    """
+    turns = [text for role, text in said if role == "user" and text]
+    return tuple(dict.fromkeys(turns[:1] + turns[-2:-1])) if len(turns) > 1 else ()
+
+
+def _sizes(offer: Offer) -> list[_Size]:
+    """The sizes that can serve the request, smallest first."""
+    found: list[_Size] = []
+    wrong: TollgateError | None = None
+    serving = [d for d in offer.model.deployments if d.weight > 0] or list(offer.model.deployments)
+    for tier in sorted({d.tier for d in serving}, key=TIER_ORDER.__getitem__):
+        deployments = tuple(d for d in serving if d.tier is tier)
+        model = replace(offer.model, deployments=deployments)
+        try:
+            found.append(_Size(tier, deployments, route(offer.routing, model, offer.capacity, offer.prices)))
+        except TollgateError as error:
+            wrong = wrong or error
+    if not found and wrong is not None:
+        raise wrong
+    return found
+
+
+def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str) -> Option:
+    names = {d.name for d in size.deployments}
+    overall = total(tally for (name, _), tally in records.items() if name in names)
+    here = total(records.get((name, topic), NOTHING) for name in names)
+    # Until a size has answered, its answers are taken to be as long as those of the others.
+    lengths = [here, overall, total(records.values())]
+    deployment = size.decision.deployment
+    return Option(
+        tier=size.tier,
+        estimated_cost=_cost(size.decision, offer, next((t for t in lengths if t.counted), NOTHING)),
+        expected_quality=deployment.expected_quality,
+        resembles=deployment.resembles,
+        record=here if here.judged >= ENOUGH_RECORDS else overall,
+    )
+
+
+def _cost(decision: RoutingDecision, offer: Offer, record: Tally) -> Decimal | None:
+    """Dollars of the request on a size, with answers as long as they were on this topic."""
+    usual = record.mean_output_tokens
+    if usual is None:
+        return decision.estimated_cost
+    size = offer.routing.size
+    length = round(usual) if size.output_tokens is None else min(size.output_tokens, round(usual))
+    estimates = RoadEstimates(
+        replace(size, output_tokens=length), offer.model, decision.deployment, offer.capacity, offer.prices
+    )
+    return estimates[decision.inference_type].estimated_cost
+
+
+def _draw(policy: ChoicePolicy, conversation: str) -> float | None:
+    """Where in 0..1 this conversation's try lies; None for those that are not to try anything."""
+    if policy.explore is None or policy.explore.share <= 0:
+        return None
+    place = selector_of(f"explore|{conversation}")
+    return place / policy.explore.share if place < policy.explore.share else None
+
+
+def _cascade(request: InferenceRequest, policy: ChoicePolicy) -> CascadePolicy | None:
+    wishes = request.wishes
+    if wishes is None or wishes.cascade is None:
+        return policy.cascade
+    if isinstance(wishes.cascade, bool):
+        return (policy.cascade or CascadePolicy()) if wishes.cascade else None
+    return wishes.cascade
+
+
+def _pays(options: Sequence[Option], at: int, decided: TierDecision) -> bool:
+    small, large = options[at - 1], options[at]
+    chance = chance_of_passing(small.record, decided.complexity)
+    return cascade_pays(small.estimated_cost, large.estimated_cost, chance)

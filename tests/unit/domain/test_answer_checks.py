@@ -1,0 +1,157 @@
+"""What is seen to be wrong with an answer, and what it is worth to ask a small model first."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.answer_checks import cascade_pays, chance_of_passing, failed_check, mean_logprob
+from tollgate.domain.choice_policy import AnswerRule, CascadePolicy, Check
+from tollgate.domain.json_schema import fits
+from tollgate.domain.outcomes import NOTHING, of_quality, total
+
+POLICY = CascadePolicy(min_characters=3)
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "minLength": 2}, "people": {"type": ["integer", "null"], "minimum": 0}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+def _check(output: Any, policy: CascadePolicy = POLICY, **parameters: Any) -> Check | None:
+    return failed_check(output, policy, parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paris.",
+        "The patient said \u201cI don't know\u201d " + "after a long pause, as the notes of the ward show. " * 6,
+        "Sorry seems to be the hardest word is a song by Elton John.",
+        "A refusal to sign is not a breach.",
+    ],
+)
+def test_good_answers_pass(text: str) -> None:
+    """Also those that speak of refusing or not knowing."""
+    assert _check({"text": text}) is None
+
+
+@pytest.mark.parametrize(
+    ("output", "check"),
+    [
+        ({"text": "I\u2019m sorry, but I can\u2019t help with that."}, Check.REFUSAL),
+        ({"text": "Yes", "refusal": "No."}, Check.REFUSAL),
+        ({"text": "I don't know the answer."}, Check.REFUSAL),
+        ({"text": "ok"}, Check.LENGTH),
+        ({"text": None}, Check.LENGTH),
+        ({"text": "I'm not sure, but Lyon."}, Check.UNCERTAIN),
+        ({"text": "Lyon it is.", "logprobs": {"content": [{"logprob": -4.0}]}}, Check.LOGPROB),
+        ([{"generated_text": "As an AI language model, I cannot say."}], Check.REFUSAL),
+    ],
+)
+def test_bad_answers_do_not(output: Any, check: Check) -> None:
+    """By the first check that they do not pass."""
+    assert _check(output) is check
+
+
+def test_a_tool_call_needs_no_words() -> None:
+    """Nor the form of an answer."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert _check({"text": None, "tool_calls": [call]}, response_format={"type": "json_object"}) is None
+
+
+def test_only_the_checks_of_the_policy_apply() -> None:
+    """An owner may look at refusals alone."""
+    policy = CascadePolicy(checks=frozenset({Check.REFUSAL}), min_characters=100)
+    assert _check({"text": "I'm not sure"}, policy) is None
+
+
+def test_the_callers_rule() -> None:
+    """Of custom models too, whose answers nobody here can read."""
+    rule = AnswerRule(must_contain=("[1]",), must_not_contain=("TODO",))
+    policy = CascadePolicy(rule=rule)
+    assert _check({"text": "As [1] says."}, policy) is None
+    assert _check({"text": "As somebody says."}, policy) is Check.RULE
+    assert _check({"text": "[1] TODO"}, policy) is Check.RULE
+    assert _check({"label": "en"}, policy) is Check.RULE
+    assert _check({"label": "[1]"}, policy) is None
+    assert _check({"label": "en"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ('{"city": "Rome"}', True),
+        ('{"city": "Rome", "people": null}', True),
+        ('{"city": "Rome", "people": 2.0}', True),
+        ('{"city": "R"}', False),
+        ('{"city": "Rome", "people": true}', False),
+        ('{"city": "Rome", "people": -1}', False),
+        ('{"people": 3}', False),
+        ('{"city": "Rome", "more": 1}', False),
+        ("[]", False),
+        ("Rome", False),
+    ],
+)
+def test_a_schema_of_the_request(text: str, passes: bool) -> None:
+    """In OpenAI's form."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "c", "schema": CITY}}
+    policy = CascadePolicy(checks=frozenset({Check.SCHEMA}))
+    assert (_check({"text": text}, policy, response_format=wanted) is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "expected"),
+    [
+        (1, {"enum": [True]}, False),
+        ("a", {"enum": ["a", 1]}, True),
+        (3, {"const": 3}, True),
+        (3, {"exclusiveMinimum": 3}, False),
+        (3, {"exclusiveMaximum": 4}, True),
+        ([1, "a"], {"type": "array", "items": {"type": "integer"}}, False),
+        ([1], {"minItems": 2}, False),
+        ("abc", {"maxLength": 2}, False),
+        (1, {"anyOf": [{"type": "string"}, {"type": "integer"}]}, True),
+        (1, {"oneOf": [{"type": "number"}, {"type": "integer"}]}, False),
+        (1, {"allOf": [{"type": "number"}, {"minimum": 2}]}, False),
+        (1, {"not": {"type": "integer"}}, False),
+        ({"a": 1}, {"additionalProperties": {"type": "string"}}, False),
+        ({"a": 1}, False, False),
+        ({"a": 1}, {"unheard": "of"}, True),
+    ],
+)
+def test_schemas(value: Any, schema: Any, expected: bool) -> None:
+    """Every keyword that is understood; others say nothing."""
+    assert fits(value, schema) is expected
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats(-9, 9) | st.text(), st.lists))
+def test_the_empty_schema_takes_everything(value: Any) -> None:
+    """As the standard says."""
+    assert fits(value, {})
+
+
+def test_probabilities_are_averaged() -> None:
+    """None where there are none."""
+    assert mean_logprob({"content": [{"logprob": -1.0}, {"logprob": -2}, {"logprob": None}]}) == -1.5
+    assert mean_logprob({"content": []}) is None
+    assert mean_logprob(None) is None
+
+
+def test_what_a_cascade_is_worth() -> None:
+    """Worked example: small 1, large 10. It pays from a chance of more than a tenth on."""
+    small, large = Decimal("0.001"), Decimal("0.010")
+    assert cascade_pays(small, large, 0.11)
+    assert not cascade_pays(small, large, 0.1)
+    assert not cascade_pays(None, large, 1.0)
+    assert not cascade_pays(small, None, 1.0)
+
+
+def test_records_take_over_from_expectation() -> None:
+    """Four answers' worth of it at first."""
+    assert chance_of_passing(NOTHING, 0.3) == pytest.approx(0.7)
+    bad = total(of_quality(0.0) for _ in range(100))
+    assert chance_of_passing(bad, 0.3) < 0.05

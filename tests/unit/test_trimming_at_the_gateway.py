@@ -1,0 +1,228 @@
+"""Trimming as a caller meets it: what is sent, what is said of it, and what is refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.fakes.gateway import FakeGateway, document
+from tests.fakes.sizes import chat_answer, sized_catalogue
+from tollgate.api.http import Answer
+from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.prompt import estimate_input_tokens
+from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
+
+FILLER = "We talked about the weather in the mountains, which was fine for walking, and about nothing else at all. "
+FACT = "The invoice number of the turbine order is 4711-B."
+TALK = [
+    {"role": "system", "content": "You answer briefly."},
+    {"role": "user", "content": FACT},
+    {"role": "assistant", "content": "Noted."},
+    *({"role": role, "content": f"{FILLER}{n}"} for n in range(10) for role in ("user", "assistant")),
+    {"role": "user", "content": "What is the invoice number of the turbine order?"},
+]
+DOCUMENTS = [
+    {"id": "a", "title": "Weather", "text": FILLER * 4},
+    {"id": "b", "title": "Turbine order", "text": FACT},
+    {"id": "c", "text": FILLER * 5},
+]
+
+
+def _gateway(catalogue: Catalogue | None = None) -> FakeGateway:
+    gateway = FakeGateway(catalogue=catalogue or sized_catalogue(None))
+    gateway.realtime.answer = chat_answer("4711-B.")
+    return gateway
+
+
+def _chat(gateway: FakeGateway, **fields: Any) -> Answer:
+    body = {"model": "chat", "messages": TALK, "service_tier": "priority", **fields}
+    return gateway.call("POST /v1/chat/completions", body)
+
+
+def _sent(gateway: FakeGateway) -> dict[str, Any]:
+    sent: dict[str, Any] = json.loads(gateway.realtime.calls[-1][1])
+    return sent
+
+
+def test_nobody_who_did_not_ask_is_trimmed() -> None:
+    """And the answer says nothing of it."""
+    gateway = _gateway()
+    answer = _chat(gateway)
+    assert _sent(gateway)["messages"] == TALK
+    assert "x-tollgate-trimmed-tokens" not in answer.headers
+    assert "trimmed" not in document(answer)
+
+
+def test_the_relevant_turn_survives_and_the_report_adds_up() -> None:
+    """System and last turns stay, the order is kept, and what was dropped is in the answer."""
+    gateway = _gateway()
+    answer = _chat(gateway, trim={"input_tokens": 120})
+    kept = _sent(gateway)["messages"]
+    assert [message for message in TALK if message in kept] == kept
+    assert {"role": "user", "content": FACT} in kept
+    assert TALK[0] in kept
+    assert TALK[-1] in kept
+    report = document(answer)["trimmed"]
+    assert report["input_tokens_after"] <= 120 < report["input_tokens_before"]
+    assert len(kept) + len(report["dropped_messages"]) == len(TALK)
+    saved = report["input_tokens_before"] - report["input_tokens_after"]
+    assert sum(entry["tokens"] for entry in report["dropped_messages"]) == saved
+    assert answer.headers["x-tollgate-trimmed-tokens"] == str(saved)
+    assert f";trimmed={saved}" in answer.headers["x-tollgate-route-reason"]
+    line = next(line for line in gateway.lines if line.get("message") == "request")
+    assert line["input_tokens_saved"] == saved
+
+
+def test_what_is_marked_keep_stays_and_the_mark_is_not_sent() -> None:
+    """With trimming and without."""
+    marked = [*TALK[:5], {**TALK[5], "keep": True}, *TALK[6:]]
+    gateway = _gateway()
+    _chat(gateway, messages=marked, trim={"input_tokens": 150})
+    assert TALK[5] in _sent(gateway)["messages"]
+    _chat(gateway, messages=marked)
+    assert _sent(gateway)["messages"] == TALK
+
+
+def test_a_budget_of_the_model_needs_no_asking() -> None:
+    """On every route, also the native one and the preview."""
+    gateway = _gateway(sized_catalogue(None, TrimmingPolicy(input_tokens=120)))
+    assert document(_chat(gateway))["trimmed"]["input_tokens_after"] <= 120
+    native = gateway.infer({"model": "chat", "input": TALK, "priority": "high"})
+    assert document(native)["trimmed"]["input_tokens_after"] <= 120
+    shown = gateway.call("POST /v1/route", {"model": "chat", "input": {"messages": TALK}, "priority": "high"})
+    assert document(shown)["trimmed"]["dropped_messages"]
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "holds"),
+    [("key_1", "chat", True), ("*", "*", True), ("key_2", "chat", False), ("*", "echo", False)],
+)
+def test_a_budget_of_a_key_and_model(key: str, model: str, holds: bool) -> None:
+    """It holds for that key's requests to that model; the tightest of several holds."""
+    budgets = (InputBudget(key, model, 120), InputBudget("*", "*", 100_000))
+    gateway = _gateway(replace(sized_catalogue(None), input_budgets=budgets))
+    _chat(gateway)
+    assert (len(_sent(gateway)["messages"]) < len(TALK)) is holds
+
+
+def test_a_caller_cannot_ask_for_more_than_the_budget() -> None:
+    """The tightest one holds."""
+    gateway = _gateway(sized_catalogue(None, TrimmingPolicy(input_tokens=120)))
+    answer = _chat(gateway, trim={"input_tokens": 5000, "keep_last": 1})
+    assert document(answer)["trimmed"]["input_tokens_after"] <= 120
+
+
+def test_what_cannot_be_dropped_and_does_not_fit_is_refused() -> None:
+    """Nothing is run."""
+    gateway = _gateway()
+    answer = _chat(gateway, trim={"input_tokens": 5})
+    assert answer.status == 400
+    assert "the budget is 5" in document(answer)["error"]["message"]
+    long = gateway.infer({"model": "chat", "input": FILLER * 20, "priority": "high", "trim": {"input_tokens": 50}})
+    assert long.status == 400
+    assert gateway.realtime.calls == []
+
+
+def test_tools_count_as_input() -> None:
+    """Their schemas are sent with every request."""
+    catalogue = sized_catalogue(None)
+    model = catalogue.models["chat"]
+    able = tuple(replace(d, supports=frozenset({"tools"})) for d in model.deployments)
+    gateway = _gateway(replace(catalogue, models={**catalogue.models, "chat": replace(model, deployments=able)}))
+    tool = {"type": "function", "function": {"name": "find", "description": FILLER * 3, "parameters": {}}}
+    plain = document(_chat(gateway, trim={"input_tokens": 300}))["trimmed"]
+    tooled = document(_chat(gateway, tools=[tool], trim={"input_tokens": 300}))["trimmed"]
+    assert tooled["input_tokens_before"] > plain["input_tokens_before"] + 50
+    assert len(tooled["dropped_messages"]) > len(plain["dropped_messages"])
+
+
+class TestDocuments:
+    """Retrieved chunks beside the messages."""
+
+    def test_the_best_go_before_the_question(self) -> None:
+        """Where the container does not take documents, as text in the last message of the user."""
+        gateway = _gateway()
+        answer = _chat(gateway, messages=TALK[-1:], documents=DOCUMENTS, trim={"documents_top_k": 1})
+        (message,) = _sent(gateway)["messages"]
+        assert message["content"] == f"[1] Turbine order\n{FACT}\n\n{TALK[-1]['content']}"
+        dropped = document(answer)["trimmed"]["dropped_documents"]
+        assert [(entry["id"], entry["reason"]) for entry in dropped] == [("a", "budget"), ("c", "budget")]
+
+    def test_a_container_that_takes_documents_gets_them(self) -> None:
+        """Where they were."""
+        catalogue = sized_catalogue(None)
+        model = catalogue.models["chat"]
+        able = tuple(replace(d, supports=frozenset({"documents"})) for d in model.deployments)
+        gateway = _gateway(replace(catalogue, models={**catalogue.models, "chat": replace(model, deployments=able)}))
+        _chat(gateway, messages=TALK[-1:], documents=DOCUMENTS, trim={"documents_tokens": 60})
+        assert _sent(gateway)["documents"] == [DOCUMENTS[1]]
+        assert _sent(gateway)["messages"] == TALK[-1:]
+
+    def test_they_share_the_budget_with_the_messages(self) -> None:
+        """Neither takes everything."""
+        gateway = _gateway()
+        answer = _chat(gateway, documents=DOCUMENTS, trim={"input_tokens": 200})
+        report = document(answer)["trimmed"]
+        assert report["input_tokens_after"] <= 200
+        assert FACT in _sent(gateway)["messages"][-1]["content"]
+        assert report["dropped_messages"]
+
+    def test_native_inputs_bring_them_inside(self) -> None:
+        """Beside `messages`, or beside a text under `inputs`."""
+        gateway = _gateway()
+        question = TALK[-1]["content"]
+        body = {"model": "chat", "priority": "high", "trim": {"documents_top_k": 1}}
+        gateway.infer({**body, "input": {"inputs": question, "documents": DOCUMENTS}})
+        assert _sent(gateway)["inputs"] == f"[1] Turbine order\n{FACT}\n\n{question}"
+
+    def test_a_kept_document_stays(self) -> None:
+        """Whatever it is about."""
+        gateway = _gateway()
+        kept = [{**DOCUMENTS[0], "keep": True}, *DOCUMENTS[1:]]
+        _chat(gateway, messages=TALK[-1:], documents=kept, trim={"documents_top_k": 0})
+        assert _sent(gateway)["messages"][0]["content"].startswith("[1] Weather")
+
+    @pytest.mark.parametrize("documents", ["text", [7], [{"title": "no text"}]])
+    def test_other_forms_are_refused(self, documents: Any) -> None:
+        """Naming the one at fault."""
+        answer = _chat(_gateway(), documents=documents, trim={"documents_top_k": 1})
+        assert answer.status == 400
+        assert document(answer)["error"]["param"].startswith("documents")
+
+
+def test_tool_results_stay_with_their_calls() -> None:
+    """A provider rejects one without the other."""
+    call = {"id": "c1", "type": "function", "function": {"name": "order", "arguments": '{"of": "turbine"}'}}
+    talk = [
+        *TALK[:3],
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "The turbine order has the invoice number 4711-B."},
+        *TALK[3:],
+    ]
+    gateway = _gateway()
+    for budget in range(60, 400, 20):
+        _chat(gateway, messages=talk, trim={"input_tokens": budget})
+        kept = _sent(gateway)["messages"]
+        assert any("tool_calls" in message for message in kept) == any(message["role"] == "tool" for message in kept)
+
+
+def test_a_job_keeps_what_is_sent() -> None:
+    """The trimmed input, and the report in the answer that accepts it."""
+    gateway = _gateway()
+    answer = gateway.infer({"model": "chat", "input": TALK, "priority": "medium", "trim": {"input_tokens": 120}})
+    assert answer.status == 202
+    (job,) = gateway.jobs.jobs.values()
+    assert len(job.input.inline) < len(TALK)
+    assert document(answer)["trimmed"]["input_tokens_after"] <= 120
+    assert ";trimmed=" in job.route_reason
+
+
+def test_long_inputs_are_estimated_from_their_ends() -> None:
+    """Within a few percent of counting everything, for text of one kind."""
+    text = FILLER * 2_000
+    assert estimate_input_tokens(text) == pytest.approx(2_000 * estimate_input_tokens(FILLER), rel=0.05)
+    assert estimate_input_tokens({"messages": TALK}) == pytest.approx(
+        sum(estimate_input_tokens(m) for m in TALK), rel=0.2
+    )
+    assert estimate_input_tokens({}) == 1
