@@ -29,6 +29,7 @@ from local.launch.state import StackRecord
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document
 from tollgate.domain.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy
+from tollgate.domain.money import usd_text
 from tollgate.domain.retry_budget import RetryTokens
 from tollgate.domain.standing import Place, PlaceKind
 
@@ -95,7 +96,7 @@ class Overspend:
             spent = self._spent()
             statuses = {self._infer(priority) for priority in ("high", "medium", "low") for _ in range(5)}
             after = self._spent() - spent
-            print(f"  15 requests after the stop: statuses {sorted(statuses)}, spent ${after}")
+            print(f"  15 requests after the stop: statuses {sorted(statuses)}, spent ${usd_text(after)}")
             if statuses != {429} or after:
                 broken.append("nothing spent after the stop")
             print("  " + self._cli("brake", "status").strip().replace("\n", "\n  "))
