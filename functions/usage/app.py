@@ -1,4 +1,4 @@
-"""GET /v1/budgets, GET /v1/workflows/{id}, GET /v1/control."""
+"""GET /v1/budgets, GET /v1/workflows/{id}, GET /v1/recommendations, GET /v1/control."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
@@ -50,6 +51,7 @@ def build(settings: UsageSettings) -> UsageApi:
             level=settings.log_level,
         ),
         brakes=brakes,
+        recommendations=RegistryRecommendations(tables, settings.table_registry),
     )
 
 

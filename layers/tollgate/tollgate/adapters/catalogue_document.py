@@ -26,6 +26,7 @@ from tollgate.domain.pricing import GatewayPrices
 if TYPE_CHECKING:
     from tollgate.domain.brakes import BrakePolicy
     from tollgate.domain.choice_policy import DeploymentRole
+    from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
     from tollgate.domain.trimming_policy import InputBudget
 
@@ -73,6 +74,7 @@ def _model_document(model: Model) -> dict[str, Any]:
                 "weight": deployment.weight,
                 "supports": sorted(deployment.supports),
                 **_standing_document(deployment),
+                **({} if deployment.micro_batch is None else {"micro_batch": _plain(deployment.micro_batch)}),
                 "timing": _plain(deployment.timing),
                 "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
                 **_sleep_document(deployment),
@@ -229,6 +231,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
                 role=_role(deployment.get("role")),
                 expected_quality=None if deployment.get("quality") is None else float(deployment["quality"]),
                 resembles=deployment.get("resembles", ""),
+                micro_batch=_micro_batch(deployment.get("micro_batch")),
                 timing=_timing(deployment["timing"]),
                 roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
                 sleep=_sleep(deployment.get("sleep")),
@@ -249,6 +252,14 @@ def _health(entry: Mapping[str, Any] | None) -> HealthPolicy:
         slow_seconds=None if slow is None else float(slow),
         **numbers,
     )
+
+
+def _micro_batch(entry: Mapping[str, Any] | None) -> "MicroBatchPolicy | None":
+    if entry is None:
+        return None
+    from tollgate.domain.micro_batches import MicroBatchPolicy  # noqa: PLC0415 -- few deployments have it
+
+    return MicroBatchPolicy(int(entry["max_requests"]), int(entry["max_bytes"]), float(entry["max_seconds"]))
 
 
 def _timing(entry: Mapping[str, Any]) -> Timing:

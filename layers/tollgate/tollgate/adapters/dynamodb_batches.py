@@ -104,6 +104,7 @@ def _to_item(run: BatchRun) -> dict[str, Any]:
         "parent": run.parent,
         "prior_seconds": run.prior_seconds,
         "per_file": run.per_file or None,
+        "largest": run.largest or None,
         "traceparent": run.traceparent or None,
         "open_group": None if ended else _GROUP,
         "ttl": int((run.created_at + _KEPT).timestamp()) if ended else None,
@@ -124,5 +125,6 @@ def _from_item(item: Mapping[str, Any]) -> BatchRun:
         parent=item.get("parent"),
         prior_seconds=item["prior_seconds"],
         per_file=int(item.get("per_file", 0)),
+        largest=int(item.get("largest", 0)),
         traceparent=item.get("traceparent", ""),
     )

@@ -14,6 +14,7 @@ from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
 
 if TYPE_CHECKING:
+    from tollgate.ports.endpoints import RecommendationReports
     from tollgate.services.brake_queries import BrakeQueries
 
 
@@ -21,15 +22,22 @@ class UsageApi:
     """Turns questions about money into answers."""
 
     def __init__(
-        self, *, queries: BudgetQueries, telemetry: Telemetry, brakes: "Callable[[], BrakeQueries] | None" = None
+        self,
+        *,
+        queries: BudgetQueries,
+        telemetry: Telemetry,
+        recommendations: "RecommendationReports | None" = None,
+        brakes: "Callable[[], BrakeQueries] | None" = None,
     ) -> None:
         self._queries = queries
+        self._recommendations = recommendations
         self._telemetry = telemetry
         self._brakes = brakes
         self._routes: Mapping[str, Callable[[Call], Answer]] = {
             "GET /v1/budgets": self._budgets,
             "GET /v1/workflows/{id}": self._workflow,
             "GET /v1/control": self._control,
+            "GET /v1/recommendations": self._recommended,
         }
 
     def respond(self, call: Call) -> Answer:
@@ -59,6 +67,12 @@ class UsageApi:
     def _budgets(self, call: Call) -> Answer:
         found = self._queries.budgets(call.owner)
         return json_answer(200, {"object": "list", "data": [_budget_document(status) for status in found]})
+
+    def _recommended(self, _call: Call) -> Answer:
+        report = self._recommendations.latest() if self._recommendations is not None else None
+        if report is None:
+            raise NotFoundError("Nothing was measured yet. Run: tollgate rightsize")
+        return json_answer(200, report)
 
     def _workflow(self, call: Call) -> Answer:
         cost = self._queries.workflow(call.owner, call.path_parameters.get("id", ""))

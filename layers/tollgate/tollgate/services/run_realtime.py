@@ -64,7 +64,7 @@ class RealtimeRun:
             BackendError: the model's side failed; its time is on the trail's settlement.
         """
         left = self.seconds_left(trail)
-        if trail.tried_again_at is None:
+        if trail.tries == 1:
             self._health.tokens.earn()
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
         if plan.admitted is None:
@@ -94,7 +94,7 @@ class RealtimeRun:
             BudgetExceededError, BackendError: as `run`.
         """
         earlier, trail.settlement, trail.reservation = trail.settlement, None, None
-        trail.tried_again_at = self._clock.monotonic()
+        trail.tries += 1
         try:
             return self.run(plan, trail)
         finally:
@@ -133,16 +133,15 @@ class RealtimeRun:
         return Completed(inference_id, self._clock.now(), parsed.output)
 
     def _settle(self, plan: Plan, road: Road, held: float, trail: Trail) -> None:
-        again = trail.tried_again_at
-        gb_seconds = seconds(self._clock.monotonic() - (trail.started if again is None else again)) * self._memory_gb
+        elapsed = seconds(self._clock.monotonic() - trail.started)
         rates = gateway_rates(plan.catalogue.gateway_prices)
-        # The call to the API was paid with the first try.
-        own = rates.realtime(gb_seconds) if again is None else gb_seconds * rates.lambda_gb_second
+        own = rates.realtime(elapsed * self._memory_gb)
         trail.settlement = settle(
             plan.model,
             plan.decision.deployment,
             road,
             held_seconds=seconds(held),
             usage=trail.usage,
-            gateway=own + reservation_parts(trail.reservation, rates, job=False),
+            gateway=own - trail.own_parts + reservation_parts(trail.reservation, rates, job=False),
         )
+        trail.own_parts = own

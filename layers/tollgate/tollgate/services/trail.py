@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tollgate.domain.jobs import Usage
+from tollgate.domain.money import ZERO
 from tollgate.domain.records import RequestRecord
 from tollgate.services.admission import NO_RUN
 
@@ -40,7 +41,8 @@ class Escalation:
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
-    The answer's headers, the log line and the metrics are made of it.
+    The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
+    first call for the same request has paid already.
     """
 
     request_id: str
@@ -54,7 +56,7 @@ class Trail:
     estimated_cost: Decimal | None = None
     estimated_avoided: Decimal | None = None
     settlement: Settlement | None = None
-    tried_again_at: float | None = None
+    tries: int = 1
     usage: Usage = field(default_factory=Usage)
     job_id: str = ""
     run: Run = NO_RUN
@@ -63,6 +65,7 @@ class Trail:
     trimmed: TrimReport | None = None
     chosen: Chosen | None = None
     escalation: Escalation | None = None
+    own_parts: Decimal = ZERO
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""
