@@ -19,8 +19,8 @@ PYTEST := $(DEV)/python -m pytest
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
-	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay \
-	bench-planner bench-planner-truth bench-batching clean
+	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay bench-planner \
+	bench-brakes bench-planner-truth bench-batching clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -160,6 +160,10 @@ bench-cache-replay: ## hit rate, dollars avoided and staleness on real arrival t
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/planner_savings.py
+
+bench-brakes: ## from alarm to shutdown and back on a running stack, and how few calls a failing backend gets
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/brakes.py
 
 bench-planner-truth: ## the planner against a stack of its own: one trace for real and in simulated time (TRUTH_SECONDS)
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)

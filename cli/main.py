@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import calibrate, endpoints, export, keys, models, orphans, plan, prices, rightsize, webhooks
+from cli import brake, calibrate, endpoints, export, keys, models, orphans, plan, prices, rightsize, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     webhooks.add_parser(commands)
     plan.add_parser(commands)
     endpoints.add_parser(commands)
+    brake.add_parser(commands)
     rightsize.add_parser(commands)
     orphans.add_parser(commands)
     calibrate.add_parser(commands)

@@ -12,6 +12,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_control import RegistryControl
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
@@ -21,6 +22,7 @@ from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.queue_events import named_in, process_messages, text_field
 from tollgate.api.telemetry import Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.services.submit_together import GroupSubmitter
@@ -70,6 +72,7 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
             clock=clock,
         )
 
+    control = RegistryControl(tables, settings.table_registry, clock.monotonic)
     backend = SageMakerAsync(SageMakerRuntimeClient(transport), objects)
     single = AsyncSubmitter(
         jobs=jobs,
@@ -91,6 +94,8 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
         telemetry=telemetry,
         clock=clock,
         answers=answers,
+        gate=BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock),
+        queue=SqsQueue(SqsClient(transport), settings.async_queue_url),
     )
     return GroupSubmitter(
         submitter=single,

@@ -68,6 +68,7 @@ def build(settings: BatchDispatchSettings) -> BatchDispatch:
         telemetry=telemetry,
         clock=parts.clock,
         ids=TimeSortedIds(),
+        is_held_back=parts.is_held_back,
     )
     return BatchDispatch(pools=pools, drops=parts.drops, file_batches=FileBatchAssembly(parts).runner)
 

@@ -12,7 +12,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
@@ -28,6 +28,8 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
+from tollgate.services.brake_gate import BrakeGate
+from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
@@ -36,6 +38,7 @@ from tollgate.settings import Settings, aws_environment
 
 if TYPE_CHECKING:
     from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.ports.control import BrakeSource
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.cached_run import CachedRun
     from tollgate.services.wake_requests import WakeRequests
@@ -87,7 +90,21 @@ def build(settings: GatewaySettings) -> GatewayApi:
     )
     ledger = DynamoDBLedger(tables, settings.table_ledger)
     jobs = DynamoDBJobStore(tables, settings.table_jobs, ledger)
-    admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=SnsNotices(settings.alarm_topic_arn))
+
+    @cache
+    def brakes() -> "BrakeSource":
+        # Asked only when the catalogue has brakes.
+        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
+
+        return RegistryControl(tables, registry, clock.monotonic)
+
+    admission = Admission(
+        ledger=ledger,
+        telemetry=telemetry,
+        clock=clock,
+        notices=SnsNotices(settings.alarm_topic_arn),
+        gate=BrakeGate(brakes=brakes, telemetry=telemetry, clock=clock),
+    )
     dialects, ids = ContainerDialects(), TimeSortedIds()
 
     @cache
@@ -114,6 +131,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
             refresh=order if settings.refresh_queue_url else None,
         )
 
+    health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
     memory_gb = Decimal(settings.aws_lambda_function_memory_size) / 1024
 
     @cache
@@ -144,6 +162,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
         dialects=dialects,
         admission=admission,
+        health=health,
         clock=clock,
         ids=ids,
         memory_gb=memory_gb,
@@ -171,6 +190,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         realtime=realtime,
         acceptance=acceptance,
         choosing=choosing,
+        health=health,
         wakes=wakes,
         cache=answers,
     )

@@ -1,7 +1,7 @@
-"""GET /v1/budgets, GET /v1/workflows/{id}, GET /v1/recommendations."""
+"""GET /v1/budgets, GET /v1/workflows/{id}, GET /v1/recommendations, GET /v1/control."""
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
@@ -14,6 +14,9 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.services.budget_queries import BudgetQueries
 from tollgate.settings import Settings, aws_environment
+
+if TYPE_CHECKING:
+    from tollgate.services.brake_queries import BrakeQueries
 
 
 class UsageSettings(Settings):
@@ -28,6 +31,14 @@ def build(settings: UsageSettings) -> UsageApi:
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     transport.prepare()
     tables, clock = DynamoDBClient(transport), SystemClock()
+
+    @cache
+    def brakes() -> "BrakeQueries":
+        from tollgate.adapters.registry_brake_steps import RegistryBrakes  # noqa: PLC0415 -- asked for now and then
+        from tollgate.services.brake_queries import BrakeQueries  # noqa: PLC0415 -- as above
+
+        return BrakeQueries(RegistryBrakes(tables, settings.table_registry))
+
     return UsageApi(
         queries=BudgetQueries(
             catalogues=RegistryCatalogue(tables, settings.table_registry, clock.monotonic),
@@ -39,6 +50,7 @@ def build(settings: UsageSettings) -> UsageApi:
             service=settings.powertools_service_name,
             level=settings.log_level,
         ),
+        brakes=brakes,
         recommendations=RegistryRecommendations(tables, settings.table_registry),
     )
 

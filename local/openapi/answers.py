@@ -322,6 +322,51 @@ class BudgetList(Answer):
     data: list[Budget]
 
 
+class ControlCause(Answer):
+    """What holds a brake on; `dismissed` when somebody has resumed in spite of it."""
+
+    cause: str
+    level: Literal["none", "warn", "downgrade", "defer", "stop"]
+    reason: str
+    observed_at: str
+    until: str | None
+    dismissed: bool
+
+
+class ControlStep(Answer):
+    """One thing that was done for a level, with how it was before."""
+
+    number: int
+    level: Literal["warn", "downgrade", "defer", "stop"]
+    target: str
+    what: str
+    state: Literal["planned", "going_down", "done", "going_up", "undone"]
+    planned_at: str
+    done_at: str | None
+    undone_at: str | None
+    saves_usd_per_hour: str | None
+    before: dict[str, Any] | None
+    changes: list[str]
+    undone: list[str]
+    problem: str | None
+
+
+class Control(Answer):
+    """The spend brakes. Everything after `until` is for admins only."""
+
+    object: Literal["control"]
+    level: Literal["none", "warn", "downgrade", "defer", "stop"]
+    reason: str | None
+    since: str | None
+    until: str | None
+    announced: Literal["none", "warn", "downgrade", "defer", "stop"] | None = None
+    revision: int | None = None
+    episode: str | None = None
+    saves_usd_per_hour: str | None = None
+    causes: list[ControlCause] | None = None
+    steps: list[ControlStep] | None = None
+
+
 class Recommendation(Answer):
     """Advice about the instances of one deployment. The saving is dollars a month as decimal text."""
 

@@ -232,6 +232,7 @@ OPERATIONS = (
         "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
+    Operation("/v1/control", "get", "How far the spend brakes are on, and why", answers.Control),
     Operation(
         "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
     ),

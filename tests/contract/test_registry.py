@@ -14,11 +14,13 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.examples import OWNER
 from tests.fakes.gateway import InMemoryIdempotency
 from tests.fakes.messages import InMemoryObjectStore
+from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
 from tollgate.adapters.registry_catalogue import REFRESH_SECONDS, RegistryCatalogue, RegistryCatalogueWriter
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.api.catalogue_file import read_catalogue
+from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import (
     CatalogueError,
@@ -189,3 +191,22 @@ def test_a_large_answer_survives(idempotency: IdempotencyStore) -> None:
     idempotency.claim(OWNER, "k", "f", now=NOW, lease_seconds=30)
     idempotency.complete(OWNER, "k", "f", large, now=NOW)
     assert idempotency.claim(OWNER, "k", "f", now=NOW, lease_seconds=30) == large
+
+
+def test_what_an_environment_finds_broken_the_others_read(aws: LocalAws) -> None:
+    """Until the pause is over; backlog and state of other writers stay, and a sleeping road stays asleep."""
+    clock = ManualClock()
+    health = RegistryHealth(aws.dynamodb, REGISTRY_TABLE, clock.now)
+    DynamoDBBacklog(aws.dynamodb, REGISTRY_TABLE).record_backlog("m/d", InferenceType.REALTIME, 7, observed_at=NOW)
+    health.record_health("m/d", InferenceType.REALTIME, RoadState.BROKEN, seconds=20)
+    reader = RegistryCapacity(aws.dynamodb, REGISTRY_TABLE, now=clock.now, monotonic=clock.monotonic)
+    road = reader.snapshot().of("m/d", InferenceType.REALTIME)
+    assert (road.state, road.backlog) == (RoadState.BROKEN, 7)
+    clock.advance(21)
+    assert reader.snapshot().of("m/d", InferenceType.REALTIME).state is RoadState.AWAKE
+    aws.dynamodb.put_item(
+        REGISTRY_TABLE,
+        {"pk": "capacity", "sk": "m/d#realtime", "state": "asleep", "health": "slow", "health_until": 9_999_999_999},
+    )
+    clock.advance(21)
+    assert reader.snapshot().of("m/d", InferenceType.REALTIME).state is RoadState.ASLEEP

@@ -46,6 +46,8 @@ class BatchRoad:
         self.batches = InMemoryBatchStore()
         self.objects = InMemoryObjectStore(clock=self.clock)
         self.queue = InMemoryQueue()
+        # Resources whose transform jobs the brakes keep from starting.
+        self.held_back: set[str] = set()
         self.webhooks = InMemoryQueue()
         self.catalogues = FixedCatalogue(catalogue or make_catalogue())
         self.backend = RecordingTransformBackend(self.clock)
@@ -82,6 +84,7 @@ class BatchRoad:
             batches=point.watch(self.batches, "change"),
             backend=point.watch(self.backend, "start"),
             telemetry=self.telemetry,
+            is_held_back=self.held_back.__contains__,
         )
 
     def pooled(self, point: CrashPoint | None = None) -> PooledRuns:
@@ -109,6 +112,7 @@ class BatchRoad:
             telemetry=self.telemetry,
             clock=self.clock,
             ids=self.ids,
+            is_held_back=self.held_back.__contains__,
         )
 
     def results(self, point: CrashPoint) -> DropResults:

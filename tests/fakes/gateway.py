@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.control import FixedBrakes
 from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
@@ -22,9 +23,9 @@ from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache_ticket import CacheTicket
-from tollgate.domain.capacity import Capacity
+from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
-from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
+from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError, StorageError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports.backends import ModelAnswer
@@ -32,8 +33,10 @@ from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.cached_run import CachedRun
 from tollgate.services.choosing import choosing_among
+from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
@@ -64,6 +67,20 @@ class FixedCapacity:
         return self.capacity
 
 
+class RecordingHealth:
+    """The `HealthRecorder` of tests."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, RoadState, float]] = []
+        self.fail = False
+
+    def record_health(self, resource: str, inference_type: InferenceType, state: RoadState, *, seconds: float) -> None:
+        assert inference_type is InferenceType.REALTIME
+        if self.fail:
+            raise StorageError("throttled")
+        self.told.append((resource, state, seconds))
+
+
 class ScriptedRealtime:
     """An endpoint that answers, or fails, as told; each call takes some time on the clock."""
 
@@ -72,6 +89,8 @@ class ScriptedRealtime:
         self.takes = takes
         self.calls: list[tuple[str, bytes]] = []
         self.answer: bytes | Exception = b'{"label": "en"}'
+        # Endpoints that behave differently from the others.
+        self.answers: dict[str, bytes | Exception] = {}
         # One answer after the other, where they differ.
         self.script: Callable[[], bytes | Exception] | None = None
 
@@ -81,7 +100,7 @@ class ScriptedRealtime:
         assert trace
         self.calls.append((road.target, body))
         self._clock.advance(self.takes)
-        answer = self.answer if self.script is None else self.script()
+        answer = self.answers.get(road.target, self.answer) if self.script is None else self.script()
         if isinstance(answer, Exception):
             raise answer
         return ModelAnswer(answer, "application/json", self.takes)
@@ -131,6 +150,8 @@ class FakeGateway:
     idempotency: InMemoryIdempotency = field(default_factory=InMemoryIdempotency)
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
+    health: RecordingHealth = field(default_factory=RecordingHealth)
+    brakes: FixedBrakes = field(default_factory=FixedBrakes)
     outcomes: InMemoryOutcomes = field(default_factory=InMemoryOutcomes)
     lines: list[dict[str, Any]] = field(default_factory=list)
     # What happens elsewhere while a call waits for its job.
@@ -145,14 +166,22 @@ class FakeGateway:
         telemetry = Telemetry(
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
         )
-        admission = Admission(ledger=self.ledger, telemetry=telemetry, clock=self.clock, notices=self.notices)
+        admission = Admission(
+            ledger=self.ledger,
+            telemetry=telemetry,
+            clock=self.clock,
+            notices=self.notices,
+            gate=BrakeGate(brakes=lambda: self.brakes, telemetry=telemetry, clock=self.clock),
+        )
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
+        self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         realtime = RealtimeRun(
             realtime=self.realtime,
             durations=self.measurements,
             dialects=dialects,
             admission=admission,
+            health=self.deployment_health,
             clock=self.clock,
             ids=ids,
             memory_gb=memory_gb,
@@ -183,6 +212,7 @@ class FakeGateway:
             realtime=realtime,
             acceptance=acceptance,
             choosing=lambda: choosing,
+            health=self.deployment_health,
             wakes=lambda: wakes,
             cache=lambda: self.cache,
         )

@@ -366,6 +366,7 @@ def test_outputs_are_complete() -> None:
     assert set(template()["Outputs"]) == {
         *("ApiUrl", "ApiId", "StageName", "BucketName", "UsagePlanId", "AlarmTopicArn"),
         *("JobsTableName", "CacheTableName", "LedgerTableName", "RegistryTableName"),
+        "BudgetAlarmFunctionName",
         *("AsyncSuccessTopicArn", "AsyncErrorTopicArn"),
         *("AsyncQueueUrl", "BatchQueueUrl", "WebhookQueueUrl", "WakeQueueUrl"),
     }

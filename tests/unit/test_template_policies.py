@@ -16,6 +16,7 @@ WITHOUT_RESOURCES = {
     "application-autoscaling:DescribeScalableTargets",
     "application-autoscaling:DescribeScalingPolicies",
     "cloudwatch:GetMetricStatistics",
+    "sagemaker:ListTransformJobs",
 }
 CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole"},
@@ -90,8 +91,8 @@ def test_no_function_can_write_keys_secrets_or_the_catalogue(role: str) -> None:
         (deny,) = [statement for statement in writes if statement["Effect"] == "Deny"]
         assert set(deny["Action"]) >= WRITES
         keys = deny["Condition"]["ForAnyValue:StringLike"]["dynamodb:LeadingKeys"]
-        own = {"prices#*"} if role == "CostReconcileRole" else set()
-        assert set(keys) == {"key#*", "webhook#*", "catalogue*", "prices#*"} - own
+        own = {"CostReconcileRole": {"prices#*"}, "BudgetAlarmRole": {"control*"}}.get(role, set())
+        assert set(keys) == {"key#*", "webhook#*", "catalogue*", "prices#*", "control*"} - own
 
 
 def test_the_price_refresh_touches_nothing_but_prices() -> None:

@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 
 from functions.usage.app import handle
-from local.openapi.answers import BudgetList, Workflow
+from local.openapi.answers import BudgetList, Control, Workflow
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
 from tests.fakes.ledger import InMemoryLedger
 from tests.unit.template_document import ROOT
+from tests.unit.test_brakes_at_work import World
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
+from tollgate.domain.brakes import BrakeLevel
 from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.ledger import Counter, WorkflowCall
+from tollgate.services.brake_queries import BrakeQueries
 from tollgate.services.budget_queries import MOST_CALLS, BudgetQueries
 
 _WARN = (Threshold(Decimal(50), BudgetAction.WARN),)
@@ -137,3 +140,21 @@ def test_the_samples_are_understood(ledger: InMemoryLedger, sample: str, status:
     queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=ledger, clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
     assert handle(event, UsageApi(queries=queries, telemetry=telemetry))["statusCode"] == status
+
+
+@pytest.mark.parametrize(("scopes", "sees_steps"), [("read", False), ("admin", True)])
+def test_a_key_sees_the_brakes_and_an_admin_what_they_did(scopes: str, sees_steps: bool) -> None:
+    """The level, why and until when for everybody who may read; causes and steps name the owner's things."""
+    world = World()
+    world.brake(BrakeLevel.STOP)
+    event = json.loads((ROOT / "events" / "usage" / "control.json").read_text())
+    event["requestContext"]["authorizer"]["scopes"] = scopes
+    queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=InMemoryLedger(), clock=ManualClock())
+    telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
+    api = UsageApi(queries=queries, telemetry=telemetry, brakes=lambda: BrakeQueries(world.store))
+    body = json.loads(handle(event, api)["body"])
+    Control.model_validate(body)
+    assert (body["level"], body["reason"], body["until"]) == ("stop", "because", "2026-03-02T00:00:00.000Z")
+    assert ("steps" in body) is sees_steps
+    if sees_steps:
+        assert [step["state"] for step in body["steps"]] == ["done"] * 7

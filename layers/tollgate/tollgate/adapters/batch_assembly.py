@@ -13,6 +13,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_control import RegistryControl
 from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.sagemaker_transform import SageMakerTransform
@@ -23,6 +24,7 @@ from tollgate.ports.files import LineBodies
 from tollgate.ports.system import Telemetry
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.collect_drop import DropCollector
 from tollgate.services.complete_job import JobCompleter
@@ -147,7 +149,19 @@ class BatchAssembly:
     @cached_property
     def starter(self) -> BatchStarter:
         """Where transform jobs start."""
-        return BatchStarter(batches=self.batches, backend=self.backend, telemetry=self.telemetry)
+        return BatchStarter(
+            batches=self.batches, backend=self.backend, telemetry=self.telemetry, is_held_back=self.is_held_back
+        )
+
+    @cached_property
+    def gate(self) -> BrakeGate:
+        """The brakes."""
+        control = RegistryControl(self.tables, self.table_registry, self.clock.monotonic)
+        return BrakeGate(brakes=lambda: control, telemetry=self.telemetry, clock=self.clock)
+
+    def is_held_back(self, resource: str) -> bool:
+        """Whether the brakes keep transform jobs of a deployment from starting."""
+        return self.gate.holds_back(self.catalogues.current(), resource)
 
     @cached_property
     def pooled(self) -> PooledRuns:

@@ -20,9 +20,11 @@ from tollgate.domain.catalogue import (
     Tier,
     Timing,
 )
+from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
+    from tollgate.domain.brakes import BrakePolicy
     from tollgate.domain.cache_policy import CachePolicy
     from tollgate.domain.choice_policy import DeploymentRole
     from tollgate.domain.micro_batches import MicroBatchPolicy
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
     """The stored form."""
-    return {
+    document = {
         "version": catalogue.version,
         "region": catalogue.region,
         "gateway_prices": _plain(catalogue.gateway_prices),
@@ -40,6 +42,11 @@ def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
         "budgets": [_budget_document(budget) for budget in catalogue.budgets],
         **_input_budgets_document(catalogue),
     }
+    if catalogue.brakes is not None:
+        from tollgate.adapters.brakes_document import brakes_document  # noqa: PLC0415 -- few catalogues have them
+
+        document["brakes"] = brakes_document(catalogue.brakes)
+    return document
 
 
 def _input_budgets_document(catalogue: Catalogue) -> dict[str, Any]:
@@ -60,6 +67,7 @@ def _model_document(model: Model) -> dict[str, Any]:
         "batch": _plain(model.batch),
         "async": _plain(model.asynchronous),
         **_cache_document(model),
+        "health": _plain(model.health),
         "deployments": [
             {
                 "name": deployment.name,
@@ -173,6 +181,7 @@ def catalogue_from_document(document: Mapping[str, Any]) -> Catalogue:
         models={name: _model(name, entry) for name, entry in document["models"].items()},
         # Versions from before there were budgets stay as they were written.
         budgets=tuple(_budget(entry) for entry in document.get("budgets", ())),
+        brakes=_brakes(document.get("brakes")),
         input_budgets=_input_budgets(document.get("input_budgets", ())),
     )
 
@@ -209,6 +218,14 @@ def _role(name: str | None) -> "DeploymentRole | None":
     return DeploymentRole(name)
 
 
+def _brakes(document: Mapping[str, Any] | None) -> "BrakePolicy | None":
+    if document is None:
+        return None
+    from tollgate.adapters.brakes_document import brakes_from_document  # noqa: PLC0415 -- few catalogues have them
+
+    return brakes_from_document(document)
+
+
 def _model(name: str, entry: Mapping[str, Any]) -> Model:
     return Model(
         name=name,
@@ -221,6 +238,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
         cache=_cache(entry.get("cache")),
         batch=BatchPolicy(**entry["batch"]),
         asynchronous=AsyncPolicy(**entry["async"]),
+        health=_health(entry.get("health")),
         **_policies(entry),
         deployments=tuple(
             Deployment(
@@ -240,6 +258,19 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
             )
             for deployment in entry["deployments"]
         ),
+    )
+
+
+def _health(entry: Mapping[str, Any] | None) -> HealthPolicy:
+    if entry is None:
+        return DEFAULT_HEALTH
+    numbers = {name: float(entry[name]) for name in ("error_percent", "slow_percent", "open_seconds")}
+    slow = entry["slow_seconds"]
+    return HealthPolicy(
+        fallback=tuple(entry["fallback"]),
+        least_calls=int(entry["least_calls"]),
+        slow_seconds=None if slow is None else float(slow),
+        **numbers,
     )
 
 

@@ -1,7 +1,7 @@
 """What is known about the deployments right now: observations and measured durations in the registry table.
 
-Items: pk ``capacity``, sk ``model/deployment#road`` (backlog, state, instances) and pk ``durations#2026-11-22T13``, the
-same sk (count, seconds), one partition an hour.
+Items: pk ``capacity``, sk ``model/deployment#road`` (backlog, state, instances; health and until when) and pk
+``durations#2026-11-22T13``, the same sk (count, seconds), one partition an hour.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tollgate.adapters.aws_errors import AwsError
+from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient, Item
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
@@ -69,7 +70,7 @@ class RegistryCapacity:
         return Capacity(
             {
                 key: RoadCapacity(
-                    state=RoadState(observed.get(key, {}).get("state", RoadState.AWAKE)),
+                    state=_state(observed.get(key, {}), now),
                     measured_seconds=_mean(totals.get(key)),
                     backlog=int(observed.get(key, {}).get("backlog", 0)),
                     instances=_whole(observed.get(key, {}).get("instances")),
@@ -80,6 +81,14 @@ class RegistryCapacity:
 
     def _partition(self, name: str) -> tuple[Item, ...]:
         return self._client.query(self._table, key_condition="pk = :pk", values={":pk": name}).items
+
+
+def _state(item: Item, now: datetime) -> RoadState:
+    """Asleep if it sleeps; otherwise what an environment has found lately; otherwise awake."""
+    known = RoadState(item.get("state", RoadState.AWAKE))
+    if known is not RoadState.AWAKE or item.get("health_until", 0) <= now.timestamp():
+        return known
+    return RoadState(item["health"])
 
 
 def _mean(total: tuple[Decimal, Decimal] | None) -> float | None:
@@ -130,3 +139,22 @@ class RegistryDurations:
                 )
             except AwsError:
                 continue  # a mean that misses a few samples is still a mean
+
+
+class RegistryHealth:
+    """The `HealthRecorder` of AWS. Other attributes of the item belong to other writers and stay."""
+
+    def __init__(self, client: DynamoDBClient, table: str, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def record_health(self, resource: str, inference_type: InferenceType, state: RoadState, *, seconds: float) -> None:
+        """See `HealthRecorder`."""
+        with storage_errors("registry"):
+            self._client.update_item(
+                self._table,
+                {"pk": "capacity", "sk": f"{resource}#{inference_type}"},
+                update="SET health = :state, health_until = :until",
+                values={":state": state.value, ":until": int(self._now().timestamp() + seconds)},
+            )

@@ -1,4 +1,4 @@
-"""Budget notices on the alarm topic, where mail and HTTPS subscribers already listen."""
+"""Notices on the alarm topic, where mail and HTTPS subscribers already listen."""
 
 import json
 from collections.abc import Mapping
@@ -10,28 +10,37 @@ _SUBJECT_CHARACTERS = 100
 """https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
 
-class SnsNotices:
-    """The `BudgetNotices` of AWS. Does nothing without a topic.
+class SnsTopic:
+    """The `NoticeTopic` of AWS. Does nothing without a topic.
 
-    A threshold is announced once in a period, by one function; boto3 is imported only by that one.
+    Few calls publish anything; boto3 is imported only by those.
     """
 
     def __init__(self, topic_arn: str) -> None:
         self._topic_arn = topic_arn
 
-    def send(self, notice: Mapping[str, Any]) -> None:
-        """See `BudgetNotices`."""
+    def publish(self, subject: str, document: Mapping[str, Any]) -> None:
+        """See `NoticeTopic`."""
         if not self._topic_arn:
             return
         import boto3  # noqa: PLC0415 -- 200 ms that no other request may pay
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 -- as boto3
 
-        subject = f"Tollgate budget {notice['budget']} at {notice['at_percent']} %: {notice['action']}"
         try:
             boto3.client("sns").publish(
-                TopicArn=self._topic_arn,
-                Subject=subject[:_SUBJECT_CHARACTERS],
-                Message=json.dumps({"event": "budget.threshold", **notice}),
+                TopicArn=self._topic_arn, Subject=subject[:_SUBJECT_CHARACTERS], Message=json.dumps(document)
             )
         except (BotoCoreError, ClientError) as error:
             raise StorageError("The alarm topic is not available.") from error
+
+
+class SnsNotices:
+    """The `BudgetNotices` of AWS: a threshold is announced once in a period, by one function."""
+
+    def __init__(self, topic_arn: str) -> None:
+        self._topic = SnsTopic(topic_arn)
+
+    def send(self, notice: Mapping[str, Any]) -> None:
+        """See `BudgetNotices`."""
+        subject = f"Tollgate budget {notice['budget']} at {notice['at_percent']} %: {notice['action']}"
+        self._topic.publish(subject, {"event": "budget.threshold", **notice})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.budget_entries import BudgetEntry, read_budgets
+from tollgate.api.catalogue_brakes import BrakesEntry, read_brakes, with_brake_steps
 from tollgate.api.catalogue_cache import CacheEntry, cache_policy
 from tollgate.api.catalogue_choice import (
     ChoiceEntry,
@@ -23,6 +24,7 @@ from tollgate.api.catalogue_choice import (
     read_input_budgets,
     read_trimming,
 )
+from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.api.catalogue_micro_batches import MicroBatchEntry, micro_batch_policy
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
@@ -123,6 +125,7 @@ class ModelEntry(_Strict):
     batch: BatchEntry = BatchEntry()
     asynchronous: Annotated[AsyncEntry, Field(alias="async")] = AsyncEntry()
     cache: CacheEntry | None = None
+    health: HealthEntry | None = None
     choice: ChoiceEntry | None = None
     trimming: TrimmingEntry | None = None
     deployments: Annotated[dict[Name, DeploymentEntry], Field(min_length=1)]
@@ -135,6 +138,7 @@ class CatalogueEntry(_Strict):
     gateway_prices_from: str | None = None
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
     budgets: tuple[BudgetEntry, ...] = ()
+    brakes: BrakesEntry | None = None
     input_budgets: Annotated[tuple[InputBudgetEntry, ...], Field(max_length=200)] = ()
 
 
@@ -165,12 +169,15 @@ def read_catalogue(
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CatalogueError(f"The catalogue is not valid: {reasons}") from error
     place = entry.region or region
+    models = {name: _model(name, model, book, place) for name, model in entry.models.items()}
+    brakes = read_brakes(entry.brakes, models)
     return Catalogue(
         version=version,
         region=place,
-        models={name: _model(name, model, book, place) for name, model in entry.models.items()},
+        models=models,
         gateway_prices=book.gateway_prices(place, architecture=architecture, instead=entry.gateway_prices_from),
-        budgets=read_budgets(entry.budgets, entry.models),
+        budgets=with_brake_steps(read_budgets(entry.budgets, entry.models), brakes),
+        brakes=brakes,
         input_budgets=read_input_budgets(entry.input_budgets, entry.models),
     )
 
@@ -197,6 +204,7 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
         description=entry.description,
         kind=entry.kind,
         cache=cache_policy(entry.cache),
+        health=read_health(name, entry.health, entry.deployments),
         choice=read_choice(entry.choice, deployments, model=name),
         trimming=read_trimming(entry.trimming),
     )

@@ -24,6 +24,7 @@ def trail_headers(trail: Trail) -> dict[str, str]:
     if trail.inference_type is not None:
         headers["x-tollgate-inference-type"] = trail.inference_type.value
         headers["x-tollgate-deployment"] = trail.resource
+    if trail.route_reason:
         headers["x-tollgate-route-reason"] = trail.route_reason
     cost, avoided = _costs(trail)
     if cost is not None:

@@ -15,20 +15,28 @@ from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, Workfl
 
 if TYPE_CHECKING:
     from tollgate.ports.endpoints import RecommendationReports
+    from tollgate.services.brake_queries import BrakeQueries
 
 
 class UsageApi:
     """Turns questions about money into answers."""
 
     def __init__(
-        self, *, queries: BudgetQueries, telemetry: Telemetry, recommendations: "RecommendationReports | None" = None
+        self,
+        *,
+        queries: BudgetQueries,
+        telemetry: Telemetry,
+        recommendations: "RecommendationReports | None" = None,
+        brakes: "Callable[[], BrakeQueries] | None" = None,
     ) -> None:
         self._queries = queries
         self._recommendations = recommendations
         self._telemetry = telemetry
+        self._brakes = brakes
         self._routes: Mapping[str, Callable[[Call], Answer]] = {
             "GET /v1/budgets": self._budgets,
             "GET /v1/workflows/{id}": self._workflow,
+            "GET /v1/control": self._control,
             "GET /v1/recommendations": self._recommended,
         }
 
@@ -69,6 +77,13 @@ class UsageApi:
     def _workflow(self, call: Call) -> Answer:
         cost = self._queries.workflow(call.owner, call.path_parameters.get("id", ""))
         return json_answer(200, _workflow_document(cost))
+
+    def _control(self, call: Call) -> Answer:
+        if self._brakes is None:
+            raise NotFoundError("This gateway has no brakes.")
+        from tollgate.api.control_routes import control_answer  # noqa: PLC0415 -- asked for by people, now and then
+
+        return control_answer(self._brakes(), call)
 
 
 def _budget_document(status: BudgetStatus) -> dict[str, Any]:

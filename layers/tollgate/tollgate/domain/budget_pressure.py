@@ -12,14 +12,17 @@ from tollgate.domain.errors import CapacityError
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """What thresholds ask of routing."""
+    """What thresholds ask of routing, or a brake: then `brake` is its level."""
 
     downgrade: bool = False
     defer: bool = False
+    brake: str = ""
 
     @property
     def reason(self) -> str:
         """What the route's reason says of it."""
+        if self.brake:
+            return f";brake={self.brake}"
         return (";budget=downgrade" if self.downgrade else "") + (";budget=defer" if self.defer else "")
 
 

@@ -8,9 +8,10 @@ from tollgate.domain.catalogue import InferenceType
 
 
 class RoadState(StrEnum):
-    """Whether a road takes requests now."""
+    """Whether a road takes requests now. `SLOW` does, but is avoided where another deployment is quicker."""
 
     AWAKE = "awake"
+    SLOW = "slow"
     ASLEEP = "asleep"
     BROKEN = "broken"
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
+from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
 from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
-    # Catalogues without a cache need not pay for it.
+    # Most catalogues have none of these, and need not pay for the imports.
+    from tollgate.domain.brakes import BrakePolicy
     from tollgate.domain.cache_policy import CachePolicy
-
-    # Only catalogues whose deployments sleep need the rules.
-    # Most catalogues have neither several sizes nor budgets of tokens, and need not pay for the imports.
     from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
     from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
@@ -203,6 +202,7 @@ class Model:
     description: str = ""
     kind: ModelKind = ModelKind.ANY
     cache: "CachePolicy | None" = None
+    health: HealthPolicy = DEFAULT_HEALTH
     choice: "ChoicePolicy | None" = None
     trimming: "TrimmingPolicy | None" = None
 
@@ -226,6 +226,7 @@ class Catalogue:
     models: Mapping[str, Model]
     gateway_prices: GatewayPrices
     budgets: tuple[Budget, ...] = ()
+    brakes: "BrakePolicy | None" = None
     input_budgets: "tuple[InputBudget, ...]" = ()
 
     def model(self, name: str) -> Model:

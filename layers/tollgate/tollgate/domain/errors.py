@@ -14,6 +14,7 @@ TollgateError
 ├── ConflictError                  not in this state
 │   └── IdempotencyInProgressError
 ├── BudgetExceededError            a budget has nothing left for it
+│   └── SpendStoppedError          the brakes refuse all new work
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
 ├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
@@ -126,6 +127,10 @@ class IdempotencyInProgressError(ConflictError):
 
 class BudgetExceededError(TollgateError):
     """A budget that counts the request has nothing left for it; nothing was run."""
+
+
+class SpendStoppedError(BudgetExceededError):
+    """The spend brakes refuse new work until a person or the next period resumes."""
 
 
 class PriceUnknownError(TollgateError):

@@ -1,6 +1,6 @@
 """Which road a request takes, as a pure function of the request, the catalogue and what is known about capacity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,6 +9,7 @@ from tollgate.domain.catalogue import ROAD_OF_PRIORITY, Deployment, InferenceTyp
 from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, PriceUnknownError
 from tollgate.domain.pricing import GatewayPrices
 from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimate, RoadEstimates
+from tollgate.domain.spreading import spread
 
 _QUICKEST_FIRST = tuple(InferenceType)
 
@@ -64,9 +65,11 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
         CapacityError: the only roads left are broken.
         InvalidRequestError: no road carries a body of this size.
     """
-    deployment = choose_deployment(model.deployments, request.selector)
+    by_deadline = request.deadline_seconds is not None and request.priority is None
+    wanted = InferenceType.REALTIME if by_deadline else ROAD_OF_PRIORITY[request.priority or model.default_priority]
+    deployment, why = spread(model, wanted, capacity, request.selector)
     estimates = RoadEstimates(request.size, model, deployment, capacity, prices)
-    if request.deadline_seconds is not None and request.priority is None:
+    if request.deadline_seconds is not None and by_deadline:
         chosen, reason = _cheapest_in_time(estimates, request.deadline_seconds)
     else:
         chosen, reason = _by_priority(estimates, request, model)
@@ -78,7 +81,7 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
     return RoutingDecision(
         inference_type=chosen.inference_type,
         deployment=deployment,
-        reason=reason,
+        reason=reason + why,
         estimated_cost=chosen.estimated_cost,
         expected_seconds=chosen.expected_seconds,
         fallback=_fallback(chosen, estimates, request, model),
@@ -86,19 +89,6 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
         deferred=chosen.blocker is Blocker.ASLEEP,
         sleeping=() if deployment.sleep is None else _sleeping(chosen, estimates, request, model),
     )
-
-
-def choose_deployment(deployments: Sequence[Deployment], selector: float) -> Deployment:
-    """Pick by weight; `selector` in [0, 1) is the position on the cumulated weights. A weight of 0 gets no traffic."""
-    total = sum(d.weight for d in deployments)
-    if total <= 0:
-        raise CapacityError("Every deployment of this model has weight 0.", retry_after=60)
-    position = selector * total
-    for deployment in deployments:
-        position -= deployment.weight
-        if position < 0:
-            return deployment
-    return next(d for d in reversed(deployments) if d.weight > 0)
 
 
 def _by_priority(estimates: RoadEstimates, request: RoutingRequest, model: Model) -> tuple[RoadEstimate, str]:

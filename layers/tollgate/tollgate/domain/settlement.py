@@ -29,6 +29,13 @@ class Settlement:
     avoided: Decimal | None
     loaded: Decimal | None = None
 
+    def with_another(self, later: "Settlement") -> "Settlement":
+        """Of a request that was tried twice: everything it cost, against one baseline."""
+        if self.effective is None or later.effective is None:
+            return Settlement(None, None)
+        avoided = None if later.avoided is None else usd(later.avoided - self.effective)
+        return Settlement(usd(self.effective + later.effective), avoided)
+
 
 def settle(
     model: Model, deployment: Deployment, road: Road, *, held_seconds: Decimal, usage: Usage, gateway: Decimal

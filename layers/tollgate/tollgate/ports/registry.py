@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from tollgate.domain.capacity import Capacity
+from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.keys import KeyRecord
 
@@ -41,6 +41,17 @@ class BacklogRecorder(Protocol):
         self, resource: str, inference_type: InferenceType, backlog: int, *, observed_at: datetime
     ) -> None:
         """Note the requests accepted and not finished on one road of a deployment.
+
+        Raises:
+            StorageError
+        """
+
+
+class HealthRecorder(Protocol):
+    """Tells the other environments how a road is doing."""
+
+    def record_health(self, resource: str, inference_type: InferenceType, state: RoadState, *, seconds: float) -> None:
+        """Note that a road is in this state for so many seconds; 0 takes back what was noted.
 
         Raises:
             StorageError

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from tollgate.domain.budget_pressure import NO_PRESSURE, Pressure, pressure_of, thresholds_crossed
 from tollgate.domain.budgets import AppliedBudget, BudgetPeriod, ScopeKind, Spender, applied_budgets
-from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.catalogue import Catalogue, InferenceType, Model
 from tollgate.domain.errors import (
     BudgetExceededError,
     InvalidRequestError,
@@ -37,6 +37,7 @@ from tollgate.domain.money import usd_text
 from tollgate.domain.reserving import FULL_CEILING, FULL_SHARE, Ask
 from tollgate.ports.money import BudgetNotices, Ledger
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.budget_watch import BudgetWatch
 from tollgate.services.settle_reservation import settle_with
 
@@ -93,9 +94,16 @@ class Admission:
     """Reserves before, settles after, and tells when a threshold is crossed."""
 
     def __init__(
-        self, *, ledger: Ledger, telemetry: Telemetry, clock: Clock, notices: BudgetNotices | None = None
+        self,
+        *,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        clock: Clock,
+        notices: BudgetNotices | None = None,
+        gate: BrakeGate | None = None,
     ) -> None:
         self._ledger = ledger
+        self._gate = gate
         self._telemetry = telemetry
         self._clock = clock
         self._watch = BudgetWatch(ledger=ledger, telemetry=telemetry, clock=clock, notices=notices)
@@ -105,10 +113,13 @@ class Admission:
         """The budgets that a request has to pass; None when there is nothing to reserve or to record.
 
         Raises:
+            SpendStoppedError: the brakes refuse new work for this model.
             BudgetExceededError: the call is too deep in its workflow run.
             InvalidRequestError: its parent is not a call of the run.
             StorageError
         """
+        if catalogue.brakes is not None:
+            self.offered(catalogue, catalogue.model(model))
         if not catalogue.budgets and not run.workflow:
             return None
         spender = Spender(owner.tenant, owner.key_id, owner.team, model, run.workflow)
@@ -121,6 +132,10 @@ class Admission:
             if applied.budget.kind is ScopeKind.WORKFLOW and most is not None and depth > most:
                 self._refuse(applied, f"Calls of a workflow run may be {most} deep; this one is {depth}.", None)
         return Admitted(owner, model, budgets, run, depth)
+
+    def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
+        """See `BrakeGate`."""
+        return (model, NO_PRESSURE) if self._gate is None else self._gate.offered(catalogue, model)
 
     def pressure(self, admitted: Admitted | None) -> Pressure:
         """What thresholds ask of routing; known from looks that are at most five seconds old."""

@@ -3,6 +3,7 @@
 A transform job has the name of its run, so starting it again after a crash finds it there.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from tollgate.domain.batches import BatchRun, BatchState
@@ -14,12 +15,24 @@ from tollgate.ports.system import Telemetry
 
 
 class BatchStarter:
-    """Starts transform jobs and keeps the state of runs."""
+    """Starts transform jobs and keeps the state of runs.
 
-    def __init__(self, *, batches: BatchStore, backend: TransformBackend, telemetry: Telemetry) -> None:
+    Args:
+        is_held_back: whether the brakes keep transform jobs of a deployment from starting.
+    """
+
+    def __init__(
+        self,
+        *,
+        batches: BatchStore,
+        backend: TransformBackend,
+        telemetry: Telemetry,
+        is_held_back: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._batches = batches
         self._backend = backend
         self._telemetry = telemetry
+        self.is_held_back = is_held_back
 
     def is_started(self, run: BatchRun) -> bool:
         """Whether the transform job exists already; then the run is put down as running."""
@@ -44,6 +57,10 @@ class BatchStarter:
         Raises:
             StorageError: try again.
         """
+        if self.is_held_back(run.resource):
+            # The run stays in preparation; the sweeper tries again every minute.
+            self._telemetry.log("INFO", "transform job waits for the brakes", batch_id=run.batch_id)
+            return True
         job = TransformJob(
             name=run.batch_id,
             road=road,

@@ -99,7 +99,8 @@ class BatchCollector:
         missing = self._unanswered(run)
         if not missing:
             self._starter.end(run)
-        elif run.attempt < _LAST_ATTEMPT and status.status != "Stopped":
+        elif run.attempt < _LAST_ATTEMPT and (status.status != "Stopped" or self._starter.is_held_back(run.resource)):
+            # What the brakes have stopped is run again when they let go.
             self._repeat(run, missing, share)
         else:
             self._fail(missing, run, status, work)

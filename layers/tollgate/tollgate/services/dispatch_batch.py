@@ -5,7 +5,7 @@ looks at every pool once a minute anyway.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from tollgate.domain.batches import BatchState, WaitingJob, due_at
@@ -45,6 +45,7 @@ class BatchDispatcher:
         telemetry: Telemetry,
         clock: Clock,
         ids: IdSource,
+        is_held_back: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._jobs = jobs
         self._batches = batches
@@ -55,6 +56,7 @@ class BatchDispatcher:
         self.telemetry = telemetry
         self._clock = clock
         self._ids = ids
+        self._is_held_back = is_held_back
 
     def wake_all(self) -> None:
         """Look at the pool of every deployment in the catalogue.
@@ -83,6 +85,8 @@ class BatchDispatcher:
         if way is None:
             self._fail_waiting(resource)
             return
+        if self._is_held_back(resource):
+            return  # The schedule looks again every minute.
         model, deployment, road = way
         waiting = self._jobs.waiting_for_batch(resource, limit=model.batch.max_records)
         if not waiting:

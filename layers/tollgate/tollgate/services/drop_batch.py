@@ -9,7 +9,7 @@ from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Mode
 from tollgate.domain.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.errors import CapacityError
 from tollgate.domain.file_batches import file_batch_of
-from tollgate.domain.routing import choose_deployment
+from tollgate.domain.spreading import choose_deployment
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.jobs import BatchStore

@@ -30,7 +30,7 @@ from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.pricing import instance_cost
 from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimates
-from tollgate.domain.routing import choose_deployment
+from tollgate.domain.spreading import choose_deployment
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.files import LineBodies, ReadBody
 from tollgate.ports.objects import ObjectStore

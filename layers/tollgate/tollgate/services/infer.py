@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendThrottledError, CapacityError, NotCachedError
+from tollgate.domain.errors import (
+    BackendError,
+    BackendThrottledError,
+    CapacityError,
+    NotCachedError,
+    SpendStoppedError,
+)
 from tollgate.domain.prompt import estimate_input_tokens, without_marks
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
     from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
     from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.domain.capacity import Capacity
     from tollgate.domain.catalogue import Catalogue, Deployment, Model
     from tollgate.domain.routing import RoutingDecision
     from tollgate.ports.dialects import Dialects, RenderedRequest
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from tollgate.services.admission import Admission
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.choosing import Choosing
+    from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
@@ -52,6 +60,7 @@ class InferenceService:
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
         wakes: Callable[[], WakeRequests],
+        health: DeploymentHealth,
         choosing: Callable[[], Choosing],
         cache: Callable[[], AnswerCache] | None = None,
     ) -> None:
@@ -62,6 +71,7 @@ class InferenceService:
         self._realtime = realtime
         self._acceptance = acceptance
         self._wakes = wakes
+        self._health = health
         self._choosing = choosing
         self._cache = cache
 
@@ -172,17 +182,34 @@ class InferenceService:
         return accepted
 
     def _run(self, plan: Plan, trail: Trail) -> Completed:
+        try:
+            return self._first_run(plan, trail)
+        except BackendError as error:
+            if not plan.offered.health.fallback:
+                raise
+            # Few requests need it, so the others do not pay for the import.
+            from tollgate.services.second_try import SecondTry  # noqa: PLC0415 -- see above
+
+            again = SecondTry(
+                realtime=self._realtime, dialects=self._dialects, capacities=self._capacities, health=self._health
+            )
+            return again.run(plan, error, trail)
+
+    def _first_run(self, plan: Plan, trail: Trail) -> Completed:
         if plan.chosen is None:
             return self._realtime.run(plan, trail)
         return self._choosing().run.run(
-            plan, plan.chosen, trail, capacity=self._capacities.snapshot(), larger=lambda: self._larger(plan, trail)
+            plan, plan.chosen, trail, capacity=self._capacity(), larger=lambda: self._larger(plan, trail)
         )
+
+    def _capacity(self) -> Capacity:
+        return self._health.seen_by(self._capacities.snapshot())
 
     def _larger(self, plan: Plan, trail: Trail) -> Plan:
         """The same request, for the size that is asked after the first answer was not good enough."""
         larger = plan.chosen.larger if plan.chosen else ()
         offered = replace(plan.model, deployments=larger)
-        decision = route(plan.routing, offered, self._capacities.snapshot(), plan.catalogue.gateway_prices)
+        decision = route(plan.routing, offered, self._capacity(), plan.catalogue.gateway_prices)
         if decision.deferred or decision.inference_type is not InferenceType.REALTIME:
             raise CapacityError("The larger deployment cannot answer now.")
         trail.resource = decision.deployment.resource
@@ -194,12 +221,17 @@ class InferenceService:
         model = catalogue.model(request.model)
         if request.needs is not None:
             model = offering(model, request.needs)
-        offered, priority = model, request.priority
-        admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
+        priority = request.priority
+        try:
+            admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
+            offered, brake = self._admission.offered(catalogue, model)
+        except SpendStoppedError:
+            trail.route_reason = "brake=stop"
+            raise
         pressure = self._admission.pressure(admitted)
-        if pressure.downgrade:
-            offered = downgraded(model)
-        if pressure.defer and request.deadline_seconds is None:
+        if pressure.downgrade or brake.downgrade:
+            offered = downgraded(offered)
+        if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
         request = _to_send(request, catalogue, model, trail)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
@@ -210,7 +242,7 @@ class InferenceService:
             output_tokens=_output_limit(request.parameters),
         )
         routing = RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id))
-        capacity, chosen = self._capacities.snapshot(), None
+        capacity, chosen = self._capacity(), None
         if model.choice is not None or (request.wishes is not None and request.wishes.chooses):
             chosen = self._choosing().choose(
                 request, trail, offered, routing, capacity=capacity, prices=catalogue.gateway_prices
@@ -220,11 +252,11 @@ class InferenceService:
             decision = route(routing, offered, capacity, catalogue.gateway_prices)
         trail.inference_type = decision.inference_type
         trail.resource = decision.deployment.resource
-        trail.route_reason = decision.reason + pressure.reason + _choice_reason(trail)
+        trail.route_reason = decision.reason + pressure.reason + brake.reason + _choice_reason(trail)
         trail.estimated_cost = decision.estimated_cost
         if decision.deployment is not model.deployments[0]:
             rendered = self._rendered(request, decision.deployment)
-        return Plan(request, catalogue, model, routing, decision, rendered, admitted, chosen)
+        return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
 
     def _rendered(self, request: InferenceRequest, deployment: Deployment) -> RenderedRequest:
         return self._dialects.of(deployment).render(request.input, request.parameters)

@@ -71,13 +71,15 @@ class Accepted:
 class Plan:
     """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
 
-    `request` is the one to be sent, trimmed where that was to be done. `admitted` is None where no budget stands in
-    the way, `chosen` where there was nothing to choose, `ticket` where no cache is to keep the answer of a job.
+    `request` is the one to be sent, trimmed where that was to be done; `offered` is the model with the deployments that
+    it may use. `admitted` is None where no budget stands in the way, `chosen` where there was nothing to choose,
+    `ticket` where no cache is to keep the answer of a job.
     """
 
     request: InferenceRequest
     catalogue: Catalogue
     model: Model
+    offered: Model
     routing: RoutingRequest
     decision: RoutingDecision
     rendered: RenderedRequest

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tollgate.ports.registry import DurationRecorder
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.admission import Admission
+    from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
     from tollgate.services.trail import Trail
 
@@ -39,6 +40,7 @@ class RealtimeRun:
         durations: DurationRecorder,
         dialects: Dialects,
         admission: Admission,
+        health: DeploymentHealth,
         clock: Clock,
         ids: IdSource,
         memory_gb: Decimal,
@@ -48,6 +50,7 @@ class RealtimeRun:
         self._durations = durations
         self._dialects = dialects
         self._admission = admission
+        self._health = health
         self._clock = clock
         self._ids = ids
         self._memory_gb = memory_gb
@@ -60,7 +63,9 @@ class RealtimeRun:
             BudgetExceededError: nothing was run.
             BackendError: the model's side failed; its time is on the trail's settlement.
         """
-        left = self._time_limit - _MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
+        left = self.seconds_left(trail)
+        if trail.tries == 1:
+            self._health.tokens.earn()
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
         if plan.admitted is None:
             return self._call(plan, trail, inference_id, left)
@@ -71,7 +76,8 @@ class RealtimeRun:
         )
         status = "failed"
         try:
-            completed = self._call(plan, trail, inference_id, min(left, reservation.seconds or left))
+            paid = reservation.seconds or left
+            completed = self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
             status = "completed"
         finally:
             settled = trail.settlement
@@ -81,7 +87,24 @@ class RealtimeRun:
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed
 
-    def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float) -> Completed:
+    def run_again(self, plan: Plan, trail: Trail) -> Completed:
+        """The same with another deployment, after one has failed. Held and settled by itself; the trail has the sum.
+
+        Raises:
+            BudgetExceededError, BackendError: as `run`.
+        """
+        earlier, trail.settlement, trail.reservation = trail.settlement, None, None
+        trail.tries += 1
+        try:
+            return self.run(plan, trail)
+        finally:
+            trail.add_earlier(earlier)
+
+    def seconds_left(self, trail: Trail) -> float:
+        """Until an answer would come too late to be settled and sent."""
+        return self._time_limit - _MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
+
+    def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float, *, cut: bool = False) -> Completed:
         deployment = plan.decision.deployment
         road = deployment.roads[InferenceType.REALTIME]
         began = self._clock.monotonic()
@@ -94,15 +117,18 @@ class RealtimeRun:
                 trace=trail.traceparent,
             )
             parsed = self._dialects.of(deployment).parse(answer.body)
-        except (ModelFailedError, BackendTimeoutError):
-            # The container worked, so its time is charged; a refusal for lack of capacity held nothing.
-            self._settle(plan, road, self._clock.monotonic() - began, trail)
-            raise
-        except BackendError:
-            self._settle(plan, road, 0.0, trail)
+        except BackendError as error:
+            # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
+            timed_out = isinstance(error, BackendTimeoutError)
+            worked = timed_out or isinstance(error, ModelFailedError)
+            self._settle(plan, road, self._clock.monotonic() - began if worked else 0.0, trail)
+            if not (timed_out and cut):
+                # A call cut short because its budget had run out says nothing about the deployment.
+                self._health.failed(deployment.resource, error, plan.model.health)
             raise
         trail.usage = Usage(parsed.input_tokens, parsed.output_tokens)
         self._settle(plan, road, answer.seconds, trail)
+        self._health.answered(deployment.resource, answer.seconds, plan.model.health)
         self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
         return Completed(inference_id, self._clock.now(), parsed.output)
 

@@ -22,10 +22,11 @@ from tollgate.domain.errors import (
 from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
 from tollgate.ports.backends import AsyncBackend, AsyncSubmission
 from tollgate.ports.dialects import Dialects, RenderedRequest
-from tollgate.ports.jobs import JobStore
+from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tollgate.services.job_answers import JobAnswers
+BRAKED_SECONDS = 300
+"""How long a job that the brakes hold back waits for another look."""
 
 _QUEUED = frozenset({JobState.QUEUED})
 _RECORD_ATTEMPTS = 3
@@ -53,6 +56,8 @@ class AsyncSubmitter:
         telemetry: Telemetry,
         clock: Clock,
         answers: "Callable[[], JobAnswers] | None" = None,
+        gate: BrakeGate | None = None,
+        queue: MessageQueue | None = None,
     ) -> None:
         self._answers = answers
         self._jobs = jobs
@@ -63,6 +68,8 @@ class AsyncSubmitter:
         self._completer = completer
         self.telemetry = telemetry
         self._clock = clock
+        self._gate = gate
+        self._queue = queue
 
     def submit(self, job_id: str) -> None:
         """Submit the job unless that was done, or it has ended. Returning means that the message is done with.
@@ -98,14 +105,25 @@ class AsyncSubmitter:
         if request is not None:
             self.hand_over(claimed, model, road, request)
 
+    def _waits(self, job: Job) -> bool:
+        """Whether the brakes hold the job back; it comes back by itself, without a delivery that counts as failed."""
+        if self._gate is None or self._queue is None:
+            return False
+        if not self._gate.holds_back(self._catalogues.current(), job.resource):
+            return False
+        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+        self._queue.send(message, trace=job.traceparent, group=job.owner.tenant, delay_seconds=BRAKED_SECONDS)
+        self.telemetry.log("INFO", "async job waits for the brakes", job_id=job.job_id)
+        return True
+
     def claim(self, job: Job) -> Job | None:
-        """The job with a lease on it; None if there is nothing left to submit.
+        """The job with a lease on it; None if there is nothing left to submit, or the brakes hold it back.
 
         Raises:
             ConflictError: somebody else is submitting it now.
-            StorageError: try again later.
+            CatalogueError, StorageError: try again later.
         """
-        return claim_job(self._jobs, job, self._clock.now())
+        return None if self._waits(job) else claim_job(self._jobs, job, self._clock.now())
 
     def give_back(self, job: Job) -> None:
         """Let go of a claim on a job that was certainly not submitted: nobody need wait for the lease."""

@@ -57,6 +57,7 @@ class Trail:
     estimated_cost: Decimal | None = None
     estimated_avoided: Decimal | None = None
     settlement: Settlement | None = None
+    tries: int = 1
     usage: Usage = field(default_factory=Usage)
     job_id: str = ""
     run: Run = NO_RUN
@@ -73,6 +74,11 @@ class Trail:
         """Forget what the call so far held and cost, before another call for the same request."""
         self.settlement = None
         self.reservation = None
+
+    def add_earlier(self, earlier: Settlement | None) -> None:
+        """Count a try that failed before the one on this trail."""
+        if earlier is not None:
+            self.settlement = earlier if self.settlement is None else earlier.with_another(self.settlement)
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""

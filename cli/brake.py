@@ -1,0 +1,142 @@
+"""`tollgate brake`: how far spending is slowed down, what a stop would do and save, and letting go."""
+
+import argparse
+import getpass
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from cli.stack import Stack, StackError
+from tollgate.adapters.registry_brake_steps import RegistryBrakes
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.system import SystemClock
+from tollgate.api.control_documents import control_document
+from tollgate.domain.brake_plan import brake_plan, saving
+from tollgate.domain.brakes import BrakeLevel
+from tollgate.domain.errors import BackendError, CatalogueError
+from tollgate.domain.money import usd_text
+from tollgate.domain.standing import Place, Standing, places_of
+from tollgate.services.brake_queries import BrakeQueries
+
+_LEVELS = ("warn", "downgrade", "defer", "stop")
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("brake", help="show, plan, set and let go of the spend brakes")
+    actions = parser.add_subparsers(dest="action", required=True)
+    status = actions.add_parser("status", help="the level in force, why, until when, and what was done for it")
+    status.add_argument("--json", action="store_true", help="the whole record as JSON")
+    status.set_defaults(run=show_status)
+    plan = actions.add_parser("plan", help="what each level would do now, and the dollars an hour it would save")
+    plan.add_argument("--dry-run", action="store_true", help="the default, and all that this command ever does")
+    plan.add_argument("--level", choices=_LEVELS, default="stop", help="the furthest level (default: stop)")
+    plan.add_argument("--offline", action="store_true", help="count what the catalogue says, without asking SageMaker")
+    plan.set_defaults(run=show_plan)
+    brake = actions.add_parser("set", help="brake by hand, until somebody resumes")
+    brake.add_argument("level", choices=_LEVELS)
+    brake.add_argument("--reason", default="", help="shown to callers that are refused")
+    brake.add_argument("--until", type=datetime.fromisoformat, help="let go at this time (ISO 8601 with offset)")
+    brake.set_defaults(run=set_level)
+    resume = actions.add_parser("resume", help="let go of every brake that is on, and undo what was done, in reverse")
+    resume.set_defaults(run=resume_all)
+
+
+def show_status(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print the record; exit status 1 while something brakes."""
+    queries = BrakeQueries(RegistryBrakes(stack.tables, stack.registry))
+    control = queries.control()
+    document = control_document(control, queries.steps(control))
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    else:
+        _print(document)
+    return 1 if control.level > BrakeLevel.WARN else 0
+
+
+def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print the plan; changes nothing."""
+    catalogue = RegistryCatalogue(stack.tables, stack.registry, SystemClock().monotonic).current()
+    if catalogue.brakes is None:
+        raise CatalogueError("The catalogue has no [brakes], so nothing would happen.")
+    standing: dict[Place, Standing] = {}
+    if not arguments.offline:
+        endpoints = SageMakerControl()
+        for place in places_of(catalogue):
+            try:
+                standing[place] = endpoints.describe(place)
+            except BackendError as error:
+                print(f"{place.key} cannot be looked at: {error.message}")
+    steps = brake_plan(catalogue, BrakeLevel.of(arguments.level), standing)
+    table = Table(title="Dry run: nothing was changed")
+    for heading in ("level", "target", "what", "saves USD/h"):
+        table.add_column(heading, overflow="fold")
+    for step in steps:
+        what = f"nothing, {step.exempt}" if step.exempt else step.what
+        usd = "" if step.usd_per_hour is None or step.exempt else usd_text(step.usd_per_hour)
+        table.add_row(step.level.word, step.target, what, usd)
+    Console().print(table)
+    print(f"Saves {usd_text(saving(steps))} USD an hour while everything that stands now is down.")
+    return 0
+
+
+def set_level(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Brake by hand."""
+    until = arguments.until
+    if until is not None and until.tzinfo is None:
+        raise StackError("--until needs an offset, like 2026-11-23T00:00+00:00.")
+    order = {"order": "set", "level": arguments.level, "reason": arguments.reason}
+    _print(_give(stack, order | ({} if until is None else {"until": until.isoformat()})))
+    return 0
+
+
+def resume_all(stack: Stack, _arguments: argparse.Namespace) -> int:
+    """Let go."""
+    _print(_give(stack, {"order": "resume"}))
+    return 0
+
+
+def _give(stack: Stack, order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Have the function do it, which alone may write the record and touch endpoints."""
+    payload = json.dumps({"source": "tollgate.brake", "who": getpass.getuser(), **order})
+    config = Config(read_timeout=150, retries={"total_max_attempts": 1})
+    try:
+        client = boto3.client("lambda", region_name=stack.region, config=config)
+        answer = client.invoke(FunctionName=stack.outputs["BudgetAlarmFunctionName"], Payload=payload.encode())
+        document: Mapping[str, Any] = json.loads(answer["Payload"].read())
+    except (ClientError, BotoCoreError) as error:
+        raise StackError(f"The budget-alarm function cannot be called: {error}") from error
+    if "errorMessage" in document:
+        raise StackError(f"The budget-alarm function failed: {document['errorMessage']}")
+    return document
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    until = f", until {document['until']}" if document["until"] else ""
+    print(f"level {document['level']}{until}" + (f": {document['reason']}" if document["reason"] else ""))
+    for cause in document["causes"]:
+        held = "dismissed" if cause["dismissed"] else cause["level"]
+        print(f"  {cause['cause']}: {held}, {cause['reason']}")
+    if document["steps"]:
+        table = Table()
+        for heading in ("#", "level", "target", "state", "changed", "saves USD/h"):
+            table.add_column(heading, overflow="fold")
+        for step in document["steps"]:
+            changed = "; ".join(step["changes"] + step["undone"]) + (f" ({step['problem']})" if step["problem"] else "")
+            table.add_row(
+                str(step["number"]),
+                step["level"],
+                step["target"],
+                step["state"],
+                changed,
+                step["saves_usd_per_hour"] or "",
+            )
+        Console().print(table)

@@ -1,0 +1,81 @@
+"""Budgets, alarms, the ledger's notices and the schedule -> brakes on, brakes off."""
+
+import time
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.registry_brake_steps import RegistryBrakes
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
+from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.sns_notices import SnsTopic
+from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.adapters.webhook_http import HttpWebhookSender
+from tollgate.api.brake_orders import follow
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.webhooks import parse_networks
+from tollgate.services.announce_brakes import BrakeAnnouncer
+from tollgate.services.brake_steps import BrakeSteps
+from tollgate.services.brakes import Brakes
+from tollgate.services.watch_spend import SpendWatch
+from tollgate.settings import Settings, aws_environment
+
+
+class BudgetAlarmSettings(Settings):
+    """Settings of this function."""
+
+    table_ledger: str
+    table_registry: str
+    alarm_topic_arn: str
+    webhook_allowed_cidrs: str = ""
+
+
+def build(settings: BudgetAlarmSettings) -> SpendWatch:
+    """Wire the service; nothing is connected before the first event."""
+    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment())))
+    clock, registry = SystemClock(), settings.table_registry
+    catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
+    allowed = parse_networks(settings.webhook_allowed_cidrs)
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+    store = RegistryBrakes(tables, registry)
+    brakes = Brakes(
+        store=store,
+        steps=BrakeSteps(store=store, endpoints=SageMakerControl(), telemetry=telemetry, clock=clock, pause=time.sleep),
+        catalogues=catalogues,
+        announcer=BrakeAnnouncer(
+            topic=SnsTopic(settings.alarm_topic_arn),
+            sender=HttpWebhookSender(allowed=allowed),
+            secrets=RegistryWebhookSecrets(tables, registry),
+            catalogues=catalogues,
+            telemetry=telemetry,
+            allowed=allowed,
+        ),
+        telemetry=telemetry,
+        clock=clock,
+        ids=TimeSortedIds(),
+    )
+    return SpendWatch(
+        brakes=brakes, catalogues=catalogues, ledger=DynamoDBLedger(tables, settings.table_ledger), clock=clock
+    )
+
+
+def handle(event: dict[str, Any], service: SpendWatch) -> dict[str, Any]:
+    """An event of the topic, the schedule's, or an order of the command line."""
+    return follow(event, service)
+
+
+@cache
+def _service() -> SpendWatch:
+    return build(BudgetAlarmSettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

@@ -1,0 +1,75 @@
+"""The record of the brakes as JSON: what `GET /v1/control` and the command line show."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tollgate.domain.brake_plan import BrakeEntry
+from tollgate.domain.brakes import Control
+from tollgate.domain.money import ZERO, usd_text
+
+
+def control_document(control: Control, entries: Sequence[BrakeEntry]) -> dict[str, Any]:
+    """The whole record; `entries` are the steps of the present episode, in order."""
+    saved = sum((e.usd_per_hour or ZERO for e in entries if e.is_in_force), start=ZERO)
+    return {
+        "object": "control",
+        "level": control.level.word,
+        "reason": control.reason or None,
+        "since": _time(control.since),
+        "until": _time(control.until),
+        "announced": control.announced.word,
+        "revision": control.revision,
+        "episode": control.episode or None,
+        "saves_usd_per_hour": usd_text(saved),
+        "causes": [
+            {
+                "cause": name,
+                "level": cause.level.word,
+                "reason": cause.reason,
+                "observed_at": _time(cause.observed_at),
+                "until": _time(cause.until),
+                "dismissed": cause.dismissed,
+            }
+            for name, cause in sorted(control.causes.items())
+        ],
+        "steps": [_entry(entry) for entry in entries],
+    }
+
+
+def _entry(entry: BrakeEntry) -> dict[str, Any]:
+    before = entry.before
+    return {
+        "number": entry.number,
+        "level": entry.level.word,
+        "target": entry.target,
+        "what": entry.what,
+        "state": entry.state.value,
+        "planned_at": _time(entry.planned_at),
+        "done_at": _time(entry.done_at),
+        "undone_at": _time(entry.undone_at),
+        "saves_usd_per_hour": None if entry.usd_per_hour is None else usd_text(entry.usd_per_hour),
+        "before": None
+        if before is None
+        else {
+            "status": before.status.value,
+            "configuration": before.configuration,
+            "variants": [
+                {"name": v.name, "current": v.current, "desired": v.desired, "weight": v.weight}
+                for v in before.variants
+            ],
+            "scaling": [
+                {"resource_id": t.resource_id, "minimum": t.minimum, "maximum": t.maximum} for t in before.scaling
+            ],
+            "jobs": list(before.jobs),
+        },
+        "changes": list(entry.changes),
+        "undone": list(entry.undone),
+        "problem": entry.problem or None,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,242 @@
+"""An overspend with nothing faked but AWS: the functions as wired, the stand-in's endpoints, moto's tables."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.budget_alarm import app as budget_alarm
+from functions.gateway import app as gateway
+from functions.usage import app as usage
+from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
+from tests.fakes.examples import make_catalogue
+from tests.fakes.gateway import proxy_event
+from tests.integration.sagemaker_standin.process import StandIn, client, until
+from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.standing_document import standing_document
+from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep
+from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.standing import Place, PlaceKind
+
+REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
+ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")
+LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
+PERCENTS = (4, 5, 6, 7)
+_CONFIG = """
+prefix = "tollgate"
+[start_seconds]
+default = 0.3
+[models.echo]
+async_concurrency = 2
+"""
+_SCHEDULE = {"source": "aws.events"}
+
+
+class Stack:
+    """Gateways, the function that works the brakes, and what stands between them."""
+
+    def __init__(self, aws: LocalAws, standin: StandIn, environment: dict[str, str], queue: str) -> None:
+        self.standin = standin
+        self.sqs = aws.boto3_client("sqs")
+        self.sns = aws.boto3_client("sns")
+        self.topic = environment["ALARM_TOPIC_ARN"]
+        self._queue = queue
+        self.gateways = [gateway.build(gateway.GatewaySettings.load(environment)) for _ in range(3)]
+        self.alarm = budget_alarm.build(budget_alarm.BudgetAlarmSettings.load(environment))
+        self.usage = usage.build(usage.UsageSettings.load(environment))
+        self.control = SageMakerControl()
+
+    def infer(self, number: int = 0, priority: str = "high") -> dict[str, Any]:
+        body = json.dumps({"model": "echo", "input": "hello", "priority": priority})
+        event = proxy_event("POST /v1/inferences", body, request_id=f"req-{number}")
+        return gateway.handle(event, self.gateways[number % len(self.gateways)])
+
+    def ask(self, path: str) -> Any:
+        answer = usage.handle(proxy_event(f"GET {path}", scopes="admin"), self.usage)
+        return json.loads(answer["body"])
+
+    def spent(self) -> Decimal:
+        (budget,) = self.ask("/v1/budgets")["data"]
+        return Decimal(budget["spent_usd"]) + Decimal(budget["held_usd"])
+
+    def deliver(self, times: int = 1) -> int:
+        """Hand what was published to the function, as SNS does, each message so many times; how many there were."""
+        found = self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+        for message in found.get("Messages", ()):
+            self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            for _ in range(times):
+                budget_alarm.handle({"Records": [{"Sns": json.loads(message["Body"])}]}, self.alarm)
+        return len(found.get("Messages", ()))
+
+    def tick(self) -> None:
+        budget_alarm.handle(_SCHEDULE, self.alarm)
+
+    def standing(self) -> str:
+        """Everything that can be put back, byte for byte."""
+        return json.dumps([standing_document(self.control.describe(p)) for p in (REALTIME, ASYNC)], sort_keys=True)
+
+    def down(self) -> bool:
+        return all(self.control.describe(place).current == 0 for place in (REALTIME, ASYNC))
+
+    def until_as(self, before: str) -> None:
+        end = time.monotonic() + 20
+        while self.standing() != before:
+            assert time.monotonic() < end, (before, self.standing())
+            self.tick()
+
+
+def _catalogue() -> Any:
+    """Each step is announced by the ledger, as `[brakes]` in a catalogue file makes it."""
+    steps = tuple(BrakeStep(Decimal(p), level) for p, level in zip(PERCENTS, LEVELS, strict=True))
+    told = tuple(Threshold(Decimal(p), BudgetAction.WARN) for p in PERCENTS)
+    budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal("0.01"), told)
+    return replace(make_catalogue(), brakes=BrakePolicy(steps), budgets=(budget,))
+
+
+@pytest.fixture
+def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    file = tmp_path / "standin.toml"
+    file.write_text(_CONFIG)
+    standin = StandIn(tmp_path, aws.url, file)
+    sqs, sns = aws.boto3_client("sqs"), aws.boto3_client("sns")
+    names = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WAKE_QUEUE_URL")
+    queues = {name: sqs.create_queue(QueueName=name.lower().replace("_", "-"))["QueueUrl"] for name in names}
+    listener = sqs.create_queue(QueueName="alarm-listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=listener, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    environment = {
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_SAGEMAKER": standin.url,
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
+        "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": standin.url,
+        "TABLE_JOBS": JOBS_TABLE,
+        "TABLE_REGISTRY": REGISTRY_TABLE,
+        "TABLE_LEDGER": LEDGER_TABLE,
+        "TABLE_CACHE": "Cache",
+        "BUCKET": "tollgate-test",
+        "ALARM_TOPIC_ARN": topic,
+        "LOG_LEVEL": "CRITICAL",
+        **queues,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    aws.boto3_client("s3").create_bucket(Bucket="overspend")
+    standin.admin("PUT", "config", {"bucket": "overspend"})
+    writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
+    writer.store(_catalogue(), now=datetime.now(UTC))
+    writer.point_to(1, expected=0)
+    scaling = client("application-autoscaling", standin.url)
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{ASYNC.name}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    made = Stack(aws, standin, environment, listener)
+    until(lambda: made.control.describe(REALTIME).current and made.control.describe(ASYNC).current)
+    variant = made.control.describe(ASYNC).variants[0].name
+    target["ResourceId"] = f"endpoint/{ASYNC.name}/variant/{variant}"
+    scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=4)
+    scaling.close()
+    yield made
+    for queue in (*queues.values(), listener):
+        sqs.delete_queue(QueueUrl=queue)
+    sns.delete_topic(TopicArn=topic)
+    standin.stop()
+
+
+def _overspend(stack: Stack, *, times: int = 1) -> dict[str, float]:
+    """Spend until the stop; seconds from each crossing until its level is in force."""
+    limit, number, seconds = Decimal("0.01"), 0, {}
+    for percent, level in zip(PERCENTS, LEVELS, strict=True):
+        while stack.spent() * 100 < limit * percent:
+            number += 1
+            assert stack.infer(number)["statusCode"] in {200, 202}
+        crossed = time.monotonic()
+        while stack.ask("/v1/control")["level"] != level.word:
+            # A request that is held nowhere tells nobody; the next one does, or the schedule.
+            stack.infer(number := number + 1)
+            stack.deliver(times)
+            assert time.monotonic() - crossed < 10
+        seconds[level.word] = time.monotonic() - crossed
+    return seconds
+
+
+def test_an_overspend_goes_through_every_level_and_back(stack: Stack) -> None:
+    """Each within ten seconds, messages doubled; then nothing is spent; a resume puts all back, byte for byte."""
+    before = stack.standing()
+    seconds = _overspend(stack, times=2)
+    assert list(seconds) == ["warn", "downgrade", "defer", "stop"]
+    assert max(seconds.values()) < 10
+    end = time.monotonic() + 20
+    while not stack.down():
+        assert time.monotonic() < end
+        stack.tick()
+    time.sleep(3.1)  # A gateway may have read the record three seconds ago.
+    spent = stack.spent()
+    for number in range(9):
+        answer = stack.infer(number, ("high", "medium", "low")[number % 3])
+        assert answer["statusCode"] == 429
+        assert answer["headers"]["x-tollgate-route-reason"] == "brake=stop"
+    assert stack.spent() == spent
+    control = stack.ask("/v1/control")
+    assert {step["state"] for step in control["steps"]} == {"done"}
+    assert Decimal(control["saves_usd_per_hour"]) == Decimal("0.23")
+    order = {"source": "tollgate.brake", "order": "resume", "who": "ann"}
+    assert budget_alarm.handle(order, stack.alarm)["level"] == "none"
+    stack.until_as(before)
+    stack.deliver(2)
+    stack.tick()
+    assert stack.ask("/v1/control")["level"] == "none"
+    time.sleep(3.1)
+    assert stack.infer()["statusCode"] == 200
+
+
+def test_late_alarms_after_a_resume_change_nothing(stack: Stack) -> None:
+    """Every message of the overspend once more, out of order."""
+    _overspend(stack)
+    budget_alarm.handle({"source": "tollgate.brake", "order": "resume", "who": "ann"}, stack.alarm)
+    (budget,) = stack.ask("/v1/budgets")["data"]
+    for percent in (7, 4, 6, 5):
+        notice = {
+            "event": "budget.threshold",
+            "budget": "gateway",
+            "counter": budget["counter"],
+            "at_percent": str(percent),
+            "period_ends": budget["period_ends_at"],
+        }
+        stack.sns.publish(TopicArn=stack.topic, Message=json.dumps(notice))
+        assert stack.deliver() >= 1
+    assert stack.ask("/v1/control")["level"] == "none"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param([{"op": "DeleteEndpoint", "kind": "error", "status": 500, "count": 5}], id="deletion fails"),
+        pytest.param([{"op": "DeleteEndpoint", "kind": "timeout_after_work", "count": 1}], id="answer lost"),
+        pytest.param([{"op": "CreateEndpoint", "kind": "capacity", "count": 1}], id="creation refused"),
+        pytest.param([{"op": "start", "kind": "capacity", "count": 2}], id="instances do not come, twice"),
+    ],
+)
+def test_whatever_sagemaker_does_everything_goes_down_and_comes_back(
+    stack: Stack, faults: list[dict[str, Any]]
+) -> None:
+    """The gateway is stopped at once; the schedule goes on until it is as it should be, in both directions."""
+    before = stack.standing()
+    stack.standin.admin("PUT", "faults", {"faults": [{"endpoint": REALTIME.name, **fault} for fault in faults]})
+    order = {"source": "tollgate.brake", "who": "ann"}
+    assert budget_alarm.handle(order | {"order": "set", "level": "stop"}, stack.alarm)["level"] == "stop"
+    end = time.monotonic() + 30
+    while not stack.down():
+        assert time.monotonic() < end
+        stack.tick()
+    assert budget_alarm.handle(order | {"order": "resume"}, stack.alarm)["level"] == "none"
+    stack.until_as(before)

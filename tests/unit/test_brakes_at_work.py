@@ -1,0 +1,395 @@
+"""The brakes at work: record before and after, endpoints down and up again as they were, crashes and races between."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.control import InMemoryControl, RecordingAnnouncer, RecordingHolds
+from tests.fakes.endpoints import FakeEndpoints
+from tests.fakes.examples import make_catalogue
+from tests.fakes.gateway import FixedCatalogue
+from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.telemetry import RecordingTelemetry
+from tollgate.domain.brake_plan import GATEWAY, EntryState
+from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Signal
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.errors import BackendError, StorageError
+from tollgate.domain.ledger import Counter
+from tollgate.domain.standing import (
+    Place,
+    PlaceKind,
+    ScalingPolicy,
+    ScalingTarget,
+    Standing,
+    StandStatus,
+    VariantStanding,
+)
+from tollgate.services.brake_steps import BrakeSteps
+from tollgate.services.brakes import LEASE_SECONDS, Brakes
+from tollgate.services.watch_spend import SpendWatch
+
+LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
+POLICY = BrakePolicy(
+    steps=tuple(BrakeStep(Decimal(p), level) for p, level in zip((80, 90, 95, 100), LEVELS, strict=True))
+)
+REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
+ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")
+JOBS = Place(PlaceKind.BATCH, "tollgate-echo")
+
+
+def _standings() -> dict[Place, Standing]:
+    policy = ScalingPolicy("backlog", "TargetTrackingScaling", '{"TargetValue":5.0}')
+    target = ScalingTarget("endpoint/a/variant/v", "sagemaker:variant:DesiredInstanceCount", 0, 4, policies=(policy,))
+    return {
+        REALTIME: Standing(
+            REALTIME, StandStatus.UP, "config-7", (VariantStanding("v", 3, 3, 1.0),), tags=(("team", "search"),)
+        ),
+        ASYNC: Standing(ASYNC, StandStatus.UP, "config-8", (VariantStanding("v", 2, 2, 1.0),), (target,)),
+        JOBS: Standing(JOBS, StandStatus.UP, jobs=("tollgate-batch-1",)),
+    }
+
+
+class World:
+    """A stack with brakes, where endpoints take one pause to change."""
+
+    def __init__(self, policy: BrakePolicy = POLICY, *, patience: float = 25.0, settles: bool = True) -> None:
+        self.clock = ManualClock()
+        self.store = InMemoryControl()
+        self.endpoints = FakeEndpoints(standings=_standings())
+        self.announcer = RecordingAnnouncer()
+        self.telemetry = RecordingTelemetry()
+        self.holds = RecordingHolds()
+        self.ledger = InMemoryLedger()
+        budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal(10))
+        self.catalogues = FixedCatalogue(replace(make_catalogue(), brakes=policy, budgets=(budget,)))
+        self.settles = settles
+        self.ids = CountingIds()
+        self.patience = patience
+        self.brakes = self.another()
+        self.watch = SpendWatch(brakes=self.brakes, catalogues=self.catalogues, ledger=self.ledger, clock=self.clock)
+
+    def another(self) -> Brakes:
+        """The service of another execution environment."""
+        steps = BrakeSteps(
+            store=self.store,
+            endpoints=self.endpoints,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            pause=self.pause,
+            holds=self.holds,
+            patience_seconds=self.patience,
+        )
+        return Brakes(
+            store=self.store,
+            steps=steps,
+            catalogues=self.catalogues,
+            announcer=self.announcer,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    def pause(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        if self.settles:
+            self.endpoints.settle()
+
+    def signal(self, level: BrakeLevel, cause: str = "budget:b") -> Signal:
+        end = self.clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        return Signal(cause, level, self.clock.now(), end, "because")
+
+    def brake(self, level: BrakeLevel) -> None:
+        self.brakes.hear(self.signal(level))
+        self.brakes.settle()
+
+    def level(self) -> BrakeLevel:
+        return self.store.control.level
+
+    def states(self) -> dict[str, EntryState]:
+        return {f"{e.level.word}:{e.target}": e.state for e in self.store.steps.values()}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_nothing_is_written_while_nothing_is_wrong(world: World) -> None:
+    """A schedule that finds nothing to do costs a read."""
+    for _ in range(100):
+        world.watch.tick()
+    assert world.store.writes == 0
+    assert world.endpoints.orders == []
+
+
+def test_a_stop_takes_everything_down_and_a_resume_puts_it_back(world: World) -> None:
+    """Configuration, counts, weights, tags and scaling exactly as before; only transform jobs stay stopped."""
+    before = dict(world.endpoints.standings)
+    world.brake(BrakeLevel.STOP)
+    assert world.level() is BrakeLevel.STOP
+    assert set(world.states().values()) == {EntryState.DONE}
+    assert all(world.endpoints.describe(place).current == 0 for place in before)
+    assert world.holds.held == {REALTIME: "brakes", ASYNC: "brakes", JOBS: "brakes"}
+    world.brakes.resume("me")
+    world.brakes.settle()
+    assert world.level() is BrakeLevel.NONE
+    assert world.store.control.episode == ""
+    assert {place: world.endpoints.describe(place) for place in (REALTIME, ASYNC)} == {
+        place: before[place] for place in (REALTIME, ASYNC)
+    }
+    assert world.holds.held == {}
+
+
+def test_steps_are_undone_in_reverse(world: World) -> None:
+    """The last thing that was done is the first to be undone."""
+    world.brake(BrakeLevel.STOP)
+    done = [e.number for e in sorted(world.store.steps.values(), key=lambda e: e.number)]
+    world.store.history.clear()
+    world.brakes.resume("me")
+    world.brakes.settle()
+    first_touch = list(dict.fromkeys(entry.number for entry in world.store.history))
+    assert first_touch == list(reversed(done))
+
+
+def test_what_stood_there_is_stored_before_anything_is_touched(world: World) -> None:
+    """Each place's standing is in the record when the first order is given."""
+    seen: list[bool] = []
+    real = world.endpoints.take_down
+
+    def look(before: Standing, *, pinned: bool = True) -> object:
+        stored = [e for e in world.store.steps.values() if e.target == before.place.key]
+        seen.append(stored[0].before == before == _standings()[before.place])
+        return real(before, pinned=pinned)
+
+    world.endpoints.take_down = look  # type: ignore[method-assign,assignment]  # looks over its shoulder
+    world.brake(BrakeLevel.STOP)
+    assert seen
+    assert all(seen)
+
+
+def test_each_step_says_what_it_changed_and_saves(world: World) -> None:
+    """In the record, with dollars an hour from what really ran."""
+    world.brake(BrakeLevel.STOP)
+    entries = {e.target: e for e in world.store.steps.values()}
+    assert entries[REALTIME.key].changes == (f"{REALTIME.key} deleted",)
+    assert entries[REALTIME.key].usd_per_hour == Decimal("0.345")
+    (notice,) = world.announcer.notices
+    assert notice["event"] == "brake.raised"
+    assert Decimal(notice["saves_usd_per_hour"]) == Decimal("0.69")
+
+
+def test_levels_follow_one_another_and_each_is_told_once(world: World) -> None:
+    """Warn, downgrade, defer, stop; endpoints go down at the last only."""
+    for level in LEVELS:
+        world.brake(level)
+        world.brake(level)
+        assert bool(world.endpoints.orders) == (level is BrakeLevel.STOP)
+    assert [n["level"] for n in world.announcer.notices] == ["warn", "downgrade", "defer", "stop"]
+    assert len(world.store.steps) == 7
+
+
+def test_doubled_and_late_alarms_change_nothing(world: World) -> None:
+    """No write, no order, no message."""
+    signal = world.signal(BrakeLevel.STOP)
+    world.brakes.hear(signal)
+    world.brakes.settle()
+    writes, orders = world.store.writes, list(world.endpoints.orders)
+    for again in (signal, world.signal(BrakeLevel.WARN), replace(signal, until=signal.observed_at)):
+        assert not world.brakes.hear(again)
+        world.brakes.settle()
+    assert (world.store.writes, world.endpoints.orders) == (writes, orders)
+    assert len(world.announcer.notices) == 1
+
+
+def test_the_next_period_resumes_by_itself(world: World) -> None:
+    """The schedule undoes what the last period did."""
+    before = world.endpoints.standings[ASYNC]
+    world.brake(BrakeLevel.STOP)
+    world.clock.advance(13 * 3600)
+    world.watch.tick()
+    assert world.level() is BrakeLevel.NONE
+    assert world.endpoints.describe(ASYNC) == before
+    assert [n["event"] for n in world.announcer.notices] == ["brake.raised", "brake.lowered"]
+
+
+def test_critical_places_are_left_alone() -> None:
+    """Not even looked at."""
+    world = World(replace(POLICY, critical=frozenset({"echo"})))
+    world.brake(BrakeLevel.STOP)
+    assert world.endpoints.orders == []
+    assert {e.target for e in world.store.steps.values()} == {GATEWAY}
+
+
+def test_the_ledger_alone_is_enough(world: World) -> None:
+    """Every notice may be lost; the schedule reads the counter, and a resume holds until there is more."""
+    name = "gateway#day#2026-03-01"
+    for spent, level in (("7", "none"), ("8", "warn"), ("9.2", "downgrade"), ("9.6", "defer"), ("10", "stop")):
+        world.ledger.counters[name] = Counter(committed=Decimal(spent))
+        world.watch.tick()
+        assert world.level().word == level
+    world.brakes.resume("me")
+    for _ in range(3):
+        world.watch.tick()
+    assert world.level() is BrakeLevel.NONE
+    assert world.endpoints.describe(REALTIME).current == 3
+
+
+def test_brakes_taken_out_of_the_catalogue_let_go(world: World) -> None:
+    """Nobody is left stopped by something that is not there any more."""
+    world.brake(BrakeLevel.STOP)
+    world.catalogues.catalogue = replace(world.catalogues.catalogue, brakes=None)
+    world.watch.tick()
+    assert world.level() is BrakeLevel.NONE
+    assert world.endpoints.describe(REALTIME).current == 3
+
+
+def test_the_gateway_is_stopped_even_when_no_endpoint_obeys(world: World) -> None:
+    """The level is in the record first; the steps are tried again every minute, and the problem is written down."""
+    world.endpoints.refusals = [BackendError("AccessDenied")] * 200
+    world.brake(BrakeLevel.STOP)
+    assert world.level() is BrakeLevel.STOP
+    problems = {e.problem for e in world.store.steps.values() if e.target != GATEWAY}
+    assert problems == {"AccessDenied"}
+    assert world.telemetry.counts["BrakeStepFailed"] > 0
+    world.endpoints.refusals = []
+    world.watch.tick()
+    assert set(world.states().values()) == {EntryState.DONE}
+
+
+def test_slow_endpoints_are_finished_by_the_schedule() -> None:
+    """One call has little patience; the next goes on with the same standing."""
+    world = World(patience=3.0, settles=False)
+    before = dict(world.endpoints.standings)
+    world.brake(BrakeLevel.STOP)
+    assert world.states()[f"stop:{REALTIME.key}"] is EntryState.GOING_DOWN
+    world.endpoints.settle()
+    world.watch.tick()
+    assert set(world.states().values()) == {EntryState.DONE}
+    world.brakes.resume("me")
+    world.brakes.settle()
+    assert world.level() is BrakeLevel.NONE  # callers are accepted for later meanwhile
+    assert world.states()[f"stop:{REALTIME.key}"] is EntryState.GOING_UP
+    for _ in range(4):
+        world.endpoints.settle()
+        world.watch.tick()
+    assert world.endpoints.describe(REALTIME) == before[REALTIME]
+    assert world.store.control.episode == ""
+
+
+def test_braking_again_in_the_middle_of_a_resume_keeps_what_stood_at_first() -> None:
+    """What is on its way up goes down again, and comes back as it was at the very beginning."""
+    world = World(patience=1.0, settles=False)
+    before = dict(world.endpoints.standings)
+    world.brake(BrakeLevel.STOP)
+    world.endpoints.settle()
+    world.watch.tick()
+    world.brakes.resume("me")
+    world.brakes.settle()
+    world.brakes.hear(world.signal(BrakeLevel.STOP, cause="alarm:other"))
+    world.brakes.settle()
+    for _ in range(5):
+        world.endpoints.settle()
+        world.watch.tick()
+    assert world.endpoints.describe(REALTIME).current == 0
+    world.brakes.resume("me")
+    for _ in range(6):
+        world.endpoints.settle()
+        world.watch.tick()
+    assert {p: world.endpoints.describe(p) for p in (REALTIME, ASYNC)} == {p: before[p] for p in (REALTIME, ASYNC)}
+
+
+def test_only_one_works_on_the_steps(world: World) -> None:
+    """Another environment writes down what it hears and leaves the work to the holder of the lease."""
+    heard: list[bool] = []
+    real = world.endpoints.take_down
+
+    def meanwhile(before: Standing, *, pinned: bool = True) -> object:
+        if not heard:
+            other = world.another()
+            heard.append(other.hear(world.signal(BrakeLevel.STOP, cause="alarm:other")))
+            orders = list(world.endpoints.orders)
+            other.settle()
+            assert world.endpoints.orders == orders
+        return real(before, pinned=pinned)
+
+    world.endpoints.take_down = meanwhile  # type: ignore[method-assign,assignment]  # others come meanwhile
+    world.brake(BrakeLevel.STOP)
+    assert heard == [True]
+    assert world.store.control.lease_until is None
+    assert set(world.store.control.causes) == {"budget:b", "alarm:other"}
+
+
+def test_an_announcement_that_fails_is_made_later(world: World) -> None:
+    """By the schedule; the brake itself does not wait for it."""
+    world.announcer.fail = True
+    world.brake(BrakeLevel.STOP)
+    assert world.endpoints.describe(REALTIME).current == 0
+    world.announcer.fail = False
+    world.watch.tick()
+    world.watch.tick()
+    assert [n["level"] for n in world.announcer.notices] == ["stop"]
+
+
+@pytest.mark.parametrize("writes", range(40))
+def test_wherever_it_dies_the_next_call_finishes(writes: int) -> None:
+    """After any number of writes the table fails for good; the next call, later, brings everything into line."""
+    world = World()
+    before = dict(world.endpoints.standings)
+    world.store.fail_after = writes
+    died = False
+    try:
+        world.brake(BrakeLevel.STOP)
+        world.brakes.resume("me")
+        world.brakes.settle()
+    except StorageError:
+        died = True
+    world.store.fail_after = None
+    if not died:
+        return
+    world.clock.advance(LEASE_SECONDS + 1)
+    world.endpoints.settle()
+    world.brakes.hear(world.signal(BrakeLevel.STOP))
+    world.watch.tick()
+    world.watch.tick()
+    if world.store.control.wanted(world.clock.now()) is BrakeLevel.STOP:
+        assert all(world.endpoints.describe(place).current == 0 for place in before)
+        world.brakes.resume("me")
+    for _ in range(3):
+        world.endpoints.settle()
+        world.watch.tick()
+    assert {p: world.endpoints.describe(p) for p in (REALTIME, ASYNC)} == {p: before[p] for p in (REALTIME, ASYNC)}
+    assert world.store.control.episode == ""
+    assert world.holds.held == {}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_storm_of_signals_ends_as_the_last_word_says(seed: int) -> None:
+    """Signals, resumes, failures and slow endpoints in any order; then a resume, and all is as before."""
+    chance = random.Random(seed)  # noqa: S311 -- a repeatable mixture
+    world = World(patience=1.0, settles=False)
+    before = dict(world.endpoints.standings)
+    for _ in range(40):
+        match chance.randrange(6):
+            case 0 | 1:
+                world.brakes.hear(world.signal(chance.choice(LEVELS), cause=chance.choice(["a", "b"])))
+            case 2:
+                world.brakes.resume("me")
+            case 3:
+                world.endpoints.settle()
+            case 4:
+                world.endpoints.refusals = [BackendError("no")] * chance.randrange(3)
+            case _:
+                world.another().settle()
+        world.clock.advance(chance.randrange(90))
+    world.endpoints.refusals = []
+    world.brakes.resume("me")
+    for _ in range(8):
+        world.clock.advance(200)
+        world.endpoints.settle()
+        world.watch.tick()
+    assert world.level() is BrakeLevel.NONE
+    assert {p: world.endpoints.describe(p) for p in (REALTIME, ASYNC)} == {p: before[p] for p in (REALTIME, ASYNC)}
