@@ -10,9 +10,10 @@ from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
+from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
-from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
 from tollgate.ports.jobs import JobStore
 
@@ -49,6 +50,13 @@ def _full_job() -> Job:
         failure=JobFailure("model_failed", ""),
         effective_cost=Decimal("0.000000000001"),
         avoided_cost=Decimal("-0.5"),
+        bill=Bill(
+            datetime(2026, 3, 1, 12, 31, tzinfo=UTC),
+            Decimal("0.1"),
+            Decimal("0.05"),
+            {AvoidedReason.TIER: Decimal(1)},
+            "blue",
+        ),
         held_seconds=Decimal("1.250000"),
         reservation=Reservation(
             "h29384756",

@@ -12,6 +12,8 @@ client chose are JSON text: they contain floats, which DynamoDB's numbers would 
 | ``running#<resource>``          | submitted in a transform job                |
 | ``webhook#<shard>``             | ended, webhook not yet delivered            |
 
+`settled_group` puts it into the sparse index `settled` when it has ended; see `bill_document`.
+
 One partition of an index takes 1,000 writes a second, so groups that every request passes through are sharded.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
 """
@@ -26,7 +28,7 @@ from typing import Any
 
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
 from tollgate.domain.catalogue import InferenceType, Priority
-from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs import FINAL_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.json_values import json_text
 
 SHARDS = 4
@@ -104,6 +106,8 @@ def to_item(job: Job) -> dict[str, Any]:
         "open_group": open_group(job),
         "reservation": None if job.reservation is None else json.dumps(reservation_document(job.reservation)),
     }
+    if job.bill is not None:
+        item |= {"settled_at": time_text(job.bill.settled_at), **_bill_attributes(job.job_id, job.bill)}
     for name, payload in (("input", job.input), ("output", job.output)):
         item[name] = None if payload.inline is None else json_text(payload.inline)
         item[f"{name}_key"] = payload.key
@@ -137,10 +141,26 @@ def from_item(item: Mapping[str, Any]) -> Job:
             if "failure_code" in item
             else None,
             "reservation": reservation_of(json.loads(item["reservation"])) if "reservation" in item else None,
+            "bill": _bill(item),
             "input": _payload(item, "input"),
             "output": _payload(item, "output"),
         }
     )
+
+
+def _bill_attributes(job_id: str, bill: Bill) -> dict[str, str]:
+    # The gateway writes jobs that are just beginning and need not pay for the import.
+    from tollgate.adapters.bill_document import bill_text, settled_group  # noqa: PLC0415 -- see above
+
+    return {"bill": bill_text(bill), "settled_group": settled_group(job_id, bill)}
+
+
+def _bill(item: Mapping[str, Any]) -> Bill | None:
+    if "bill" not in item:
+        return None
+    from tollgate.adapters.bill_document import bill_of  # noqa: PLC0415 -- as above
+
+    return bill_of(item["bill"], time_of(item["settled_at"]))
 
 
 # An empty text is not stored, and must come back as an empty text.

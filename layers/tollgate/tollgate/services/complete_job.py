@@ -15,7 +15,7 @@ from typing import Any
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
 from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobFailure, JobState, Payload, Usage
+from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Bill, Job, JobFailure, JobState, Payload, Usage
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
 from tollgate.domain.outcomes import marked_by, of_run
@@ -158,19 +158,36 @@ class JobCompleter:
             effective_cost=settlement.effective,
             avoided_cost=settlement.avoided,
             webhook_pending=job.webhook_url is not None,
+            bill=self._bill(job, settlement),
         )
-        if not self._settled(ended, settlement):
+        if not self._settled(ended):
             return False
         self._announce(ended)
         return True
 
-    def _settled(self, ended: Job, settlement: Settlement) -> bool:
+    def _bill(self, job: Job, settlement: Settlement) -> Bill:
+        # What nobody can price is charged as it was held, never as nothing.
+        unknown = ZERO if job.reservation is None else job.reservation.amount
+        return Bill(
+            settled_at=self._clock.now(),
+            charged=unknown if settlement.effective is None else settlement.effective,
+            instance=settlement.instance,
+            avoided=settlement.reasons,
+            variant=self._variant(job),
+        )
+
+    def _variant(self, job: Job) -> str:
+        try:
+            return self._served_by(job)[2].target_variant or ""
+        except (CatalogueError, UnknownModelError):
+            return ""
+
+    def _settled(self, ended: Job) -> bool:
         """End the job and settle its reservation in one write."""
         reservation = ended.reservation
         if reservation is None:
             return self._jobs.change(ended, expected=OPEN_STATES)
-        # What nobody can price is charged as it was held, never as nothing.
-        actual = reservation.amount if settlement.effective is None else settlement.effective
+        actual = ZERO if ended.bill is None else ended.bill.charged
         return settle_with(
             reservation,
             actual,
@@ -231,6 +248,11 @@ class JobCompleter:
                 avoided_cost=job.avoided_cost,
                 traceparent=job.traceparent,
                 catalogue_version=job.catalogue_version,
+                held_seconds=job.held_seconds,
+                charged_cost=None if job.bill is None else job.bill.charged,
+                instance_cost=None if job.bill is None else job.bill.instance,
+                avoided_reasons={} if job.bill is None else job.bill.avoided,
+                variant="" if job.bill is None else job.bill.variant,
             )
         )
 

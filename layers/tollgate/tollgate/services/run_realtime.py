@@ -77,6 +77,7 @@ class RealtimeRun:
             settled = trail.settlement
             # What nobody can price is charged as it was held, never as nothing.
             actual = reservation.amount if settled is None or settled.effective is None else settled.effective
+            trail.charged = actual
             self._admission.settle(reservation, actual, status)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed
@@ -84,6 +85,7 @@ class RealtimeRun:
     def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float) -> Completed:
         deployment = plan.decision.deployment
         road = deployment.roads[InferenceType.REALTIME]
+        trail.variant = road.target_variant or ""
         began = self._clock.monotonic()
         try:
             answer = self._realtime.invoke(

@@ -62,6 +62,9 @@ class Trail:
     trimmed: TrimReport | None = None
     chosen: Chosen | None = None
     escalation: Escalation | None = None
+    charged: Decimal | None = None
+    variant: str = ""
+    cache: str = ""
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""
@@ -92,4 +95,10 @@ class Trail:
             input_tokens_saved=self.trimmed.input_tokens_saved if self.trimmed else 0,
             first_resource=self.escalation.resource if self.escalation else "",
             first_cost=self.escalation.effective_cost if self.escalation else None,
+            charged_cost=self.charged,
+            instance_cost=settled.instance if settled else None,
+            held_seconds=settled.held_seconds if settled else None,
+            avoided_reasons=settled.reasons if settled else {},
+            variant=self.variant,
+            cache=self.cache,
         )
