@@ -1,7 +1,7 @@
 """The same promises, kept by the store in memory and by the one on DynamoDB."""
 
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
