@@ -1,4 +1,4 @@
-"""GET /v1/budgets, GET /v1/workflows/{id}."""
+"""GET /v1/budgets, GET /v1/usage, GET /v1/workflows/{id}."""
 
 from functools import cache
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.services.budget_queries import BudgetQueries
+from tollgate.services.usage_queries import UsageQueries
 from tollgate.settings import Settings, aws_environment
 
 
@@ -33,6 +35,7 @@ def build(settings: UsageSettings) -> UsageApi:
             ledger=DynamoDBLedger(tables, settings.table_ledger),
             clock=clock,
         ),
+        usage=UsageQueries(store=DynamoDBUsage(tables, settings.table_ledger), clock=clock),
         telemetry=Telemetry(
             namespace=settings.powertools_metrics_namespace,
             service=settings.powertools_service_name,

@@ -137,6 +137,14 @@ OPERATIONS = (
         "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
+    Operation(
+        "/v1/usage",
+        "get",
+        "What requests cost and how they went",
+        answers.UsageReport,
+        errors=(400,),
+        query=("group_by", "from", "to"),
+    ),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
 )
 

@@ -14,7 +14,7 @@ from tollgate.domain.jobs import Usage
 from tollgate.domain.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
 from tollgate.domain.loaded_cost import Endpoint, load_hour
 from tollgate.domain.spans import SLICE, day_of, hour_of, month_of, slice_of
-from tollgate.domain.usage import Totals, UsageRecord, gathered, group, roll_up, sum_of, totals_of
+from tollgate.domain.usage import Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
 
 LATENCIES = st.lists(st.floats(0.1, 3_600_000), min_size=1, max_size=200)
 DOLLARS = st.decimals(min_value=0, max_value=10, places=12)
@@ -85,8 +85,6 @@ def test_slices_gather_to_the_hour(records: list[UsageRecord]) -> None:
     assert total.charged == sum((r.charged for r in records), Decimal(0))
     assert total.avoided_total == sum((sum(r.avoided.values()) for r in records), Decimal(0))
     assert total.requests == sum(total.latencies.values()) == len(records)
-    by_tenant = group(hour, lambda row: (row.dimensions.tenant,))
-    assert sum(each.effective for each in by_tenant.values()) == total.effective
 
 
 def test_one_record_of_each_kind() -> None:

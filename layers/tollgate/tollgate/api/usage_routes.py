@@ -1,4 +1,4 @@
-"""The routes over money: budgets, and the cost tree of a workflow run."""
+"""The routes over money: budgets, usage, and the cost tree of a workflow run."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -8,20 +8,24 @@ from typing import Any
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.telemetry import Telemetry
+from tollgate.api.usage_documents import usage_answer
 from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
 from tollgate.domain.ledger import WorkflowCall
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
+from tollgate.services.usage_queries import UsageQueries
 
 
 class UsageApi:
     """Turns questions about money into answers."""
 
-    def __init__(self, *, queries: BudgetQueries, telemetry: Telemetry) -> None:
+    def __init__(self, *, queries: BudgetQueries, usage: UsageQueries, telemetry: Telemetry) -> None:
         self._queries = queries
+        self._usage = usage
         self._telemetry = telemetry
         self._routes: Mapping[str, Callable[[Call], Answer]] = {
             "GET /v1/budgets": self._budgets,
+            "GET /v1/usage": self._used,
             "GET /v1/workflows/{id}": self._workflow,
         }
 
@@ -52,6 +56,9 @@ class UsageApi:
     def _budgets(self, call: Call) -> Answer:
         found = self._queries.budgets(call.owner)
         return json_answer(200, {"object": "list", "data": [_budget_document(status) for status in found]})
+
+    def _used(self, call: Call) -> Answer:
+        return json_answer(200, usage_answer(self._usage, call))
 
     def _workflow(self, call: Call) -> Answer:
         cost = self._queries.workflow(call.owner, call.path_parameters.get("id", ""))

@@ -4,7 +4,7 @@ A roll-up is never counted up. It is the sum of the records of its span, compute
 there, so it can be computed again whenever records come late or twice and is right each time.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -210,11 +210,3 @@ def sum_of(roll_ups: Iterable[RollUp]) -> Totals:
         unknown = unknown or each.totals.loaded is None
         loaded += each.totals.loaded or ZERO
     return replace(tally.totals(), loaded=loaded if any_at_all and not unknown else None)
-
-
-def group(roll_ups: Iterable[RollUp], key: Callable[[RollUp], tuple[str, ...]]) -> Mapping[tuple[str, ...], Totals]:
-    """Sums by whatever `key` says of a roll-up, in the order of the keys."""
-    groups: dict[tuple[str, ...], list[RollUp]] = {}
-    for each in roll_ups:
-        groups.setdefault(key(each), []).append(each)
-    return {name: sum_of(groups[name]) for name in sorted(groups)}
