@@ -90,7 +90,7 @@ def test_more_counters_than_one_read_takes_are_all_shown(ledger: InMemoryLedger)
     catalogue = replace(
         make_catalogue(), models=models, budgets=(Budget(ScopeKind.MODEL, "*", BudgetPeriod.DAY, Decimal(10)),)
     )
-    _, body = _ask(ledger, "GET /v1/budgets", catalogue, scopes="admin")
+    _, body = _ask(ledger, "GET /v1/budgets", catalogue=catalogue, scopes="admin")
     assert [budget["spent_usd"] for budget in body["data"]] == ["1"] * 120
 
 
