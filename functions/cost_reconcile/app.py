@@ -10,6 +10,7 @@ from botocore.config import Config
 from tollgate.adapters import cost_explorer, price_list_api
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.endpoint_hours import EndpointHours
 from tollgate.adapters.focus_file import FocusBucket
@@ -28,6 +29,7 @@ from tollgate.services.export_focus import FocusExport
 from tollgate.services.load_hours import HourLoader
 from tollgate.services.refresh_prices import PriceRefresh
 from tollgate.services.roll_up_usage import UsageRollUp
+from tollgate.services.tell_budgets import BudgetGauge
 from tollgate.settings import Settings, aws_environment
 
 type Tasks = Mapping[str, Callable[[], object]]
@@ -69,13 +71,20 @@ def build(settings: CostReconcileSettings) -> Tasks:
         telemetry=telemetry,
         clock=clock,
     )
+    catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     usage = UsageRollUp(
         sources=(RequestLog(partial(client, "logs"), settings.gateway_log_group), jobs),
         store=store,
         loader=HourLoader(
-            catalogues=RegistryCatalogue(tables, settings.table_registry, clock.monotonic),
+            catalogues=catalogues,
             instances=EndpointHours(partial(client, "cloudwatch"), partial(client, "sagemaker")),
             telemetry=telemetry,
+        ),
+        gauge=BudgetGauge(
+            catalogues=catalogues,
+            ledger=DynamoDBLedger(tables, settings.table_ledger),
+            telemetry=telemetry,
+            clock=clock,
         ),
         telemetry=telemetry,
         clock=clock,

@@ -103,6 +103,7 @@ def test_reconciliation_changes_nothing_but_prices_usage_and_exports() -> None:
         "cloudwatch:GetMetricStatistics",
         "ce:GetCostAndUsage",
         "dynamodb:GetItem",
+        "dynamodb:BatchGetItem",
         "dynamodb:Query",
         "dynamodb:PutItem",
         "logs:FilterLogEvents",

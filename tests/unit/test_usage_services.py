@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -10,13 +11,16 @@ import pytest
 
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue, make_job
+from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import DIMENSIONS, NOON, FixedInstanceHours, InMemoryRecords, InMemoryUsage, make_record
 from tollgate.adapters.focus_file import FocusBucket
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import CatalogueError, StorageError
 from tollgate.domain.focus import FocusAccount
 from tollgate.domain.jobs import Bill, Job, JobState
+from tollgate.domain.ledger import Counter
 from tollgate.domain.loaded_cost import endpoints_of
 from tollgate.domain.spans import DAY, HOUR
 from tollgate.domain.usage import UsageRecord, sum_of
@@ -25,6 +29,7 @@ from tollgate.services.compare_bill import DRIFT_ALARM_PERCENT, BillComparison
 from tollgate.services.export_focus import FocusExport
 from tollgate.services.load_hours import HourLoader
 from tollgate.services.roll_up_usage import LATE, UsageRollUp
+from tollgate.services.tell_budgets import BudgetGauge
 
 MIDNIGHT = NOON.replace(hour=0)
 FILE = "exports/focus/date=2026-03-01/part.csv.gz"
@@ -36,11 +41,12 @@ class Catalogues:
 
     def __init__(self) -> None:
         self.none_yet = False
+        self.budgets: tuple[Budget, ...] = ()
 
     def current(self) -> Catalogue:
         if self.none_yet:
             raise CatalogueError("No catalogue was applied yet.")
-        return make_catalogue()
+        return replace(make_catalogue(), budgets=self.budgets)
 
 
 class World:
@@ -51,12 +57,16 @@ class World:
         self.store = InMemoryUsage()
         self.clock = ManualClock(NOON)
         self.telemetry = RecordingTelemetry()
+        self.ledger = InMemoryLedger()
         self.hours = FixedInstanceHours(hours)
         self.catalogues = Catalogues()
         self.roll_up = UsageRollUp(
             sources=[self.records],
             store=self.store,
             loader=HourLoader(catalogues=self.catalogues, instances=self.hours, telemetry=self.telemetry),
+            gauge=BudgetGauge(
+                catalogues=self.catalogues, ledger=self.ledger, telemetry=self.telemetry, clock=self.clock
+            ),
             telemetry=self.telemetry,
             clock=self.clock,
         )
@@ -139,6 +149,26 @@ def test_without_a_catalogue_nothing_was_up() -> None:
     world.turn(NOON + HOUR)
     world.turn(NOON + 2 * HOUR + LATE)
     assert world.store.closed_until(Span.HOUR) == NOON + 2 * HOUR
+
+
+def test_named_budgets_are_told_as_a_metric() -> None:
+    """What is spent and held, of the limit in force; those for each key are too many metrics."""
+    world = World()
+    day, percent = BudgetPeriod.DAY, "BudgetUsedPercent"
+    world.catalogues.budgets = (
+        Budget(ScopeKind.GATEWAY, "", day, Decimal(10)),
+        Budget(ScopeKind.MODEL, "echo", day, Decimal(4)),
+        Budget(ScopeKind.KEY, "*", day, Decimal(1)),
+        Budget(ScopeKind.GATEWAY, "", BudgetPeriod.HOUR, None, max_calls=3),
+    )
+    world.ledger.counters["gateway#day#2026-03-01"] = Counter(committed=Decimal("2.5"), spent=Decimal(1))
+    world.turn(NOON + timedelta(minutes=1))
+    told = [
+        (dimensions["Budget"], values[percent])
+        for values, dimensions in world.telemetry.measured
+        if "Budget" in dimensions
+    ]
+    assert told == [("gateway day", 25.0), ("model:echo day", 0.0)]
 
 
 def test_each_endpoint_stands_once() -> None:

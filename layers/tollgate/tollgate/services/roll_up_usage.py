@@ -14,6 +14,7 @@ from tollgate.domain.usage import RollUp, gathered, roll_up
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.usage import RequestRecords, Span, UsageStore
 from tollgate.services.load_hours import HourLoader
+from tollgate.services.tell_budgets import BudgetGauge
 
 LATE = timedelta(minutes=30)
 """How late a record may come. Log lines and index entries come within seconds."""
@@ -30,12 +31,14 @@ class UsageRollUp:
         sources: Sequence[RequestRecords],
         store: UsageStore,
         loader: HourLoader,
+        gauge: BudgetGauge,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
         self._sources = sources
         self._store = store
         self._loader = loader
+        self._gauge = gauge
         self._telemetry = telemetry
         self._clock = clock
 
@@ -60,6 +63,7 @@ class UsageRollUp:
             self._close_hour(until)
             until += HOUR
         self._close_days(until)
+        self._gauge.tell()
 
     def _slice(self, start: datetime) -> tuple[RollUp, ...]:
         records = (record for source in self._sources for record in source.between(start, start + SLICE))
