@@ -11,11 +11,13 @@ from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.services.admission import Admission
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.collect_batch import BatchCollector
@@ -23,6 +25,7 @@ from tollgate.services.collect_drop import DropCollector
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
 
 RESOURCE = "echo/small"
@@ -35,7 +38,8 @@ class BatchRoad:
         self.clock = ManualClock()
         self.ids = CountingIds()
         self.jobs = InMemoryJobStore()
-        self.batches = InMemoryBatchStore()
+        self.ledger = InMemoryLedger()
+        self.batches = InMemoryBatchStore(self.ledger)
         self.objects = InMemoryObjectStore(clock=self.clock)
         self.queue = InMemoryQueue()
         self.webhooks = InMemoryQueue()
@@ -119,6 +123,11 @@ class BatchRoad:
             catalogues=self.catalogues,
             dialects=ContainerDialects(),
             starter=self.starter(watch),
+            budget=DropBudget(
+                batches=watch.watch(self.batches, "change"),
+                catalogues=self.catalogues,
+                admission=Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock),
+            ),
             results=self.results(watch),
             telemetry=self.telemetry,
             clock=self.clock,

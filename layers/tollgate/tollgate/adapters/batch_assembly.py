@@ -18,12 +18,14 @@ from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
 from tollgate.ports.system import Telemetry
+from tollgate.services.admission import Admission
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.collect_drop import DropCollector
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
 
 
@@ -61,12 +63,17 @@ class BatchAssembly:
     @cached_property
     def jobs(self) -> DynamoDBJobStore:
         """Jobs."""
-        return DynamoDBJobStore(self.tables, self.table_jobs, DynamoDBLedger(self.tables, self.table_ledger))
+        return DynamoDBJobStore(self.tables, self.table_jobs, self.ledger)
+
+    @cached_property
+    def ledger(self) -> DynamoDBLedger:
+        """Counters of budgets."""
+        return DynamoDBLedger(self.tables, self.table_ledger)
 
     @cached_property
     def batches(self) -> DynamoDBBatchStore:
         """Runs and leases."""
-        return DynamoDBBatchStore(self.tables, self.table_jobs)
+        return DynamoDBBatchStore(self.tables, self.table_jobs, self.ledger)
 
     @cached_property
     def objects(self) -> S3ObjectStore:
@@ -152,6 +159,11 @@ class BatchAssembly:
             catalogues=self.catalogues,
             dialects=self.dialects,
             starter=self.starter,
+            budget=DropBudget(
+                batches=self.batches,
+                catalogues=self.catalogues,
+                admission=Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock),
+            ),
             results=self.results,
             telemetry=self.telemetry,
             clock=self.clock,

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.avoided import AvoidedReason
+from tollgate.domain.batches import FileCount
 from tollgate.domain.jobs import Bill
 from tollgate.domain.spans import slice_of
 
@@ -48,4 +49,31 @@ def bill_of(text: str, settled_at: datetime) -> Bill:
         instance=Decimal(fields["instance"]) if "instance" in fields else None,
         avoided={AvoidedReason(reason): Decimal(amount) for reason, amount in fields.get("avoided", {}).items()},
         variant=fields.get("variant", ""),
+    )
+
+
+def counted_text(count: FileCount) -> str:
+    """The count of a dropped file as JSON, without its bill."""
+    fields: dict[str, Any] = {
+        "requests": count.requests,
+        "errors": count.errors,
+        "input_tokens": count.input_tokens,
+        "output_tokens": count.output_tokens,
+        "effective": None if count.effective is None else str(count.effective),
+        "held_seconds": None if count.held_seconds is None else str(count.held_seconds),
+    }
+    return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))
+
+
+def count_of(text: str, bill: Bill) -> FileCount:
+    """What `counted_text` wrote."""
+    fields: Mapping[str, Any] = json.loads(text)
+    return FileCount(
+        bill=bill,
+        requests=fields["requests"],
+        errors=fields["errors"],
+        input_tokens=fields["input_tokens"],
+        output_tokens=fields["output_tokens"],
+        effective=Decimal(fields["effective"]) if "effective" in fields else None,
+        held_seconds=Decimal(fields["held_seconds"]) if "held_seconds" in fields else None,
     )

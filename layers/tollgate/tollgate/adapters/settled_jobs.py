@@ -1,13 +1,12 @@
 """Everything that ended in a span of time, by the sparse index `settled` of the table of jobs."""
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from tollgate.adapters.aws_translation import storage_errors
-from tollgate.adapters.bill_document import bill_of, settled_groups
+from tollgate.adapters.bill_document import bill_of, count_of, settled_groups
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.job_items import from_item, time_of, time_text
 from tollgate.domain.catalogue import InferenceType
@@ -94,20 +93,20 @@ def _job_record(job: Job) -> UsageRecord:
 
 def _file_record(item: Mapping[str, Any]) -> UsageRecord:
     settled_at = time_of(item["settled_at"])
-    bill, counted = bill_of(item["bill"], settled_at), json.loads(item["counted"])
+    bill = bill_of(item["bill"], settled_at)
+    count = count_of(item["counted"], bill)
     model, _, deployment = item["resource"].partition("/")
-    effective, held = counted.get("effective"), counted.get("held_seconds")
     return UsageRecord(
         request_id=item["job_id"],
         ended_at=settled_at,
         dimensions=Dimensions("", "", "", model, InferenceType.BATCH.value, deployment, bill.variant),
         outcome="completed",
-        usage=Usage(counted["input_tokens"], counted["output_tokens"]),
-        effective=None if effective is None else Decimal(effective),
+        usage=Usage(count.input_tokens, count.output_tokens),
+        effective=count.effective,
         charged=bill.charged,
         instance=bill.instance,
-        held_seconds=None if held is None else Decimal(held),
+        held_seconds=count.held_seconds,
         avoided=bill.avoided,
-        requests=counted["requests"],
-        errors=counted["errors"],
+        requests=count.requests,
+        errors=count.errors,
     )

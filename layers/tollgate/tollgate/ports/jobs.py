@@ -97,8 +97,26 @@ class BatchStore(Protocol):
     def get(self, batch_id: str) -> "BatchRun | None":
         """The run, read consistently."""
 
-    def change(self, run: "BatchRun", *, expected: "BatchState") -> bool:
-        """Replace the run if it is stored in the expected state."""
+    def change(
+        self,
+        run: "BatchRun",
+        *,
+        expected: "BatchState",
+        charges: Sequence[LedgerWrite] = (),
+        reserving: bool = False,
+    ) -> bool:
+        """Replace the run if it is stored in the expected state, together with these writes on the ledger.
+
+        A run that is stored with a reservation is never replaced by one without it or with another. With `reserving`
+        it may not have one yet.
+
+        Returns:
+            Whether the run was changed.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so the run was not changed either.
+            StorageError
+        """
 
     def open_since(self, before: datetime, *, limit: int) -> "Sequence[BatchRun]":
         """Runs that have not ended, created before then, oldest first."""
