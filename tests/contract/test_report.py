@@ -91,7 +91,7 @@ def test_many_series_are_gathered() -> None:
     """Eight colours can be told apart; the ninth and all that are smaller are one."""
     chart = chart_of("many", ["a"], {("a", f"s{number:02}"): Decimal(20 - number) for number in range(12)})
     assert list(chart.series) == [*(f"s{number:02}" for number in range(7)), "others"]
-    assert chart.totals == [sum(range(9, 21))]
+    assert chart.totals == [Decimal(sum(range(9, 21)))]
     assert svg_of(chart).count("<rect") == 1 + 8 + 8
     assert svg_of(chart_of("<none>", ["a"], {})).count("&lt;none&gt;") == 2
 

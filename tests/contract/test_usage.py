@@ -18,7 +18,7 @@ from tests.unit.template_document import ROOT
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.endpoint_hours import EndpointHours
-from tollgate.adapters.request_log import RequestLog, record_of_line
+from tollgate.adapters.request_log import RequestLog, records_of_line
 from tollgate.adapters.settled_jobs import SettledJobs
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.avoided import AvoidedReason
@@ -73,15 +73,14 @@ def written(record: RequestRecord, level: str = "ERROR") -> list[str]:
 
 def test_a_line_is_read_back_to_the_last_digit() -> None:
     """Whatever the log level is: the line is the request's record. Its metrics are not a second one."""
-    found = [record_of_line(line, NOON) for line in written(REALTIME)]
-    assert found == [EXPECTED, None]
+    found = [records_of_line(line, NOON) for line in written(REALTIME)]
+    assert found == [(EXPECTED,), ()]
 
 
 def test_a_charge_is_read_back_where_the_cost_is_unknown() -> None:
     """Budgets were charged with what was held."""
     unknown = replace(REALTIME, effective_cost=None, charged_cost=Decimal("0.02"))
-    (record, *_) = [record_of_line(line, NOON) for line in written(unknown)]
-    assert record is not None
+    ((record,), _) = [records_of_line(line, NOON) for line in written(unknown)]
     assert (record.effective, record.charged) == (None, Decimal("0.02"))
 
 
@@ -98,13 +97,30 @@ def test_a_charge_is_read_back_where_the_cost_is_unknown() -> None:
 )
 def test_other_lines_are_no_records(record: RequestRecord) -> None:
     """Jobs are counted from their table, previews and refused bodies not at all."""
-    assert [record_of_line(line, NOON) for line in written(record) if record_of_line(line, NOON)] == []
+    assert [found for line in written(record) for found in records_of_line(line, NOON)] == []
 
 
 @pytest.mark.parametrize("line", ["", "START", '{"message":"request"', '["message":"request"]', '["\\"message\\":"]'])
 def test_other_texts_are_no_records(line: str) -> None:
     """The log holds Lambda's own lines as well."""
-    assert record_of_line(line, NOON) is None
+    assert records_of_line(line, NOON) == ()
+
+
+def test_a_call_that_was_not_good_enough_costs_its_own_deployment() -> None:
+    """One request, two deployments; the sum is what both calls cost."""
+    escalated = replace(
+        REALTIME,
+        resource="echo/large",
+        first_resource="echo/small",
+        first_cost=Decimal("0.000002"),
+        first_instance_cost=Decimal("0.000001"),
+        first_held_seconds=Decimal("0.05"),
+    )
+    last, first = records_of_line(written(escalated)[0], NOON)
+    assert [r.dimensions.deployment for r in (last, first)] == ["large", "small"]
+    assert (last.effective or 0) + (first.effective or 0) == escalated.effective_cost == last.charged + first.charged
+    assert (first.instance, first.held_seconds, first.requests) == (Decimal("0.000001"), Decimal("0.05"), 0)
+    assert sum_of(roll_up([last, first], NOON)).requests == 1
 
 
 class PagedLogs:

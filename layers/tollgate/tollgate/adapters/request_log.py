@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterL
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -65,44 +66,34 @@ class RequestLog:
             except BotoCoreError as error:
                 raise StorageError(f"The gateway's log cannot be read ({type(error).__name__}).") from error
             for event in page["events"]:
-                record = record_of_line(event["message"], _EPOCH + event["timestamp"] * _MILLISECOND)
-                if record is not None:
-                    yield record
+                yield from records_of_line(event["message"], _EPOCH + event["timestamp"] * _MILLISECOND)
             if not page.get("nextToken"):
                 return
             request["nextToken"] = page["nextToken"]
 
 
-def record_of_line(line: str, written_at: datetime) -> UsageRecord | None:
-    """The record of a canonical line; None of any other line and of what never got as far as a deployment.
+def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
+    """The records in a canonical line; none in any other line and in those of what never got as far as a deployment.
 
-    Jobs count when they end, by what the table of jobs says.
+    Jobs count when they end, by what the table of jobs says. A request that went to a larger model after a first answer
+    was not good enough is one request; what the first call cost is a record of the first deployment, with no request.
     """
     if '"message":"request"' not in line:
-        return None
+        return ()
     try:
         fields: Any = json.loads(line)
     except ValueError:
-        return None
+        return ()
     if not isinstance(fields, dict) or fields.get("message") != "request":
-        return None
+        return ()
     if "job_id" in fields or "deployment" not in fields or "tenant" not in fields or fields["outcome"] in _UNCOUNTED:
-        return None
-    model, _, deployment = fields["deployment"].partition("/")
+        return ()
     effective = _decimal(fields.get("effective_cost_usd"))
     charged = _decimal(fields.get("charged_usd"))
-    return UsageRecord(
+    record = UsageRecord(
         request_id=fields["request_id"],
         ended_at=written_at,
-        dimensions=Dimensions(
-            tenant=fields["tenant"],
-            key_id=fields.get("key_id", ""),
-            team=fields.get("team", ""),
-            model=model,
-            inference_type=fields.get("inference_type", ""),
-            deployment=deployment,
-            variant=fields.get("variant", ""),
-        ),
+        dimensions=_dimensions(fields, fields["deployment"], fields.get("variant", "")),
         outcome=fields["outcome"],
         latency_seconds=fields["latency_ms"] / 1000,
         usage=Usage(fields.get("input_tokens"), fields.get("output_tokens")),
@@ -112,6 +103,37 @@ def record_of_line(line: str, written_at: datetime) -> UsageRecord | None:
         held_seconds=_decimal(fields.get("held_seconds")),
         avoided={AvoidedReason(reason): Decimal(text) for reason, text in fields.get("avoided_usd", {}).items()},
         cache=fields.get("cache", ""),
+    )
+    first_cost = _decimal(fields.get("first_cost_usd"))
+    if first_cost is None or effective is None or "first_deployment" not in fields:
+        return (record,)
+    first = replace(
+        record,
+        request_id=f"{record.request_id}#first",
+        dimensions=_dimensions(fields, fields["first_deployment"], ""),
+        latency_seconds=None,
+        usage=Usage(0, 0),
+        effective=first_cost,
+        charged=first_cost,
+        instance=_decimal(fields.get("first_instance_cost_usd")),
+        held_seconds=_decimal(fields.get("first_held_seconds")),
+        avoided={},
+        cache="",
+        requests=0,
+    )
+    return replace(record, effective=effective - first_cost, charged=record.charged - first_cost), first
+
+
+def _dimensions(fields: Mapping[str, Any], resource: str, variant: str) -> Dimensions:
+    model, _, deployment = resource.partition("/")
+    return Dimensions(
+        tenant=fields["tenant"],
+        key_id=fields.get("key_id", ""),
+        team=fields.get("team", ""),
+        model=model,
+        inference_type=fields.get("inference_type", ""),
+        deployment=deployment,
+        variant=variant,
     )
 
 

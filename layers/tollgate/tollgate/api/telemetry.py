@@ -85,13 +85,15 @@ class Telemetry:
             "avoided_usd": _parts(record),
             "charged_usd": None if record.charged_cost == record.effective_cost else _money(record.charged_cost),
             "instance_cost_usd": _money(record.instance_cost),
-            "held_seconds": None if record.held_seconds is None else format(record.held_seconds, "f"),
+            "held_seconds": _seconds(record.held_seconds),
             "variant": record.variant,
             "cache": record.cache,
             "budget_remaining_usd": _money(record.budget_remaining),
             "input_tokens_saved": record.input_tokens_saved or None,
             "first_deployment": record.first_resource,
             "first_cost_usd": _money(record.first_cost),
+            "first_instance_cost_usd": _money(record.first_instance_cost),
+            "first_held_seconds": _seconds(record.first_held_seconds),
             "trace_id": record.traceparent[3:35],
             "catalogue_version": record.catalogue_version or None,
         }
@@ -173,6 +175,10 @@ class Telemetry:
 
 def _parts(record: RequestRecord) -> dict[str, str] | None:
     return {reason: usd_text(amount) for reason, amount in record.avoided_reasons.items()} or None
+
+
+def _seconds(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
 
 
 def _money(amount: Decimal | None) -> str | None:

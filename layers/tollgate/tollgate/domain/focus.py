@@ -146,8 +146,12 @@ class FocusDay:
 
 
 def focus_jobs(jobs: Iterable[Job], account: FocusAccount) -> FocusDay:
-    """The rows of jobs that have ended, by job id; open ones are left out."""
-    ended = sorted((job for job in jobs if job.state in FINAL_STATES), key=lambda job: job.job_id)
+    """The rows of jobs that have ended, by job id; open ones are left out.
+
+    Jobs that waited for a real-time endpoint to wake are in the rows of the hour, as all real-time requests.
+    """
+    wanted = (j for j in jobs if j.state in FINAL_STATES and j.inference_type is not InferenceType.REALTIME)
+    ended = sorted(wanted, key=lambda job: job.job_id)
     known = [(job, job.effective_cost) for job in ended if job.effective_cost is not None]
     return FocusDay(
         rows=tuple(_job_row(job, cost, account) for job, cost in known),

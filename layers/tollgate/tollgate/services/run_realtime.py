@@ -77,7 +77,7 @@ class RealtimeRun:
             settled = trail.settlement
             # What nobody can price is charged as it was held, never as nothing.
             actual = reservation.amount if settled is None or settled.effective is None else settled.effective
-            trail.charged = actual
+            trail.charged = actual if trail.charged is None else trail.charged + actual
             self._admission.settle(reservation, actual, status)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed

@@ -29,11 +29,15 @@ class Escalation:
         resource: that gave it.
         check: that it did not pass.
         effective_cost: dollars of the first call, which are part of the whole.
+        instance: the instance share of them.
+        held_seconds: instance seconds behind it.
     """
 
     resource: str
     check: str
     effective_cost: Decimal | None
+    instance: Decimal | None = None
+    held_seconds: Decimal | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Trail:
             input_tokens_saved=self.trimmed.input_tokens_saved if self.trimmed else 0,
             first_resource=self.escalation.resource if self.escalation else "",
             first_cost=self.escalation.effective_cost if self.escalation else None,
+            first_instance_cost=self.escalation.instance if self.escalation else None,
+            first_held_seconds=self.escalation.held_seconds if self.escalation else None,
             charged_cost=self.charged,
             instance_cost=settled.instance if settled else None,
             held_seconds=settled.held_seconds if settled else None,
