@@ -87,13 +87,12 @@ def test_a_charge_is_read_back_where_the_cost_is_unknown() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        replace(REALTIME, outcome="accepted", job_id="inf_1"),
+        replace(REALTIME, outcome="accepted", job_id="inf_1", effective_cost=None),
         replace(REALTIME, outcome="routed"),
-        replace(REALTIME, job_id="inf_1"),
         replace(REALTIME, resource=""),
         replace(REALTIME, owner=None),
     ],
-    ids=["accepted", "routed", "job", "nowhere", "nobody"],
+    ids=["accepted", "routed", "nowhere", "nobody"],
 )
 def test_other_lines_are_no_records(record: RequestRecord) -> None:
     """Jobs are counted from their table, previews and refused bodies not at all."""
@@ -104,6 +103,13 @@ def test_other_lines_are_no_records(record: RequestRecord) -> None:
 def test_other_texts_are_no_records(line: str) -> None:
     """The log holds Lambda's own lines as well."""
     assert records_of_line(line, NOON) == ()
+
+
+def test_an_attempt_before_a_job_costs_what_it_cost() -> None:
+    """It is no request: the job is."""
+    (record,) = records_of_line(written(replace(REALTIME, outcome="accepted", job_id="inf_1"))[0], NOON)
+    totals = sum_of(roll_up([record], NOON))
+    assert (totals.requests, totals.latencies, totals.charged) == (0, {}, REALTIME.effective_cost)
 
 
 def test_a_call_that_was_not_good_enough_costs_its_own_deployment() -> None:

@@ -21,7 +21,6 @@ from tollgate.domain.money import ZERO
 from tollgate.domain.usage import Dimensions, UsageRecord
 
 _PATTERN = '{ $.message = "request" }'
-_UNCOUNTED = frozenset({"accepted", "routed"})
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,21 +74,19 @@ class RequestLog:
 def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
     """The records in a canonical line; none in any other line and in those of what never got as far as a deployment.
 
-    Jobs count when they end, by what the table of jobs says. A request that went to a larger model after a first answer
+    Jobs count when they end, by what the table of jobs says; only what an attempt to run them at once has cost is in
+    the log. A request that went to a larger model after a first answer
     was not good enough is one request; what the first call cost is a record of the first deployment, with no request.
     """
-    if '"message":"request"' not in line:
-        return ()
-    try:
-        fields: Any = json.loads(line)
-    except ValueError:
-        return ()
-    if not isinstance(fields, dict) or fields.get("message") != "request":
-        return ()
-    if "job_id" in fields or "deployment" not in fields or "tenant" not in fields or fields["outcome"] in _UNCOUNTED:
+    fields = _fields_of(line)
+    if fields is None or "deployment" not in fields or "tenant" not in fields or fields["outcome"] == "routed":
         return ()
     effective = _decimal(fields.get("effective_cost_usd"))
     charged = _decimal(fields.get("charged_usd"))
+    # A request that found no capacity may have cost something before it was accepted as a job.
+    accepted = "job_id" in fields or fields["outcome"] == "accepted"
+    if accepted and effective is None and charged is None:
+        return ()
     record = UsageRecord(
         request_id=fields["request_id"],
         ended_at=written_at,
@@ -104,6 +101,8 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
         avoided={AvoidedReason(reason): Decimal(text) for reason, text in fields.get("avoided_usd", {}).items()},
         cache=fields.get("cache", ""),
     )
+    if accepted:
+        return (replace(record, latency_seconds=None, usage=Usage(0, 0), requests=0),)
     first_cost = _decimal(fields.get("first_cost_usd"))
     if first_cost is None or effective is None or "first_deployment" not in fields:
         return (record,)
@@ -122,6 +121,28 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
         requests=0,
     )
     return replace(record, effective=effective - first_cost, charged=record.charged - first_cost), first
+
+
+def _fields_of(line: str) -> Mapping[str, Any] | None:
+    """The fields of a canonical line."""
+    if '"message":"request"' not in line:
+        return None
+    try:
+        fields: Any = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and fields.get("message") == "request" else None
+
+
+def _fields_of(line: str) -> Mapping[str, Any] | None:
+    """The fields of a canonical line."""
+    if '"message":"request"' not in line:
+        return None
+    try:
+        fields: Any = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and fields.get("message") == "request" else None
 
 
 def _dimensions(fields: Mapping[str, Any], resource: str, variant: str) -> Dimensions:

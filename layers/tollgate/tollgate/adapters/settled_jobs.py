@@ -27,7 +27,7 @@ class SettledJobs:
     def between(self, start: datetime, end: datetime) -> Iterator[UsageRecord]:
         """See `RequestRecords`."""
         for item in self._items(start, end):
-            yield _file_record(item) if "run_state" in item else _job_record(from_item(item))
+            yield _file_record(item) if "run_state" in item else job_record(from_item(item))
 
     def jobs_between(self, start: datetime, end: datetime) -> Iterator[Job]:
         """The jobs among them, without their bodies.
@@ -64,7 +64,8 @@ class SettledJobs:
                 return
 
 
-def _job_record(job: Job) -> UsageRecord:
+def job_record(job: Job) -> UsageRecord:
+    """How a job that has ended is counted."""
     bill = job.bill
     settled_at = job.created_at if bill is None else bill.settled_at
     finished = job.finished_at or settled_at
