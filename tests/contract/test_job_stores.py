@@ -213,3 +213,14 @@ def test_unfinished_jobs_are_counted_by_road(store: JobStore) -> None:
     assert store.count_open("echo/small", InferenceType.ASYNC) == 8
     assert store.count_open("echo/small", InferenceType.BATCH) == 1
     assert store.count_open("echo/large", InferenceType.ASYNC) == 0
+
+
+def test_a_late_charge_is_stored_once_and_is_no_job(store: JobStore) -> None:
+    """Callers cannot ask for it; the second time nothing is written."""
+    moment = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    job = make_job(state=JobState.EXPIRED, bill=Bill(moment, Decimal(0)))
+    store.add(job)
+    late = replace(job, job_id="inf_1#late", effective_cost=Decimal("0.5"), bill=Bill(moment, Decimal("0.5")))
+    assert store.add_late(late, ())
+    assert not store.add_late(late, ())
+    assert store.get("inf_1#late") is None

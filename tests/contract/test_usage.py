@@ -28,7 +28,7 @@ from tollgate.domain.jobs import OPEN_STATES, Bill, JobState, Usage
 from tollgate.domain.loaded_cost import Endpoint
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.spans import DAY, HOUR, SLICE
-from tollgate.domain.usage import UsageRecord, roll_up, sum_of
+from tollgate.domain.usage import UsageRecord, roll_up, sum_of, totals_of
 from tollgate.ports.usage import Span, UsageStore
 
 REALTIME = RequestRecord(
@@ -249,6 +249,21 @@ def test_a_job_is_found_by_when_it_was_settled(aws: LocalAws) -> None:
     stored = jobs.get("inf_1")
     assert stored is not None
     assert stored.bill == bill
+
+
+def test_a_late_charge_is_dollars_without_a_request(aws: LocalAws) -> None:
+    """And a row of the export."""
+    jobs = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
+    bill = Bill(NOON, Decimal("0.5"), Decimal("0.5"))
+    late = make_job("inf_1#late", state=JobState.EXPIRED, effective_cost=Decimal("0.5"), bill=bill)
+    assert jobs.add_late(late, ())
+    settled = SettledJobs(aws.dynamodb, JOBS_TABLE)
+    (record,) = settled.between(NOON, NOON + SLICE)
+    totals = totals_of(record)
+    assert (totals.requests, totals.errors, totals.latencies, totals.charged) == (0, 0, {}, Decimal("0.5"))
+    assert record.dimensions == DIMENSIONS._replace(inference_type="async")
+    (row,) = settled.jobs_between(NOON, NOON + SLICE)
+    assert (row.job_id, row.effective_cost) == ("inf_1#late", Decimal("0.5"))
 
 
 class Instances:

@@ -116,6 +116,22 @@ def to_item(job: Job) -> dict[str, Any]:
     return {name: value for name, value in item.items() if value is not None and value != ""}
 
 
+LATE = "late"
+"""`run_state` of what a job cost after its end: neither a job, which callers could ask for, nor a run."""
+
+
+def late_item(late: Job) -> dict[str, Any]:
+    """The item of a late charge; the index `settled` finds it, and `late_of` reads it."""
+    item = to_item(late)
+    kind = item.pop("inference_type")
+    return item | {"run_state": LATE, "counted": json.dumps({"inference_type": kind})}
+
+
+def late_of(item: Mapping[str, Any]) -> Job:
+    """The charge of an item that `late_item` wrote."""
+    return from_item({**item, **json.loads(item["counted"])})
+
+
 def from_item(item: Mapping[str, Any]) -> Job:
     """The job of an item that `to_item` wrote."""
     known: dict[str, Any] = {name: item[name] for name in (*_TEXT, *_NUMBERS) if name in item}

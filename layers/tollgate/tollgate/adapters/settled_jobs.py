@@ -1,6 +1,7 @@
 """Everything that ended in a span of time, by the sparse index `settled` of the table of jobs."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.bill_document import bill_of, count_of, settled_groups
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.job_items import from_item, time_of, time_text
+from tollgate.adapters.job_items import LATE, from_item, late_of, time_of, time_text
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Job, Usage
 from tollgate.domain.spans import SLICE, slice_of
@@ -27,16 +28,21 @@ class SettledJobs:
     def between(self, start: datetime, end: datetime) -> Iterator[UsageRecord]:
         """See `RequestRecords`."""
         for item in self._items(start, end):
-            yield _file_record(item) if "run_state" in item else job_record(from_item(item))
+            if item.get("run_state") == LATE:
+                yield _late_record(late_of(item))
+            else:
+                yield _file_record(item) if "run_state" in item else job_record(from_item(item))
 
     def jobs_between(self, start: datetime, end: datetime) -> Iterator[Job]:
-        """The jobs among them, without their bodies.
+        """The jobs among them, and what jobs cost after their end, without bodies.
 
         Raises:
             StorageError
         """
         for item in self._items(start, end):
-            if "run_state" not in item:
+            if item.get("run_state") == LATE:
+                yield late_of(item)
+            elif "run_state" not in item:
                 yield from_item(item)
 
     def _items(self, start: datetime, end: datetime) -> Iterator[Mapping[str, Any]]:
@@ -90,6 +96,11 @@ def job_record(job: Job) -> UsageRecord:
         held_seconds=job.held_seconds,
         avoided={} if bill is None else bill.avoided,
     )
+
+
+def _late_record(late: Job) -> UsageRecord:
+    """Dollars and seconds only: the request was counted when the job ended."""
+    return replace(job_record(late), requests=0, errors=0, latency_seconds=None)
 
 
 def _file_record(item: Mapping[str, Any]) -> UsageRecord:

@@ -68,6 +68,17 @@ class JobStore(Protocol):
             StorageError
         """
 
+    def add_late(self, late: Job, charges: Sequence[LedgerWrite]) -> bool:
+        """Store what a job cost after its end, under a name of its own, together with these writes on the ledger.
+
+        Returns:
+            False if it is there already; then nothing was written.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so nothing was stored.
+            StorageError
+        """
+
     def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
         """Jobs without a final state, or with a webhook still to deliver, created before then.
 

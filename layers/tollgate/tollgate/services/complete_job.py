@@ -28,6 +28,7 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.outcomes import OutcomeStore
 from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.charge_late import charge_late
 from tollgate.services.settle_reservation import settle_with
 
 INLINE_OUTPUT_BYTES = 200_000
@@ -141,7 +142,20 @@ class JobCompleter:
             raise CatalogueError(f"Deployment '{job.resource}' has left the catalogue.")
         return model, deployment, road
 
+    def worked_after_all(self, job: Job, work: Work, usage: Usage | None = None) -> None:
+        """Charge what an instance did for a job that was declared expired, once.
+
+        Raises:
+            StorageError: try again.
+        """
+        known = usage or Usage()
+        settlement = self._settlement(job, known, work.held_seconds)
+        if charge_late(job, settlement, known, jobs=self._jobs, clock=self._clock):
+            self._telemetry.count("ChargedLate")
+
     def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
+        if job.state is JobState.EXPIRED and work.held_seconds:
+            self.worked_after_all(job, work, ending.usage)
         if job.state in FINAL_STATES:
             return False
         settlement = self._settlement(job, ending.usage, work.held_seconds)
