@@ -134,17 +134,6 @@ def _fields_of(line: str) -> Mapping[str, Any] | None:
     return fields if isinstance(fields, dict) and fields.get("message") == "request" else None
 
 
-def _fields_of(line: str) -> Mapping[str, Any] | None:
-    """The fields of a canonical line."""
-    if '"message":"request"' not in line:
-        return None
-    try:
-        fields: Any = json.loads(line)
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) and fields.get("message") == "request" else None
-
-
 def _dimensions(fields: Mapping[str, Any], resource: str, variant: str) -> Dimensions:
     model, _, deployment = resource.partition("/")
     return Dimensions(
