@@ -17,9 +17,9 @@ PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests ben
 PYTEST := $(DEV)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop restart-standin invoke build deploy unit integration e2e test check fmt openapi openapi-check \
-	lint types floors security template-lint accept-secrets lock bench bench-aws-calls bench-budgets bench-routing \
-	bench-trimming bench-cache bench-planner clean
+.PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
+	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
+	bench-wake bench-routing bench-trimming bench-cache bench-planner bench-planner-truth bench-batching clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,19 +50,23 @@ deploy: build ## sam deploy --guided, to AWS
 
 unit: ## unit and contract tests: no stack
 	@$(ENSURE) dev
-	$(PYTEST) -m "not integration and not e2e"
+	$(PYTEST) -m "not integration and not e2e and not fuzz"
 
 integration: ## integration tests against a stack of their own
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m integration
 
 e2e: ## end-to-end tests with official clients against a stack of their own
-	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m e2e
 
-test: ## all the tests
-	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
-	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST)
+fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_SECONDS=120)
+	@$(ENSURE) dev fuzz $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m fuzz
+
+test: ## all the tests but the fuzzer
+	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m "not fuzz"
 
 check: lint types floors template-lint security openapi-check ## format, lint, types, floors, template, security
 
@@ -128,6 +132,10 @@ bench-budgets: ## a race of 200 requests for a budget that covers 50, on a runni
 	$(DEV)/python benchmarks/budget_race.py
 	$(DEV)/python benchmarks/budget_race.py --two-budgets
 
+bench-wake: ## a storm of 500 requests for a sleeping endpoint, on the stand-in
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/wake_storm.py
+
 bench-routing: ## how well the router chooses a tier, on the shared data
 	@$(ENSURE) bench
 	.venv/bench/bin/python benchmarks/routing.py
@@ -143,6 +151,16 @@ bench-cache: ## how often a near match is right, on the shared data
 bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/planner_savings.py
+
+bench-planner-truth: ## the planner against a stack of its own: one trace for real and in simulated time (TRUTH_SECONDS)
+	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python PYTHONPATH=layers/tollgate:. \
+		$(DEV)/python benchmarks/planner_truth.py
+
+bench-batching: ## invocations of 2,000 queued requests, together and one by one; a batch of 50,000 lines
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/micro_batching.py
+	$(DEV)/python benchmarks/file_batch.py
 
 clean: ## remove builds, caches and logs (environments stay)
 	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

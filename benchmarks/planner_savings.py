@@ -12,16 +12,18 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from planner.certainty import certainty
 from planner.comparison import Comparison, compare
-from planner.designs import DESIGN_COUNT
+from planner.designs import design_count
 from planner.reading import read_trace
 from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
-from planner.world import World
+from planner.world import World, price_book
 
 _DAYS = 14
 _INSTANCE = "ml.g5.2xlarge"
 _SPEED_DAYS = 14
+_PRICED_MODEL = "meta.llama3-1-8b-instruct-v1:0"
 _SPEED_REQUESTS = int(os.environ.get("PLANNER_REQUESTS", "1000000"))
 _WAITING = ClassMix(0.0, 0.5, 0.5)
 _MIXED = ClassMix(0.1, 0.3, 0.6)
@@ -29,16 +31,18 @@ _MIXED = ClassMix(0.1, 0.3, 0.6)
 
 def speed() -> None:
     """Print how fast made traffic is replayed by all designs, for a quarter of it and for all of it."""
-    print(f"speed, {DESIGN_COUNT} designs, one process")
+    world = World.of(_INSTANCE)
+    designs = design_count(world)
+    print(f"speed, {designs} designs, one process")
     for requests in (_SPEED_REQUESTS // 4, _SPEED_REQUESTS):
         shape = [requests / _SPEED_DAYS / 12 if 8 <= hour < 20 else 0.0 for hour in range(24)]
         trace = Workload(shape, hours=24.0 * _SPEED_DAYS, burstiness=2.0, input_tokens=900, output_tokens=60).trace(1)
         draw_deadlines(trace, _MIXED, 1)
         began = time.perf_counter()
-        compare(trace, World.of(_INSTANCE))
+        compare(trace, world)
         took = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rate = len(trace) * DESIGN_COUNT / took
+        rate = len(trace) * designs / took
         print(f"  {len(trace):9,} requests: {took:6.1f} s, {rate:9,.0f} requests x designs/s, peak {peak:,.0f} MB")
 
 
@@ -55,7 +59,8 @@ def _lines(name: str, baselines: int, comparison: Comparison) -> None:
     print(
         f"  {name:11} {chosen.requests:8,} {chosen.design:22} {chosen.total:8.2f} of {always:8.2f}: saved "
         f"{1 - chosen.total / always:6.1%}, missed {chosen.missed}, bound {comparison.least:7.2f} "
-        f"({chosen.total / comparison.least - 1:+.0%}), baseline missed {comparison.baseline.missed:,}"
+        f"({chosen.total / comparison.least - 1:+.1%}), foreseen {comparison.foreseen:7.2f} "
+        f"({chosen.total / comparison.foreseen - 1:+.1%}), baseline missed {comparison.baseline.missed:,}"
     )
 
 
@@ -98,23 +103,36 @@ def main() -> None:
         print(f"{path} is absent: savings by tenant are skipped.")
         return
     world = World.of(_INSTANCE)
-    for title, mix in (("half medium (15 min), half low (24 h)", _WAITING), ("10 % high (60 s), 30 %, 60 %", _MIXED)):
+    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive)
+    for title, mix, place in (
+        ("half medium (15 min), half low (24 h), instances alone", _WAITING, world),
+        (f"the same with {_PRICED_MODEL} beside them", _WAITING, tokens),
+        (f"10 % high (60 s), 30 %, 60 %, with {_PRICED_MODEL}", _MIXED, tokens),
+        ("10 % high (60 s), 30 %, 60 %, instances alone", _MIXED, world),
+    ):
         trace = read_trace(path)
         draw_deadlines(trace, mix, 1)
         print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places")
-        tenants(trace, world)
-    print("\nsensitivity, half medium and half low, all tenants alone")
-    trace = read_trace(path)
-    draw_deadlines(trace, _WAITING, 1)
-    for name, other in (
-        ("8 places", replace(world, concurrency=8)),
-        ("32 places", replace(world, concurrency=32)),
-        ("start-up 150 s", replace(world, endpoint_startup=150.0, job_startup=120.0)),
-        ("start-up 500 s", replace(world, endpoint_startup=500.0, job_startup=440.0)),
-    ):
-        print(name)
-        for group, tenant in enumerate(trace.group_names):
-            _lines(tenant, 1, compare(trace.only(group), other, horizon=_DAYS * 86_400.0))
+        tenants(trace, place)
+    sureness(path, world, tokens)
+
+
+def sureness(path: Path, world: World, tokens: World) -> None:
+    """Print seeds and the assumptions that matter most, for each tenant."""
+    print("\nhow sure: five seeds, and the greatest effects")
+    undrawn = read_trace(path)
+    for place, design in ((world, "wake for deadlines"), (tokens, "wake or tokens")):
+        for group, name in enumerate(undrawn.group_names):
+            alone = undrawn.only(group)
+
+            def redrawn(seed: int, alone: Trace = alone) -> Trace:
+                again = alone.copy()
+                draw_deadlines(again, _WAITING, seed)
+                return again
+
+            sure = certainty(redrawn, place, design, horizon=_DAYS * 86_400.0, shown=4)
+            effects = "; ".join(f"{v.name} {v.saved:.1%}, {v.missed:,} missed" for v in sure.sensitive)
+            print(f"  {design:18} {name:11} {sure.low:.1%}..{sure.high:.1%}, missed {sure.missed}: {effects}")
 
 
 if __name__ == "__main__":

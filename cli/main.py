@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import endpoints, export, keys, models, plan, prices, report, webhooks
+from cli import calibrate, endpoints, export, keys, models, orphans, plan, prices, report, rightsize, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     webhooks.add_parser(commands)
     plan.add_parser(commands)
     endpoints.add_parser(commands)
+    rightsize.add_parser(commands)
+    orphans.add_parser(commands)
+    calibrate.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:
         if hasattr(parsed, "run_offline"):

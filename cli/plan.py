@@ -12,17 +12,25 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from cli import plan_report
+from planner.advice import advise
+from planner.certainty import Certainty, certainty
+from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
-from planner.designs import DESIGN_COUNT
+from planner.designs import design_count, standard_designs
 from planner.outcome import Outcome
 from planner.reading import TraceError, read_trace
+from planner.strategies import Contribution, contributions
+from planner.timeline import timeline
 from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
-from planner.world import World
+from planner.world import World, price_book
 from tollgate.domain.catalogue import Timing
 
 _EXIT_UNREADABLE = 2
 _PIPE_WIDTH = 140
+_HOUR = 3600.0
+_SEEDS = 5
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -56,6 +64,10 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
         "--mix", default="0,0.5,0.5", help="shares of high, medium, low where the trace names no class or deadline"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
+    parser.add_argument("--commitment-discount", type=Decimal, default=Decimal("0.28"), help="of a year's commitment")
+    parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")
+    parser.add_argument("--out", type=Path, help="folder for the recommended settings and the pictures")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
@@ -96,26 +108,79 @@ def run_estimate(arguments: argparse.Namespace) -> int:
 def _run(trace: Trace, arguments: argparse.Namespace) -> int:
     try:
         mix = ClassMix(*(float(share) for share in arguments.mix.split(",")))
+        undrawn = trace.copy()
         draw_deadlines(trace, mix, arguments.seed)
     except (TypeError, ValueError):
         print("tollgate: --mix wants three shares that are not all zero, as in 0.1,0.3,0.6.", file=sys.stderr)
         return _EXIT_UNREADABLE
+    book = price_book()
+    if arguments.token_model and arguments.token_model not in book.tokens:
+        print(f"tollgate: the price book knows {', '.join(sorted(book.tokens))}.", file=sys.stderr)
+        return _EXIT_UNREADABLE
     world = replace(
-        World.of(arguments.instance_type, arguments.region),
+        World.of(arguments.instance_type, arguments.region, book),
         concurrency=max(1, arguments.concurrency),
         endpoint_startup=arguments.startup_seconds,
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
+        tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
     )
+
+    def redrawn(seed: int) -> Trace:
+        again = undrawn.copy()
+        draw_deadlines(again, mix, seed)
+        return again
+
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=DESIGN_COUNT)
+        task = progress.add_task("replaying", total=design_count(world) + (1 if arguments.quick else 3))
         comparison = compare(trace, world, progress=lambda _: progress.advance(task))
+        findings = _find(trace, comparison, world, arguments, redrawn, lambda: progress.advance(task))
     if arguments.json:
-        print(json.dumps(document(trace, comparison), indent=2))
+        print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
     else:
         console = Console()
         # A pipe has no width of its own; the table must not be cut there.
-        show(trace, comparison, console if console.is_terminal else Console(width=_PIPE_WIDTH))
+        console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+        show(trace, comparison, console)
+        plan_report.show(findings, console)
+    if arguments.out:
+        for path in plan_report.write(findings, arguments.out):
+            print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def _find(
+    trace: Trace,
+    comparison: Comparison,
+    world: World,
+    arguments: argparse.Namespace,
+    *steps: Any,
+) -> "plan_report.Findings":
+    """Everything about the recommended design, or about the cheapest where each missed a deadline."""
+    redrawn, advance = steps
+    chosen = comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
+    held = world.held(trace)
+    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
+    design = next(d for d in designs if d.name == chosen.design)
+    horizon = comparison.horizon
+    hours = timeline(trace, design, world, horizon=horizon, step=_HOUR)
+    line = timeline(trace, design, world, horizon=horizon, step=max(60.0, horizon / 800))
+    advance()
+    strategies: tuple[Contribution, ...] = ()
+    sure: Certainty | None = None
+    if not arguments.quick:
+        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon))
+        advance()
+        seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
+        sure = certainty(redrawn, world, design.name, horizon=horizon, seeds=seeds)
+        advance()
+    return plan_report.Findings(
+        comparison=comparison,
+        advice=advise(trace, comparison, design, world, arguments.instance_type),
+        line=line,
+        commitment=commitment(hours.instances, world.usd_per_hour, arguments.commitment_discount),
+        strategies=strategies,
+        certainty=sure,
+    )
 
 
 def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
@@ -127,6 +192,7 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
         "malformed": dict(trace.malformed),
         "hours_billed": comparison.horizon / 3600,
         "least_usd": str(comparison.least),
+        "foreseen_usd": str(comparison.foreseen),
         "recommended": chosen.design if chosen else None,
         "designs": [_entry(comparison, outcome) for outcome in comparison.outcomes],
     }
@@ -176,7 +242,10 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if trace.malformed:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in trace.malformed.most_common())
         console.print(f"Left out {sum(trace.malformed.values()):,} of {trace.rows:,} rows: {reasons}.")
-    console.print(f"No design can cost less than ${comparison.least:,.2f} (clairvoyant bound).")
+    console.print(
+        f"No design can cost less than ${comparison.least:,.2f} (clairvoyant bound); "
+        f"a schedule made with all requests known costs about ${comparison.foreseen:,.2f}."
+    )
     if chosen is None:
         console.print("Every design missed a deadline.")
     else:

@@ -94,6 +94,7 @@ def _run(served: Served, held: "array[float]", records: range, leaves: float, po
     end = max(places)
     served.ends.extend([end] * len(records))
     served.instance_seconds += end - leaves
+    served.changes += [(leaves, 1), (end, -1)]
     served.startup_seconds += pool.startup
     served.starts += 1
     served.peak = max(served.peak, len(records))

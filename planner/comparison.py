@@ -1,17 +1,18 @@
 """All designs on one trace, with the bound below them and the cheapest one that keeps every deadline."""
 
 import math
+from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from planner.bound import least_instance_seconds
-from planner.designs import body_bytes, standard_designs
+from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
+from planner.designs import standard_designs
+from planner.gateway_share import cheapest_job, gateway_parts
 from planner.outcome import Outcome, replay
+from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
 from planner.trace import Trace
 from planner.world import World
-from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.money import seconds, usd
 from tollgate.domain.pricing import instance_cost
 
@@ -25,11 +26,14 @@ class Comparison:
     Attributes:
         outcomes: the baseline first.
         least: dollars that no design can go below, its gateway parts included.
+        foreseen: dollars of a schedule made with all requests known, that pays its work and its waiting apart and never
+            runs out of places; the true optimum lies near or below it, and not below `least`.
         horizon: seconds that are billed.
     """
 
     outcomes: tuple[Outcome, ...]
     least: Decimal
+    foreseen: Decimal
     horizon: float
 
     @property
@@ -64,23 +68,62 @@ def compare(
     for design in standard_designs(world, sum(held) / len(held), set(trace.deadlines)):
         outcomes.append(replay(trace, design, world, held=held, horizon=horizon))
         progress(design.name)
-    least = least_instance_seconds(
-        trace.arrivals,
-        held,
-        trace.deadlines,
-        concurrency=world.concurrency,
-        startup=min(world.endpoint_startup, world.job_startup),
-        horizon=horizon,
-    )
     return Comparison(
         outcomes=tuple(outcomes),
-        least=instance_cost(seconds(least), world.usd_per_hour, 1) + _least_gateway(trace, world),
+        least=_least(trace, world, held, horizon),
+        foreseen=_foreseen(trace, world, held),
         horizon=horizon,
     )
 
 
-def _least_gateway(trace: Trace, world: World) -> Decimal:
-    """Every request at the gateway's cheapest road, without waiting and without storing its input."""
-    rates = gateway_rates(world.prices)
-    cheapest = min(rates.expected(road, body_bytes(0), 0.0) for road in InferenceType)
-    return usd(cheapest * len(trace))
+def startups(world: World) -> Startups:
+    """Of the roads that the world has."""
+    return Startups(world.endpoint_startup, world.job_startup)
+
+
+def _least(trace: Trace, world: World, held: "array[float]", horizon: float) -> Decimal:
+    """The bound of all designs of this world."""
+    if world.tokens is None:
+        gateway = _least_gateway(trace, world, held)
+        least = least_instance_seconds(
+            trace.arrivals,
+            held,
+            trace.deadlines,
+            concurrency=world.concurrency,
+            startups=startups(world),
+            horizon=horizon,
+        )
+        return instance_cost(seconds(least), world.usd_per_hour, 1) + gateway
+    prices = _prices(trace, world, held)
+    dollars = least_dollars(trace.arrivals, held, trace.deadlines, prices)
+    return usd(Decimal(dollars)) + _least_gateway(trace, world, held)
+
+
+def _prices(trace: Trace, world: World, held: "array[float]") -> TokenWorld:
+    """Prices of the bound with tokens; the gateway's parts of an instance's requests are added to both sides."""
+    per_second = world.usd_per_second
+    by_token, by_instance = gateway_parts(trace, world, held)
+    own = zip(world.token_dollars(trace), by_token, by_instance, strict=True)
+    return TokenWorld(
+        tokens_usd=array("d", [usd_ + more - less for usd_, more, less in own]),
+        later_usd=array("d", [cheapest_job(world) - less for less in by_instance]),
+        place_second_usd=per_second / world.concurrency,
+        start_usd=per_second * min(world.endpoint_startup, world.job_startup),
+        instance_second_usd=per_second,
+    )
+
+
+def _foreseen(trace: Trace, world: World, held: "array[float]") -> Decimal:
+    gateway = _least_gateway(trace, world, held)
+    if world.tokens is None:
+        windows = meaningful_windows(trace.arrivals, held, trace.deadlines)
+        cover = cheapest_cover(windows, [1.0], Startups(world.endpoint_startup))
+        lasts = cover.cost + sum(held) / world.concurrency
+        return instance_cost(seconds(lasts), world.usd_per_hour, 1) + gateway
+    prices = replace(_prices(trace, world, held), start_usd=world.usd_per_second * world.endpoint_startup)
+    return usd(Decimal(foreseen_dollars(trace.arrivals, held, trace.deadlines, prices))) + gateway
+
+
+def _least_gateway(trace: Trace, world: World, held: "array[float]") -> Decimal:
+    """Every request at the gateway's cheapest road, which keeps a function waiting or records a job."""
+    return usd(Decimal(sum(gateway_parts(trace, world, held)[1])))

@@ -14,7 +14,7 @@ from tollgate.domain.errors import DeadlineImpossibleError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 
-REFUSED, CACHED, REALTIME, ASYNC, BATCH = range(5)
+REFUSED, CACHED, REALTIME, ASYNC, TOKENS, BATCH = range(6)
 """Where a request ends. Pools of batch requests are numbered from `BATCH` on."""
 
 ROAD_CODES: Mapping[InferenceType, int] = {
@@ -22,9 +22,6 @@ ROAD_CODES: Mapping[InferenceType, int] = {
     InferenceType.ASYNC: ASYNC,
     InferenceType.BATCH: BATCH,
 }
-
-DESIGN_COUNT = 9
-"""How many `standard_designs` gives."""
 
 _BYTES_PER_TOKEN = 4
 _ENVELOPE_BYTES = 200
@@ -40,6 +37,7 @@ class Routing(Enum):
     ASYNC = auto()
     PRIORITY = auto()
     DEADLINE = auto()
+    TOKENS = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,7 @@ class Design:
             whose deadline it can afford.
         open_roads: that the catalogue has, for routing by deadline.
         waking: whether the asynchronous endpoint sleeps until a deadline wakes it, instead of following its backlog.
+        tokens: whether that endpoint shares its work with the backend that is paid by the token.
         cache_ttl: seconds for which an answer is good for the same whole request; 0 without a cache.
     """
 
@@ -64,6 +63,7 @@ class Design:
     batch: Mapping[float, BatchPolicy] = field(default_factory=lambda: {0.0: BatchPolicy()})
     open_roads: frozenset[InferenceType] = frozenset(InferenceType)
     waking: bool = False
+    tokens: bool = False
     cache_ttl: float = 0.0
     gateway: bool = True
 
@@ -86,7 +86,7 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
     always_up = {InferenceType.REALTIME} if min(deadlines) < _shortest_wait(world) else set()
     jobs = frozenset({InferenceType.BATCH, *always_up})
     endpoints = frozenset({InferenceType.ASYNC, *always_up})
-    return [
+    designs = [
         Design("always-on real-time", Routing.REALTIME, gateway=False),
         Design("autoscaled real-time", Routing.REALTIME, by_calls, gateway=False),
         Design("async only", Routing.ASYNC, asynchronous=by_backlog),
@@ -97,6 +97,19 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
         Design("wake for deadlines", Routing.DEADLINE, by_calls, asleep, open_roads=endpoints, waking=True),
         Design("wake + cache", Routing.DEADLINE, by_calls, asleep, open_roads=endpoints, waking=True, cache_ttl=3600.0),
     ]
+    if world.tokens is not None:
+        shared = Design("wake or tokens", Routing.ASYNC, asynchronous=asleep, waking=True, tokens=True)
+        designs += [
+            Design("by the token", Routing.TOKENS),
+            shared,
+            replace(shared, name="wake or tokens + cache", cache_ttl=3600.0),
+        ]
+    return designs
+
+
+def design_count(world: World) -> int:
+    """How many designs are standard in this world."""
+    return len(standard_designs(world, 1.0, {60.0}))
 
 
 def _shortest_wait(world: World) -> float:
@@ -126,12 +139,14 @@ def batch_pools(world: World, deadlines: Collection[float], mean_held: float) ->
 
 
 def roads_of(design: Design, trace: Trace, world: World) -> bytearray:
-    """Where each request goes: `REALTIME`, `ASYNC`, `BATCH` plus the number of its pool, or `REFUSED`."""
+    """Where each request goes: `REALTIME`, `ASYNC`, `TOKENS`, `BATCH` plus the number of its pool, or `REFUSED`."""
     match design.routing:
         case Routing.REALTIME:
             return bytearray([REALTIME]) * len(trace)
         case Routing.ASYNC:
             return bytearray([ASYNC]) * len(trace)
+        case Routing.TOKENS:
+            return bytearray([TOKENS]) * len(trace)
         case Routing.PRIORITY:
             codes = [ROAD_CODES[ROAD_OF_PRIORITY[priority]] for priority in CLASSES]
             codes.append(ASYNC)  # a class of -1 takes the default priority, medium

@@ -4,22 +4,33 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import compress
 
 from planner.collecting import Pool, collect
-from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, Design, body_bytes, roads_of
-from planner.serving import Served, serve
+from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
+from planner.gateway_share import gateway_parts, job_part
+from planner.serving import AT_ONCE, Served, serve
 from planner.trace import Trace
-from planner.waking import Waking, serve_waking
+from planner.waking import Tokens, serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.pricing import GatewayPrices, instance_cost
+from tollgate.domain.token_prices import BucketRates, TokenRates, TokenUsage, token_cost
+from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
-_CODE_NAMES = {REFUSED: "refused", CACHED: "cache", REALTIME: "realtime", ASYNC: "async", BATCH: "batch"}
+_CODE_NAMES = {
+    REFUSED: "refused",
+    CACHED: "cache",
+    REALTIME: "realtime",
+    ASYNC: "async",
+    TOKENS: "tokens",
+    BATCH: "batch",
+}
 _MILLION = 1_000_000
 
 
@@ -38,7 +49,7 @@ class Outcome:
     """One design on one trace.
 
     Attributes:
-        counts: requests by where they ended: realtime, async, batch, cache, refused.
+        counts: requests by where they ended: realtime, async, tokens, batch, cache, refused.
         bill: dollars by part; instance parts by road, then what the gateway itself used.
         missed: answers after their deadline, and refused requests.
         utilisation: share of the billed place-seconds in which a request was served.
@@ -76,7 +87,13 @@ class Outcome:
 
 
 def replay(
-    trace: Trace, design: Design, world: World, *, held: "array[float] | None" = None, horizon: float = 0.0
+    trace: Trace,
+    design: Design,
+    world: World,
+    *,
+    held: "array[float] | None" = None,
+    horizon: float = 0.0,
+    watch: "Callable[[array[float], Served], None]" = lambda _arrivals, _served: None,
 ) -> Outcome:
     """Serve the trace by this design.
 
@@ -86,19 +103,26 @@ def replay(
         world: in which it does.
         held: `world.held(trace)`, where it is already known.
         horizon: seconds for which endpoints that do not sleep are billed; at least to the last arrival.
+        watch: given the arrivals of each road and what became of them.
     """
     held = world.held(trace) if held is None else held
     codes = roads_of(design, trace, world)
     if design.cache_ttl > 0:
         _answer_from_cache(trace, codes, design.cache_ttl)
     horizon = max(horizon, trace.seconds)
-    tally = _Tally(trace, held)
+    tally = _Tally(trace, held, _seconds_worth_a_job(world.prices))
     for code in sorted(set(codes)):
-        tally.add(code, codes, _serve_pool(code, codes, trace, held, (design, world, horizon)))
+        served = _serve_pool(code, codes, trace, held, (design, world, horizon))
+        if any(served.elsewhere):
+            tally.add(TOKENS, codes, _moved(served, code, codes))
+        tally.add(code, codes, served)
+        watch(_chosen(trace.arrivals, codes, code), served)
     bill = {
         f"{road} instances": instance_cost(seconds(billed), world.usd_per_hour, 1)
         for road, billed in tally.billed.items()
     }
+    if world.tokens is not None and tally.counts["tokens"]:
+        bill["tokens"] = _token_bill(trace, codes, world.tokens)
     if design.gateway:
         bill |= _gateway_bill(tally, trace, codes, world.prices)
     billed = sum(tally.billed.values())
@@ -131,10 +155,20 @@ def _serve_pool(
     if code in {REFUSED, CACHED}:
         return Served(ends=arrivals)
     works = _chosen(held, codes, code)
+    if code == TOKENS:
+        seconds_there = _token_seconds(trace, world)
+        return Served(
+            ends=array("d", [a + s for a, s, c in zip(trace.arrivals, seconds_there, codes, strict=True) if c == code])
+        )
     if code == ASYNC and design.waking:
-        waking = Waking(world.largest, world.endpoint_startup, world.dispatch_seconds)
-        deadlines = _chosen(trace.deadlines, codes, code)
-        return serve_waking(arrivals, works, deadlines, concurrency=world.concurrency, waking=waking)
+        return serve_waking(
+            arrivals,
+            works,
+            _chosen(trace.deadlines, codes, code),
+            endpoint=SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest),
+            tokens=_tokens(codes, trace, world) if design.tokens else None,
+            expected=None if world.lengths_known else world.expected(works),
+        )
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)
@@ -142,6 +176,37 @@ def _serve_pool(
     pool = Pool(policy, world.job_startup, world.concurrency, sum(works) / len(works))
     deadlines = _chosen(trace.deadlines, codes, code)
     return collect(arrivals, works, deadlines, pool=pool, dispatch_seconds=world.dispatch_seconds)
+
+
+def _tokens(codes: bytearray, trace: Trace, world: World) -> Tokens:
+    per_second = world.usd_per_second
+    own, _ = gateway_parts(trace, world, world.held(trace))
+    job = job_part(world)
+    more = array("d", [usd + part - job for usd, part in zip(world.token_dollars(trace), own, strict=True)])
+    return Tokens(
+        usd=_chosen(more, codes, ASYNC),
+        seconds=_chosen(_token_seconds(trace, world), codes, ASYNC),
+        usd_per_place_second=per_second / world.concurrency,
+        usd_per_start=per_second * world.endpoint_startup,
+    )
+
+
+def _token_seconds(trace: Trace, world: World) -> "array[float]":
+    expected = world.token_timing.expected_seconds
+    return array("d", map(expected, trace.input_tokens, trace.output_tokens))
+
+
+def _moved(served: Served, code: int, codes: bytearray) -> Served:
+    """What another backend answered, taken out of `served`; its requests get the code of the tokens."""
+    flags = iter(served.elsewhere)
+    for position, mine in enumerate(codes):
+        if mine == code and next(flags):
+            codes[position] = TOKENS
+    ends = served.ends
+    served.ends = array("d", [end for end, flag in zip(ends, served.elsewhere, strict=True) if not flag])
+    return Served(
+        ends=array("d", compress(ends, served.elsewhere)), elsewhere=bytearray(filter(None, served.elsewhere))
+    )
 
 
 def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:
@@ -163,15 +228,16 @@ def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:
 
 
 class _Tally:
-    def __init__(self, trace: Trace, held: "array[float]") -> None:
-        self._trace, self._held = trace, held
+    def __init__(self, trace: Trace, held: "array[float]", worth_a_job: float) -> None:
+        self._trace, self._held, self._worth_a_job = trace, held, worth_a_job
         self._latencies = array("d")
         self.counts: Counter[str] = Counter()
         self.billed: dict[str, float] = {}
         self.missed = 0
         self.starts = 0
         self.place_seconds = 0.0
-        self.realtime_seconds = 0.0
+        self.waited_seconds = 0.0
+        self.token_jobs = 0
 
     def add(self, code: int, codes: bytearray, served: Served) -> None:
         """Take in what became of the requests with this code."""
@@ -185,8 +251,14 @@ class _Tally:
         latencies = array("d", [end - arrival for end, arrival in zip(served.ends, arrivals, strict=True)])
         self.missed += sum(map(float.__gt__, latencies, deadlines))
         self._latencies.extend(latencies)
+        if code == TOKENS:
+            flags = served.elsewhere or bytearray([AT_ONCE]) * len(latencies)
+            at_once = [s for s, flag in zip(latencies, flags, strict=True) if flag == AT_ONCE and s < self._worth_a_job]
+            self.token_jobs = len(latencies) - len(at_once)
+            self.waited_seconds += sum(at_once)
+            return
         if code == REALTIME:
-            self.realtime_seconds = sum(latencies)
+            self.waited_seconds += sum(latencies)
         if code != CACHED:
             self.billed[name] = self.billed.get(name, 0.0) + served.instance_seconds
             self.place_seconds += sum(_chosen(self._held, codes, code))
@@ -205,16 +277,21 @@ class _Tally:
 def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, prices: GatewayPrices) -> dict[str, Decimal]:
     """The sum of `GatewayRates.expected` over all requests, which is linear in counts and seconds.
 
-    Answers from the cache are priced as real-time requests that take no time; refused ones as rejected.
+    Answers from the cache are priced as real-time requests that take no time; refused ones as rejected. Requests that
+    are paid by the token are priced like real-time ones, or like jobs if they waited for company first or take so
+    long that a job is cheaper than a function that waits.
     """
     rates = gateway_rates(prices)
     jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
-    quick = tally.counts["realtime"] + tally.counts["cache"]
+    jobs[InferenceType.ASYNC] += rates.by_road[InferenceType.ASYNC] * tally.token_jobs
+    quick = tally.counts["realtime"] + tally.counts["cache"] + tally.counts["tokens"] - tally.token_jobs
     per_request = rates.expected(InferenceType.REALTIME, 0, 0.0)
-    waiting = rates.expected(InferenceType.REALTIME, 0, tally.realtime_seconds) - per_request
+    waiting = rates.expected(InferenceType.REALTIME, 0, tally.waited_seconds) - per_request
     largest_inline = bisect_right(range(INLINE_INPUT_BYTES), INLINE_INPUT_BYTES, key=body_bytes) - 1
     stored = sum(
-        1 for code, tokens in zip(codes, trace.input_tokens, strict=True) if code >= ASYNC and tokens > largest_inline
+        1
+        for code, tokens in zip(codes, trace.input_tokens, strict=True)
+        if (code == ASYNC or code >= BATCH) and tokens > largest_inline
     )
     return {
         "gateway": usd(
@@ -225,3 +302,20 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, prices: Gateway
             + rates.rejected * tally.counts["refused"]
         )
     }
+
+
+def _seconds_worth_a_job(prices: GatewayPrices) -> float:
+    """From here on a job's parts cost less than the gateway function's time."""
+    rates = gateway_rates(prices)
+    at_once = rates.expected(InferenceType.REALTIME, 0, 0.0)
+    per_second = rates.expected(InferenceType.REALTIME, 0, 1.0) - at_once
+    return float((rates.by_road[InferenceType.ASYNC] - at_once) / per_second)
+
+
+def _token_bill(trace: Trace, codes: bytearray, rates: BucketRates) -> Decimal:
+    """The domain's price of all tokens together, which is the sum over the requests."""
+    by_token = bytearray(code == TOKENS for code in codes)
+    usage = TokenUsage(
+        input=sum(compress(trace.input_tokens, by_token)), output=sum(compress(trace.output_tokens, by_token))
+    )
+    return token_cost(usage, TokenRates(rates)) or ZERO

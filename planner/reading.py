@@ -1,7 +1,8 @@
 """Traces as files: CSV and JSON Lines, plain or gzipped, with the column names of the public traces and of our own.
 
 Known as they are: ServeGen (`tenant, t_s`), Azure (`TIMESTAMP, ContextTokens, GeneratedTokens`), BurstGPT
-(`Timestamp, Request tokens, Response tokens, Model`), Mooncake (JSON Lines, `timestamp` in milliseconds, `hash_ids`).
+(`Timestamp, Request tokens, Response tokens, Model`), Mooncake (JSON Lines, `timestamp` in milliseconds, `hash_ids`),
+and what `tollgate export` writes.
 Anything else needs a column with a time, and tokens or a duration. A row that does not make sense is counted under its
 reason and left out.
 """
@@ -17,9 +18,20 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
+from planner.exported import requests_of
 from planner.trace import CLASSES, NO_DEADLINE, Trace
 
-_TIME = ("t_s", "arrival_s", "arrival", "timestamp", "TIMESTAMP", "Timestamp", "time", "created_at")
+_TIME = (
+    "t_s",
+    "arrival_s",
+    "arrival",
+    "timestamp",
+    "TIMESTAMP",
+    "Timestamp",
+    "time",
+    "created_at",
+    "ChargePeriodStart",
+)
 _INPUT = ("input_tokens", "ContextTokens", "Request tokens", "input_length", "prompt_tokens")
 _OUTPUT = ("output_tokens", "GeneratedTokens", "Response tokens", "output_length", "completion_tokens")
 _GROUP = ("tenant", "team", "Model", "model", "workload")
@@ -54,7 +66,8 @@ def read_trace(path: Path) -> Trace:
             for row in _rows(path, stream):
                 trace.rows += 1
                 try:
-                    _add(trace, row, groups)
+                    for request in [None] if row is None else requests_of(row):
+                        _add(trace, request, groups)
                 except _RowError as error:
                     trace.malformed[str(error)] += 1
     except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:

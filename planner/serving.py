@@ -9,7 +9,7 @@ import math
 from array import array
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from heapq import heappop, heappush, heapreplace
 
@@ -47,6 +47,9 @@ class Scaling:
     in_cooldown: float = 300.0
 
 
+AT_ONCE, HELD = 1, 2
+
+
 @dataclass(slots=True)
 class Served:
     """What became of the requests of one endpoint, or of one pool of transform jobs.
@@ -57,6 +60,8 @@ class Served:
         startup_seconds: the part of it in which instances started up.
         starts: instances launched after the beginning, or transform jobs.
         peak: most instances at the same time, or records of the largest job.
+        changes: moment and number of instances that came (positive) or went.
+        elsewhere: 0, or how another backend answered: `AT_ONCE`, or after it had been `HELD`; empty without one.
     """
 
     ends: "array[float]"
@@ -64,6 +69,8 @@ class Served:
     startup_seconds: float = 0.0
     starts: int = 0
     peak: int = 0
+    changes: list[tuple[float, int]] = field(default_factory=list)
+    elsewhere: bytearray = field(default_factory=bytearray)
 
 
 _MINUTE = 60.0
@@ -99,7 +106,7 @@ class _Endpoint:
         self._concurrency, self._scaling = concurrency, scaling
         self._places = [0.0] * (scaling.minimum * concurrency)
         self._instances = scaling.minimum
-        self._served = Served(ends=array("d"), peak=scaling.minimum)
+        self._served = Served(ends=array("d"), peak=scaling.minimum, changes=[(0.0, scaling.minimum)])
         self._arrived = 0
         self._figures: deque[tuple[float, float]] = deque()
         self._seen = 0.0
@@ -164,6 +171,7 @@ class _Endpoint:
         self._last_out = now
         served = self._served
         served.instance_seconds -= count * now
+        served.changes.append((now, count))
         served.startup_seconds += count * self._scaling.startup
         served.starts += count
         served.peak = max(served.peak, self._instances)
@@ -173,6 +181,7 @@ class _Endpoint:
         for _ in range(count):
             freed = [heappop(self._places) for _ in range(self._concurrency)]
             self._served.instance_seconds += max(now, freed[-1])
+            self._served.changes.append((max(now, freed[-1]), -1))
         self._instances -= count
 
     def finish(self, horizon: float) -> Served:

@@ -113,6 +113,12 @@ class Trace:
             [array(column.typecode, compress(column, keep)) for column in self._whole_columns()],
         )
 
+    def copy(self) -> "Trace":
+        """Columns of its own."""
+        return self._chosen(
+            [self.arrivals[:], self.deadlines[:], self.durations[:]], [column[:] for column in self._whole_columns()]
+        )
+
     def in_order(self) -> "Trace":
         """The same requests sorted by arrival; itself where they already are."""
         arrivals = self.arrivals

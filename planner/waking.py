@@ -1,47 +1,83 @@
-"""An endpoint that sleeps until a deadline wakes it.
+"""An endpoint that sleeps until a deadline wakes it: `tollgate.domain.wake_by_deadline` in simulated time.
 
-Requests wait, sorted into bands of equal time to their deadline. The endpoint is woken at the last moment at which the
-tightest band can still be served, works off everything that waits (work that must be done anyway, and the start-up is
-paid), and sleeps again when a look finds nothing left. While it is up, requests are served as they come. Waiting for
-the earliest deadline is what makes the fewest wake-ups: each request that wakes it came after the last wake-up ended.
+The policy is asked when something may be due, not by the clock: between two answers the planner keeps a moment before
+which nothing can be due, moved forward by each arrival. When nothing waits, the endpoint takes no more work than ends
+before what it is doing, and then sleeps, unless the traffic of the last minutes makes it cheaper to stay up.
 
-For bursts several instances are woken: at a few points of each band's queue, the work that is due until then must fit
-into what the instances that are up, or starting, can do by then.
+With a backend that is paid by the token beside it, requests that no wake-up is worth go there.
 """
 
 import math
 from array import array
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from heapq import heappop, heappush, heapreplace
 
-from planner.serving import Served
+from planner.serving import AT_ONCE, HELD, Served
+from planner.waiting import Waiting
+from tollgate.domain.wake_by_deadline import (
+    SleepingEndpoint,
+    decide_start,
+    instances_worth_keeping,
+    worth_holding,
+    worth_waking,
+)
 
-_MOST_BANDS = 8
-_POINTS = 8
-_RUN_SHARE = 0.25
-"""Share of a deadline that the work may take; more work than that at once takes more instances."""
+LONGEST_WAIT_SECONDS = 86_400.0
+"""A request without a deadline is served within a day, as the batch road's greatest age is one."""
+
+_RECHECK_SECONDS = 60.0
+_RECOUNT_SECONDS = 5.0
+"""How old the count of work in places may get; until then what was started since is added."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waking:
-    """How the endpoint wakes and sleeps.
+class Tokens:
+    """A backend that is paid by the token, beside the endpoint.
 
     Attributes:
-        maximum: never more instances.
-        startup: seconds until an instance serves.
-        look_seconds: time between two looks at what waits.
-        margin: seconds that are left before a deadline, for bursts and for bringing the answer back.
+        usd: what each request costs there.
+        seconds: how long each takes there.
+        usd_per_place_second: of a place that is fully used.
+        usd_per_start: of an instance's start-up.
     """
 
-    maximum: int
-    startup: float
-    look_seconds: float = 60.0
-    margin: float = 30.0
+    usd: "array[float]"
+    seconds: "array[float]"
+    usd_per_place_second: float
+    usd_per_start: float
+
+
+@dataclass(slots=True)
+class _Lately:
+    """A sum over a sliding window of arrivals."""
+
+    seconds: float
+    total: float = 0.0
+    _entries: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def add(self, now: float, amount: float) -> None:
+        self._entries.append((now, amount))
+        self.total += amount
+        self.forget(now)
+
+    def forget(self, now: float) -> None:
+        entries = self._entries
+        while entries and entries[0][0] < now - self.seconds:
+            self.total -= entries.popleft()[1]
+        if not entries:
+            self.total = 0.0
 
 
 def serve_waking(
-    arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", *, concurrency: int, waking: Waking
+    arrivals: "array[float]",
+    held: "array[float]",
+    deadlines: "array[float]",
+    *,
+    endpoint: SleepingEndpoint,
+    tokens: Tokens | None = None,
+    expected: "array[float] | None" = None,
 ) -> Served:
     """Serve every request.
 
@@ -49,166 +85,230 @@ def serve_waking(
         arrivals: seconds, in order.
         held: seconds that each one holds its place.
         deadlines: seconds after arrival.
-        concurrency: places of an instance.
-        waking: of the endpoint.
+        endpoint: that sleeps and wakes.
+        tokens: a second backend; its requests are marked in `Served.elsewhere`.
+        expected: seconds that the policy believes each one will hold its place; what it does hold without.
     """
-    endpoint = _Sleeper(arrivals, held, _bands(deadlines), concurrency, waking)
-    now = 0.0
-    while endpoint.unfinished:
-        now = endpoint.next_look(now)
-        endpoint.work_until(now)
-        endpoint.look(now)
-    return endpoint.served
-
-
-def _bands(deadlines: "array[float]") -> "array[float]":
-    """The deadlines themselves where there are few different ones, else rounded down to powers of two."""
-    if len(set(deadlines)) <= _MOST_BANDS:
-        return deadlines
-    return array("d", [d if d in {0.0, math.inf} else 2.0 ** math.floor(math.log2(d)) for d in deadlines])
+    sleeper = _Sleeper((arrivals, held, deadlines), held if expected is None else expected, endpoint, tokens)
+    sleeper.run()
+    return sleeper.served
 
 
 class _Sleeper:
     def __init__(
         self,
-        arrivals: "array[float]",
-        held: "array[float]",
-        bands: "array[float]",
-        concurrency: int,
-        waking: Waking,
+        columns: "tuple[array[float], array[float], array[float]]",
+        expected: "array[float]",
+        endpoint: SleepingEndpoint,
+        tokens: Tokens | None,
     ) -> None:
-        self._arrivals, self._held, self._bands = arrivals, held, bands
-        self._concurrency, self._waking = concurrency, waking
-        self._waiting: dict[float, deque[int]] = {band: deque() for band in sorted(set(bands))}
-        self._entered = dict.fromkeys(self._waiting, 0.0)
-        self._started = dict.fromkeys(self._waiting, 0.0)
-        self._work_until = array("d", bytes(8 * len(arrivals)))  # place-seconds that entered the band up to a request
-        self._ready: list[float] = []
+        self._arrivals, self._held, self._deadlines = arrivals, _, deadlines = columns
+        self._expected = expected
+        self._endpoint, self._tokens = endpoint, tokens
+        self._waiting = Waiting()
         self._next = 0
-        self._queued = 0
+        self._ready: list[float] = []
         self._places: list[float] = []
-        self.served = Served(ends=array("d", bytes(8 * len(arrivals))))
-
-    @property
-    def unfinished(self) -> bool:
-        return self._next < len(self._arrivals) or self._queued > 0 or bool(self._ready)
-
-    def next_look(self, now: float) -> float:
-        """Asleep, nothing changes before the next arrival or the moment at which what waits is due."""
-        look = self._waking.look_seconds
-        if not self._ready:
-            coming = self._arrivals[self._next] if self._next < len(self._arrivals) else math.inf
-            until = min(coming, self._due())
-            if until > now and until < math.inf:
-                now = max(now, until // look * look)
-            elif until == math.inf and self._queued:  # no deadline will ever wake it
-                self._wake(1, now)
-        return now + look
-
-    def work_until(self, until: float) -> None:
-        """Take arrivals in, and give places to what waits, earliest deadline first, as long as they start in time."""
-        places = self._places
-        while True:
-            coming = self._arrivals[self._next] if self._next < len(self._arrivals) else math.inf
-            free = places[0] if places else math.inf
-            if coming < until and (coming <= free or not self._queued):
-                self._take_in()
-            elif self._queued and free < until:
-                self._start(free)
-            else:
-                return
-
-    def _take_in(self) -> None:
-        band = self._bands[self._next]
-        self._waiting[band].append(self._next)
-        self._entered[band] += self._held[self._next]
-        self._work_until[self._next] = self._entered[band]
-        self._next += 1
-        self._queued += 1
-
-    def _start(self, free: float) -> None:
-        arrivals = self._arrivals
-        band = min((b for b, queue in self._waiting.items() if queue), key=lambda b: arrivals[self._waiting[b][0]] + b)
-        position = self._waiting[band].popleft()
-        held = self._held[position]
-        self._started[band] = self._work_until[position]
-        self._queued -= 1
-        end = max(free, arrivals[position]) + held
-        heapreplace(self._places, end)
-        self.served.ends[position] = end
-
-    def _demands(self) -> dict[float, list[tuple[float, float]]]:
-        """By band: deadlines in order, each with the place-seconds of the band that are due until then."""
-        found: dict[float, list[tuple[float, float]]] = {}
-        for band, queue in self._waiting.items():
-            if queue:
-                last = len(queue) - 1
-                positions = [queue[last * n // _POINTS] for n in range(_POINTS + 1)] if last else [queue[0]]
-                done = self._started[band]
-                found[band] = [(self._arrivals[p] + band, self._work_until[p] - done) for p in positions]
-        return found
-
-    def _due(self) -> float:
-        """The last moment at which an instance must be started for what waits now."""
-        return min(
-            (
-                deadline_at - self._lead - min(work / self._concurrency, _RUN_SHARE * band)
-                for band, points in self._demands().items()
-                for deadline_at, work in points
-            ),
-            default=math.inf,
+        self._look_at = math.inf
+        self._closes = math.inf
+        self._counted_at, self._at_most_in_work = -math.inf, 0.0
+        able = endpoint.startup_seconds + endpoint.margin_seconds
+        patient = min((d for d in set(deadlines) if d > able), default=able)
+        self._work_lately = _Lately(min(patient, LONGEST_WAIT_SECONDS))
+        self._saved_lately: dict[float, _Lately] = {}
+        self.served = Served(
+            ends=array("d", bytes(8 * len(arrivals))), elsewhere=bytearray(len(arrivals) if tokens else 0)
         )
 
+    def run(self) -> None:
+        """Event by event: an arrival, a place that gets free for what waits, a look, the end of the last work."""
+        arrivals, count, waiting = self._arrivals, len(self._arrivals), self._waiting
+        infinite = math.inf
+        while True:
+            coming = arrivals[self._next] if self._next < count else infinite
+            free = self._places[0] if waiting and self._ready and self._closes == infinite else infinite
+            if free <= coming and free <= self._look_at:
+                if free == infinite:
+                    if self._closes == infinite:
+                        return
+                    self._close()
+                else:
+                    self._start(free)
+            elif self._closes <= coming and self._closes <= self._look_at:
+                self._close()
+            elif coming <= self._look_at:
+                self._arrive(coming)
+            else:
+                self._look(self._look_at)
+
+    def _arrive(self, now: float) -> None:
+        position = self._next
+        self._next += 1
+        work = self._expected[position]
+        deadline = min(self._deadlines[position], LONGEST_WAIT_SECONDS)
+        self._work_lately.add(now, work)
+        if self._closes < math.inf:
+            end = max(now, self._places[0]) + self._held[position]
+            if end <= self._closes:  # on a place that is paid anyway
+                self.served.ends[position] = end
+                heapreplace(self._places, end)
+                return
+        latest = now + deadline - work
+        saved = 0.0
+        if self._tokens is not None:
+            saved = self._tokens.usd[position] - work * self._tokens.usd_per_place_second
+            if not self._joins(now, deadline, latest, saved):
+                self._send_elsewhere(position, now)
+                return
+        self._waiting.add(position, now, latest, work, saved)
+        if self._ready and self._closes == math.inf and self._places[0] <= now:
+            return  # its place is free; the next event is its start
+        self._expect(now, latest, work)
+
+    def _expect(self, now: float, latest: float, work: float) -> None:
+        """Move the next look forward so that it cannot come too late for what has just arrived."""
+        places, endpoint = self._endpoint.concurrency, self._endpoint
+        limit = latest - endpoint.margin_seconds
+        able = sum([max(0.0, limit - max(now, ready)) for ready in self._up])
+        lead = limit - endpoint.startup_seconds + able
+        self._look_at -= work / places
+        if now - self._counted_at > _RECOUNT_SECONDS:
+            self._counted_at, self._at_most_in_work = now, self._in_work(now)
+        own = lead - (self._waiting.work + self._at_most_in_work) / places
+        if own < self._look_at:
+            own = lead - (self._waiting.until(latest) + self._at_most_in_work) / places
+        self._look_at = max(now, min(self._look_at, own))
+
     @property
-    def _lead(self) -> float:
-        return self._waking.startup + self._waking.margin + self._waking.look_seconds
+    def _up(self) -> list[float]:
+        """Instances that will take what waits."""
+        return self._ready if self._closes == math.inf else []
 
-    def look(self, now: float) -> None:
-        """Wake, add, or send away instances."""
-        if not self._queued:
-            self._retire(len(self._ready), now)
+    def _in_work(self, now: float) -> float:
+        if not self._up:
+            return 0.0
+        taken = sum(max(now, free) for free in self._places)
+        return taken - self._endpoint.concurrency * sum(max(now, ready) for ready in self._ready)
+
+    def _start(self, free: float) -> None:
+        position = self._waiting.pop()
+        now = max(free, self._arrivals[position])
+        end = now + self._held[position]
+        heapreplace(self._places, end)
+        self._at_most_in_work += end - now
+        self.served.ends[position] = end
+        if not self._waiting:
+            self._rest(now)
+
+    def _rest(self, now: float) -> None:
+        """Nothing waits: decide who stays up."""
+        self._work_lately.forget(now)
+        quiet = self._work_lately.seconds
+        busy = self._work_lately.total / (self._endpoint.concurrency * max(quiet, 1.0))
+        keep = instances_worth_keeping(busy, quiet, self._endpoint.startup_seconds)
+        if keep <= 0 or self._next >= len(self._arrivals):  # the trace ends: nobody will come
+            self._closes, self._look_at = max(self._places), math.inf
             return
-        more = self._missing(now)
-        if not self._ready:
-            more = max(1, more) if self._due() <= now + self._waking.look_seconds else 0
-        self._wake(min(more, self._waking.maximum - len(self._ready)), now)
+        if keep < len(self._ready):
+            self._retire(len(self._ready) - keep, now)
+        self._look_at = now + _RECHECK_SECONDS
 
-    def _missing(self, now: float) -> int:
-        """Instances that must be started now so that the work is done by its deadlines."""
-        startup, look = self._waking.startup, self._waking.look_seconds
-        demands = self._demands()
-        missing = 0
-        for band, points in demands.items():
-            for deadline_at, own in points:
-                end = deadline_at - self._waking.margin
-                left = end - now - startup
-                if math.isinf(band) or left > _RUN_SHARE * band + look:
-                    continue  # there is time to see what comes
-                work = own + sum(_due_until(others, deadline_at) for b, others in demands.items() if b != band)
-                able = sum(max(0.0, end - max(now, ready)) for ready in self._ready)
-                missing = max(missing, math.ceil((work / self._concurrency - able) / max(left, look)))
-        return missing
+    def _look(self, now: float) -> None:
+        if not self._waiting:
+            self._look_at = math.inf
+            if self._ready and self._closes == math.inf:
+                self._rest(now)
+            return
+        while self._waiting:
+            decision = decide_start(
+                now,
+                self._waiting.due(
+                    places=self._endpoint.concurrency,
+                    in_work=self._in_work(now),
+                    no_matter_after=now + self._endpoint.startup_seconds + self._endpoint.margin_seconds,
+                ),
+                self._up,
+                self._endpoint,
+            )
+            self._look_at = decision.look_again_at
+            if decision.start <= 0:
+                break
+            if self._closes < math.inf:  # still up: cheaper than a start
+                self._closes = math.inf
+                continue
+            if self._pays(now, decision.start):
+                self._wake(decision.start, now)
+                continue
+            self._send_elsewhere(self._waiting.pop(), now)
+        if not self._waiting and self._ready and self._closes == math.inf:
+            self._rest(now)
+        if self._look_at <= now:
+            self._look_at = now + 1.0
+
+    def _joins(self, now: float, deadline: float, latest: float, saved: float) -> bool:
+        """Whether a request waits for the endpoint, where it could be paid by the token at once."""
+        tokens, endpoint = self._tokens, self._endpoint
+        assert tokens is not None  # noqa: S101 - for the type checker; only called with tokens
+        if saved <= 0:
+            return False
+        lately = self._saved_lately.get(deadline)
+        if lately is None:
+            lately = self._saved_lately[deadline] = _Lately(deadline)
+        lately.add(now, saved)
+        if latest - endpoint.margin_seconds - endpoint.startup_seconds <= now:  # too late for one more instance
+            return bool(self._up) and self._places[0] <= now
+        if self._up:
+            return True
+        if worth_holding(Decimal(lately.total), Decimal(tokens.usd_per_start)):
+            return True
+        anyway = self._needed_anyway(now, latest + deadline)
+        return anyway > 0 and worth_holding(Decimal(lately.total), Decimal(tokens.usd_per_start), anyway)
+
+    def _pays(self, now: float, starts: int) -> bool:
+        """Counted is what would be due before the present wait has passed once more; the rest finds other company."""
+        if self._tokens is None:
+            return True
+        latest, position = self._waiting.first
+        until = latest + now - self._arrivals[position]
+        saved = self._waiting.saved_until(until)
+        start = Decimal(self._tokens.usd_per_start * starts)
+        return worth_waking(Decimal(saved), start, self._needed_anyway(now, until))
+
+    def _needed_anyway(self, now: float, until: float) -> float:
+        """How much of their patience those have used who are not due by then, if they will pay for a start."""
+        patient = self._waiting.patient(until)
+        if patient is None or self._up or self._tokens is None:
+            return 0.0
+        since, latest, saved = patient
+        due = latest - self._endpoint.startup_seconds - self._endpoint.margin_seconds
+        used = min(1.0, (now - since) / (due - since)) if due > since else 1.0
+        return used if saved >= used * self._tokens.usd_per_start else 0.0
+
+    def _send_elsewhere(self, position: int, now: float) -> None:
+        assert self._tokens is not None  # noqa: S101 - for the type checker; only called with tokens
+        self.served.elsewhere[position] = AT_ONCE if now <= self._arrivals[position] else HELD
+        self.served.ends[position] = now + self._tokens.seconds[position]
 
     def _wake(self, count: int, now: float) -> None:
+        ready = now + self._endpoint.startup_seconds
         for _ in range(count):
-            self._ready.append(now + self._waking.startup)
-            for _ in range(self._concurrency):
-                heappush(self._places, now + self._waking.startup)
+            self._ready.append(ready)
+            for _ in range(self._endpoint.concurrency):
+                heappush(self._places, ready)
         served = self.served
         served.instance_seconds -= count * now
-        served.startup_seconds += count * self._waking.startup
+        served.changes.append((now, count))
+        served.startup_seconds += count * self._endpoint.startup_seconds
         served.starts += count
         served.peak = max(served.peak, len(self._ready))
 
     def _retire(self, count: int, now: float) -> None:
         for _ in range(count):
-            freed = [heappop(self._places) for _ in range(self._concurrency)]
+            freed = [heappop(self._places) for _ in range(self._endpoint.concurrency)]
             self.served.instance_seconds += max(now, freed[-1])
+            self.served.changes.append((max(now, freed[-1]), -1))
         self._ready = self._ready[count:]
 
-
-def _due_until(points: list[tuple[float, float]], moment: float) -> float:
-    """Another band's work that is due until then, rounded up to its next point."""
-    if points[0][0] > moment:
-        return 0.0
-    return next((work for deadline_at, work in points if deadline_at >= moment), points[-1][1])
+    def _close(self) -> None:
+        self._retire(len(self._ready), -math.inf)
+        self._closes = math.inf

@@ -12,8 +12,10 @@ from tollgate.domain.catalogue import BatchPolicy, Deployment, InferenceType, Mo
 from tollgate.domain.errors import PriceUnknownError
 from tollgate.domain.price_book import PriceBook
 from tollgate.domain.pricing import GatewayPrices
+from tollgate.domain.token_prices import BucketRates
 
 _RESOURCE = "planned/main"
+_RELEARN, _REMEMBERED = 200, 2_000
 
 
 def price_book() -> PriceBook:
@@ -36,6 +38,10 @@ class World:
         job_startup: seconds from the creation of a transform job to its first record.
         largest: most instances of an endpoint.
         dispatch_seconds: how often the gateway looks whether waiting batch requests are due (`template.yaml`).
+        tokens: dollars per million tokens of a backend that could answer every request as well; None without one.
+        token_timing: seconds that a request takes there.
+        lengths_known: whether the gateway knows how long an answer gets, as from a caller's limit. Without, it plans
+            each request with what all but one in a hundred of the last ones took.
     """
 
     usd_per_hour: Decimal
@@ -46,6 +52,9 @@ class World:
     job_startup: float = 240.0
     largest: int = 8
     dispatch_seconds: float = 60.0
+    tokens: BucketRates | None = None
+    token_timing: Timing = field(default_factory=lambda: Timing(0.5, 0.0, 0.01))
+    lengths_known: bool = True
 
     @classmethod
     def of(cls, instance_type: str, region: str = "us-east-1", book: PriceBook | None = None) -> "World":
@@ -73,6 +82,32 @@ class World:
                     trace.durations, trace.input_tokens, trace.output_tokens, strict=True
                 )
             ],
+        )
+
+    def expected(self, held: "array[float]") -> "array[float]":
+        """Seconds that the gateway plans each request with, before it runs."""
+        if self.lengths_known:
+            return held
+        planned, longest = array("d"), max(self.timing.base_seconds, 1.0)
+        for position in range(len(held)):
+            if position % _RELEARN == 0 and position:
+                seen = sorted(held[max(0, position - _REMEMBERED) : position])
+                longest = seen[len(seen) * 99 // 100]
+            planned.append(longest)
+        return planned
+
+    @property
+    def usd_per_second(self) -> float:
+        """Of one instance."""
+        return float(self.usd_per_hour) / 3600.0
+
+    def token_dollars(self, trace: Trace) -> "array[float]":
+        """What each request would cost by the token; empty without such a backend."""
+        if self.tokens is None:
+            return array("d")
+        read, written = float(self.tokens.input) / 1e6, float(self.tokens.output) / 1e6
+        return array(
+            "d", [i * read + o * written for i, o in zip(trace.input_tokens, trace.output_tokens, strict=True)]
         )
 
     def model(self, batch: BatchPolicy, open_roads: AbstractSet[InferenceType] = frozenset(InferenceType)) -> Model:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
@@ -21,6 +22,7 @@ from tollgate.api.sagemaker_events import async_notices
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_job import JobCompleter
+from tollgate.services.complete_together import GroupCompletion
 from tollgate.settings import Settings, aws_environment
 
 
@@ -31,6 +33,7 @@ class AsyncCompletionSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    async_queue_url: str
     webhook_queue_url: str
 
 
@@ -46,23 +49,37 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+    queues = SqsClient(transport)
+    holding = DynamoDBHoldingStore(tables, settings.table_registry)
+    durations = RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic)
+    completer = JobCompleter(
+        jobs=jobs,
+        objects=objects,
+        webhooks=SqsQueue(queues, settings.webhook_queue_url),
+        catalogues=catalogues,
+        dialects=ContainerDialects(),
+        durations=durations,
+        telemetry=telemetry,
+        clock=clock,
+        outcomes=RegistryOutcomes(
+            tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic, flush_seconds=0
+        ),
+    )
     return AsyncCompletion(
         jobs=jobs,
         objects=objects,
         catalogues=catalogues,
-        holding=DynamoDBHoldingStore(tables, settings.table_registry),
-        completer=JobCompleter(
+        holding=holding,
+        completer=completer,
+        groups=GroupCompletion(
             jobs=jobs,
             objects=objects,
-            webhooks=SqsQueue(SqsClient(transport), settings.webhook_queue_url),
-            catalogues=catalogues,
-            dialects=ContainerDialects(),
-            durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
+            holding=holding,
+            merger=InputsMerger(),
+            completer=completer,
+            durations=durations,
+            queue=SqsQueue(queues, settings.async_queue_url),
             telemetry=telemetry,
-            clock=clock,
-            outcomes=RegistryOutcomes(
-                tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic, flush_seconds=0
-            ),
         ),
         telemetry=telemetry,
     )

@@ -1,24 +1,27 @@
 """Queue of asynchronous jobs -> InvokeEndpointAsync."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_capacity import RegistryDurations
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.system import SystemClock
-from tollgate.api.queue_events import process_messages, text_field
+from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.api.queue_events import named_in, process_messages, text_field
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.submit_async import AsyncSubmitter
+from tollgate.services.submit_together import GroupSubmitter
 from tollgate.settings import Settings, aws_environment
 
 
@@ -31,7 +34,7 @@ class AsyncSubmitSettings(Settings):
     bucket: str
 
 
-def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
+def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
     """Wire the service; nothing is connected before the first message."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
     tables, clock, dialects = DynamoDBClient(transport), SystemClock(), ContainerDialects()
@@ -43,12 +46,13 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
-    return AsyncSubmitter(
+    backend = SageMakerAsync(SageMakerRuntimeClient(transport), objects)
+    single = AsyncSubmitter(
         jobs=jobs,
         objects=objects,
         catalogues=catalogues,
         dialects=dialects,
-        backend=SageMakerAsync(SageMakerRuntimeClient(transport), objects),
+        backend=backend,
         completer=JobCompleter(
             jobs=jobs,
             objects=objects,
@@ -62,15 +66,34 @@ def build(settings: AsyncSubmitSettings) -> AsyncSubmitter:
         telemetry=telemetry,
         clock=clock,
     )
+    return GroupSubmitter(
+        submitter=single,
+        jobs=jobs,
+        objects=objects,
+        backend=backend,
+        merger=InputsMerger(),
+        catalogues=catalogues,
+        capacities=RegistryCapacity(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
+        telemetry=telemetry,
+        clock=clock,
+        ids=TimeSortedIds(),
+    )
 
 
-def handle(event: dict[str, Any], service: AsyncSubmitter) -> dict[str, Any]:
-    """One batch of messages."""
-    return process_messages(event, lambda message: service.submit(text_field(message, "job_id")), service.telemetry)
+def handle(event: dict[str, Any], service: GroupSubmitter) -> dict[str, Any]:
+    """One batch of messages: all are looked at together, then each is done with or comes back by itself."""
+    failures = service.submit_all(named_in(event, "job_id"))
+
+    def ended(message: Mapping[str, Any]) -> None:
+        failure = failures.get(text_field(message, "job_id"))
+        if failure is not None:
+            raise failure
+
+    return process_messages(event, ended, service.telemetry)
 
 
 @cache
-def _service() -> AsyncSubmitter:
+def _service() -> GroupSubmitter:
     return build(AsyncSubmitSettings.load())
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tollgate.adapters.aws_transport import TransportConfig
 from tollgate.adapters.batch_assembly import BatchAssembly
+from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.api.sagemaker_events import transform_status
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.collect_batch import BatchCollector
@@ -18,6 +19,8 @@ class BatchCompletionSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    file_retention_days: int
+    batch_queue_url: str
     webhook_queue_url: str
 
 
@@ -34,6 +37,10 @@ def build(settings: BatchCompletionSettings) -> BatchCollector:
         table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
+        line_bodies=OpenAILineBodies(),
+        refusal_of=refusal_of,
+        file_retention_days=settings.file_retention_days,
+        batch_queue_url=settings.batch_queue_url,
         webhook_queue_url=settings.webhook_queue_url,
     ).collector
 

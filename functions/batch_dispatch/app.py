@@ -7,12 +7,15 @@ from typing import Any
 
 from tollgate.adapters.aws_transport import TransportConfig
 from tollgate.adapters.batch_assembly import BatchAssembly
+from tollgate.adapters.file_batch_assembly import FileBatchAssembly
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.api.bucket_events import created_object, is_object_created
+from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.api.queue_events import process_messages, text_field
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.file_batch_run import FileBatchRunner
 from tollgate.settings import Settings, aws_environment
 
 
@@ -23,15 +26,17 @@ class BatchDispatchSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    file_retention_days: int
     batch_queue_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDispatch:
-    """What this function's three triggers need."""
+    """What this function's triggers need."""
 
     pools: BatchDispatcher
     drops: DroppedRuns
+    file_batches: FileBatchRunner
 
 
 def build(settings: BatchDispatchSettings) -> BatchDispatch:
@@ -48,6 +53,10 @@ def build(settings: BatchDispatchSettings) -> BatchDispatch:
         table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
+        line_bodies=OpenAILineBodies(),
+        refusal_of=refusal_of,
+        file_retention_days=settings.file_retention_days,
+        batch_queue_url=settings.batch_queue_url,
     )
     pools = BatchDispatcher(
         jobs=parts.jobs,
@@ -60,7 +69,7 @@ def build(settings: BatchDispatchSettings) -> BatchDispatch:
         clock=parts.clock,
         ids=TimeSortedIds(),
     )
-    return BatchDispatch(pools=pools, drops=parts.drops)
+    return BatchDispatch(pools=pools, drops=parts.drops, file_batches=FileBatchAssembly(parts).runner)
 
 
 def handle(event: dict[str, Any], service: BatchDispatch) -> dict[str, Any] | None:
@@ -69,6 +78,9 @@ def handle(event: dict[str, Any], service: BatchDispatch) -> dict[str, Any] | No
         woken: set[str] = set()
 
         def wake(message: Mapping[str, Any]) -> None:
+            if message.get("kind") == "file_batch":
+                service.file_batches.advance(text_field(message, "file_batch"))
+                return
             resource = text_field(message, "resource")
             if resource not in woken:
                 service.pools.wake(resource)

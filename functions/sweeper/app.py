@@ -5,10 +5,13 @@ from typing import Any
 
 from tollgate.adapters.aws_transport import TransportConfig
 from tollgate.adapters.batch_assembly import BatchAssembly
+from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
 from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
+from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.complete_async import AsyncCompletion
+from tollgate.services.complete_together import GroupCompletion
 from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
 from tollgate.settings import Settings, aws_environment
 
@@ -20,6 +23,7 @@ class SweeperSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    file_retention_days: int
     async_queue_url: str
     deferred_queue_url: str
     batch_queue_url: str
@@ -40,19 +44,35 @@ def build(settings: SweeperSettings) -> Sweeper:
         table_ledger=settings.table_ledger,
         table_registry=settings.table_registry,
         bucket=settings.bucket,
+        line_bodies=OpenAILineBodies(),
+        refusal_of=refusal_of,
+        file_retention_days=settings.file_retention_days,
+        batch_queue_url=settings.batch_queue_url,
         webhook_queue_url=settings.webhook_queue_url,
     )
+    holding = DynamoDBHoldingStore(parts.tables, settings.table_registry)
     completion = AsyncCompletion(
         jobs=parts.jobs,
         objects=parts.objects,
         catalogues=parts.catalogues,
-        holding=DynamoDBHoldingStore(parts.tables, settings.table_registry),
+        holding=holding,
         completer=parts.completer,
+        groups=GroupCompletion(
+            jobs=parts.jobs,
+            objects=parts.objects,
+            holding=holding,
+            merger=InputsMerger(),
+            completer=parts.completer,
+            durations=parts.durations,
+            queue=parts.queue(settings.async_queue_url),
+            telemetry=telemetry,
+        ),
         telemetry=telemetry,
     )
     return Sweeper(
         jobs=parts.jobs,
         batches=parts.batches,
+        file_batches=parts.file_batches,
         catalogues=parts.catalogues,
         backend=parts.backend,
         backlog=DynamoDBBacklog(parts.tables, settings.table_registry),

@@ -1,4 +1,4 @@
-"""GET /v1/budgets, GET /v1/usage, GET /v1/workflows/{id}."""
+"""GET /v1/budgets, GET /v1/usage, GET /v1/workflows/{id}, GET /v1/recommendations."""
 
 from functools import cache
 from typing import Any
@@ -8,6 +8,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
@@ -41,6 +42,7 @@ def build(settings: UsageSettings) -> UsageApi:
             service=settings.powertools_service_name,
             level=settings.log_level,
         ),
+        recommendations=RegistryRecommendations(tables, settings.table_registry),
     )
 
 

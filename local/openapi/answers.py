@@ -366,6 +366,26 @@ class UsageReport(Answer):
     total: UsageLine
 
 
+class Recommendation(Answer):
+    """Advice about the instances of one deployment. The saving is dollars a month as decimal text."""
+
+    deployment: str
+    instance_type: str
+    verdict: Literal["keep", "smaller", "larger", "other_family", "share"]
+    rule: str
+    to: str | None
+    monthly_saving_usd: str | None
+    breaks: str
+
+
+class RecommendationList(Answer):
+    """Advice of the latest right-sizing."""
+
+    object: Literal["list"]
+    created_at: str
+    data: list[Recommendation]
+
+
 class WorkflowCall(Answer):
     """A call of a run, with the calls that were made for it."""
 

@@ -12,16 +12,28 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
-from local.openapi import answers
+from local.openapi import answers, file_answers
 from tollgate.api.bodies import INFERENCE_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.openai.chat_body import CHAT
+from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD
 from tollgate.api.openai.response_body import RESPONSE
 from tollgate.api.openai.text_bodies import COMPLETION, EMBEDDING
 
 _REFERENCE = "#/components/schemas/{model}"
 _KEY_ERRORS = (401, 403, 429, 500, 502, 503, 504)
 _RUN_ERRORS = (400, 404, 409, 413, 422)
+_MAKE_ERRORS = (400, 409, 413, 422)
+_FILE_FORM: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "purpose": {"type": "string", "enum": ["batch", "user_data"]},
+        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2592000},
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,9 @@ class Operation:
         streams: whether it may answer with an event stream.
         errors: statuses beside those that every route may have.
         query: names of query parameters.
+        form: whether the body is a form with a file.
+        raw: whether the answer is a file's content, or leads to it.
+        once: whether an idempotency key is obeyed.
     """
 
     path: str
@@ -46,6 +61,9 @@ class Operation:
     streams: bool = False
     errors: Sequence[int] = ()
     query: Sequence[str] = ()
+    form: bool = False
+    raw: bool = False
+    once: bool = False
 
 
 _INFERENCE = "InferenceRequest"
@@ -54,6 +72,7 @@ _BODIES: Mapping[str, core_schema.CoreSchema] = {
     _INFERENCE: INFERENCE_SCHEMA,
     _FEEDBACK: FEEDBACK_SCHEMA,
     **{reader.name: reader.schema for reader in (CHAT, COMPLETION, EMBEDDING, RESPONSE)},
+    **{reader.name: reader.schema for reader in (CREATE_UPLOAD, COMPLETE_UPLOAD, CREATE_BATCH)},
 }
 
 OPERATIONS = (
@@ -103,6 +122,78 @@ OPERATIONS = (
         answers.Response,
         errors=(404, 409),
     ),
+    Operation(
+        "/v1/files",
+        "post",
+        "Upload a file of up to 4.5 MB",
+        file_answers.File,
+        form=True,
+        once=True,
+        errors=_MAKE_ERRORS,
+    ),
+    Operation(
+        "/v1/files",
+        "get",
+        "List the own files",
+        file_answers.FileList,
+        errors=(400,),
+        query=("purpose", "limit", "order", "after"),
+    ),
+    Operation("/v1/files/{id}", "get", "Look a file up", file_answers.File, errors=(404,)),
+    Operation("/v1/files/{id}", "delete", "Delete a file", file_answers.FileDeleted, errors=(404,)),
+    Operation("/v1/files/{id}/content", "get", "Fetch a file's content", None, raw=True, errors=(404,)),
+    Operation(
+        "/v1/uploads",
+        "post",
+        "Begin the upload of a larger file",
+        file_answers.Upload,
+        body=CREATE_UPLOAD.name,
+        once=True,
+        errors=_MAKE_ERRORS,
+    ),
+    Operation(
+        "/v1/uploads/{id}/complete",
+        "post",
+        "End an upload, which makes a file of it",
+        file_answers.Upload,
+        body=COMPLETE_UPLOAD.name,
+        once=True,
+        errors=(400, 404, 409, 422),
+    ),
+    Operation(
+        "/v1/uploads/{id}/cancel",
+        "post",
+        "Call an upload off",
+        file_answers.Upload,
+        once=True,
+        errors=(400, 404, 409, 422),
+    ),
+    Operation(
+        "/v1/batches",
+        "post",
+        "Run the requests of a file within a day",
+        file_answers.Batch,
+        body=CREATE_BATCH.name,
+        once=True,
+        errors=(*_MAKE_ERRORS, 404),
+    ),
+    Operation(
+        "/v1/batches",
+        "get",
+        "List the own batches",
+        file_answers.BatchList,
+        errors=(400,),
+        query=("limit", "after"),
+    ),
+    Operation("/v1/batches/{id}", "get", "Look a batch up", file_answers.Batch, errors=(404,)),
+    Operation(
+        "/v1/batches/{id}/cancel",
+        "post",
+        "Call a batch off",
+        file_answers.Batch,
+        once=True,
+        errors=(400, 404, 409, 422),
+    ),
     Operation("/v1/models", "get", "List the models", answers.ModelList),
     Operation("/v1/models/{model}", "get", "Look a model up", answers.Model, errors=(404,)),
     Operation("/v1/openapi.json", "get", "This document", None),
@@ -144,6 +235,9 @@ OPERATIONS = (
         answers.UsageReport,
         errors=(400,),
         query=("group_by", "from", "to"),
+    ),
+    Operation(
+        "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
     ),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
 )
@@ -211,7 +305,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": _schema(operation.body)}},
         }
-    if operation.accepted:
+    if operation.form:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FILE_FORM}}}
+    if operation.accepted or operation.once:
         parameters.append(_parameter("Idempotency-Key", "header"))
     if parameters:
         described["parameters"] = parameters
@@ -227,7 +323,11 @@ def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": good}}
     if operation.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
+    if operation.raw:
+        content = {"application/octet-stream": {"schema": {"type": "string"}}}
     found: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
+    if operation.raw:
+        found["302"] = {"description": "A large file, or one that is no text, is at Location for 15 minutes."}
     if operation.accepted:
         accepted = {"application/json": {"schema": _schema("Inference")}}
         found["202"] = {"description": "Accepted as a job; look at Location.", "content": accepted}

@@ -74,6 +74,7 @@ class Control:
             "DescribeTransformJob": lambda q: self._transforms.describe(q["TransformJobName"]),
             "StopTransformJob": self._stop_transform,
             "ListTransformJobs": self._list_transforms,
+            "ListNotebookInstances": lambda _: {"NotebookInstances": []},
             "AddTags": self._add_tags,
             "DeleteTags": self._delete_tags,
             "ListTags": self._list_tags,

@@ -32,3 +32,19 @@ def test_the_guides_examples_run(
     assert "total_tokens=6" in stream
     assert embeddings == "2 384\n"
     assert error == "unsupported_parameter n\n"
+
+
+def test_the_examples_of_batches_run(
+    local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A batch from its file to its answers, and an upload in two steps."""
+    monkeypatch.setenv("TOLLGATE_URL", local_stack.url)
+    monkeypatch.setenv("TOLLGATE_KEY", local_stack.key)
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "batches.md").read_text("utf-8"), re.DOTALL):
+        exec(code, names)  # noqa: S102 -- the guide's own code is what is tested
+    names["client"].close()
+    printed = capsys.readouterr().out
+    assert "review-0 three two one" in printed
+    assert "review-1 staff friendly" in printed
+    assert printed.endswith("reviews.jsonl\n")

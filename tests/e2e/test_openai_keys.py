@@ -68,4 +68,6 @@ def test_too_many_requests_are_a_rate_limit_error(local_stack: LocalStack) -> No
         _ = [hasty.models.list() for _ in range(5)]
     assert caught.value.code == "rate_limit_exceeded"
     assert int(caught.value.response.headers["retry-after"]) >= 1
+    assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert caught.value.response.headers["x-ratelimit-reset-requests"] == "1s"
     assert caught.value.request_id

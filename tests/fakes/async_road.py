@@ -3,17 +3,21 @@
 from typing import Any
 
 from tests.fakes.backends import FixedCatalogue, RecordingAsyncBackend
-from tests.fakes.clock import ManualClock
+from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue
+from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.messages import BUCKET, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import InMemoryHoldingStore, RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.catalogue import Catalogue
 from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_job import JobCompleter
+from tollgate.services.complete_together import GroupCompletion
 from tollgate.services.submit_async import AsyncSubmitter
+from tollgate.services.submit_together import GroupSubmitter
 
 
 class AsyncRoad:
@@ -23,7 +27,10 @@ class AsyncRoad:
         self.clock = ManualClock()
         self.jobs = InMemoryJobStore()
         self.objects = InMemoryObjectStore(clock=self.clock)
+        self.queue = InMemoryQueue()
         self.webhooks = InMemoryQueue()
+        self.capacities = FixedCapacity()
+        self.ids = CountingIds()
         self.catalogues = FixedCatalogue(catalogue or make_catalogue())
         self.backend = RecordingAsyncBackend(BUCKET)
         self.holding = InMemoryHoldingStore()
@@ -64,7 +71,32 @@ class AsyncRoad:
             catalogues=self.catalogues,
             holding=watch.watch(self.holding, "take_place"),
             completer=self.completer(point),
+            groups=GroupCompletion(
+                jobs=watch.watch(self.jobs, "change"),
+                objects=self.objects,
+                holding=watch.watch(self.holding, "take_place"),
+                merger=InputsMerger(),
+                completer=self.completer(point),
+                durations=self.measurements,
+                queue=watch.watch(self.queue, "send"),
+                telemetry=self.telemetry,
+            ),
             telemetry=self.telemetry,
+        )
+
+    def group_submitter(self, point: CrashPoint | None = None) -> GroupSubmitter:
+        watch = point or CrashPoint(0)
+        return GroupSubmitter(
+            submitter=self.submitter(point),
+            jobs=self.jobs,
+            objects=watch.watch(self.objects, "put"),
+            backend=watch.watch(self.backend, "submit"),
+            merger=InputsMerger(),
+            catalogues=self.catalogues,
+            capacities=self.capacities,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            ids=self.ids,
         )
 
     def answer(self, job_id: str, body: Any) -> str:

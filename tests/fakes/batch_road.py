@@ -10,11 +10,14 @@ from tests.fakes.batches import InMemoryBatchStore
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
+from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
+from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.services.admission import Admission
@@ -27,6 +30,10 @@ from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
+from tollgate.services.file_batch_cut import BatchCutter
+from tollgate.services.file_batch_finish import FileBatchResults
+from tollgate.services.file_batch_run import FileBatchRunner
+from tollgate.services.run_results import ResultsBySource
 
 RESOURCE = "echo/small"
 
@@ -47,6 +54,8 @@ class BatchRoad:
         self.backend = RecordingTransformBackend(self.clock)
         self.measurements = RecordingMeasurements()
         self.telemetry = RecordingTelemetry()
+        self.files = InMemoryFileStore()
+        self.file_batches = InMemoryFileBatchStore()
 
     def add_jobs(self, count: int, **changes: Any) -> None:
         """Queued batch jobs, a second apart; the input is the number."""
@@ -128,7 +137,51 @@ class BatchRoad:
                 catalogues=self.catalogues,
                 admission=Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock),
             ),
-            results=self.results(watch),
+            drops=self.results(watch),
+            results=self.run_results(watch),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def file_batch_results(self, point: CrashPoint) -> FileBatchResults:
+        return FileBatchResults(
+            batches=point.watch(self.file_batches, "change"),
+            files=point.watch(self.files, "add"),
+            objects=point.watch(self.objects, "put_lines"),
+            catalogues=self.catalogues,
+            dialects=ContainerDialects(),
+            bodies=OpenAILineBodies(),
+            refusal_of=refusal_of,
+            queue=point.watch(self.queue, "send"),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            kept=timedelta(days=30),
+        )
+
+    def run_results(self, point: CrashPoint) -> ResultsBySource:
+        return ResultsBySource(drops=self.results(point), batches=self.file_batch_results(point))
+
+    def file_batch_runner(self, point: CrashPoint | None = None) -> FileBatchRunner:
+        watch = point or CrashPoint(0)
+        objects = watch.watch(self.objects, "put_lines", "delete")
+        return FileBatchRunner(
+            batches=watch.watch(self.file_batches, "change"),
+            files=self.files,
+            runs=watch.watch(self.batches, "add"),
+            objects=objects,
+            catalogues=self.catalogues,
+            backend=self.backend,
+            cutter=BatchCutter(
+                objects=objects,
+                capacities=FixedCapacity(),
+                dialects=ContainerDialects(),
+                bodies=OpenAILineBodies(),
+                refusal_of=refusal_of,
+            ),
+            admission=Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock),
+            starter=self.drops(watch),
+            results=self.file_batch_results(watch),
+            refusal_of=refusal_of,
             telemetry=self.telemetry,
             clock=self.clock,
         )
@@ -146,7 +199,7 @@ class BatchRoad:
                 batches=watch.watch(self.batches, "add"),
                 objects=self.objects,
                 runs=self.drops(watch),
-                results=self.results(watch),
+                results=self.run_results(watch),
                 starter=self.starter(watch),
                 clock=self.clock,
             ),

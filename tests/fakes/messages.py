@@ -70,6 +70,17 @@ class InMemoryObjectStore:
     def list_keys(self, prefix: str) -> Iterator[str]:
         return iter(sorted((key for key in self.objects if key.startswith(prefix)), key=str.encode))
 
+    def delete(self, key: str) -> None:
+        self.objects.pop(key, None)
+        self._stored_at.pop(key, None)
+
+    def size_of(self, key: str) -> int | None:
+        body = self.objects.get(key)
+        return None if body is None else len(body)
+
+    def presigned_put(self, key: str, *, expires_seconds: int) -> str:
+        return f"https://{self.bucket}.example/{key}?put&expires={expires_seconds}"
+
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         return f"https://{self.bucket}.example/{key}?expires={expires_seconds}"
 

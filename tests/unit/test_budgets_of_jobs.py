@@ -11,7 +11,7 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.jobs import FINAL_STATES, JobState
 from tollgate.domain.ledger import Counter, Hold, Reservation, WorkflowCall, releases, reserve, shared_slot
-from tollgate.services.complete_async import AsyncNotice
+from tollgate.services.async_notice import AsyncNotice
 from tollgate.services.job_queries import JobQueries
 
 _START = make_job().created_at

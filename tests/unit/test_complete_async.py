@@ -15,7 +15,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.services.complete_async import AsyncNotice
+from tollgate.services.async_notice import AsyncNotice
 
 _RECEIVED = make_job().created_at + timedelta(seconds=1)
 

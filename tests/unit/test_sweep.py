@@ -10,15 +10,18 @@ import pytest
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
-from tests.fakes.examples import make_job
+from tests.fakes.examples import OWNER, make_job
 from tests.fakes.messages import InMemoryQueue
 from tests.fakes.telemetry import InMemoryHoldingStore
+from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
+from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState
 from tollgate.domain.sweeping import look_due
 from tollgate.services.complete_async import AsyncCompletion
+from tollgate.services.complete_together import GroupCompletion
 from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
 
 
@@ -33,6 +36,7 @@ class _House(BatchRoad):
         self.sweeper = Sweeper(
             jobs=self.jobs,
             batches=self.batches,
+            file_batches=self.file_batches,
             catalogues=self.catalogues,
             backend=self.backend,
             backlog=self.measurements,
@@ -46,6 +50,16 @@ class _House(BatchRoad):
                     catalogues=self.catalogues,
                     holding=InMemoryHoldingStore(),
                     completer=self.completer(nothing),
+                    groups=GroupCompletion(
+                        jobs=self.jobs,
+                        objects=self.objects,
+                        holding=InMemoryHoldingStore(),
+                        merger=InputsMerger(),
+                        completer=self.completer(nothing),
+                        durations=self.measurements,
+                        queue=self.async_queue,
+                        telemetry=self.telemetry,
+                    ),
                     telemetry=self.telemetry,
                 ),
                 completer=self.completer(nothing),
@@ -336,3 +350,17 @@ def test_the_sweeper_and_the_event_settle_once() -> None:
     assert road.completion().found_in_bucket(job)
     assert road.jobs.jobs["inf_1"] == ended
     assert len(road.telemetry.requests) == 1
+
+
+def test_an_open_batch_is_woken_every_minute(house: _House) -> None:
+    """Whether its message was lost, its window is over, or a part's end was never told."""
+    now = house.clock.now()
+    batch = FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", now, now + COMPLETION_WINDOW)
+    house.file_batches.add(batch)
+    house.sweep_for(60)
+    assert house.queue.bodies == []
+    house.sweep_for(120)
+    assert house.queue.bodies == [{"kind": "file_batch", "file_batch": "batch_1"}] * 2
+    house.file_batches.change(batch.at(FileBatchStatus.COMPLETED, now))
+    house.sweep_for(60)
+    assert len(house.queue.bodies) == 2

@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
 from tollgate.api.http import Answer
+from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.choice_policy import (
     CascadePolicy,
@@ -202,6 +203,17 @@ class TestCascade:
         assert Decimal(line["first_cost_usd"]) + Decimal("0.00001") < Decimal(line["effective_cost_usd"])
         assert gateway.outcomes.tallies["chat", "little", "question"].escalated == 1
 
+    def test_the_gateways_own_parts_are_paid_once(self) -> None:
+        """One API call and one run of the function, however many models were asked."""
+        gateway = _gateway(self.POLICY)
+        answers = iter([chat_answer("I don't know."), chat_answer("Paris.")])
+        gateway.realtime.script = lambda: next(answers)
+        whole = Decimal(_ask(gateway).headers["x-tollgate-cost-usd"])
+        takes, hour = Decimal(str(gateway.realtime.takes)), Decimal(3600)
+        instances = takes * (Decimal("0.4") + Decimal("3.2")) / hour
+        prices = gateway.catalogue.gateway_prices
+        assert prices.api_request < whole - instances < 2 * prices.api_request
+
     def test_a_good_answer_is_kept(self) -> None:
         """One call, and a good mark for the small size."""
         gateway = _gateway(self.POLICY)
@@ -254,6 +266,22 @@ class TestCascade:
         assert "not_escalated=CapacityError" in _reason(got)
         assert "escalation" not in document(got)
 
+    def test_a_large_size_that_sleeps_is_not_waited_for(self) -> None:
+        """The first answer stands, and nothing becomes a job."""
+        gateway = _gateway(self.POLICY)
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(BIG, InferenceType.REALTIME): asleep})
+        gateway.realtime.answer = chat_answer("I don't know.")
+        assert "not_escalated=CapacityError" in _reason(_ask(gateway))
+        assert (len(gateway.realtime.calls), gateway.jobs.jobs) == (1, {})
+
+    def test_a_small_size_that_sleeps_is_not_tried_first(self) -> None:
+        """The large one answers at once."""
+        gateway = _gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(LITTLE, InferenceType.REALTIME): asleep})
+        assert _by(_ask(gateway)) == BIG
+
     def test_a_second_call_that_breaks_is_paid_for(self) -> None:
         """The container worked for it."""
         gateway = _gateway(self.POLICY)
@@ -300,6 +328,14 @@ class TestExploring:
         tried = served.count(BIG)
         assert 0 < tried <= 0.45 * len(served)
         assert gateway.outcomes.spent("chat", Extra.EXPLORE) > 0
+
+    def test_a_preview_spends_nothing(self) -> None:
+        """However often it shows a try."""
+        gateway = _gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
+        asked = {"model": "chat", "priority": "high"}
+        shown = [gateway.call("POST /v1/route", {**asked, "input": f"{EASY} {n}"}) for n in range(60)]
+        assert any("explore_instead_of" in document(answer)["reason"] for answer in shown)
+        assert gateway.outcomes.spending == {}
 
     def test_an_empty_budget_ends_it(self) -> None:
         """Nothing dearer is tried."""

@@ -11,6 +11,7 @@ from tests.fakes.sizes import chat_answer, sized_catalogue
 from tollgate.api.http import Answer
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.prompt import estimate_input_tokens
+from tollgate.domain.token_rates import TokenizerFamily
 from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
 FILLER = "We talked about the weather in the mountains, which was fine for walking, and about nothing else at all. "
@@ -111,6 +112,15 @@ def test_a_caller_cannot_ask_for_more_than_the_budget() -> None:
     gateway = _gateway(sized_catalogue(None, TrimmingPolicy(input_tokens=120)))
     answer = _chat(gateway, trim={"input_tokens": 5000, "keep_last": 1})
     assert document(answer)["trimmed"]["input_tokens_after"] <= 120
+
+
+def test_the_models_tokenizer_counts() -> None:
+    """The same words cost more where the vocabulary is small."""
+    sizes = []
+    for family in (TokenizerFamily.CL100K, TokenizerFamily.LLAMA2):
+        gateway = _gateway(sized_catalogue(None, TrimmingPolicy(input_tokens=100_000, tokenizer=family)))
+        sizes.append(document(_chat(gateway))["trimmed"]["input_tokens_before"])
+    assert sizes[0] < sizes[1]
 
 
 def test_what_cannot_be_dropped_and_does_not_fit_is_refused() -> None:

@@ -17,9 +17,10 @@ from functions.batch_dispatch import app as batch_dispatch
 from functions.sweeper import app as sweeper
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE, BatchRoad
-from tests.fakes.examples import make_job
+from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, StorageError
+from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
 from tollgate.domain.jobs import JobState
 from tollgate.settings import SettingsError
 
@@ -45,7 +46,7 @@ def test_every_message_submits_its_job() -> None:
     road = AsyncRoad()
     for job_id in (_FIRST, _SECOND):
         road.jobs.add(make_job(job_id))
-    assert async_submit.handle(_event("async_submit/queue"), road.submitter()) == {"batchItemFailures": []}
+    assert async_submit.handle(_event("async_submit/queue"), road.group_submitter()) == {"batchItemFailures": []}
     assert [submission[0] for submission in road.backend.submitted] == [_FIRST, _SECOND]
 
 
@@ -54,7 +55,7 @@ def test_a_bad_message_comes_back_alone() -> None:
     road = AsyncRoad()
     road.jobs.add(make_job(_FIRST))
     event = _event("async_submit/queue_one_bad")
-    response = async_submit.handle(event, road.submitter())
+    response = async_submit.handle(event, road.group_submitter())
     assert response == {"batchItemFailures": [{"itemIdentifier": event["Records"][1]["messageId"]}]}
     assert len(road.backend.submitted) == 1
 
@@ -65,7 +66,7 @@ def test_a_message_of_another_shape_comes_back(body: str) -> None:
     road = AsyncRoad()
     event = _event("async_submit/queue")
     event["Records"] = [event["Records"][0] | {"body": body}]
-    assert len(async_submit.handle(event, road.submitter())["batchItemFailures"]) == 1
+    assert len(async_submit.handle(event, road.group_submitter())["batchItemFailures"]) == 1
 
 
 def test_a_whole_batch_that_fails_comes_back_without_an_error() -> None:
@@ -75,7 +76,7 @@ def test_a_whole_batch_that_fails_comes_back_without_an_error() -> None:
     for job_id in (_FIRST, _SECOND):
         road.jobs.add(make_job(job_id))
     try:
-        response = async_submit.handle(_event("async_submit/queue"), road.submitter())
+        response = async_submit.handle(_event("async_submit/queue"), road.group_submitter())
     except powertools_exceptions.BatchProcessingError:
         pytest.fail("the batch as a whole was raised")
     assert len(response["batchItemFailures"]) == 2
@@ -123,7 +124,9 @@ def test_a_notice_of_another_shape_is_raised() -> None:
 
 
 def _dispatch(road: BatchRoad) -> batch_dispatch.BatchDispatch:
-    return batch_dispatch.BatchDispatch(pools=road.dispatcher(), drops=road.drops())
+    return batch_dispatch.BatchDispatch(
+        pools=road.dispatcher(), drops=road.drops(), file_batches=road.file_batch_runner()
+    )
 
 
 def test_messages_wake_their_pools() -> None:
@@ -153,6 +156,16 @@ def test_a_dropped_file_is_run() -> None:
     [run] = road.batches.runs.values()
     assert run.source == "batch-input/langid/reviews-2026-11.jsonl"
     assert len(road.backend.started) == 1
+
+
+def test_a_batch_of_a_file_is_taken_on_its_way() -> None:
+    """As far as it can go: a batch without its file has failed."""
+    road = BatchRoad()
+    now = road.clock.now()
+    road.file_batches.add(FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", now, now + COMPLETION_WINDOW))
+    event = _event("batch_dispatch/queue_file_batch")
+    assert batch_dispatch.handle(event, _dispatch(road)) == {"batchItemFailures": []}
+    assert road.file_batches.batches["batch_1"].status is FileBatchStatus.FAILED
 
 
 @pytest.mark.parametrize("name", ["completed", "failed", "stopped"])

@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.bound import least_instance_seconds
+from planner.bound import Startups, least_instance_seconds
 from planner.comparison import compare
-from planner.designs import DESIGN_COUNT, standard_designs
+from planner.designs import design_count, standard_designs
 from planner.outcome import replay
 from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
-from planner.waking import Waking, serve_waking
+from planner.waking import serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
 WORLD = World.of("ml.g5.2xlarge")
 
@@ -46,7 +47,7 @@ def test_every_request_ends_once_and_the_parts_add_up(rows: list[tuple[float, in
     """By every design, each request is counted on one road, and the bill's parts are the total."""
     trace = made(rows)
     comparison = compare(trace, WORLD)
-    assert len(comparison.outcomes) == DESIGN_COUNT
+    assert len(comparison.outcomes) == design_count(WORLD)
     for outcome in comparison.outcomes:
         assert sum(outcome.counts.values()) == len(trace) == outcome.requests
         assert sum(outcome.bill.values(), Decimal(0)) == outcome.total
@@ -99,7 +100,7 @@ def test_the_woken_endpoint_serves_everybody_within_its_paid_time(
     """A sleeping endpoint answers every request after it came, and bills at least its work and its start-ups."""
     trace = made(rows)
     held = WORLD.held(trace)
-    served = serve_waking(trace.arrivals, held, trace.deadlines, concurrency=2, waking=Waking(3, 300.0))
+    served = serve_waking(trace.arrivals, held, trace.deadlines, endpoint=SleepingEndpoint(300.0, 2, 3))
     pairs = zip(served.ends, held, trace.arrivals, strict=True)
     assert all(end - seconds - arrival >= -1e-6 for end, seconds, arrival in pairs)
     assert served.instance_seconds >= served.startup_seconds + sum(held) / 2 - 1e-3
@@ -143,7 +144,7 @@ def test_the_bound_counts_a_start_for_windows_far_apart() -> None:
     """Two requests a day apart need two start-ups and their work; an instance kept up between them would cost more."""
     least = least_instance_seconds(
         array("d", [0.0, 86_400.0]), array("d", [16.0, 16.0]), array("d", [60.0, 60.0]),
-        concurrency=16, startup=240.0, horizon=90_000.0,
+        concurrency=16, startups=Startups(240.0), horizon=90_000.0,
     )  # fmt: skip
     assert least == pytest.approx(2 * 240.0 + 2.0, abs=0.1)
 
@@ -152,6 +153,6 @@ def test_the_bound_bridges_windows_that_are_close() -> None:
     """Windows that lie a few seconds apart share one start-up and the time between them."""
     least = least_instance_seconds(
         array("d", [0.0, 100.0]), array("d", [0.0, 0.0]), array("d", [60.0, 60.0]),
-        concurrency=1, startup=240.0, horizon=90_000.0,
+        concurrency=1, startups=Startups(240.0), horizon=90_000.0,
     )  # fmt: skip
     assert least == pytest.approx(240.0 + 40.0)

@@ -13,7 +13,7 @@ from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, Router, roa
 from planner.outcome import replay
 from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
-from planner.waking import Waking, serve_waking
+from planner.waking import Tokens, serve_waking
 from planner.world import World
 from tollgate.domain.batches import WaitingJob, due_at
 from tollgate.domain.capacity import Capacity
@@ -21,6 +21,7 @@ from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.errors import DeadlineImpossibleError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
+from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
 WORLD = World.of("ml.g5.2xlarge")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -118,7 +119,7 @@ def test_a_deadline_wakes_the_sleeping_endpoint_once_for_all_that_wait() -> None
     """Requests of a quarter of an hour are answered by one start, none late."""
     arrivals = array("d", [1_000.0, 1_100.0, 1_200.0])
     served = serve_waking(
-        arrivals, array("d", [2.0] * 3), array("d", [900.0] * 3), concurrency=1, waking=Waking(4, 300.0)
+        arrivals, array("d", [2.0] * 3), array("d", [900.0] * 3), endpoint=SleepingEndpoint(300.0, 1, 4)
     )
     assert served.starts == 1
     assert all(e - a <= 900 for e, a in zip(served.ends, arrivals, strict=True))
@@ -126,23 +127,23 @@ def test_a_deadline_wakes_the_sleeping_endpoint_once_for_all_that_wait() -> None
 
 
 def test_a_burst_that_one_instance_cannot_finish_wakes_several() -> None:
-    """2,000 seconds of work due within a quarter of an hour start more than one instance and end in time."""
+    """2,000 seconds of work with 590 left after the start-up take four instances, no more, and end in time."""
     arrivals = array("d", [600.0] * 200)
     served = serve_waking(
-        arrivals, array("d", [10.0] * 200), array("d", [900.0] * 200), concurrency=1, waking=Waking(20, 300.0)
+        arrivals, array("d", [10.0] * 200), array("d", [900.0] * 200), endpoint=SleepingEndpoint(300.0, 1, 20)
     )
-    assert served.starts > 4
+    assert served.starts == 4
     assert max(served.ends) <= 1_500
 
 
 def test_without_a_deadline_the_endpoint_still_wakes() -> None:
-    """Requests that may wait for ever are served after the last of them came."""
+    """Requests that may wait for ever are served by one start, a day after the first of them came."""
     served = serve_waking(
         array("d", [5.0, 500.0]), array("d", [1.0, 1.0]), array("d", [math.inf] * 2),
-        concurrency=1, waking=Waking(1, 300.0),
+        endpoint=SleepingEndpoint(300.0, 1, 1),
     )  # fmt: skip
     assert served.starts == 1
-    assert max(served.ends) < 1_000
+    assert max(served.ends) < 86_500
 
 
 def test_only_a_repetition_within_its_life_comes_from_the_cache() -> None:
@@ -158,3 +159,28 @@ def test_an_answer_that_is_not_there_yet_is_no_hit() -> None:
     design = next(d for d in standard_designs(WORLD, 1.0, {900.0}) if d.cache_ttl)
     outcome = replay(trace_of([0.0, 60.0, 1_000.0], deadline=900.0, prompt=7), design, WORLD)
     assert outcome.counts == {"async": 2, "cache": 1}
+
+
+def test_little_traffic_goes_to_the_tokens_and_much_wakes_the_endpoint() -> None:
+    """Three requests are not worth a start-up, three thousand are; each is answered once, and in time."""
+    for count, starts in ((3, 0), (3_000, 1)):
+        arrivals = array("d", [0.1 * n for n in range(count)])
+        served = serve_waking(
+            arrivals,
+            array("d", [1.0] * count),
+            array("d", [900.0] * count),
+            endpoint=SleepingEndpoint(300.0, 16, 4),
+            tokens=Tokens(array("d", [0.001] * count), array("d", [2.0] * count), 0.00003, 0.12),
+        )
+        assert served.starts == starts
+        assert (sum(map(bool, served.elsewhere)) == count) is (starts == 0)
+        assert all(0 < e - a <= 900 for e, a in zip(served.ends, arrivals, strict=True))
+
+
+def test_a_second_to_answer_never_waits_for_a_sleeping_endpoint() -> None:
+    """A deadline shorter than the start-up is met by the tokens at once."""
+    served = serve_waking(
+        array("d", [5.0]), array("d", [1.0]), array("d", [20.0]),
+        endpoint=SleepingEndpoint(300.0, 1, 1), tokens=Tokens(array("d", [9.0]), array("d", [2.0]), 0.0, 0.12),
+    )  # fmt: skip
+    assert (list(served.ends), served.starts, served.instance_seconds) == ([7.0], 0, 0.0)

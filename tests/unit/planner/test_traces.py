@@ -151,3 +151,31 @@ def test_what_cannot_be_planned_ends_with_a_message(arguments: list[str], capsys
     """A missing file or no traffic is said on standard error, with status 2."""
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("tollgate:")
+
+
+def test_the_gateways_own_export_is_a_trace(tmp_path: Path) -> None:
+    """A row of one request and a row of an hour become requests of their hour, road and tenant; tokens are kept."""
+    names = "ChargePeriodStart,ChargePeriodEnd,x_InferenceType,x_InputTokens,x_OutputTokens,x_RequestId,x_Requests"
+    rows = (
+        "2026-11-22T10:00:00Z,2026-11-22T11:00:00Z,batch,100,7,one,1,acme\n"
+        "2026-11-22T11:00:00Z,2026-11-22T12:00:00Z,realtime,1000,50,,3,acme\n"
+        "2026-11-22T11:00:00Z,2026-11-22T12:00:00Z,async,,,two,1,acme\n"
+    )
+    path = written(tmp_path, "part.csv.gz", f"{names},x_Tenant\n{rows}")
+    trace = read_trace(path)
+    assert list(trace.arrivals) == list(read_trace(path).arrivals)
+    assert [CLASSES[position].value for position in trace.classes] == ["low", "high", "high", "high"]
+    assert (sum(trace.input_tokens), sum(trace.output_tokens)) == (1_100, 57)
+    assert 0 < trace.arrivals[1] <= 7_200
+    assert trace.group_names == ["acme"]
+    assert trace.malformed == {"neither tokens nor duration": 1}
+
+
+def test_a_job_in_the_export_keeps_its_own_class_and_not_its_second(tmp_path: Path) -> None:
+    """An export without counts has one request a row; only rows with a known hour are taken."""
+    text = (
+        "ChargePeriodStart,ChargePeriodEnd,x_InferenceType,x_InputTokens,x_OutputTokens,x_RequestId,x_Tenant\n"
+        "2026-11-22T10:00:00Z,2026-11-22T11:00:00Z,async,10,1,a,t\nnever,2026-11-22T11:00:00Z,async,10,1,b,t\n"
+    )
+    trace = read_trace(written(tmp_path, "part.csv", text))
+    assert (len(trace), trace.rows, sum(trace.malformed.values())) == (1, 2, 1)

@@ -273,20 +273,23 @@ class AwsTransport:
         response = self.send(call)
         return object_from_response(call.operation, response.status, response.headers, response.body)
 
-    def presigned_url(self, service: AwsService, path: str, *, subdomain: str = "", expires_seconds: int) -> str:
-        """An URL that makes a GET possible for whoever holds it.
+    def presigned_url(
+        self, service: AwsService, path: str, *, subdomain: str = "", expires_seconds: int, method: str = "GET"
+    ) -> str:
+        """An URL that makes one kind of request possible for whoever holds it.
 
         Args:
             service: which service.
             path: percent-encoded, from `/`.
             subdomain: see `AwsCall`.
             expires_seconds: until the URL is worth nothing, a week at most.
+            method: of the request.
 
         Raises:
             AwsError: there are no credentials.
         """
         endpoint = self._pool(service, subdomain).endpoint
-        request, _ = new_request("GET", endpoint.base_path + path, [("host", endpoint.host_header)], b"")
+        request, _ = new_request(method, endpoint.base_path + path, [("host", endpoint.host_header)], b"")
         try:
             self._signer.presign(request, service, expires_seconds=expires_seconds)
         except CredentialsError as error:

@@ -1,12 +1,14 @@
 """The parts of the batch road on AWS, put together for the three functions that work on it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
@@ -17,6 +19,7 @@ from tollgate.adapters.sagemaker_transform import SageMakerTransform
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
+from tollgate.ports.files import LineBodies
 from tollgate.ports.system import Telemetry
 from tollgate.services.admission import Admission
 from tollgate.services.batch_pooled import PooledRuns
@@ -27,6 +30,9 @@ from tollgate.services.complete_job import JobCompleter
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
+from tollgate.services.file_batch_cut import RefusalOf
+from tollgate.services.file_batch_finish import FileBatchResults
+from tollgate.services.run_results import ResultsBySource
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,10 @@ class BatchAssembly:
     """Each part is made when it is first asked for, and once.
 
     Attributes:
+        line_bodies: of what batches of files ask for.
+        refusal_of: an error as a line's answer.
+        file_retention_days: that result files are kept.
+        batch_queue_url: of the dispatcher.
         webhook_queue_url: empty in a function that ends jobs only now and then; the sweeper then sends for it.
     """
 
@@ -43,6 +53,10 @@ class BatchAssembly:
     table_ledger: str
     table_registry: str
     bucket: str
+    line_bodies: LineBodies
+    refusal_of: RefusalOf
+    file_retention_days: int
+    batch_queue_url: str
     webhook_queue_url: str = ""
 
     @cached_property
@@ -61,14 +75,24 @@ class BatchAssembly:
         return DynamoDBClient(self.transport)
 
     @cached_property
+    def ledger(self) -> DynamoDBLedger:
+        """Budgets."""
+        return DynamoDBLedger(self.tables, self.table_ledger)
+
+    @cached_property
     def jobs(self) -> DynamoDBJobStore:
         """Jobs."""
         return DynamoDBJobStore(self.tables, self.table_jobs, self.ledger)
 
     @cached_property
-    def ledger(self) -> DynamoDBLedger:
-        """Counters of budgets."""
-        return DynamoDBLedger(self.tables, self.table_ledger)
+    def files(self) -> DynamoDBFileStore:
+        """Uploaded files and results."""
+        return DynamoDBFileStore(self.tables, self.table_jobs)
+
+    @cached_property
+    def file_batches(self) -> DynamoDBFileBatchStore:
+        """Batches of files."""
+        return DynamoDBFileBatchStore(self.tables, self.table_jobs, self.ledger)
 
     @cached_property
     def batches(self) -> DynamoDBBatchStore:
@@ -95,6 +119,11 @@ class BatchAssembly:
         """How containers are spoken to."""
         return ContainerDialects()
 
+    @cached_property
+    def durations(self) -> RegistryDurations:
+        """How long requests take."""
+        return RegistryDurations(self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic)
+
     def queue(self, url: str) -> SqsQueue:
         """A queue."""
         return SqsQueue(SqsClient(self.transport), url)
@@ -108,9 +137,7 @@ class BatchAssembly:
             webhooks=self.queue(self.webhook_queue_url) if self.webhook_queue_url else None,
             catalogues=self.catalogues,
             dialects=self.dialects,
-            durations=RegistryDurations(
-                self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
-            ),
+            durations=self.durations,
             telemetry=self.telemetry,
             clock=self.clock,
             # One write for the many records of a transform job.
@@ -139,6 +166,28 @@ class BatchAssembly:
         )
 
     @cached_property
+    def file_batch_results(self) -> FileBatchResults:
+        """Results of batches of files."""
+        return FileBatchResults(
+            batches=self.file_batches,
+            files=self.files,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            bodies=self.line_bodies,
+            refusal_of=self.refusal_of,
+            queue=self.queue(self.batch_queue_url),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            kept=timedelta(days=self.file_retention_days),
+        )
+
+    @cached_property
+    def run_results(self) -> ResultsBySource:
+        """Results of whatever came in a file."""
+        return ResultsBySource(drops=self.results, batches=self.file_batch_results)
+
+    @cached_property
     def results(self) -> DropResults:
         """Results of dropped files."""
         return DropResults(
@@ -152,7 +201,7 @@ class BatchAssembly:
 
     @cached_property
     def drops(self) -> DroppedRuns:
-        """Runs of dropped files."""
+        """Runs of files."""
         return DroppedRuns(
             batches=self.batches,
             objects=self.objects,
@@ -164,7 +213,8 @@ class BatchAssembly:
                 catalogues=self.catalogues,
                 admission=Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock),
             ),
-            results=self.results,
+            drops=self.results,
+            results=self.run_results,
             telemetry=self.telemetry,
             clock=self.clock,
         )
@@ -183,7 +233,7 @@ class BatchAssembly:
                 batches=self.batches,
                 objects=self.objects,
                 runs=self.drops,
-                results=self.results,
+                results=self.run_results,
                 starter=self.starter,
                 clock=self.clock,
             ),

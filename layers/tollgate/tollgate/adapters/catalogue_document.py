@@ -24,6 +24,7 @@ from tollgate.domain.pricing import GatewayPrices
 
 if TYPE_CHECKING:
     from tollgate.domain.choice_policy import DeploymentRole
+    from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
     from tollgate.domain.trimming_policy import InputBudget
 
@@ -65,6 +66,7 @@ def _model_document(model: Model) -> dict[str, Any]:
                 "weight": deployment.weight,
                 "supports": sorted(deployment.supports),
                 **_standing_document(deployment),
+                **({} if deployment.micro_batch is None else {"micro_batch": _plain(deployment.micro_batch)}),
                 "timing": _plain(deployment.timing),
                 "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
                 **_sleep_document(deployment),
@@ -211,6 +213,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
                 role=_role(deployment.get("role")),
                 expected_quality=None if deployment.get("quality") is None else float(deployment["quality"]),
                 resembles=deployment.get("resembles", ""),
+                micro_batch=_micro_batch(deployment.get("micro_batch")),
                 timing=_timing(deployment["timing"]),
                 roads={InferenceType(key): _road(road) for key, road in deployment["roads"].items()},
                 sleep=_sleep(deployment.get("sleep")),
@@ -218,6 +221,14 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
             for deployment in entry["deployments"]
         ),
     )
+
+
+def _micro_batch(entry: Mapping[str, Any] | None) -> "MicroBatchPolicy | None":
+    if entry is None:
+        return None
+    from tollgate.domain.micro_batches import MicroBatchPolicy  # noqa: PLC0415 -- few deployments have it
+
+    return MicroBatchPolicy(int(entry["max_requests"]), int(entry["max_bytes"]), float(entry["max_seconds"]))
 
 
 def _timing(entry: Mapping[str, Any]) -> Timing:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.choice_policy import CascadePolicy, Check, ChoicePolicy, ExtraSpend, TierThresholds
+from tollgate.domain.token_rates import TokenizerFamily
 from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
 
@@ -61,12 +62,13 @@ def _extra(entry: Mapping[str, Any] | None) -> ExtraSpend | None:
 
 def trimming_document(policy: TrimmingPolicy) -> dict[str, Any]:
     """The stored form of a model's trimming."""
-    return asdict(policy)
+    return {**asdict(policy), "tokenizer": policy.tokenizer.value}
 
 
 def trimming_from_document(entry: Mapping[str, Any]) -> TrimmingPolicy:
     """The trimming of a stored form."""
-    return TrimmingPolicy(**{**entry, "diversity": float(entry["diversity"])})
+    kinds = {"diversity": float(entry["diversity"]), "tokenizer": TokenizerFamily(entry["tokenizer"])}
+    return TrimmingPolicy(**{**entry, **kinds})
 
 
 def input_budget_document(budget: InputBudget) -> dict[str, Any]:

@@ -85,6 +85,26 @@ class S3Client:
         subdomain, path = self._address(bucket, key)
         return self._transport.presigned_url(AwsService.S3, path, subdomain=subdomain, expires_seconds=expires_seconds)
 
+    def presigned_put(self, bucket: str, key: str, *, expires_seconds: int) -> str:
+        """An URL to which whoever holds it can PUT the object.
+
+        Raises:
+            AwsError: there are no credentials.
+        """
+        subdomain, path = self._address(bucket, key)
+        return self._transport.presigned_url(
+            AwsService.S3, path, subdomain=subdomain, expires_seconds=expires_seconds, method="PUT"
+        )
+
+    def delete_object(self, bucket: str, key: str) -> None:
+        """Delete an object; S3 does not say whether there was one.
+
+        Raises:
+            ResourceNotFoundError: there is no such bucket.
+            AwsError: see `aws_errors`.
+        """
+        self._send("DeleteObject", "DELETE", bucket, key)
+
     def _address(self, bucket: str, key: str) -> tuple[str, str]:
         if self._by_path or "." in bucket:
             return "", f"/{bucket}/{_path_of(key)}"
@@ -105,7 +125,7 @@ class S3Client:
             AwsCall(
                 service=AwsService.S3,
                 operation=operation,
-                kind=OperationKind.BUCKET_PUT if method == "PUT" else OperationKind.BUCKET_GET,
+                kind=OperationKind.BUCKET_GET if method in {"GET", "HEAD"} else OperationKind.BUCKET_PUT,
                 path=path,
                 headers=headers,
                 body=body,

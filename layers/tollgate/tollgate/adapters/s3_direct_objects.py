@@ -31,6 +31,22 @@ class S3DirectObjects:
             head = self._client.head_object(self._bucket, key)
         return None if head is None else head.last_modified
 
+    def size_of(self, key: str) -> int | None:
+        """See `FileObjects`."""
+        with storage_errors(_WHAT):
+            head = self._client.head_object(self._bucket, key)
+        return None if head is None else head.size
+
+    def delete(self, key: str) -> None:
+        """See `FileObjects`."""
+        with storage_errors(_WHAT):
+            self._client.delete_object(self._bucket, key)
+
+    def presigned_put(self, key: str, *, expires_seconds: int) -> str:
+        """See `FileObjects`."""
+        with storage_errors(_WHAT):
+            return self._client.presigned_put(self._bucket, key, expires_seconds=expires_seconds)
+
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """See `WholeObjectStore`."""
         with storage_errors(_WHAT):

@@ -93,6 +93,11 @@ class S3ObjectStore:
                 for entry in page.get("Contents", ()):
                     yield entry["Key"]
 
+    def delete(self, key: str) -> None:
+        """See `ObjectStore`."""
+        with _storage_errors(f"deleting {key}"):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def _open(self, key: str) -> "StreamingBody | None":
         from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
 

@@ -16,6 +16,7 @@ from tollgate.domain.choice_policy import (
     TierThresholds,
 )
 from tollgate.domain.errors import CatalogueError
+from tollgate.domain.token_rates import TokenizerFamily
 from tollgate.domain.trimming_policy import ANY, InputBudget, TrimmingPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -60,7 +61,7 @@ class ChoiceEntry(_Strict):
 
 
 class TrimmingEntry(_Strict):
-    """How requests are trimmed; the same fields a request may bring under `trim`."""
+    """How requests are trimmed; the fields that a request may bring under `trim`, and the tokenizer."""
 
     input_tokens: Tokens | None = None
     keep_last: Annotated[int, Field(ge=0, le=1000)] = 2
@@ -68,6 +69,7 @@ class TrimmingEntry(_Strict):
     documents_top_k: Annotated[int, Field(ge=0, le=1000)] | None = None
     diversity: Share = 0.3
     cut_sentences: bool = False
+    tokenizer: TokenizerFamily = TokenizerFamily.CL100K
 
 
 class InputBudgetEntry(_Strict):

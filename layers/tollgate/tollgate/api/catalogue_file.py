@@ -22,6 +22,7 @@ from tollgate.api.catalogue_choice import (
     read_input_budgets,
     read_trimming,
 )
+from tollgate.api.catalogue_micro_batches import MicroBatchEntry, micro_batch_policy
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.domain.catalogue import (
     AsyncPolicy,
@@ -87,6 +88,7 @@ class DeploymentEntry(_Strict):
     role: DeploymentRole = DeploymentRole.CHAMPION
     quality: Share | None = None
     resembles: str = ""
+    micro_batch: MicroBatchEntry | None = None
     timing: TimingEntry
     realtime: RoadEntry | None = None
     asynchronous: Annotated[RoadEntry | None, Field(alias="async")] = None
@@ -230,6 +232,7 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         role=None if entry.role is DeploymentRole.CHAMPION else entry.role,
         expected_quality=entry.quality,
         resembles=entry.resembles,
+        micro_batch=micro_batch_policy(entry.micro_batch, f"{model}/{name}", entry.dialect),
     )
 
 

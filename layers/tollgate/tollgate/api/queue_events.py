@@ -54,6 +54,19 @@ def _body(record: SQSRecord) -> Mapping[str, Any]:
     return body
 
 
+def named_in(event: Mapping[str, Any], name: str) -> list[str]:
+    """This field of all messages of an SQS event that have it; what is wrong with the others, `text_field` says."""
+    found: list[str] = []
+    for record in event["Records"]:
+        try:
+            value = json.loads(record["body"]).get(name)
+        except (ValueError, AttributeError):
+            continue
+        if isinstance(value, str) and value:
+            found.append(value)
+    return found
+
+
 def text_field(message: Mapping[str, Any], name: str) -> str:
     """A field that must be a text.
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tollgate.ports.backends import TransformStatus
-from tollgate.services.complete_async import AsyncNotice
+from tollgate.services.async_notice import AsyncNotice
 
 
 class _Message(BaseModel):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.problems import error_body, problem_of, retry_after
@@ -15,18 +15,30 @@ from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
 from tollgate.services.usage_queries import UsageQueries
 
+if TYPE_CHECKING:
+    from tollgate.ports.endpoints import RecommendationReports
+
 
 class UsageApi:
     """Turns questions about money into answers."""
 
-    def __init__(self, *, queries: BudgetQueries, usage: UsageQueries, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        queries: BudgetQueries,
+        usage: UsageQueries,
+        telemetry: Telemetry,
+        recommendations: "RecommendationReports | None" = None,
+    ) -> None:
         self._queries = queries
         self._usage = usage
+        self._recommendations = recommendations
         self._telemetry = telemetry
         self._routes: Mapping[str, Callable[[Call], Answer]] = {
             "GET /v1/budgets": self._budgets,
             "GET /v1/usage": self._used,
             "GET /v1/workflows/{id}": self._workflow,
+            "GET /v1/recommendations": self._recommended,
         }
 
     def respond(self, call: Call) -> Answer:
@@ -59,6 +71,12 @@ class UsageApi:
 
     def _used(self, call: Call) -> Answer:
         return json_answer(200, usage_answer(self._usage, call))
+
+    def _recommended(self, _call: Call) -> Answer:
+        report = self._recommendations.latest() if self._recommendations is not None else None
+        if report is None:
+            raise NotFoundError("Nothing was measured yet. Run: tollgate rightsize")
+        return json_answer(200, report)
 
     def _workflow(self, call: Call) -> Answer:
         cost = self._queries.workflow(call.owner, call.path_parameters.get("id", ""))

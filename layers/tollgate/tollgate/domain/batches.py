@@ -58,13 +58,15 @@ class BatchRun:
         resource: ``model/deployment`` that does the work.
         records: number of records in it.
         attempt: 1 for files of many records, 2 for the records that came back without an answer, one a file.
-        source: key of the dropped file when it came through the bucket, else None.
+        source: key of the dropped file when it came through the bucket, or name of the batch whose lines it runs
+            (`tollgate.domain.file_batches`), else None.
         job_ids_key: key of the JSON list of job ids when it was made of jobs, else None.
         parent: the run whose unanswered records this one repeats.
         prior_seconds: instance seconds that each of its records already used in `parent`.
         per_file: records in an input file, kept so that a repetition cuts the same; 0 means as the catalogue says.
         reservation: what is held for a dropped file, until the last of its runs ends.
         count: of a dropped file, once the last of its runs has ended.
+        largest: bytes of the longest record, where it was known before; 0 otherwise.
     """
 
     batch_id: str
@@ -78,6 +80,7 @@ class BatchRun:
     parent: str | None = None
     prior_seconds: Decimal = ZERO
     per_file: int = 0
+    largest: int = 0
     traceparent: str = ""
     reservation: Reservation | None = None
     count: FileCount | None = None

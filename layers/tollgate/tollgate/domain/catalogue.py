@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     # Only catalogues whose deployments sleep need the rules.
     # Most catalogues have neither several sizes nor budgets of tokens, and need not pay for the imports.
     from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
+    from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
     from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
@@ -153,6 +154,7 @@ class Deployment:
         role: what it is tried out for; None is a champion.
         expected_quality: its mean quality by the owner's own measurements, 0..1, until its records tell.
         resembles: the known model that it behaves like, see `tollgate.domain.model_choice`; empty for none.
+        micro_batch: how many waiting requests may go in one asynchronous invocation; None for one each.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Deployment:
     role: "DeploymentRole | None" = None
     expected_quality: float | None = None
     resembles: str = ""
+    micro_batch: "MicroBatchPolicy | None" = None
 
     @property
     def resource(self) -> str:

@@ -5,6 +5,7 @@ A sum of squares beside each sum gives the variance, and with it every confidenc
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ TOPICS: Final = ("code", "numbers", "long", "question", "task", "other")
 _CODE_SIGNS: Final = ("```", "def ", "import ", "):\n", "=>", ";\n", "SELECT ", "</", "function ")
 _LONG: Final = 1_500
 _NUMBERS: Final = 3
+_NUMBER: Final = re.compile(r"\d+")
 
 
 def topic_of(text: str) -> str:
@@ -32,7 +34,7 @@ def topic_of(text: str) -> str:
     head = text[:_LONG]
     if sum(sign in head for sign in _CODE_SIGNS) > 1 or "```" in head:
         return "code"
-    if sum(word[0].isdigit() for word in head.split()) >= _NUMBERS:
+    if len(_NUMBER.findall(head)) >= _NUMBERS:
         return "numbers"
     if len(text) > _LONG:
         return "long"

@@ -7,6 +7,7 @@ otherwise as text before the question.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tollgate.domain.chunks import Chunk, trim_chunks
@@ -70,26 +71,27 @@ def trim_input(
         InputBudgetError: what must be sent exceeds the budget. Texts without messages cannot be trimmed.
         InvalidRequestError: the documents have another form.
     """
+    count = partial(estimate_tokens, family=policy.tokenizer)
     given = value.get("documents") if isinstance(value, dict) else None
     chunks = None if given is None else _chunks(given)
     messages = messages_in(value)
     tools = parameters.get("tools")
-    fixed = 0 if not tools else estimate_tokens(compact_json(tools))
+    fixed = 0 if not tools else count(compact_json(tools))
     if messages is None:
         # Documents are counted apart: all the text of an object would count them again.
         said = {name: part for name, part in value.items() if name != "documents"} if isinstance(value, dict) else value
         talk: list[Message] = []
-        fixed += estimate_tokens(all_text(said))
+        fixed += count(all_text(said))
     else:
         talk = [_message(message) for message in messages]
-    sizes = [message_tokens(message) for message in talk]
+    sizes = [message_tokens(message, count) for message in talk]
     documents = None
     if chunks is not None:
         documents = _trim_documents(chunks, policy, _query(value, policy), fixed=fixed, talk=talk, sizes=sizes)
         fixed += documents.input_tokens_after
     limit = fixed + sum(sizes) if policy.input_tokens is None else policy.input_tokens
     require_room(fixed, limit, "The prompt, the tools and the documents" if fixed else "The prompt")
-    kept = trim_conversation(talk, limit - fixed, policy.query or None, keep_last=policy.keep_last)
+    kept = trim_conversation(talk, limit - fixed, policy.query or None, keep_last=policy.keep_last, count_tokens=count)
     report = TrimReport(
         input_tokens_before=fixed + kept.input_tokens_before + (documents.input_tokens_saved if documents else 0),
         input_tokens_after=fixed + kept.input_tokens_after,
@@ -108,6 +110,9 @@ def _trim_documents(
     talk: Sequence[Message],
     sizes: Sequence[int],
 ) -> Trimmed[Chunk]:
+    def count(text: str) -> int:
+        return estimate_tokens(text, policy.tokenizer) + _DOCUMENT_TOKENS
+
     budget = policy.documents_tokens
     if policy.input_tokens is not None:
         # Where both do not fit, documents get at least half of what the last turns leave.
@@ -120,7 +125,7 @@ def _trim_documents(
         share = max(room // 2, policy.input_tokens - fixed - sum(sizes))
         budget = share if budget is None else min(budget, share)
     if budget is None and policy.documents_top_k is None:
-        return trim_chunks(chunks, query, top_k=len(chunks), count_tokens=_document_tokens)
+        return trim_chunks(chunks, query, top_k=len(chunks), count_tokens=count)
     return trim_chunks(
         chunks,
         query,
@@ -128,12 +133,8 @@ def _trim_documents(
         top_k=policy.documents_top_k,
         diversity=policy.diversity,
         cut_sentences=policy.cut_sentences,
-        count_tokens=_document_tokens,
+        count_tokens=count,
     )
-
-
-def _document_tokens(text: str) -> int:
-    return estimate_tokens(text) + _DOCUMENT_TOKENS
 
 
 def _query(value: Any, policy: TrimmingPolicy) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tollgate.domain.token_rates import TokenizerFamily
+
 ANY = "*"
 """Every key, or every model."""
 
@@ -19,6 +21,7 @@ class TrimmingPolicy:
         diversity: among documents, 0 (relevance alone) to 1.
         cut_sentences: allow documents to be cut to their best sentences.
         query: what the answer is about; the last user message if empty.
+        tokenizer: whose tokens are estimated.
     """
 
     input_tokens: int | None = None
@@ -28,6 +31,7 @@ class TrimmingPolicy:
     diversity: float = 0.3
     cut_sentences: bool = False
     query: str = ""
+    tokenizer: TokenizerFamily = TokenizerFamily.CL100K
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +73,7 @@ def trimming_for(
     policy = asked or declared
     if policy is None and not limits:
         return None
-    return replace(policy or TrimmingPolicy(), input_tokens=min(limits, default=None))
+    policy = policy or TrimmingPolicy()
+    # Which tokenizer a model has is not for the caller to say.
+    tokenizer = policy.tokenizer if declared is None else declared.tokenizer
+    return replace(policy, input_tokens=min(limits, default=None), tokenizer=tokenizer)

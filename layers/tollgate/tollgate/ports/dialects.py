@@ -1,10 +1,11 @@
 """What a container understands, and how its answers read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tollgate.domain.catalogue import Deployment
+from tollgate.domain.micro_batches import Mergeable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,16 @@ class Dialects(Protocol):
         Raises:
             CatalogueError: there is no such dialect.
         """
+
+
+class RequestMerger(Protocol):
+    """Requests of one deployment in one body."""
+
+    def mergeable(self, request: RenderedRequest) -> Mergeable | None:
+        """With which others a request can go; None where it must go alone."""
+
+    def merge(self, requests: Sequence[RenderedRequest]) -> RenderedRequest:
+        """One body for requests with the same key."""
+
+    def split(self, answer: bytes, counts: Sequence[int]) -> Sequence[bytes] | None:
+        """The answers to requests that brought so many inputs each; None if the answer has another shape."""

@@ -1,8 +1,8 @@
 """Ports of everything that starts and stops what stands behind the roads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
@@ -95,6 +95,17 @@ class RoadStates(Protocol):
 
     def record_state(self, resource: str, inference_type: InferenceType, state: RoadState, instances: int) -> None:
         """Note the state and the running instances of one road of a deployment.
+
+        Raises:
+            StorageError
+        """
+
+
+class RecommendationReports(Protocol):
+    """Advice about instances, as it was last worked out."""
+
+    def latest(self) -> Mapping[str, Any] | None:
+        """The latest report, None before the first.
 
         Raises:
             StorageError

@@ -38,3 +38,6 @@ class ObjectStore(WholeObjectStore, Protocol):
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Keys below a prefix, in order of their UTF-8 bytes."""
+
+    def delete(self, key: str) -> None:
+        """Delete an object; nothing happens if there is none."""

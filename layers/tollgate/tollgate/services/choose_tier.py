@@ -11,6 +11,7 @@ from tollgate.domain.choice_policy import DEFAULT_CHOICE, CascadePolicy
 from tollgate.domain.complexity import routing_text
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.model_choice import ENOUGH_RECORDS
+from tollgate.domain.money import ZERO
 from tollgate.domain.outcomes import NOTHING, Tally, topic_of, total
 from tollgate.domain.prompt import spoken
 from tollgate.domain.road_estimates import RoadEstimates
@@ -64,6 +65,9 @@ class Chosen:
         cascade: when a larger size is to be asked after all; None for never.
         larger: the deployments of the size to ask then.
         routing: as it was decided with: its selector is the same for a whole conversation.
+        conversation: its name.
+        settled: the size that it goes on with.
+        extra: dollars that this request costs more because something is tried out.
     """
 
     decision: RoutingDecision
@@ -75,6 +79,9 @@ class Chosen:
     cascade: CascadePolicy | None
     larger: tuple[Deployment, ...]
     routing: RoutingRequest
+    conversation: str = ""
+    settled: Tier | None = None
+    extra: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,8 @@ class TierChooser:
         routing = replace(offer.routing, selector=selector_of(conversation))
         sizes = _sizes(replace(offer, routing=routing))
         records = self._outcomes.of(offer.model.name)
-        options = tuple(_option(size, offer, records, topic) for size in sizes)
+        everyone = total(records.values())
+        options = tuple(_option(size, offer, records, topic, everyone) for size in sizes)
         if len(sizes) == 1:
             return Chosen(sizes[0].decision, "", topic, options, None, policy, None, larger=(), routing=routing)
         goes_on = bool(wishes and wishes.conversation_id) or sum(role == "user" for role, _ in said) > 1
@@ -122,15 +130,19 @@ class TierChooser:
             draw=_draw(policy, conversation),
             extra_usd=self._left(offer.model, policy),
         )
-        self._remember(conversation, decided.settled)
-        self._charge(offer.model, options, decided)
         at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
         cascade = _cascade(request, policy)
         reason = decided.reason
         larger: tuple[Deployment, ...] = ()
-        if cascade is not None and sizes[at].decision.inference_type is InferenceType.REALTIME:
+        if cascade is not None and _answers_now(sizes[at]):
             dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
-            if at and dial != _NO_DIAL and decided.tier is decided.settled and _pays(options, at, decided):
+            if (
+                at
+                and dial != _NO_DIAL
+                and decided.tier is decided.settled
+                and _answers_now(sizes[at - 1])
+                and _pays(options, at, decided)
+            ):
                 larger = sizes[at].deployments
                 at -= 1
                 reason += f";cascade=from_{sizes[at].tier}"
@@ -146,25 +158,31 @@ class TierChooser:
             cascade if larger else None,
             larger=larger,
             routing=routing,
+            conversation=conversation,
+            settled=decided.settled,
+            extra=_extra(options, decided),
         )
+
+    def begin(self, model: str, chosen: Chosen) -> None:
+        """Note that the choice is acted upon: a preview remembers nothing and spends nothing."""
+        if chosen.settled is not None:
+            if len(self._conversations) >= _REMEMBERED:
+                self._conversations.clear()
+            self._conversations[chosen.conversation] = chosen.settled
+        if chosen.extra:
+            self._outcomes.spend(model, Extra.EXPLORE, chosen.extra)
 
     def _left(self, model: Model, policy: ChoicePolicy) -> Decimal | None:
         if policy.explore is None:
             return None
         return policy.explore.usd_per_day - self._outcomes.spent(model.name, Extra.EXPLORE)
 
-    def _charge(self, model: Model, options: Sequence[Option], decided: TierDecision) -> None:
-        if decided.tier is decided.settled:
-            return
-        costs = {option.tier: option.estimated_cost for option in options}
-        tried, settled = costs[decided.tier], costs[decided.settled]
-        if tried is not None and settled is not None and tried > settled:
-            self._outcomes.spend(model.name, Extra.EXPLORE, tried - settled)
 
-    def _remember(self, conversation: str, tier: Tier) -> None:
-        if len(self._conversations) >= _REMEMBERED:
-            self._conversations.clear()
-        self._conversations[conversation] = tier
+def _extra(options: Sequence[Option], decided: TierDecision) -> Decimal:
+    """Dollars that trying another size costs more."""
+    costs = {option.tier: option.estimated_cost for option in options}
+    tried, settled = costs[decided.tier], costs[decided.settled]
+    return ZERO if tried is None or settled is None else max(ZERO, tried - settled)
 
 
 def _conversation(owner: Owner, conversation_id: str, said: Sequence[tuple[str, str]]) -> str:
@@ -201,12 +219,12 @@ def _sizes(offer: Offer) -> list[_Size]:
     return found
 
 
-def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str) -> Option:
+def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str, everyone: Tally) -> Option:
     names = {d.name for d in size.deployments}
     overall = total(tally for (name, _), tally in records.items() if name in names)
-    here = total(records.get((name, topic), NOTHING) for name in names)
+    here = total(records[name, topic] for name in names if (name, topic) in records)
     # Until a size has answered, its answers are taken to be as long as those of the others.
-    lengths = [here, overall, total(records.values())]
+    lengths = (here, overall, everyone)
     deployment = size.decision.deployment
     return Option(
         tier=size.tier,
@@ -245,6 +263,11 @@ def _cascade(request: InferenceRequest, policy: ChoicePolicy) -> CascadePolicy |
     if isinstance(wishes.cascade, bool):
         return (policy.cascade or CascadePolicy()) if wishes.cascade else None
     return wishes.cascade
+
+
+def _answers_now(size: _Size) -> bool:
+    """Whether the size would run the request now, and not write it down for later."""
+    return size.decision.inference_type is InferenceType.REALTIME and not size.decision.deferred
 
 
 def _pays(options: Sequence[Option], at: int, decided: TierDecision) -> bool:

@@ -47,6 +47,10 @@ class Choosing:
         trail.chosen = chosen
         return chosen
 
+    def begin(self, model: str, chosen: Chosen) -> None:
+        """Note that a choice is acted upon; a preview is not."""
+        self._chooser.begin(model, chosen)
+
 
 def choosing_among(
     outcomes: OutcomeStore,

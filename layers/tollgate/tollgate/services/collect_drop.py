@@ -1,4 +1,4 @@
-"""What a transform job made of a dropped file."""
+"""What a transform job made of a file."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -12,7 +12,7 @@ from tollgate.services.batch_output import read_output
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.drop_chunks import output_key, stored_chunks
-from tollgate.services.drop_results import DropResults
+from tollgate.services.run_results import RunResults
 
 MOST_REPEATED = 5_000
 """Lines that are run again one by one; when more have no answer, it is not for a bad record among them."""
@@ -21,7 +21,7 @@ _LAST_ATTEMPT = 2
 
 
 class DropCollector:
-    """Ends runs of dropped files."""
+    """Ends runs of files."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class DropCollector:
         batches: BatchStore,
         objects: ObjectStore,
         runs: DroppedRuns,
-        results: DropResults,
+        results: RunResults,
         starter: BatchStarter,
         clock: Clock,
     ) -> None:
@@ -52,7 +52,10 @@ class DropCollector:
             CatalogueError, StorageError, BackendError: try again.
         """
         again = (
-            run.attempt < _LAST_ATTEMPT and status.status != "Stopped" and 0 < self._unanswered(run) <= MOST_REPEATED
+            run.attempt < _LAST_ATTEMPT
+            and status.status != "Stopped"
+            and self._results.wanted(run)
+            and 0 < self._unanswered(run) <= MOST_REPEATED
         )
         if not again:
             self._starter.end(run, self._results.write(run, status, share))

@@ -4,8 +4,8 @@ Notifications come twice, late, out of order, before the record of the submissio
 sweeper makes the notice itself from what lies in the bucket.
 """
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError, UnknownModelError
@@ -15,34 +15,16 @@ from tollgate.ports.jobs import HoldingStore, JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Telemetry
+from tollgate.services.async_notice import AsyncNotice
 from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.complete_together import GroupCompletion
+from tollgate.services.submit_together import GROUP_PREFIX
 
 _SHOWN_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncNotice:
-    """The end of one invocation.
-
-    Attributes:
-        inference_id: our job id.
-        completed: whether the container answered well.
-        received_at: when SageMaker took the request.
-        finished_at: when it was done.
-        output_location: of the answer, where the notice has one.
-        failure_reason: SageMaker's words for a failure, where it has any.
-    """
-
-    inference_id: str
-    completed: bool
-    received_at: datetime
-    finished_at: datetime
-    output_location: str | None = None
-    failure_reason: str | None = None
-
-
 class AsyncCompletion:
-    """Ends jobs of the asynchronous road."""
+    """Ends jobs of the asynchronous road, those that went together through `groups`."""
 
     def __init__(
         self,
@@ -52,6 +34,7 @@ class AsyncCompletion:
         catalogues: CatalogueSource,
         holding: HoldingStore,
         completer: JobCompleter,
+        groups: GroupCompletion,
         telemetry: Telemetry,
     ) -> None:
         self._jobs = jobs
@@ -59,6 +42,7 @@ class AsyncCompletion:
         self._catalogues = catalogues
         self._holding = holding
         self._completer = completer
+        self._groups = groups
         self._telemetry = telemetry
 
     def notice(self, notice: AsyncNotice) -> None:
@@ -67,6 +51,9 @@ class AsyncCompletion:
         Raises:
             StorageError: try again.
         """
+        if notice.inference_id.startswith(GROUP_PREFIX):
+            self._groups.notice(notice, self._places)
+            return
         job = self._jobs.get(notice.inference_id)
         if job is None or job.inference_type is not InferenceType.ASYNC:
             # The endpoint may serve others as well, and jobs are deleted after a month.
@@ -99,7 +86,7 @@ class AsyncCompletion:
             received = job.submitted_at or job.created_at
             self.notice(
                 AsyncNotice(
-                    inference_id=job.job_id,
+                    inference_id=_invocation_of(job),
                     completed=completed,
                     received_at=received,
                     # The bucket tells whole seconds, which may lie before the submission.
@@ -135,6 +122,8 @@ class AsyncCompletion:
             places=self._places(job),
         )
         began = notice.finished_at - timedelta(seconds=float(held)) if held > ZERO else notice.finished_at
+        # A group that failed before has held an instance for it too.
+        held += job.held_seconds or ZERO
         return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began)
 
     def _places(self, job: Job) -> int:
@@ -144,3 +133,9 @@ class AsyncCompletion:
             return 1
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
         return 1 if road is None else max(1, road.instance_count * road.concurrency)
+
+
+def _invocation_of(job: Job) -> str:
+    """The invocation that the job went in: its own, or its group's."""
+    group = job.batch_id
+    return group if group is not None and group.startswith(GROUP_PREFIX) else job.job_id

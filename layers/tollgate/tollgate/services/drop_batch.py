@@ -1,13 +1,14 @@
-"""Files of requests that are dropped into the bucket, sent through a transform job."""
+"""Files of requests, dropped into the bucket or uploaded for a batch, sent through a transform job."""
 
 import hashlib
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
 from tollgate.domain.batches import BatchRun, BatchState, FileCount
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
 from tollgate.domain.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.errors import BudgetExceededError, CapacityError
+from tollgate.domain.file_batches import file_batch_of
 from tollgate.domain.jobs import Bill
 from tollgate.domain.money import ZERO
 from tollgate.domain.routing import choose_deployment
@@ -22,6 +23,7 @@ from tollgate.services.batch_start import BatchStarter, batch_way
 from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_chunks import (
     Chunk,
+    count_lines,
     cut,
     last_stored,
     output_key,
@@ -31,10 +33,14 @@ from tollgate.services.drop_chunks import (
     stored_chunks,
 )
 from tollgate.services.drop_results import DropResults
+from tollgate.services.run_results import RunResults
 
 
 class DroppedRuns:
-    """Prepares runs of dropped files. Every step can be repeated."""
+    """Prepares runs of files. Every step can be repeated.
+
+    `drops` refuses dropped files of which there is no run yet; `results` is told what came of any run.
+    """
 
     def __init__(
         self,
@@ -45,7 +51,8 @@ class DroppedRuns:
         dialects: Dialects,
         starter: BatchStarter,
         budget: DropBudget,
-        results: DropResults,
+        drops: DropResults,
+        results: RunResults,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
@@ -55,6 +62,7 @@ class DroppedRuns:
         self._dialects = dialects
         self._starter = starter
         self._budget = budget
+        self._drops = drops
         self._results = results
         self._telemetry = telemetry
         self._clock = clock
@@ -92,7 +100,7 @@ class DroppedRuns:
             created_at=self._clock.now(),
             state=BatchState.PREPARING,
             source=found,
-            per_file=records_per_file(self._objects.lines(found) or (), usual),
+            per_file=records_per_file(count_lines(self._objects.lines(found) or ()), usual),
         )
         present = run if self._batches.add(run) else self._batches.get(run.batch_id)
         if present is not None and present.state is BatchState.PREPARING:
@@ -107,16 +115,24 @@ class DroppedRuns:
         if self._starter.is_started(run):
             return
         way = batch_way(self._catalogues.current(), run.resource)
-        file = dropped_file(run.source or "")
-        if way is None or file is None:
-            self._refuse(run, file, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
+        if way is None:
+            self._refuse(run, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
             return
-        model, deployment, road = way
+        if not self._results.wanted(run):
+            self._finish_without_job(run, "Stopped")
+        elif file_batch_of(run.source) is not None and run.parent is None:
+            # Its lines were cut before the run was made.
+            if not self._starter.start(run, way[2], largest_record=run.largest):
+                self._refused(run)
+        else:
+            self._cut_and_start(run, *way)
+
+    def _cut_and_start(self, run: BatchRun, model: Model, deployment: Deployment, road: Road) -> None:
         chunks = self._unanswered(run)
         if chunks is None:
             lines = self._objects.lines(run.source or "")
             if lines is None:
-                self._refuse(run, file, "invalid_request", "The file was deleted before it could be run.")
+                self._refuse(run, "invalid_request", "The file was deleted before it could be run.")
                 return
             per_file = run.per_file or model.batch.records_per_file
             chunks = enumerate(cut(lines, deployment, self._dialects, per_file), start=1)
@@ -129,15 +145,16 @@ class DroppedRuns:
             largest = max(largest, *map(len, chunk.valid), 0)
         run = self._starter.note_records(run, records)
         if not records:
-            self._finish_without_job(run)
+            self._finish_without_job(run, "Completed")
             return
-        try:
-            run = self._budget.hold(run, deployment, road, largest_record=largest)
-        except BudgetExceededError as error:
-            self._refuse(run, file, "insufficient_quota", error.message)
-            return
+        if dropped_file(run.source or "") is not None:
+            try:
+                run = self._budget.hold(run, deployment, road, largest_record=largest)
+            except BudgetExceededError as error:
+                self._refuse(run, "insufficient_quota", error.message)
+                return
         if not self._starter.start(run, road, largest_record=largest):
-            self._refused(run, file)
+            self._refused(run)
 
     def _deployment(self, file: DroppedFile, key: str) -> Deployment | None:
         """A deployment of the model with a batch road, by weight; None when the file was refused."""
@@ -145,14 +162,14 @@ class DroppedRuns:
         model = catalogue.models.get(file.model)
         if model is None:
             known = ", ".join(sorted(catalogue.models)) or "none yet: apply a catalogue first"
-            self._results.refuse(file, "unknown_model", f"Unknown model '{file.model[:100]}'. Known models: {known}.")
+            self._drops.refuse(file, "unknown_model", f"Unknown model '{file.model[:100]}'. Known models: {known}.")
             return None
         able = [d for d in model.deployments if InferenceType.BATCH in d.roads]
         position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
         try:
             return choose_deployment(able, position)
         except CapacityError:
-            self._results.refuse(file, "invalid_request", f"Model '{file.model}' has no batch road.")
+            self._drops.refuse(file, "invalid_request", f"Model '{file.model}' has no batch road.")
             return None
 
     def _unanswered(self, run: BatchRun) -> Iterator[tuple[int, Chunk]] | None:
@@ -176,25 +193,25 @@ class DroppedRuns:
                 if line_number in wanted:
                     yield line_number, Chunk(valid=[body])
 
-    def _finish_without_job(self, run: BatchRun) -> None:
-        """No line could be run, so the results are all errors and nothing was spent."""
+    def _finish_without_job(self, run: BatchRun, outcome: str) -> None:
+        """No line could or should be run, so the results are all errors and nothing more was spent."""
         now = self._clock.now()
-        nothing = TransformStatus(run.batch_id, "Completed", None, None, now)
+        nothing = TransformStatus(run.batch_id, outcome, None, None, now)
         self._starter.end(run, self._results.write(run, nothing, run.prior_seconds))
 
-    def _refused(self, run: BatchRun, file: DroppedFile) -> None:
+    def _refused(self, run: BatchRun) -> None:
         message = "SageMaker refused the transform job for this file."
         if run.parent is None:
-            self._refuse(run, file, "backend_refused", message)
+            self._refuse(run, "backend_refused", message)
             return
         # The first run's answers are good; only its unanswered lines have failed.
         failed = TransformStatus(run.batch_id, "Failed", message, None, self._clock.now())
         self._starter.end(run, self._results.write(run, failed, run.prior_seconds))
 
-    def _refuse(self, run: BatchRun, file: DroppedFile | None, code: str, message: str) -> None:
-        if file is not None:
-            self._results.refuse(file, code, message)
+    def _refuse(self, run: BatchRun, code: str, message: str) -> None:
+        self._results.refuse_run(run, code, message)
         # Only a second run has spent anything by now, and nobody can say how much.
         held = ZERO if run.parent is None or run.reservation is None else run.reservation.amount
         spent = ZERO if run.parent is None else None
-        self._starter.end(run, FileCount(Bill(self._clock.now(), held), effective=spent))
+        dropped = dropped_file(run.source or "") is not None
+        self._starter.end(run, FileCount(Bill(self._clock.now(), held), effective=spent) if dropped else None)

@@ -6,7 +6,7 @@ that the results can be put together again without the dropped file, which may b
 
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,11 +39,17 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredLine:
-    """A line as it was stored: its number in the dropped file and the caller's id, if it has one."""
+    """A line as it was stored: its number in the file and the caller's id, if it has one.
+
+    Attributes:
+        error: what is wrong with it, if it cannot be run.
+        kept: what the shape of its answer depends on.
+    """
 
     number: int
     name: str | None
     error: dict[str, Any] | None = None
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> dict[str, Any]:
@@ -59,6 +65,11 @@ def input_key(run: BatchRun, number: int) -> str:
 def output_key(run: BatchRun, number: int) -> str:
     """Key under which SageMaker puts that file's output."""
     return f"{run.output_prefix}{number:010d}.jsonl.out"
+
+
+def invalid_key(run: BatchRun, number: int) -> str:
+    """Key of the lines beside that file which cannot be run."""
+    return f"{_invalid_prefix(run)}{number:010d}.jsonl"
 
 
 def _invalid_prefix(run: BatchRun) -> str:
@@ -94,7 +105,7 @@ def cut(lines: Iterable[bytes], deployment: Deployment, dialects: Dialects, per_
 def store(objects: ObjectStore, run: BatchRun, number: int, chunk: Chunk) -> None:
     """Write a chunk; a repetition writes the same."""
     if chunk.invalid:
-        objects.put_lines(f"{_invalid_prefix(run)}{number:010d}.jsonl", chunk.invalid)
+        objects.put_lines(invalid_key(run, number), chunk.invalid)
     if chunk.valid:
         objects.put_lines(input_key(run, number), chunk.valid)
 
@@ -105,12 +116,16 @@ def last_stored(objects: ObjectStore, run: BatchRun) -> int:
     return max((_number(key) for prefix in prefixes for key in objects.list_keys(prefix)), default=0)
 
 
-def records_per_file(lines: Iterable[bytes], usual: int) -> int:
-    """As usual for short files; for long ones as many as keep the number of pieces within `MOST_FILES`.
+def count_lines(lines: Iterable[bytes]) -> int:
+    """Lines that are not empty."""
+    return sum(1 for line in lines if line.strip())
+
+
+def records_per_file(count: int, usual: int) -> int:
+    """As usual for `count` lines if they are few; otherwise as many as keep the number of pieces within `MOST_FILES`.
 
     Every piece costs a request or two, and a function has minutes, not hours, to write them all.
     """
-    count = sum(1 for line in lines if line.strip())
     return max(usual, -(-count // MOST_FILES))
 
 
@@ -140,4 +155,6 @@ def _number(key: str) -> int:
 
 def _stored(line: bytes) -> StoredLine:
     record = json.loads(line)
-    return StoredLine(number=int(record["id"]), name=record["name"], error=record.get("error"))
+    return StoredLine(
+        number=int(record["id"]), name=record["name"], error=record.get("error"), kept=record.get("as", {})
+    )

@@ -91,6 +91,16 @@ class DropResults:
         self._telemetry.log("WARNING", "dropped file refused", error_code=code, error=message)
         self._telemetry.count("DroppedFileRefused")
 
+    def wanted(self, run: BatchRun) -> bool:
+        """See `RunResults`: nobody calls a dropped file off."""
+        return bool(run.source)
+
+    def refuse_run(self, run: BatchRun, code: str, message: str) -> None:
+        """See `RunResults`."""
+        file = dropped_file(run.source or "")
+        if file is not None:
+            self.refuse(file, code, message)
+
     def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount:
         """Write results and summary of a run and of the one before it that it repeats in part.
 

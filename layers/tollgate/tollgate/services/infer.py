@@ -83,6 +83,8 @@ class InferenceService:
             StorageError: the job could not be written down.
         """
         plan = self._plan(request, trail)
+        if plan.chosen is not None:
+            self._choosing().begin(plan.model.name, plan.chosen)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
             return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
@@ -123,7 +125,7 @@ class InferenceService:
         larger = plan.chosen.larger if plan.chosen else ()
         offered = replace(plan.model, deployments=larger)
         decision = route(plan.routing, offered, self._capacities.snapshot(), plan.catalogue.gateway_prices)
-        if decision.inference_type is not InferenceType.REALTIME:
+        if decision.deferred or decision.inference_type is not InferenceType.REALTIME:
             raise CapacityError("The larger deployment cannot answer now.")
         trail.resource = decision.deployment.resource
         return replace(plan, decision=decision, rendered=self._rendered(plan.request, decision.deployment))

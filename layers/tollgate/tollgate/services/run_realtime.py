@@ -111,11 +111,13 @@ class RealtimeRun:
     def _settle(self, plan: Plan, road: Road, held: float, trail: Trail) -> None:
         elapsed = seconds(self._clock.monotonic() - trail.started)
         rates = gateway_rates(plan.catalogue.gateway_prices)
+        own = rates.realtime(elapsed * self._memory_gb)
         trail.settlement = settle(
             plan.model,
             plan.decision.deployment,
             road,
             held_seconds=seconds(held),
             usage=trail.usage,
-            gateway=rates.realtime(elapsed * self._memory_gb) + reservation_parts(trail.reservation, rates, job=False),
+            gateway=own - trail.own_parts + reservation_parts(trail.reservation, rates, job=False),
         )
+        trail.own_parts = own

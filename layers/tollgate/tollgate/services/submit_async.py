@@ -72,21 +72,38 @@ class AsyncSubmitter:
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
-        claimed = claim_job(self._jobs, job, self._clock.now())
+        claimed = self.claim(job)
         if claimed is None:
             return
         try:
-            model, deployment, road = self._way(claimed)
-            request = self._render(claimed, deployment)
+            model, deployment, road = self.way(claimed)
         except InvalidRequestError as error:
-            self._completer.fail(claimed, JobFailure("invalid_request", error.message))
+            self._refuse(claimed, error)
             return
-        handed_over_at = self._clock.now()
-        submission = self._hand_over(claimed, model, road, request)
-        if submission is not None:
-            self._record(claimed, submission, handed_over_at)
+        request = self.rendered(claimed, deployment)
+        if request is not None:
+            self.hand_over(claimed, model, road, request)
 
-    def _way(self, job: Job) -> tuple[Model, Deployment, Road]:
+    def claim(self, job: Job) -> Job | None:
+        """The job with a lease on it; None if there is nothing left to submit.
+
+        Raises:
+            ConflictError: somebody else is submitting it now.
+            StorageError: try again later.
+        """
+        return claim_job(self._jobs, job, self._clock.now())
+
+    def give_back(self, job: Job) -> None:
+        """Let go of a claim on a job that was certainly not submitted: nobody need wait for the lease."""
+        self._jobs.change(replace(job, submit_lease_until=None), expected=_QUEUED)
+
+    def way(self, job: Job) -> tuple[Model, Deployment, Road]:
+        """Where the job goes.
+
+        Raises:
+            InvalidRequestError: nowhere any more.
+            CatalogueError, StorageError: the catalogue cannot be used.
+        """
         model = self._catalogues.current().model(job.model)
         deployment = model.deployment(job.deployment)
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
@@ -94,9 +111,28 @@ class AsyncSubmitter:
             raise InvalidRequestError(f"Deployment '{job.resource}' no longer has an asynchronous road.")
         return model, deployment, road
 
-    def _render(self, job: Job, deployment: Deployment) -> RenderedRequest:
-        value = stored_input(job.input, self._objects)
-        return self._dialects.of(deployment).render(value, job.parameters)
+    def rendered(self, job: Job, deployment: Deployment) -> RenderedRequest | None:
+        """A claimed job's body; None if it has none, which ends the job.
+
+        Raises:
+            StorageError: try again later.
+        """
+        try:
+            value = stored_input(job.input, self._objects)
+            return self._dialects.of(deployment).render(value, job.parameters)
+        except InvalidRequestError as error:
+            self._refuse(job, error)
+            return None
+
+    def hand_over(self, job: Job, model: Model, road: Road, request: RenderedRequest) -> None:
+        """Submit a claimed job. Raises as `submit`."""
+        handed_over_at = self._clock.now()
+        submission = self._hand_over(job, model, road, request)
+        if submission is not None:
+            self.record(job, submission, handed_over_at)
+
+    def _refuse(self, job: Job, error: InvalidRequestError) -> None:
+        self._completer.fail(job, JobFailure("invalid_request", error.message))
 
     def _hand_over(self, job: Job, model: Model, road: Road, request: RenderedRequest) -> AsyncSubmission | None:
         try:
@@ -106,12 +142,11 @@ class AsyncSubmitter:
                 request.content_type,
                 inference_id=job.job_id,
                 request_ttl_seconds=model.asynchronous.request_ttl_seconds,
-                timeout_seconds=_timeout(job, model),
+                timeout_seconds=invocation_timeout(job, model),
                 trace=job.traceparent,
             )
         except (CapacityError, BackendThrottledError, StorageError):
-            # Certainly not accepted: whoever gets the message next need not wait for the lease.
-            self._jobs.change(replace(job, submit_lease_until=None), expected=_QUEUED)
+            self.give_back(job)
             raise
         except BackendTimeoutError:
             raise
@@ -119,7 +154,12 @@ class AsyncSubmitter:
             self._completer.fail(job, JobFailure("backend_refused", error.message))
             return None
 
-    def _record(self, job: Job, submission: AsyncSubmission, handed_over_at: datetime) -> None:
+    def record(self, job: Job, submission: AsyncSubmission, handed_over_at: datetime) -> None:
+        """Put down that a claimed job was submitted.
+
+        Raises:
+            StorageError: it is not put down; the job will be submitted a second time.
+        """
         submitted = replace(
             job,
             state=JobState.SUBMITTED,
@@ -141,7 +181,7 @@ class AsyncSubmitter:
             return
 
 
-def _timeout(job: Job, model: Model) -> int:
+def invocation_timeout(job: Job, model: Model) -> int:
     """Whole seconds that the container may work: the catalogue's limit, or what the job's reservation pays for."""
     most = model.asynchronous.invocation_timeout_seconds
     paid = job.reservation.seconds if job.reservation is not None else None

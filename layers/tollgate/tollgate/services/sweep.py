@@ -14,6 +14,7 @@ from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
 from tollgate.domain.sweeping import look_due
 from tollgate.ports.backends import TransformBackend
+from tollgate.ports.files import FileBatchStore
 from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue
 from tollgate.ports.registry import BacklogRecorder, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
@@ -22,6 +23,7 @@ from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_job import JobCompleter, webhook_message
 from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.file_batches import batch_message
 
 BUDGET_SECONDS = 35.0
 """A sweep stops looking after this; the next one goes on from there. Less than the function may run."""
@@ -37,6 +39,7 @@ WEBHOOK_EXPIRES_SECONDS = 3 * 86_400.0
 ASYNC_MARGIN_SECONDS = 600.0
 
 _FIRST_LOOK = 120.0
+_LET_BEGIN = timedelta(seconds=60)
 _WEBHOOK_LOOK = 600.0
 _PAGE = 100
 
@@ -70,6 +73,7 @@ class Sweeper:
         *,
         jobs: JobStore,
         batches: BatchStore,
+        file_batches: FileBatchStore,
         catalogues: CatalogueSource,
         backend: TransformBackend,
         backlog: BacklogRecorder,
@@ -80,6 +84,7 @@ class Sweeper:
     ) -> None:
         self._jobs = jobs
         self._batches = batches
+        self._file_batches = file_batches
         self._catalogues = catalogues
         self._backend = backend
         self._backlog = backlog
@@ -101,6 +106,8 @@ class Sweeper:
         self._woken.clear()
         for run in self._batches.open_since(self._clock.now(), limit=_PAGE):
             self._guarded("batch run", run.batch_id, self._look_at_run, run)
+        for batch_id in self._file_batches.open_since(self._clock.now() - _LET_BEGIN, limit=_PAGE):
+            self._guarded("file batch", batch_id, self._look_at_file_batch, batch_id)
         while True:
             before = self._clock.now() - timedelta(seconds=_FIRST_LOOK / 2)
             page = self._jobs.open_since(before, limit=_PAGE, after=self._cursor)
@@ -137,6 +144,10 @@ class Sweeper:
         elif status.ended:
             self._telemetry.count("SweptBatchRun")
             self._services.collector.ended(status)
+
+    def _look_at_file_batch(self, batch_id: str) -> None:
+        """Whoever takes batches on their way sees for himself whether there is anything to do."""
+        self._queues.batch.send(batch_message(batch_id))
 
     def _prepare(self, run: BatchRun) -> None:
         self._telemetry.count("ResumedBatchRun")

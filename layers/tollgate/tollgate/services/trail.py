@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tollgate.domain.jobs import Usage
+from tollgate.domain.money import ZERO
 from tollgate.domain.records import RequestRecord
 from tollgate.services.admission import NO_RUN
 
@@ -44,7 +45,8 @@ class Escalation:
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
-    The answer's headers, the log line and the metrics are made of it.
+    The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
+    first call for the same request has paid already.
     """
 
     request_id: str
@@ -69,6 +71,7 @@ class Trail:
     charged: Decimal | None = None
     variant: str = ""
     cache: str = ""
+    own_parts: Decimal = ZERO
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""

@@ -1,0 +1,119 @@
+"""What `tollgate plan` prints below its table and writes into a folder."""
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from planner.advice import Advice
+from planner.certainty import Certainty
+from planner.commitment import CommitmentAdvice
+from planner.comparison import Comparison
+from planner.pictures import cost_against_p99, cost_by_design, over_time
+from planner.strategies import Contribution
+from planner.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found about the recommended design.
+
+    Attributes:
+        strategies: alone and together; empty where that was not asked for.
+        certainty: None where that was not asked for.
+    """
+
+    comparison: Comparison
+    advice: Advice
+    line: Timeline
+    commitment: CommitmentAdvice
+    strategies: tuple[Contribution, ...] = ()
+    certainty: Certainty | None = None
+
+
+def write(findings: Findings, folder: Path) -> list[Path]:
+    """Settings and pictures; returns what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = findings.comparison.recommended
+    name = chosen.design if chosen else "no design"
+    texts = {
+        "samconfig.toml": findings.advice.samconfig,
+        "models.toml": findings.advice.models,
+        "cost-by-design.svg": cost_by_design(findings.comparison),
+        "cost-against-p99.svg": cost_against_p99(findings.comparison),
+        "over-time.svg": over_time(findings.line, f"{name} over time"),
+    }
+    written = []
+    for file, text in texts.items():
+        path = folder / file
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def show(findings: Findings, console: Console) -> None:
+    """The bill by part, the strategies, how sure it is, and commitments."""
+    _show_parts(findings.comparison, console)
+    if findings.strategies:
+        _show_strategies(findings.strategies, console)
+    if findings.certainty is not None:
+        _show_certainty(findings.certainty, console)
+    advice = findings.commitment
+    if advice.instances:
+        console.print(
+            f"Commit to {advice.instances} instances: ${advice.committed:,.2f} instead of ${advice.uncommitted:,.2f}; "
+            f"${advice.regret:,.2f} lost if traffic falls by half."
+        )
+    else:
+        console.print(
+            f"Commit to nothing: an instance is worth it that runs {advice.break_even:.0%} of the hours, and none does."
+        )
+
+
+def _show_parts(comparison: Comparison, console: Console) -> None:
+    parts = sorted({part for outcome in comparison.outcomes for part in outcome.bill})
+    table = Table(title="bill by part, $")
+    table.add_column("design", no_wrap=True)
+    for part in parts:
+        table.add_column(part, justify="right")
+    for outcome in comparison.outcomes:
+        table.add_row(
+            outcome.design, *(f"{outcome.bill[part]:,.2f}" if part in outcome.bill else "-" for part in parts)
+        )
+    console.print(table)
+
+
+def _show_strategies(strategies: tuple[Contribution, ...], console: Console) -> None:
+    table = Table(title="what each strategy saves")
+    for heading in ("strategy", "saves", "missed"):
+        table.add_column(heading, justify="left" if heading == "strategy" else "right")
+    for one in strategies:
+        table.add_row(one.name, f"{1 - one.factor:.1%}", f"{one.missed:,}")
+    console.print(table)
+    console.print("Spot instances: SageMaker does not offer them for endpoints or transform jobs.")
+
+
+def _show_certainty(certainty: Certainty, console: Console) -> None:
+    console.print(
+        f"Over {certainty.seeds} seeds it saves {certainty.low:.1%} to {certainty.high:.1%}, "
+        f"with at most {certainty.missed:,} missed."
+    )
+    for variation in certainty.sensitive:
+        console.print(f"  {variation.name}: saves {variation.saved:.1%}, {variation.missed:,} missed")
+
+
+def document(findings: Findings) -> dict[str, Any]:
+    """The same for `--json`; dollars are strings."""
+    return {
+        "settings": asdict(findings.advice),
+        "commitment": {name: str(value) for name, value in asdict(findings.commitment).items()},
+        "strategies": [_plain(asdict(one)) for one in findings.strategies],
+        "certainty": None if findings.certainty is None else asdict(findings.certainty),
+    }
+
+
+def _plain(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in entry.items()}

@@ -1,0 +1,96 @@
+"""`tollgate rightsize`: do the instances fit their work? A table, a plot, and why."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import boto3
+from rich.console import Console
+from rich.table import Table
+
+from cli.prices import price_book
+from cli.stack import Stack
+from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_recommendations import RegistryRecommendations
+from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.domain.advice_report import advice_document, advice_report
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.instance_shapes import SHAPES
+from tollgate.domain.rightsizing import Advice, Resource, Usage, advise
+from tollgate.domain.standing import place_of
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_PLOT_WIDTH = 56
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("rightsize", help="do the endpoints' instances fit their last seven days?")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=rightsize)
+
+
+def rightsize(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print advice for every real-time and asynchronous endpoint that stands, and store it for the API."""
+    usages = measure(stack)
+    book = price_book(stack)
+    prices = {name: price.usd for name in SHAPES if (price := book.instance_hour(stack.region, name)) is not None}
+    advices = advise(usages, prices)
+    now = datetime.now(UTC)
+    RegistryRecommendations(stack.tables, stack.registry).store(advice_report(advices, now), now=now)
+    show(usages, advices, as_json=arguments.json)
+    return 0
+
+
+def measure(stack: Stack) -> list[Usage]:
+    """The week of each road that has an endpoint of its own."""
+    catalogue = RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current()
+    control = SageMakerControl()
+    metrics = CloudWatchUsage(lambda: boto3.client("cloudwatch", region_name=stack.region))
+    now = datetime.now(UTC)
+    found = []
+    for model in catalogue.models.values():
+        for deployment in model.deployments:
+            for inference_type, road in deployment.roads.items():
+                if inference_type is InferenceType.BATCH or road.inference_component is not None:
+                    continue
+                standing = control.describe(place_of(road))
+                found += [
+                    metrics.week(deployment, road, variant.name, max(1.0, standing.current), now)
+                    for variant in standing.variants[:1]
+                ]
+    return found
+
+
+def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -> None:
+    """Print the advice and, for people, the week behind it."""
+    if as_json:
+        print(json.dumps([advice_document(advice) for advice in advices], indent=2))
+        return
+    console = Console()
+    table = Table("deployment", "now", "advice", "to", "$/month saved", "rule", "what would break")
+    for advice in advices:
+        saved = "" if advice.monthly_saving is None else f"{advice.monthly_saving:,.2f}"
+        table.add_row(
+            advice.resource, advice.instance_type, advice.verdict, advice.to or "", saved, advice.rule, advice.breaks
+        )
+    console.print(table)
+    total = sum((a.monthly_saving for a in advices if a.monthly_saving is not None), Decimal(0))
+    console.print(f"All of it together: ${total:,.2f} a month.")
+    for usage in usages:
+        for resource in (Resource.GPU, Resource.CPU):
+            if usage.hourly.get(resource):
+                mean = usage.mean(resource)
+                console.print(f"{usage.resource} {resource:<4}{plot(usage.hourly[resource])} mean {mean:.0f} %")
+
+
+def plot(percents: Sequence[float]) -> str:
+    """A week as a line of bars from 0 to 100 %, each the mean of some hours."""
+    step = max(1, -(-len(percents) // _PLOT_WIDTH))
+    means = [
+        sum(part) / len(part) for start in range(0, len(percents), step) if (part := percents[start : start + step])
+    ]
+    return "".join(_BARS[min(len(_BARS) - 1, round(max(0.0, m) / 100 * (len(_BARS) - 1)))] for m in means)

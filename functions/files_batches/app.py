@@ -1,0 +1,83 @@
+"""OpenAI's files, uploads and batches: /v1/files, /v1/uploads, /v1/batches."""
+
+import os
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
+from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.api.files_routes import FilesApi
+from tollgate.api.http import read_call
+from tollgate.api.telemetry import Telemetry
+from tollgate.services.file_batches import FileBatches
+from tollgate.services.files import Files
+from tollgate.services.idempotent import Idempotency
+from tollgate.settings import Settings, aws_environment
+
+
+class FilesBatchesSettings(Settings):
+    """Settings of this function."""
+
+    table_jobs: str
+    table_cache: str
+    bucket: str
+    batch_queue_url: str
+    file_retention_days: int
+
+
+def build(settings: FilesBatchesSettings) -> FilesApi:
+    """Wire the services; nothing is connected before the first call."""
+    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
+    transport.prepare()
+    tables, clock, ids = DynamoDBClient(transport), SystemClock(), TimeSortedIds()
+    objects = S3DirectObjects(S3Client(transport), settings.bucket)
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+    files = Files(
+        files=DynamoDBFileStore(tables, settings.table_jobs),
+        objects=objects,
+        clock=clock,
+        ids=ids,
+        kept=timedelta(days=settings.file_retention_days),
+    )
+    batches = FileBatches(
+        batches=DynamoDBFileBatchStore(tables, settings.table_jobs),
+        files=files,
+        queue=SqsQueue(SqsClient(transport), settings.batch_queue_url),
+        telemetry=telemetry,
+        clock=clock,
+        ids=ids,
+    )
+    return FilesApi(
+        files=files,
+        batches=batches,
+        idempotency=Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock),
+        telemetry=telemetry,
+        random_hex=lambda: os.urandom(24).hex(),
+    )
+
+
+def handle(event: dict[str, Any], service: FilesApi) -> dict[str, Any]:
+    """One API call."""
+    return service.respond(read_call(event)).to_event()
+
+
+@cache
+def _service() -> FilesApi:
+    return build(FilesBatchesSettings.load())
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Entry point."""
+    return handle(event, _service())

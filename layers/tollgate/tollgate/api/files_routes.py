@@ -1,0 +1,192 @@
+"""OpenAI's routes over files, uploads and batches."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tollgate.api.http import Answer, Call, json_answer, json_body
+from tollgate.api.multipart import read_form
+from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD, expiry_seconds
+from tollgate.api.openai.file_objects import batch_document, file_document, list_document, upload_document
+from tollgate.api.problems import problem_answer
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.errors import InvalidRequestError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.file_batches import FilePurpose
+from tollgate.domain.trace import continue_trace
+from tollgate.ports.idempotency import StoredAnswer
+from tollgate.services.file_batches import FileBatches
+from tollgate.services.files import Files, NewFile
+from tollgate.services.idempotent import Idempotency, fingerprint_of
+
+_MOST_FILES = 10_000
+_MOST_BATCHES = 100
+_INFER, _READ, _CANCEL = "infer", "read", "cancel"
+
+Handler = Callable[[Call], Answer]
+
+
+class FilesApi:
+    """Turns calls about files and batches into answers."""
+
+    def __init__(
+        self,
+        *,
+        files: Files,
+        batches: FileBatches,
+        idempotency: Idempotency,
+        telemetry: Telemetry,
+        random_hex: Callable[[], str],
+    ) -> None:
+        self._files = files
+        self._batches = batches
+        self._idempotency = idempotency
+        self._telemetry = telemetry
+        self._random_hex = random_hex
+        self._routes: Mapping[str, tuple[str, Handler]] = {
+            "POST /v1/files": (_INFER, self._create_file),
+            "GET /v1/files": (_READ, self._list_files),
+            "GET /v1/files/{id}": (_READ, self._get_file),
+            "DELETE /v1/files/{id}": (_INFER, self._delete_file),
+            "GET /v1/files/{id}/content": (_READ, self._content),
+            "POST /v1/uploads": (_INFER, self._begin_upload),
+            "POST /v1/uploads/{id}/complete": (_INFER, self._complete_upload),
+            "POST /v1/uploads/{id}/cancel": (_INFER, self._cancel_upload),
+            "POST /v1/batches": (_INFER, self._create_batch),
+            "GET /v1/batches": (_READ, self._list_batches),
+            "GET /v1/batches/{id}": (_READ, self._get_batch),
+            "POST /v1/batches/{id}/cancel": (_CANCEL, self._cancel_batch),
+        }
+
+    def respond(self, call: Call) -> Answer:
+        """The answer to a call; every `TollgateError` becomes one in the error shape."""
+        try:
+            scope, handler = self._routes.get(call.route, ("", None))
+            if handler is None:
+                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
+            if not call.owner.scopes & {scope, "admin"}:
+                raise ScopeError(f"This API key lacks the scope '{scope}'.")
+            answer = self._once(call, handler)
+        except TollgateError as error:
+            answer = problem_answer(error)
+        self._telemetry.log(
+            "INFO",
+            "files_call",
+            request_id=call.request_id,
+            route=call.route,
+            status=answer.status,
+            tenant=call.owner.tenant,
+        )
+        identity = {"x-tollgate-request-id": call.request_id, "x-request-id": call.request_id}
+        return Answer(answer.status, answer.body, {**identity, **answer.headers})
+
+    def _once(self, call: Call, handler: Handler) -> Answer:
+        """With an idempotency key, what is made is made once."""
+        key = call.headers.get("idempotency-key")
+        if key is None or not call.route.startswith("POST"):
+            return handler(call)
+
+        def fresh() -> StoredAnswer:
+            answer = handler(call)
+            return StoredAnswer(answer.status, answer.headers, answer.body)
+
+        # The path is part of what must be the same: cancelling another batch is another request.
+        print_ = fingerprint_of(f"{call.route} {call.path_parameters.get('id', '')}", call.body)
+        stored = self._idempotency.run(call.owner, key, print_, fresh)
+        return Answer(stored.status, stored.body, stored.headers)
+
+    def _create_file(self, call: Call) -> Answer:
+        form = read_form(call.headers.get("content-type", ""), call.body)
+        file = form.get("file")
+        if file is None or file.filename is None:
+            raise InvalidRequestError("The form has no field 'file' with a file.", param="file")
+        purpose = form.get("purpose")
+        if purpose is None:
+            raise InvalidRequestError("The form has no field 'purpose'.", param="purpose")
+        expiry = [form.get(f"expires_after[{name}]") for name in ("seconds", "anchor")]
+        seconds = expiry_seconds(*[None if part is None else part.text for part in expiry])
+        new = NewFile(file.filename, purpose.text, seconds)
+        return json_answer(200, file_document(self._files.create(call.owner, new, file.content)))
+
+    def _list_files(self, call: Call) -> Answer:
+        purpose = call.query.get("purpose")
+        known = next((p for p in FilePurpose if p.value == purpose), None)
+        if purpose is not None and known is None:
+            return json_answer(200, list_document([], has_more=False))
+        order = call.query.get("order", "desc")
+        if order not in {"asc", "desc"}:
+            raise InvalidRequestError("'order' must be asc or desc.", param="order")
+        page = self._files.list(
+            call.owner,
+            purpose=known,
+            limit=_limit(call, most=_MOST_FILES, usual=_MOST_FILES),
+            after=call.query.get("after"),
+            oldest_first=order == "asc",
+        )
+        return json_answer(200, list_document([file_document(f) for f in page.entries], has_more=page.has_more))
+
+    def _get_file(self, call: Call) -> Answer:
+        return json_answer(200, file_document(self._files.get(call.owner, _id(call))))
+
+    def _delete_file(self, call: Call) -> Answer:
+        self._files.delete(call.owner, _id(call))
+        return json_answer(200, {"id": _id(call), "object": "file", "deleted": True})
+
+    def _content(self, call: Call) -> Answer:
+        content = self._files.content(call.owner, _id(call))
+        if content.url is not None:
+            # Clients follow it by themselves, and leave their key behind on the way to another host.
+            return Answer(302, "", {"Location": content.url, "Content-Type": "application/octet-stream"})
+        return Answer(200, content.text or "", {"Content-Type": "application/octet-stream"})
+
+    def _begin_upload(self, call: Call) -> Answer:
+        body = CREATE_UPLOAD.read(json_body(call))
+        after = body.get("expires_after")
+        new = NewFile(body["filename"], body["purpose"], None if after is None else after["seconds"])
+        upload, url = self._files.begin_upload(call.owner, new, body["bytes"])
+        return json_answer(200, upload_document(upload, url=url))
+
+    def _complete_upload(self, call: Call) -> Answer:
+        COMPLETE_UPLOAD.read(json_body(call))
+        upload, file = self._files.complete_upload(call.owner, _id(call))
+        return json_answer(200, upload_document(upload, file=file))
+
+    def _cancel_upload(self, call: Call) -> Answer:
+        return json_answer(200, upload_document(self._files.cancel_upload(call.owner, _id(call))))
+
+    def _create_batch(self, call: Call) -> Answer:
+        body = CREATE_BATCH.read(json_body(call))
+        batch = self._batches.create(
+            call.owner,
+            file_id=body["input_file_id"],
+            endpoint=body["endpoint"],
+            window=body["completion_window"],
+            metadata=body.get("metadata") or {},
+            trace=continue_trace(
+                call.headers.get("traceparent"), call.headers.get("x-amzn-trace-id"), random_hex=self._random_hex()
+            ),
+        )
+        return json_answer(200, batch_document(batch))
+
+    def _list_batches(self, call: Call) -> Answer:
+        page = self._batches.list(
+            call.owner, limit=_limit(call, most=_MOST_BATCHES, usual=20), after=call.query.get("after")
+        )
+        return json_answer(200, list_document([batch_document(b) for b in page.entries], has_more=page.has_more))
+
+    def _get_batch(self, call: Call) -> Answer:
+        return json_answer(200, batch_document(self._batches.get(call.owner, _id(call))))
+
+    def _cancel_batch(self, call: Call) -> Answer:
+        return json_answer(200, batch_document(self._batches.cancel(call.owner, _id(call))))
+
+
+def _id(call: Call) -> str:
+    return call.path_parameters.get("id", "")
+
+
+def _limit(call: Call, *, most: int, usual: int) -> int:
+    text: Any = call.query.get("limit")
+    if text is None:
+        return usual
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
+        raise InvalidRequestError(f"'limit' must be a whole number from 1 to {most}.", param="limit")
+    return int(text)

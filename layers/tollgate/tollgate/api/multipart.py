@@ -1,0 +1,67 @@
+"""Forms with files, ``multipart/form-data``.
+
+https://www.rfc-editor.org/rfc/rfc7578
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesHeaderParser
+
+from tollgate.domain.errors import InvalidRequestError
+
+_MOST_PARTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FormPart:
+    """One field; `filename` is set where it is a file."""
+
+    content: bytes
+    filename: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The field as text.
+
+        Raises:
+            InvalidRequestError: it is not UTF-8.
+        """
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequestError("A field of the form is not UTF-8.") from error
+
+
+def read_form(content_type: str, body: bytes) -> Mapping[str, FormPart]:
+    """The fields of a form by name; of several with the same name the last one.
+
+    Raises:
+        InvalidRequestError: it is not such a form.
+    """
+    header = Message()
+    header["content-type"] = content_type
+    boundary = header.get_boundary()
+    if header.get_content_type() != "multipart/form-data" or not boundary:
+        raise InvalidRequestError("Send the file as multipart/form-data.")
+    mark = b"\r\n--" + boundary.encode("ascii", "replace")
+    # The first mark has no line before it; what stands before it and after the last one is no part.
+    before, *parts = (b"\r\n" + body).split(mark, _MOST_PARTS + 1)
+    if not parts or not parts[-1].startswith(b"--") or before.strip():
+        raise InvalidRequestError(f"The form is incomplete, or has over {_MOST_PARTS} fields.")
+    fields: dict[str, FormPart] = {}
+    for part in parts[:-1]:
+        name, field = _part(part)
+        fields[name] = field
+    return fields
+
+
+def _part(part: bytes) -> tuple[str, FormPart]:
+    # Spaces may follow the mark on its line.
+    _, _, rest = part.partition(b"\r\n")
+    head, gap, content = rest.partition(b"\r\n\r\n")
+    said = BytesHeaderParser().parsebytes(head + b"\r\n\r\n")
+    name = said.get_param("name", header="content-disposition")
+    if not gap or not isinstance(name, str) or not name:
+        raise InvalidRequestError("A field of the form has no name.")
+    return name, FormPart(content, said.get_filename())

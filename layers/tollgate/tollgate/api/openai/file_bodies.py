@@ -1,0 +1,96 @@
+"""Bodies of the routes over files and batches.
+
+https://platform.openai.com/docs/api-reference/batch/create
+https://platform.openai.com/docs/api-reference/uploads/create
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import core_schema as rules
+
+from tollgate.api.openai.reading import Fields, open_object, optional, required
+from tollgate.domain.errors import InvalidRequestError
+
+_SHORT = rules.str_schema(min_length=1, max_length=512)
+_ID = rules.str_schema(min_length=1, max_length=64)
+
+
+class DocumentReader:
+    """Checks JSON bodies that name no model."""
+
+    def __init__(self, name: str, fields: Fields) -> None:
+        self.name = name
+        self.schema = open_object(name, fields)
+        self._validator = SchemaValidator(self.schema)
+
+    def read(self, document: Any) -> Mapping[str, Any]:
+        """Check a document.
+
+        Raises:
+            InvalidRequestError: naming a field at fault.
+        """
+        if not isinstance(document, dict):
+            raise InvalidRequestError("The body must be a JSON object.")
+        try:
+            checked: Mapping[str, Any] = self._validator.validate_python(document)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_context=False)[0]
+            param = ".".join(str(part) for part in fault["loc"])
+            raise InvalidRequestError(f"Invalid '{param}': {fault['msg']}.", param=param) from None
+        return checked
+
+
+_EXPIRES_AFTER = open_object(
+    "ExpiresAfter",
+    {
+        "anchor": required(rules.literal_schema(["created_at"])),
+        "seconds": required(rules.int_schema(ge=3_600, le=2_592_000)),
+    },
+)
+
+CREATE_BATCH = DocumentReader(
+    "BatchRequest",
+    {
+        "input_file_id": required(_ID),
+        "endpoint": required(_SHORT),
+        "completion_window": required(_SHORT),
+        "metadata": optional(
+            rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=16)
+        ),
+    },
+)
+
+CREATE_UPLOAD = DocumentReader(
+    "UploadRequest",
+    {
+        "filename": required(_SHORT),
+        "purpose": required(_SHORT),
+        "bytes": required(rules.int_schema(ge=1, le=2**53)),
+        "mime_type": required(_SHORT),
+        "expires_after": optional(_EXPIRES_AFTER),
+    },
+)
+
+COMPLETE_UPLOAD = DocumentReader(
+    "UploadCompletionRequest",
+    {"part_ids": required(rules.list_schema(rules.str_schema(), max_length=0)), "md5": optional(_SHORT)},
+)
+
+
+def expiry_seconds(text: str | None, anchor: str | None) -> int | None:
+    """Seconds from the two fields of a form, ``expires_after[seconds]`` and ``expires_after[anchor]``.
+
+    Raises:
+        InvalidRequestError: one of them is wrong or missing.
+    """
+    if text is None and anchor is None:
+        return None
+    digits = text is not None and text.isascii() and text.isdigit() and len(text) < 9
+    seconds = int(text) if digits and text is not None else 0
+    if anchor != "created_at" or not 3_600 <= seconds <= 2_592_000:
+        raise InvalidRequestError(
+            "'expires_after' needs the anchor 'created_at' and 3600 to 2592000 seconds.", param="expires_after"
+        )
+    return seconds

@@ -1,0 +1,146 @@
+"""The end of an invocation that several jobs went in: each gets its own answer and its own share of the cost.
+
+When the invocation failed, or its answer cannot be taken apart, nobody knows whose fault it was. So every one of them
+goes again, alone: the others are answered, and the one at fault fails by itself. What the first attempt held of an
+instance stays on each job and is paid with its end.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import StorageError
+from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobState
+from tollgate.domain.micro_batches import measured_as, shares_of
+from tollgate.domain.money import ZERO
+from tollgate.ports.dialects import RequestMerger
+from tollgate.ports.jobs import HoldingStore, JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import DurationRecorder
+from tollgate.ports.system import Telemetry
+from tollgate.services.async_notice import AsyncNotice
+from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.submit_together import ALONE, members_key
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A job of the group, and how many of the group's inputs are its own."""
+
+    job: Job
+    inputs: int
+    position: int
+
+
+class GroupCompletion:
+    """Ends the jobs of groups."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: WholeObjectStore,
+        holding: HoldingStore,
+        merger: RequestMerger,
+        completer: JobCompleter,
+        durations: DurationRecorder,
+        queue: MessageQueue,
+        telemetry: Telemetry,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._holding = holding
+        self._merger = merger
+        self._completer = completer
+        self._durations = durations
+        self._queue = queue
+        self._telemetry = telemetry
+
+    def notice(self, notice: AsyncNotice, places_of: Callable[[Job], int]) -> None:
+        """End the jobs that went together, as far as they have not ended.
+
+        Args:
+            notice: about their invocation.
+            places_of: how many places the endpoint of a job has.
+
+        Raises:
+            StorageError: try again.
+        """
+        listed = self._objects.get(members_key(notice.inference_id))
+        if listed is None:
+            self._telemetry.count("UnknownAsyncResult")
+            return
+        names: list[tuple[str, int]] = [(name, inputs) for name, inputs in json.loads(listed)]
+        counts = [inputs for _, inputs in names]
+        found = {job.job_id: job for job in self._jobs.get_many([name for name, _ in names])}
+        waiting = [
+            _Member(found[name], inputs, position)
+            for position, (name, inputs) in enumerate(names)
+            if name in found and _waits_for(found[name], notice.inference_id)
+        ]
+        if not waiting:
+            return
+        held = self._held(notice, waiting[0].job, places_of(waiting[0].job))
+        shares = shares_of(held, counts)
+        parts = self._parts(notice, waiting[0].job, counts)
+        if parts is None:
+            self._telemetry.count("MicroBatchesFailed")
+            for member in waiting:
+                self._again(member.job, shares[member.position])
+            return
+        for member in waiting:
+            share = shares[member.position]
+            began = notice.finished_at - timedelta(seconds=float(held))
+            work = Work(held_seconds=share, finished_at=notice.finished_at, started_at=began)
+            self._completer.complete(_submitted(member.job, notice), parts[member.position], work)
+        self._durations.record(measured_as(waiting[0].job.resource, sum(counts)), InferenceType.ASYNC, float(held))
+
+    def _held(self, notice: AsyncNotice, job: Job, places: int) -> Decimal:
+        return self._holding.take_place(
+            job.resource,
+            InferenceType.ASYNC,
+            request_id=notice.inference_id,
+            received=notice.received_at,
+            finished=notice.finished_at,
+            places=places,
+        )
+
+    def _parts(self, notice: AsyncNotice, job: Job, counts: Sequence[int]) -> Sequence[bytes] | None:
+        if not notice.completed:
+            return None
+        location = notice.output_location or job.output_location
+        key = None if location is None else self._objects.key_of(location)
+        body = None if key is None else self._objects.get(key)
+        if body is None:
+            raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
+        return self._merger.split(body, counts)
+
+    def _again(self, job: Job, share: Decimal) -> None:
+        """Back into the queue, to go alone; the sweeper queues what was put back and not sent."""
+        again = replace(
+            job,
+            state=JobState.QUEUED,
+            batch_id=ALONE,
+            submitted_at=None,
+            submit_lease_until=None,
+            output_location=None,
+            failure_location=None,
+            held_seconds=(job.held_seconds or ZERO) + share,
+        )
+        if self._jobs.change(again, expected=OPEN_STATES):
+            message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+            self._queue.send(message, trace=job.traceparent, group=job.owner.tenant)
+
+
+def _waits_for(job: Job, group_id: str) -> bool:
+    """Whether the job is still in the group; the record of its submission may be missing yet."""
+    if job.state in FINAL_STATES or job.inference_type is not InferenceType.ASYNC:
+        return False
+    return job.batch_id == group_id or (job.batch_id is None and job.state is JobState.QUEUED)
+
+
+def _submitted(job: Job, notice: AsyncNotice) -> Job:
+    return job if job.submitted_at is not None else replace(job, submitted_at=notice.received_at)

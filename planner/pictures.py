@@ -1,0 +1,102 @@
+"""Pictures of a plan as SVG: cost by design, cost against p99, instances and queue over time."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from planner.comparison import Comparison
+from planner.outcome import Outcome
+from planner.timeline import Timeline
+
+_WIDTH = 860
+_COLOURS = ("#31688e", "#35b779", "#fde725", "#440154", "#90a0b0", "#d95f02")
+_TEXT = 'font-family="sans-serif" font-size="12" fill="#222"'
+
+
+def cost_by_design(comparison: Comparison) -> str:
+    """Bars of the bill, part by part, with the bound as a line."""
+    outcomes = comparison.outcomes
+    most = float(max(outcome.total for outcome in outcomes)) or 1.0
+    left, row, wide = 190, 26, _WIDTH - 290
+    parts = sorted({part for outcome in outcomes for part in outcome.bill})
+    colour = {part: _COLOURS[n % len(_COLOURS)] for n, part in enumerate(parts)}
+    shapes = [_label(left + 150 * n, 16, part, fill=colour[part]) for n, part in enumerate(parts)]
+    for number, outcome in enumerate(outcomes):
+        top, at = 30 + row * number, float(left)
+        shapes.append(_label(left - 8, top + 15, outcome.design, anchor="end"))
+        for part in parts:
+            length = wide * float(outcome.bill.get(part, 0)) / most
+            shapes.append(f'<rect x="{at:.1f}" y="{top}" width="{length:.1f}" height="18" fill="{colour[part]}"/>')
+            at += length
+        late = f", {outcome.missed:,} late" if outcome.missed else ""
+        shapes.append(_label(at + 6, top + 14, f"${outcome.total:,.2f}{late}"))
+    height = 40 + row * len(outcomes)
+    bound = left + wide * float(comparison.least) / most
+    shapes.append(f'<line x1="{bound:.1f}" x2="{bound:.1f}" y1="26" y2="{height - 12}" stroke="#c00"/>')
+    shapes.append(_label(bound, height, f"bound ${comparison.least:,.2f}", fill="#c00"))
+    return _svg(height + 12, "Cost by design", shapes)
+
+
+def frontier(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The designs for which none is both cheaper and quicker, by rising p99."""
+    found: list[Outcome] = []
+    for outcome in sorted(outcomes, key=lambda o: (o.latency.p99, o.total)):
+        if not found or outcome.total < found[-1].total:
+            found.append(outcome)
+    return found
+
+
+def cost_against_p99(comparison: Comparison) -> str:
+    """A point for each design, p99 on a logarithmic axis, and the line of those that nothing beats in both."""
+    outcomes = comparison.outcomes
+    logs = [math.log10(max(0.1, outcome.latency.p99)) for outcome in outcomes]
+    low, span = min(logs), (max(logs) - min(logs)) or 1.0
+    most = float(max(outcome.total for outcome in outcomes)) or 1.0
+
+    def place(outcome: Outcome) -> tuple[float, float]:
+        along = (math.log10(max(0.1, outcome.latency.p99)) - low) / span
+        return 70 + (_WIDTH - 260) * along, 300 - 260 * float(outcome.total) / most
+
+    best = frontier(outcomes)
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, best))
+    shapes = [f'<polyline points="{line}" fill="none" stroke="#35b779" stroke-width="2"/>']
+    for outcome in outcomes:
+        x, y = place(outcome)
+        fill = _COLOURS[1] if outcome in best else "#999"
+        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}"/>')
+        title = f"{outcome.design}: ${outcome.total:,.2f}, p99 {outcome.latency.p99:,.1f} s"
+        shapes.append(_label(x + 8, y - 6, title))
+    shapes.append(_label(70, 330, "99th percentile of the time to the answer, logarithmic, rightwards slower"))
+    return _svg(345, "Cost against p99", shapes)
+
+
+def over_time(line: Timeline, title: str) -> str:
+    """Instances billed and requests in the system, each on its own scale."""
+    shapes: list[str] = []
+    for number, (name, values) in enumerate((("instances", line.instances), ("requests", line.requests))):
+        top = 40 + 150 * number
+        most = max(values, default=0.0) or 1.0
+        count = max(1, len(values) - 1)
+        points = " ".join(
+            f"{60 + (_WIDTH - 80) * n / count:.1f},{top + 110 - 100 * value / most:.1f}"
+            for n, value in enumerate(values)
+        )
+        shapes.append(f'<polyline points="{points}" fill="none" stroke="{_COLOURS[number]}"/>')
+        shapes.append(_label(60, top, f"{name}, at most {most:,.1f}"))
+    hours = line.step * len(line.instances) / 3600
+    shapes.append(_label(60, 330, f"{hours:,.0f} hours, means over {line.step:,.0f} s"))
+    return _svg(345, title, shapes)
+
+
+def _label(x: float, y: float, text: str, *, anchor: str = "start", fill: str = "#222") -> str:
+    style = _TEXT.replace("#222", fill)
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}>{escape(text)}</text>'
+
+
+def _svg(height: int, title: str, shapes: Sequence[str]) -> str:
+    body = "\n".join(shapes)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" role="img">\n'
+        f"<title>{escape(title)}</title>\n"
+        f'<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
+    )

@@ -1,0 +1,231 @@
+"""Files, batches and their contents: the same promises in memory and on AWS's own interfaces."""
+
+import urllib.request
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
+from tests.fakes.examples import OWNER
+from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
+from tests.fakes.messages import BUCKET, InMemoryObjectStore
+from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError
+from tollgate.domain.file_batches import (
+    BatchFault,
+    FileBatch,
+    FileBatchStatus,
+    FilePart,
+    FilePurpose,
+    FileState,
+    StoredFile,
+)
+from tollgate.domain.jobs import Owner, Usage
+from tollgate.domain.ledger import Hold, Reservation, reserve
+from tollgate.ports.files import FileBatchStore, FileObjects, FileStore
+
+_NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_FILE = StoredFile("file-1", OWNER, "ä.jsonl", FilePurpose.BATCH, 7, _NOW, _NOW + timedelta(days=30))
+_BATCH = FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", _NOW, _NOW + timedelta(days=1))
+_PLAIN = {"Content-Type": "application/octet-stream"}
+_HELD = Reservation("h1_held", Decimal(2), (Hold("gateway#total#always", Decimal(3)),))
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def files(request: pytest.FixtureRequest) -> FileStore:
+    if request.param == "memory":
+        return InMemoryFileStore()
+    local: LocalAws = request.getfixturevalue("aws")
+    return DynamoDBFileStore(local.dynamodb, JOBS_TABLE)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def batches(request: pytest.FixtureRequest) -> FileBatchStore:
+    if request.param == "memory":
+        return InMemoryFileBatchStore()
+    local: LocalAws = request.getfixturevalue("aws")
+    return DynamoDBFileBatchStore(local.dynamodb, JOBS_TABLE, DynamoDBLedger(local.dynamodb, LEDGER_TABLE))
+
+
+@pytest.fixture(params=["memory", "s3"])
+def objects(request: pytest.FixtureRequest) -> FileObjects:
+    if request.param == "memory":
+        return InMemoryObjectStore()
+    local: LocalAws = request.getfixturevalue("aws")
+    return S3DirectObjects(local.s3, BUCKET)
+
+
+def test_a_file_comes_back_as_it_was_stored(files: FileStore) -> None:
+    """An upload's record too; deleting it twice is no error."""
+    upload = replace(_FILE, file_id="upload_1", upload_id="file-2", state=FileState.PENDING, keep_seconds=3_600)
+    for file in (_FILE, upload):
+        files.add(file)
+        assert files.get(file.file_id) == file
+    for _ in range(2):
+        files.delete("file-1")
+        assert files.get("file-1") is None
+
+
+def test_files_are_listed_by_tenant_and_purpose(files: FileStore) -> None:
+    """Newest first unless asked otherwise, page by page; uploads and other tenants' files are none of them."""
+    for number in range(5):
+        purpose = FilePurpose.BATCH if number % 2 else FilePurpose.USER_DATA
+        at = _NOW + timedelta(seconds=number)
+        files.add(replace(_FILE, file_id=f"file-{number}", created_at=at, purpose=purpose))
+    files.add(replace(_FILE, file_id="upload_1", upload_id="file-9", state=FileState.PENDING))
+    files.add(replace(_FILE, file_id="file-x", owner=Owner("other", "key_2")))
+
+    def listed(**options: object) -> tuple[list[str], bool]:
+        asked: dict[str, object] = {"purpose": None, "limit": 9, "after": None, "oldest_first": False} | options
+        page = files.list_of(OWNER, **asked)  # type: ignore[arg-type]  # each test names some of them
+        return [file.file_id for file in page.entries], page.has_more
+
+    assert listed() == (["file-4", "file-3", "file-2", "file-1", "file-0"], False)
+    assert listed(oldest_first=True, limit=2) == (["file-0", "file-1"], True)
+    assert listed(after="file-3", limit=9) == (["file-2", "file-1", "file-0"], False)
+    assert listed(purpose=FilePurpose.BATCH) == (["file-3", "file-1"], False)
+    for stranger in ("nothing", "file-x"):
+        with pytest.raises(InvalidRequestError):
+            listed(after=stranger)
+
+
+def test_a_batch_comes_back_as_it_was_stored(batches: FileBatchStore) -> None:
+    """With everything set, and with nothing optional set."""
+    part = FilePart("echo/small", "run-1", lines=3, chunks=2, largest=90, estimate=Decimal("0.1"))
+    done = replace(
+        part,
+        run_id="run-2",
+        decided=True,
+        admitted=1,
+        refusal="too dear",
+        reservation=_HELD,
+        ended=True,
+        last_run="run-2-r2",
+        seconds=Decimal("1.5"),
+        earlier_seconds=Decimal("0.5"),
+        outcome="Failed",
+        reason="bad",
+        settled=True,
+    )
+    full = replace(
+        _BATCH,
+        batch_id="batch_2",
+        metadata={"a": "b"},
+        traceparent="00-a-b-01",
+        cut=True,
+        invalid_id="run-0",
+        parts=(part, done),
+        stop=FileBatchStatus.EXPIRED,
+        faults=(BatchFault("empty_file", "nothing", 1),),
+        total=6,
+        completed=4,
+        failed=2,
+        output_file_id="file-2",
+        error_file_id="file-3",
+        usage=Usage(5, 6),
+        estimated_cost=Decimal("0.2"),
+        effective_cost=Decimal("0.3"),
+        avoided_cost=Decimal("-0.1"),
+        times={FileBatchStatus.IN_PROGRESS: _NOW},
+    )
+    for batch in (_BATCH, full):
+        assert batches.add(batch)
+        assert batches.get(batch.batch_id) == batch
+    assert not batches.add(replace(_BATCH, endpoint="/v1/responses"))
+    assert batches.get("batch_3") is None
+
+
+def test_a_batch_is_changed_from_its_last_revision_only(batches: FileBatchStore) -> None:
+    """Of two that started from the same one, one succeeds."""
+    batches.add(_BATCH)
+    changed = batches.change(replace(_BATCH, total=1))
+    assert changed is not None
+    assert batches.get("batch_1") == changed
+    assert batches.change(replace(_BATCH, total=2)) is None
+    assert batches.change(replace(changed, total=3)) is not None
+    assert batches.change(replace(_BATCH, batch_id="batch_9")) is None
+
+
+def test_a_batch_and_its_charges_are_written_together(batches: FileBatchStore) -> None:
+    """Or neither is: when the budget refuses, and when the batch is another by now."""
+    batches.add(_BATCH)
+    hold = reserve(_HELD, _HELD.holds[0])
+    first = batches.change(replace(_BATCH, total=1), [hold])
+    assert first is not None
+    second = reserve(replace(_HELD, slot="h1_next"), _HELD.holds[0])
+    with pytest.raises(LedgerRefusedError):
+        batches.change(replace(first, total=2), [second])
+    assert batches.get("batch_1") == first
+    small = replace(_HELD, slot="h1_more", amount=Decimal("0.5"))
+    assert batches.change(replace(_BATCH, total=3), [reserve(small, small.holds[0])]) is None
+    assert batches.change(replace(first, total=4), [reserve(small, small.holds[0])]) is not None
+
+
+def test_batches_are_listed_and_found_open(batches: FileBatchStore) -> None:
+    """By tenant, newest first; those that have ended are not open any more."""
+    for number in range(3):
+        at = _NOW + timedelta(seconds=number)
+        batches.add(replace(_BATCH, batch_id=f"batch_{number}", created_at=at))
+    batches.add(replace(_BATCH, batch_id="batch_x", owner=Owner("other", "k"), created_at=_NOW + timedelta(hours=1)))
+    page = batches.list_of(OWNER, limit=2, after=None)
+    assert [batch.batch_id for batch in page.entries] == ["batch_2", "batch_1"]
+    assert page.has_more
+    assert [b.batch_id for b in batches.list_of(OWNER, limit=2, after="batch_1").entries] == ["batch_0"]
+    later = _NOW + timedelta(seconds=2)
+    assert list(batches.open_since(later, limit=9)) == ["batch_0", "batch_1"]
+    stored = batches.get("batch_0")
+    assert stored is not None
+    batches.change(stored.at(FileBatchStatus.COMPLETED, _NOW))
+    assert list(batches.open_since(later, limit=9)) == ["batch_1"]
+
+
+def test_files_and_batches_are_no_jobs(aws: LocalAws) -> None:
+    """They share a table, and none is taken for another."""
+    files, jobs = DynamoDBFileStore(aws.dynamodb, JOBS_TABLE), DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
+    batches = DynamoDBFileBatchStore(aws.dynamodb, JOBS_TABLE)
+    files.add(_FILE)
+    batches.add(_BATCH)
+    assert jobs.get("file-1") is jobs.get("batch_1") is None
+    assert files.get("batch_1") is None
+    assert batches.get("file-1") is None
+    files.delete("batch_1")
+    assert batches.get("batch_1") == _BATCH
+    assert jobs.list_of(OWNER, state=None, limit=9, after=None).jobs == []
+    with pytest.raises(StorageError):
+        batches.change(_BATCH, [reserve(_HELD, _HELD.holds[0])])
+
+
+def test_contents_have_a_size_and_can_be_deleted(objects: FileObjects) -> None:
+    """Twice as well."""
+    assert objects.size_of("files/a") is None
+    objects.put("files/a", b"12345")
+    assert objects.size_of("files/a") == 5
+    for _ in range(2):
+        objects.delete("files/a")
+        assert objects.get("files/a") is None
+
+
+def test_a_presigned_url_takes_the_object(aws: LocalAws) -> None:
+    """From anybody who holds it, by PUT."""
+    objects = S3DirectObjects(aws.s3, BUCKET)
+    url = objects.presigned_put("files/ä b", expires_seconds=60)
+    request = urllib.request.Request(url, data=b"content", headers=_PLAIN, method="PUT")  # noqa: S310 -- our own server
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- as above
+        assert answer.status == 200
+    assert objects.get("files/ä b") == b"content"
+    assert objects.size_of("files/ä b") == 7
+
+
+def test_the_other_store_deletes_as_well(aws: LocalAws) -> None:
+    """The one that works on objects of any size."""
+    aws.s3.put_object(BUCKET, "transform-input/a", b"x", content_type="text/plain")
+    store = S3ObjectStore(BUCKET)
+    for _ in range(2):
+        store.delete("transform-input/a")
+        assert store.get("transform-input/a") is None

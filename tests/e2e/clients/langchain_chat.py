@@ -1,0 +1,20 @@
+"""One chat and one embedding through LangChain. Arguments: base URL and key."""
+
+import sys
+
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from pydantic import SecretStr
+
+
+def main(url: str, key: str) -> None:
+    """Print the answer, and the length of a vector."""
+    chat = ChatOpenAI(base_url=url, api_key=SecretStr(key), model="echo", service_tier="priority")
+    print(chat.invoke("one two three").content)
+    embeddings = OpenAIEmbeddings(
+        base_url=url, api_key=SecretStr(key), model="minilm", check_embedding_ctx_length=False
+    )
+    print(len(embeddings.embed_query("a toll booth")))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

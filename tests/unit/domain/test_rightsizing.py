@@ -1,0 +1,133 @@
+"""Advice about instance types, from made-up weeks whose right answer is known."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.instance_shapes import SHAPES
+from tollgate.domain.rightsizing import ROOM_PERCENT, Advice, Resource, Usage, Verdict, advise
+
+PRICES = {
+    "ml.g5.xlarge": Decimal("1.408"),
+    "ml.g5.2xlarge": Decimal("1.515"),
+    "ml.g5.12xlarge": Decimal("7.09"),
+    "ml.g4dn.xlarge": Decimal("0.736"),
+    "ml.m5.large": Decimal("0.115"),
+    "ml.m5.xlarge": Decimal("0.23"),
+    "ml.c5.xlarge": Decimal("0.204"),
+}
+WEEK = 168
+
+
+def _usage(
+    instance_type: str, percents: Mapping[Resource, float], *, resource: str = "m/d", peak: float = 1.2, **changes: Any
+) -> Usage:
+    values: dict[str, Any] = {
+        "resource": resource,
+        "instance_type": instance_type,
+        "hourly": {r: [value] * WEEK for r, value in percents.items()},
+        "peaks": {r: [min(100.0, value * peak)] * WEEK for r, value in percents.items()},
+        "invocations": [100.0] * WEEK,
+        "latency_seconds": [0.2] * WEEK,
+        "instances": 2.0,
+    }
+    return Usage(**values | changes)
+
+
+def _one(usage: Usage) -> Advice:
+    [advice] = advise([usage], PRICES)
+    return advice
+
+
+def test_a_gpu_used_by_half_is_kept() -> None:
+    """Between the two limits there is nothing to advise."""
+    advice = _one(_usage("ml.g5.xlarge", {Resource.GPU: 55, Resource.CPU: 20}))
+    assert (advice.verdict, advice.rule, advice.to) == (Verdict.KEEP, "gpu 55 % on average", None)
+
+
+def test_processors_paid_for_and_not_used_go() -> None:
+    """The same GPU with half the processors: the rule, the saving of two instances a month, and nothing that breaks."""
+    advice = _one(_usage("ml.g5.2xlarge", {Resource.GPU: 36, Resource.CPU: 15, Resource.GPU_MEMORY: 68}))
+    assert (advice.verdict, advice.to) == (Verdict.SMALLER, "ml.g5.xlarge")
+    assert advice.rule == "gpu 36 % on average, under 40 %"
+    assert advice.monthly_saving == Decimal("156.22")
+    assert advice.breaks == "gpu_memory peaks of 82 % would be 82 %"
+
+
+def test_a_weaker_gpu_is_enough() -> None:
+    """A tenth of an A10G fits on a T4; that it is another GPU is said."""
+    advice = _one(_usage("ml.g5.xlarge", {Resource.GPU: 20, Resource.GPU_MEMORY: 30, Resource.CPU: 20}))
+    assert (advice.verdict, advice.to) == (Verdict.OTHER_FAMILY, "ml.g4dn.xlarge")
+    assert "T4 instead of A10G" in advice.breaks
+
+
+def test_a_model_that_fills_the_memory_stays() -> None:
+    """Idle as it is, its weights fit nowhere cheaper."""
+    advice = _one(_usage("ml.g5.xlarge", {Resource.GPU: 20, Resource.GPU_MEMORY: 68}))
+    assert advice.verdict is Verdict.KEEP
+    assert "nothing cheaper has room" in advice.rule
+
+
+def test_a_gpu_that_nobody_uses_goes() -> None:
+    """A model that runs on the processors alone moves to an instance without GPU."""
+    advice = _one(_usage("ml.g5.xlarge", {Resource.GPU: 0, Resource.CPU: 30, Resource.MEMORY: 20}))
+    assert (advice.verdict, advice.to) == (Verdict.OTHER_FAMILY, "ml.m5.large")
+    assert "the GPU goes" in advice.breaks
+
+
+def test_one_busy_hour_in_ten_wants_more() -> None:
+    """Over 80 % in 17 of 168 hours is regular, in 16 it is not."""
+    busy = [95.0] * 17 + [50.0] * (WEEK - 17)
+    advice = _one(_usage("ml.g5.xlarge", {Resource.GPU: 50}, hourly={Resource.GPU: busy}))
+    assert (advice.verdict, advice.to) == (Verdict.LARGER, "ml.g5.12xlarge")
+    assert advice.rule == "gpu over 80 % in 10% of hours"
+    assert advice.monthly_saving is not None
+    assert advice.monthly_saving < 0
+    calmer = [95.0] * 16 + [50.0] * (WEEK - 16)
+    assert _one(_usage("ml.g5.xlarge", {Resource.GPU: 50}, hourly={Resource.GPU: calmer})).verdict is Verdict.KEEP
+
+
+def test_what_no_type_can_carry_gets_more_instances() -> None:
+    """The largest type at its limit: advice without a type."""
+    advice = _one(_usage("ml.g5.12xlarge", {Resource.GPU: 95}))
+    assert (advice.verdict, advice.to) == (Verdict.LARGER, None)
+    assert "add instances" in advice.rule
+
+
+def test_several_quiet_deployments_share() -> None:
+    """Two under 10 % go onto one endpoint, each giving up half of its cost; one alone does not."""
+    quiet = [_usage("ml.m5.large", {Resource.CPU: 4}, resource=name) for name in ("m/a", "m/b")]
+    advice = advise(quiet, PRICES)
+    assert [a.verdict for a in advice] == [Verdict.SHARE] * 2
+    assert advice[0].monthly_saving == Decimal("83.95")
+    assert _one(quiet[0]).verdict is Verdict.KEEP
+
+
+def test_a_day_is_the_least_to_judge_by() -> None:
+    """23 hours say nothing, and an unknown type nothing either."""
+    assert _one(_usage("ml.g5.xlarge", {}, hourly={Resource.GPU: [1.0] * 23})).rule == "fewer than 24 measured hours"
+    assert "not among" in _one(_usage("ml.zz9.large", {Resource.CPU: 1})).rule
+
+
+@given(
+    instance_type=st.sampled_from(sorted(PRICES)),
+    gpu=st.floats(0, 100),
+    cpu=st.floats(0, 100),
+    memory=st.floats(0, 100),
+)
+def test_no_advice_to_save_leaves_too_little_room(instance_type: str, gpu: float, cpu: float, memory: float) -> None:
+    """Cheaper is only advised where every resource of the new type stays below the limit, and it is cheaper."""
+    percents = {Resource.CPU: cpu, Resource.MEMORY: memory}
+    if instance_type.startswith("ml.g"):
+        percents |= {Resource.GPU: gpu, Resource.GPU_MEMORY: memory}
+    usage = _usage(instance_type, percents)
+    advice = _one(usage)
+    if advice.to is None or advice.monthly_saving is None or advice.monthly_saving <= 0:
+        return
+    old, new = SHAPES[instance_type], SHAPES[advice.to]
+    assert PRICES[new.name] < PRICES[old.name]
+    assert cpu * old.vcpus / new.vcpus <= ROOM_PERCENT + 1e-9
+    assert memory * old.memory_gb / new.memory_gb <= ROOM_PERCENT + 1e-9

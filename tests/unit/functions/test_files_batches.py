@@ -1,0 +1,331 @@
+"""The routes over files, uploads and batches: shapes, owners, scopes, and what is refused."""
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.files_batches.app import handle
+from local.openapi import file_answers
+from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
+from tests.fakes.gateway import InMemoryIdempotency, proxy_event
+from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.unit.template_document import ROOT
+from tollgate.api.files_routes import FilesApi
+from tollgate.api.multipart import FormPart, read_form
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.errors import InvalidRequestError, StorageError
+from tollgate.domain.file_batches import FileBatchStatus
+from tollgate.services.file_batches import FileBatches
+from tollgate.services.files import MOST_DIRECT_BYTES, MOST_INLINE_BYTES, Files
+from tollgate.services.idempotent import Idempotency
+
+SAMPLES = ROOT / "events" / "files_batches"
+
+
+class _House:
+    """The function with everything around it in memory."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.objects = InMemoryObjectStore(clock=self.clock)
+        self.files = InMemoryFileStore()
+        self.batches = InMemoryFileBatchStore()
+        self.queue = InMemoryQueue()
+        telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
+        ids = CountingIds()
+        files = Files(files=self.files, objects=self.objects, clock=self.clock, ids=ids, kept=timedelta(days=30))
+        self.api = FilesApi(
+            files=files,
+            batches=FileBatches(
+                batches=self.batches, files=files, queue=self.queue, telemetry=telemetry, clock=self.clock, ids=ids
+            ),
+            idempotency=Idempotency(InMemoryIdempotency(), self.clock),
+            telemetry=telemetry,
+            random_hex=lambda: "a" * 48,
+        )
+
+    def ask(self, route: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+        text = body if body is None or isinstance(body, str) else json.dumps(body)
+        answer = handle(proxy_event(route, text, **options), self.api)
+        return answer["statusCode"], json.loads(answer["body"] or "null")
+
+    def sample(self, name: str, **path: str) -> tuple[int, Any]:
+        event = json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))
+        if path:
+            event["pathParameters"] = path
+        answer = handle(event, self.api)
+        return answer["statusCode"], json.loads(answer["body"] or "null")
+
+    def upload(self, content: bytes = b'{"a": 1}\n', *, purpose: str = "batch") -> dict[str, Any]:
+        status, file = self.form({"purpose": purpose}, content)
+        assert status == 200, file
+        file_answers.File.model_validate(file)
+        found: dict[str, Any] = file
+        return found
+
+    def form(self, fields: dict[str, str], content: bytes | None, *, name: str = "in.jsonl") -> tuple[int, Any]:
+        body = b"".join(
+            f'--x\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
+            for key, value in fields.items()
+        )
+        if content is not None:
+            head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+            body += head.encode() + content + b"\r\n"
+        event = proxy_event("POST /v1/files", headers={"Content-Type": "multipart/form-data; boundary=x"})
+        event |= {"body": base64.b64encode(body + b"--x--\r\n").decode(), "isBase64Encoded": True}
+        answer = handle(event, self.api)
+        return answer["statusCode"], json.loads(answer["body"])
+
+
+@pytest.fixture
+def house() -> _House:
+    return _House()
+
+
+def test_the_samples_make_find_and_delete_a_file(house: _House) -> None:
+    """In OpenAI's shapes, with the content as it was sent."""
+    status, file = house.sample("file_create")
+    assert status == 200
+    assert file_answers.File.model_validate(file).filename == "reviews.jsonl"
+    assert file["expires_at"] - file["created_at"] == 30 * 86_400
+    assert house.sample("file_get", id=file["id"]) == (200, file)
+    _, page = house.sample("file_list")
+    assert file_answers.FileList.model_validate(page).data[0].id == file["id"]
+    event = json.loads((SAMPLES / "file_content.json").read_text("utf-8")) | {"pathParameters": {"id": file["id"]}}
+    content = handle(event, house.api)["body"]
+    assert len(content) == file["bytes"]
+    assert json.loads(content)["custom_id"] == "review-1"
+    status, gone = house.sample("file_delete", id=file["id"])
+    file_answers.FileDeleted.model_validate(gone)
+    assert house.sample("file_get", id=file["id"])[0] == 404
+    assert house.objects.objects == {}
+
+
+def test_the_samples_make_find_and_cancel_a_batch(house: _House) -> None:
+    """It is written down before anybody is woken for it."""
+    file = house.upload()
+    event = json.loads((SAMPLES / "batch_create.json").read_text("utf-8"))
+    body = json.loads(event["body"]) | {"input_file_id": file["id"]}
+    answer = handle(event | {"body": json.dumps(body)}, house.api)
+    batch = json.loads(answer["body"])
+    file_answers.Batch.model_validate(batch)
+    assert (batch["status"], batch["metadata"]) == ("validating", {"night": "monday"})
+    assert batch["expires_at"] - batch["created_at"] == 86_400
+    assert house.queue.bodies == [{"kind": "file_batch", "file_batch": batch["id"]}]
+    assert house.sample("batch_get", id=batch["id"]) == (200, batch)
+    _, page = house.sample("batch_list")
+    assert file_answers.BatchList.model_validate(page).data[0].id == batch["id"]
+    status, cancelled = house.sample("batch_cancel", id=batch["id"])
+    assert (status, cancelled["status"]) == (200, "cancelling")
+    assert cancelled["cancelling_at"] == batch["created_at"]
+    assert house.sample("batch_cancel", id=batch["id"])[1]["status"] == "cancelling"
+
+
+def test_the_samples_upload_a_large_file_in_two_steps(house: _House) -> None:
+    """The file is PUT to the bucket; completing twice gives the same file, which can then be used."""
+    status, upload = house.sample("upload_create")
+    assert status == 200
+    file_answers.Upload.model_validate(upload)
+    assert (upload["status"], upload["file"]) == ("pending", None)
+    key = upload["upload_url"].split(".example/")[1].split("?")[0]
+    assert house.sample("upload_complete", id=upload["id"])[0] == 409
+    house.objects.put(key, b"x" * 10)
+    assert house.sample("upload_complete", id=upload["id"])[0] == 400
+    house.objects.objects[key] = b"x" * 90_000_000
+    done = house.sample("upload_complete", id=upload["id"])
+    assert done == house.sample("upload_complete", id=upload["id"])
+    assert done[1]["status"] == "completed"
+    assert house.ask("GET /v1/files/{id}", path={"id": done[1]["file"]["id"]})[1]["bytes"] == 90_000_000
+    assert len(house.ask("GET /v1/files")[1]["data"]) == 1
+    assert house.sample("upload_cancel", id=upload["id"])[0] == 409
+
+
+def test_a_cancelled_upload_is_no_file(house: _House) -> None:
+    """Neither before nor after."""
+    _, upload = house.sample("upload_create")
+    assert house.sample("upload_cancel", id=upload["id"])[1]["status"] == "cancelled"
+    assert house.sample("upload_complete", id=upload["id"])[0] == 409
+    assert house.ask("GET /v1/files")[1]["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "content", "param"),
+    [
+        ({"purpose": "batch"}, None, "file"),
+        ({}, b"x", "purpose"),
+        ({"purpose": "vision"}, b"x", "purpose"),
+        ({"purpose": "batch_output"}, b"x", "purpose"),
+        ({"purpose": "batch"}, b"", "file"),
+        ({"purpose": "batch", "expires_after[seconds]": "60", "expires_after[anchor]": "created_at"}, b"x", "expires"),
+        ({"purpose": "batch", "expires_after[seconds]": "3600"}, b"x", "expires"),
+    ],
+)
+def test_a_form_that_is_wrong_is_refused(
+    house: _House, fields: dict[str, str], content: bytes | None, param: str
+) -> None:
+    """Naming the field."""
+    status, body = house.form(fields, content)
+    assert status == 400
+    assert body["error"]["param"].startswith(param)
+    assert house.files.files == {}
+
+
+def test_a_file_may_be_kept_for_less(house: _House) -> None:
+    """Then it is gone for its owner, whatever the bucket still has."""
+    fields = {"purpose": "batch", "expires_after[seconds]": "3600", "expires_after[anchor]": "created_at"}
+    _, file = house.form(fields, b"x")
+    assert file["expires_at"] - file["created_at"] == 3_600
+    house.clock.advance(3_600)
+    assert house.ask("GET /v1/files/{id}", path={"id": file["id"]})[0] == 404
+    assert house.ask("GET /v1/files")[1]["data"] == []
+
+
+def test_a_large_file_is_sent_elsewhere(house: _House) -> None:
+    """On the way in by a 413 that says how; on the way out by a redirect, as is one that is no text."""
+    status, body = house.form({"purpose": "batch"}, b"x" * (MOST_DIRECT_BYTES + 1))
+    assert status == 413
+    assert "/v1/uploads" in body["error"]["message"]
+    for content in (b"x" * (MOST_INLINE_BYTES + 1), b"\xff\xfe"):
+        file = house.upload(content, purpose="user_data")
+        answer = handle(proxy_event("GET /v1/files/{id}/content", path={"id": file["id"]}), house.api)
+        assert answer["statusCode"] == 302
+        assert file["id"] in answer["headers"]["Location"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "param"),
+    [
+        ({"endpoint": "/v1/images"}, 400, "endpoint"),
+        ({"completion_window": "1h"}, 400, "completion_window"),
+        ({"input_file_id": "file-none"}, 404, "file_id"),
+        ({"input_file_id": 7}, 400, "input_file_id"),
+        ({"metadata": {"a": 1}}, 400, "metadata.a"),
+    ],
+)
+def test_a_batch_that_cannot_be_is_refused(house: _House, change: dict[str, Any], status: int, param: str) -> None:
+    """Naming the field; nothing is written."""
+    file = house.upload()
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"} | change
+    found, said = house.ask("POST /v1/batches", body)
+    assert (found, said["error"]["param"]) == (status, param)
+    assert house.batches.batches == {}
+
+
+def test_a_batch_needs_a_file_for_batches(house: _House) -> None:
+    """As it does at OpenAI."""
+    file = house.upload(purpose="user_data")
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    assert house.ask("POST /v1/batches", body)[1]["error"]["param"] == "input_file_id"
+
+
+def test_a_batch_whose_message_is_lost_is_there_all_the_same(house: _House) -> None:
+    """The sweeper wakes it."""
+
+    class _Down(InMemoryQueue):
+        def send(self, message: Any, **_: Any) -> None:
+            raise StorageError(f"no queue for {message}")
+
+    file = house.upload()
+    house.api._batches._queue = _Down()
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    assert house.ask("POST /v1/batches", body)[0] == 200
+    assert len(house.batches.open_since(house.clock.now() + timedelta(seconds=1), limit=9)) == 1
+
+
+def test_an_idempotency_key_makes_one_batch(house: _House) -> None:
+    """However often the same call comes."""
+    file = house.upload()
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    answers = [house.ask("POST /v1/batches", body, headers={"Idempotency-Key": "k"}) for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    assert len(house.batches.batches) == 1
+
+
+def test_an_ended_batch_cannot_be_cancelled(house: _House) -> None:
+    """409, as for a job."""
+    file = house.upload()
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    _, batch = house.ask("POST /v1/batches", body)
+    stored = house.batches.batches[batch["id"]]
+    house.batches.change(stored.at(FileBatchStatus.COMPLETED, house.clock.now()))
+    assert house.ask("POST /v1/batches/{id}/cancel", path={"id": batch["id"]})[0] == 409
+
+
+def test_other_tenants_see_nothing(house: _House) -> None:
+    """Neither in lists nor by id, and their batches cannot read it."""
+    file = house.upload()
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    _, batch = house.ask("POST /v1/batches", body)
+    stranger: dict[str, Any] = {"tenant": "other"}
+    assert house.ask("GET /v1/files", **stranger)[1]["data"] == []
+    assert house.ask("GET /v1/batches", **stranger)[1]["data"] == []
+    for route, name in (
+        ("GET /v1/files/{id}", file["id"]),
+        ("GET /v1/files/{id}/content", file["id"]),
+        ("DELETE /v1/files/{id}", file["id"]),
+        ("GET /v1/batches/{id}", batch["id"]),
+        ("POST /v1/batches/{id}/cancel", batch["id"]),
+        ("POST /v1/uploads/{id}/complete", "upload_1"),
+    ):
+        assert house.ask(route, {"part_ids": []}, path={"id": name}, **stranger)[0] == 404
+    assert house.ask("POST /v1/batches", body, **stranger)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("route", "scopes"),
+    [("POST /v1/files", "read cancel"), ("GET /v1/files", "infer"), ("POST /v1/batches/{id}/cancel", "infer read")],
+)
+def test_a_key_needs_the_scope(house: _House, route: str, scopes: str) -> None:
+    """403 with its name; unknown routes are 404."""
+    status, body = house.ask(route, scopes=scopes, path={"id": "x"})
+    assert (status, body["error"]["code"]) == (403, "insufficient_scope")
+    assert house.ask("GET /v1/nothing")[0] == 404
+
+
+def test_lists_are_paged_by_the_last_id(house: _House) -> None:
+    """As the SDK's own iteration does."""
+    for _ in range(5):
+        house.upload()
+        house.clock.advance(1)
+    _, first = house.ask("GET /v1/files", query={"limit": "2"})
+    _, second = house.ask("GET /v1/files", query={"limit": "9", "after": first["last_id"]})
+    assert first["has_more"] is True
+    assert second["has_more"] is False
+    assert len(first["data"] + second["data"]) == 5
+    _, oldest = house.ask("GET /v1/files", query={"order": "asc", "limit": "1"})
+    assert oldest["data"][0]["id"] == second["last_id"]
+    assert house.ask("GET /v1/files", query={"purpose": "nothing"})[1]["data"] == []
+    for query in ({"limit": "0"}, {"limit": "x"}, {"after": "none"}, {"order": "up"}):
+        assert house.ask("GET /v1/files", query=query)[0] == 400
+
+
+@given(content=st.binary(max_size=200), name=st.text(st.characters(min_codepoint=65, max_codepoint=122), min_size=1))
+def test_a_forms_file_keeps_every_byte(content: bytes, name: str) -> None:
+    """Line breaks, marks of other forms and bytes that are no text included."""
+    clean = name.replace("\\", "")
+    head = f'--b\r\nContent-Disposition: form-data; name="f"; filename="x{clean}"\r\n\r\n'.encode()
+    found = read_form('multipart/form-data; boundary="b"', head + content.replace(b"--b", b"") + b"\r\n--b--")
+    assert found["f"] == FormPart(content.replace(b"--b", b""), f"x{clean}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b"{}"),
+        ("multipart/form-data", b"--b--"),
+        ("multipart/form-data; boundary=b", b""),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1'),
+        ("multipart/form-data; boundary=b", b"--b\r\nX: y\r\n\r\n1\r\n--b--"),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n--b--'),
+    ],
+)
+def test_what_is_no_form_is_refused(kind: str, body: bytes) -> None:
+    """Incomplete, nameless, or something else."""
+    with pytest.raises(InvalidRequestError):
+        read_form(kind, body)

@@ -1,0 +1,123 @@
+"""The bounds are what they claim: exact for their relaxation, and below what can be done."""
+
+import math
+from array import array
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
+from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
+from planner.waking import serve_waking
+from tollgate.domain.wake_by_deadline import SleepingEndpoint
+
+small = st.lists(
+    st.tuples(st.integers(0, 60), st.floats(0, 3), st.sampled_from([5.0, 12.0, 40.0]), st.floats(0, 6)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def columns(rows: list[tuple[int, float, float, float]]) -> tuple["array[float]", ...]:
+    return tuple(array("d", column) for column in zip(*sorted(rows), strict=True))
+
+
+@given(small, st.floats(1, 10), st.floats(0, 1))
+@settings(max_examples=80, deadline=None)
+def test_the_cover_is_the_cheapest_of_all(
+    rows: list[tuple[int, float, float, float]], startup: float, share: float
+) -> None:
+    """Trying every way to cut the windows into stretches finds nothing cheaper, and the same cost once."""
+    arrivals, held, deadlines, _ = columns(rows)
+    windows = meaningful_windows(arrivals, held, deadlines)
+    count = len(windows)
+    best = math.inf
+    for cuts in (c for size in range(count) for c in combinations(range(1, count), size)):
+        edges = [0, *cuts, count]
+        best = min(
+            best,
+            sum(startup + share * max(0.0, windows[e - 1][0] - windows[b][1]) for b, e in pairwise(edges)),
+        )
+    assert cheapest_cover(windows, [share], Startups(startup)).cost == pytest.approx(best)
+
+
+@given(small, st.floats(1, 10))
+@settings(max_examples=60, deadline=None)
+def test_no_choice_of_served_requests_beats_the_token_bound(
+    rows: list[tuple[int, float, float, float]], startup: float
+) -> None:
+    """Any part served by instances that start as late as possible, the rest by tokens, costs the bound or more."""
+    arrivals, held, deadlines, tokens = columns(rows)
+    none = array("d", bytes(8 * len(arrivals)))
+    prices = TokenWorld(tokens, none, place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0)
+    least = least_dollars(arrivals, held, deadlines, prices)
+    count = len(arrivals)
+    for mask in range(1 << count):
+        mine = [n for n in range(count) if mask >> n & 1]
+        dollars = sum(tokens[n] for n in range(count) if n not in mine)
+        if mine:
+            chosen = (array("d", [column[n] for n in mine]) for column in (arrivals, held, deadlines))
+            cover = cheapest_cover(meaningful_windows(*chosen), [1.0], Startups(startup))
+            dollars += cover.cost + 0.5 * sum(held[n] for n in mine)
+        assert least <= dollars + 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(0, 40_000), st.floats(0.1, 50)), min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_the_policy_in_time_is_above_the_bound(rows: list[tuple[float, float]]) -> None:
+    """The woken endpoint never bills less than the least instance seconds of the endpoint's road."""
+    arrivals = array("d", sorted(arrival for arrival, _ in rows))
+    held = array("d", [seconds for _, seconds in rows])
+    deadlines = array("d", [900.0] * len(rows))
+    served = serve_waking(arrivals, held, deadlines, endpoint=SleepingEndpoint(300.0, 2, 8))
+    assert all(end - arrival <= 900 for end, arrival in zip(served.ends, arrivals, strict=True))
+    least = least_instance_seconds(
+        arrivals, held, deadlines, concurrency=2, startups=Startups(300.0, 240.0), horizon=1e9
+    )
+    assert served.instance_seconds >= least - 1e-6
+
+
+def test_a_job_serves_only_what_was_there_when_it_was_created() -> None:
+    """Two requests whose windows touch only at the end share an endpoint's start, but no transform job."""
+    windows = [(0.0, 300.0), (290.0, 590.0)]
+    assert cheapest_cover(windows, [1.0], Startups(100.0)).cost == 100.0
+    assert cheapest_cover(windows, [1.0], Startups(100.0, 60.0)).cost == 100.0
+    assert cheapest_cover(windows, [1.0], Startups(100.0, 5.0)).cost == 5.0
+
+
+@given(small, st.floats(1, 10), st.floats(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_the_schedule_with_tokens_is_the_cheapest_of_all(
+    rows: list[tuple[int, float, float, float]], startup: float, later: float
+) -> None:
+    """Every set of stretches up, between arrivals and last moments, is tried: the sweep finds the cheapest."""
+    arrivals, held, deadlines, tokens = columns(rows)
+    lasts = [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
+    moments = sorted({*arrivals, *lasts})
+    prices = TokenWorld(
+        tokens, array("d", [later] * len(arrivals)), place_second_usd=0.5, start_usd=startup, instance_second_usd=0.3
+    )
+
+    def dollars(before: float, begin: float) -> float:
+        """Requests that come after `before` and close, or come, by `begin`, with nobody up between the two."""
+        total = 0.0
+        for a, last, h, t in zip(arrivals, lasts, held, tokens, strict=True):
+            more = max(0.0, t - 0.5 * h)
+            if before < a < begin:
+                total += more if last < begin else min(later, more)
+        return total
+
+    ends = {-math.inf: 0.0}
+    for end in moments:
+        ends[end] = min(
+            cost + dollars(before, begin) + startup + 0.3 * (end - begin)
+            for begin in moments
+            if begin <= end
+            for before, cost in ends.items()
+            if before < begin
+        )
+    best = min(cost + dollars(before, math.inf) for before, cost in ends.items())
+    certain = sum(min(t, 0.5 * h) for t, h in zip(tokens, held, strict=True))
+    assert foreseen_dollars(arrivals, held, deadlines, prices) == pytest.approx(certain + best)

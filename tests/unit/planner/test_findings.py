@@ -1,0 +1,155 @@
+"""Below the table: commitments, timelines, strategies, certainty, settings and pictures."""
+
+import tomllib
+import xml.etree.ElementTree as ET
+from array import array
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.advice import advise
+from planner.certainty import certainty
+from planner.commitment import advise as commitment
+from planner.comparison import Comparison, compare
+from planner.designs import standard_designs
+from planner.outcome import replay
+from planner.pictures import cost_against_p99, cost_by_design, frontier, over_time
+from planner.strategies import contributions
+from planner.timeline import timeline
+from planner.trace import Trace
+from planner.workload import ClassMix, Workload, draw_deadlines
+from planner.world import World, price_book
+
+WORLD = World.of("ml.g5.2xlarge")
+TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
+
+
+def made(seed: int = 1) -> Trace:
+    trace = Workload([200.0, 0.0, 0.0], hours=12.0, burstiness=2.0, repeated=0.3).trace(7)
+    draw_deadlines(trace, ClassMix(), seed)
+    return trace
+
+
+@pytest.fixture(scope="module")
+def planned() -> Comparison:
+    return compare(made(), TOKENS)
+
+
+@given(st.lists(st.floats(0, 6), min_size=1, max_size=40), st.integers(0, 90))
+def test_a_commitment_never_costs_more_than_none(hours: list[float], percent: int) -> None:
+    """On the hours it was advised for it is at most as dear as paying by the hour; its regret is not negative."""
+    advice = commitment(hours, Decimal("1.5"), Decimal(percent) / 100)
+    assert advice.committed <= advice.uncommitted
+    assert advice.regret >= 0
+    assert advice.break_even == 1 - Decimal(percent) / 100
+
+
+def test_a_floor_that_always_runs_is_committed_and_a_peak_is_not() -> None:
+    """Two instances all the time and three more in a tenth of the hours: two are committed."""
+    advice = commitment([2.0] * 9 + [5.0], Decimal(1), Decimal("0.3"))
+    assert advice.instances == 2
+    assert advice.committed == Decimal(2) * Decimal("0.7") * 10 + 3
+    # Half of it is 9 x 1 + 2.5 by the hour; committed it is 14 + 0.5 for what the last hour uses beyond.
+    assert advice.regret == Decimal("14.5") - Decimal("11.5")
+
+
+def test_a_discount_of_everything_is_refused() -> None:
+    """A discount is a share below one."""
+    with pytest.raises(ValueError, match="discount"):
+        commitment([1.0], Decimal(1), Decimal(1))
+
+
+@pytest.mark.parametrize("name", ["wake for deadlines", "collect in jobs", "always-on real-time", "sleep and wake"])
+def test_the_timeline_holds_the_billed_time_and_little_s_law(name: str) -> None:
+    """Instances over time add up to the bill; requests in the system to rate times mean time, in every design."""
+    trace = made()
+    held = WORLD.held(trace)
+    designs = standard_designs(WORLD, sum(held) / len(held), set(trace.deadlines))
+    design = next(d for d in designs if d.name == name)
+    horizon = 3 * 86_400.0
+    line = timeline(trace, design, WORLD, horizon=horizon, step=100.0)
+    outcome = replay(trace, design, WORLD, horizon=horizon)
+    assert sum(line.instances) * 100.0 == pytest.approx(outcome.instance_seconds, rel=1e-6)
+    answered = len(trace) - outcome.counts.get("refused", 0)
+    rate = answered / horizon
+    mean_in_system = sum(line.requests) * 100.0 / horizon
+    assert mean_in_system == pytest.approx(rate * outcome.latency.mean, rel=1e-6)
+
+
+def test_strategies_name_themselves_alone_and_together() -> None:
+    """Each has a factor, waking saves on thin traffic, and repetition makes the cache save something."""
+    trace = made()
+    baseline = compare(trace, TOKENS).baseline
+    found = {one.name: one.factor for one in contributions(trace, TOKENS, baseline, horizon=43_200.0)}
+    assert list(found)[-2:] == ["product of the factors", "together"]
+    assert found["sleep and wake"] < 1
+    assert found["exact cache"] <= 1
+    assert found["token-priced"] < 1
+    assert found["together"] < found["sleep and wake"]
+
+
+def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:
+    """The plan's own seed lies within the interval; three assumptions are shown, greatest effect first."""
+    sure = certainty(made, WORLD, "wake for deadlines", horizon=43_200.0, seeds=(1, 2))
+    trace = made()
+    designs = standard_designs(WORLD, 1.0, set(trace.deadlines))
+    outcome = replay(trace, next(d for d in designs if d.name == "wake for deadlines"), WORLD, horizon=43_200.0)
+    saved = float(1 - outcome.total / (WORLD.usd_per_hour * 12))
+    assert sure.low - 1e-9 <= saved <= sure.high + 1e-9
+    assert 3 <= len(sure.sensitive) <= 6
+
+
+def test_settings_are_toml_that_says_why(planned: Comparison) -> None:
+    """Both files parse, name the instance, and give a reason with the savings."""
+    trace = made()
+    for outcome in planned.outcomes:
+        design = next(d for d in standard_designs(TOKENS, 1.0, set(trace.deadlines)) if d.name == outcome.design)
+        advice = advise(trace, planned, design, TOKENS, "ml.g5.2xlarge")
+        overrides = tomllib.loads(advice.samconfig)["prod"]["deploy"]["parameters"]["parameter_overrides"]
+        assert "InferRate=" in overrides
+        entry = tomllib.loads(advice.models)["models"]["planned"]["deployments"]["main"]
+        assert entry["instance_type"] == "ml.g5.2xlarge"
+        assert "below one instance that never sleeps" in advice.models.splitlines()[0]
+
+
+def test_overrides_exist_in_the_template(planned: Comparison) -> None:
+    """Every parameter that is advised is one of the template's."""
+    template = Path("template.yaml").read_text(encoding="utf-8")
+    trace = made()
+    for design in standard_designs(TOKENS, 1.0, set(trace.deadlines)):
+        advice = advise(trace, planned, design, TOKENS, "ml.g5.2xlarge")
+        line = tomllib.loads(advice.samconfig)["prod"]["deploy"]["parameters"]["parameter_overrides"]
+        for override in line.split():
+            assert f"\n  {override.split('=')[0]}:\n" in template
+
+
+def test_pictures_are_svg_with_every_design(planned: Comparison) -> None:
+    """They parse as XML, and the first two name each design."""
+    trace = made()
+    design = standard_designs(TOKENS, 1.0, set(trace.deadlines))[7]
+    line = timeline(trace, design, TOKENS, horizon=43_200.0, step=600.0)
+    for picture in (cost_by_design(planned), cost_against_p99(planned)):
+        text = "".join(ET.fromstring(picture).itertext())  # noqa: S314 - our own picture
+        assert all(outcome.design in text for outcome in planned.outcomes)
+    assert ET.fromstring(over_time(line, "a & b")).tag.endswith("svg")  # noqa: S314 - our own picture
+
+
+def test_the_frontier_rises_in_time_and_falls_in_cost(planned: Comparison) -> None:
+    """No design on it is both slower and dearer than another, and the cheapest is on it."""
+    best = frontier(planned.outcomes)
+    pairs = [(o.latency.p99, o.total) for o in best]
+    assert pairs == sorted(pairs)
+    assert [cost for _, cost in pairs] == sorted((cost for _, cost in pairs), reverse=True)
+    assert min(planned.outcomes, key=lambda o: o.total).total == best[-1].total
+
+
+def test_unknown_lengths_are_planned_by_what_others_took() -> None:
+    """Before anything is seen a second is assumed; later the length that one in a hundred exceeds."""
+    blind = replace(WORLD, lengths_known=False)
+    expected = blind.expected(array("d", [2.0] * 150 + [40.0] * 50 + [1.0] * 10))
+    assert (expected[0], expected[205]) == (1.0, 40.0)
+    assert WORLD.expected(expected) is expected
