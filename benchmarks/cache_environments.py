@@ -26,6 +26,7 @@ from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
 from tollgate.services.choosing import choosing_among
+from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.infer import InferenceService
 from tollgate.services.inference import InferenceRequest
 from tollgate.services.run_realtime import RealtimeRun
@@ -106,6 +107,7 @@ class Environment:
             pause=world.pause,
             time_limit_seconds=LIMIT_SECONDS,
         )
+        health = DeploymentHealth(clock=self._clock)
         realtime = RealtimeRun(
             realtime=world.model,
             durations=RecordingMeasurements(),
@@ -113,6 +115,7 @@ class Environment:
             admission=admission,
             clock=self._clock,
             ids=ids,
+            health=health,
             memory_gb=memory,
             time_limit_seconds=LIMIT_SECONDS,
         )
@@ -141,6 +144,7 @@ class Environment:
             realtime=realtime,
             acceptance=acceptance,
             choosing=lambda: choosing,
+            health=health,
             wakes=lambda: WakeRequests(queue=InMemoryQueue(), clock=self._clock),
             cache=lambda: cache,
         )

@@ -1,26 +1,57 @@
 """`tollgate export`: what requests cost, for other programs."""
 
 import argparse
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.stack import Stack, StackError
-from tollgate.adapters.focus_file import focus_csv_gz, focus_key, jobs_ended_on
-from tollgate.domain.focus import FocusAccount, focus_day
+from tollgate.adapters.dynamodb_usage import DynamoDBUsage
+from tollgate.adapters.focus_file import FocusBucket, focus_file, focus_key
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.adapters.system import SystemClock
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.focus import FocusAccount, FocusRow
 from tollgate.domain.money import usd_text
+from tollgate.services.export_focus import FocusExport
+
+if TYPE_CHECKING:
+    from tollgate.ports.usage import FocusFiles
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = commands.add_parser("export", help="export what requests cost")
     formats = parser.add_subparsers(dest="format", required=True)
-    focus = formats.add_parser("focus", help="one day of ended jobs as FOCUS rows, to the bucket or a file")
+    focus = formats.add_parser("focus", help="one day as FOCUS rows, to the bucket or a file")
     focus.add_argument("--date", type=date.fromisoformat, required=True, help="the day, UTC, like 2026-11-22")
     focus.add_argument("--output", type=Path, help="a local file instead of exports/focus/ in the stack's bucket")
     focus.set_defaults(run=export_focus)
+
+
+class _LocalFile:
+    """The `FocusFiles` of one local file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def has(self, _day: date) -> bool:
+        """Whether the file is there; it has one day at most."""
+        return self._path.exists()
+
+    def write(self, day: date, parts: Iterable[Iterable[FocusRow]]) -> None:
+        """See `FocusFiles`."""
+        body = focus_file(parts)
+        try:
+            self._path.write_bytes(body)
+        except OSError as error:
+            raise StackError(f"The file of {day} cannot be written: {error}") from error
 
 
 def export_focus(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -28,26 +59,31 @@ def export_focus(stack: Stack, arguments: argparse.Namespace) -> int:
 
     Raises:
         StackError: the day has not ended, or AWS or the file cannot be used.
+        StorageError: its usage is not complete yet, or cannot be read.
     """
     if arguments.date >= datetime.now(UTC).date():
         raise StackError("The day has not ended yet in UTC; its file would be incomplete.")
-    session = boto3.session.Session(region_name=stack.region)
     try:
-        account = FocusAccount(session.client("sts").get_caller_identity()["Account"], stack.region, stack.name)
-        jobs = jobs_ended_on(session.resource("dynamodb"), stack.outputs["JobsTableName"], arguments.date)
-        found = focus_day(jobs, arguments.date, account)
-        body = focus_csv_gz(found)
-        if arguments.output is None:
-            place = focus_key(arguments.date)
-            session.client("s3").put_object(
-                Bucket=stack.outputs["BucketName"], Key=place, Body=body, ContentType="application/gzip"
-            )
-        else:
-            place = str(arguments.output)
-            arguments.output.write_bytes(body)
-    except (ClientError, BotoCoreError, OSError) as error:
+        account_id = boto3.session.Session(region_name=stack.region).client("sts").get_caller_identity()["Account"]
+    except (ClientError, BotoCoreError) as error:
         raise StackError(f"The export failed: {error}") from error
-    print(f"{place}: {len(found.rows)} rows, {usd_text(found.total)} USD.")
+    files: FocusFiles
+    if arguments.output is None:
+        objects = S3DirectObjects(S3Client(stack.transport), stack.outputs["BucketName"])
+        files, place = FocusBucket(objects), focus_key(arguments.date)
+    else:
+        files, place = _LocalFile(arguments.output), str(arguments.output)
+    export = FocusExport(
+        store=DynamoDBUsage(stack.tables, stack.outputs["LedgerTableName"]),
+        jobs=SettledJobs(stack.tables, stack.outputs["JobsTableName"]),
+        files=files,
+        account=FocusAccount(account_id, stack.region, stack.name),
+        telemetry=Telemetry(namespace="Tollgate", service="cli", write=lambda _line: None),
+        clock=SystemClock(),
+    )
+    found = export.export(datetime(arguments.date.year, arguments.date.month, arguments.date.day, tzinfo=UTC))
+    print(f"{place}: {found.rows} rows, {usd_text(found.total)} USD.")
     if found.unknown:
-        print(f"Left out, cost unknown: {len(found.unknown)} jobs, the first {found.unknown[0]}.")
+        first = f", the first job {found.first_unknown}" if found.first_unknown else ""
+        print(f"Left out, cost unknown: {found.unknown} requests{first}.")
     return 0

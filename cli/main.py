@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli import brake, calibrate, endpoints, export, keys, models, orphans, plan, prices, rightsize, webhooks
+from cli import brake, calibrate, endpoints, export, keys, models, orphans, plan, prices, report, rightsize, webhooks
 from cli.stack import Stack, StackError
 from tollgate.domain.errors import TollgateError
 
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models.add_parser(commands)
     prices.add_parser(commands)
     export.add_parser(commands)
+    report.add_parser(commands)
     webhooks.add_parser(commands)
     plan.add_parser(commands)
     endpoints.add_parser(commands)

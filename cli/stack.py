@@ -59,10 +59,14 @@ class Stack:
         )
 
     @cached_property
+    def transport(self) -> AwsTransport:
+        """The functions' own way to AWS."""
+        return AwsTransport(TransportConfig.from_mapping({**os.environ, "AWS_REGION": self.region}))
+
+    @cached_property
     def tables(self) -> DynamoDBClient:
         """The tables, through the functions' own client."""
-        environment = {**os.environ, "AWS_REGION": self.region}
-        return DynamoDBClient(AwsTransport(TransportConfig.from_mapping(environment)))
+        return DynamoDBClient(self.transport)
 
     @property
     def registry(self) -> str:

@@ -13,8 +13,9 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_control import RegistryControl
 from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
@@ -31,7 +32,9 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.choosing import Choosing, choosing_among
+from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.infer import InferenceService
 from tollgate.services.manage_cache import CacheManager
 from tollgate.services.refresh_answers import AnswerRefresher
@@ -76,7 +79,10 @@ def build(settings: CacheSettings) -> Parts:
         level=settings.log_level,
     )
     ledger = DynamoDBLedger(tables, settings.table_ledger)
-    admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock)
+    control = RegistryControl(tables, registry, clock.monotonic)
+    gate = BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock)
+    admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, gate=gate)
+    health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
     answers = DynamoDBAnswers(DynamoDBClient(transport, retry=RetryPolicy.UNPROCESSED), settings.table_cache, objects)
     catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
     cached = AnswerCache(
@@ -95,6 +101,7 @@ def build(settings: CacheSettings) -> Parts:
         admission=admission,
         clock=clock,
         ids=ids,
+        health=health,
         memory_gb=memory_gb,
         time_limit_seconds=_TIME_LIMIT_SECONDS,
     )
@@ -128,6 +135,7 @@ def build(settings: CacheSettings) -> Parts:
         realtime=realtime,
         acceptance=acceptance,
         wakes=lambda: wakes,
+        health=health,
         choosing=choosing,
         cache=lambda: cached,
     )

@@ -1,4 +1,4 @@
-"""GET /v1/budgets, GET /v1/workflows/{id}, GET /v1/recommendations, GET /v1/control."""
+"""GET /v1/budgets, /v1/usage, /v1/workflows/{id}, /v1/recommendations, /v1/control."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.system import SystemClock
@@ -13,6 +14,7 @@ from tollgate.api.http import read_call
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.services.budget_queries import BudgetQueries
+from tollgate.services.usage_queries import UsageQueries
 from tollgate.settings import Settings, aws_environment
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def build(settings: UsageSettings) -> UsageApi:
             ledger=DynamoDBLedger(tables, settings.table_ledger),
             clock=clock,
         ),
+        usage=UsageQueries(store=DynamoDBUsage(tables, settings.table_ledger), clock=clock),
         telemetry=Telemetry(
             namespace=settings.powertools_metrics_namespace,
             service=settings.powertools_service_name,

@@ -367,6 +367,50 @@ class Control(Answer):
     steps: list[ControlStep] | None = None
 
 
+class Latency(Answer):
+    """Milliseconds, right to within 2 %; null without requests."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class UsageLine(Answer):
+    """The requests of one group. Amounts are dollars as decimal text; null where something is not known.
+
+    `loaded_cost_usd` is the effective cost with the idle time of the endpoints, of the hours up to `loaded_until`; the
+    costs per thousand requests and per million tokens are shares of it.
+    """
+
+    group: dict[str, str]
+    requests: int
+    errors: int
+    rejected: int
+    cache_hits: int
+    latency_ms: Latency
+    input_tokens: int
+    output_tokens: int
+    requests_of_unknown_tokens: int
+    requests_of_unknown_cost: int
+    effective_cost_usd: str
+    charged_cost_usd: str
+    loaded_cost_usd: str | None
+    avoided_cost_usd: str
+    avoided_usd: dict[Literal["trim", "tier", "road", "batch", "cache"], str]
+    cost_per_thousand_requests_usd: str | None
+    cost_per_million_tokens_usd: str | None
+
+
+class UsageReport(Answer):
+    """What requests cost and how they went, by group and in all."""
+
+    object: Literal["usage"]
+    loaded_until: str | None
+    group_by: list[str]
+    data: list[UsageLine]
+    total: UsageLine
+
+
 class Recommendation(Answer):
     """Advice about the instances of one deployment. The saving is dollars a month as decimal text."""
 

@@ -234,6 +234,14 @@ OPERATIONS = (
     Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
     Operation("/v1/control", "get", "How far the spend brakes are on, and why", answers.Control),
     Operation(
+        "/v1/usage",
+        "get",
+        "What requests cost and how they went",
+        answers.UsageReport,
+        errors=(400,),
+        query=("group_by", "from", "to"),
+    ),
+    Operation(
         "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
     ),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),

@@ -8,7 +8,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from functions.cost_reconcile.app import CostReconcileSettings
 from tests.fakes.messages import BUCKET
+from tests.unit.template_document import resources
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.s3_client import S3Client
@@ -18,6 +20,7 @@ JOBS_TABLE = "Jobs"
 REGISTRY_TABLE = "Registry"
 LEDGER_TABLE = "Ledger"
 CACHE_TABLE = "Answers"
+GATEWAY_LOGS = "/aws/lambda/tollgate-gateway"
 _REGION = "us-east-1"
 
 
@@ -75,15 +78,31 @@ def aws(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
     transport.close()
 
 
+def reconcile_settings() -> CostReconcileSettings:
+    """Settings of the function that reconciles, for these tables and this bucket."""
+    return CostReconcileSettings(
+        {
+            "table_jobs": JOBS_TABLE,
+            "table_ledger": LEDGER_TABLE,
+            "table_registry": REGISTRY_TABLE,
+            "bucket": BUCKET,
+            "gateway_log_group": GATEWAY_LOGS,
+            "stack_name": "tollgate",
+            "account_id": "123456789012",
+            "aws_region": _REGION,
+        }
+    )
+
+
 def jobs_table() -> dict[str, Any]:
     """The table as `create_table` wants it; the template's twin."""
-    names = ("job_id", "tenant", "created_at", "open_group")
+    names = ("job_id", "tenant", "created_at", "open_group", "settled_group", "settled_at")
     return {
         "TableName": JOBS_TABLE,
         "BillingMode": "PAY_PER_REQUEST",
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
         "KeySchema": [{"AttributeName": "job_id", "KeyType": "HASH"}],
-        "GlobalSecondaryIndexes": [_index("by_owner", "tenant"), _index("open", "open_group")],
+        "GlobalSecondaryIndexes": [_index("by_owner", "tenant"), _index("open", "open_group"), _settled_index()],
     }
 
 
@@ -106,6 +125,13 @@ def _index(name: str, partition: str) -> dict[str, Any]:
         ],
         "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
+
+
+def _settled_index() -> dict[str, Any]:
+    """From the template: what it copies decides about what can be read back."""
+    indexes = resources()["JobsTable"]["Properties"]["GlobalSecondaryIndexes"]
+    found: dict[str, Any] = next(index for index in indexes if index["IndexName"] == "settled")
+    return found
 
 
 def registry_table() -> dict[str, Any]:

@@ -6,11 +6,19 @@ from decimal import Decimal
 
 import pytest
 
-from tests.contract.moto_stores import JOBS_TABLE, LocalAws
+from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
 from tests.fakes.batches import InMemoryBatchStore
+from tests.fakes.ledger import InMemoryLedger
 from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.domain.avoided import AvoidedReason
+from tollgate.domain.batches import BatchRun, BatchState, FileCount
+from tollgate.domain.errors import LedgerRefusedError
+from tollgate.domain.jobs import Bill
+from tollgate.domain.ledger import Hold, Reservation, reserve
+from tollgate.domain.usage import Dimensions
 from tollgate.ports.jobs import BatchStore
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -23,13 +31,24 @@ _RUN = BatchRun(
     state=BatchState.PREPARING,
 )
 
+_RESERVATION = Reservation("h29384640", Decimal("0.5"), (Hold("gateway#total#always", Decimal(1)),))
+_COUNT = FileCount(
+    bill=Bill(_NOW + timedelta(hours=1), Decimal("0.25"), Decimal("0.2"), {AvoidedReason.BATCH: Decimal("-0.1")}),
+    requests=3,
+    errors=1,
+    input_tokens=7,
+    output_tokens=0,
+    effective=Decimal("0.25"),
+    held_seconds=Decimal("1.5"),
+)
+
 
 @pytest.fixture(params=["memory", "dynamodb"])
 def store(request: pytest.FixtureRequest) -> BatchStore:
     if request.param == "memory":
-        return InMemoryBatchStore()
+        return InMemoryBatchStore(InMemoryLedger())
     local: LocalAws = request.getfixturevalue("aws")
-    return DynamoDBBatchStore(local.dynamodb, JOBS_TABLE)
+    return DynamoDBBatchStore(local.dynamodb, JOBS_TABLE, DynamoDBLedger(local.dynamodb, LEDGER_TABLE))
 
 
 def test_a_run_comes_back_as_it_was_stored(store: BatchStore) -> None:
@@ -43,6 +62,8 @@ def test_a_run_comes_back_as_it_was_stored(store: BatchStore) -> None:
         prior_seconds=Decimal("0.000001"),
         per_file=7,
         traceparent="00-a-b-01",
+        reservation=_RESERVATION,
+        count=_COUNT,
     )
     for run in (_RUN, full):
         assert store.add(run)
@@ -102,3 +123,38 @@ def test_a_run_is_not_a_job(aws: LocalAws) -> None:
     assert jobs.get("lease#x") is None
     assert list(jobs.get_many([_RUN.batch_id, "lease#x"])) == []
     assert runs.get("lease#x") is None
+
+
+def test_a_reservation_is_taken_once_and_never_lost(store: BatchStore) -> None:
+    """Of two that hold money for the same run one goes through; who read the run before cannot drop it."""
+    held = replace(_RUN, reservation=_RESERVATION)
+    charge = reserve(_RESERVATION, _RESERVATION.holds[0])
+    assert store.add(_RUN)
+    assert store.change(held, expected=BatchState.PREPARING, charges=(charge,), reserving=True)
+    assert not store.change(held, expected=BatchState.PREPARING, charges=(charge,), reserving=True)
+    assert not store.change(replace(_RUN, state=BatchState.RUNNING), expected=BatchState.PREPARING)
+    assert store.get(_RUN.batch_id) == held
+    assert store.change(replace(held, state=BatchState.RUNNING), expected=BatchState.PREPARING)
+
+
+def test_a_ledger_that_refuses_leaves_the_run_as_it_was(store: BatchStore) -> None:
+    """Both are written or none."""
+    full = replace(_RESERVATION, amount=Decimal(2))
+    charge = reserve(full, full.holds[0])
+    assert store.add(_RUN)
+    with pytest.raises(LedgerRefusedError):
+        store.change(replace(_RUN, reservation=full), expected=BatchState.PREPARING, charges=(charge,), reserving=True)
+    assert store.get(_RUN.batch_id) == _RUN
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_counted_file_is_a_record_of_usage(aws: LocalAws, unknown: bool) -> None:
+    """With what it cost, as long as that is known; it belongs to no key."""
+    count = replace(_COUNT, effective=None, held_seconds=None) if unknown else _COUNT
+    ended = replace(_RUN, state=BatchState.ENDED, count=count)
+    assert DynamoDBBatchStore(aws.dynamodb, JOBS_TABLE).add(ended)
+    moment = count.bill.settled_at
+    (record,) = SettledJobs(aws.dynamodb, JOBS_TABLE).between(moment, moment + timedelta(minutes=5))
+    assert record.dimensions == Dimensions("", "", "", "echo", "batch", "small", "")
+    assert (record.requests, record.errors, record.effective) == (3, 1, count.effective)
+    assert (record.charged, record.avoided) == (Decimal("0.25"), count.bill.avoided)

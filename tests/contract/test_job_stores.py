@@ -1,7 +1,7 @@
 """The same promises, kept by the store in memory and by the one on DynamoDB."""
 
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,10 +10,11 @@ from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
+from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
-from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
 from tollgate.ports.jobs import JobStore
 
@@ -50,6 +51,13 @@ def _full_job() -> Job:
         failure=JobFailure("model_failed", ""),
         effective_cost=Decimal("0.000000000001"),
         avoided_cost=Decimal("-0.5"),
+        bill=Bill(
+            datetime(2026, 3, 1, 12, 31, tzinfo=UTC),
+            Decimal("0.1"),
+            Decimal("0.05"),
+            {AvoidedReason.TIER: Decimal(1)},
+            "blue",
+        ),
         held_seconds=Decimal("1.250000"),
         reservation=Reservation(
             "h29384756",
@@ -222,3 +230,14 @@ def test_unfinished_jobs_are_counted_by_road(store: JobStore) -> None:
     assert store.count_open("echo/small", InferenceType.ASYNC) == 8
     assert store.count_open("echo/small", InferenceType.BATCH) == 1
     assert store.count_open("echo/large", InferenceType.ASYNC) == 0
+
+
+def test_a_late_charge_is_stored_once_and_is_no_job(store: JobStore) -> None:
+    """Callers cannot ask for it; the second time nothing is written."""
+    moment = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    job = make_job(state=JobState.EXPIRED, bill=Bill(moment, Decimal(0)))
+    store.add(job)
+    late = replace(job, job_id="inf_1#late", effective_cost=Decimal("0.5"), bill=Bill(moment, Decimal("0.5")))
+    assert store.add_late(late, ())
+    assert not store.add_late(late, ())
+    assert store.get("inf_1#late") is None

@@ -11,8 +11,8 @@ import pytest
 
 from cli.main import main
 from cli.stack import Stack
-from functions.cost_reconcile.app import CostReconcileSettings, build, handle
-from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
+from functions.cost_reconcile.app import build, handle
+from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws, reconcile_settings
 from tests.contract.price_list_server import PriceListServer, serving
 from tests.fakes.prices import InMemoryPrices, hosting, product
 from tests.unit.template_document import ROOT
@@ -102,8 +102,8 @@ def test_two_writers_do_not_overwrite_each_other(store: PriceStore) -> None:
 
 
 def _run_function() -> None:
-    service = build(CostReconcileSettings({"table_registry": REGISTRY_TABLE, "aws_region": REGION}))
-    handle(json.loads((ROOT / "events/cost_reconcile/schedule.json").read_text()), service)
+    service = build(reconcile_settings())
+    handle(json.loads((ROOT / "events/cost_reconcile/prices.json").read_text()), service)
 
 
 @pytest.mark.usefixtures("stack", "price_list")

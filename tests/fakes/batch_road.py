@@ -13,6 +13,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
 from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
+from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
@@ -27,6 +28,7 @@ from tollgate.services.collect_drop import DropCollector
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
 from tollgate.services.file_batch_cut import BatchCutter
 from tollgate.services.file_batch_finish import FileBatchResults
@@ -43,7 +45,8 @@ class BatchRoad:
         self.clock = ManualClock()
         self.ids = CountingIds()
         self.jobs = InMemoryJobStore()
-        self.batches = InMemoryBatchStore()
+        self.ledger = InMemoryLedger()
+        self.batches = InMemoryBatchStore(self.ledger)
         self.objects = InMemoryObjectStore(clock=self.clock)
         self.queue = InMemoryQueue()
         # Resources whose transform jobs the brakes keep from starting.
@@ -133,6 +136,11 @@ class BatchRoad:
             catalogues=self.catalogues,
             dialects=ContainerDialects(),
             starter=self.starter(watch),
+            budget=DropBudget(
+                batches=watch.watch(self.batches, "change"),
+                catalogues=self.catalogues,
+                admission=Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock),
+            ),
             drops=self.results(watch),
             results=self.run_results(watch),
             telemetry=self.telemetry,

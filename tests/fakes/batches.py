@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from tests.fakes.ledger import InMemoryLedger
 from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.domain.ledger import LedgerWrite
 
 
 class InMemoryBatchStore:
     """The `BatchStore` of tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: InMemoryLedger | None = None) -> None:
+        self.ledger = ledger
         self.runs: dict[str, BatchRun] = {}
         self.leases: dict[str, tuple[str, datetime]] = {}
 
@@ -19,10 +22,22 @@ class InMemoryBatchStore:
     def get(self, batch_id: str) -> BatchRun | None:
         return self.runs.get(batch_id)
 
-    def change(self, run: BatchRun, *, expected: BatchState) -> bool:
+    def change(
+        self,
+        run: BatchRun,
+        *,
+        expected: BatchState,
+        charges: Sequence[LedgerWrite] = (),
+        reserving: bool = False,
+    ) -> bool:
         stored = self.runs.get(run.batch_id)
         if stored is None or stored.state is not expected:
             return False
+        if stored.reservation != (None if reserving else run.reservation):
+            return False
+        if charges:
+            assert self.ledger is not None
+            self.ledger.write(charges)
         self.runs[run.batch_id] = run
         return True
 

@@ -16,6 +16,7 @@ class InMemoryJobStore:
 
     def __init__(self, ledger: InMemoryLedger | None = None) -> None:
         self.jobs: dict[str, Job] = {}
+        self.late: dict[str, Job] = {}
         self.ledger = ledger or InMemoryLedger()
 
     def add(self, job: Job, charges: Sequence[LedgerWrite] = ()) -> None:
@@ -59,6 +60,14 @@ class InMemoryJobStore:
         if charges:
             self.ledger.write(charges)
         self.jobs[job.job_id] = job
+        return True
+
+    def add_late(self, late: Job, charges: Sequence[LedgerWrite]) -> bool:
+        if late.job_id in self.late:
+            return False
+        if charges:
+            self.ledger.write(charges)
+        self.late[late.job_id] = late
         return True
 
     def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:

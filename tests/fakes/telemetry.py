@@ -1,5 +1,6 @@
 """Metrics, lines and measurements that tests can look at."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,12 +17,16 @@ class RecordingTelemetry:
         self.requests: list[RequestRecord] = []
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
         self.counts: dict[str, float] = {}
+        self.measured: list[tuple[dict[str, float], dict[str, str]]] = []
 
     def request(self, record: RequestRecord) -> None:
         self.requests.append(record)
 
     def log(self, level: str, message: str, **fields: Any) -> None:
         self.lines.append((level, message, fields))
+
+    def measure(self, values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
+        self.measured.append((dict(values), dict(dimensions)))
 
     def count(self, metric: str, value: float = 1, *, unit: str = "Count") -> None:
         assert unit

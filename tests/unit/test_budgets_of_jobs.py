@@ -138,3 +138,60 @@ def test_the_call_of_a_run_gets_its_cost() -> None:
     road.completion().notice(_notice(road))
     (found,) = road.jobs.ledger.calls_of("acme", "run", limit=9)
     assert (found.status, found.effective_cost) == ("completed", _cost(road))
+
+
+def _expired(road: AsyncRoad) -> Decimal:
+    """Let the job expire; what it cost then."""
+    job = road.jobs.get("inf_1")
+    assert job is not None
+    assert road.completer().expire(job, "No answer in time.")
+    return _cost(road)
+
+
+@pytest.mark.parametrize("ceiling", ["1", "0.00001"])
+def test_an_answer_after_the_job_expired_is_charged_once(ceiling: str) -> None:
+    """As spend where it fits, as overrun where nothing is left; the job stays as its caller was told."""
+    road = _road(_reservation(amount="0.00001", ceiling=ceiling))
+    before = _expired(road)
+    for _ in range(3):
+        road.completion().notice(_notice(road))
+    (late,) = road.jobs.late.values()
+    assert late.bill is not None
+    assert late.bill.charged == late.effective_cost
+    assert late.bill.charged > 0
+    for name in (_DAY, _TEAM):
+        counter = _counter(road, name)
+        assert counter.spent + counter.overrun == before + late.bill.charged
+        assert counter.spent <= Decimal(ceiling)
+        assert (counter.overrun > 0) == (ceiling != "1")
+        assert counter.held == 0
+    job = road.jobs.get("inf_1")
+    assert job is not None
+    assert (job.state, job.effective_cost) == (JobState.EXPIRED, before)
+
+
+def test_a_late_answer_of_a_run_is_in_its_cost_tree() -> None:
+    """With what the call cost in all."""
+    call = WorkflowCall("acme", "run-7", "inf_1", "", 1, "echo", make_job().inference_type, "queued", _START)
+    road = _road(_reservation(call=call))
+    before = _expired(road)
+    road.completion().notice(_notice(road))
+    (late,) = road.jobs.late.values()
+    found = road.jobs.ledger.call("acme", "run-7", "inf_1")
+    assert found is not None
+    assert late.effective_cost is not None
+    assert (found.status, found.effective_cost) == ("expired", before + late.effective_cost)
+
+
+def test_a_late_answer_without_budgets_is_a_record_all_the_same() -> None:
+    """Usage knows it; a job of an earlier version, which has no bill, is left alone."""
+    road = AsyncRoad()
+    road.jobs.add(make_job())
+    _expired(road)
+    road.completion().notice(_notice(road))
+    (late,) = road.jobs.late.values()
+    assert late.held_seconds == 2
+    old = AsyncRoad()
+    old.jobs.add(make_job(state=JobState.EXPIRED))
+    old.completion().notice(_notice(old))
+    assert old.jobs.late == {}

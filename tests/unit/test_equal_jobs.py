@@ -14,7 +14,7 @@ from tollgate.domain.cache_entry import CacheSlot
 from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.services.complete_async import AsyncNotice
+from tollgate.services.async_notice import AsyncNotice
 from tollgate.services.job_answers import LONGEST_FOLLOWING
 
 KEY = "k" * 64

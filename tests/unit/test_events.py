@@ -36,6 +36,11 @@ def _kind(event: Mapping[str, Any]) -> str:
     return "Schedule" if event["source"] == "aws.events" else "EventBridgeRule"
 
 
+def _is_our_own(event: Mapping[str, Any]) -> bool:
+    """Whether a schedule sends this in place of EventBridge's own event."""
+    return _kind(event) == "Schedule" and "task" in event
+
+
 def _matches(pattern: Any, value: Any) -> bool:
     """EventBridge's pattern language, as far as the template uses it."""
     if isinstance(pattern, Mapping):
@@ -66,7 +71,7 @@ def _meant_for(trigger: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
         return all(f"-{topic}-" in record["Sns"]["TopicArn"] for record in event["Records"])
     if kind == "EventBridgeRule":
         return _matches(properties["Pattern"], event)
-    return True
+    return "Input" not in properties or bool(json.loads(properties["Input"]) == event)
 
 
 def _model(sample: Path) -> type[BaseModel]:
@@ -87,7 +92,10 @@ def _name(sample: Path) -> str:
     return f"{sample.parent.name}/{sample.stem}"
 
 
-@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.parent.name != "authorizer"], ids=_name)
+AWS_SAMPLES = [s for s in SAMPLES if s.parent.name != "authorizer" and not _is_our_own(_read(s))]
+
+
+@pytest.mark.parametrize("sample", AWS_SAMPLES, ids=_name)
 def test_a_sample_has_the_shape_of_its_service(sample: Path) -> None:
     """Powertools' model of the event takes the sample."""
     event = _read(sample)

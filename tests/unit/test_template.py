@@ -21,6 +21,7 @@ from tests.unit.template_document import (
 )
 from tollgate.adapters.focus_file import focus_key
 from tollgate.domain.price_refresh import JUMP_PERCENT
+from tollgate.services.compare_bill import DRIFT_ALARM_PERCENT
 
 COST_TAG = "tollgate:stack"
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
@@ -193,9 +194,20 @@ def test_a_price_jump_raises_the_alarm_at_the_limit_of_the_code() -> None:
 
 
 def test_prices_are_not_refreshed_where_there_is_no_price_list() -> None:
-    """The emulator has none, so the schedule is off there."""
-    (schedule,) = events_of("CostReconcileFunction").values()
-    assert schedule["Properties"]["State"] == {"Fn::If": ["IsLocal", "DISABLED", "ENABLED"]}
+    """The emulator has neither price list nor bill, so their schedules are off there."""
+    schedules = events_of("CostReconcileFunction")
+    off = {name for name, event in schedules.items() if "State" in event["Properties"]}
+    assert off == {"PriceRefresh", "BillComparison"}
+    assert all(schedules[name]["Properties"]["State"] == {"Fn::If": ["IsLocal", "DISABLED", "ENABLED"]} for name in off)
+
+
+def test_a_drifting_ledger_raises_the_alarm_at_the_limit_of_the_code() -> None:
+    """As for prices: once a day, and one high reading is enough."""
+    alarm = resources()["LedgerDriftAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Tollgate", "LedgerDriftPercent")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", DRIFT_ALARM_PERCENT)
+    assert (alarm["Period"], "Dimensions" in alarm) == (86400, False)
+    assert target(alarm["AlarmActions"][0]) == "AlarmTopic"
 
 
 def _taggable(kind: str) -> bool:
@@ -305,7 +317,7 @@ def test_tables_are_on_demand_recoverable_and_forget(name: str) -> None:
 
 
 def test_the_indexes_of_jobs() -> None:
-    """Jobs are found by owner and, while something is left to do, by group; only keys are copied."""
+    """Jobs are found by owner, by what is left to do, and by when they ended; only the last index copies more."""
     indexes = {
         index["IndexName"]: (
             [key["AttributeName"] for key in index["KeySchema"]],
@@ -316,6 +328,7 @@ def test_the_indexes_of_jobs() -> None:
     assert indexes == {
         "by_owner": (["tenant", "created_at"], "KEYS_ONLY"),
         "open": (["open_group", "created_at"], "KEYS_ONLY"),
+        "settled": (["settled_group", "settled_at"], "INCLUDE"),
     }
 
 

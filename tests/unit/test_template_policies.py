@@ -17,6 +17,7 @@ WITHOUT_RESOURCES = {
     "application-autoscaling:DescribeScalingPolicies",
     "cloudwatch:GetMetricStatistics",
     "sagemaker:ListTransformJobs",
+    "ce:GetCostAndUsage",
 }
 CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole"},
@@ -95,17 +96,30 @@ def test_no_function_can_write_keys_secrets_or_the_catalogue(role: str) -> None:
         assert set(keys) == {"key#*", "webhook#*", "catalogue*", "prices#*", "control*"} - own
 
 
-def test_the_price_refresh_touches_nothing_but_prices() -> None:
-    """It reads and writes the items of prices, and asks the price list; it starts and stops nothing."""
+def test_reconciliation_changes_nothing_but_prices_usage_and_exports() -> None:
+    """It reads what was logged, settled, up and invoiced; it starts and stops nothing."""
     assert _allowed("CostReconcileRole") == {
         "sts:AssumeRole",
         "pricing:GetProducts",
+        "cloudwatch:GetMetricStatistics",
+        "ce:GetCostAndUsage",
+        "dynamodb:GetItem",
+        "dynamodb:BatchGetItem",
         "dynamodb:Query",
         "dynamodb:PutItem",
+        "logs:FilterLogEvents",
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:ListBucket",
+        "sagemaker:DescribeEndpoint",
         "sqs:SendMessage",
     }
-    (allowed,) = [s for name, s in statements() if name == "CostReconcileRole" and "dynamodb:Query" in s["Action"]]
-    assert allowed["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["prices#*"]}}
+    ours = [s for name, s in statements() if name == "CostReconcileRole" and s["Effect"] == "Allow"]
+    written = [s for s in ours if "dynamodb:PutItem" in as_list(s["Action"])]
+    keys = [s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for s in written]
+    assert keys == [["prices#*"], ["usage#*"]]
+    (objects,) = [s for s in ours if "s3:PutObject" in as_list(s["Action"])]
+    assert objects["Resource"] == {"Fn::Sub": "${Bucket.Arn}/exports/*"}
 
 
 def test_the_authorizer_only_reads_keys() -> None:

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,9 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import make_job
+from tests.fakes.usage import DIMENSIONS, make_record
 from tollgate.adapters.focus_file import focus_csv_gz, focus_key
-from tollgate.domain.focus import COLUMNS, FocusAccount, FocusDay, focus_day
-from tollgate.domain.jobs import Job, JobState, Usage
+from tollgate.domain.avoided import AvoidedReason
+from tollgate.domain.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups
+from tollgate.domain.jobs import Bill, Job, JobState, Usage
+from tollgate.domain.usage import UsageRecord, roll_up
 
 DAY = date(2026, 11, 22)
 ACCOUNT = FocusAccount("123456789012", "eu-west-1", "tollgate")
@@ -93,15 +96,20 @@ def _contradictions(row: dict[str, str]) -> list[str]:
     checks = {
         "a quantity and its unit are null together": (row["ConsumedQuantity"] == "") == (row["ConsumedUnit"] == ""),
         "a price and its unit are null together": (row["PricingQuantity"] == "") == (row["PricingUnit"] == ""),
-        "list cost is price times quantity": Decimal(row["ListCost"])
-        == Decimal(row["ListUnitPrice"]) * Decimal(row["PricingQuantity"]),
-        "contracted cost is price times quantity": Decimal(row["ContractedCost"])
-        == Decimal(row["ContractedUnitPrice"]) * Decimal(row["PricingQuantity"]),
+        "list cost is price times quantity": _is_product(row["ListCost"], row["ListUnitPrice"], row),
+        "contracted cost is price times quantity": _is_product(row["ContractedCost"], row["ContractedUnitPrice"], row),
         "the charge lies in its billing period": row["BillingPeriodStart"] <= row["ChargePeriodStart"]
         and row["ChargePeriodEnd"] <= row["BillingPeriodEnd"],
         "periods have a length": row["ChargePeriodStart"] < row["ChargePeriodEnd"],
     }
     return [f"not true: {rule}" for rule, kept in checks.items() if not kept]
+
+
+def _is_product(cost: str, price: str, row: dict[str, str]) -> bool:
+    """Exactly for one request; a mean is rounded to twelve places, and so its product with many is off by as much."""
+    quantity = Decimal(row["PricingQuantity"])
+    rounding = Decimal("0.5E-12") * quantity if quantity > 1 else Decimal(0)
+    return abs(Decimal(cost) - Decimal(price) * quantity) <= rounding
 
 
 def _number_or_null(text: str) -> bool:
@@ -116,6 +124,7 @@ def _ended(**changes: Any) -> Job:
     values: dict[str, Any] = {
         "state": JobState.COMPLETED,
         "finished_at": NOON,
+        "bill": Bill(NOON, Decimal(0)),
         "effective_cost": Decimal("0.000012345678"),
         "held_seconds": Decimal("1.5"),
     }
@@ -123,14 +132,16 @@ def _ended(**changes: Any) -> Job:
 
 
 def _read(found: FocusDay) -> list[dict[str, str]]:
-    text = gzip.decompress(focus_csv_gz(found)).decode("utf-8")
+    text = gzip.decompress(focus_csv_gz(found.rows)).decode("utf-8")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 JOBS = st.builds(
     _ended,
     job_id=st.uuids().map(lambda value: f"inf_{value.hex}"),
-    finished_at=st.datetimes(datetime(2026, 11, 22), datetime(2026, 11, 22, 23, 59, 59), timezones=st.just(UTC)),  # noqa: DTZ001 -- the bounds take no zone
+    bill=st.datetimes(datetime(2026, 11, 22), datetime(2026, 11, 22, 23, 59, 59), timezones=st.just(UTC)).map(  # noqa: DTZ001 -- the bounds take no zone
+        lambda moment: Bill(moment, Decimal(0))
+    ),
     effective_cost=st.one_of(st.none(), st.decimals(min_value=0, max_value=10_000, places=12)),
     avoided_cost=st.one_of(st.none(), st.decimals(min_value=-100, max_value=100, places=12)),
     held_seconds=st.one_of(st.none(), st.decimals(min_value=0, max_value=10_000, places=6)),
@@ -142,7 +153,7 @@ JOBS = st.builds(
 @given(st.lists(JOBS, max_size=8, unique_by=lambda job: job.job_id))
 def test_every_file_keeps_the_rules_and_adds_up_exactly(jobs: list[Job]) -> None:
     """Read back from the compressed file; each job is a row or named as unknown, never a zero."""
-    found = focus_day(jobs, DAY, ACCOUNT)
+    found = focus_jobs(jobs, ACCOUNT)
     rows = _read(found)
     assert not (rows and faults(rows))
     known = {job.job_id: job.effective_cost for job in jobs if job.effective_cost is not None}
@@ -168,14 +179,14 @@ def test_every_file_keeps_the_rules_and_adds_up_exactly(jobs: list[Job]) -> None
 )
 def test_the_validator_sees_each_kind_of_mistake(column: str, value: str) -> None:
     """A rule that cannot fail would prove nothing."""
-    (row,) = _read(focus_day([_ended()], DAY, ACCOUNT))
+    (row,) = _read(focus_jobs([_ended()], ACCOUNT))
     assert faults([row]) == []
     assert faults([row | {column: value}])
 
 
 def test_a_row_says_who_what_and_when() -> None:
     """The hour and the month of the end, the deployment, and our own columns."""
-    (row,) = _read(focus_day([_ended(usage=Usage(0, None))], DAY, ACCOUNT))
+    (row,) = _read(focus_jobs([_ended(usage=Usage(0, None))], ACCOUNT))
     assert (row["ChargePeriodStart"], row["ChargePeriodEnd"]) == ("2026-11-22T12:00:00Z", "2026-11-22T13:00:00Z")
     assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
     assert (row["EffectiveCost"], row["ConsumedQuantity"]) == ("0.000012345678", "1.5")
@@ -183,36 +194,54 @@ def test_a_row_says_who_what_and_when() -> None:
     assert json.loads(row["Tags"])["tollgate:stack"] == "tollgate"
 
 
-def test_only_jobs_that_ended_that_day_are_rows() -> None:
-    """From midnight to midnight in UTC, whatever zone the time is written in."""
-    midnight = datetime(2026, 11, 22, tzinfo=UTC)
-    jobs = [
-        _ended(job_id="inf_first", finished_at=midnight),
-        _ended(job_id="inf_last", finished_at=midnight + timedelta(days=1, microseconds=-1)),
-        _ended(job_id="inf_before", finished_at=midnight - timedelta(microseconds=1)),
-        _ended(job_id="inf_after", finished_at=midnight + timedelta(days=1)),
-        _ended(job_id="inf_open", state=JobState.SUBMITTED),
-    ]
-    assert [row["x_RequestId"] for row in focus_day(jobs, DAY, ACCOUNT).rows] == ["inf_first", "inf_last"]
+RECORDS = st.builds(
+    make_record,
+    request_id=st.uuids().map(str),
+    dimensions=st.builds(
+        DIMENSIONS._replace,
+        key_id=st.sampled_from(["key_1", "key_2"]),
+        inference_type=st.sampled_from(["realtime", "async"]),
+        tenant=st.sampled_from(["acme", ""]),
+    ),
+    effective=st.none() | st.decimals(min_value=0, max_value=10, places=12),
+    avoided=st.just({AvoidedReason.ROAD: Decimal("-0.000001")}),
+)
+
+
+@given(st.lists(RECORDS, max_size=30, unique_by=lambda record: record.request_id))
+def test_hours_of_real_time_requests_keep_the_rules_and_add_up_exactly(records: list[UsageRecord]) -> None:
+    """One row for each hour and dimension; jobs are left out, for they have rows of their own; files are not."""
+    found = focus_roll_ups(roll_up(records, NOON), ACCOUNT)
+    rows = _read(found)
+    assert not (rows and faults(rows))
+    ours = [r for r in records if r.dimensions.inference_type == "realtime" or not r.dimensions.tenant]
+    assert sum(Decimal(row["EffectiveCost"]) for row in rows) == sum(r.effective or 0 for r in ours) == found.total
+    assert sum(int(row["PricingQuantity"]) for row in rows) == len(ours)
+    assert found.unknown_requests == sum(r.effective is None for r in ours)
+
+
+def test_open_jobs_are_no_rows() -> None:
+    """They have cost nothing that is known yet."""
+    assert focus_jobs([_ended(state=JobState.SUBMITTED, bill=None)], ACCOUNT).rows == ()
 
 
 def test_december_ends_in_january() -> None:
     """The billing period crosses the year."""
-    job = _ended(finished_at=datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
-    (row,) = focus_day([job], date(2026, 12, 31), ACCOUNT).rows
+    job = _ended(bill=Bill(datetime(2026, 12, 31, 23, 59, tzinfo=UTC), Decimal(0)))
+    (row,) = focus_jobs([job], ACCOUNT).rows
     assert (row["BillingPeriodEnd"], row["ChargePeriodEnd"]) == ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
 
 
 def test_an_empty_day_is_a_heading() -> None:
     """And the same day always gives the same bytes."""
-    nothing = focus_csv_gz(focus_day([], DAY, ACCOUNT))
+    nothing = focus_csv_gz(focus_jobs([], ACCOUNT).rows)
     assert gzip.decompress(nothing).decode().splitlines() == [",".join(column.name for column in COLUMNS)]
-    assert nothing == focus_csv_gz(focus_day([], DAY, ACCOUNT))
+    assert nothing == focus_csv_gz(focus_jobs([], ACCOUNT).rows)
     assert focus_key(DAY) == "exports/focus/date=2026-11-22/part.csv.gz"
 
 
 def test_a_team_cannot_put_a_formula_into_a_spreadsheet() -> None:
     """What begins like one is written as text."""
     job = _ended()
-    (row,) = _read(focus_day([replace(job, owner=replace(job.owner, team="=1+1"))], DAY, ACCOUNT))
+    (row,) = _read(focus_jobs([replace(job, owner=replace(job.owner, team="=1+1"))], ACCOUNT))
     assert row["x_Team"] == "'=1+1"

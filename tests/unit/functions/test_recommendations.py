@@ -12,12 +12,14 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
 from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.usage import InMemoryUsage
 from tests.unit.template_document import ROOT
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.domain.advice_report import advice_report
 from tollgate.domain.rightsizing import Advice, Verdict
 from tollgate.services.budget_queries import BudgetQueries
+from tollgate.services.usage_queries import UsageQueries
 
 
 class _Reports:
@@ -33,7 +35,12 @@ class _Reports:
 def _api(report: Mapping[str, Any] | None) -> UsageApi:
     queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=InMemoryLedger(), clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
-    return UsageApi(queries=queries, telemetry=telemetry, recommendations=_Reports(report))
+    return UsageApi(
+        usage=UsageQueries(store=InMemoryUsage(), clock=ManualClock()),
+        queries=queries,
+        telemetry=telemetry,
+        recommendations=_Reports(report),
+    )
 
 
 def test_the_latest_advice_is_answered() -> None:

@@ -1,29 +1,36 @@
-"""GET /v1/budgets and GET /v1/workflows/{id}: what a key may see."""
+"""GET /v1/budgets, GET /v1/usage and GET /v1/workflows/{id}: what a key may see."""
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from functions.usage.app import handle
-from local.openapi.answers import BudgetList, Control, Workflow
+from local.openapi.answers import BudgetList, Control, UsageReport, Workflow
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
 from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
 from tests.unit.test_brakes_at_work import World
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
+from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.brakes import BrakeLevel
 from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.jobs import Usage
 from tollgate.domain.ledger import Counter, WorkflowCall
+from tollgate.domain.spans import DAY, HOUR
+from tollgate.domain.usage import gathered, roll_up
+from tollgate.ports.usage import Span
 from tollgate.services.brake_queries import BrakeQueries
 from tollgate.services.budget_queries import MOST_CALLS, BudgetQueries
+from tollgate.services.usage_queries import UsageQueries
 
 _WARN = (Threshold(Decimal(50), BudgetAction.WARN),)
 _BUDGETS = (
@@ -40,11 +47,20 @@ def ledger() -> InMemoryLedger:
     return InMemoryLedger()
 
 
-def _ask(ledger: InMemoryLedger, route: str, catalogue: Catalogue | None = None, **options: Any) -> tuple[int, Any]:
+def _ask(
+    ledger: InMemoryLedger,
+    route: str,
+    usage: InMemoryUsage | None = None,
+    *,
+    catalogue: Catalogue | None = None,
+    **options: Any,
+) -> tuple[int, Any]:
     catalogue = catalogue or replace(make_catalogue(), budgets=_BUDGETS)
     queries = BudgetQueries(catalogues=FixedCatalogue(catalogue), ledger=ledger, clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
-    answer = handle(proxy_event(route, **options), UsageApi(queries=queries, telemetry=telemetry))
+    used = UsageQueries(store=usage or InMemoryUsage(), clock=ManualClock(NOON + timedelta(minutes=40)))
+    event = proxy_event(route, **options)
+    answer = handle(event, UsageApi(queries=queries, usage=used, telemetry=telemetry))
     return answer["statusCode"], json.loads(answer["body"])
 
 
@@ -77,7 +93,7 @@ def test_more_counters_than_one_read_takes_are_all_shown(ledger: InMemoryLedger)
     catalogue = replace(
         make_catalogue(), models=models, budgets=(Budget(ScopeKind.MODEL, "*", BudgetPeriod.DAY, Decimal(10)),)
     )
-    _, body = _ask(ledger, "GET /v1/budgets", catalogue, scopes="admin")
+    _, body = _ask(ledger, "GET /v1/budgets", catalogue=catalogue, scopes="admin")
     assert [budget["spent_usd"] for budget in body["data"]] == ["1"] * 120
 
 
@@ -133,13 +149,14 @@ def test_another_tenants_run_is_not_found(ledger: InMemoryLedger) -> None:
     assert body["error"]["code"] == "not_found"
 
 
-@pytest.mark.parametrize(("sample", "status"), [("budgets", 200), ("workflow", 404)])
+@pytest.mark.parametrize(("sample", "status"), [("budgets", 200), ("usage", 200), ("workflow", 404)])
 def test_the_samples_are_understood(ledger: InMemoryLedger, sample: str, status: int) -> None:
     """As API Gateway sends them."""
     event = json.loads((ROOT / "events" / "usage" / f"{sample}.json").read_text())
     queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=ledger, clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
-    assert handle(event, UsageApi(queries=queries, telemetry=telemetry))["statusCode"] == status
+    usage = UsageQueries(store=InMemoryUsage(), clock=ManualClock())
+    assert handle(event, UsageApi(queries=queries, usage=usage, telemetry=telemetry))["statusCode"] == status
 
 
 @pytest.mark.parametrize(("scopes", "sees_steps"), [("read", False), ("admin", True)])
@@ -151,10 +168,115 @@ def test_a_key_sees_the_brakes_and_an_admin_what_they_did(scopes: str, sees_step
     event["requestContext"]["authorizer"]["scopes"] = scopes
     queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=InMemoryLedger(), clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
-    api = UsageApi(queries=queries, telemetry=telemetry, brakes=lambda: BrakeQueries(world.store))
+    api = UsageApi(
+        queries=queries,
+        usage=UsageQueries(store=InMemoryUsage(), clock=ManualClock()),
+        telemetry=telemetry,
+        brakes=lambda: BrakeQueries(world.store),
+    )
     body = json.loads(handle(event, api)["body"])
     Control.model_validate(body)
     assert (body["level"], body["reason"], body["until"]) == ("stop", "because", "2026-03-02T00:00:00.000Z")
     assert ("steps" in body) is sees_steps
     if sees_steps:
         assert [step["state"] for step in body["steps"]] == ["done"] * 7
+
+
+@pytest.fixture
+def used() -> InMemoryUsage:
+    """Three days of one request an hour of two tenants, closed and loaded up to eleven; and the present hour's."""
+    store = InMemoryUsage()
+    first = NOON - timedelta(hours=60)
+    for number in range(60):
+        hour = first + number * HOUR
+        records = [
+            make_record(
+                f"{tenant}-{number}",
+                ended_at=hour,
+                dimensions=DIMENSIONS._replace(tenant=tenant, model=model),
+                usage=Usage(10, 10),
+                avoided={AvoidedReason.ROAD: Decimal("0.5"), AvoidedReason.CACHE: Decimal("0.25")},
+            )
+            for tenant, model in (("acme", "echo"), ("other", "chat"))
+        ]
+        rows = [replace(row, totals=replace(row.totals, loaded=Decimal("0.01"))) for row in roll_up(records, hour)]
+        store.put(Span.HOUR, rows)
+    for day in (NOON - 2 * DAY, NOON - DAY):
+        midnight = day.replace(hour=0)
+        store.put(Span.DAY, gathered(store.read(Span.HOUR, midnight), midnight))
+    store.close(Span.HOUR, NOON)
+    store.close(Span.DAY, NOON.replace(hour=0))
+    store.put(Span.SLICE, roll_up([make_record("now", outcome="failed", latency_seconds=2.0)], NOON))
+    return store
+
+
+def test_usage_of_the_last_day_is_that_of_the_tenant(ledger: InMemoryLedger, used: InMemoryUsage) -> None:
+    """Closed hours and the present one; what is not closed has no loaded cost yet."""
+    status, body = _ask(ledger, "GET /v1/usage", used)
+    assert status == 200
+    UsageReport.model_validate(body)
+    (line,) = body["data"]
+    assert (line["group"], line["requests"], line["errors"]) == ({"model": "echo"}, 24, 1)
+    assert body["total"] == line | {"group": {}}
+    assert (body["from"], body["loaded_until"]) == ("2026-02-28T13:00:00Z", "2026-03-01T12:00:00Z")
+    assert line["effective_cost_usd"] == "0.000288"
+    assert line["loaded_cost_usd"] == "0.23"
+    assert line["cost_per_thousand_requests_usd"] == "10"
+    assert line["cost_per_million_tokens_usd"] == "500"
+    assert line["avoided_usd"] == {"road": "11.5", "cache": "5.75"}
+    assert line["avoided_cost_usd"] == "17.25"
+    assert line["latency_ms"]["p50"] == pytest.approx(200, rel=0.02)
+    assert line["latency_ms"]["p99"] == pytest.approx(2_000, rel=0.02)
+
+
+def test_an_admin_sees_every_tenant(ledger: InMemoryLedger, used: InMemoryUsage) -> None:
+    """By whatever they group; the parts sum to the total."""
+    query = {"group_by": "tenant,day,model", "from": "2026-02-27", "to": "2026-03-01T12:00Z"}
+    _, body = _ask(ledger, "GET /v1/usage", used, scopes="admin", query=query)
+    assert sum(line["requests"] for line in body["data"]) == body["total"]["requests"] == 120
+    assert body["data"][0]["group"] == {"tenant": "acme", "day": "2026-02-27", "model": "echo"}
+    mine = _ask(ledger, "GET /v1/usage", used, query=query)[1]
+    assert {line["group"]["tenant"] for line in mine["data"]} == {"acme"}
+    assert _ask(ledger, "GET /v1/usage", used, query=query, tenant="")[1]["data"] == []
+
+
+@pytest.mark.parametrize("group_by", ["", "hour", "day", "key,team,inference_type,deployment,variant"])
+def test_every_way_of_grouping_has_the_same_total(ledger: InMemoryLedger, used: InMemoryUsage, group_by: str) -> None:
+    """Days and hours hold the same requests."""
+    query = {"group_by": group_by, "from": "2026-02-27T01:00:00+01:00", "to": "2026-03-01T12:00Z"}
+    _, body = _ask(ledger, "GET /v1/usage", used, query=query)
+    assert (body["total"]["requests"], body["total"]["loaded_cost_usd"]) == (60, "0.6")
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"group_by": "colour"}, "group_by"),
+        ({"from": "yesterday"}, "from"),
+        ({"to": "2026-13-01"}, "to"),
+        ({"from": "2026-03-01T10:00Z", "to": "2026-03-01T10:00Z"}, "from"),
+        ({"from": "2026-01-01", "group_by": "hour"}, "from"),
+        ({"from": "2020-01-01"}, "from"),
+        ({"limit": "5"}, "limit"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(ledger: InMemoryLedger, query: dict[str, str], param: str) -> None:
+    """With the parameter at fault."""
+    status, body = _ask(ledger, "GET /v1/usage", query=query)
+    assert (status, body["error"]["param"]) == (400, param)
+
+
+def test_too_many_groups_are_refused(ledger: InMemoryLedger) -> None:
+    """An answer has at most 6 MB."""
+    store = InMemoryUsage()
+    records = [make_record(str(number), dimensions=DIMENSIONS._replace(key_id=str(number))) for number in range(5_001)]
+    store.put(Span.SLICE, roll_up(records, NOON))
+    status, body = _ask(ledger, "GET /v1/usage", store, query={"group_by": "key"})
+    assert (status, body["error"]["param"]) == (400, "group_by")
+
+
+def test_a_stack_without_any_usage_says_so(ledger: InMemoryLedger) -> None:
+    """Nothing is a total of nothing, and not an error."""
+    status, body = _ask(ledger, "GET /v1/usage")
+    assert (status, body["data"], body["loaded_until"]) == (200, [], None)
+    assert (body["total"]["requests"], body["total"]["latency_ms"]["p99"]) == (0, None)

@@ -22,6 +22,7 @@ from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
 from tollgate.ports.files import LineBodies
 from tollgate.ports.system import Telemetry
+from tollgate.services.admission import Admission
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.brake_gate import BrakeGate
@@ -29,6 +30,7 @@ from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.collect_drop import DropCollector
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
 from tollgate.services.file_batch_cut import RefusalOf
 from tollgate.services.file_batch_finish import FileBatchResults
@@ -97,7 +99,7 @@ class BatchAssembly:
     @cached_property
     def batches(self) -> DynamoDBBatchStore:
         """Runs and leases."""
-        return DynamoDBBatchStore(self.tables, self.table_jobs)
+        return DynamoDBBatchStore(self.tables, self.table_jobs, self.ledger)
 
     @cached_property
     def objects(self) -> S3ObjectStore:
@@ -220,6 +222,11 @@ class BatchAssembly:
             catalogues=self.catalogues,
             dialects=self.dialects,
             starter=self.starter,
+            budget=DropBudget(
+                batches=self.batches,
+                catalogues=self.catalogues,
+                admission=Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock),
+            ),
             drops=self.results,
             results=self.run_results,
             telemetry=self.telemetry,

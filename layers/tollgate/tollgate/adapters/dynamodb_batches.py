@@ -1,14 +1,21 @@
 """Batch runs and leases, in the Jobs table under names that are not job ids."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
+from tollgate.adapters.bill_document import bill_of, bill_text, count_of, counted_text, settled_group
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb_transaction import TransactPut
 from tollgate.adapters.job_items import time_of, time_text
-from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.adapters.reservation_document import reservation_document, reservation_of
+from tollgate.domain.batches import BatchRun, BatchState, FileCount
+from tollgate.domain.errors import StorageError
+from tollgate.domain.ledger import LedgerWrite
 
 _GROUP = "runs"
 _KEPT = timedelta(days=30)
@@ -18,9 +25,10 @@ _LEASE_KEPT = timedelta(hours=1)
 class DynamoDBBatchStore:
     """The `BatchStore` of AWS."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, ledger: DynamoDBLedger | None = None) -> None:
         self._client = client
         self._table = table
+        self._ledger = ledger
 
     def add(self, run: BatchRun) -> bool:
         """See `BatchStore`."""
@@ -32,9 +40,25 @@ class DynamoDBBatchStore:
             item = self._client.get_item(self._table, {"job_id": batch_id}, consistent=True)
         return None if item is None or "run_state" not in item else _from_item(item)
 
-    def change(self, run: BatchRun, *, expected: BatchState) -> bool:
+    def change(
+        self,
+        run: BatchRun,
+        *,
+        expected: BatchState,
+        charges: Sequence[LedgerWrite] = (),
+        reserving: bool = False,
+    ) -> bool:
         """See `BatchStore`."""
-        return self._put(run, "run_state = :expected", {":expected": expected.value})
+        values = {":expected": expected.value}
+        condition = "run_state = :expected AND attribute_not_exists(reservation)"
+        if run.reservation is not None and not reserving:
+            values[":held"] = json.dumps(reservation_document(run.reservation))
+            condition = "run_state = :expected AND reservation = :held"
+        if not charges:
+            return self._put(run, condition, values)
+        if self._ledger is None:
+            raise StorageError("This function was not given the ledger.")
+        return self._ledger.transact((TransactPut(self._table, _to_item(run), condition, values=values),), charges)
 
     def open_since(self, before: datetime, *, limit: int) -> Sequence[BatchRun]:
         """See `BatchStore`."""
@@ -106,9 +130,17 @@ def _to_item(run: BatchRun) -> dict[str, Any]:
         "per_file": run.per_file or None,
         "largest": run.largest or None,
         "traceparent": run.traceparent or None,
+        "reservation": None if run.reservation is None else json.dumps(reservation_document(run.reservation)),
         "open_group": None if ended else _GROUP,
         "ttl": int((run.created_at + _KEPT).timestamp()) if ended else None,
     }
+    if run.count is not None:
+        item |= {
+            "bill": bill_text(run.count.bill),
+            "counted": counted_text(run.count),
+            "settled_at": time_text(run.count.bill.settled_at),
+            "settled_group": settled_group(run.batch_id, run.count.bill),
+        }
     return {name: value for name, value in item.items() if value is not None}
 
 
@@ -127,4 +159,12 @@ def _from_item(item: Mapping[str, Any]) -> BatchRun:
         per_file=int(item.get("per_file", 0)),
         largest=int(item.get("largest", 0)),
         traceparent=item.get("traceparent", ""),
+        reservation=reservation_of(json.loads(item["reservation"])) if "reservation" in item else None,
+        count=_count(item),
     )
+
+
+def _count(item: Mapping[str, Any]) -> FileCount | None:
+    if "counted" not in item:
+        return None
+    return count_of(item["counted"], bill_of(item["bill"], time_of(item["settled_at"])))

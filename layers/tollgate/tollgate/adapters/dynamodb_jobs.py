@@ -17,6 +17,7 @@ from tollgate.adapters.job_items import (
     WEBHOOK_GROUPS,
     from_item,
     groups_of,
+    late_item,
     time_text,
     to_item,
 )
@@ -139,6 +140,18 @@ class DynamoDBJobStore:
         with storage_errors("job store"):
             try:
                 self._client.put_item(self._table, to_item(job), condition=condition, names=names, values=values)
+            except ConditionalCheckFailedError:
+                return False
+        return True
+
+    def add_late(self, late: Job, charges: Sequence[LedgerWrite]) -> bool:
+        """See `JobStore`."""
+        item, condition = late_item(late), "attribute_not_exists(job_id)"
+        if charges:
+            return self._charged(TransactPut(self._table, item, condition), charges)
+        with storage_errors("job store"):
+            try:
+                self._client.put_item(self._table, item, condition=condition)
             except ConditionalCheckFailedError:
                 return False
         return True

@@ -12,6 +12,8 @@ client chose are JSON text: they contain floats, which DynamoDB's numbers would 
 | ``running#<resource>``          | submitted in a transform job                |
 | ``webhook#<shard>``             | ended, webhook not yet delivered            |
 
+`settled_group` puts it into the sparse index `settled` when it has ended; see `bill_document`.
+
 One partition of an index takes 1,000 writes a second, so groups that every request passes through are sharded.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
 """
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
 from tollgate.domain.catalogue import InferenceType, Priority
-from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs import FINAL_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.json_values import json_text
 
 if TYPE_CHECKING:
@@ -108,12 +110,30 @@ def to_item(job: Job) -> dict[str, Any]:
         "reservation": None if job.reservation is None else json.dumps(reservation_document(job.reservation)),
         "cache": None if job.cache is None else _ticket_text(job.cache),
     }
+    if job.bill is not None:
+        item |= {"settled_at": time_text(job.bill.settled_at), **_bill_attributes(job.job_id, job.bill)}
     for name, payload in (("input", job.input), ("output", job.output)):
         item[name] = None if payload.inline is None else json_text(payload.inline)
         item[f"{name}_key"] = payload.key
     if job.state in FINAL_STATES:
         item["ttl"] = int(((job.finished_at or job.created_at) + KEPT).timestamp())
     return {name: value for name, value in item.items() if value is not None and value != ""}
+
+
+LATE = "late"
+"""`run_state` of what a job cost after its end: neither a job, which callers could ask for, nor a run."""
+
+
+def late_item(late: Job) -> dict[str, Any]:
+    """The item of a late charge; the index `settled` finds it, and `late_of` reads it."""
+    item = to_item(late)
+    kind = item.pop("inference_type")
+    return item | {"run_state": LATE, "counted": json.dumps({"inference_type": kind})}
+
+
+def late_of(item: Mapping[str, Any]) -> Job:
+    """The charge of an item that `late_item` wrote."""
+    return from_item({**item, **json.loads(item["counted"])})
 
 
 def from_item(item: Mapping[str, Any]) -> Job:
@@ -142,10 +162,26 @@ def from_item(item: Mapping[str, Any]) -> Job:
             else None,
             "reservation": reservation_of(json.loads(item["reservation"])) if "reservation" in item else None,
             "cache": _ticket(item["cache"]) if "cache" in item else None,
+            "bill": _bill(item),
             "input": _payload(item, "input"),
             "output": _payload(item, "output"),
         }
     )
+
+
+def _bill_attributes(job_id: str, bill: Bill) -> dict[str, str]:
+    # The gateway writes jobs that are just beginning and need not pay for the import.
+    from tollgate.adapters.bill_document import bill_text, settled_group  # noqa: PLC0415 -- see above
+
+    return {"bill": bill_text(bill), "settled_group": settled_group(job_id, bill)}
+
+
+def _bill(item: Mapping[str, Any]) -> Bill | None:
+    if "bill" not in item:
+        return None
+    from tollgate.adapters.bill_document import bill_of  # noqa: PLC0415 -- as above
+
+    return bill_of(item["bill"], time_of(item["settled_at"]))
 
 
 # An empty text is not stored, and must come back as an empty text.

@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -83,26 +83,37 @@ class Telemetry:
             "estimated_cost_usd": _money(record.estimated_cost),
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),
+            "avoided_usd": _parts(record),
+            "charged_usd": None if record.charged_cost == record.effective_cost else _money(record.charged_cost),
+            "instance_cost_usd": _money(record.instance_cost),
+            "held_seconds": _seconds(record.held_seconds),
+            "variant": record.variant,
             "budget_remaining_usd": _money(record.budget_remaining),
             "input_tokens_saved": record.input_tokens_saved or None,
             "first_deployment": record.first_resource,
             "first_cost_usd": _money(record.first_cost),
+            "first_instance_cost_usd": _money(record.first_instance_cost),
+            "first_held_seconds": _seconds(record.first_held_seconds),
             "trace_id": record.traceparent[3:35],
             "catalogue_version": record.catalogue_version or None,
         }
         if record.owner is not None:
             optional |= {"tenant": record.owner.tenant, "key_id": record.owner.key_id, "team": record.owner.team}
-        fields.update((name, value) for name, value in optional.items() if value not in {None, ""})
+        fields.update((name, value) for name, value in optional.items() if value is not None and value != "")
         failed = record.outcome in {"failed", "expired"}
-        self.log("ERROR" if record.status is not None and record.status >= 500 else "INFO", "request", **fields)
+        level = "ERROR" if record.status is not None and record.status >= 500 else "INFO"
+        # Usage is computed from these lines, so they are written whatever the level.
+        self._line(level, "request", fields)
         if record.resource and record.inference_type is not None and record.outcome not in _NOT_COUNTED:
             model, _, deployment = record.resource.partition("/")
             self._metrics(record, model, deployment, failed=failed)
 
     def log(self, level: str, message: str, **fields: Any) -> None:
         """One structured line. `message` is static; everything that varies is a field. Never prompts or secrets."""
-        if _LEVELS[level] < self._threshold:
-            return
+        if _LEVELS[level] >= self._threshold:
+            self._line(level, message, fields)
+
+    def _line(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
         now = self._now()
         line = {
             "level": level,
@@ -117,6 +128,11 @@ class Telemetry:
     def count(self, metric: str, value: float = 1, *, unit: str = "Count") -> None:
         """A metric without dimensions, for things that are not requests."""
         self._write(self._record([[]], [(metric, unit, value)], {}))
+
+    def measure(self, values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
+        """Metrics of one thing; the names of `dimensions` have metrics of their own for each of their values."""
+        listed = [(name, "None", value) for name, value in values.items()]
+        self._write(self._record([list(dimensions)], listed, dict(dimensions)))
 
     def _metrics(self, record: RequestRecord, model: str, deployment: str, *, failed: bool) -> None:
         values: list[tuple[str, str, float]] = [
@@ -157,6 +173,14 @@ class Telemetry:
             **{name: [value] for name, _, value in values},
         }
         return _METRICS(document)
+
+
+def _parts(record: RequestRecord) -> dict[str, str] | None:
+    return {reason: usd_text(amount) for reason, amount in record.avoided_reasons.items()} or None
+
+
+def _seconds(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
 
 
 def _money(amount: Decimal | None) -> str | None:

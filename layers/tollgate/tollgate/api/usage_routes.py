@@ -1,4 +1,4 @@
-"""The routes over money: budgets, and the cost tree of a workflow run."""
+"""The routes over money: budgets, usage, and the cost tree of a workflow run."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.problems import error_body, problem_of, retry_after
 from tollgate.api.telemetry import Telemetry
+from tollgate.api.usage_documents import usage_answer
 from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
 from tollgate.domain.ledger import WorkflowCall
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
+from tollgate.services.usage_queries import UsageQueries
 
 if TYPE_CHECKING:
     from tollgate.ports.endpoints import RecommendationReports
@@ -25,16 +27,19 @@ class UsageApi:
         self,
         *,
         queries: BudgetQueries,
+        usage: UsageQueries,
         telemetry: Telemetry,
         recommendations: "RecommendationReports | None" = None,
         brakes: "Callable[[], BrakeQueries] | None" = None,
     ) -> None:
         self._queries = queries
+        self._usage = usage
         self._recommendations = recommendations
         self._telemetry = telemetry
         self._brakes = brakes
         self._routes: Mapping[str, Callable[[Call], Answer]] = {
             "GET /v1/budgets": self._budgets,
+            "GET /v1/usage": self._used,
             "GET /v1/workflows/{id}": self._workflow,
             "GET /v1/control": self._control,
             "GET /v1/recommendations": self._recommended,
@@ -67,6 +72,9 @@ class UsageApi:
     def _budgets(self, call: Call) -> Answer:
         found = self._queries.budgets(call.owner)
         return json_answer(200, {"object": "list", "data": [_budget_document(status) for status in found]})
+
+    def _used(self, call: Call) -> Answer:
+        return json_answer(200, usage_answer(self._usage, call))
 
     def _recommended(self, _call: Call) -> Answer:
         report = self._recommendations.latest() if self._recommendations is not None else None

@@ -11,6 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tollgate.domain.catalogue import BatchPolicy, Road
+from tollgate.domain.jobs import Bill
+from tollgate.domain.ledger import Reservation
 from tollgate.domain.money import ZERO
 
 _NANOSECOND = Decimal("1E-9")
@@ -28,6 +30,26 @@ class BatchState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FileCount:
+    """How a dropped file that has ended is counted.
+
+    Attributes:
+        bill: see `Bill`.
+        requests: lines that were run; `errors` of them have no answer.
+        effective: dollars of them all, None if unknown.
+        held_seconds: instance seconds of them all, None if unknown.
+    """
+
+    bill: Bill
+    requests: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    effective: Decimal | None = ZERO
+    held_seconds: Decimal | None = ZERO
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRun:
     """One transform job.
 
@@ -42,6 +64,8 @@ class BatchRun:
         parent: the run whose unanswered records this one repeats.
         prior_seconds: instance seconds that each of its records already used in `parent`.
         per_file: records in an input file, kept so that a repetition cuts the same; 0 means as the catalogue says.
+        reservation: what is held for a dropped file, until the last of its runs ends.
+        count: of a dropped file, once the last of its runs has ended.
         largest: bytes of the longest record, where it was known before; 0 otherwise.
     """
 
@@ -58,6 +82,8 @@ class BatchRun:
     per_file: int = 0
     largest: int = 0
     traceparent: str = ""
+    reservation: Reservation | None = None
+    count: FileCount | None = None
 
     @property
     def input_prefix(self) -> str:

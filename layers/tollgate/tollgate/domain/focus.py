@@ -1,19 +1,23 @@
-"""Ended jobs as rows of FOCUS, the FinOps Open Cost and Usage Specification, version 1.0.
+"""What requests cost as rows of FOCUS, the FinOps Open Cost and Usage Specification, version 1.0.
 
-One row is what one request cost. A list price is all that Tollgate knows, so billed, contracted, list and effective
-cost are the same amount, the request's effective cost; what AWS invoices may be less. Own columns begin with ``x_``.
-https://focus.finops.org/focus-specification/v1-0/
+A job is a row of its own. Requests that were answered at once are many and small, so those of one hour with the same
+dimensions are one row, with their number as its quantity. A list price is all that Tollgate knows, so billed,
+contracted, list and effective cost are the same amount, the effective cost; what AWS invoices may be less. Own columns
+begin with ``x_``. https://focus.finops.org/focus-specification/v1-0/
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import FINAL_STATES, Job
+from tollgate.domain.jobs import FINAL_STATES, Job, JobState
+from tollgate.domain.money import usd
+from tollgate.domain.spans import HOUR, hour_of, month_of
+from tollgate.domain.usage import RollUp
 
 AWS = "Amazon Web Services"
 _RESOURCE_TYPES = {
@@ -21,7 +25,6 @@ _RESOURCE_TYPES = {
     InferenceType.ASYNC: "SageMaker asynchronous endpoint",
     InferenceType.BATCH: "SageMaker transform job",
 }
-_HOUR = timedelta(hours=1)
 
 
 class FocusKind(StrEnum):
@@ -87,18 +90,22 @@ COLUMNS = (
     FocusColumn("SubAccountName", _T, nullable=True),
     FocusColumn("Tags", _J, nullable=True),
     FocusColumn("x_AvoidedCost", _N, nullable=True),
-    FocusColumn("x_CatalogueVersion", _N),
+    FocusColumn("x_CatalogueVersion", _N, nullable=True),
     FocusColumn("x_Deployment", _T),
-    FocusColumn("x_EstimatedCost", _N),
+    FocusColumn("x_Errors", _N),
+    FocusColumn("x_EstimatedCost", _N, nullable=True),
     FocusColumn("x_InferenceType", _T),
     FocusColumn("x_InputTokens", _N, nullable=True),
-    FocusColumn("x_KeyId", _T),
+    FocusColumn("x_KeyId", _T, nullable=True),
+    FocusColumn("x_LoadedCost", _N, nullable=True),
     FocusColumn("x_Model", _T),
     FocusColumn("x_OutputTokens", _N, nullable=True),
-    FocusColumn("x_RequestId", _T),
-    FocusColumn("x_State", _T),
+    FocusColumn("x_RequestId", _T, nullable=True),
+    FocusColumn("x_Requests", _N),
+    FocusColumn("x_State", _T, nullable=True),
     FocusColumn("x_Team", _T, nullable=True),
-    FocusColumn("x_Tenant", _T),
+    FocusColumn("x_Tenant", _T, nullable=True),
+    FocusColumn("x_Variant", _T, nullable=True),
 )
 """Columns of the file, in its order: FOCUS's by name, then our own by name."""
 
@@ -126,87 +133,141 @@ class FocusDay:
     """The rows of a day.
 
     Attributes:
-        rows: of all requests that ended that day with a known cost, by request id.
+        rows: of everything that ended that day with a known cost.
         total: dollars, exactly the sum of the rows' costs.
-        unknown: ids of requests whose cost is not known; FOCUS has no null cost, and zero would be a lie.
+        unknown: ids of jobs whose cost is not known; FOCUS has no null cost, and zero would be a lie.
+        unknown_requests: requests answered at once of which the same is true.
     """
 
     rows: tuple[FocusRow, ...]
     total: Decimal
-    unknown: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    unknown_requests: int = 0
 
 
-def focus_day(jobs: Iterable[Job], day: date, account: FocusAccount) -> FocusDay:
-    """The rows of all jobs that ended on a day, UTC; jobs of other days and open ones are left out."""
-    ended: list[tuple[Job, datetime]] = []
-    for job in jobs:
-        if job.state in FINAL_STATES and job.finished_at is not None:
-            moment = job.finished_at.astimezone(UTC)
-            if moment.date() == day:
-                ended.append((job, moment))
-    ended.sort(key=lambda entry: entry[0].job_id)
-    known = [(job, moment, job.effective_cost) for job, moment in ended if job.effective_cost is not None]
+def focus_jobs(jobs: Iterable[Job], account: FocusAccount) -> FocusDay:
+    """The rows of jobs that have ended, by job id; open ones are left out.
+
+    Jobs that waited for a real-time endpoint to wake are in the rows of the hour, as all real-time requests.
+    """
+    wanted = (j for j in jobs if j.state in FINAL_STATES and j.inference_type is not InferenceType.REALTIME)
+    ended = sorted(wanted, key=lambda job: job.job_id)
+    known = [(job, job.effective_cost) for job in ended if job.effective_cost is not None]
     return FocusDay(
-        rows=tuple(_row(job, moment, cost, account) for job, moment, cost in known),
-        total=sum((cost for _, _, cost in known), Decimal(0)),
-        unknown=tuple(job.job_id for job, _ in ended if job.effective_cost is None),
+        rows=tuple(_job_row(job, cost, account) for job, cost in known),
+        total=sum((cost for _, cost in known), Decimal(0)),
+        unknown=tuple(job.job_id for job in ended if job.effective_cost is None),
     )
 
 
-def _row(job: Job, ended: datetime, cost: Decimal, account: FocusAccount) -> FocusRow:
-    hour = ended.replace(minute=0, second=0, microsecond=0)
-    month = hour.replace(day=1, hour=0)
-    next_month = (month + timedelta(days=31)).replace(day=1)
-    amount = _number(cost)
-    tags = {"InferenceType": job.inference_type.value, "tollgate:stack": account.stack}
-    if job.owner.team:
-        tags["team"] = job.owner.team
-    values = {
-        "BilledCost": amount,
-        "BillingAccountId": account.account_id,
-        "BillingCurrency": "USD",
-        "BillingPeriodEnd": _time(next_month),
-        "BillingPeriodStart": _time(month),
-        "ChargeCategory": "Usage",
+def focus_roll_ups(roll_ups: Iterable[RollUp], account: FocusAccount) -> FocusDay:
+    """The rows of requests that were answered at once and of dropped files, from roll-ups of hours.
+
+    Those of jobs are left out: they have rows of their own. Dropped files have no tenant.
+    """
+    wanted = [
+        each
+        for each in roll_ups
+        if each.totals.requests
+        and (each.dimensions.inference_type == InferenceType.REALTIME.value or not each.dimensions.tenant)
+    ]
+    wanted.sort(key=lambda each: (each.start, each.dimensions))
+    return FocusDay(
+        rows=tuple(_roll_up_row(each, account) for each in wanted),
+        total=sum((each.totals.effective for each in wanted), Decimal(0)),
+        unknown_requests=sum(each.totals.unknown_costs for each in wanted),
+    )
+
+
+def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
+    ended = (job.created_at if job.bill is None else job.bill.settled_at).astimezone(UTC)
+    values = _common(ended, cost, job.inference_type, account, resource=job.resource, team=job.owner.team) | {
         "ChargeDescription": f"One {job.inference_type.value} inference request to {job.resource}",
-        "ChargeFrequency": "Usage-Based",
-        "ChargePeriodEnd": _time(hour + _HOUR),
-        "ChargePeriodStart": _time(hour),
         "ConsumedQuantity": _number(job.held_seconds),
         "ConsumedUnit": "" if job.held_seconds is None else "Seconds",
-        "ContractedCost": amount,
-        "ContractedUnitPrice": amount,
-        "EffectiveCost": amount,
-        "InvoiceIssuerName": AWS,
-        "ListCost": amount,
-        "ListUnitPrice": amount,
-        "PricingCategory": "Standard",
+        "ContractedUnitPrice": _number(cost),
+        "ListUnitPrice": _number(cost),
         "PricingQuantity": "1",
-        "PricingUnit": "Requests",
-        "ProviderName": AWS,
-        "PublisherName": AWS,
-        "RegionId": account.region,
-        "ResourceId": job.resource,
-        "ResourceName": job.resource,
-        "ResourceType": _RESOURCE_TYPES[job.inference_type],
-        "ServiceCategory": "AI and Machine Learning",
-        "ServiceName": "Amazon SageMaker",
-        "Tags": json.dumps(tags, separators=(",", ":"), sort_keys=True, ensure_ascii=False),
         "x_AvoidedCost": _number(job.avoided_cost),
         "x_CatalogueVersion": str(job.catalogue_version),
         "x_Deployment": job.deployment,
+        "x_Errors": "0" if job.state is JobState.COMPLETED else "1",
         "x_EstimatedCost": _number(job.estimated_cost),
-        "x_InferenceType": job.inference_type.value,
         "x_InputTokens": _number(job.usage.input_tokens),
         "x_KeyId": job.owner.key_id,
         "x_Model": job.model,
         "x_OutputTokens": _number(job.usage.output_tokens),
         "x_RequestId": job.job_id,
+        "x_Requests": "1",
         "x_State": job.state.value,
-        "x_Team": job.owner.team,
         "x_Tenant": job.owner.tenant,
+        "x_Variant": "" if job.bill is None else job.bill.variant,
     }
     return {column.name: values.get(column.name, "") for column in COLUMNS}
+
+
+def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
+    dimensions, totals = each.dimensions, each.totals
+    kind, resource = InferenceType(dimensions.inference_type), f"{dimensions.model}/{dimensions.deployment}"
+    # Of different amounts there is only a mean, which need not be a decimal fraction.
+    unit = usd(totals.effective / totals.requests)
+    values = _common(each.start, totals.effective, kind, account, resource=resource, team=dimensions.team) | {
+        "ChargeDescription": f"The {kind.value} inference requests to {resource} in an hour",
+        "ConsumedQuantity": _number(totals.held_seconds),
+        "ConsumedUnit": "Seconds",
+        "ContractedUnitPrice": _number(unit),
+        "ListUnitPrice": _number(unit),
+        "PricingQuantity": str(totals.requests),
+        "x_AvoidedCost": _number(totals.avoided_total),
+        "x_Deployment": dimensions.deployment,
+        "x_Errors": str(totals.errors),
+        "x_InputTokens": str(totals.input_tokens),
+        "x_KeyId": dimensions.key_id,
+        "x_LoadedCost": _number(totals.loaded),
+        "x_Model": dimensions.model,
+        "x_OutputTokens": str(totals.output_tokens),
+        "x_Requests": str(totals.requests),
+        "x_Tenant": dimensions.tenant,
+        "x_Variant": dimensions.variant,
+    }
+    return {column.name: values.get(column.name, "") for column in COLUMNS}
+
+
+def _common(
+    moment: datetime, cost: Decimal, kind: InferenceType, account: FocusAccount, *, resource: str, team: str
+) -> dict[str, str]:
+    """What the rows of jobs and of hours have in common."""
+    hour, month = hour_of(moment), month_of(moment)
+    amount = _number(cost)
+    tags = {"InferenceType": kind.value, "tollgate:stack": account.stack} | ({"team": team} if team else {})
+    return {
+        "BilledCost": amount,
+        "BillingAccountId": account.account_id,
+        "BillingCurrency": "USD",
+        "BillingPeriodEnd": _time(month_of(month + timedelta(days=31))),
+        "BillingPeriodStart": _time(month),
+        "ChargeCategory": "Usage",
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodEnd": _time(hour + HOUR),
+        "ChargePeriodStart": _time(hour),
+        "ContractedCost": amount,
+        "EffectiveCost": amount,
+        "InvoiceIssuerName": AWS,
+        "ListCost": amount,
+        "PricingCategory": "Standard",
+        "PricingUnit": "Requests",
+        "ProviderName": AWS,
+        "PublisherName": AWS,
+        "RegionId": account.region,
+        "ResourceId": resource,
+        "ResourceName": resource,
+        "ResourceType": _RESOURCE_TYPES[kind],
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": "Amazon SageMaker",
+        "Tags": json.dumps(tags, separators=(",", ":"), sort_keys=True, ensure_ascii=False),
+        "x_InferenceType": kind.value,
+        "x_Team": team,
+    }
 
 
 def _number(value: Decimal | int | None) -> str:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.ledger import Reservation
 
@@ -69,6 +70,25 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """How a job that has ended is counted.
+
+    Attributes:
+        settled_at: when its end was written down; it decides where its usage is counted, whenever the model was done.
+        charged: dollars that budgets were charged with: its effective cost, or what was held if that is unknown.
+        instance: the instance share of its effective cost; None if unknown.
+        avoided: its avoided cost in parts.
+        variant: of the endpoint, where the catalogue named one.
+    """
+
+    settled_at: datetime
+    charged: Decimal
+    instance: Decimal | None = None
+    avoided: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One request on the asynchronous or the batch road.
 
@@ -76,6 +96,7 @@ class Job:
     `estimated_cost`, `effective_cost` and `avoided_cost` are dollars.
     `reservation` is what is held for it in the budgets that count it, and stays on the record when it is settled.
     `cache` is where its answer is to be kept, or may be found, on the asynchronous road.
+    `bill` is there once it has ended.
     `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
     """
 
@@ -112,6 +133,7 @@ class Job:
     held_seconds: Decimal | None = None
     reservation: Reservation | None = None
     cache: "CacheTicket | None" = None
+    bill: Bill | None = None
 
     @property
     def resource(self) -> str:

@@ -229,6 +229,20 @@ def settlement(reservation: Reservation, hold: Hold, actual: Decimal, ending: En
     )
 
 
+def late_charge(hold: Hold, amount: Decimal, *, over: bool) -> Change:
+    """The write for what a request cost after its reservation was settled.
+
+    Args:
+        hold: that was settled.
+        amount: dollars.
+        over: as overrun, because the counter refused it as spend.
+    """
+    if over:
+        return Change(counter=hold.counter, overrun=amount, ttl=hold.ttl)
+    most = None if hold.ceiling is None else hold.ceiling - amount
+    return Change(counter=hold.counter, committed=amount, spent=amount, most_committed=most, ttl=hold.ttl)
+
+
 def next_ending(ending: Ending, reservation: Reservation, counter: Counter) -> Ending:
     """What to try after a refusal, as the counter stood when it refused.
 

@@ -1,8 +1,10 @@
 """The record that every request leaves behind: one metric record and one log line are made of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Owner, Usage
 
@@ -23,6 +25,12 @@ class RequestRecord:
         input_tokens_saved: that trimming kept from being sent.
         first_resource: ``model/deployment`` whose answer was not good enough, where a larger one was asked.
         first_cost: dollars of that first call; `effective_cost` is of both.
+        first_instance_cost, first_held_seconds: of the first call; `instance_cost` and `held_seconds` are of the last.
+        charged_cost: dollars that budgets were charged with, where that is not `effective_cost`.
+        instance_cost: the instance share of `effective_cost`.
+        held_seconds: instance seconds behind it.
+        avoided_reasons: `avoided_cost` in its parts.
+        variant: of the endpoint, where the catalogue names one.
     """
 
     request_id: str
@@ -46,3 +54,10 @@ class RequestRecord:
     input_tokens_saved: int = 0
     first_resource: str = ""
     first_cost: Decimal | None = None
+    first_instance_cost: Decimal | None = None
+    first_held_seconds: Decimal | None = None
+    charged_cost: Decimal | None = None
+    instance_cost: Decimal | None = None
+    held_seconds: Decimal | None = None
+    avoided_reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    variant: str = ""

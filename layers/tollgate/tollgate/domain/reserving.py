@@ -13,11 +13,11 @@ The share of a transform job that a batch record will bear is known only when th
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tollgate.domain.catalogue import InferenceType, Model, Road
-from tollgate.domain.gateway_parts import GatewayRates
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.gateway_parts import GatewayRates, drop_usage
 from tollgate.domain.ledger import Reservation
 from tollgate.domain.money import seconds, usd
-from tollgate.domain.pricing import instance_cost
+from tollgate.domain.pricing import GatewayPrices, gateway_cost, instance_cost
 from tollgate.domain.road_estimates import RoadEstimate
 
 FULL_SHARE = Decimal("0.001")
@@ -34,6 +34,8 @@ _AT_LEAST_SECONDS = {InferenceType.REALTIME: 1.0, InferenceType.ASYNC: 30.0}
 
 _OVERSHOOT_SECONDS = 0.5
 """Between the moment a call is cut and the one at which the gateway has noticed."""
+
+_RECORDS_PER_FILE = 50
 
 _GATEWAY_SECONDS = 2.0
 """Of the function's own time around the call."""
@@ -96,6 +98,26 @@ def _batch_ask(estimate: RoadEstimate, road: Road, rates: GatewayRates, body_byt
         return Ask(usd((road.ceiling_usd or Decimal(0)) + parts))
     expected = estimate.loaded_cost if estimate.loaded_cost is not None else parts
     return Ask(usd(expected * _TIMES + parts))
+
+
+def file_ask(deployment: Deployment, road: Road, records: int, largest_record: int, prices: GatewayPrices) -> Ask:
+    """What to reserve for a dropped file: four times what its transform job is expected to cost.
+
+    Args:
+        deployment: for the time that a record takes.
+        road: the batch road.
+        records: in the file.
+        largest_record: bytes; four of them are about a token.
+        prices: of the gateway's own parts.
+    """
+    files = max(1, -(-records // _RECORDS_PER_FILE))
+    own = gateway_cost(drop_usage(files), prices)
+    if road.usd_per_hour is None:
+        return Ask(usd((road.ceiling_usd or Decimal(0)) * records + own))
+    places = road.instance_count * road.concurrency
+    each = deployment.timing.expected_seconds(largest_record // 4)
+    time = seconds(road.startup_seconds + records * each / places)
+    return Ask(usd(instance_cost(time * road.instance_count, road.usd_per_hour, 1) * _TIMES + own))
 
 
 def reservation_parts(reservation: Reservation | None, rates: GatewayRates, *, job: bool) -> Decimal:

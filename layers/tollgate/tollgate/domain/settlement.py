@@ -5,9 +5,11 @@ cost compares fully loaded figures: both roads carry their idle time, so an endp
 for its nights too, on either side of the comparison. The baseline has no gateway parts and no job start-up.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from tollgate.domain.avoided import AvoidedReason, add_reasons, avoided_by_reason
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO, seconds, usd
@@ -22,23 +24,29 @@ class Settlement:
         effective: instance share and gateway parts; None when the price is unknown and there is no ceiling.
         avoided: baseline minus own, both fully loaded; None when either price is unknown. Negative when the baseline
             would have been cheaper.
-        loaded: the request's own cost with the road's idle time in it; None when the price is unknown.
+        reasons: `avoided` by what avoided it; the sum is exactly `avoided`. Empty when that is None.
+        instance: the instance share in `effective`.
+        held_seconds: instance seconds that it pays for.
+        loaded: own cost with the road's usual idle time, the figure that `avoided` compares.
     """
 
     effective: Decimal | None
     avoided: Decimal | None
+    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    instance: Decimal | None = None
+    held_seconds: Decimal | None = None
     loaded: Decimal | None = None
-
-    def with_another(self, later: "Settlement") -> "Settlement":
-        """Of a request that was tried twice: everything it cost, against one baseline."""
-        if self.effective is None or later.effective is None:
-            return Settlement(None, None)
-        avoided = None if later.avoided is None else usd(later.avoided - self.effective)
-        return Settlement(usd(self.effective + later.effective), avoided)
 
 
 def settle(
-    model: Model, deployment: Deployment, road: Road, *, held_seconds: Decimal, usage: Usage, gateway: Decimal
+    model: Model,
+    deployment: Deployment,
+    road: Road,
+    *,
+    held_seconds: Decimal,
+    usage: Usage,
+    gateway: Decimal,
+    untrimmed_input_tokens: int | None = None,
 ) -> Settlement:
     """Price a request that held one of the road's places for `held_seconds`.
 
@@ -49,28 +57,65 @@ def settle(
         held_seconds: instance seconds; for batch the record's share of the job's seconds times its instances.
         usage: tokens, for scaling to a baseline of another size.
         gateway: dollars of the gateway's own parts.
+        untrimmed_input_tokens: that the request had before it was trimmed; None when it was not.
     """
     share = _instance_share(road, held_seconds)
     if share is None:
         return Settlement(effective=None, avoided=None)
-    baseline = baseline_cost(model, deployment, road, held_seconds=held_seconds, usage=usage)
-    own_loaded = share / road.utilisation + gateway
-    return Settlement(
-        effective=usd(share + gateway),
-        avoided=None if baseline is None or road.usd_per_hour is None else usd(baseline - own_loaded),
-        loaded=usd(own_loaded),
-    )
+    loaded = usd(share / road.utilisation + gateway)
+    effective = usd(share + gateway)
+    baseline = model.baseline_deployment
+    if road.usd_per_hour is None or baseline is None or baseline.roads[InferenceType.REALTIME].usd_per_hour is None:
+        return Settlement(effective, None, {}, share, held_seconds, loaded)
+    there = _seconds_there(baseline, deployment, road, held_seconds, usage)
+    on_baseline = usd(_loaded_share(baseline, there))
+    untrimmed = on_baseline
+    if untrimmed_input_tokens is not None:
+        untrimmed = usd(on_baseline * _growth(baseline, usage, untrimmed_input_tokens))
+    own_tier = on_baseline
+    if baseline.name != deployment.name and _has_realtime_price(deployment):
+        own_tier = usd(_loaded_share(deployment, _seconds_there(deployment, deployment, road, held_seconds, usage)))
+    by_road = AvoidedReason.BATCH if road.inference_type is InferenceType.BATCH else AvoidedReason.ROAD
+    steps = ((AvoidedReason.TRIM, on_baseline), (AvoidedReason.TIER, own_tier), (by_road, loaded))
+    return Settlement(effective, untrimmed - loaded, avoided_by_reason(untrimmed, steps), share, held_seconds, loaded)
 
 
 def together(first: Settlement, last: Settlement) -> Settlement:
-    """Two calls for one answer: both are paid for, and only the last would have been made on the baseline road."""
+    """Two calls for one answer: both are paid for, and only the last would have been made on the baseline road.
+
+    What the first one cost is lost on the choice of a tier. Instance share and seconds stay those of the last call,
+    for the first held another deployment.
+    """
     if first.effective is None or last.effective is None:
         return Settlement(effective=None, avoided=None)
+    known = last.avoided is not None and first.loaded is not None
+    lost = {AvoidedReason.TIER: -(first.loaded or ZERO)}
     return Settlement(
         effective=first.effective + last.effective,
-        avoided=None if last.avoided is None or first.loaded is None else last.avoided - first.loaded,
+        avoided=last.avoided - first.loaded if last.avoided is not None and first.loaded is not None else None,
+        reasons=add_reasons(last.reasons, lost) if known else {},
+        instance=last.instance,
+        held_seconds=last.held_seconds,
         loaded=None if first.loaded is None or last.loaded is None else first.loaded + last.loaded,
     )
+
+
+def settle_cache_hit(worth: Decimal | None) -> Settlement:
+    """Price an answer from the cache: free, and all of it avoided by the cache.
+
+    Args:
+        worth: dollars that running the request would have cost on the baseline road; None where nobody knows.
+    """
+    reasons = {} if worth is None else {AvoidedReason.CACHE: worth}
+    return Settlement(ZERO, worth, reasons, ZERO, ZERO, ZERO)
+
+
+def with_cached_part(settlement: Settlement, worth: Decimal | None) -> Settlement:
+    """A request of which a part came from the cache; as it was where the part's worth or the rest's is unknown."""
+    if settlement.avoided is None or worth is None:
+        return settlement
+    reasons = add_reasons(settlement.reasons, {AvoidedReason.CACHE: worth})
+    return replace(settlement, avoided=settlement.avoided + worth, reasons=reasons)
 
 
 def _instance_share(road: Road, held_seconds: Decimal) -> Decimal | None:
@@ -96,17 +141,43 @@ def baseline_cost(
         usage: tokens, for scaling to a baseline of another size.
     """
     baseline = model.baseline_deployment
-    if baseline is None:
+    if baseline is None or not _has_realtime_price(baseline):
         return None
-    road = baseline.roads[InferenceType.REALTIME]
-    if road.usd_per_hour is None:
-        return None
-    there = baseline.timing.expected_seconds(usage.input_tokens or 0, usage.output_tokens)
-    seconds_there = held_seconds
+    return _loaded_share(baseline, _seconds_there(baseline, deployment, taken, held_seconds, usage))
+
+
+def _has_realtime_price(deployment: Deployment) -> bool:
+    road = deployment.roads.get(InferenceType.REALTIME)
+    return road is not None and road.usd_per_hour is not None
+
+
+def _loaded_share(deployment: Deployment, held_seconds: Decimal) -> Decimal:
+    """Dollars of these seconds on the deployment's real-time road, its idle time included."""
+    road = deployment.roads[InferenceType.REALTIME]
+    price = road.usd_per_hour or ZERO
+    return instance_cost(held_seconds, price, road.concurrency) / road.utilisation
+
+
+def _seconds_there(
+    there: Deployment, deployment: Deployment, taken: Road, held_seconds: Decimal, usage: Usage
+) -> Decimal:
+    """Seconds that the request would have held a place of another deployment's real-time road."""
+    expected = _expected(there, usage)
     if taken.inference_type is InferenceType.BATCH:
         # The record's share contains the job's start-up, which an endpoint that is up does not have.
-        seconds_there = min(held_seconds, seconds(there))
-    elif baseline.name != deployment.name:
-        own = deployment.timing.expected_seconds(usage.input_tokens or 0, usage.output_tokens)
-        seconds_there = held_seconds * seconds(there) / seconds(own) if own > 0 else held_seconds
-    return instance_cost(seconds_there, road.usd_per_hour, road.concurrency) / road.utilisation
+        return min(held_seconds, expected)
+    if there.name == deployment.name:
+        return held_seconds
+    own = _expected(deployment, usage)
+    return held_seconds * expected / own if own > ZERO else held_seconds
+
+
+def _growth(deployment: Deployment, usage: Usage, input_tokens: int) -> Decimal:
+    """How many times longer the request takes with so many input tokens."""
+    trimmed, whole = _expected(deployment, usage), _expected(deployment, usage, input_tokens)
+    return whole / trimmed if trimmed > ZERO else Decimal(1)
+
+
+def _expected(deployment: Deployment, usage: Usage, input_tokens: int | None = None) -> Decimal:
+    tokens = (usage.input_tokens or 0) if input_tokens is None else input_tokens
+    return seconds(deployment.timing.expected_seconds(tokens, usage.output_tokens))

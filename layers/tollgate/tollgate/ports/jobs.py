@@ -68,6 +68,17 @@ class JobStore(Protocol):
             StorageError
         """
 
+    def add_late(self, late: Job, charges: Sequence[LedgerWrite]) -> bool:
+        """Store what a job cost after its end, under a name of its own, together with these writes on the ledger.
+
+        Returns:
+            False if it is there already; then nothing was written.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so nothing was stored.
+            StorageError
+        """
+
     def open_since(self, before: datetime, *, limit: int, after: str | None = None) -> JobPage:
         """Jobs without a final state, or with a webhook still to deliver, created before then.
 
@@ -97,8 +108,26 @@ class BatchStore(Protocol):
     def get(self, batch_id: str) -> "BatchRun | None":
         """The run, read consistently."""
 
-    def change(self, run: "BatchRun", *, expected: "BatchState") -> bool:
-        """Replace the run if it is stored in the expected state."""
+    def change(
+        self,
+        run: "BatchRun",
+        *,
+        expected: "BatchState",
+        charges: Sequence[LedgerWrite] = (),
+        reserving: bool = False,
+    ) -> bool:
+        """Replace the run if it is stored in the expected state, together with these writes on the ledger.
+
+        A run that is stored with a reservation is never replaced by one without it or with another. With `reserving`
+        it may not have one yet.
+
+        Returns:
+            Whether the run was changed.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so the run was not changed either.
+            StorageError
+        """
 
     def open_since(self, before: datetime, *, limit: int) -> "Sequence[BatchRun]":
         """Runs that have not ended, created before then, oldest first."""

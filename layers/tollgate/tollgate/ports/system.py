@@ -1,5 +1,6 @@
 """What every service needs of its surroundings: time, names, and a way to tell what happened."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -31,6 +32,9 @@ class Telemetry(Protocol):
 
     def log(self, level: str, message: str, **fields: Any) -> None:
         """One structured line: a static message and its fields, never prompts, bodies or secrets."""
+
+    def measure(self, values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
+        """Metrics of one thing; the names of `dimensions` have metrics of their own for each of their values."""
 
     def count(self, metric: str, value: float = 1, *, unit: str = "Count") -> None:
         """A metric without dimensions."""

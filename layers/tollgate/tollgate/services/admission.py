@@ -52,6 +52,7 @@ _UNSETTLED_KEPT = 200
 _ROUNDS = 8
 _NO_END_SECONDS = 86_400
 _IN_FLIGHT_SECONDS = 2
+_OF_ANYBODY = frozenset({ScopeKind.GATEWAY, ScopeKind.MODEL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,20 @@ class Admission:
     def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
         """See `BrakeGate`."""
         return (model, NO_PRESSURE) if self._gate is None else self._gate.offered(catalogue, model)
+
+    def admit_file(self, catalogue: Catalogue, model: str) -> Admitted | None:
+        """The budgets that a file of requests has to pass, which belongs to no key; None when there is none.
+
+        Limits of single requests are not for it.
+        """
+        counted = [
+            budget
+            for budget in catalogue.budgets
+            if budget.kind in _OF_ANYBODY and budget.period is not BudgetPeriod.REQUEST
+        ]
+        nobody = Owner(tenant="", key_id="")
+        budgets = applied_budgets(counted, Spender("", "", "", model), self._clock.now())
+        return Admitted(nobody, model, budgets) if budgets else None
 
     def pressure(self, admitted: Admitted | None) -> Pressure:
         """What thresholds ask of routing; known from looks that are at most five seconds old."""

@@ -29,7 +29,7 @@ from tollgate.domain.errors import (
 )
 from tollgate.domain.money import ZERO
 from tollgate.domain.reserving import Ask
-from tollgate.domain.settlement import Settlement
+from tollgate.domain.settlement import settle_cache_hit
 from tollgate.services.cache_breaker import may_go_on
 from tollgate.services.cache_reader import RETRY_SECONDS, CacheReader
 from tollgate.services.cached_run import CachedRun, run_of
@@ -204,7 +204,7 @@ class AnswerCache:
         trail.cache, trail.cache_age = outcome.value, answer.age_seconds(self.now_ms())
         trail.usage = answer.usage
         trail.estimated_cost = ZERO
-        trail.settlement = Settlement(effective=ZERO, avoided=answer.worth)
+        trail.settlement = settle_cache_hit(answer.worth)
         inference_id = self._ids.new("inf")
         if run.plan.admitted is not None and trail.run.workflow:
             # A run that goes round in circles is stopped whether or not its calls are hits.

@@ -3,15 +3,17 @@
 A transform job has the name of its run, so starting it again after a crash finds it there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.domain.batches import BatchRun, BatchState, FileCount
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
+from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.backends import TransformBackend, TransformJob
 from tollgate.ports.jobs import BatchStore
 from tollgate.ports.system import Telemetry
+from tollgate.services.settle_reservation import settle_with
 
 
 class BatchStarter:
@@ -85,12 +87,23 @@ class BatchStarter:
         )
         return True
 
-    def end(self, run: BatchRun) -> None:
-        """Nothing is left to do for this run."""
-        ended = replace(run, state=BatchState.ENDED)
-        for state in (BatchState.RUNNING, BatchState.PREPARING):
-            if self._batches.change(ended, expected=state):
-                return
+    def end(self, run: BatchRun, count: FileCount | None = None) -> None:
+        """Nothing is left to do for this run.
+
+        Args:
+            run: that ends.
+            count: of a dropped file, by the last of its runs; what is held for the file is settled in the same write.
+        """
+        ended = replace(run, state=BatchState.ENDED, count=count)
+
+        def change(charges: Sequence[LedgerWrite]) -> bool:
+            states = (BatchState.RUNNING, BatchState.PREPARING)
+            return any(self._batches.change(ended, expected=state, charges=charges) for state in states)
+
+        if count is None or run.reservation is None:
+            change(())
+        else:
+            settle_with(run.reservation, count.bill.charged, ended.state.value, change)
 
 
 def batch_way(catalogue: Catalogue, resource: str) -> tuple[Model, Deployment, Road] | None:

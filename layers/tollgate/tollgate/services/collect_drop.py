@@ -58,8 +58,7 @@ class DropCollector:
             and 0 < self._unanswered(run) <= MOST_REPEATED
         )
         if not again:
-            self._results.write(run, status, share)
-            self._starter.end(run)
+            self._starter.end(run, self._results.write(run, status, share))
             return
         second = replace(
             run,

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError, UnknownModelError
-from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure
+from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState
 from tollgate.domain.money import ZERO
 from tollgate.ports.jobs import HoldingStore, JobStore
 from tollgate.ports.objects import WholeObjectStore
@@ -59,6 +59,8 @@ class AsyncCompletion:
             # The endpoint may serve others as well, and jobs are deleted after a month.
             self._telemetry.count("UnknownAsyncResult")
             return
+        if job.state is JobState.EXPIRED:
+            self._completer.worked_after_all(job, self._work(job, notice))
         if job.state in FINAL_STATES:
             return
         if notice.completed:

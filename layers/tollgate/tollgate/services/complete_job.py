@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
 from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobFailure, JobState, Payload, Usage
+from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Bill, Job, JobFailure, JobState, Payload, Usage
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
 from tollgate.domain.outcomes import marked_by, of_run
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.reserving import reservation_parts
-from tollgate.domain.settlement import Settlement, baseline_cost, settle
+from tollgate.domain.settlement import Settlement, baseline_cost, settle, settle_cache_hit
 from tollgate.ports.dialects import Dialects, ParsedAnswer
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.outcomes import OutcomeStore
 from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.charge_late import charge_late
 from tollgate.services.settle_reservation import settle_with
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class JobCompleter:
 
     def answered(self, job: Job, answer: "CachedAnswer") -> bool:
         """End the job with the answer of an equal one, at no cost. Returns and raises as `complete`."""
-        free = Settlement(effective=ZERO, avoided=answer.worth)
+        free = settle_cache_hit(answer.worth)
         if answer.refusal is not None:
             failure = JobFailure("model_failed", answer.refusal.message)
             return self._end(job, _Ending(JobState.FAILED, failure=failure, settlement=free), self._no_work())
@@ -160,7 +161,20 @@ class JobCompleter:
             raise CatalogueError(f"Deployment '{job.resource}' has left the catalogue.")
         return model, deployment, road
 
+    def worked_after_all(self, job: Job, work: Work, usage: Usage | None = None) -> None:
+        """Charge what an instance did for a job that was declared expired, once.
+
+        Raises:
+            StorageError: try again.
+        """
+        known = usage or Usage()
+        settlement = self._settlement(job, known, work.held_seconds)
+        if charge_late(job, settlement, known, jobs=self._jobs, clock=self._clock):
+            self._telemetry.count("ChargedLate")
+
     def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
+        if job.state is JobState.EXPIRED and work.held_seconds:
+            self.worked_after_all(job, work, ending.usage)
         if job.state in FINAL_STATES:
             return False
         settlement = ending.settlement or self._settlement(job, ending.usage, work.held_seconds)
@@ -177,8 +191,9 @@ class JobCompleter:
             effective_cost=settlement.effective,
             avoided_cost=settlement.avoided,
             webhook_pending=job.webhook_url is not None,
+            bill=self._bill(job, settlement),
         )
-        if not self._settled(ended, settlement):
+        if not self._settled(ended):
             return False
         if job.cache is not None and job.cache.fence and self._answers is not None and ending.settlement is None:
             self._answers().ended(ended, ending.output, self._worth(ended))
@@ -195,13 +210,29 @@ class JobCompleter:
             return None
         return baseline_cost(model, deployment, road, held_seconds=job.held_seconds, usage=job.usage)
 
-    def _settled(self, ended: Job, settlement: Settlement) -> bool:
+    def _bill(self, job: Job, settlement: Settlement) -> Bill:
+        # What nobody can price is charged as it was held, never as nothing.
+        unknown = ZERO if job.reservation is None else job.reservation.amount
+        return Bill(
+            settled_at=self._clock.now(),
+            charged=unknown if settlement.effective is None else settlement.effective,
+            instance=settlement.instance,
+            avoided=settlement.reasons,
+            variant=self._variant(job),
+        )
+
+    def _variant(self, job: Job) -> str:
+        try:
+            return self._served_by(job)[2].target_variant or ""
+        except (CatalogueError, UnknownModelError):
+            return ""
+
+    def _settled(self, ended: Job) -> bool:
         """End the job and settle its reservation in one write."""
         reservation = ended.reservation
         if reservation is None:
             return self._jobs.change(ended, expected=OPEN_STATES)
-        # What nobody can price is charged as it was held, never as nothing.
-        actual = reservation.amount if settlement.effective is None else settlement.effective
+        actual = ZERO if ended.bill is None else ended.bill.charged
         return settle_with(
             reservation,
             actual,
@@ -262,6 +293,11 @@ class JobCompleter:
                 avoided_cost=job.avoided_cost,
                 traceparent=job.traceparent,
                 catalogue_version=job.catalogue_version,
+                held_seconds=job.held_seconds,
+                charged_cost=None if job.bill is None else job.bill.charged,
+                instance_cost=None if job.bill is None else job.bill.instance,
+                avoided_reasons={} if job.bill is None else job.bill.avoided,
+                variant="" if job.bill is None else job.bill.variant,
             )
         )
 

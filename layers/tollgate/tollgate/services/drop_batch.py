@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
-from tollgate.domain.batches import BatchRun, BatchState
+from tollgate.domain.batches import BatchRun, BatchState, FileCount
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
 from tollgate.domain.dropped_files import DroppedFile, dropped_file
-from tollgate.domain.errors import CapacityError
+from tollgate.domain.errors import BudgetExceededError, CapacityError
 from tollgate.domain.file_batches import file_batch_of
+from tollgate.domain.jobs import Bill
+from tollgate.domain.money import ZERO
 from tollgate.domain.spreading import choose_deployment
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.dialects import Dialects
@@ -18,6 +20,7 @@ from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batch_output import read_output
 from tollgate.services.batch_start import BatchStarter, batch_way
+from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_chunks import (
     Chunk,
     count_lines,
@@ -47,6 +50,7 @@ class DroppedRuns:
         catalogues: CatalogueSource,
         dialects: Dialects,
         starter: BatchStarter,
+        budget: DropBudget,
         drops: DropResults,
         results: RunResults,
         telemetry: Telemetry,
@@ -57,6 +61,7 @@ class DroppedRuns:
         self._catalogues = catalogues
         self._dialects = dialects
         self._starter = starter
+        self._budget = budget
         self._drops = drops
         self._results = results
         self._telemetry = telemetry
@@ -141,7 +146,14 @@ class DroppedRuns:
         run = self._starter.note_records(run, records)
         if not records:
             self._finish_without_job(run, "Completed")
-        elif not self._starter.start(run, road, largest_record=largest):
+            return
+        if dropped_file(run.source or "") is not None:
+            try:
+                run = self._budget.hold(run, deployment, road, largest_record=largest)
+            except BudgetExceededError as error:
+                self._refuse(run, "insufficient_quota", error.message)
+                return
+        if not self._starter.start(run, road, largest_record=largest):
             self._refused(run)
 
     def _deployment(self, file: DroppedFile, key: str) -> Deployment | None:
@@ -185,8 +197,7 @@ class DroppedRuns:
         """No line could or should be run, so the results are all errors and nothing more was spent."""
         now = self._clock.now()
         nothing = TransformStatus(run.batch_id, outcome, None, None, now)
-        self._results.write(run, nothing, run.prior_seconds)
-        self._starter.end(run)
+        self._starter.end(run, self._results.write(run, nothing, run.prior_seconds))
 
     def _refused(self, run: BatchRun) -> None:
         message = "SageMaker refused the transform job for this file."
@@ -195,9 +206,12 @@ class DroppedRuns:
             return
         # The first run's answers are good; only its unanswered lines have failed.
         failed = TransformStatus(run.batch_id, "Failed", message, None, self._clock.now())
-        self._results.write(run, failed, run.prior_seconds)
-        self._starter.end(run)
+        self._starter.end(run, self._results.write(run, failed, run.prior_seconds))
 
     def _refuse(self, run: BatchRun, code: str, message: str) -> None:
         self._results.refuse_run(run, code, message)
-        self._starter.end(run)
+        # Only a second run has spent anything by now, and nobody can say how much.
+        held = ZERO if run.parent is None or run.reservation is None else run.reservation.amount
+        spent = ZERO if run.parent is None else None
+        dropped = dropped_file(run.source or "") is not None
+        self._starter.end(run, FileCount(Bill(self._clock.now(), held), effective=spent) if dropped else None)

@@ -1,18 +1,19 @@
 """The results of a dropped file: one line for each of its lines, in its order, and a summary."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.batches import BatchRun
+from tollgate.domain.avoided import AvoidedReason, add_reasons
+from tollgate.domain.batches import BatchRun, FileCount
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.errors import CatalogueError, ModelFailedError
 from tollgate.domain.gateway_parts import drop_usage
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs import Bill, Usage
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.domain.pricing import gateway_cost
@@ -42,6 +43,8 @@ class _Tally:
     effective: Decimal | None = field(default=ZERO)
     avoided: Decimal | None = field(default=ZERO)
     instance_seconds: Decimal | None = field(default=ZERO)
+    instance: Decimal | None = field(default=ZERO)
+    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +101,16 @@ class DropResults:
         if file is not None:
             self.refuse(file, code, message)
 
-    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
+    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount:
         """Write results and summary of a run and of the one before it that it repeats in part.
 
         Args:
             run: the last run of the file.
             status: of its transform job.
             share: instance seconds of each of its records, those in the earlier run included.
+
+        Returns:
+            How the file is counted.
 
         Raises:
             CatalogueError, StorageError: try again.
@@ -120,8 +126,25 @@ class DropResults:
         own = gateway_cost(drop_usage(tally.files), self._catalogues.current().gateway_prices)
         tally.effective = _sum(tally.effective, own)
         tally.avoided = _sum(tally.avoided, -own)
+        tally.reasons = add_reasons(tally.reasons, {AvoidedReason.BATCH: -own})
         self._objects.put(file.summary_key, json.dumps(self._summary(run, status, tally), indent=2).encode())
         self._report(run, first, status, tally)
+        # What nobody can price is charged as it was held, never as nothing.
+        unknown = ZERO if run.reservation is None else run.reservation.amount
+        return FileCount(
+            bill=Bill(
+                settled_at=self._clock.now(),
+                charged=unknown if tally.effective is None else tally.effective,
+                instance=tally.instance,
+                avoided={} if tally.avoided is None else tally.reasons,
+            ),
+            requests=tally.completed + tally.failed,
+            errors=tally.failed,
+            input_tokens=tally.input_tokens,
+            output_tokens=tally.output_tokens,
+            effective=tally.effective,
+            held_seconds=tally.instance_seconds,
+        )
 
     def _lines(self, ending: _Ending, tally: _Tally) -> Iterator[bytes]:
         first, last = ending.first, ending.last
@@ -172,11 +195,13 @@ class DropResults:
         tally.output_tokens += usage.output_tokens or 0
         tally.instance_seconds = _sum(tally.instance_seconds, spent)
         if spent is None:
-            tally.effective = tally.avoided = None
+            tally.effective = tally.avoided = tally.instance = None
         else:
             cost = settle(ending.model, ending.deployment, ending.road, held_seconds=spent, usage=usage, gateway=ZERO)
             tally.effective = _sum(tally.effective, cost.effective)
             tally.avoided = _sum(tally.avoided, cost.avoided)
+            tally.instance = _sum(tally.instance, cost.instance)
+            tally.reasons = add_reasons(tally.reasons, cost.reasons)
         return text
 
     def _summary(self, run: BatchRun, status: TransformStatus, tally: _Tally) -> dict[str, Any]:

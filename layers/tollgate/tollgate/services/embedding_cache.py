@@ -18,7 +18,7 @@ from tollgate.domain.errors import ModelFailedError, StorageError
 from tollgate.domain.generated import vectors_in
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
-from tollgate.domain.settlement import Settlement
+from tollgate.domain.settlement import settle_cache_hit, with_cached_part
 from tollgate.services.inference import Completed
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class EmbeddingCache:
         vectors: dict[str, Any] = {text: answer.output[0] for text, answer in known.items()}
         if not missing:
             trail.usage, trail.estimated_cost = _usage(known.values()), ZERO
-            trail.settlement = Settlement(effective=ZERO, avoided=worth)
+            trail.settlement = settle_cache_hit(worth)
             trail.cache_age = max(answer.age_seconds(began) for answer in known.values())
             return Completed(self._ids.new("inf"), self._clock.now(), [vectors[text] for text in texts])
         result = run(replace(request, input={"inputs": missing}))
@@ -112,8 +112,8 @@ class EmbeddingCache:
         fresh = dict(zip(missing, made, strict=True))
         ticket = CacheTicket("", 0, control.ttl_seconds or policy.ttl_seconds, 0, began, scope, control.namespace)
         self._keep({keys[text]: vector for text, vector in fresh.items()}, ticket, trail)
-        if trail.settlement is not None and trail.settlement.avoided is not None and worth is not None:
-            trail.settlement = replace(trail.settlement, avoided=trail.settlement.avoided + worth)
+        if trail.settlement is not None:
+            trail.settlement = with_cached_part(trail.settlement, worth)
         vectors |= fresh
         return replace(result, output=[vectors[text] for text in texts])
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
-from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
+from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.domain.money import ZERO
 from tollgate.ports.jobs import JobPage, JobStore
@@ -75,6 +75,7 @@ class JobQueries:
             finished_at=self._clock.now(),
             effective_cost=None,
             webhook_pending=False,
+            bill=Bill(self._clock.now(), ZERO),
         )
         now = self._clock.now()
         if self._released(cancelled, now):

@@ -129,6 +129,8 @@ class ChosenRun:
             resource=first.resource,
             check=check.value,
             effective_cost=None if first.settlement is None else first.settlement.effective,
+            instance=None if first.settlement is None else first.settlement.instance,
+            held_seconds=None if first.settlement is None else first.settlement.held_seconds,
         )
         trail.begin_again()
         try:

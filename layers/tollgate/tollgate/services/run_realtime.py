@@ -83,6 +83,7 @@ class RealtimeRun:
             settled = trail.settlement
             # What nobody can price is charged as it was held, never as nothing.
             actual = reservation.amount if settled is None or settled.effective is None else settled.effective
+            trail.charged = actual if trail.charged is None else trail.charged + actual
             self._admission.settle(reservation, actual, status)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed
@@ -107,6 +108,7 @@ class RealtimeRun:
     def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float, *, cut: bool = False) -> Completed:
         deployment = plan.decision.deployment
         road = deployment.roads[InferenceType.REALTIME]
+        trail.variant = road.target_variant or ""
         began = self._clock.monotonic()
         try:
             answer = self._realtime.invoke(
@@ -143,5 +145,13 @@ class RealtimeRun:
             held_seconds=seconds(held),
             usage=trail.usage,
             gateway=own - trail.own_parts + reservation_parts(trail.reservation, rates, job=False),
+            untrimmed_input_tokens=_untrimmed(trail),
         )
         trail.own_parts = own
+
+
+def _untrimmed(trail: Trail) -> int | None:
+    """Input tokens that the request would have had without trimming; None where it was not, or nobody counted."""
+    if trail.trimmed is None or not trail.trimmed.input_tokens_saved or trail.usage.input_tokens is None:
+        return None
+    return trail.usage.input_tokens + trail.trimmed.input_tokens_saved

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Protocol
 
-from tollgate.domain.batches import BatchRun
+from tollgate.domain.batches import BatchRun, FileCount
 from tollgate.domain.file_batches import file_batch_of
 from tollgate.ports.backends import TransformStatus
 
@@ -17,13 +17,16 @@ class RunResults(Protocol):
     def refuse_run(self, run: BatchRun, code: str, message: str) -> None:
         """Nothing of the run could be run."""
 
-    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
+    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount | None:
         """Keep what the run and the one before it that it repeats in part have brought.
 
         Args:
             run: the last one.
             status: of its transform job.
             share: instance seconds of each of its records, those in the earlier run included.
+
+        Returns:
+            How a dropped file is counted; None of a batch, which is counted on its own record.
         """
 
 
@@ -42,9 +45,9 @@ class ResultsBySource:
         """See `RunResults`."""
         self._of(run).refuse_run(run, code, message)
 
-    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
+    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount | None:
         """See `RunResults`."""
-        self._of(run).write(run, status, share)
+        return self._of(run).write(run, status, share)
 
     def _of(self, run: BatchRun) -> RunResults:
         return self._drops if file_batch_of(run.source) is None else self._batches

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
 from tollgate.domain.records import RequestRecord
+from tollgate.domain.settlement import together
 from tollgate.services.admission import NO_RUN
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ class Escalation:
         resource: that gave it.
         check: that it did not pass.
         effective_cost: dollars of the first call, which are part of the whole.
+        instance: the instance share of them.
+        held_seconds: instance seconds behind it.
     """
 
     resource: str
     check: str
     effective_cost: Decimal | None
+    instance: Decimal | None = None
+    held_seconds: Decimal | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +73,8 @@ class Trail:
     trimmed: TrimReport | None = None
     chosen: Chosen | None = None
     escalation: Escalation | None = None
+    charged: Decimal | None = None
+    variant: str = ""
     own_parts: Decimal = ZERO
 
     def begin_again(self) -> None:
@@ -78,7 +85,7 @@ class Trail:
     def add_earlier(self, earlier: Settlement | None) -> None:
         """Count a try that failed before the one on this trail."""
         if earlier is not None:
-            self.settlement = earlier if self.settlement is None else earlier.with_another(self.settlement)
+            self.settlement = earlier if self.settlement is None else together(earlier, self.settlement)
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""
@@ -105,4 +112,11 @@ class Trail:
             input_tokens_saved=self.trimmed.input_tokens_saved if self.trimmed else 0,
             first_resource=self.escalation.resource if self.escalation else "",
             first_cost=self.escalation.effective_cost if self.escalation else None,
+            first_instance_cost=self.escalation.instance if self.escalation else None,
+            first_held_seconds=self.escalation.held_seconds if self.escalation else None,
+            charged_cost=self.charged,
+            instance_cost=settled.instance if settled else None,
+            held_seconds=settled.held_seconds if settled else None,
+            avoided_reasons=settled.reasons if settled else {},
+            variant=self.variant,
         )

@@ -1,0 +1,124 @@
+"""Everything that ended in a span of time, by the sparse index `settled` of the table of jobs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from tollgate.adapters.aws_translation import storage_errors
+from tollgate.adapters.bill_document import bill_of, count_of, settled_groups
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.job_items import LATE, from_item, late_of, time_of, time_text
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import Job, Usage
+from tollgate.domain.spans import SLICE, slice_of
+from tollgate.domain.usage import Dimensions, UsageRecord
+
+INDEX = "settled"
+
+
+class SettledJobs:
+    """The `RequestRecords` of jobs and of dropped files."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def between(self, start: datetime, end: datetime) -> Iterator[UsageRecord]:
+        """See `RequestRecords`."""
+        for item in self._items(start, end):
+            if item.get("run_state") == LATE:
+                yield _late_record(late_of(item))
+            else:
+                yield _file_record(item) if "run_state" in item else job_record(from_item(item))
+
+    def jobs_between(self, start: datetime, end: datetime) -> Iterator[Job]:
+        """The jobs among them, and what jobs cost after their end, without bodies.
+
+        Raises:
+            StorageError
+        """
+        for item in self._items(start, end):
+            if item.get("run_state") == LATE:
+                yield late_of(item)
+            elif "run_state" not in item:
+                yield from_item(item)
+
+    def _items(self, start: datetime, end: datetime) -> Iterator[Mapping[str, Any]]:
+        moment = slice_of(start)
+        while moment < end:
+            for group in settled_groups(moment):
+                yield from self._group(group, start, end)
+            moment += SLICE
+
+    def _group(self, group: str, start: datetime, end: datetime) -> Iterator[Mapping[str, Any]]:
+        position: Mapping[str, Any] | None = None
+        while True:
+            with storage_errors("job store"):
+                page = self._client.query(
+                    self._table,
+                    index=INDEX,
+                    key_condition="settled_group = :group AND settled_at BETWEEN :start AND :end",
+                    values={":group": group, ":start": time_text(start), ":end": time_text(end)},
+                    start_key=position,
+                )
+            # BETWEEN takes its end in; the next span begins there.
+            yield from (item for item in page.items if item["settled_at"] < time_text(end))
+            position = page.last_key
+            if position is None:
+                return
+
+
+def job_record(job: Job) -> UsageRecord:
+    """How a job that has ended is counted."""
+    bill = job.bill
+    settled_at = job.created_at if bill is None else bill.settled_at
+    finished = job.finished_at or settled_at
+    return UsageRecord(
+        request_id=job.job_id,
+        ended_at=settled_at,
+        dimensions=Dimensions(
+            tenant=job.owner.tenant,
+            key_id=job.owner.key_id,
+            team=job.owner.team,
+            model=job.model,
+            inference_type=job.inference_type.value,
+            deployment=job.deployment,
+            variant="" if bill is None else bill.variant,
+        ),
+        outcome=job.state.value,
+        latency_seconds=max(0.0, (finished - job.created_at).total_seconds()),
+        usage=job.usage,
+        effective=job.effective_cost,
+        charged=Decimal(0) if bill is None else bill.charged,
+        instance=None if bill is None else bill.instance,
+        held_seconds=job.held_seconds,
+        avoided={} if bill is None else bill.avoided,
+    )
+
+
+def _late_record(late: Job) -> UsageRecord:
+    """Dollars and seconds only: the request was counted when the job ended."""
+    return replace(job_record(late), requests=0, errors=0, latency_seconds=None)
+
+
+def _file_record(item: Mapping[str, Any]) -> UsageRecord:
+    settled_at = time_of(item["settled_at"])
+    bill = bill_of(item["bill"], settled_at)
+    count = count_of(item["counted"], bill)
+    model, _, deployment = item["resource"].partition("/")
+    return UsageRecord(
+        request_id=item["job_id"],
+        ended_at=settled_at,
+        dimensions=Dimensions("", "", "", model, InferenceType.BATCH.value, deployment, bill.variant),
+        outcome="completed",
+        usage=Usage(count.input_tokens, count.output_tokens),
+        effective=count.effective,
+        charged=bill.charged,
+        instance=bill.instance,
+        held_seconds=count.held_seconds,
+        avoided=bill.avoided,
+        requests=count.requests,
+        errors=count.errors,
+    )

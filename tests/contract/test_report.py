@@ -1,0 +1,102 @@
+"""`tollgate report` prints what GET /v1/usage answers, and draws it."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from cli.report_picture import bar, chart_of, svg_of
+from cli.stack import Stack
+from tests.contract.moto_stores import LEDGER_TABLE, LocalAws
+from tests.fakes.usage import DIMENSIONS, NOON, make_record
+from tollgate.adapters.dynamodb_usage import DynamoDBUsage
+from tollgate.domain.spans import HOUR
+from tollgate.domain.usage import roll_up
+from tollgate.ports.usage import Span
+
+SPAN = ("--from", "2026-03-01T10:00", "--to", "2026-03-01T14:00")
+
+
+@pytest.fixture
+def stack(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
+    """Two closed hours of a stack, with a cheap and a dear road."""
+    outputs = {"LedgerTableName": LEDGER_TABLE}
+    monkeypatch.setattr(Stack, "find", lambda name: Stack(name, "us-east-1", outputs, "arm64"))
+    monkeypatch.setenv("COLUMNS", "220")
+    store = DynamoDBUsage(aws.dynamodb, LEDGER_TABLE)
+    for hour, cost in ((NOON, "0.25"), (NOON + HOUR, "0.5")):
+        records = [
+            make_record(f"{kind}{hour}", effective=Decimal(cost), dimensions=DIMENSIONS._replace(inference_type=kind))
+            for kind in ("realtime", "async")
+        ]
+        rows = roll_up(records, hour)
+        store.put(Span.HOUR, [replace(row, totals=replace(row.totals, loaded=Decimal(1))) for row in rows])
+    store.close(Span.HOUR, NOON + 2 * HOUR)
+    return aws
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_report_has_groups_a_total_and_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each road with its cost, the total of both, and an hour twice as dear with a bar twice as long."""
+    assert main(["report", *SPAN]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (realtime,) = [line for line in lines if "realtime" in line]
+    (total,) = [line for line in lines if "total" in line]
+    assert ["0.75" in line for line in (realtime, total)] == [True, False]
+    assert "1.5" in total
+    bars = {line.split()[1]: line.count("█") for line in lines if line.strip().startswith("01 ")}
+    assert bars == {"10:00": 0, "11:00": 0, "12:00": 20, "13:00": 40}
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_picture_is_an_svg_of_the_same_amounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Valid XML with a column for each hour and road, and a title for those who cannot see it."""
+    target = tmp_path / "costs.svg"
+    assert main(["report", *SPAN, "--group-by", "inference_type", "--picture", str(target)]) == 0
+    assert str(target) in capsys.readouterr().out.replace("\n", "")
+    root = ET.fromstring(target.read_text())  # noqa: S314 -- our own picture
+    space = "{http://www.w3.org/2000/svg}"
+    titles = [title.text for title in root.iter(f"{space}title")]
+    assert titles[0] == "Effective cost by hour and inference_type, US dollars"
+    assert set(titles[1:]) == {
+        f"01 {hour} {kind}: ${cost}"
+        for hour, cost in (("12:00", "0.25"), ("13:00", "0.5"))
+        for kind in ("realtime", "async")
+    }
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_picture_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As are groups that there are not."""
+    assert main(["report", *SPAN, "--picture", str(tmp_path / "no" / "costs.svg")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert main(["report", "--group-by", "colour"]) == 2
+    assert "colour" in capsys.readouterr().err
+
+
+def test_a_long_span_is_shown_by_day(stack: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
+    """Days without requests have their place too; the present has no loaded cost yet."""
+    DynamoDBUsage(stack.dynamodb, LEDGER_TABLE).close(Span.DAY, NOON - timedelta(hours=12))
+    assert main(["report", "--from", "2026-02-27", "--to", "2026-03-02"]) == 0
+    printed = capsys.readouterr().out
+    assert [day in printed for day in ("02-27", "02-28", "03-01")] == [True, True, True]
+    assert "closed hours only" in printed
+
+
+def test_many_series_are_gathered() -> None:
+    """Eight colours can be told apart; the ninth and all that are smaller are one."""
+    chart = chart_of("many", ["a"], {("a", f"s{number:02}"): Decimal(20 - number) for number in range(12)})
+    assert list(chart.series) == [*(f"s{number:02}" for number in range(7)), "others"]
+    assert chart.totals == [Decimal(sum(range(9, 21)))]
+    assert svg_of(chart).count("<rect") == 1 + 8 + 8
+    assert svg_of(chart_of("<none>", ["a"], {})).count("&lt;none&gt;") == 2
+
+
+@pytest.mark.parametrize(("amount", "drawn"), [("0", ""), ("1", "████"), ("0.5", "██"), ("0.0001", "▏")])
+def test_bars_are_to_scale(amount: str, drawn: str) -> None:
+    """To an eighth of a character; what is not nothing can be seen."""
+    assert bar(Decimal(amount), Decimal(1), 4) == drawn

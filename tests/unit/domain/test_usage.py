@@ -1,0 +1,156 @@
+"""Roll-ups are exactly the sum of their records, however they are put together."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from math import ceil
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes.usage import DIMENSIONS, NOON, make_record
+from tollgate.domain.avoided import AvoidedReason
+from tollgate.domain.jobs import Usage
+from tollgate.domain.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
+from tollgate.domain.loaded_cost import Endpoint, load_hour
+from tollgate.domain.spans import SLICE, day_of, hour_of, month_of, slice_of
+from tollgate.domain.usage import Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
+
+LATENCIES = st.lists(st.floats(0.1, 3_600_000), min_size=1, max_size=200)
+DOLLARS = st.decimals(min_value=0, max_value=10, places=12)
+DIMENSIONS_OF = st.builds(
+    DIMENSIONS._replace,
+    tenant=st.sampled_from(["acme", "other"]),
+    deployment=st.sampled_from(["small", "large"]),
+    inference_type=st.sampled_from(["realtime", "async"]),
+)
+RECORDS = st.lists(
+    st.builds(
+        make_record,
+        request_id=st.uuids().map(str),
+        ended_at=st.integers(0, 3_599).map(lambda second: NOON + timedelta(seconds=second)),
+        dimensions=DIMENSIONS_OF,
+        outcome=st.sampled_from(["completed", "failed", "rejected"]),
+        effective=DOLLARS,
+        charged=DOLLARS,
+        instance=DOLLARS,
+        avoided=st.dictionaries(st.sampled_from(AvoidedReason), DOLLARS),
+        usage=st.builds(Usage, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
+        cache=st.sampled_from(["", "hit", "stale", "miss"]),
+    ),
+    max_size=40,
+)
+
+
+@given(LATENCIES, st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_quantile_is_within_the_stated_error(latencies: list[float], share: float) -> None:
+    """Of the very request that has the rank, whatever the distribution."""
+    histogram = merge({bucket_of(milliseconds): 1} for milliseconds in latencies)
+    exact = sorted(latencies)[ceil(share * len(latencies) - 1e-9) - 1]
+    told = quantile(histogram, share)
+    assert told is not None
+    assert abs(told - exact) <= exact * ERROR * (1 + 1e-9)
+
+
+@given(LATENCIES, LATENCIES)
+def test_merging_loses_nothing(one: list[float], other: list[float]) -> None:
+    """Two histograms together are the histogram of all requests, stored or not."""
+    parts = [merge({bucket_of(ms): 1} for ms in latencies) for latencies in (one, other)]
+    stored = [histogram_of(histogram_text(part)) for part in parts]
+    assert merge(stored) == merge({bucket_of(ms): 1} for ms in (*one, *other))
+
+
+def test_what_is_no_latency_has_a_place_too() -> None:
+    """Nothing is the least, a year is the most, and no request has no quantile."""
+    assert bucket_of(0) == bucket_of(0.1)
+    assert bucket_of(1e12) == bucket_of(30 * 86_400_000)
+    assert quantile({}, 0.5) is None
+
+
+@given(RECORDS)
+def test_slices_gather_to_the_hour(records: list[UsageRecord]) -> None:
+    """To the last decimal place, in every dimension; a record that comes twice counts once."""
+    slices = [
+        row
+        for number in range(12)
+        for row in roll_up(
+            [r for r in (*records, *records) if slice_of(r.ended_at) == NOON + number * SLICE], NOON + number * SLICE
+        )
+    ]
+    hour = gathered(slices, NOON)
+    assert hour == roll_up(records, NOON)
+    total = sum_of(hour)
+    assert total == sum_of(slices)
+    assert total.effective == sum((r.effective or 0 for r in records), Decimal(0))
+    assert total.charged == sum((r.charged for r in records), Decimal(0))
+    assert total.avoided_total == sum((sum(r.avoided.values()) for r in records), Decimal(0))
+    assert total.requests == sum(total.latencies.values()) == len(records)
+
+
+def test_one_record_of_each_kind() -> None:
+    """What counts as what: unknown is counted as unknown and never as zero."""
+    failed = totals_of(make_record(outcome="failed", effective=None, charged=Decimal(3)))
+    assert (failed.errors, failed.unknown_costs, failed.charged) == (1, 0, Decimal(3))
+    unknown = totals_of(make_record(effective=None, usage=Usage(0, None)))
+    assert (unknown.errors, unknown.unknown_costs, unknown.unknown_tokens) == (0, 1, 1)
+    told = totals_of(make_record(usage=Usage(0, 0), cache="hit"))
+    assert (told.unknown_tokens, told.cache_hits, told.rejected) == (0, 1, 0)
+    file = totals_of(make_record(requests=50, errors=3, latency_seconds=None))
+    assert (file.requests, file.errors, file.latencies) == (50, 3, {})
+
+
+ENDPOINT = Endpoint("e", "", (("echo", "small", "realtime"), ("echo", "large", "realtime")), Decimal("1.20"), 2)
+
+
+@given(RECORDS, st.decimals(min_value=0, max_value=20, places=3))
+def test_loaded_costs_sum_to_the_price(records: Sequence[UsageRecord], up: Decimal) -> None:
+    """The endpoint's price and everything else that was paid, to the cent, whoever ran on it."""
+    rows = roll_up(records, NOON)
+    loaded, (seen,) = load_hour(rows, NOON, {ENDPOINT: up})
+    others = sum((row.totals.effective - row.totals.instance for row in rows), Decimal(0))
+    elsewhere = sum((row.totals.instance for row in rows if row.dimensions.inference_type == "async"), Decimal(0))
+    total = sum_of(loaded).loaded if loaded else Decimal(0)
+    assert total == seen.paid + others + elsewhere
+    assert seen.paid == seen.idle + seen.used
+
+
+def test_idle_time_is_borne_by_instance_time() -> None:
+    """One request held twice as long as the other, so it bears twice as much."""
+    long = make_record("1", instance=Decimal("0.2"), effective=Decimal("0.21"), held_seconds=Decimal(1_200))
+    short = make_record(
+        "2",
+        instance=Decimal("0.1"),
+        effective=Decimal("0.11"),
+        held_seconds=Decimal(600),
+        dimensions=DIMENSIONS._replace(deployment="large"),
+    )
+    loaded, (seen,) = load_hour(roll_up([long, short], NOON), NOON, {ENDPOINT: Decimal(1)})
+    by_size = {row.dimensions.deployment: row.totals.loaded for row in loaded}
+    assert by_size == {"small": Decimal("0.81"), "large": Decimal("0.41")}
+    assert (seen.idle, seen.utilisation) == (Decimal("0.9"), Decimal("0.25"))
+
+
+def test_an_endpoint_that_nobody_used_stands_for_itself() -> None:
+    """Its price is a row without requests; one that was not up is none."""
+    (row,), (seen,) = load_hour((), NOON, {ENDPOINT: Decimal("0.5")})
+    assert (row.totals.requests, row.totals.loaded, row.dimensions.deployment) == (0, Decimal("0.6"), "small")
+    assert (seen.idle, seen.utilisation) == (Decimal("0.6"), Decimal(0))
+    assert load_hour((), NOON, {ENDPOINT: Decimal(0)})[0] == ()
+    assert load_hour((), NOON, {ENDPOINT: Decimal(0)})[1][0].utilisation is None
+
+
+def test_unknown_hours_leave_the_loaded_cost_unknown() -> None:
+    """Of what ran there, and so of every sum that it is in."""
+    loaded, seen = load_hour(roll_up([make_record()], NOON), NOON, {ENDPOINT: None})
+    assert loaded[0].totals.loaded is None
+    assert seen == ()
+    assert sum_of(loaded).loaded is None
+    assert (Totals(loaded=Decimal(1)) + Totals()).loaded is None
+
+
+def test_spans_are_of_the_calendar() -> None:
+    """In UTC, whatever the zone of the moment."""
+    moment = NOON + timedelta(minutes=7, seconds=3)
+    assert slice_of(moment) == NOON + timedelta(minutes=5)
+    assert hour_of(moment) == NOON
+    assert day_of(moment) == month_of(moment) == NOON.replace(hour=0)

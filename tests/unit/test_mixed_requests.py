@@ -1,0 +1,153 @@
+"""Ten thousand requests of every kind: records, roll-ups and budgets agree to the last decimal place."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from tests.fakes.examples import OWNER, make_catalogue
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.telemetry import RecordingTelemetry
+from tests.fakes.usage import FixedInstanceHours, InMemoryRecords, InMemoryUsage
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.request_log import records_of_line
+from tollgate.adapters.settled_jobs import job_record
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
+from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure
+from tollgate.domain.spans import HOUR, hour_of
+from tollgate.domain.usage import UsageRecord, sum_of
+from tollgate.ports.usage import Span
+from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.job_queries import JobQueries
+from tollgate.services.load_hours import HourLoader
+from tollgate.services.roll_up_usage import LATE, UsageRollUp
+from tollgate.services.tell_budgets import BudgetGauge
+
+REQUESTS = 10_000
+LIMIT = Decimal(1)
+TOTAL, MODEL = "gateway#total#always", "model:echo#total#always"
+REALTIME = [b'{"label": "en"}'] * 8 + [
+    ModelFailedError("failed", original_status=500),
+    BackendTimeoutError("slow"),
+    CapacityError("none"),
+]
+
+
+class Traffic:
+    """A gateway, what ends its jobs, and the records that both leave."""
+
+    def __init__(self) -> None:
+        budgets = (
+            Budget(ScopeKind.GATEWAY, "", BudgetPeriod.TOTAL, LIMIT),
+            Budget(ScopeKind.MODEL, "echo", BudgetPeriod.TOTAL, Decimal(1_000)),
+            Budget(ScopeKind.KEY, "*", BudgetPeriod.HOUR, Decimal(1_000)),
+        )
+        self.gateway = FakeGateway(catalogue=replace(make_catalogue(), budgets=budgets))
+        self.random = Random(7)  # noqa: S311 -- the same mixture in every run
+        self.telemetry = RecordingTelemetry()
+        self.statuses: dict[int, int] = {}
+        self.records: list[UsageRecord] = []
+        gateway = self.gateway
+        self.completer = JobCompleter(
+            jobs=gateway.jobs,
+            objects=gateway.objects,
+            webhooks=None,
+            catalogues=gateway.catalogues,
+            dialects=ContainerDialects(),
+            durations=gateway.measurements,
+            telemetry=self.telemetry,
+            clock=gateway.clock,
+        )
+        self.queries = JobQueries(jobs=gateway.jobs, objects=gateway.objects, clock=gateway.clock)
+
+    def send(self) -> None:
+        """One request, and now and then the end of a job."""
+        gateway, random = self.gateway, self.random
+        gateway.realtime.answer = random.choice(REALTIME)
+        gateway.realtime.takes = random.uniform(0.01, 3)
+        priority = random.choice(["high", "high", "high", "medium", "low"])
+        body: dict[str, Any] = {"model": random.choice(["echo"] * 30 + ["none"]), "input": "x", "priority": priority}
+        before = len(gateway.lines)
+        status = gateway.infer(body, request_id=f"req-{sum(self.statuses.values())}").status
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        for line in gateway.lines[before:]:
+            self.records += records_of_line(json.dumps(line, separators=(",", ":")), gateway.clock.now())
+        if random.random() < 0.5:
+            self.end_one()
+
+    def end_one(self) -> None:
+        """In one of the ways in which a job ends, some of them twice."""
+        open_jobs = [job for job in self.gateway.jobs.jobs.values() if job.state in OPEN_STATES]
+        if not open_jobs:
+            return
+        job, way = open_jobs[0], self.random.randrange(6)
+        held = None if way == 0 else Decimal(self.random.randrange(1, 90_000_000)).scaleb(-7)
+        work = Work(held_seconds=held, finished_at=self.gateway.clock.now())
+        for _ in range(self.random.choice([1, 2])):
+            self._end(job, way, work)
+
+    def _end(self, job: Job, way: int, work: Work) -> None:
+        match way:
+            case 1:
+                self.completer.expire(job, "too late")
+            case 2:
+                self.completer.fail(job, JobFailure("model_failed", "failed"), work)
+            case 3:
+                self.queries.cancel(OWNER, job.job_id)
+            case _:
+                self.completer.complete(job, b'{"label": "en"}', work)
+
+    def all_records(self) -> Iterator[UsageRecord]:
+        """Of real-time requests from the log, of jobs from their table."""
+        yield from self.records
+        yield from (job_record(job) for job in self.gateway.jobs.jobs.values() if job.bill is not None)
+
+
+def rolled_up(traffic: Traffic, records: list[UsageRecord]) -> InMemoryUsage:
+    """Roll-ups of every hour, made by turns that came late."""
+    store, clock = InMemoryUsage(), traffic.gateway.clock
+    first = hour_of(min(record.ended_at for record in records))
+    store.close(Span.HOUR, first)
+    clock.advance(((hour_of(clock.now()) + HOUR + LATE) - clock.now()) / timedelta(seconds=1))
+    catalogues, telemetry = traffic.gateway.catalogues, traffic.telemetry
+    UsageRollUp(
+        sources=[InMemoryRecords([*records, *records[:100]])],
+        store=store,
+        loader=HourLoader(catalogues=catalogues, instances=FixedInstanceHours(), telemetry=telemetry),
+        gauge=BudgetGauge(catalogues=catalogues, ledger=traffic.gateway.ledger, telemetry=telemetry, clock=clock),
+        telemetry=telemetry,
+        clock=clock,
+    ).run()
+    return store
+
+
+def test_records_roll_ups_and_budgets_agree() -> None:
+    """Sum of all records = sum of roll-ups = sum of settled budgets, and the mixture had everything in it."""
+    traffic = Traffic()
+    for _ in range(REQUESTS):
+        traffic.send()
+    while any(job.state in OPEN_STATES for job in traffic.gateway.jobs.jobs.values()):
+        traffic.end_one()
+    records = list(traffic.all_records())
+    store = rolled_up(traffic, records)
+    rows = [row for (span, _, _), row in store.rows.items() if span is Span.HOUR]
+    total = sum_of(rows)
+    charged = sum((record.charged for record in records), Decimal(0))
+    assert total.charged == charged
+    for name in (TOTAL, MODEL):
+        counter = traffic.gateway.ledger.counters[name]
+        assert counter.held == 0
+        assert counter.spent + counter.overrun == charged
+        assert counter.spent <= (LIMIT if name == TOTAL else 1_000)
+    hourly = [c for name, c in traffic.gateway.ledger.counters.items() if name.startswith("key:")]
+    assert sum((c.spent + c.overrun for c in hourly), Decimal(0)) == charged
+    known = sum((record.effective or Decimal(0) for record in records), Decimal(0))
+    assert total.effective == known
+    assert total.requests == sum(record.requests for record in records) < len(records)
+    assert set(traffic.statuses) == {200, 202, 404, 429, 502, 504}
+    assert min(traffic.statuses.values()) > 100
+    assert total.unknown_costs > 0

@@ -1,0 +1,307 @@
+"""Usage is computed until nothing can come late, exported, and held against the bill."""
+
+import csv
+import gzip
+import io
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.fakes.clock import ManualClock
+from tests.fakes.examples import make_catalogue, make_job
+from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.telemetry import RecordingTelemetry
+from tests.fakes.usage import DIMENSIONS, NOON, FixedInstanceHours, InMemoryRecords, InMemoryUsage, make_record
+from tollgate.adapters.focus_file import FocusBucket
+from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.errors import CatalogueError, StorageError
+from tollgate.domain.focus import FocusAccount
+from tollgate.domain.jobs import Bill, Job, JobState
+from tollgate.domain.ledger import Counter
+from tollgate.domain.loaded_cost import endpoints_of
+from tollgate.domain.spans import DAY, HOUR
+from tollgate.domain.usage import UsageRecord, sum_of
+from tollgate.ports.usage import Span
+from tollgate.services.compare_bill import DRIFT_ALARM_PERCENT, BillComparison
+from tollgate.services.export_focus import FocusExport
+from tollgate.services.load_hours import HourLoader
+from tollgate.services.roll_up_usage import LATE, UsageRollUp
+from tollgate.services.tell_budgets import BudgetGauge
+
+MIDNIGHT = NOON.replace(hour=0)
+FILE = "exports/focus/date=2026-03-01/part.csv.gz"
+REALTIME = "tollgate-echo-realtime"
+
+
+class Catalogues:
+    """A `CatalogueSource` that may have none."""
+
+    def __init__(self) -> None:
+        self.none_yet = False
+        self.budgets: tuple[Budget, ...] = ()
+
+    def current(self) -> Catalogue:
+        if self.none_yet:
+            raise CatalogueError("No catalogue was applied yet.")
+        return replace(make_catalogue(), budgets=self.budgets)
+
+
+class World:
+    """The services around one store."""
+
+    def __init__(self, *records: UsageRecord, hours: dict[str, Decimal | None] | None = None) -> None:
+        self.records = InMemoryRecords(records)
+        self.store = InMemoryUsage()
+        self.clock = ManualClock(NOON)
+        self.telemetry = RecordingTelemetry()
+        self.ledger = InMemoryLedger()
+        self.hours = FixedInstanceHours(hours)
+        self.catalogues = Catalogues()
+        self.roll_up = UsageRollUp(
+            sources=[self.records],
+            store=self.store,
+            loader=HourLoader(catalogues=self.catalogues, instances=self.hours, telemetry=self.telemetry),
+            gauge=BudgetGauge(
+                catalogues=self.catalogues, ledger=self.ledger, telemetry=self.telemetry, clock=self.clock
+            ),
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def turn(self, at: datetime) -> None:
+        self.clock.advance((at - self.clock.now()).total_seconds())
+        self.roll_up.run()
+
+
+def test_the_present_hour_is_known_in_slices() -> None:
+    """Five minutes after the request at the latest, and again until it is too old to change."""
+    world = World(make_record("1"), make_record("2", ended_at=NOON + timedelta(minutes=6)))
+    world.turn(NOON + timedelta(minutes=10))
+    assert sum_of(world.store.read(Span.SLICE, NOON)).requests == 2
+    world.records.records.append(make_record("late", ended_at=NOON + timedelta(minutes=3)))
+    world.turn(NOON + timedelta(minutes=15))
+    assert sum_of(world.store.read(Span.SLICE, NOON)).requests == 3
+    assert world.store.read(Span.HOUR, MIDNIGHT) == []
+
+
+def test_an_hour_is_closed_with_everything_that_came_late() -> None:
+    """Half an hour after its end: computed anew as a whole, also where no turn has looked at the time."""
+    world = World(make_record("1"))
+    world.turn(NOON + timedelta(minutes=2))
+    world.records.records.append(make_record("late", ended_at=NOON + timedelta(minutes=59)))
+    world.turn(NOON + HOUR + LATE)
+    rows = world.store.read(Span.HOUR, MIDNIGHT)
+    assert sum_of(rows).requests == 2
+    assert world.store.closed_until(Span.HOUR) == NOON + HOUR
+    lines = [fields["requests"] for _, message, fields in world.telemetry.lines if message == "usage hour closed"]
+    assert lines == [0, 2]  # the hour before the first turn, and this one
+
+
+def test_turns_that_failed_are_made_up_for() -> None:
+    """Every hour since the last closed one, and the days that they fill."""
+    world = World(*(make_record(str(hour), ended_at=NOON + hour * HOUR) for hour in range(40)))
+    world.turn(NOON + timedelta(minutes=1))
+    world.turn(NOON + 40 * HOUR + LATE)
+    assert sum_of(world.store.read(Span.DAY, MIDNIGHT)).requests == 12 + 24
+    assert world.store.closed_until(Span.DAY) == MIDNIGHT + 2 * DAY
+    assert world.store.closed_until(Span.HOUR) == NOON + 40 * HOUR
+
+
+def test_the_same_turn_twice_changes_nothing() -> None:
+    """Schedules call twice now and then; nothing is counted up."""
+    world = World(make_record("1"), hours={REALTIME: Decimal(1)})
+    world.turn(NOON + timedelta(minutes=1))
+    world.turn(NOON + HOUR + LATE)
+    before = dict(world.store.rows)
+    world.store.closed.clear()
+    world.turn(NOON + HOUR + LATE)
+    assert world.store.rows == before
+
+
+def test_idle_time_is_spread_and_told() -> None:
+    """An instance hour of 11.5 cents of which one request used a thousandth of a cent."""
+    world = World(make_record("1"), hours={REALTIME: Decimal(1)})
+    world.turn(NOON + timedelta(minutes=1))
+    world.turn(NOON + HOUR + LATE)
+    (row,) = [row for row in world.store.read(Span.HOUR, MIDNIGHT) if row.totals.requests]
+    assert row.totals.loaded == Decimal("0.115") + Decimal("0.000002")
+    values, dimensions = world.telemetry.measured[-2]
+    assert dimensions == {"InferenceType": "realtime", "Model": "echo", "Deployment": "small"}
+    assert values == {"IdleCostUSD": pytest.approx(0.11499), "UtilisationPercent": pytest.approx(0.008)}
+
+
+def test_unknown_instance_hours_are_said() -> None:
+    """And leave the loaded cost unknown."""
+    world = World(make_record("1"), hours={REALTIME: None})
+    world.turn(NOON + timedelta(minutes=1))
+    world.turn(NOON + HOUR + LATE)
+    assert sum_of(world.store.read(Span.HOUR, MIDNIGHT)).loaded is None
+    assert any(message == "instance hours unknown" for _, message, _ in world.telemetry.lines)
+
+
+def test_without_a_catalogue_nothing_was_up() -> None:
+    """A stack just made has hours too."""
+    world = World()
+    world.catalogues.none_yet = True
+    world.turn(NOON + HOUR)
+    world.turn(NOON + 2 * HOUR + LATE)
+    assert world.store.closed_until(Span.HOUR) == NOON + 2 * HOUR
+
+
+def test_named_budgets_are_told_as_a_metric() -> None:
+    """What is spent and held, of the limit in force; those for each key are too many metrics."""
+    world = World()
+    day, percent = BudgetPeriod.DAY, "BudgetUsedPercent"
+    world.catalogues.budgets = (
+        Budget(ScopeKind.GATEWAY, "", day, Decimal(10)),
+        Budget(ScopeKind.MODEL, "echo", day, Decimal(4)),
+        Budget(ScopeKind.KEY, "*", day, Decimal(1)),
+        Budget(ScopeKind.GATEWAY, "", BudgetPeriod.HOUR, None, max_calls=3),
+    )
+    world.ledger.counters["gateway#day#2026-03-01"] = Counter(committed=Decimal("2.5"), spent=Decimal(1))
+    world.turn(NOON + timedelta(minutes=1))
+    told = [
+        (dimensions["Budget"], values[percent])
+        for values, dimensions in world.telemetry.measured
+        if "Budget" in dimensions
+    ]
+    assert told == [("gateway day", 25.0), ("model:echo day", 0.0)]
+
+
+def test_each_endpoint_stands_once() -> None:
+    """However many roads lead to it; roads of unknown price and transform jobs have no hours."""
+    catalogue = make_catalogue(target="shared", usd_per_hour=None)
+    assert [endpoint.target for endpoint in endpoints_of(catalogue)] == [REALTIME]
+    shared = make_catalogue(target=REALTIME)
+    (endpoint,) = endpoints_of(shared)
+    assert endpoint.places == (("echo", "small", "realtime"), ("echo", "small", "async"))
+
+
+class FixedBill:
+    """The `Bill` of tests."""
+
+    def __init__(self, amount: str) -> None:
+        self._amount = Decimal(amount)
+
+    def of_day(self, day: date) -> Decimal:
+        assert day == MIDNIGHT.date()
+        return self._amount
+
+
+def drift_of(world: World, bill: str, days: int = 3) -> Decimal | None:
+    clock = ManualClock(NOON + days * DAY)
+    return BillComparison(store=world.store, bill=FixedBill(bill), telemetry=world.telemetry, clock=clock).run()
+
+
+@pytest.fixture
+def day() -> World:
+    """A whole day with one endpoint that was up all the time, and one request."""
+    world = World(make_record("1"), hours={REALTIME: Decimal(1)})
+    world.turn(MIDNIGHT + timedelta(minutes=1))
+    world.turn(MIDNIGHT + DAY + LATE)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("bill", "drift"),
+    [("2.760002", "0.00"), ("3.45", "-20.00"), ("2.30", "20.00"), ("0", "100"), ("1", "176.00")],
+)
+def test_the_ledger_is_held_against_the_bill(day: World, bill: str, drift: str) -> None:
+    """24 instance hours at 11.5 cents and a gateway's part; both directions count as drift."""
+    assert drift_of(day, bill) == Decimal(drift)
+    assert day.telemetry.counts["LedgerDriftPercent"] == abs(float(drift))
+    (fields,) = [fields for _, message, fields in day.telemetry.lines if message == "ledger compared with the bill"]
+    assert (fields["ledger_usd"], fields["drift_percent"]) == ("2.760002", drift)
+    assert DRIFT_ALARM_PERCENT == 20
+
+
+def test_a_day_that_the_ledger_does_not_know_is_not_compared(day: World) -> None:
+    """Neither an open one nor one whose loaded cost is unknown is taken for nothing."""
+    day.store.closed[Span.DAY] = MIDNIGHT
+    assert drift_of(day, "1") is None
+    unknown = World(make_record("1"), hours={REALTIME: None})
+    unknown.turn(MIDNIGHT + timedelta(minutes=1))
+    unknown.turn(MIDNIGHT + DAY + LATE)
+    assert drift_of(unknown, "1") is None
+    assert unknown.telemetry.counts == {"LedgerUncompared": 1}
+
+
+class Objects:
+    """The little of a bucket that an export needs."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+
+    def put(self, key: str, body: bytes, *, content_type: str = "") -> None:
+        assert content_type == "application/gzip"
+        self.stored[key] = body
+
+    def stored_at(self, key: str) -> datetime | None:
+        return NOON if key in self.stored else None
+
+
+class SettledList:
+    """The `SettledJobSource` of tests."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self._jobs = jobs
+
+    def jobs_between(self, start: datetime, end: datetime) -> list[Job]:
+        return [job for job in self._jobs if job.bill is not None and start <= job.bill.settled_at < end]
+
+
+def exporter(world: World, objects: Objects, *jobs: Job) -> FocusExport:
+    """Of the same store, the day after."""
+    return FocusExport(
+        store=world.store,
+        jobs=SettledList(*jobs),
+        files=FocusBucket(objects),
+        account=FocusAccount("123456789012", "us-east-1", "tollgate"),
+        telemetry=world.telemetry,
+        clock=world.clock,
+    )
+
+
+def test_a_day_is_exported_once_with_all_that_it_cost(day: World) -> None:
+    """Real-time requests by the hour and each job; the sum is that of the records."""
+    bill = Bill(NOON, Decimal("0.25"))
+    done = make_job("inf_1", state=JobState.COMPLETED, effective_cost=Decimal("0.25"), bill=bill)
+    unknown = make_job("inf_2", state=JobState.FAILED, bill=bill)
+    objects = Objects()
+    export = exporter(day, objects, done, unknown)
+    export.run()
+    body = objects.stored[FILE]
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(body).decode())))
+    assert sum(Decimal(row["EffectiveCost"]) for row in rows) == Decimal("0.250012")
+    assert [row["x_RequestId"] for row in rows] == ["", "inf_1"]
+    assert day.telemetry.counts["FocusRowsMissing"] == 1
+    objects.stored[FILE] = b"kept"
+    export.run()
+    assert objects.stored[FILE] == b"kept"
+    export.export(MIDNIGHT)
+    assert objects.stored[FILE] == body
+
+
+def test_days_that_were_missed_are_made_up_for(day: World) -> None:
+    """For a week, empty days too; a day that is not closed has no file."""
+    objects = Objects()
+    day.clock.advance(86_400 * 5)
+    exporter(day, objects).run()
+    assert (len(objects.stored), max(objects.stored)) == (2, FILE)
+    with pytest.raises(StorageError, match="not complete"):
+        exporter(day, objects).export(MIDNIGHT + DAY)
+
+
+def test_dropped_files_are_in_the_export() -> None:
+    """They belong to no key; their row says how many requests they were."""
+    record = make_record("file", dimensions=DIMENSIONS._replace(tenant="", key_id="", inference_type="batch"))
+    world = World(record)
+    world.turn(MIDNIGHT + timedelta(minutes=1))
+    world.turn(MIDNIGHT + DAY + LATE)
+    objects = Objects()
+    exporter(world, objects).run()
+    (row,) = csv.DictReader(io.StringIO(gzip.decompress(objects.stored[FILE]).decode()))
+    assert (row["x_InferenceType"], row["ResourceType"]) == ("batch", "SageMaker transform job")
