@@ -10,6 +10,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_control import RegistryControl
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
@@ -20,6 +21,7 @@ from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
 from tollgate.api.queue_events import process_messages, text_field
 from tollgate.api.telemetry import Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.run_deferred import DeferredRun
 from tollgate.settings import Settings, aws_environment
@@ -32,6 +34,7 @@ class DeferredSettings(Settings):
     table_ledger: str
     table_registry: str
     bucket: str
+    deferred_queue_url: str
     wake_queue_url: str
     webhook_queue_url: str
 
@@ -49,6 +52,7 @@ def build(settings: DeferredSettings) -> DeferredRun:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+    control = RegistryControl(tables, settings.table_registry, clock.monotonic)
     return DeferredRun(
         jobs=jobs,
         objects=objects,
@@ -69,6 +73,8 @@ def build(settings: DeferredSettings) -> DeferredRun:
         ),
         telemetry=telemetry,
         clock=clock,
+        gate=BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock),
+        queue=SqsQueue(queues, settings.deferred_queue_url),
     )
 
 

@@ -188,6 +188,7 @@ class BatchRoad:
             refusal_of=refusal_of,
             telemetry=self.telemetry,
             clock=self.clock,
+            is_held_back=self.held_back.__contains__,
         )
 
     def collector(self, point: CrashPoint | None = None) -> BatchCollector:

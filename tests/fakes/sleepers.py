@@ -16,6 +16,7 @@ from tollgate.domain.errors import CapacityError, TollgateError
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import SleepPolicy
 from tollgate.domain.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.keep_places import KeeperQueues, PlaceKeeper
 from tollgate.services.run_deferred import DeferredRun
@@ -100,6 +101,8 @@ class Sleepers:
             completer=completer,
             telemetry=self.telemetry,
             clock=self.clock,
+            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
+            queue=self.gateway.deferred_queue,
         )
 
     def new_keeper(self) -> PlaceKeeper:

@@ -228,7 +228,7 @@ def test_the_ledger_alone_is_enough(world: World) -> None:
     """Every notice may be lost; the schedule reads the counter, and a resume holds until there is more."""
     name = "gateway#day#2026-03-01"
     for spent, level in (("7", "none"), ("8", "warn"), ("9.2", "downgrade"), ("9.6", "defer"), ("10", "stop")):
-        world.ledger.counters[name] = Counter(committed=Decimal(spent))
+        world.ledger.counters[name] = Counter(committed=Decimal(spent), spent=Decimal(spent))
         world.watch.tick()
         assert world.level().word == level
     world.brakes.resume("me")
@@ -236,6 +236,17 @@ def test_the_ledger_alone_is_enough(world: World) -> None:
         world.watch.tick()
     assert world.level() is BrakeLevel.NONE
     assert world.endpoints.describe(REALTIME).current == 3
+
+
+def test_money_that_is_only_held_does_not_brake(world: World) -> None:
+    """Most of it is given back, and a brake would stay on for the rest of the period; what went beyond a hold counts."""
+    name = "gateway#day#2026-03-01"
+    world.ledger.counters[name] = Counter(committed=Decimal(10), spent=Decimal(1))
+    world.watch.tick()
+    assert world.level() is BrakeLevel.NONE
+    world.ledger.counters[name] = Counter(committed=Decimal("9.9"), spent=Decimal("9.9"), overrun=Decimal("0.1"))
+    world.watch.tick()
+    assert world.level() is BrakeLevel.STOP
 
 
 def test_brakes_taken_out_of_the_catalogue_let_go(world: World) -> None:

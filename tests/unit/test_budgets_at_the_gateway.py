@@ -312,6 +312,38 @@ def test_a_threshold_is_announced_once() -> None:
     assert other.notices.sent == []
 
 
+def test_held_money_announces_nothing() -> None:
+    """Jobs that hold nine tenths of a limit have spent none of it, and a refusal only because of them says no more."""
+    gateway = _gateway(_budget("0.01", thresholds=(Threshold(Decimal(20), BudgetAction.WARN),)))
+    held = {"h30000000": Decimal("0.00995")}
+    gateway.ledger.counters[DAY] = Counter(committed=Decimal("0.00995"), slots=held)
+    assert gateway.infer(HELLO).status == 429
+    assert gateway.notices.sent == []
+    gateway.ledger.counters[DAY] = Counter(committed=Decimal("0.00999999"), spent=Decimal("0.00999999"))
+    gateway.clock.advance(6)
+    assert gateway.infer(HELLO).status == 429
+    assert [notice["at_percent"] for notice in gateway.notices.sent] == ["100"]
+
+
+def test_whoever_spends_the_last_of_a_threshold_announces_it() -> None:
+    """No further request is needed: the settlement tells."""
+    gateway = _gateway(_budget("0.00002", thresholds=(Threshold(Decimal(10), BudgetAction.WARN),)))
+    gateway.infer(HELLO | {"priority": "high"})
+    assert [notice["at_percent"] for notice in gateway.notices.sent] in (["10"], ["100"])
+
+
+def test_what_others_spend_is_announced_within_five_seconds() -> None:
+    """Jobs are settled by other functions; the next request after the counter was read again tells."""
+    gateway = _gateway(_budget("1", thresholds=(Threshold(Decimal(20), BudgetAction.WARN),)))
+    gateway.infer(HELLO)
+    gateway.ledger.counters[DAY] = Counter(committed=Decimal("0.3"), spent=Decimal("0.3"))
+    gateway.infer(HELLO)
+    assert gateway.notices.sent == []
+    gateway.clock.advance(5)
+    gateway.infer(HELLO)
+    assert [notice["at_percent"] for notice in gateway.notices.sent] == ["20"]
+
+
 def test_a_block_below_the_limit_blocks_there() -> None:
     """Half of the limit is the limit then."""
     half = (Threshold(Decimal(50), BudgetAction.BLOCK),)

@@ -1,6 +1,8 @@
 """The handlers of capacity and deferred, with their sample events and services made of fakes."""
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from tests.fakes.examples import make_job
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue
+from tollgate.domain.brakes import NO_CONTROL, BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import JobState
 from tollgate.domain.sleeping import Phase
 from tollgate.services.keep_places import PlaceKeeper
 from tollgate.services.run_deferred import DeferredRun
+from tollgate.services.submit_async import BRAKED_SECONDS
 
 EVENTS = Path(__file__).parents[2] / "events"
 JOB = "inf_01kb3x8h5v2m9q4r7t1w6y0z3c"
@@ -82,6 +86,25 @@ def test_a_deferred_job_runs_when_its_endpoint_is_up(asleep: Sleepers) -> None:
     asleep.minutes(3)
     assert deferred.handle(_event("deferred/queue"), asleep.deferred) == {"batchItemFailures": []}
     assert asleep.gateway.jobs.jobs[JOB].state is JobState.COMPLETED
+
+
+def test_a_deferred_job_waits_while_spending_is_stopped() -> None:
+    """Its endpoint may still be up: nothing runs, nothing is woken, its message comes back later, and then it runs."""
+    world = Sleepers()
+    brakes = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.STOP),))
+    world.gateway.catalogues.catalogue = replace(world.gateway.catalogues.catalogue, brakes=brakes)
+    world.gateway.brakes.control = Control(revision=1, level=BrakeLevel.STOP)
+    world.gateway.jobs.add(make_job(JOB, inference_type=InferenceType.REALTIME))
+    assert deferred.handle(_event("deferred/queue"), world.deferred) == {"batchItemFailures": []}
+    assert world.gateway.jobs.jobs[JOB].state is JobState.QUEUED
+    assert world.gateway.realtime.calls == []
+    assert world.looks.sent == []
+    (again,) = world.gateway.deferred_queue.sent
+    assert (again.body["job_id"], again.delay_seconds) == (JOB, BRAKED_SECONDS)
+    world.gateway.brakes.control = NO_CONTROL
+    world.deliver()
+    assert world.gateway.jobs.jobs[JOB].state is JobState.COMPLETED
+    assert len(world.gateway.realtime.calls) == 1
 
 
 def test_a_deferred_message_for_no_job_is_done_with(asleep: Sleepers) -> None:

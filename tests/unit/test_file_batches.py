@@ -158,6 +158,37 @@ def test_a_bad_line_goes_to_the_error_file(bad: Any, status: int, code: str) -> 
     assert said["tollgate"]["line"] == 2
 
 
+def test_a_batch_waits_while_spending_is_stopped() -> None:
+    """Nothing is held for it or started; its file is checked all the same, and when the brake is off it runs whole."""
+    road = _Road(_catalogue(budget="100"))
+    road.held_back.add("other/small")
+    road.begin(_line("a"), _line("b", "xx", "other"))
+    road.run()
+    assert road.batch.status is FileBatchStatus.VALIDATING
+    assert road.batch.cut
+    assert road.backend.started == {}
+    (counter,) = road.file_batches.ledger.counters.values()
+    assert counter.spent == 0
+    road.held_back.clear()
+    road.run()
+    assert road.batch.status is FileBatchStatus.COMPLETED
+    assert (road.batch.completed, road.batch.failed) == (2, 0)
+
+
+def test_a_batch_that_waits_longer_than_its_window_expires() -> None:
+    """A stop that lasts too long ends it as any other delay does: every line says so, and nothing was spent."""
+    road = _Road(_catalogue(budget="100"))
+    road.held_back.add("echo/small")
+    road.begin(_line("a"), _line("b"))
+    road.run()
+    road.clock.advance(COMPLETION_WINDOW.total_seconds())
+    road.run()
+    assert road.batch.status is FileBatchStatus.EXPIRED
+    assert {line["error"]["code"] for line in road.lines(road.batch.error_file_id)} == {"batch_expired"}
+    assert road.backend.started == {}
+    assert road.file_batches.ledger.counters == {}
+
+
 def test_a_record_that_breaks_its_file_is_isolated() -> None:
     """Its neighbours are run again one by one and answered; it alone has failed."""
     road = _Road(_catalogue(per_file=4))

@@ -18,6 +18,7 @@ from tests.unit.template_document import ROOT
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.cache_wishes import LONGEST_SECONDS, MODES
 from tollgate.api.telemetry import Telemetry
+from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
@@ -230,6 +231,24 @@ def test_a_failed_refresh_leaves_the_stale_answer_and_frees_the_lease() -> None:
     assert [record.outcome for record in stack.telemetry.requests] == ["failed"]
     assert stack.state() == "stale"
     assert len(stack.gateway.refreshes) == 2
+
+
+def test_a_refresh_during_a_stop_runs_nothing() -> None:
+    """The order is done with, no money is held or spent, and the stale answer is still there afterwards."""
+    stack = Stack(stale_seconds=600)
+    (order,) = stack.stale_orders()
+    gateway = stack.gateway
+    budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal(1))
+    brakes = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.STOP),))
+    before = gateway.catalogues.catalogue
+    gateway.catalogues.catalogue = replace(before, brakes=brakes, budgets=(budget,))
+    gateway.brakes.control = Control(revision=1, level=BrakeLevel.STOP)
+    stack.parts.refresher.carry_out(order)
+    assert len(gateway.realtime.calls) == 1
+    assert gateway.ledger.counters == {}
+    assert [(r.outcome, r.error_code) for r in stack.telemetry.requests] == [("rejected", "SpendStoppedError")]
+    gateway.catalogues.catalogue = before
+    assert stack.state() == "stale"
 
 
 def test_a_large_order_travels_through_the_bucket() -> None:

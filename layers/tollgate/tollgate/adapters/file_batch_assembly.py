@@ -43,4 +43,5 @@ class FileBatchAssembly:
             refusal_of=parts.refusal_of,
             telemetry=parts.telemetry,
             clock=parts.clock,
+            is_held_back=parts.is_held_back,
         )

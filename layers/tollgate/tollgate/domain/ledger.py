@@ -63,6 +63,11 @@ class Counter:
         return self.committed - self.spent
 
     @property
+    def used(self) -> Decimal:
+        """Dollars that requests have cost, what went beyond the limit among them. Within a period it only grows."""
+        return self.spent + self.overrun
+
+    @property
     def released(self) -> Decimal:
         """Dollars of holds that ran out and whose end nobody has told yet."""
         return sum((amount for slot, amount in self.slots.items() if slot[0] == "x"), ZERO)

@@ -235,8 +235,10 @@ class Admission:
             told = self._ledger.write(writes)
             self._watch.see(told)
             for change in writes:
-                if isinstance(change, Change) and change.counter not in told:
-                    self._watch.add((change.counter,), change.committed)
+                if isinstance(change, Change):
+                    self._watch.spend(change)
+                    if change.counter not in told:
+                        self._watch.add((change.counter,), change.committed)
         return True
 
     def settle_delayed(self) -> None:
@@ -355,7 +357,8 @@ class Admission:
         for applied in budgets:
             counter = refused.get(applied.counter)
             if counter is not None and not applied.budget.shadow:
-                self._watch.tell_refused(applied, now)
+                if not _fits_soon(applied, counter, ask, now):
+                    self._watch.tell_refused(applied, now)
                 self._refuse(applied, _reason(applied, counter, ask, now), _wait(applied, counter, ask, now))
         for applied in budgets:
             if applied.counter in refused:
@@ -435,9 +438,14 @@ def _reason(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -
 
 def _wait(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> int | None:
     """Seconds until it may fit: soon, when only requests under way are in the way; otherwise the next period."""
+    if _fits_soon(applied, counter, ask, now):
+        return _IN_FLIGHT_SECONDS
+    return None if applied.ends_at is None else max(1, -int((now - applied.ends_at).total_seconds() // 1))
+
+
+def _fits_soon(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> bool:
+    """Whether only money that is held for requests under way is in the way."""
     ceiling = applied.budget.ceiling_at(now)
     most = applied.budget.max_calls
     calls_left = most is None or counter.calls < most
-    if calls_left and ceiling is not None and counter.spent + ask.amount <= ceiling:
-        return _IN_FLIGHT_SECONDS
-    return None if applied.ends_at is None else max(1, -int((now - applied.ends_at).total_seconds() // 1))
+    return calls_left and ceiling is not None and counter.spent + ask.amount <= ceiling

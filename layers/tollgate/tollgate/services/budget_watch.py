@@ -1,4 +1,8 @@
-"""What an execution environment knows of counters, and who is told when a threshold is crossed."""
+"""What an execution environment knows of counters, and who is told when a threshold is crossed.
+
+Announcements go by what is spent. Held money is mostly given back, and what is announced once in a period, or brakes
+until its end, must not be: a burst of calls holds many times what it will cost. Routing goes by what is committed.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -7,6 +11,7 @@ from decimal import Decimal
 from tollgate.domain.budget_pressure import thresholds_crossed
 from tollgate.domain.budgets import FULL, AppliedBudget
 from tollgate.domain.errors import StorageError
+from tollgate.domain.ledger import Change
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.ports.money import BudgetNotices, Ledger
 from tollgate.ports.system import Clock, Telemetry
@@ -23,47 +28,64 @@ class BudgetWatch:
         self._telemetry = telemetry
         self._clock = clock
         self._notices = notices
-        self._seen: dict[str, tuple[float, Decimal]] = {}
+        self._seen: dict[str, Decimal] = {}
+        self._read: dict[str, tuple[float, Decimal]] = {}
+        self._watched: dict[str, AppliedBudget] = {}
         self._told: set[tuple[str, Decimal]] = set()
 
     def committed(self, counter: str) -> Decimal | None:
         """Dollars that were committed when the counter was last seen; None if it never was."""
-        found = self._seen.get(counter)
-        return None if found is None else found[1]
+        return self._seen.get(counter)
 
     def look(self, counters: Sequence[str]) -> None:
-        """Read the counters that were not seen for five seconds. Routing can do without, so failures pass."""
+        """Read the counters that were not read for five seconds. Routing can do without, so failures pass."""
         moment = self._clock.monotonic()
-        old = [c for c in counters if c not in self._seen or moment - self._seen[c][0] >= _SEEN_SECONDS]
+        old = [c for c in counters if c not in self._read or moment - self._read[c][0] >= _SEEN_SECONDS]
         if not old:
             return
         try:
             found = self._ledger.read(old)
         except StorageError:
             return
+        if len(self._read) > _MOST_REMEMBERED:
+            self._read.clear()
+        self._read.update((name, (moment, found[name].used if name in found else ZERO)) for name in old)
         self.see({name: found[name].committed if name in found else ZERO for name in old})
 
     def see(self, committed: Mapping[str, Decimal]) -> None:
         """Take note of what a write told."""
         if len(self._seen) > _MOST_REMEMBERED:
             self._seen.clear()
-        moment = self._clock.monotonic()
-        self._seen.update((name, (moment, amount)) for name, amount in committed.items())
+        self._seen.update(committed)
 
     def add(self, counters: Iterable[str], amount: Decimal) -> None:
         """Note our own hold, or what its end changed, where the write did not tell the sum."""
         for name in counters:
             if name in self._seen:
-                moment, before = self._seen[name]
-                self._seen[name] = (moment, before + amount)
+                self._seen[name] += amount
+
+    def spend(self, change: Change) -> None:
+        """Note what one of our own settlements spent; those of others are known when the counter is next read."""
+        if change.counter in self._read:
+            moment, before = self._read[change.counter]
+            self._read[change.counter] = (moment, before + change.spent + change.overrun)
+        if change.counter in self._watched:
+            self._tell(self._watched[change.counter], self._clock.now())
 
     def tell(self, budgets: Sequence[AppliedBudget], now: datetime) -> None:
-        """Announce every threshold that is crossed, once in its period."""
+        """Announce every threshold of which so much is spent, once in its period; settlements tell from then on too."""
+        if len(self._watched) > _MOST_REMEMBERED:
+            self._watched.clear()
         for applied in budgets:
-            committed = self.committed(applied.counter)
-            if committed is not None and applied.budget.thresholds:
-                for threshold in thresholds_crossed(applied.budget, committed, now):
-                    self._announce(applied, threshold.at_percent, threshold.action.value, now)
+            if applied.budget.thresholds:
+                self._watched[applied.counter] = applied
+                self._tell(applied, now)
+
+    def _tell(self, applied: AppliedBudget, now: datetime) -> None:
+        _, spent = self._read.get(applied.counter, (0.0, ZERO))
+        if spent:
+            for threshold in thresholds_crossed(applied.budget, spent, now):
+                self._announce(applied, threshold.at_percent, threshold.action.value, now)
 
     def tell_refused(self, applied: AppliedBudget, now: datetime) -> None:
         """Announce that the limit is reached, once in its period."""

@@ -4,7 +4,7 @@
 may be called at any time and twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -47,7 +47,12 @@ _PREPARED_WITHIN = timedelta(seconds=330)
 
 
 class FileBatchRunner:
-    """Advances batches."""
+    """Advances batches.
+
+    Args:
+        is_held_back: whether the brakes keep new work of a deployment from beginning. A batch waits for them: its
+            lines were accepted with its file, and its completion window says for how long they may wait.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,9 @@ class FileBatchRunner:
         refusal_of: RefusalOf,
         telemetry: Telemetry,
         clock: Clock,
+        is_held_back: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self._is_held_back = is_held_back
         self._batches = batches
         self._files = files
         self._runs = runs
@@ -97,7 +104,7 @@ class FileBatchRunner:
         stopping = batch.stop is not None or batch.status is FileBatchStatus.CANCELLING
         if batch.status is FileBatchStatus.VALIDATING and not stopping:
             batch = self._begin(batch)
-            if batch.status in FINAL_STATUSES:
+            if batch.status is not FileBatchStatus.IN_PROGRESS:
                 return
         if not all(part.ended for part in batch.parts):
             for part in batch.parts:
@@ -112,7 +119,7 @@ class FileBatchRunner:
         return self._written(replace(batch, stop=FileBatchStatus.EXPIRED))
 
     def _begin(self, batch: FileBatch) -> FileBatch:
-        """Cut and admit; in progress afterwards, or failed."""
+        """Cut and admit; in progress afterwards, or failed, or still validating because the brakes hold a part back."""
         if not batch.cut:
             file = self._files.get(batch.input_file_id)
             key = file.key if file is not None and file.state is FileState.READY else ""
@@ -121,8 +128,13 @@ class FileBatchRunner:
                 return self._written(cut.at(FileBatchStatus.FAILED, self._clock.now()))
             batch = self._written(cut)
         for part in batch.parts:
-            if not part.decided:
-                batch = self._admit(batch, part)
+            if part.decided:
+                continue
+            if self._is_held_back(part.resource):
+                # Nothing is held for it meanwhile; the sweeper looks again at every open batch.
+                self._telemetry.log("INFO", "batch waits for the brakes", batch_id=batch.batch_id)
+                return batch
+            batch = self._admit(batch, part)
         now = self._clock.now()
         # A part that may not run at all has nothing to wait for.
         parts = tuple(part if part.admitted else replace(part, ended=True, seconds=ZERO) for part in batch.parts)

@@ -1,7 +1,8 @@
 """A job that waited for a real-time endpoint to wake, run on it.
 
 While the endpoint sleeps or wakes the job stays queued without a message: the keeper queues it again when the endpoint
-is up, and the sweeper does if the keeper dies in between.
+is up, and the sweeper does if the keeper dies in between. While the brakes hold its deployment back it stays queued too,
+and its message comes back every five minutes.
 """
 
 from dataclasses import replace
@@ -27,9 +28,10 @@ from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import QUEUED, claim_job
 from tollgate.services.complete_job import JobCompleter, Work
-from tollgate.services.submit_async import stored_input
+from tollgate.services.submit_async import BRAKED_SECONDS, stored_input
 
 MODEL_LIMIT_SECONDS = 60.0
 """That SageMaker gives a real-time container.
@@ -54,7 +56,11 @@ class DeferredRun:
         completer: JobCompleter,
         telemetry: Telemetry,
         clock: Clock,
+        gate: BrakeGate,
+        queue: MessageQueue,
     ) -> None:
+        self._gate = gate
+        self._queue = queue
         self._jobs = jobs
         self._objects = objects
         self._catalogues = catalogues
@@ -67,7 +73,7 @@ class DeferredRun:
         self._clock = clock
 
     def run(self, job_id: str) -> None:
-        """Run the job unless it has ended or its endpoint is not up. Returning means that the message is done with.
+        """Run the job unless it has ended, its endpoint is not up or the brakes hold it back. Returning means that the message is done with.
 
         Raises:
             ConflictError: somebody else runs it now; look again later.
@@ -82,7 +88,7 @@ class DeferredRun:
             return
         try:
             deployment, road = self._way(job)
-            if not self._is_up(road):
+            if self._waits(job) or not self._is_up(road):
                 return
             claimed = claim_job(self._jobs, job, self._clock.now())
             if claimed is not None:
@@ -96,6 +102,15 @@ class DeferredRun:
         if deployment is None or road is None:
             raise InvalidRequestError(f"Deployment '{job.resource}' no longer has a real-time road.")
         return deployment, road
+
+    def _waits(self, job: Job) -> bool:
+        """Whether the brakes hold the job back; it comes back by itself, without a delivery that counts as failed."""
+        if not self._gate.holds_back(self._catalogues.current(), job.resource):
+            return False
+        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+        self._queue.send(message, trace=job.traceparent, group=job.owner.tenant, delay_seconds=BRAKED_SECONDS)
+        self.telemetry.log("INFO", "deferred job waits for the brakes", job_id=job.job_id)
+        return True
 
     def _is_up(self, road: Road) -> bool:
         place = place_of(road)

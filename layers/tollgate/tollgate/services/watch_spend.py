@@ -68,7 +68,8 @@ def ledger_signals(catalogue: Catalogue, ledger: Ledger, now: datetime) -> Seque
         limit = budget.limit_at(now)
         if name not in counters or not limit:
             continue
-        percent = counters[name].committed * FULL / limit
+        # Not what is held: most of that is given back, and a cause only ever brakes further within its period.
+        percent = counters[name].used * FULL / limit
         level = policy.level_at(percent)
         if level is not BrakeLevel.NONE:
             reason = f"{percent:.1f} % of the gateway's budget for each {budget.period} is used"
