@@ -239,7 +239,7 @@ def test_the_ledger_alone_is_enough(world: World) -> None:
 
 
 def test_money_that_is_only_held_does_not_brake(world: World) -> None:
-    """Most of it is given back, and a brake would stay on for the rest of the period; what went beyond a hold counts."""
+    """Most of it is given back, and a brake would stay on for the period; what went beyond a hold counts."""
     name = "gateway#day#2026-03-01"
     world.ledger.counters[name] = Counter(committed=Decimal(10), spent=Decimal(1))
     world.watch.tick()

@@ -1,8 +1,8 @@
 """A job that waited for a real-time endpoint to wake, run on it.
 
 While the endpoint sleeps or wakes the job stays queued without a message: the keeper queues it again when the endpoint
-is up, and the sweeper does if the keeper dies in between. While the brakes hold its deployment back it stays queued too,
-and its message comes back every five minutes.
+is up, and the sweeper does if the keeper dies in between. While the brakes hold its deployment back it stays queued
+too, and its message comes back every five minutes.
 """
 
 from dataclasses import replace
@@ -73,7 +73,9 @@ class DeferredRun:
         self._clock = clock
 
     def run(self, job_id: str) -> None:
-        """Run the job unless it has ended, its endpoint is not up or the brakes hold it back. Returning means that the message is done with.
+        """Run the job unless it has ended, its endpoint is not up or the brakes hold it back.
+
+        Returning means that the message is done with.
 
         Raises:
             ConflictError: somebody else runs it now; look again later.
