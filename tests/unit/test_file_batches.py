@@ -164,8 +164,9 @@ def test_a_batch_waits_while_spending_is_stopped() -> None:
     road.held_back.add("other/small")
     road.begin(_line("a"), _line("b", "xx", "other"))
     road.run()
-    assert road.batch.status is FileBatchStatus.VALIDATING
-    assert road.batch.cut
+    waiting = road.batch
+    assert waiting.status is FileBatchStatus.VALIDATING
+    assert waiting.cut
     assert road.backend.started == {}
     (counter,) = road.file_batches.ledger.counters.values()
     assert counter.spent == 0
