@@ -125,5 +125,5 @@ def test_a_topic_that_is_not_there_refuses_no_request(aws: LocalAws, subscriber:
         .read([f"team:{OWNER.tenant}/{OWNER.team}#day#{clock.now():%Y-%m-%d}"], consistent=True)
         .values()
     )
-    assert (counter.spent, counter.held) == (Decimal("0.9"), 0)
+    assert (counter.spent, counter.held) == (Decimal("0.9"), Decimal(0))
     assert subscriber.received() == []
