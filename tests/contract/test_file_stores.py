@@ -16,9 +16,13 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.domain.avoided import AvoidedReason
+from tollgate.domain.batches import FileCount
 from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError
 from tollgate.domain.file_batches import (
     BatchFault,
+    CountedPart,
     FileBatch,
     FileBatchStatus,
     FilePart,
@@ -26,8 +30,9 @@ from tollgate.domain.file_batches import (
     FileState,
     StoredFile,
 )
-from tollgate.domain.jobs import Owner, Usage
+from tollgate.domain.jobs import Bill, Owner, Usage
 from tollgate.domain.ledger import Hold, Reservation, reserve
+from tollgate.domain.usage import Dimensions
 from tollgate.ports.files import FileBatchStore, FileObjects, FileStore
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -165,6 +170,45 @@ def test_a_batch_and_its_charges_are_written_together(batches: FileBatchStore) -
     small = replace(_HELD, slot="h1_more", amount=Decimal("0.5"))
     assert batches.change(replace(_BATCH, total=3), [reserve(small, small.holds[0])]) is None
     assert batches.change(replace(first, total=4), [reserve(small, small.holds[0])]) is not None
+
+
+_COUNT = FileCount(
+    Bill(_NOW, Decimal("0.25"), Decimal("0.2"), {AvoidedReason.BATCH: Decimal("-0.5")}),
+    requests=3,
+    errors=1,
+    input_tokens=10,
+    output_tokens=20,
+    effective=Decimal("0.25"),
+    held_seconds=Decimal("1.5"),
+    unknown_tokens=1,
+)
+_COUNTED = CountedPart("run-1", "batch_1", OWNER, "echo/small", FileBatchStatus.EXPIRED, Decimal("0.3"), _COUNT)
+
+
+@pytest.mark.parametrize("charged", [False, True])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_counted_part_is_found_by_when_it_was_settled(aws: LocalAws, charged: bool, unknown: bool) -> None:
+    """Once, with everything; written with its batch or not at all, and in nobody's list."""
+    count = replace(_COUNT, effective=None, held_seconds=None) if unknown else _COUNT
+    part = replace(_COUNTED, count=count)
+    store = DynamoDBFileBatchStore(aws.dynamodb, JOBS_TABLE, DynamoDBLedger(aws.dynamodb, LEDGER_TABLE))
+    store.add(_BATCH)
+    charges = [reserve(_HELD, _HELD.holds[0])] if charged else []
+    assert store.change(replace(_BATCH, total=3), charges, part) is not None
+    late = replace(part, run_id="run-2")
+    assert store.change(replace(_BATCH, total=4), [], late) is None
+    settled = SettledJobs(aws.dynamodb, JOBS_TABLE)
+    assert list(settled.jobs_between(_NOW, _NOW + timedelta(minutes=5))) == [part]
+    (record,) = settled.between(_NOW, _NOW + timedelta(minutes=5))
+    owner = (OWNER.tenant, OWNER.key_id, OWNER.team)
+    assert record.dimensions == Dimensions(*owner, "echo", "batch", "small", "")
+    assert (record.requests, record.errors, record.unknown_tokens) == (3, 1, 1)
+    assert (record.charged, record.effective, record.avoided) == (Decimal("0.25"), count.effective, count.bill.avoided)
+    assert store.list_of(OWNER, limit=9, after=None).entries == [store.get("batch_1")]
+    jobs = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
+    assert jobs.get("run-1#counted") is None
+    with pytest.raises(StorageError):
+        DynamoDBFileBatchStore(aws.dynamodb, JOBS_TABLE).change(_BATCH, [], part)
 
 
 def test_batches_are_listed_and_found_open(batches: FileBatchStore) -> None:

@@ -24,7 +24,7 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import OPEN_STATES, Bill, JobState, Usage
+from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobState, Usage
 from tollgate.domain.loaded_cost import Endpoint
 from tollgate.domain.records import RequestRecord
 from tollgate.domain.spans import DAY, HOUR, SLICE
@@ -245,6 +245,7 @@ def test_a_job_is_found_by_when_it_was_settled(aws: LocalAws) -> None:
         avoided={AvoidedReason.BATCH: Decimal("0.5")},
     )
     (again,) = settled.jobs_between(NOON + 2 * SLICE, NOON + 3 * SLICE)
+    assert isinstance(again, Job)
     assert again.bill == replace(bill, settled_at=NOON + 2 * SLICE)
     stored = jobs.get("inf_1")
     assert stored is not None
@@ -263,6 +264,7 @@ def test_a_late_charge_is_dollars_without_a_request(aws: LocalAws) -> None:
     assert (totals.requests, totals.errors, totals.latencies, totals.charged) == (0, 0, {}, Decimal("0.5"))
     assert record.dimensions == DIMENSIONS._replace(inference_type="async")
     (row,) = settled.jobs_between(NOON, NOON + SLICE)
+    assert isinstance(row, Job)
     assert (row.job_id, row.effective_cost) == ("inf_1#late", Decimal("0.5"))
 
 

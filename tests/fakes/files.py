@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tests.fakes.ledger import InMemoryLedger
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.file_batches import FINAL_STATUSES, FileBatch, FilePurpose, FileState, StoredFile
+from tollgate.domain.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
 from tollgate.domain.jobs import Owner
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.files import Page
@@ -47,6 +47,7 @@ class InMemoryFileBatchStore:
     def __init__(self, ledger: InMemoryLedger | None = None) -> None:
         self.batches: dict[str, FileBatch] = {}
         self.ledger = ledger or InMemoryLedger()
+        self.counted: dict[str, CountedPart] = {}
 
     def add(self, batch: FileBatch) -> bool:
         return self.batches.setdefault(batch.batch_id, batch) is batch
@@ -54,12 +55,17 @@ class InMemoryFileBatchStore:
     def get(self, batch_id: str) -> FileBatch | None:
         return self.batches.get(batch_id)
 
-    def change(self, batch: FileBatch, charges: Sequence[LedgerWrite] = ()) -> FileBatch | None:
+    def change(
+        self, batch: FileBatch, charges: Sequence[LedgerWrite] = (), counted: CountedPart | None = None
+    ) -> FileBatch | None:
         stored = self.batches.get(batch.batch_id)
         if stored is None or stored.revision != batch.revision:
             return None
         if charges:
             self.ledger.write(charges)
+        if counted is not None:
+            assert counted.run_id not in self.counted, "counted twice"
+            self.counted[counted.run_id] = counted
         changed = replace(batch, revision=batch.revision + 1)
         self.batches[batch.batch_id] = changed
         return changed

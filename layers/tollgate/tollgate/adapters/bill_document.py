@@ -53,7 +53,7 @@ def bill_of(text: str, settled_at: datetime) -> Bill:
 
 
 def counted_text(count: FileCount) -> str:
-    """The count of a dropped file as JSON, without its bill."""
+    """The count of a dropped file or a part of a batch as JSON, without its bill."""
     fields: dict[str, Any] = {
         "requests": count.requests,
         "errors": count.errors,
@@ -61,6 +61,7 @@ def counted_text(count: FileCount) -> str:
         "output_tokens": count.output_tokens,
         "effective": None if count.effective is None else str(count.effective),
         "held_seconds": None if count.held_seconds is None else str(count.held_seconds),
+        "unknown_tokens": count.unknown_tokens or None,
     }
     return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))
 
@@ -76,4 +77,5 @@ def count_of(text: str, bill: Bill) -> FileCount:
         output_tokens=fields["output_tokens"],
         effective=Decimal(fields["effective"]) if "effective" in fields else None,
         held_seconds=Decimal(fields["held_seconds"]) if "held_seconds" in fields else None,
+        unknown_tokens=fields.get("unknown_tokens", 0),
     )

@@ -10,10 +10,17 @@ from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_transaction import TransactPut
-from tollgate.adapters.file_documents import batch_document, batch_of, epoch, file_document, file_of
+from tollgate.adapters.file_documents import (
+    batch_document,
+    batch_of,
+    counted_part_item,
+    epoch,
+    file_document,
+    file_of,
+)
 from tollgate.adapters.job_items import time_text
 from tollgate.domain.errors import InvalidRequestError, StorageError
-from tollgate.domain.file_batches import FINAL_STATUSES, FileBatch, FilePurpose, FileState, StoredFile
+from tollgate.domain.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
 from tollgate.domain.jobs import Owner
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.files import Page
@@ -74,7 +81,7 @@ class DynamoDBFileStore:
 
 
 class DynamoDBFileBatchStore:
-    """The `FileBatchStore` of AWS; without a ledger it takes no charges."""
+    """The `FileBatchStore` of AWS; without a ledger it takes no charges and counts no parts."""
 
     def __init__(self, client: DynamoDBClient, table: str, ledger: DynamoDBLedger | None = None) -> None:
         self._client = client
@@ -96,15 +103,21 @@ class DynamoDBFileBatchStore:
             item = self._client.get_item(self._table, {"job_id": batch_id}, consistent=True)
         return None if item is None or "file_batch" not in item else _batch(item)
 
-    def change(self, batch: FileBatch, charges: Sequence[LedgerWrite] = ()) -> FileBatch | None:
+    def change(
+        self, batch: FileBatch, charges: Sequence[LedgerWrite] = (), counted: CountedPart | None = None
+    ) -> FileBatch | None:
         """See `FileBatchStore`."""
         changed = replace(batch, revision=batch.revision + 1)
         condition, values = "revision = :revision", {":revision": batch.revision}
-        if charges:
+        if charges or counted is not None:
             if self._ledger is None:
                 raise StorageError("This function was not given the ledger.")
-            put = TransactPut(self._table, _item(changed), condition, None, values)
-            return changed if self._ledger.transact((put,), charges) else None
+            puts = [TransactPut(self._table, _item(changed), condition, None, values)]
+            if counted is not None:
+                # The revision of the batch sees to it that this is written once.
+                item = counted_part_item(counted) | {"ttl": epoch(counted.count.bill.settled_at + _KEPT)}
+                puts.append(TransactPut(self._table, item))
+            return changed if self._ledger.transact(puts, charges) else None
         with storage_errors("batch store"):
             try:
                 self._client.put_item(self._table, _item(changed), condition=condition, values=values)

@@ -6,10 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tollgate.adapters.bill_document import bill_of, bill_text, count_of, counted_text, settled_group
 from tollgate.adapters.job_items import time_of, time_text
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
 from tollgate.domain.file_batches import (
     BatchFault,
+    CountedPart,
     FileBatch,
     FileBatchStatus,
     FilePart,
@@ -28,6 +30,9 @@ _PART_FIELDS = (
     *("resource", "run_id", "lines", "chunks", "largest", "decided", "admitted", "refusal", "ended", "last_run"),
     *("outcome", "reason", "settled"),
 )
+PART = "part"
+"""`run_state` of a counted part of a batch: neither a job, which callers could ask for, nor a run."""
+
 _COSTS = ("estimated_cost", "effective_cost", "avoided_cost")
 
 
@@ -99,6 +104,39 @@ def batch_of(batch_id: str, revision: int, text: str) -> FileBatch:
         estimated_cost=_decimal(found["estimated_cost"]),
         effective_cost=_decimal(found["effective_cost"]),
         avoided_cost=_decimal(found["avoided_cost"]),
+    )
+
+
+def counted_part_item(part: CountedPart) -> dict[str, Any]:
+    """The item of a counted part; the index `settled` finds it. No list of an owner does: its owner is in the JSON."""
+    labels = {
+        "owner": _owner_document(part.owner),
+        "batch_id": part.batch_id,
+        "status": part.status.value,
+        "estimate": str(part.estimate),
+    }
+    return {
+        "job_id": f"{part.run_id}#counted",
+        "run_state": PART,
+        "resource": part.resource,
+        "bill": bill_text(part.count.bill),
+        "counted": json.dumps(json.loads(counted_text(part.count)) | labels),
+        "settled_at": time_text(part.count.bill.settled_at),
+        "settled_group": settled_group(part.run_id, part.count.bill),
+    }
+
+
+def counted_part_of(item: Mapping[str, Any]) -> CountedPart:
+    """The part of an item that `counted_part_item` wrote."""
+    labels = json.loads(item["counted"])
+    return CountedPart(
+        run_id=item["job_id"].removesuffix("#counted"),
+        batch_id=labels["batch_id"],
+        owner=_owner_of(labels["owner"]),
+        resource=item["resource"],
+        status=FileBatchStatus(labels["status"]),
+        estimate=Decimal(labels["estimate"]),
+        count=count_of(item["counted"], bill_of(item["bill"], time_of(item["settled_at"]))),
     )
 
 

@@ -9,8 +9,11 @@ from typing import Any
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.bill_document import bill_of, count_of, settled_groups
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.file_documents import PART, counted_part_of
 from tollgate.adapters.job_items import LATE, from_item, late_of, time_of, time_text
+from tollgate.domain.batches import FileCount
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.file_batches import CountedPart
 from tollgate.domain.jobs import Job, Usage
 from tollgate.domain.spans import SLICE, slice_of
 from tollgate.domain.usage import Dimensions, UsageRecord
@@ -19,7 +22,7 @@ INDEX = "settled"
 
 
 class SettledJobs:
-    """The `RequestRecords` of jobs and of dropped files."""
+    """The `RequestRecords` of jobs, of dropped files and of the parts of batches."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -30,11 +33,13 @@ class SettledJobs:
         for item in self._items(start, end):
             if item.get("run_state") == LATE:
                 yield _late_record(late_of(item))
+            elif item.get("run_state") == PART:
+                yield part_record(counted_part_of(item))
             else:
                 yield _file_record(item) if "run_state" in item else job_record(from_item(item))
 
-    def jobs_between(self, start: datetime, end: datetime) -> Iterator[Job]:
-        """The jobs among them, and what jobs cost after their end, without bodies.
+    def jobs_between(self, start: datetime, end: datetime) -> Iterator[Job | CountedPart]:
+        """The jobs and parts of batches among them, and what jobs cost after their end, without bodies.
 
         Raises:
             StorageError
@@ -42,6 +47,8 @@ class SettledJobs:
         for item in self._items(start, end):
             if item.get("run_state") == LATE:
                 yield late_of(item)
+            elif item.get("run_state") == PART:
+                yield counted_part_of(item)
             elif "run_state" not in item:
                 yield from_item(item)
 
@@ -108,10 +115,24 @@ def _file_record(item: Mapping[str, Any]) -> UsageRecord:
     bill = bill_of(item["bill"], settled_at)
     count = count_of(item["counted"], bill)
     model, _, deployment = item["resource"].partition("/")
+    dimensions = Dimensions("", "", "", model, InferenceType.BATCH.value, deployment, bill.variant)
+    return _count_record(item["job_id"], dimensions, count)
+
+
+def part_record(part: CountedPart) -> UsageRecord:
+    """How a part of a batch is counted: as its lines, which belong to the batch's owner."""
+    owner, (model, _, deployment) = part.owner, part.resource.partition("/")
+    kind, variant = InferenceType.BATCH.value, part.count.bill.variant
+    dimensions = Dimensions(owner.tenant, owner.key_id, owner.team, model, kind, deployment, variant)
+    return _count_record(part.run_id, dimensions, part.count)
+
+
+def _count_record(name: str, dimensions: Dimensions, count: FileCount) -> UsageRecord:
+    bill = count.bill
     return UsageRecord(
-        request_id=item["job_id"],
-        ended_at=settled_at,
-        dimensions=Dimensions("", "", "", model, InferenceType.BATCH.value, deployment, bill.variant),
+        request_id=name,
+        ended_at=bill.settled_at,
+        dimensions=dimensions,
         outcome="completed",
         usage=Usage(count.input_tokens, count.output_tokens),
         effective=count.effective,
@@ -121,4 +142,5 @@ def _file_record(item: Mapping[str, Any]) -> UsageRecord:
         avoided=bill.avoided,
         requests=count.requests,
         errors=count.errors,
+        unknown_tokens=count.unknown_tokens,
     )

@@ -31,11 +31,12 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileCount:
-    """How a dropped file that has ended is counted.
+    """How a dropped file, or a part of a batch, that has ended is counted.
 
     Attributes:
         bill: see `Bill`.
         requests: lines that were run; `errors` of them have no answer.
+        unknown_tokens: answered lines of which not all tokens are known.
         effective: dollars of them all, None if unknown.
         held_seconds: instance seconds of them all, None if unknown.
     """
@@ -47,6 +48,7 @@ class FileCount:
     output_tokens: int = 0
     effective: Decimal | None = ZERO
     held_seconds: Decimal | None = ZERO
+    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

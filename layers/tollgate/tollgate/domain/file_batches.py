@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from tollgate.domain.batches import FileCount
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner, Usage
 from tollgate.domain.json_values import strict_json
@@ -114,7 +115,7 @@ class FilePart:
         seconds: instance seconds of each line of the last run, earlier ones included; None if unknown.
         earlier_seconds: instance seconds of each line that the first run answered, where there was a second.
         outcome: SageMaker's status of the last job, with its reason if it failed.
-        settled: whether the reservation has become spend.
+        settled: whether it is counted, and its reservation has become spend.
     """
 
     resource: str
@@ -134,6 +135,25 @@ class FilePart:
     outcome: str = ""
     reason: str | None = None
     settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CountedPart:
+    """A part of a batch as usage and export count it; written once, together with the spend.
+
+    Attributes:
+        run_id: of the part's first run.
+        status: in which its batch ended.
+        estimate: dollars that its lines were expected to cost.
+    """
+
+    run_id: str
+    batch_id: str
+    owner: Owner
+    resource: str
+    status: FileBatchStatus
+    estimate: Decimal
+    count: FileCount
 
 
 @dataclass(frozen=True, slots=True)

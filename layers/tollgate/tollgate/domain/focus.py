@@ -1,9 +1,10 @@
 """What requests cost as rows of FOCUS, the FinOps Open Cost and Usage Specification, version 1.0.
 
-A job is a row of its own. Requests that were answered at once are many and small, so those of one hour with the same
-dimensions are one row, with their number as its quantity. A list price is all that Tollgate knows, so billed,
-contracted, list and effective cost are the same amount, the effective cost; what AWS invoices may be less. Own columns
-begin with ``x_``. https://focus.finops.org/focus-specification/v1-0/
+A job is a row of its own, and so are the lines of a batch that went to one deployment. Requests that were answered at
+once are many and small, so those of one hour with the same dimensions are one row, with their number as its quantity. A
+list price is all that Tollgate knows, so billed, contracted, list and effective cost are the same amount, the effective
+cost; what AWS invoices may be less. Own columns begin with ``x_``.
+https://focus.finops.org/focus-specification/v1-0/
 """
 
 import json
@@ -14,8 +15,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.file_batches import CountedPart
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.domain.money import usd
+from tollgate.domain.money import ZERO, usd
 from tollgate.domain.spans import HOUR, hour_of, month_of
 from tollgate.domain.usage import RollUp
 
@@ -135,7 +137,8 @@ class FocusDay:
     Attributes:
         rows: of everything that ended that day with a known cost.
         total: dollars, exactly the sum of the rows' costs.
-        unknown: ids of jobs whose cost is not known; FOCUS has no null cost, and zero would be a lie.
+        unknown: ids of jobs and parts of batches whose cost is not known; FOCUS has no null cost, and zero would be a
+            lie.
         unknown_requests: requests answered at once of which the same is true.
     """
 
@@ -145,18 +148,26 @@ class FocusDay:
     unknown_requests: int = 0
 
 
-def focus_jobs(jobs: Iterable[Job], account: FocusAccount) -> FocusDay:
-    """The rows of jobs that have ended, by job id; open ones are left out.
+def focus_jobs(jobs: Iterable[Job | CountedPart], account: FocusAccount) -> FocusDay:
+    """The rows of jobs and of parts of batches that have ended, by their ids; open ones are left out.
 
     Jobs that waited for a real-time endpoint to wake are in the rows of the hour, as all real-time requests.
     """
-    wanted = (j for j in jobs if j.state in FINAL_STATES and j.inference_type is not InferenceType.REALTIME)
-    ended = sorted(wanted, key=lambda job: job.job_id)
-    known = [(job, job.effective_cost) for job in ended if job.effective_cost is not None]
+    found: list[tuple[str, Decimal | None, Job | CountedPart]] = []
+    for one in jobs:
+        if isinstance(one, CountedPart):
+            found.append((one.run_id, one.count.effective, one))
+        elif one.state in FINAL_STATES and one.inference_type is not InferenceType.REALTIME:
+            found.append((one.job_id, one.effective_cost, one))
+    found.sort(key=lambda entry: entry[0])
+    known = [(one, cost) for _, cost, one in found if cost is not None]
     return FocusDay(
-        rows=tuple(_job_row(job, cost, account) for job, cost in known),
+        rows=tuple(
+            _part_row(one, cost, account) if isinstance(one, CountedPart) else _job_row(one, cost, account)
+            for one, cost in known
+        ),
         total=sum((cost for _, cost in known), Decimal(0)),
-        unknown=tuple(job.job_id for job in ended if job.effective_cost is None),
+        unknown=tuple(name for name, cost, _ in found if cost is None),
     )
 
 
@@ -202,6 +213,35 @@ def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
         "x_State": job.state.value,
         "x_Tenant": job.owner.tenant,
         "x_Variant": "" if job.bill is None else job.bill.variant,
+    }
+    return {column.name: values.get(column.name, "") for column in COLUMNS}
+
+
+def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusRow:
+    count, (model, _, deployment) = part.count, part.resource.partition("/")
+    # The lines differ in what they cost; there is only a mean.
+    unit = usd(cost / count.requests)
+    ended = count.bill.settled_at.astimezone(UTC)
+    values = _common(ended, cost, InferenceType.BATCH, account, resource=part.resource, team=part.owner.team) | {
+        "ChargeDescription": f"The lines of batch {part.batch_id} that went to {part.resource}",
+        "ConsumedQuantity": _number(count.held_seconds),
+        "ConsumedUnit": "" if count.held_seconds is None else "Seconds",
+        "ContractedUnitPrice": _number(unit),
+        "ListUnitPrice": _number(unit),
+        "PricingQuantity": str(count.requests),
+        "x_AvoidedCost": _number(sum(count.bill.avoided.values(), ZERO)) if count.bill.avoided else "",
+        "x_Deployment": deployment,
+        "x_Errors": str(count.errors),
+        "x_EstimatedCost": _number(part.estimate),
+        "x_InputTokens": str(count.input_tokens),
+        "x_KeyId": part.owner.key_id,
+        "x_Model": model,
+        "x_OutputTokens": str(count.output_tokens),
+        "x_RequestId": part.run_id,
+        "x_Requests": str(count.requests),
+        "x_State": part.status.value,
+        "x_Tenant": part.owner.tenant,
+        "x_Variant": count.bill.variant,
     }
     return {column.name: values.get(column.name, "") for column in COLUMNS}
 

@@ -51,6 +51,7 @@ class UsageRecord:
         cache: ``hit``, ``stale``, ``miss``, ``bypass`` or empty.
         requests: that the record stands for; more than one for a file.
         errors: of them; None says it by the outcome.
+        unknown_tokens: of them, completed without telling all of their tokens; None says it by outcome and `usage`.
     """
 
     request_id: str
@@ -67,6 +68,7 @@ class UsageRecord:
     cache: str = ""
     requests: int = 1
     errors: int | None = None
+    unknown_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +142,16 @@ def totals_of(record: UsageRecord) -> Totals:
     completed = record.outcome == "completed"
     tokens = record.usage
     failed = record.outcome in _ERRORS
+    unknown_tokens = record.unknown_tokens
+    if unknown_tokens is None:
+        unknown_tokens = record.requests if completed and None in {tokens.input_tokens, tokens.output_tokens} else 0
     return Totals(
         requests=record.requests,
         errors=(record.requests if failed else 0) if record.errors is None else record.errors,
         rejected=record.requests if record.outcome == "rejected" else 0,
         cache_hits=record.requests if record.cache in HITS else 0,
         unknown_costs=record.requests if completed and record.effective is None and record.dimensions.deployment else 0,
-        unknown_tokens=record.requests if completed and None in {tokens.input_tokens, tokens.output_tokens} else 0,
+        unknown_tokens=unknown_tokens,
         input_tokens=tokens.input_tokens or 0,
         output_tokens=tokens.output_tokens or 0,
         effective=record.effective or ZERO,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tollgate.domain.capabilities import Needs
-from tollgate.domain.file_batches import FileBatch, FilePurpose, StoredFile
+from tollgate.domain.file_batches import CountedPart, FileBatch, FilePurpose, StoredFile
 from tollgate.domain.jobs import Owner, Usage
 from tollgate.domain.ledger import LedgerWrite
 
@@ -46,8 +46,15 @@ class FileBatchStore(Protocol):
     def get(self, batch_id: str) -> FileBatch | None:
         """The batch, read consistently."""
 
-    def change(self, batch: FileBatch, charges: Sequence[LedgerWrite] = ()) -> FileBatch | None:
+    def change(
+        self, batch: FileBatch, charges: Sequence[LedgerWrite] = (), counted: CountedPart | None = None
+    ) -> FileBatch | None:
         """Replace the batch if nobody changed it since, together with these writes on the ledger.
+
+        Args:
+            batch: as it shall be, with the revision that it was made from.
+            charges: of a part that ends or begins.
+            counted: a part that ends, for usage and export.
 
         Returns:
             The batch with its new revision; None if somebody else was faster, and nothing was written.

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from tollgate.domain.file_batches import CountedPart
 from tollgate.domain.focus import FocusRow
 from tollgate.domain.jobs import Job
 from tollgate.domain.loaded_cost import Endpoint
@@ -43,10 +44,10 @@ class InstanceHours(Protocol):
 
 
 class SettledJobSource(Protocol):
-    """Jobs by the time at which they were settled."""
+    """Jobs and parts of batches by the time at which they were settled."""
 
-    def jobs_between(self, start: datetime, end: datetime) -> Iterable[Job]:
-        """Jobs settled from `start` to before `end`, without their bodies.
+    def jobs_between(self, start: datetime, end: datetime) -> Iterable[Job | CountedPart]:
+        """Those settled from `start` to before `end`, without their bodies.
 
         Raises:
             StorageError

@@ -45,6 +45,7 @@ class _Tally:
     instance_seconds: Decimal | None = field(default=ZERO)
     instance: Decimal | None = field(default=ZERO)
     reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class DropResults:
             output_tokens=tally.output_tokens,
             effective=tally.effective,
             held_seconds=tally.instance_seconds,
+            unknown_tokens=tally.unknown_tokens,
         )
 
     def _lines(self, ending: _Ending, tally: _Tally) -> Iterator[bytes]:
@@ -191,6 +193,7 @@ class DropResults:
             tally.failed += 1
         else:
             tally.completed += 1
+            tally.unknown_tokens += None in {usage.input_tokens, usage.output_tokens}
         tally.input_tokens += usage.input_tokens or 0
         tally.output_tokens += usage.output_tokens or 0
         tally.instance_seconds = _sum(tally.instance_seconds, spent)

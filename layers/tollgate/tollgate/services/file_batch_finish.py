@@ -1,7 +1,7 @@
 """The end of a batch: what its transform jobs brought becomes its result files, and what was held becomes spend.
 
 Everything is written in an order in which it can be done again: files first, under names that are always the same; then
-each part's reservation, together with the note that it is settled; the final status last.
+each part's reservation, together with its count for usage and the note that it is settled; the final status last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from tollgate.domain.batches import BatchRun
+from tollgate.domain.batches import BatchRun, FileCount
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.domain.file_batches import (
     FINAL_STATUSES,
+    CountedPart,
     FileBatch,
     FileBatchStatus,
     FilePart,
@@ -23,7 +24,7 @@ from tollgate.domain.file_batches import (
     file_batch_of,
 )
 from tollgate.domain.gateway_parts import drop_usage
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs import Bill, Usage
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.domain.money import ZERO, usd
 from tollgate.domain.pricing import gateway_cost
@@ -204,22 +205,27 @@ class FileBatchResults:
 
     def _settle(self, batch: FileBatch, tallies: dict[str, Tally]) -> None:
         for part in batch.parts:
-            reservation = part.reservation
-            if reservation is None or part.settled:
+            tally, reservation = tallies[part.run_id], part.reservation
+            if part.settled or (reservation is None and not tally.ran):
                 continue
-            effective = tallies[part.run_id].effective
+            held = ZERO if reservation is None else reservation.amount
             # What nobody can price is charged as it was held, never as nothing.
-            actual = reservation.amount if effective is None else effective
-            settle_with(reservation, actual, batch.ending.value, partial(self._settled, batch, part))
+            actual = held if tally.effective is None else tally.effective
+            write = partial(self._settled, _counted(batch, part, tally, actual, self._clock.now()))
+            if reservation is None:
+                write(())
+            else:
+                settle_with(reservation, actual, batch.ending.value, write)
 
-    def _settled(self, batch: FileBatch, part: FilePart, charges: Sequence[LedgerWrite]) -> bool:
-        """Note that a part is settled, together with the charges; once, whoever does it."""
+    def _settled(self, part: CountedPart, charges: Sequence[LedgerWrite]) -> bool:
+        """Note that a part is settled, together with the charges and its count; once, whoever does it."""
         for _ in range(_ROUNDS):
-            present = self._batches.get(batch.batch_id)
+            present = self._batches.get(part.batch_id)
             found = None if present is None else present.part(part.run_id)
             if present is None or found is None or found.settled:
                 return False
-            if self._batches.change(present.with_part(replace(found, settled=True)), charges) is not None:
+            done = present.with_part(replace(found, settled=True))
+            if self._batches.change(done, charges, part if part.count.requests else None) is not None:
                 return True
         raise StorageError("The batch is being changed by others. Try again.", retry_after=2)
 
@@ -279,6 +285,34 @@ class FileBatchResults:
                 catalogue_version=catalogue.version,
             )
         )
+
+
+def _counted(batch: FileBatch, part: FilePart, tally: Tally, charged: Decimal, now: datetime) -> CountedPart:
+    bill = Bill(
+        settled_at=now,
+        charged=charged,
+        instance=tally.instance,
+        avoided={} if tally.avoided is None else tally.reasons,
+    )
+    count = FileCount(
+        bill=bill,
+        requests=tally.ran,
+        errors=tally.errors,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
+        effective=tally.effective,
+        held_seconds=tally.held_seconds,
+        unknown_tokens=tally.unknown_tokens,
+    )
+    return CountedPart(
+        run_id=part.run_id,
+        batch_id=batch.batch_id,
+        owner=batch.owner,
+        resource=part.resource,
+        status=batch.ending,
+        estimate=part.estimate,
+        count=count,
+    )
 
 
 def _finalizing(batch: FileBatch, now: datetime) -> FileBatch | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from tollgate.domain.avoided import AvoidedReason, add_reasons
 from tollgate.domain.catalogue import Catalogue, Deployment, Model, Road
 from tollgate.domain.errors import BackendError, BudgetExceededError, ModelFailedError, TollgateError
 from tollgate.domain.file_batches import FileBatch, FileBatchStatus, FilePart
@@ -33,7 +34,13 @@ _UNDONE: Mapping[FileBatchStatus, tuple[str, str]] = {
 class Tally:
     """What the lines of a part, or those that cannot be run, add up to.
 
-    Dollars become None as soon as one amount is unknown. `faulty` names the input files with a failed line.
+    Dollars and seconds become None as soon as one amount is unknown. `faulty` names the input files with a failed line.
+
+    Attributes:
+        ran: lines that the budgets admitted; `errors` of them have no answer, though nobody cancelled them.
+        unknown_tokens: answered lines of which not all tokens are known.
+        instance: the instance share of `effective`.
+        reasons: `avoided` in its parts.
     """
 
     completed: int = 0
@@ -43,6 +50,12 @@ class Tally:
     effective: Decimal | None = field(default=ZERO)
     avoided: Decimal | None = field(default=ZERO)
     faulty: set[int] = field(default_factory=set)
+    ran: int = 0
+    errors: int = 0
+    unknown_tokens: int = 0
+    instance: Decimal | None = field(default=ZERO)
+    held_seconds: Decimal | None = field(default=ZERO)
+    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
 
 
 def plus(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
@@ -143,11 +156,15 @@ class BatchLineWriter:
             except ValueError:
                 failure = ModelFailedError("The model container's answer could not be read.", original_status=502)
         settled = self._price(part, way, spent, usage, tally)
+        tally.ran += part.admitted > 0
         if document is not None:
             tally.completed += 1
+            tally.unknown_tokens += None in {usage.input_tokens, usage.output_tokens}
             return _Result(good=True, text=self._text(line, document, None, self._priced(part, settled)))
         tally.failed += 1
         undone = _UNDONE.get(self._batch.ending) if body is None and part.outcome == "Stopped" else None
+        cancelled = undone is not None and self._batch.ending is FileBatchStatus.CANCELLED
+        tally.errors += part.admitted > 0 and not cancelled
         if undone is not None:
             said = {"code": undone[0], "message": undone[1]}
             return _Result(good=False, text=self._text(line, None, said, self._priced(part, settled)))
@@ -182,6 +199,9 @@ class BatchLineWriter:
             settled = settle(*way, held_seconds=spent, usage=usage, gateway=own)
         tally.effective = plus(tally.effective, settled.effective)
         tally.avoided = plus(tally.avoided, settled.avoided)
+        tally.instance = plus(tally.instance, settled.instance)
+        tally.held_seconds = plus(tally.held_seconds, spent)
+        tally.reasons = add_reasons(tally.reasons, settled.reasons)
         tally.input_tokens += usage.input_tokens or 0
         tally.output_tokens += usage.output_tokens or 0
         return settled
