@@ -56,6 +56,7 @@ class InMemoryObjectStore:
         return self.objects.get(key)
 
     def lines(self, key: str) -> Iterator[bytes] | None:
+        assert key, "S3 has no object without a name, and boto3 refuses to ask"
         body = self.objects.get(key)
         if body is None:
             return None
