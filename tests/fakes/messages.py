@@ -75,6 +75,10 @@ class InMemoryObjectStore:
         self.objects.pop(key, None)
         self._stored_at.pop(key, None)
 
+    def copy(self, source: str, key: str) -> None:
+        if source in self.objects:
+            self.put(key, self.objects[source])
+
     def size_of(self, key: str) -> int | None:
         body = self.objects.get(key)
         return None if body is None else len(body)
