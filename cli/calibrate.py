@@ -35,7 +35,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    client = boto3.client(
+    session = boto3.Session()
+    if session.region_name is None:
+        print("tollgate: Set AWS_REGION to the region of the endpoint.", file=sys.stderr)
+        return _FAILED
+    client = session.client(
         "sagemaker-runtime",
         config=Config(max_pool_connections=64, retries={"total_max_attempts": 1}, read_timeout=120),
     )
