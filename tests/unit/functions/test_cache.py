@@ -146,7 +146,12 @@ def test_a_deletion_names_exactly_one_thing(query: dict[str, str] | None) -> Non
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [({"model": "nope"}, 404), ({"model": "m" * 3000}, 404), ({"namespace": "n" * 64}, 400), ({"namespace": "a#b"}, 400)],
+    [
+        ({"model": "nope"}, 404),
+        ({"model": "m" * 3000}, 404),
+        ({"namespace": "n" * 64}, 400),
+        ({"namespace": "a#b"}, 400),
+    ],
 )
 def test_only_names_that_can_have_answers_are_noted_as_forgotten(query: dict[str, str], status: int) -> None:
     """All of a tenant's notes share one item; names out of nowhere would fill it up."""
