@@ -153,10 +153,10 @@ def test_what_is_put_after_an_upload_is_complete_changes_no_file(house: _House) 
     )
     key = upload["upload_url"].split(".example/")[1].split("?")[0]
     house.objects.put(key, b"first")
-    complete = {"route": "POST /v1/uploads/{id}/complete", "body": {"part_ids": []}, "path": {"id": upload["id"]}}
-    _, done = house.ask(**complete)
+    route, path = "POST /v1/uploads/{id}/complete", {"id": upload["id"]}
+    _, done = house.ask(route, {"part_ids": []}, path=path)
     house.objects.put(key, b"other, and longer")
-    assert house.ask(**complete) == (200, done)
+    assert house.ask(route, {"part_ids": []}, path=path) == (200, done)
     event = proxy_event("GET /v1/files/{id}/content", path={"id": done["file"]["id"]})
     assert handle(event, house.api)["body"] == "first"
 
