@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from planner.calibration import Sample, fit, places
 
@@ -35,10 +35,14 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    client = boto3.client(
-        "sagemaker-runtime",
-        config=Config(max_pool_connections=64, retries={"total_max_attempts": 1}, read_timeout=120),
-    )
+    try:
+        client = boto3.client(
+            "sagemaker-runtime",
+            config=Config(max_pool_connections=64, retries={"total_max_attempts": 1}, read_timeout=120),
+        )
+    except NoRegionError:
+        print("tollgate: Set AWS_REGION to the region of the endpoint.", file=sys.stderr)
+        return _FAILED
 
     def invoke(body: bytes) -> bytes:
         answer = client.invoke_endpoint(EndpointName=arguments.endpoint, ContentType="application/json", Body=body)

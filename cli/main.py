@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     orphans.add_parser(commands)
     calibrate.add_parser(commands)
     parsed = parser.parse_args(arguments)
+    if "AWS_REGION" in os.environ:
+        # The one that our messages ask for. In Lambda both are set; boto3 by itself reads only the other.
+        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     try:
         if hasattr(parsed, "run_offline"):
             return int(parsed.run_offline(parsed))

@@ -1,11 +1,12 @@
 """`tollgate report`: usage as tables and a chart in the terminal, and as a picture."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ _EVERYONE = Owner(tenant="", key_id="", scopes=frozenset({"admin"}))
 _HOURS_SHOWN = timedelta(days=2)
 _BAR_WIDTH = 40
 _TIMES = ("hour", "day")
+_Cell = Callable[[UsageLine], str]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -52,7 +54,9 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.group_by.split(",") if name.strip()]
     found = queries.usage(_EVERYONE, group_by=names, start=arguments.start, end=arguments.end)
     console = Console()
-    console.print(_table(found))
+    title = f"{found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
+    console.print(_table(found, title, _REQUESTS))
+    console.print(_table(found, "US dollars", _DOLLARS))
     span = found.end - found.start
     time = "hour" if span <= _HOURS_SHOWN else "day"
     series = next((name for name in names if name not in _TIMES), "inference_type")
@@ -74,42 +78,49 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _table(found: UsageReport) -> Table:
-    table = Table(title=f"{found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC")
+def _table(found: UsageReport, title: str, columns: Mapping[str, _Cell]) -> Table:
+    """Some columns of the report. Where the terminal is narrow the groups' names are folded, never a figure."""
+    table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in found.group_by:
         table.add_column(name, overflow="fold")
-    for heading in (
-        *("requests", "errors", "hits", "p50 ms", "p95 ms", "p99 ms", "tokens in", "tokens out"),
-        *("effective $", "loaded $", "avoided $", "$ per 1k", "$ per 1M tokens"),
-    ):
-        table.add_column(heading, justify="right", overflow="fold")
+    if not found.group_by:
+        table.add_column()
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in found.lines:
-        table.add_row(*(line.group[name] for name in found.group_by), *_cells(line))
+        table.add_row(*(line.group[name] for name in found.group_by), *(cell(line) for cell in columns.values()))
     table.add_section()
-    table.add_row(*("total" if place == 0 else "" for place in range(len(found.group_by))), *_cells(found.total))
+    blank = [""] * (len(found.group_by) - 1)
+    table.add_row("total", *blank, *(cell(found.total) for cell in columns.values()))
     return table
 
 
-def _cells(line: UsageLine) -> Sequence[str]:
-    totals = line.totals
-    latencies = [quantile(totals.latencies, share) for share in (0.5, 0.95, 0.99)]
-    return (
-        str(totals.requests),
-        str(totals.errors),
-        str(totals.cache_hits),
-        *("" if value is None else f"{value:.0f}" for value in latencies),
-        str(totals.input_tokens),
-        str(totals.output_tokens),
-        usd_text(totals.effective),
-        _money(line.loaded),
-        usd_text(totals.avoided_total),
-        _money(line.cost_per_thousand_requests),
-        _money(line.cost_per_million_tokens),
-    )
+def _milliseconds(line: UsageLine, share: float) -> str:
+    value = quantile(line.totals.latencies, share)
+    return "" if value is None else f"{value:.0f}"
 
 
 def _money(amount: Decimal | None) -> str:
     return "?" if amount is None else usd_text(amount)
+
+
+_REQUESTS: Mapping[str, _Cell] = {
+    "requests": lambda line: str(line.totals.requests),
+    "errors": lambda line: str(line.totals.errors),
+    "hits": lambda line: str(line.totals.cache_hits),
+    "p50 ms": lambda line: _milliseconds(line, 0.5),
+    "p95 ms": lambda line: _milliseconds(line, 0.95),
+    "p99 ms": lambda line: _milliseconds(line, 0.99),
+    "tokens\nin": lambda line: str(line.totals.input_tokens),
+    "tokens\nout": lambda line: str(line.totals.output_tokens),
+}
+_DOLLARS: Mapping[str, _Cell] = {
+    "effective": lambda line: usd_text(line.totals.effective),
+    "loaded": lambda line: _money(line.loaded),
+    "avoided": lambda line: usd_text(line.totals.avoided_total),
+    "per 1k\nrequests": lambda line: _money(line.cost_per_thousand_requests),
+    "per 1M\ntokens": lambda line: _money(line.cost_per_million_tokens),
+}
 
 
 def _times(found: UsageReport, time: str) -> list[str]:

@@ -255,6 +255,16 @@ def test_contents_have_a_size_and_can_be_deleted(objects: FileObjects) -> None:
         assert objects.get("files/a") is None
 
 
+def test_contents_are_copied(objects: FileObjects) -> None:
+    """As they are now; of nothing comes nothing."""
+    objects.put("files/ä b", b"first")
+    objects.copy("files/ä b", "files/c")
+    objects.put("files/ä b", b"second")
+    assert objects.get("files/c") == b"first"
+    objects.copy("files/nowhere", "files/d")
+    assert objects.get("files/d") is None
+
+
 def test_a_presigned_url_takes_the_object(aws: LocalAws) -> None:
     """From anybody who holds it, by PUT."""
     objects = S3DirectObjects(aws.s3, BUCKET)

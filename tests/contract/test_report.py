@@ -44,12 +44,27 @@ def test_the_report_has_groups_a_total_and_bars(capsys: pytest.CaptureFixture[st
     """Each road with its cost, the total of both, and an hour twice as dear with a bar twice as long."""
     assert main(["report", *SPAN]) == 0
     lines = capsys.readouterr().out.splitlines()
-    (realtime,) = [line for line in lines if "realtime" in line]
-    (total,) = [line for line in lines if "total" in line]
+    _, realtime = [line for line in lines if "realtime" in line]
+    _, total = [line for line in lines if "total" in line]
     assert ["0.75" in line for line in (realtime, total)] == [True, False]
     assert "1.5" in total
     bars = {line.split()[1]: line.count("█") for line in lines if line.strip().startswith("01 ")}
     assert bars == {"10:00": 0, "11:00": 0, "12:00": 20, "13:00": 40}
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_narrow_terminal_shows_every_figure_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names may be folded; what was counted and what it cost stands on one line each."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["report", *SPAN]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    counted, cost = [line.split() for line in lines if "total" in line]
+    assert counted[1:4] == ["4", "0", "0"]
+    assert cost[1] == "1.5"
+    assert any("requests" in line and "p99 ms" in line for line in lines)
 
 
 @pytest.mark.usefixtures("stack")

@@ -56,6 +56,7 @@ class InMemoryObjectStore:
         return self.objects.get(key)
 
     def lines(self, key: str) -> Iterator[bytes] | None:
+        assert key, "S3 has no object without a name, and boto3 refuses to ask"
         body = self.objects.get(key)
         if body is None:
             return None
@@ -73,6 +74,10 @@ class InMemoryObjectStore:
     def delete(self, key: str) -> None:
         self.objects.pop(key, None)
         self._stored_at.pop(key, None)
+
+    def copy(self, source: str, key: str) -> None:
+        if source in self.objects:
+            self.put(key, self.objects[source])
 
     def size_of(self, key: str) -> int | None:
         body = self.objects.get(key)

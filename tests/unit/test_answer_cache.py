@@ -161,6 +161,18 @@ def test_only_if_cached_never_runs() -> None:
     assert ask(api, headers={"Cache-Control": "only-if-cached"}).status == 504
 
 
+@pytest.mark.parametrize("priority", ["high", "medium", "low"])
+def test_only_if_cached_never_runs_where_there_is_no_cache(priority: str) -> None:
+    """A model without a policy has no cached answer: nothing is run and no job is made."""
+    api = FakeGateway()
+    for wish in ({"changes": {"cache": {"mode": "only"}}}, {"headers": {"Cache-Control": "only-if-cached"}}):
+        changes = {"priority": priority} | wish.get("changes", {})
+        answer = ask(api, changes, headers=wish.get("headers"))
+        assert (answer.status, document(answer)["error"]["code"]) == (504, "not_cached")
+    assert not api.realtime.calls
+    assert not api.jobs.jobs
+
+
 def test_a_high_temperature_goes_past_the_cache_unless_asked() -> None:
     """Who samples wants another answer each time."""
     api = gateway(max_temperature=0.5)

@@ -456,3 +456,20 @@ def test_what_became_of_requests_is_added_up() -> None:
     assert (tally.requests, tally.errors, tally.priced, tally.counted) == (2, 1, 2, 1)
     assert tally.seconds == pytest.approx(gateway.realtime.takes)
     assert tally.mean_output_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("cascade", "param", "said"),
+    [
+        ({"checks": ["nope"]}, "cascade.checks.0", "'schema'"),
+        ({"must_contain": "day"}, "cascade.must_contain", "list"),
+        ({"other": 1}, "cascade.other", "Unknown field"),
+        ("yes", "cascade", "true, false or an object"),
+    ],
+)
+def test_a_wrong_cascade_is_refused_for_what_is_wrong_with_it(cascade: Any, param: str, said: str) -> None:
+    """Not for being no boolean, which an object never is."""
+    answer = FakeGateway().infer({"model": "echo", "input": "hi", "cascade": cascade})
+    error = document(answer)["error"]
+    assert (answer.status, error["param"]) == (400, param)
+    assert said in error["message"]

@@ -25,6 +25,10 @@ CALLS: dict[str, tuple[Callable[[S3Client, str], Any], Callable[[Any, str], Any]
         lambda s, key: s.put_object("data", key, b"\x00body", content_type="text/plain"),
         lambda b, key: b.put_object(Bucket="data", Key=key, Body=b"\x00body", ContentType="text/plain"),
     ),
+    "copy": (
+        lambda s, key: s.copy_object("data", "from/" + key, key),
+        lambda b, key: b.copy_object(Bucket="data", CopySource={"Bucket": "data", "Key": "from/" + key}, Key=key),
+    ),
     "get": (lambda s, key: s.get_object("data", key), lambda b, key: b.get_object(Bucket="data", Key=key)),
     "head": (lambda s, key: s.head_object("data", key), lambda b, key: b.head_object(Bucket="data", Key=key)),
 }

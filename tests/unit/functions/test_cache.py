@@ -145,6 +145,23 @@ def test_a_deletion_names_exactly_one_thing(query: dict[str, str] | None) -> Non
     assert (status, body["error"]["code"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"model": "nope"}, 404),
+        ({"model": "m" * 3000}, 404),
+        ({"namespace": "n" * 64}, 400),
+        ({"namespace": "a#b"}, 400),
+    ],
+)
+def test_only_names_that_can_have_answers_are_noted_as_forgotten(query: dict[str, str], status: int) -> None:
+    """All of a tenant's notes share one item; names out of nowhere would fill it up."""
+    stack = Stack()
+    found, body, _ = stack.call("DELETE /v1/cache", query=query)
+    assert (found, body["error"]["param"]) == (status, *query)
+    assert not stack.gateway.answers.calls
+
+
 def test_the_scope_is_asked_for() -> None:
     """A key that may only read can neither look into answers nor forget them."""
     for route in ("POST /v1/cache/lookup", "DELETE /v1/cache", "GET /v1/cache/{namespace}/{key}"):

@@ -146,6 +146,21 @@ def test_the_samples_upload_a_large_file_in_two_steps(house: _House) -> None:
     assert house.sample("upload_cancel", id=upload["id"])[0] == 409
 
 
+def test_what_is_put_after_an_upload_is_complete_changes_no_file(house: _House) -> None:
+    """The URL works for an hour; the file was looked at, and may have been run, before."""
+    _, upload = house.ask(
+        "POST /v1/uploads", {"filename": "in.jsonl", "purpose": "batch", "bytes": 5, "mime_type": "application/jsonl"}
+    )
+    key = upload["upload_url"].split(".example/")[1].split("?")[0]
+    house.objects.put(key, b"first")
+    route, path = "POST /v1/uploads/{id}/complete", {"id": upload["id"]}
+    _, done = house.ask(route, {"part_ids": []}, path=path)
+    house.objects.put(key, b"other, and longer")
+    assert house.ask(route, {"part_ids": []}, path=path) == (200, done)
+    event = proxy_event("GET /v1/files/{id}/content", path={"id": done["file"]["id"]})
+    assert handle(event, house.api)["body"] == "first"
+
+
 def test_a_cancelled_upload_is_no_file(house: _House) -> None:
     """Neither before nor after."""
     _, upload = house.sample("upload_create")

@@ -257,6 +257,9 @@ def test_every_way_of_grouping_has_the_same_total(ledger: InMemoryLedger, used: 
         ({"from": "2026-03-01T10:00Z", "to": "2026-03-01T10:00Z"}, "from"),
         ({"from": "2026-01-01", "group_by": "hour"}, "from"),
         ({"from": "2020-01-01"}, "from"),
+        ({"to": "0001-01-01"}, "to"),
+        ({"to": "9999-12-31T23:30"}, "to"),
+        ({"from": "0001-01-01T00:30Z", "to": "0001-01-02"}, "from"),
         ({"limit": "5"}, "limit"),
     ],
 )

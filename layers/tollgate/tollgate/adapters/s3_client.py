@@ -61,6 +61,23 @@ class S3Client:
                 return None
             raise
 
+    def copy_object(self, bucket: str, source: str, key: str) -> None:
+        """Copy an object of at most 5 GB within its bucket; nothing happens when there is none.
+
+        S3 may find out that it cannot copy after it has begun to answer with 200: look at what is there afterwards.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+
+        Raises:
+            ResourceNotFoundError: there is no such bucket.
+            AwsError: see `aws_errors`.
+        """
+        headers = (("x-amz-copy-source", f"{bucket}/{_path_of(source)}"),)
+        try:
+            self._send("CopyObject", "PUT", bucket, key, headers=headers)
+        except ResourceNotFoundError as error:
+            if error.code != "NoSuchKey":
+                raise
+
     def head_object(self, bucket: str, key: str) -> ObjectHead | None:
         """Size and time of an object, None when there is none or no such bucket: a HEAD cannot tell them apart.
 

@@ -37,6 +37,11 @@ class S3DirectObjects:
             head = self._client.head_object(self._bucket, key)
         return None if head is None else head.size
 
+    def copy(self, source: str, key: str) -> None:
+        """See `FileObjects`."""
+        with storage_errors(_WHAT):
+            self._client.copy_object(self._bucket, source, key)
+
     def delete(self, key: str) -> None:
         """See `FileObjects`."""
         with storage_errors(_WHAT):

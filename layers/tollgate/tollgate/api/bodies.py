@@ -64,9 +64,16 @@ def read_inference(document: Any, headers: Mapping[str, str] | None = None) -> I
 
 
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    param = ".".join(str(part) for part in first["loc"]) or None
+    found = error.errors(include_url=False, include_context=False)
+    first, place = found[0], found[0]["loc"]
+    if place[0] == "cascade":
+        # True, false or an object; both say what they miss, and name themselves on the way. An object was meant as one.
+        first = max(found[:2], key=lambda entry: len(entry["loc"]))
+        place = ("cascade", *first["loc"][2:])
+        if len(place) == 1:
+            return InvalidRequestError("Field 'cascade': Input should be true, false or an object.", param="cascade")
+    param = ".".join(str(part) for part in place) or None
     if first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(fields))
-        return InvalidRequestError(f"Unknown field '{param}'. Known fields: {known}.", param=param)
+        known = f" Known fields: {', '.join(sorted(fields))}." if len(place) == 1 else ""
+        return InvalidRequestError(f"Unknown field '{param}'.{known}", param=param)
     return InvalidRequestError(f"Field '{param}': {first['msg']}.", param=param)

@@ -31,7 +31,16 @@ def check_name(namespace: str, key: str) -> None:
     Raises:
         InvalidRequestError
     """
-    if _NAMESPACE.fullmatch(namespace) is None:
-        raise InvalidRequestError("A namespace is 1 to 63 of A-Z a-z 0-9 . _ -", param="namespace")
+    check_namespace(namespace)
     if not 0 < len(key) <= _LONGEST_KEY:
         raise InvalidRequestError(f"A key is 1 to {_LONGEST_KEY} characters; hash longer queries.", param="key")
+
+
+def check_namespace(namespace: str) -> None:
+    """Refuse what cannot be a namespace, of clients' own results or of answers.
+
+    Raises:
+        InvalidRequestError
+    """
+    if _NAMESPACE.fullmatch(namespace) is None:
+        raise InvalidRequestError("A namespace is 1 to 63 of A-Z a-z 0-9 . _ -", param="namespace")

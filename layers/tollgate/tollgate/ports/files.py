@@ -82,6 +82,9 @@ class FileObjects(Protocol):
     def size_of(self, key: str) -> int | None:
         """Bytes of the object, None if there is none."""
 
+    def copy(self, source: str, key: str) -> None:
+        """Store the object `source` again under another key; nothing happens if there is none."""
+
     def delete(self, key: str) -> None:
         """Delete the object; nothing happens if there is none."""
 

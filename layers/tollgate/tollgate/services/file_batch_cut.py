@@ -81,7 +81,7 @@ class BatchCutter:
         """
         lines = self._objects.lines(key)
         if lines is None:
-            return _faulty(batch, "input_file_missing", "The input file was deleted before the batch could begin.")
+            return missing_input(batch)
         size = count = 0
         for line in lines:
             size += len(line) + 1
@@ -258,6 +258,11 @@ def run_of(batch: FileBatch, resource: str, run_id: str) -> BatchRun:
         source=source_of(batch.batch_id),
         traceparent=batch.traceparent,
     )
+
+
+def missing_input(batch: FileBatch) -> FileBatch:
+    """The batch whose file is not there any more."""
+    return _faulty(batch, "input_file_missing", "The input file was deleted before the batch could begin.")
 
 
 def _faulty(batch: FileBatch, code: str, message: str) -> FileBatch:

@@ -32,7 +32,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.admission import Admission
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.drop_chunks import input_key, invalid_key, stored_chunks
-from tollgate.services.file_batch_cut import BatchCutter, RefusalOf, run_of
+from tollgate.services.file_batch_cut import BatchCutter, RefusalOf, missing_input, run_of
 from tollgate.services.file_batch_finish import FileBatchResults
 
 _SHARES = (Decimal(1), Decimal("0.75"), Decimal("0.5"), Decimal("0.25"), Decimal("0.1"))
@@ -122,8 +122,10 @@ class FileBatchRunner:
         """Cut and admit; in progress afterwards, or failed, or still validating because the brakes hold a part back."""
         if not batch.cut:
             file = self._files.get(batch.input_file_id)
-            key = file.key if file is not None and file.state is FileState.READY else ""
-            cut = self._cutter.cut(batch, key, self._catalogues.current())
+            if file is None or file.state is not FileState.READY:
+                cut = missing_input(batch)
+            else:
+                cut = self._cutter.cut(batch, file.key, self._catalogues.current())
             if cut.faults:
                 return self._written(cut.at(FileBatchStatus.FAILED, self._clock.now()))
             batch = self._written(cut)

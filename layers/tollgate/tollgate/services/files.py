@@ -130,8 +130,8 @@ class Files:
         upload = self._ids.new("upload")
         pending = replace(file, file_id=upload, upload_id=file.file_id, expires_at=self._clock.now() + UPLOAD_WINDOW)
         self._files.add(pending)
-        # The file's own place, so that nothing needs to be moved in the end.
-        return pending, self._objects.presigned_put(file.key, expires_seconds=int(UPLOAD_WINDOW.total_seconds()))
+        # Not the file's own place: the URL still works when the file is complete and in use.
+        return pending, self._objects.presigned_put(pending.key, expires_seconds=int(UPLOAD_WINDOW.total_seconds()))
 
     def upload(self, owner: Owner, upload_id: str) -> StoredFile:
         """An upload in any state.
@@ -147,14 +147,21 @@ class Files:
     def complete_upload(self, owner: Owner, upload_id: str) -> tuple[StoredFile, StoredFile]:
         """The upload and its file, now that all of it is in the bucket. Doing it again gives the same.
 
+        What is PUT to the upload's URL afterwards changes nothing.
+
         Raises:
             NotFoundError: as `upload`.
-            ConflictError: it was cancelled, or nothing has arrived.
+            ConflictError: it was cancelled, nothing has arrived, or something else while this was at work.
             InvalidRequestError: what has arrived has another size than was announced.
         """
         upload = self.upload(owner, upload_id)
         if upload.state is FileState.CANCELLED:
             raise ConflictError(f"Upload '{upload_id[:100]}' was cancelled.")
+        done = replace(upload, state=FileState.READY)
+        there = self._files.get(upload.upload_id)
+        if there is not None:
+            self._files.add(done)
+            return done, there
         file = replace(
             upload,
             file_id=upload.upload_id,
@@ -162,15 +169,18 @@ class Files:
             state=FileState.READY,
             expires_at=self._until(upload.created_at, upload.keep_seconds),
         )
-        size = self._objects.size_of(file.key)
+        size = self._objects.size_of(upload.key)
         if size is None:
             raise ConflictError("Nothing was uploaded yet. PUT the file to 'upload_url' first.")
         if size != upload.size:
             message = f"{size} bytes were uploaded, {upload.size} were announced."
             raise InvalidRequestError(message, param="bytes")
+        self._objects.copy(upload.key, file.key)
+        if self._objects.size_of(file.key) != upload.size:
+            raise ConflictError("The upload changed while it was completed. Complete it again.")
         self._files.add(file)
-        done = replace(upload, state=FileState.READY)
         self._files.add(done)
+        self._objects.delete(upload.key)
         return done, file
 
     def cancel_upload(self, owner: Owner, upload_id: str) -> StoredFile:
@@ -185,7 +195,7 @@ class Files:
             raise ConflictError(f"Upload '{upload_id[:100]}' is already complete.")
         cancelled = replace(upload, state=FileState.CANCELLED)
         self._files.add(cancelled)
-        self._objects.delete(f"files/{upload.upload_id}")
+        self._objects.delete(upload.key)
         return cancelled
 
     def _known(self, owner: Owner, file_id: str) -> StoredFile | None:

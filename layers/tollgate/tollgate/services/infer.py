@@ -103,6 +103,8 @@ class InferenceService:
         """
         plan = self._plan(request, trail)
         if plan.model.cache is None or self._cache is None:
+            if request.cache is not None and request.cache.only_if_cached:
+                raise NotCachedError(f"Model '{plan.model.name}' has no cache, and the request may not run without.")
             return self._dispatch(plan, trail)
         cache = self._cache()
         try:

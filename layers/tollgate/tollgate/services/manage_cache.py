@@ -10,6 +10,7 @@ from tollgate.domain.retrieval import (
     VALUE_BYTES,
     KeptValue,
     check_name,
+    check_namespace,
 )
 from tollgate.ports.cache import AnswerStore
 from tollgate.ports.registry import CatalogueSource
@@ -39,16 +40,24 @@ class CacheManager:
             raise NotFoundError("There is no such entry.", param="key")
 
     def forget_model(self, owner: Owner, model: str) -> None:
-        """Forget the tenant's own answers of a model; runs under way are not kept either."""
+        """Forget the tenant's own answers of a model; runs under way are not kept either.
+
+        Raises:
+            UnknownModelError: no answer of it could be found, and every name that is noted takes room.
+            StorageError
+        """
+        self._catalogues.current().model(model)
         self._answers.forget_all(f"private#{owner.tenant}", f"model#{model}", self._now_ms())
 
     def forget_namespace(self, owner: Owner, namespace: str) -> None:
         """Forget a namespace; one that tenants share only with the scope `admin`.
 
         Raises:
+            InvalidRequestError: no request could name it.
             ScopeError: the namespace is shared.
             StorageError
         """
+        check_namespace(namespace)
         if namespace in self._shared():
             if "admin" not in owner.scopes:
                 raise ScopeError(f"The namespace '{namespace}' is shared; forgetting it needs the scope 'admin'.")

@@ -30,6 +30,7 @@ GROUPS = (*_DIMENSIONS, "hour", "day")
 
 _MOST_DAYS = {"hour": 31, "day": 400}
 _OPEN_HOURS_READ = 72 * HOUR
+_FIRST_YEAR, _LAST_YEAR = 2000, 2999
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,10 @@ class UsageQueries:
                 f"'{unknown[0][:50]}' cannot be grouped by. Known: {', '.join(GROUPS)}.", param="group_by"
             )
         now = self._clock.now()
+        for name, moment in (("from", start), ("to", end)):
+            # Nothing was ever used outside of these years, and near the ends of the calendar times cannot be reckoned.
+            if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+                raise InvalidRequestError(f"'{name}' must be in a year from {_FIRST_YEAR} to {_LAST_YEAR}.", param=name)
         until = hour_of(end or now)
         until = until if until == end else until + HOUR
         since = hour_of(start) if start is not None else until - DAY
