@@ -200,7 +200,7 @@ def test_a_part_without_a_price_is_charged_as_it_was_held() -> None:
     (part,) = road.file_batches.counted.values()
     totals = sum_of(roll_up([part_record(part)], _NOON))
     assert 0 < held == totals.charged == road.file_batches.ledger.counters[_TOTAL].spent
-    assert (totals.effective, totals.unknown_costs, totals.avoided_total) == (0, 2, 0)
+    assert (totals.effective, totals.unknown_costs, totals.avoided_total) == (Decimal(0), 2, Decimal(0))
 
 
 def test_tokens_that_nobody_told_are_unknown() -> None:
