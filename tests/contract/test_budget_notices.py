@@ -74,9 +74,12 @@ def _environments(aws: LocalAws, topic: str, clock: ManualClock, count: int) -> 
     ]
 
 
-def _spend(admission: Admission, name: str, amount: str) -> None:
+def _spend(admission: Admission, clock: ManualClock, name: str, amount: str) -> None:
+    """One request, long enough after the one before that its environment looks at the counters again."""
+    clock.advance(6)
     admitted = admission.admit(_CATALOGUE, OWNER, "echo")
     assert admitted is not None
+    admission.pressure(admitted)
     reservation = admission.reserve(admitted, [Ask(Decimal(amount))], inference_id=name)
     admission.settle(reservation, Decimal(amount), "completed")
 
@@ -85,10 +88,10 @@ def test_each_threshold_is_told_once_to_the_subscriber(aws: LocalAws, subscriber
     """Four environments cross them one after the other; the next day they are told again."""
     clock = ManualClock()
     environments = _environments(aws, subscriber.topic, clock, 4)
-    _spend(environments[0], "below", "0.7")
+    _spend(environments[0], clock, "below", "0.7")
     assert subscriber.received() == []
     for number, admission in enumerate(environments):
-        _spend(admission, f"warned-{number}", "0.035")
+        _spend(admission, clock, f"warned-{number}", "0.035")
     (told,) = subscriber.received()
     assert told["TopicArn"] == subscriber.topic
     assert told["Subject"] == f"Tollgate budget team:{OWNER.team} at 80 %: warn"
@@ -105,13 +108,13 @@ def test_each_threshold_is_told_once_to_the_subscriber(aws: LocalAws, subscriber
     }
     assert notice["period_ends"] > day
     for number, admission in enumerate(environments):
-        _spend(admission, f"deferred-{number}", "0.03")
+        _spend(admission, clock, f"deferred-{number}", "0.03")
     for admission in environments:
         with pytest.raises(BudgetExceededError):
-            _spend(admission, "refused", "0.1")
+            _spend(admission, clock, "refused", "0.1")
     assert [json.loads(each["Message"])["action"] for each in subscriber.received()] == ["defer", "block"]
     clock.advance(24 * 3600)
-    _spend(environments[1], "tomorrow", "0.9")
+    _spend(environments[1], clock, "tomorrow", "0.9")
     assert [json.loads(each["Message"])["action"] for each in subscriber.received()] == ["warn"]
 
 
@@ -119,7 +122,7 @@ def test_a_topic_that_is_not_there_refuses_no_request(aws: LocalAws, subscriber:
     """The request that crossed the threshold is admitted and settled; nobody else hears of it."""
     clock = ManualClock()
     (admission,) = _environments(aws, f"{subscriber.topic}-gone", clock, 1)
-    _spend(admission, "first", "0.9")
+    _spend(admission, clock, "first", "0.9")
     (counter,) = (
         DynamoDBLedger(aws.dynamodb, LEDGER_TABLE)
         .read([f"team:{OWNER.tenant}/{OWNER.team}#day#{clock.now():%Y-%m-%d}"], consistent=True)

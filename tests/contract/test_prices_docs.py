@@ -9,9 +9,9 @@ from cli.stack import Stack, StackError
 from tests.unit.template_document import ROOT
 
 LINES = [
-    line.partition("#")[0].split("-m cli ", 1)[1]
+    line.partition("#")[0].removeprefix("./tollgate ")
     for line in (ROOT / "docs/prices.md").read_text().splitlines()
-    if "-m cli " in line
+    if line.startswith("./tollgate ")
 ]
 
 
