@@ -74,8 +74,15 @@ def test_a_documented_tollgate_command_is_understood(command: str, local_stack: 
         check=False,
         timeout=100,
     )
-    # The stack has no such key, no deployment that may sleep, no brakes, and nothing that runs for nobody.
-    known = ("There is no such key", "no sleep policy", "Not among the orphans", "has no [brakes]")
+    # The stack has no such key, no deployment that may sleep, no brakes, no price list, and nothing that runs for nobody.
+    known = (
+        "There is no such key",
+        "no sleep policy",
+        "Not among the orphans",
+        "has no [brakes]",
+        "Nothing is pending",
+        "cannot be read",
+    )
     told = re.sub(r"^\S+ is the id of this key, for budgets and logs\.\n", "", done.stderr)
     assert not told or any(words in told for words in known), told
     assert done.stdout or done.stderr

@@ -147,12 +147,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Roads]:
+def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Roads:
     """Tables, queues, topics and a bucket of the test's own, and a stand-in that knows them."""
     name = f"t{uuid.uuid4().hex[:10]}"
     config = tmp_path / "standin.toml"
     config.write_text(_CONFIG)
     standin = StandIn(tmp_path, emulator.url, config)
+    request.addfinalizer(standin.stop)
     environment = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -177,7 +178,7 @@ def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     batch = BatchPolicy(max_records=6, max_age_seconds=1, records_per_file=2)
     writer.store(make_catalogue(batch=batch), now=datetime.now(UTC))
     writer.point_to(1, expected=0)
-    yield Roads(
+    return Roads(
         standin=standin,
         s3=bucket,
         sqs=client("sqs", emulator.url),
@@ -193,9 +194,11 @@ def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             "ASYNC_QUEUE_URL": queues["async"],
             "BATCH_QUEUE_URL": queues["batch"],
             "WEBHOOK_QUEUE_URL": queues["webhooks"],
+            # Nothing here has a cache or sleeps, so neither is ever called.
+            "TABLE_CACHE": f"{name}-cache",
+            "DEFERRED_QUEUE_URL": queues["async"],
         },
     )
-    standin.stop()
 
 
 def _in_service(url: str) -> bool:
