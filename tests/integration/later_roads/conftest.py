@@ -147,13 +147,19 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Roads:
-    """Tables, queues, topics and a bucket of the test's own, and a stand-in that knows them."""
-    name = f"t{uuid.uuid4().hex[:10]}"
+def standin(emulator: Emulator, tmp_path: Path) -> Iterator[StandIn]:
+    """SageMaker's stand-in beside the emulator, stopped whatever becomes of the test."""
     config = tmp_path / "standin.toml"
     config.write_text(_CONFIG)
-    standin = StandIn(tmp_path, emulator.url, config)
-    request.addfinalizer(standin.stop)
+    started = StandIn(tmp_path, emulator.url, config)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def roads(emulator: Emulator, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Roads:
+    """Tables, queues, topics and a bucket of the test's own, and a stand-in that knows them."""
+    name = f"t{uuid.uuid4().hex[:10]}"
     environment = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -197,6 +203,7 @@ def roads(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r
             # Nothing here has a cache or sleeps, so neither is ever called.
             "TABLE_CACHE": f"{name}-cache",
             "DEFERRED_QUEUE_URL": queues["async"],
+            "FILE_RETENTION_DAYS": "30",
         },
     )
 
