@@ -64,6 +64,7 @@ _KNOWN_REFUSALS = (
     "Not among the orphans",
     "has no [brakes]",
     "Nothing is pending",
+    "is not complete yet",  # of the day that the guide names, on a stack that is minutes old
     "The price list cannot be read",
 )
 
