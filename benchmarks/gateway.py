@@ -170,6 +170,14 @@ def environment(url: str) -> dict[str, str]:
         "ASYNC_QUEUE_URL": f"{url}/queue/async",
         "BATCH_QUEUE_URL": f"{url}/queue/batch",
         "WEBHOOK_QUEUE_URL": f"{url}/queue/webhook",
+        "DEFERRED_QUEUE_URL": f"{url}/queue/deferred",
+        "WAKE_QUEUE_URL": f"{url}/queue/wake",
+        "REFRESH_QUEUE_URL": f"{url}/queue/refresh",
+        "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:alarms",
+        "FILE_RETENTION_DAYS": "30",
+        "GATEWAY_LOG_GROUP": "/aws/lambda/bench-gateway",
+        "ACCOUNT_ID": "000000000000",
+        "STACK_NAME": "bench",
         "STAGE": "bench",
     }
 
