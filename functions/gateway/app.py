@@ -37,18 +37,16 @@ from tollgate.services.wait import JobWaiter
 from tollgate.settings import Settings, aws_environment
 
 if TYPE_CHECKING:
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.ports.control import BrakeSource
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.cached_run import CachedRun
+    from tollgate.services.choosing import Choosing
     from tollgate.services.wake_requests import WakeRequests
 
 _TIME_LIMIT_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
-
-if TYPE_CHECKING:
-    from tollgate.adapters.registry_outcomes import RegistryOutcomes
-    from tollgate.services.choosing import Choosing
 
 
 class GatewaySettings(Settings):

@@ -8,10 +8,10 @@ from tollgate.api.bodies import read_inference
 from tollgate.api.cache_bodies import read_kept
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.job_rendering import money_text, time_text, usage_document
-from tollgate.api.problems import problem_answer
+from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
-from tollgate.domain.errors import InvalidRequestError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import InvalidRequestError
 from tollgate.ports.system import Clock
 from tollgate.services.infer import InferenceService
 from tollgate.services.manage_cache import CacheManager
@@ -47,26 +47,10 @@ class CacheApi:
 
     def respond(self, call: Call) -> Answer:
         """The answer to a call; every `TollgateError` becomes one in the error shape."""
-        try:
-            handler = self._routes.get(call.route)
-            if handler is None:
-                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
-            scope = _SCOPES[call.route]
-            if not call.owner.scopes & {scope, "admin"}:
-                raise ScopeError(f"This API key lacks the scope '{scope}'.")
-            answer = handler(call)
-        except TollgateError as error:
-            answer = problem_answer(error)
-        self._telemetry.log(
-            "INFO",
-            "cache_call",
-            request_id=call.request_id,
-            route=call.route,
-            status=answer.status,
-            tenant=call.owner.tenant,
-        )
-        identity = {"x-tollgate-request-id": call.request_id, "x-request-id": call.request_id}
-        return Answer(answer.status, answer.body, {**identity, **answer.headers})
+        return answered(call, self._admitted, self._telemetry, "cache_call")
+
+    def _admitted(self, call: Call) -> Answer:
+        return admitted(call, self._routes.get(call.route), _SCOPES.get(call.route, ""))(call)
 
     def _lookup(self, call: Call) -> Answer:
         request = read_inference(json_body(call), call.headers)

@@ -7,9 +7,9 @@ from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.multipart import read_form
 from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD, expiry_seconds
 from tollgate.api.openai.file_objects import batch_document, file_document, list_document, upload_document
-from tollgate.api.problems import problem_answer
+from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.errors import InvalidRequestError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.file_batches import FilePurpose
 from tollgate.domain.trace import continue_trace
 from tollgate.ports.idempotency import StoredAnswer
@@ -58,25 +58,11 @@ class FilesApi:
 
     def respond(self, call: Call) -> Answer:
         """The answer to a call; every `TollgateError` becomes one in the error shape."""
-        try:
-            scope, handler = self._routes.get(call.route, ("", None))
-            if handler is None:
-                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
-            if not call.owner.scopes & {scope, "admin"}:
-                raise ScopeError(f"This API key lacks the scope '{scope}'.")
-            answer = self._once(call, handler)
-        except TollgateError as error:
-            answer = problem_answer(error)
-        self._telemetry.log(
-            "INFO",
-            "files_call",
-            request_id=call.request_id,
-            route=call.route,
-            status=answer.status,
-            tenant=call.owner.tenant,
-        )
-        identity = {"x-tollgate-request-id": call.request_id, "x-request-id": call.request_id}
-        return Answer(answer.status, answer.body, {**identity, **answer.headers})
+        return answered(call, self._admitted, self._telemetry, "files_call")
+
+    def _admitted(self, call: Call) -> Answer:
+        scope, handler = self._routes.get(call.route, ("", None))
+        return self._once(call, admitted(call, handler, scope))
 
     def _once(self, call: Call, handler: Handler) -> Answer:
         """With an idempotency key, what is made is made once."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.job_rendering import job_document, job_headers
-from tollgate.api.problems import problem_answer
+from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import NotFoundError
 from tollgate.domain.jobs import OPEN_STATES
 from tollgate.services.job_queries import JobQueries
 
@@ -36,26 +36,10 @@ class JobsApi:
 
     def respond(self, call: Call) -> Answer:
         """The answer to a call; every `TollgateError` becomes one in the error shape."""
-        try:
-            handler = self._routes.get(call.route)
-            if handler is None:
-                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
-            scope = _SCOPES[call.route]
-            if not call.owner.scopes & {scope, "admin"}:
-                raise ScopeError(f"This API key lacks the scope '{scope}'.")
-            answer = handler(call)
-        except TollgateError as error:
-            answer = problem_answer(error)
-        self._telemetry.log(
-            "INFO",
-            "jobs_call",
-            request_id=call.request_id,
-            route=call.route,
-            status=answer.status,
-            tenant=call.owner.tenant,
-        )
-        identity = {"x-tollgate-request-id": call.request_id, "x-request-id": call.request_id}
-        return Answer(answer.status, answer.body, {**identity, **answer.headers})
+        return answered(call, self._admitted, self._telemetry, "jobs_call")
+
+    def _admitted(self, call: Call) -> Answer:
+        return admitted(call, self._routes.get(call.route), _SCOPES.get(call.route, ""))(call)
 
     def _get(self, call: Call) -> Answer:
         job = self._queries.get(call.owner, call.path_parameters.get("id", ""))

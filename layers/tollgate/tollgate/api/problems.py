@@ -1,10 +1,14 @@
 """Domain errors as HTTP answers, in OpenAI's error shape: one table, nothing elsewhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tollgate.api.http import Answer, json_answer
+from tollgate.api.http import Answer, Call, json_answer
 from tollgate.domain import errors
+
+if TYPE_CHECKING:
+    from tollgate.api.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +83,40 @@ def retry_after(error: errors.TollgateError, problem: Problem) -> int | None:
     if error.retry_after is not None:
         return error.retry_after
     return RETRY_AFTER_SECONDS if problem.status in {429, 503} else None
+
+
+def admitted(call: Call, handler: Callable[[Call], Answer] | None, scope: str) -> Callable[[Call], Answer]:
+    """The handler of a call whose key may make it.
+
+    Args:
+        call: the call.
+        handler: of its route; None where there is none.
+        scope: that the key must have, or `admin`.
+
+    Raises:
+        NotFoundError: no such route.
+        ScopeError: the key may not use it.
+    """
+    if handler is None:
+        raise errors.NotFoundError(f"There is no route '{call.route[:100]}'.")
+    if not call.owner.scopes & {scope, "admin"}:
+        raise errors.ScopeError(f"This API key lacks the scope '{scope}'.")
+    return handler
+
+
+def answered(call: Call, answer: Callable[[Call], Answer], telemetry: "Telemetry", name: str) -> Answer:
+    """The answer to a call; every `TollgateError` becomes one in the error shape. `name` is the log line's message."""
+    try:
+        given = answer(call)
+    except errors.TollgateError as error:
+        given = problem_answer(error)
+    telemetry.log(
+        "INFO",
+        name,
+        request_id=call.request_id,
+        route=call.route,
+        status=given.status,
+        tenant=call.owner.tenant,
+    )
+    identity = {"x-tollgate-request-id": call.request_id, "x-request-id": call.request_id}
+    return Answer(given.status, given.body, {**identity, **given.headers})
