@@ -15,6 +15,9 @@ SAM_PATH := $(CURDIR)/.venv/pip/bin:$(PATH)
 STACK_ENVIRONMENTS := run sam emulator standin
 PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests benchmarks
 PYTEST := $(DEV)/python -m pytest
+# One worker for each processor, up to four; the stack's tests stay together (see tests/conftest.py).
+WORKERS ?= auto
+SPREAD := -n $(WORKERS) --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
@@ -51,7 +54,7 @@ deploy: build ## sam deploy --guided, to AWS
 
 unit: ## unit and contract tests: no stack
 	@$(ENSURE) dev
-	$(PYTEST) -m "not integration and not e2e and not fuzz"
+	$(PYTEST) $(SPREAD) -m "not integration and not e2e and not fuzz"
 
 integration: ## integration tests against a stack of their own
 	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
@@ -67,7 +70,7 @@ fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_
 
 test: ## all the tests but the fuzzer
 	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
-	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m "not fuzz"
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) $(SPREAD) -m "not fuzz"
 
 check: lint types floors template-lint security openapi-check ## format, lint, types, floors, template, security
 
