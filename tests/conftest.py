@@ -35,7 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         on_stack = any(item.path.is_relative_to(folder) for folder in STACK_TESTS)
         shared = on_stack and not item.path.is_relative_to(STANDIN_TESTS)
-        item.add_marker(pytest.mark.xdist_group("stack" if shared else str(item.path.relative_to(Path(__file__).parent))))
+        item.add_marker(
+            pytest.mark.xdist_group("stack" if shared else str(item.path.relative_to(Path(__file__).parent)))
+        )
         if "local_stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(STACK_SECONDS))
 
