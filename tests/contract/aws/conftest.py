@@ -12,7 +12,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tollgate.adapters.aws_transport import AwsTransport, OperationRecord, TransportConfig
+from tollgate.adapters.aws_call import OperationRecord
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",

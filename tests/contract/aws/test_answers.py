@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tollgate.adapters.aws_call import OperationKind
 from tollgate.adapters.aws_errors import (
     AwsConnectionError,
     AwsError,
@@ -18,7 +19,6 @@ from tollgate.adapters.aws_errors import (
     ThrottledError,
     TransactionCancelledError,
 )
-from tollgate.adapters.aws_transport import OperationKind
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_transaction import TransactPut
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient

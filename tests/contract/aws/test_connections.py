@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tollgate.adapters.aws_call import AwsService
 from tollgate.adapters.aws_errors import AwsError
-from tollgate.adapters.aws_transport import AwsService
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_errors import ThrottledError
 from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
-from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.adapters.dynamodb_transaction import TransactAction
 from tollgate.adapters.dynamodb_values import from_attributes, to_attributes
 

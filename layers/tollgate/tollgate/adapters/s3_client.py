@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_errors import AwsError, ResourceNotFoundError
 from tollgate.adapters.aws_http import HttpResponse
 from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+from tollgate.adapters.aws_transport import AwsTransport
 
 # The hash in every request covers the body, so S3 stores nothing that was damaged on its way.
 _READ_TIMEOUT_S = 30.0

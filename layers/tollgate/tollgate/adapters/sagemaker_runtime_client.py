@@ -4,9 +4,10 @@ import time
 from functools import lru_cache
 from typing import NamedTuple
 
+from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_errors import object_from_response
 from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+from tollgate.adapters.aws_transport import AwsTransport
 
 # A container has 60 s; SageMaker's own error for a late one comes a little after that.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+from tollgate.adapters.aws_transport import AwsTransport
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _MAX_BATCH = 10
