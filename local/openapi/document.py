@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
-from local.openapi import answers, cache_answers, file_answers
+from local.openapi import answers, cache_answers, file_answers, spending_answers
 from tollgate.api.bodies import INFERENCE_SCHEMA
 from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
@@ -231,20 +231,24 @@ OPERATIONS = (
     Operation(
         "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
-    Operation("/v1/budgets", "get", "What is left of budgets", answers.BudgetList),
-    Operation("/v1/control", "get", "How far the spend brakes are on, and why", answers.Control),
+    Operation("/v1/budgets", "get", "What is left of budgets", spending_answers.BudgetList),
+    Operation("/v1/control", "get", "How far the spend brakes are on, and why", spending_answers.Control),
     Operation(
         "/v1/usage",
         "get",
         "What requests cost and how they went",
-        answers.UsageReport,
+        spending_answers.UsageReport,
         errors=(400,),
         query=("group_by", "from", "to"),
     ),
     Operation(
-        "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
+        "/v1/recommendations",
+        "get",
+        "Which instances fit their work",
+        spending_answers.RecommendationList,
+        errors=(404,),
     ),
-    Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
+    Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", spending_answers.Workflow, errors=(404,)),
     Operation(
         "/v1/cache/lookup",
         "post",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from functions.usage.app import handle
-from local.openapi.answers import RecommendationList
+from local.openapi.spending_answers import RecommendationList
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.usage.app import handle
-from local.openapi.answers import BudgetList, Control, UsageReport, Workflow
+from local.openapi.spending_answers import BudgetList, Control, UsageReport, Workflow
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
