@@ -13,9 +13,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
 from local.openapi import answers, cache_answers, file_answers, spending_answers
-from tollgate.api.bodies import INFERENCE_SCHEMA
 from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
+from tollgate.api.inference_rules import INFERENCE_SCHEMA
 from tollgate.api.openai.chat_body import CHAT
 from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD
 from tollgate.api.openai.response_body import RESPONSE

@@ -1,49 +1,28 @@
 """Native request bodies, checked strictly: an unknown field is a mistake that the caller wants to know about.
 
-The rules are given to pydantic's core directly. They are the ones that a model of pydantic would come to, and so are
-its words for what is wrong, but building a model takes a quarter of a cold start (docs/decisions/0012-cold-start.md).
+`tollgate.api.inference_rules` says what is right and what is wrong, in pydantic's words. Most bodies have a model, an
+input and a few plain fields. To see that nothing is wrong with those takes no validator, and importing one takes a
+tenth of a cold start. So a body that is right beyond doubt is read here, and any other by the rules; a property test
+holds the two to the same result.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError
-from pydantic_core import core_schema as rules
-
-from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
-from tollgate.api.wishes import WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.inference import InferenceRequest
 
-_MAX_METADATA = 16
+LONGEST_DEADLINE_SECONDS = 604_800
+MODEL_CHARACTERS = 256
+URL_CHARACTERS = 2048
+# OpenAI's limits for metadata.
+METADATA_ENTRIES = 16
+METADATA_NAME_CHARACTERS = 64
+METADATA_CHARACTERS = 512
 
-
-def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
-    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
-
-
-_INFERENCE_FIELDS = {
-    "model": rules.typed_dict_field(rules.str_schema(min_length=1, max_length=256)),
-    "input": rules.typed_dict_field(rules.any_schema()),
-    "priority": _optional(rules.enum_schema(Priority, list(Priority), sub_type="str", strict=False)),
-    "deadline_seconds": _optional(rules.float_schema(gt=0, le=604_800, allow_inf_nan=False)),
-    "parameters": rules.typed_dict_field(rules.dict_schema(rules.str_schema()), required=False),
-    "webhook_url": _optional(rules.str_schema(max_length=2048)),
-    # OpenAI's limits for metadata.
-    "metadata": rules.typed_dict_field(
-        rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=_MAX_METADATA),
-        required=False,
-    ),
-    "cache": _optional(cache_wishes_schema()),
-    **WISH_FIELDS,
-}
-INFERENCE_SCHEMA = rules.typed_dict_schema(
-    _INFERENCE_FIELDS, extra_behavior="forbid", config=rules.CoreConfig(strict=True)
-)
-"""The rules as such, for the OpenAPI document."""
-
-_INFERENCE = SchemaValidator(INFERENCE_SCHEMA)
+_PLAIN_FIELDS = frozenset({"model", "input", "priority", "deadline_seconds", "parameters", "webhook_url", "metadata"})
+_PRIORITIES: Mapping[object, Priority | None] = {None: None, **{priority.value: priority for priority in Priority}}
 
 
 def read_inference(document: Any, headers: Mapping[str, str] | None = None) -> InferenceRequest:
@@ -54,26 +33,54 @@ def read_inference(document: Any, headers: Mapping[str, str] | None = None) -> I
     """
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object.")
+    if not (headers and headers.get("cache-control")):
+        plain = read_plain(document)
+        if plain is not None:
+            return plain
+    from tollgate.api.inference_rules import read_by_rules  # noqa: PLC0415 -- see the top
+
+    return read_by_rules(document, headers or {})
+
+
+def read_plain(document: Mapping[str, Any]) -> InferenceRequest | None:
+    """The request of a parsed JSON object without wishes; None unless every field is right."""
+    if not (document.keys() <= _PLAIN_FIELDS and "input" in document and document.get("model")):
+        return None
+    priority, seconds, url = document.get("priority"), document.get("deadline_seconds"), document.get("webhook_url")
+    metadata, parameters = document.get("metadata", {}), document.get("parameters", {})
+    right = (
+        _is_text(document["model"], MODEL_CHARACTERS)
+        and (priority is None or (type(priority) is str and priority in _PRIORITIES))
+        and (seconds is None or (type(seconds) in {int, float} and 0 < seconds <= LONGEST_DEADLINE_SECONDS))
+        and (url is None or _is_text(url, URL_CHARACTERS))
+        and type(parameters) is dict
+        and all(_is_text(name, len(name)) for name in parameters)
+        and type(metadata) is dict
+        and len(metadata) <= METADATA_ENTRIES
+        and all(
+            _is_text(name, METADATA_NAME_CHARACTERS) and _is_text(text, METADATA_CHARACTERS)
+            for name, text in metadata.items()
+        )
+    )
+    if not right:
+        return None
+    return InferenceRequest(
+        model=document["model"],
+        input=document["input"],
+        priority=_PRIORITIES[priority],
+        deadline_seconds=None if seconds is None else float(seconds),
+        parameters=parameters,
+        webhook_url=url,
+        metadata=metadata,
+    )
+
+
+def _is_text(value: object, most: int) -> bool:
+    if type(value) is not str or len(value) > most:
+        return False
     try:
-        checked = _INFERENCE.validate_python(document)
-    except ValidationError as error:
-        raise _refusal(error, _INFERENCE_FIELDS) from None
-    wishes = read_wishes(checked)
-    given = {name: checked[name] for name in checked if name not in WISH_FIELDS and name != "cache"}
-    return InferenceRequest(**given, wishes=wishes, cache=wishes_of(headers or {}, checked.get("cache")))
-
-
-def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:
-    found = error.errors(include_url=False, include_context=False)
-    first, place = found[0], found[0]["loc"]
-    if place[0] == "cascade":
-        # True, false or an object; both say what they miss, and name themselves on the way. An object was meant as one.
-        first = max(found[:2], key=lambda entry: len(entry["loc"]))
-        place = ("cascade", *first["loc"][2:])
-        if len(place) == 1:
-            return InvalidRequestError("Field 'cascade': Input should be true, false or an object.", param="cascade")
-    param = ".".join(str(part) for part in place) or None
-    if first["type"] == "extra_forbidden":
-        known = f" Known fields: {', '.join(sorted(fields))}." if len(place) == 1 else ""
-        return InvalidRequestError(f"Unknown field '{param}'.{known}", param=param)
-    return InvalidRequestError(f"Field '{param}': {first['msg']}.", param=param)
+        # JSON can spell halves of surrogate pairs, which are no text.
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
