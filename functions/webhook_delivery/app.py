@@ -11,6 +11,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_visibility import SqsVisibility
 from tollgate.adapters.system import SystemClock
 from tollgate.adapters.webhook_http import HttpWebhookSender
@@ -72,7 +73,7 @@ def build(settings: WebhookDeliverySettings) -> Parts:
         ),
         allowed=allowed,
     )
-    return Parts(delivery, SqsVisibility(settings.webhook_queue_url).hide)
+    return Parts(delivery, SqsVisibility(SqsClient(transport), settings.webhook_queue_url).hide)
 
 
 def handle(event: dict[str, Any], service: Parts) -> dict[str, Any]:

@@ -31,7 +31,6 @@ SERVICES = frozenset(
         "sagemaker",
         "sagemaker-runtime",
         "sns",
-        "sqs",
         "ssm",
         "sts",
     }

@@ -139,7 +139,7 @@ def test_a_reservation_is_taken_once_and_never_lost(store: BatchStore) -> None:
 
 def test_a_ledger_that_refuses_leaves_the_run_as_it_was(store: BatchStore) -> None:
     """Both are written or none."""
-    full = replace(_RESERVATION, amount=Decimal(2))
+    full = _RESERVATION._replace(amount=Decimal(2))
     charge = reserve(full, full.holds[0])
     assert store.add(_RUN)
     with pytest.raises(LedgerRefusedError):

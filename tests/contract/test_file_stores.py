@@ -163,11 +163,11 @@ def test_a_batch_and_its_charges_are_written_together(batches: FileBatchStore) -
     hold = reserve(_HELD, _HELD.holds[0])
     first = batches.change(replace(_BATCH, total=1), [hold])
     assert first is not None
-    second = reserve(replace(_HELD, slot="h1_next"), _HELD.holds[0])
+    second = reserve(_HELD._replace(slot="h1_next"), _HELD.holds[0])
     with pytest.raises(LedgerRefusedError):
         batches.change(replace(first, total=2), [second])
     assert batches.get("batch_1") == first
-    small = replace(_HELD, slot="h1_more", amount=Decimal("0.5"))
+    small = _HELD._replace(slot="h1_more", amount=Decimal("0.5"))
     assert batches.change(replace(_BATCH, total=3), [reserve(small, small.holds[0])]) is None
     assert batches.change(replace(first, total=4), [reserve(small, small.holds[0])]) is not None
 

@@ -1,6 +1,5 @@
 """The ledger's promises, kept in memory and on DynamoDB, alone and together with a job."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -187,9 +186,9 @@ def test_calls_of_a_run_come_back(ledger: Ledger) -> None:
     first = WorkflowCall(
         "acme", "w#1", "inf_1", "", 1, "echo", InferenceType.REALTIME, "completed", _NOW, Decimal("0.1")
     )
-    second = replace(first, inference_id="inf_2", parent="inf_1", depth=2, effective_cost=None)
+    second = first._replace(inference_id="inf_2", parent="inf_1", depth=2, effective_cost=None)
     ledger.write([second, first])
-    ledger.write([replace(first, tenant="other")])
+    ledger.write([first._replace(tenant="other")])
     assert list(ledger.calls_of("acme", "w#1", limit=9)) == [first, second]
     assert ledger.call("acme", "w#1", "inf_2") == second
     assert ledger.call("acme", "w#1", "inf_3") is None
@@ -203,7 +202,7 @@ def test_a_job_and_its_hold_are_stored_together(stores: tuple[Ledger, JobStore])
     charges = [reserve(reservation, hold) for hold in reservation.holds]
     jobs.add(make_job(reservation=reservation), charges)
     with pytest.raises(ConflictError):
-        jobs.add(make_job(reservation=replace(reservation, amount=Decimal(1))), charges[:1])
+        jobs.add(make_job(reservation=reservation._replace(amount=Decimal(1))), charges[:1])
     with pytest.raises(LedgerRefusedError):
         jobs.add(make_job("inf_2", reservation=reservation), charges)
     assert jobs.get("inf_2") is None

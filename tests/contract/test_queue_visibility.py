@@ -14,7 +14,7 @@ def test_a_hidden_message_comes_back_when_its_time_has_come(aws: LocalAws) -> No
     sqs.send_message(QueueUrl=url, MessageBody="{}")
     (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
     assert "Messages" not in sqs.receive_message(QueueUrl=url)
-    SqsVisibility(url).hide(message["ReceiptHandle"], 0)
+    SqsVisibility(aws.sqs, url).hide(message["ReceiptHandle"], 0)
     (again,) = sqs.receive_message(QueueUrl=url, AttributeNames=["ApproximateReceiveCount"])["Messages"]
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
     sqs.delete_queue(QueueUrl=url)
@@ -23,4 +23,4 @@ def test_a_hidden_message_comes_back_when_its_time_has_come(aws: LocalAws) -> No
 def test_a_queue_that_is_gone(aws: LocalAws) -> None:
     """AWS's error becomes one of ours, without the receipt in its message."""
     with pytest.raises(StorageError, match="NonExistentQueue"):
-        SqsVisibility(f"{aws.url}/123456789012/no-such-queue").hide("receipt", 5)
+        SqsVisibility(aws.sqs, f"{aws.url}/123456789012/no-such-queue").hide("receipt", 5)

@@ -181,7 +181,7 @@ def test_a_released_key_is_free(idempotency: IdempotencyStore) -> None:
 def test_tenants_do_not_share_keys(idempotency: IdempotencyStore) -> None:
     """The same key of another tenant is another key."""
     idempotency.claim(OWNER, "k", "f", now=NOW, lease_seconds=30)
-    assert idempotency.claim(replace(OWNER, tenant="x"), "k", "g", now=NOW, lease_seconds=30) is None
+    assert idempotency.claim(OWNER._replace(tenant="x"), "k", "g", now=NOW, lease_seconds=30) is None
 
 
 def test_a_large_answer_survives(idempotency: IdempotencyStore) -> None:

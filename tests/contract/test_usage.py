@@ -79,7 +79,7 @@ def test_a_line_is_read_back_to_the_last_digit() -> None:
 
 def test_a_charge_is_read_back_where_the_cost_is_unknown() -> None:
     """Budgets were charged with what was held."""
-    unknown = replace(REALTIME, effective_cost=None, charged_cost=Decimal("0.02"))
+    unknown = REALTIME._replace(effective_cost=None, charged_cost=Decimal("0.02"))
     ((record,), _) = [records_of_line(line, NOON) for line in written(unknown)]
     assert (record.effective, record.charged) == (None, Decimal("0.02"))
 
@@ -87,10 +87,10 @@ def test_a_charge_is_read_back_where_the_cost_is_unknown() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        replace(REALTIME, outcome="accepted", job_id="inf_1", effective_cost=None),
-        replace(REALTIME, outcome="routed"),
-        replace(REALTIME, resource=""),
-        replace(REALTIME, owner=None),
+        REALTIME._replace(outcome="accepted", job_id="inf_1", effective_cost=None),
+        REALTIME._replace(outcome="routed"),
+        REALTIME._replace(resource=""),
+        REALTIME._replace(owner=None),
     ],
     ids=["accepted", "routed", "nowhere", "nobody"],
 )
@@ -107,15 +107,14 @@ def test_other_texts_are_no_records(line: str) -> None:
 
 def test_an_attempt_before_a_job_costs_what_it_cost() -> None:
     """It is no request: the job is."""
-    (record,) = records_of_line(written(replace(REALTIME, outcome="accepted", job_id="inf_1"))[0], NOON)
+    (record,) = records_of_line(written(REALTIME._replace(outcome="accepted", job_id="inf_1"))[0], NOON)
     totals = sum_of(roll_up([record], NOON))
     assert (totals.requests, totals.latencies, totals.charged) == (0, {}, REALTIME.effective_cost)
 
 
 def test_a_call_that_was_not_good_enough_costs_its_own_deployment() -> None:
     """One request, two deployments; the sum is what both calls cost."""
-    escalated = replace(
-        REALTIME,
+    escalated = REALTIME._replace(
         resource="echo/large",
         first_resource="echo/small",
         first_cost=Decimal("0.000002"),
@@ -224,7 +223,7 @@ def test_a_job_is_found_by_when_it_was_settled(aws: LocalAws) -> None:
                 effective_cost=Decimal("0.02"),
                 usage=Usage(1, None),
                 held_seconds=Decimal("0.5"),
-                bill=bill if number < 8 else replace(bill, settled_at=NOON + 2 * SLICE),
+                bill=bill if number < 8 else bill._replace(settled_at=NOON + 2 * SLICE),
             )
             assert jobs.change(ended, expected=OPEN_STATES)
             assert jobs.change(replace(ended, webhook_pending=False), expected=frozenset({JobState.FAILED}))
@@ -246,7 +245,7 @@ def test_a_job_is_found_by_when_it_was_settled(aws: LocalAws) -> None:
     )
     (again,) = settled.jobs_between(NOON + 2 * SLICE, NOON + 3 * SLICE)
     assert isinstance(again, Job)
-    assert again.bill == replace(bill, settled_at=NOON + 2 * SLICE)
+    assert again.bill == bill._replace(settled_at=NOON + 2 * SLICE)
     stored = jobs.get("inf_1")
     assert stored is not None
     assert stored.bill == bill
@@ -314,7 +313,7 @@ def test_the_function_adds_up_what_the_log_and_the_table_have(
     logs.create_log_group(logGroupName=GATEWAY_LOGS)
     try:
         logs.create_log_stream(logGroupName=GATEWAY_LOGS, logStreamName="one")
-        lines = [line for number in range(5) for line in written(replace(REALTIME, request_id=f"req_{number}"))]
+        lines = [line for number in range(5) for line in written(REALTIME._replace(request_id=f"req_{number}"))]
         events = [{"timestamp": int(now.timestamp() * 1000), "message": line} for line in lines]
         logs.put_log_events(logGroupName=GATEWAY_LOGS, logStreamName="one", logEvents=events)
         event = json.loads((ROOT / "events/cost_reconcile/usage.json").read_text())

@@ -1,7 +1,6 @@
 """Counters and runs in memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -61,7 +60,7 @@ class InMemoryLedger:
 
     def tell_once(self, counter: str, at_percent: Decimal) -> bool:
         before = self.counters.get(counter, Counter())
-        self.counters[counter] = replace(before, told=before.told | {at_percent})
+        self.counters[counter] = before._replace(told=before.told | {at_percent})
         return at_percent not in before.told
 
     def call(self, tenant: str, workflow: str, inference_id: str) -> WorkflowCall | None:

@@ -86,7 +86,7 @@ def test_a_file_of_unknown_cost_is_charged_as_it_was_held() -> None:
     held = road.ledger.counters[GATEWAY].held
     (name,) = road.backend.started
     road.run_transform(name)
-    road.backend.statuses[name] = replace(road.backend.statuses[name], started_at=None, ended_at=None)
+    road.backend.statuses[name] = road.backend.statuses[name]._replace(started_at=None, ended_at=None)
     road.collect(name)
     assert road.ledger.counters[GATEWAY].spent == held
     (run,) = road.batches.runs.values()

@@ -125,7 +125,7 @@ def test_the_container_may_work_as_long_as_was_paid_for() -> None:
     road = _road(_reservation())
     road.submitter().submit("inf_1")
     assert road.backend.submitted[0][3] == 40
-    long = _road(replace(_reservation(), seconds=9_999.0))
+    long = _road(_reservation()._replace(seconds=9_999.0))
     long.submitter().submit("inf_1")
     assert long.backend.submitted[0][3] == 600
 

@@ -68,7 +68,7 @@ def test_counters_are_apart_by_scope_period_and_tenant() -> None:
     budgets = [_budget(kind, period=period) for kind in ScopeKind for period in BudgetPeriod]
     names = [a.counter for a in applied_budgets(budgets, _SPENDER, _NOW) if a.counter]
     assert len(names) == len(set(names)) == 5 * 4
-    others = {a.counter for a in applied_budgets(budgets, replace(_SPENDER, tenant="other"), _NOW)}
+    others = {a.counter for a in applied_budgets(budgets, _SPENDER._replace(tenant="other"), _NOW)}
     assert {name.split(":", maxsplit=1)[0] for name in set(names) - others} == {"team", "workflow"}
 
 

@@ -108,8 +108,8 @@ def test_a_run_is_a_tree_with_its_sum(ledger: InMemoryLedger) -> None:
     root = WorkflowCall(
         "acme", "run-7", "inf_1", "", 1, "echo", InferenceType.REALTIME, "completed", _START, Decimal(1)
     )
-    child = replace(root, inference_id="inf_2", parent="inf_1", depth=2, effective_cost=Decimal("0.5"))
-    open_call = replace(child, inference_id="inf_3", status="queued", effective_cost=None)
+    child = root._replace(inference_id="inf_2", parent="inf_1", depth=2, effective_cost=Decimal("0.5"))
+    open_call = child._replace(inference_id="inf_3", status="queued", effective_cost=None)
     ledger.write([root, child, open_call])
     status, body = _ask(ledger, "GET /v1/workflows/{id}", path={"id": "run-7"})
     assert status == 200
@@ -128,7 +128,7 @@ def test_a_run_longer_than_what_is_shown_says_so(ledger: InMemoryLedger, calls: 
     call = WorkflowCall(
         "acme", "run-7", "", "", 1, "echo", InferenceType.REALTIME, "completed", _START, Decimal("0.001")
     )
-    ledger.write([replace(call, inference_id=f"inf_{number:05d}") for number in range(calls)])
+    ledger.write([call._replace(inference_id=f"inf_{number:05d}") for number in range(calls)])
     _, body = _ask(ledger, "GET /v1/workflows/{id}", path={"id": "run-7"})
     assert (body["call_count"], body["has_more"], body["effective_cost_usd"]) == (MOST_CALLS, more, "1")
 

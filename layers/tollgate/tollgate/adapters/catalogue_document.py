@@ -168,7 +168,10 @@ def _budget(entry: Mapping[str, Any]) -> Budget:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    if hasattr(value, "_asdict"):
+        found = value._asdict()
+    else:
+        found = {field.name: getattr(value, field.name) for field in fields(value)}
     return {name: str(entry) if isinstance(entry, Decimal) else entry for name, entry in found.items()}
 
 

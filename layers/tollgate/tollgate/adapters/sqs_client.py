@@ -76,7 +76,7 @@ def _fields(message: QueueMessage) -> dict[str, Any]:
 
 
 class SqsClient:
-    """Sends messages. A retry may send one twice; consumers must expect that of SQS anyway."""
+    """Sends messages and hides received ones. A retry may send one twice, which consumers of SQS must expect anyway."""
 
     def __init__(self, transport: AwsTransport) -> None:
         self._transport = transport
@@ -122,6 +122,15 @@ class SqsClient:
                 for failed in answer.get("Failed") or ()
             ),
         )
+
+    def change_message_visibility(self, queue_url: str, receipt_handle: str, seconds: int) -> None:
+        """Hide a received message for this long from now, 0 to 43,200 seconds; doing so twice does no harm.
+
+        Raises:
+            AwsError: see `aws_errors`.
+        """
+        fields = {"QueueUrl": queue_url, "ReceiptHandle": receipt_handle, "VisibilityTimeout": seconds}
+        self._call("ChangeMessageVisibility", fields, 1, RetryPolicy.IDEMPOTENT)
 
     def _call(self, operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> dict[str, Any]:
         return self._transport.send_for_object(

@@ -6,30 +6,20 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import SchemaValidator
+from pydantic_core import core_schema as rules
 
 from tollgate.domain.errors import InvalidRequestError
 
-
-class _Object(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    key: str
-    etag: str = ""
-    version_id: str = Field(default="", alias="version-id")
-    sequencer: str = ""
-
-
-class _Detail(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    object: _Object
-
-
-class _ObjectCreated(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    detail: _Detail
+_TEXT = rules.typed_dict_field(rules.str_schema(), required=False)
+_OBJECT = rules.typed_dict_schema(
+    {"key": rules.typed_dict_field(rules.str_schema()), "etag": _TEXT, "version-id": _TEXT, "sequencer": _TEXT}
+)
+_OBJECT_CREATED = SchemaValidator(
+    rules.typed_dict_schema(
+        {"detail": rules.typed_dict_field(rules.typed_dict_schema({"object": rules.typed_dict_field(_OBJECT)}))}
+    )
+)
 
 
 def is_object_created(event: Mapping[str, Any]) -> bool:
@@ -44,8 +34,8 @@ def created_object(event: Mapping[str, Any]) -> tuple[str, str]:
         ValidationError: the event is not what S3 sends.
         InvalidRequestError: it does not tell one writing from another.
     """
-    found = _ObjectCreated.model_validate(event).detail.object
-    version = found.version_id or found.sequencer or found.etag
+    found = _OBJECT_CREATED.validate_python(event)["detail"]["object"]
+    version = found.get("version-id") or found.get("sequencer") or found.get("etag")
     if not version:
         raise InvalidRequestError("The event has neither version nor sequencer nor etag.")
-    return found.key, version
+    return found["key"], version

@@ -9,16 +9,15 @@ import codecs
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import compact_json, finite_float
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One API call.
 
     Attributes:
@@ -36,13 +35,12 @@ class Call:
     owner: Owner
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back; `body` is JSON text."""
 
     status: int
     body: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def to_event(self) -> dict[str, Any]:
         """The answer in API Gateway's shape."""

@@ -1,8 +1,7 @@
 """Domain errors as HTTP answers, in OpenAI's error shape: one table, nothing elsewhere."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.domain import errors
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from tollgate.api.telemetry import Telemetry
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """An error as the caller sees it."""
 
     status: int

@@ -2,47 +2,57 @@
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-check-predictions.html and
 https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+
+The rules are given to pydantic's core directly, as in `tollgate.api.inference_rules`: building models of pydantic takes
+longer than all else that a function needs to end a job.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import SchemaValidator
+from pydantic_core import core_schema as rules
 
 from tollgate.ports.backends import TransformStatus
 from tollgate.services.async_notice import AsyncNotice
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
+    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
 
 
-class _ResponseParameters(_Message):
-    output_location: str | None = Field(default=None, alias="outputLocation")
-
-
-class _AsyncResult(_Message):
-    """SageMaker's message; a failure may lack `responseParameters` and `failureReason`."""
-
-    inference_id: str = Field(alias="inferenceId")
-    invocation_status: Literal["Completed", "Failed"] = Field(alias="invocationStatus")
-    event_time: AwareDatetime = Field(alias="eventTime")
-    received_time: AwareDatetime | None = Field(default=None, alias="receivedTime")
-    failure_reason: str | None = Field(default=None, alias="failureReason")
-    response_parameters: _ResponseParameters | None = Field(default=None, alias="responseParameters")
-
-
-class _Detail(_Message):
-    name: str = Field(alias="TransformJobName")
-    status: str = Field(alias="TransformJobStatus")
-    failure_reason: str | None = Field(default=None, alias="FailureReason")
-    started_at: float | None = Field(default=None, alias="TransformStartTime")
-    ended_at: float | None = Field(default=None, alias="TransformEndTime")
-
-
-class _StateChange(_Message):
-    detail: _Detail
+_TEXT, _MOMENT = rules.str_schema(), rules.datetime_schema(tz_constraint="aware")
+_ASYNC_RESULT = SchemaValidator(
+    # A failure may lack `responseParameters` and `failureReason`.
+    rules.typed_dict_schema(
+        {
+            "inferenceId": rules.typed_dict_field(_TEXT),
+            "invocationStatus": rules.typed_dict_field(rules.literal_schema(["Completed", "Failed"])),
+            "eventTime": rules.typed_dict_field(_MOMENT),
+            "receivedTime": _optional(_MOMENT),
+            "failureReason": _optional(_TEXT),
+            "responseParameters": _optional(rules.typed_dict_schema({"outputLocation": _optional(_TEXT)})),
+        }
+    )
+)
+_STATE_CHANGE = SchemaValidator(
+    rules.typed_dict_schema(
+        {
+            "detail": rules.typed_dict_field(
+                rules.typed_dict_schema(
+                    {
+                        "TransformJobName": rules.typed_dict_field(_TEXT),
+                        "TransformJobStatus": rules.typed_dict_field(_TEXT),
+                        "FailureReason": _optional(_TEXT),
+                        "TransformStartTime": _optional(rules.float_schema()),
+                        "TransformEndTime": _optional(rules.float_schema()),
+                    }
+                )
+            )
+        }
+    )
+)
 
 
 def async_notices(event: Mapping[str, Any]) -> Iterator[AsyncNotice]:
@@ -52,15 +62,17 @@ def async_notices(event: Mapping[str, Any]) -> Iterator[AsyncNotice]:
         ValidationError: a message is not what SageMaker sends.
     """
     for record in event["Records"]:
-        message = _AsyncResult.model_validate_json(record["Sns"]["Message"])
-        response = message.response_parameters
+        message = _ASYNC_RESULT.validate_json(record["Sns"]["Message"])
+        response = message.get("responseParameters") or {}
+        finished_at: datetime = message["eventTime"]
+        received_at: datetime = message.get("receivedTime") or finished_at
         yield AsyncNotice(
-            inference_id=message.inference_id,
-            completed=message.invocation_status == "Completed",
-            received_at=(message.received_time or message.event_time).astimezone(UTC),
-            finished_at=message.event_time.astimezone(UTC),
-            output_location=response.output_location if response is not None else None,
-            failure_reason=message.failure_reason,
+            inference_id=message["inferenceId"],
+            completed=message["invocationStatus"] == "Completed",
+            received_at=received_at.astimezone(UTC),
+            finished_at=finished_at.astimezone(UTC),
+            output_location=response.get("outputLocation"),
+            failure_reason=message.get("failureReason"),
         )
 
 
@@ -70,13 +82,13 @@ def transform_status(event: Mapping[str, Any]) -> TransformStatus:
     Raises:
         ValidationError: the event is not what SageMaker sends.
     """
-    detail = _StateChange.model_validate(event).detail
+    detail = _STATE_CHANGE.validate_python(event)["detail"]
     return TransformStatus(
-        name=detail.name,
-        status=detail.status,
-        failure_reason=detail.failure_reason,
-        started_at=_moment(detail.started_at),
-        ended_at=_moment(detail.ended_at),
+        name=detail["TransformJobName"],
+        status=detail["TransformJobStatus"],
+        failure_reason=detail.get("FailureReason"),
+        started_at=_moment(detail.get("TransformStartTime")),
+        ended_at=_moment(detail.get("TransformEndTime")),
     )
 
 

@@ -1,17 +1,17 @@
 """What thresholds do before the limit is reached: requests go to smaller models and down slower, cheaper roads."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from tollgate.domain.budgets import FULL, Budget, BudgetAction, Threshold
 from tollgate.domain.catalogue import TIER_ORDER, Model, Priority
 from tollgate.domain.errors import CapacityError
 
 
-@dataclass(frozen=True, slots=True)
-class Pressure:
+class Pressure(NamedTuple):
     """What thresholds ask of routing, or a brake: then `brake` is its level."""
 
     downgrade: bool = False

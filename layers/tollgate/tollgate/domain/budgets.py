@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 EACH = "*"
 """Subject of a budget that every key, team or workflow has for itself."""
@@ -46,8 +47,7 @@ class BudgetAction(StrEnum):
     BLOCK = "block"
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+class Threshold(NamedTuple):
     """What happens from `at_percent` of the limit on."""
 
     at_percent: Decimal
@@ -96,8 +96,7 @@ class Budget:
         return limit if limit is None or not blocks else limit * min(FULL, *blocks) / FULL
 
 
-@dataclass(frozen=True, slots=True)
-class Spender:
+class Spender(NamedTuple):
     """Everything about a request that a budget can be about. `workflow` is empty outside of one."""
 
     tenant: str
@@ -107,8 +106,7 @@ class Spender:
     workflow: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedBudget:
+class AppliedBudget(NamedTuple):
     """A budget that counts a certain request.
 
     Attributes:

@@ -1,14 +1,15 @@
 """Whether a model can serve what a route and a request need of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import Model, ModelKind
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What a request needs.
 
     Attributes:
@@ -17,7 +18,7 @@ class Needs:
     """
 
     kind: ModelKind
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = MappingProxyType({})
 
 
 def offering(model: Model, needs: Needs) -> Model:

@@ -1,8 +1,9 @@
 """What is known right now about the deployments: awake or not, how long requests take, how much is waiting."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
 
@@ -16,8 +17,7 @@ class RoadState(StrEnum):
     BROKEN = "broken"
 
 
-@dataclass(frozen=True, slots=True)
-class RoadCapacity:
+class RoadCapacity(NamedTuple):
     """Latest observation of one road of one deployment.
 
     Attributes:
@@ -35,11 +35,10 @@ class RoadCapacity:
 _UNOBSERVED = RoadCapacity()
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(NamedTuple):
     """Snapshot over all deployments, keyed by ``(model/deployment, inference type)``."""
 
-    roads: Mapping[tuple[str, InferenceType], RoadCapacity] = field(default_factory=dict)
+    roads: Mapping[tuple[str, InferenceType], RoadCapacity] = MappingProxyType({})
 
     def of(self, resource: str, inference_type: InferenceType) -> RoadCapacity:
         """The observation of a road, or the optimistic default where there is none."""

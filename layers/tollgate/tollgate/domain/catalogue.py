@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.budgets import Budget
 from tollgate.domain.errors import UnknownModelError
@@ -71,8 +71,7 @@ class ModelKind(StrEnum):
 TIER_ORDER: Mapping[Tier, int] = {Tier.SMALL: 0, Tier.MEDIUM: 1, Tier.LARGE: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Expected seconds that one request holds its place on an instance; measured values replace it at run time."""
 
     base_seconds: float
@@ -117,8 +116,7 @@ class Road:
     inference_component: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPolicy:
+class BatchPolicy(NamedTuple):
     """When waiting batch requests leave, and how they are packed.
 
     Attributes:
@@ -133,8 +131,7 @@ class BatchPolicy:
     records_per_file: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncPolicy:
+class AsyncPolicy(NamedTuple):
     """Limits of the asynchronous road.
 
     Attributes:

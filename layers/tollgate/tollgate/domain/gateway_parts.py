@@ -6,9 +6,9 @@ figures.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.money import seconds, usd
@@ -92,8 +92,7 @@ def hit_usage() -> GatewayUsage:
     return AUTHORIZER + _REALTIME + own
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayRates:
+class GatewayRates(NamedTuple):
     """The gateway's own parts in dollars, added up once for a set of prices: the hot path only looks them up."""
 
     by_road: Mapping[InferenceType, Decimal]

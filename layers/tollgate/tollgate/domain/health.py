@@ -5,8 +5,8 @@ quiet environment judge by the same rule. A circuit that has opened lets nothing
 each probe that fails doubles the while. (M. Nygard, "Release It!", 2nd ed., 5.2.)
 """
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 _HALF_LIFE_SECONDS = 30.0
 _MOST_OPEN_SECONDS = 120.0
@@ -35,8 +35,7 @@ class Fitness(StrEnum):
     PROBING = "probing"
 
 
-@dataclass(frozen=True, slots=True)
-class HealthPolicy:
+class HealthPolicy(NamedTuple):
     """When a deployment counts as broken or slow, and who stands in for it.
 
     Attributes:
@@ -59,8 +58,7 @@ class HealthPolicy:
 DEFAULT_HEALTH = HealthPolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
+class Circuit(NamedTuple):
     """What is remembered of one deployment. Times are seconds of a clock that only goes forward.
 
     Attributes:
@@ -131,4 +129,4 @@ def opened(times: int, now: float, policy: HealthPolicy, *, for_slowness: bool =
 
 def warned(circuit: Circuit, now: float) -> Circuit:
     """A circuit whose deployment somebody else found broken: once it may be called, the first call decides."""
-    return circuit if circuit.openings else replace(CLOSED, at=now, openings=1, open_until=now)
+    return circuit if circuit.openings else CLOSED._replace(at=now, openings=1, open_until=now)

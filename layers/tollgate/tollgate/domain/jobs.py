@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType, Priority
@@ -35,8 +36,7 @@ OPEN_STATES = frozenset({JobState.QUEUED, JobState.SUBMITTED})
 FINAL_STATES = frozenset(JobState) - OPEN_STATES
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Who a request belongs to and who pays for it, taken from the API key at admission."""
 
     tenant: str
@@ -45,32 +45,28 @@ class Owner:
     scopes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of a request. None is unknown, 0 is none."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailure:
+class JobFailure(NamedTuple):
     """Why a job did not complete. `code` is stable, `message` is for people."""
 
     code: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """A JSON value kept with the record, or the S3 key where a larger one lies. At most one of the two is set."""
 
     inline: Any = None
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """How a job that has ended is counted.
 
     Attributes:
@@ -84,7 +80,7 @@ class Bill:
     settled_at: datetime
     charged: Decimal
     instance: Decimal | None = None
-    avoided: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    avoided: Mapping[AvoidedReason, Decimal] = MappingProxyType({})
     variant: str = ""
 
 

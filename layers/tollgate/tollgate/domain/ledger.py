@@ -18,10 +18,11 @@ it is written as ``overrun``, so ``spent + overrun`` is to the cent what request
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.money import ZERO
@@ -35,8 +36,7 @@ FORGET = timedelta(days=2)
 _MINUTE = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(NamedTuple):
     """A counter as it is stored.
 
     Attributes:
@@ -54,7 +54,7 @@ class Counter:
     overrun: Decimal = ZERO
     calls: int = 0
     shadow_refusals: int = 0
-    slots: Mapping[str, Decimal] = field(default_factory=dict)
+    slots: Mapping[str, Decimal] = MappingProxyType({})
     told: frozenset[Decimal] = frozenset()
 
     @property
@@ -73,8 +73,7 @@ class Counter:
         return sum((amount for slot, amount in self.slots.items() if slot[0] == "x"), ZERO)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One conditional write on one counter: what is added, and what must hold before.
 
     Attributes:
@@ -94,18 +93,17 @@ class Change:
     overrun: Decimal = ZERO
     calls: int = 0
     shadow_refusals: int = 0
-    slots: Mapping[str, Decimal] = field(default_factory=dict)
+    slots: Mapping[str, Decimal] = MappingProxyType({})
     dropped: frozenset[str] = frozenset()
     most_committed: Decimal | None = None
     most_calls: int | None = None
     absent: str = ""
-    least: Mapping[str, Decimal] = field(default_factory=dict)
-    exactly: Mapping[str, Decimal] = field(default_factory=dict)
+    least: Mapping[str, Decimal] = MappingProxyType({})
+    exactly: Mapping[str, Decimal] = MappingProxyType({})
     ttl: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowCall:
+class WorkflowCall(NamedTuple):
     """One call of a workflow run, as its cost tree shows it. `effective_cost` is None until it is known."""
 
     tenant: str
@@ -123,8 +121,7 @@ class WorkflowCall:
 type LedgerWrite = Change | WorkflowCall
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """The part of a reservation in one counter; `ceiling` is what it was admitted under, None without a limit."""
 
     counter: str
@@ -133,8 +130,7 @@ class Hold:
     ttl: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Dollars held for one request in every counter that it counts in.
 
     Attributes:
@@ -309,8 +305,7 @@ def apply(counter: Counter | None, change: Change) -> Counter | None:
         slots[slot] = slots.get(slot, ZERO) + amount
     for slot in change.dropped:
         slots.pop(slot, None)
-    return replace(
-        before,
+    return before._replace(
         committed=before.committed + change.committed,
         spent=before.spent + change.spent,
         overrun=before.overrun + change.overrun,

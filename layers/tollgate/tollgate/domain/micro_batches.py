@@ -6,16 +6,15 @@ others: only what waits anyway goes along.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 _NANOSECOND = Decimal("1E-9")
 _NEAR = 1.05
 """Two sizes whose time for each input differs by less are equally quick; then fewer invocations are better."""
 
 
-@dataclass(frozen=True, slots=True)
-class MicroBatchPolicy:
+class MicroBatchPolicy(NamedTuple):
     """Limits of one deployment.
 
     Attributes:
@@ -30,8 +29,7 @@ class MicroBatchPolicy:
     max_seconds: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Mergeable:
+class Mergeable(NamedTuple):
     """What forming groups needs to know of a request.
 
     Attributes:

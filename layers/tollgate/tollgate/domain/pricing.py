@@ -5,14 +5,14 @@ Unit prices are list prices in dollars. Their figures, with region, date and sou
 
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import NamedTuple
 
 from tollgate.domain.money import SECONDS_PER_HOUR, ZERO, usd
 
 _BYTES_PER_GB = Decimal(1024**3)
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayPrices:
+class GatewayPrices(NamedTuple):
     """Unit prices of the AWS parts that the gateway itself uses, in dollars."""
 
     api_request: Decimal
@@ -86,8 +86,7 @@ def table_write_units(item_bytes: int, *, transactional: bool = False) -> Decima
     return blocks * 2 if transactional else blocks
 
 
-@dataclass(frozen=True, slots=True)
-class RequestCost:
+class RequestCost(NamedTuple):
     """The three figures on every answer.
 
     Attributes:

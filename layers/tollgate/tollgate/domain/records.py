@@ -1,16 +1,16 @@
 """The record that every request leaves behind: one metric record and one log line are made of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Owner, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+class RequestRecord(NamedTuple):
     """A request that has ended, well or badly.
 
     Attributes:
@@ -43,7 +43,7 @@ class RequestRecord:
     status: int | None = None
     error_code: str = ""
     route_reason: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     estimated_cost: Decimal | None = None
     effective_cost: Decimal | None = None
     avoided_cost: Decimal | None = None
@@ -59,5 +59,5 @@ class RequestRecord:
     charged_cost: Decimal | None = None
     instance_cost: Decimal | None = None
     held_seconds: Decimal | None = None
-    avoided_reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    avoided_reasons: Mapping[AvoidedReason, Decimal] = MappingProxyType({})
     variant: str = ""

@@ -10,8 +10,8 @@ for it, so no number of racing calls can spend more than the limit.
 The share of a transform job that a batch record will bear is known only when the job has ended, and nothing cuts it.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.gateway_parts import GatewayRates, drop_usage
@@ -41,8 +41,7 @@ _GATEWAY_SECONDS = 2.0
 """Of the function's own time around the call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """An amount to reserve, and the instance seconds that it pays for; None where nothing cuts the call."""
 
     amount: Decimal

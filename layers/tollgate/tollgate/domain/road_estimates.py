@@ -1,9 +1,9 @@
 """How long each road would take for a request and what it would cost."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road, Timing
@@ -42,8 +42,7 @@ class Blocker(StrEnum):
     BROKEN = "broken"
 
 
-@dataclass(frozen=True, slots=True)
-class RoadEstimate:
+class RoadEstimate(NamedTuple):
     """One road for one request.
 
     Attributes:
@@ -64,8 +63,7 @@ class RoadEstimate:
     wakes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSize:
+class RequestSize(NamedTuple):
     """How big a request is.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Which road a request takes, as a pure function of the request, the catalogue and what is known about capacity."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, Deployment, InferenceType, Model, Priority
@@ -14,8 +14,7 @@ from tollgate.domain.spreading import spread
 _QUICKEST_FIRST = tuple(InferenceType)
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingRequest:
+class RoutingRequest(NamedTuple):
     """What routing needs to know of a request.
 
     Attributes:
@@ -28,8 +27,7 @@ class RoutingRequest:
     selector: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingDecision:
+class RoutingDecision(NamedTuple):
     """The router's answer.
 
     Attributes:

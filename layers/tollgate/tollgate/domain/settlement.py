@@ -6,8 +6,9 @@ for its nights too, on either side of the comparison. The baseline has no gatewa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tollgate.domain.avoided import AvoidedReason, add_reasons, avoided_by_reason
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
@@ -16,8 +17,7 @@ from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.pricing import instance_cost
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """Dollars of one finished request.
 
     Attributes:
@@ -32,7 +32,7 @@ class Settlement:
 
     effective: Decimal | None
     avoided: Decimal | None
-    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    reasons: Mapping[AvoidedReason, Decimal] = MappingProxyType({})
     instance: Decimal | None = None
     held_seconds: Decimal | None = None
     loaded: Decimal | None = None
@@ -115,7 +115,7 @@ def with_cached_part(settlement: Settlement, worth: Decimal | None) -> Settlemen
     if settlement.avoided is None or worth is None:
         return settlement
     reasons = add_reasons(settlement.reasons, {AvoidedReason.CACHE: worth})
-    return replace(settlement, avoided=settlement.avoided + worth, reasons=reasons)
+    return settlement._replace(avoided=settlement.avoided + worth, reasons=reasons)
 
 
 def _instance_share(road: Road, held_seconds: Decimal) -> Decimal | None:

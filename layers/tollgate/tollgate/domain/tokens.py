@@ -12,7 +12,7 @@ limit must hold to the token, count with the model's own tokenizer: everything t
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tollgate.domain.token_rates import BOUNDS, RATES, Script, TokenizerFamily
 
@@ -63,8 +63,7 @@ _CODE_PUNCTUATION = 0.09
 _LONGEST_MEAN_WORD = 12
 
 
-@dataclass(frozen=True, slots=True)
-class TokenEstimate:
+class TokenEstimate(NamedTuple):
     """An estimate with what is known about its error.
 
     Args:

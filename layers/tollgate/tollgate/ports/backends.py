@@ -1,14 +1,12 @@
 """SageMaker's three roads, as the services see them."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tollgate.domain.catalogue import Road
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
+class ModelAnswer(NamedTuple):
     """What a container answered.
 
     Attributes:
@@ -33,8 +31,7 @@ class RealtimeBackend(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncSubmission:
+class AsyncSubmission(NamedTuple):
     """Where an accepted asynchronous invocation will put its result (``s3://`` locations)."""
 
     output_location: str
@@ -65,8 +62,7 @@ class AsyncBackend(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class TransformJob:
+class TransformJob(NamedTuple):
     """One transform job over the input files below `input_prefix`. Keys are bucket keys without the bucket.
 
     Every line of the files is ``{"id": ..., "body": <what the container gets>}``; every line of an output file is
@@ -84,8 +80,7 @@ class TransformJob:
     largest_record: int
 
 
-@dataclass(frozen=True, slots=True)
-class TransformStatus:
+class TransformStatus(NamedTuple):
     """State of a transform job as SageMaker tells it: InProgress, Completed, Failed, Stopping, Stopped."""
 
     name: str

@@ -1,23 +1,20 @@
 """What a container understands, and how its answers read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tollgate.domain.catalogue import Deployment
 from tollgate.domain.micro_batches import Mergeable
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedRequest:
+class RenderedRequest(NamedTuple):
     """A body in the words of a model container."""
 
     body: bytes
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedAnswer:
+class ParsedAnswer(NamedTuple):
     """A container's answer in our words."""
 
     output: Any

@@ -1,15 +1,13 @@
 """Answers kept so that a repeated call is answered and not run again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tollgate.domain.jobs import Owner
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredAnswer(NamedTuple):
     """The answer that an idempotency key stands for."""
 
     status: int

@@ -1,10 +1,9 @@
 """Where jobs and batch runs are kept, and the queues between their steps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Job, JobState, Owner
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from tollgate.domain.batches import BatchRun, BatchState
 
 
-@dataclass(frozen=True, slots=True)
-class JobPage:
+class JobPage(NamedTuple):
     """A page of jobs; `after` continues it."""
 
     jobs: Sequence[Job]

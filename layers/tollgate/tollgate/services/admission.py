@@ -5,9 +5,9 @@ A gateway without budgets, and a request outside of any workflow run, pays nothi
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from tollgate.domain.budget_pressure import NO_PRESSURE, Pressure, pressure_of, thresholds_crossed
 from tollgate.domain.budgets import AppliedBudget, BudgetPeriod, ScopeKind, Spender, applied_budgets
@@ -44,8 +44,7 @@ _UNSETTLED_KEPT = 200
 _OF_ANYBODY = frozenset({ScopeKind.GATEWAY, ScopeKind.MODEL})
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A workflow run that a request belongs to, and the call that it is made for."""
 
     workflow: str = ""
@@ -55,8 +54,7 @@ class Run:
 NO_RUN = Run()
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """What has to be reserved for a request, before it is known how much.
 
     Attributes:

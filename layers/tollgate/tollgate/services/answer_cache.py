@@ -355,7 +355,7 @@ class AnswerCache:
             return run.dispatch(run.plan)
         if run.policy.when_down is WhenDown.ASYNC and InferenceType.ASYNC in run.plan.decision.deployment.roads:
             run.trail.route_reason += ";async_fallback=cache_down"
-            decision = replace(run.plan.decision, inference_type=InferenceType.ASYNC)
+            decision = run.plan.decision._replace(inference_type=InferenceType.ASYNC)
             ticket = run.ticket(0, self.now_ms()) if run.control.store else None
             return run.dispatch(replace(run.plan, decision=decision, ticket=ticket))
         self._telemetry.count("CacheDownRefused")

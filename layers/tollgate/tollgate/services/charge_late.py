@@ -80,4 +80,4 @@ def _calls(job: Job, late: Job) -> Sequence[LedgerWrite]:
     if call is None or late.effective_cost is None:
         return ()
     whole = (job.effective_cost or ZERO) + late.effective_cost
-    return (replace(call, status=job.state.value, effective_cost=whole),)
+    return (call._replace(status=job.state.value, effective_cost=whole),)

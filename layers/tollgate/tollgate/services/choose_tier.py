@@ -111,7 +111,7 @@ class TierChooser:
         text = routing_text(said)
         topic = topic_of(text)
         conversation = _conversation(owner, wishes.conversation_id if wishes else "", said)
-        routing = replace(offer.routing, selector=selector_of(conversation))
+        routing = offer.routing._replace(selector=selector_of(conversation))
         sizes = _sizes(replace(offer, routing=routing))
         records = self._outcomes.of(offer.model.name)
         everyone = total(records.values())
@@ -243,7 +243,7 @@ def _cost(decision: RoutingDecision, offer: Offer, record: Tally) -> Decimal | N
     size = offer.routing.size
     length = round(usual) if size.output_tokens is None else min(size.output_tokens, round(usual))
     estimates = RoadEstimates(
-        replace(size, output_tokens=length), offer.model, decision.deployment, offer.capacity, offer.prices
+        size._replace(output_tokens=length), offer.model, decision.deployment, offer.capacity, offer.prices
     )
     return estimates[decision.inference_type].estimated_cost
 

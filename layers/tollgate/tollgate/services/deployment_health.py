@@ -7,7 +7,6 @@ into the deployment's capacity record, which all the others read every few secon
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.capacity import Capacity, RoadState
@@ -58,7 +57,7 @@ class DeploymentHealth:
         for resource in self._open:
             state = _STATES.get(self._circuits[resource].fitness(now))
             if state is not None:
-                roads[resource, _ROAD] = replace(shared.of(resource, _ROAD), state=state)
+                roads[resource, _ROAD] = shared.of(resource, _ROAD)._replace(state=state)
         return Capacity(roads)
 
     def answered(self, resource: str, held_seconds: float, policy: HealthPolicy) -> None:

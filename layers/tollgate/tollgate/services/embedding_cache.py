@@ -115,7 +115,7 @@ class EmbeddingCache:
         if trail.settlement is not None:
             trail.settlement = with_cached_part(trail.settlement, worth)
         vectors |= fresh
-        return replace(result, output=[vectors[text] for text in texts])
+        return result._replace(output=[vectors[text] for text in texts])
 
     def _kept(self, keys: Mapping[str, str], scope: str, request: InferenceRequest) -> Mapping[str, CachedAnswer]:
         """The kept answers by text; none where the table does not answer, for then the texts are simply embedded."""

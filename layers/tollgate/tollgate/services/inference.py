@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.reserving import asks_for
@@ -46,8 +46,7 @@ class InferenceRequest:
     wishes: Wishes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """Answered now."""
 
     inference_id: str
@@ -55,8 +54,7 @@ class Completed:
     output: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """To be answered later.
 
     Attributes:

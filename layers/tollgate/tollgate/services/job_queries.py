@@ -57,7 +57,7 @@ class JobQueries:
                 break
             page = self._jobs.list_of(owner, state=state, limit=most - len(found), after=page.after)
             found += page.jobs
-        return replace(page, jobs=found)
+        return page._replace(jobs=found)
 
     def cancel(self, owner: Owner, job_id: str) -> Job:
         """Call off a job that has not been handed to SageMaker.

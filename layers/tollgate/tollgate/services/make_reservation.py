@@ -1,7 +1,7 @@
 """Holds money in every budget that counts a request, or in none: what is asked for, what gives way, who refuses."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -71,7 +71,7 @@ class ReservationMaker:
         for _ in range(_ROUNDS):
             ask = plan.asks[0]
             holds = tuple(_hold(applied, now) for applied in budgets)
-            reservation = replace(held, amount=ask.amount, seconds=ask.seconds, holds=holds)
+            reservation = held._replace(amount=ask.amount, seconds=ask.seconds, holds=holds)
             writes = [
                 _reserving(reservation, hold, applied, ask, least=plan.asks[-1].amount, waived=plan.waived)
                 for hold, applied in zip(holds, budgets, strict=True)
@@ -206,9 +206,9 @@ def _reserving(
         return change
     if applied.budget.shadow:
         # What would have been refused is what the smallest ask would have been refused for.
-        return replace(change, most_committed=hold.ceiling - least)
+        return change._replace(most_committed=hold.ceiling - least)
     share = FULL_CEILING if ask.full else Decimal(1)
-    return replace(change, most_committed=hold.ceiling * share - ask.amount)
+    return change._replace(most_committed=hold.ceiling * share - ask.amount)
 
 
 def _reason(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> str:

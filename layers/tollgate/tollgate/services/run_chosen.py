@@ -182,4 +182,4 @@ class ChosenRun:
 
 def _shadow_owner(owner: Owner) -> Owner:
     """The same tenant, who may see the copy, under a key of its own, so that nobody's bill grows unseen."""
-    return replace(owner, key_id=_SHADOW_KEY, team="")
+    return owner._replace(key_id=_SHADOW_KEY, team="")

@@ -1,7 +1,6 @@
 """The end of a reservation: what was held becomes what was spent, once, in every counter at the same time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from tollgate.domain.errors import LedgerRefusedError, StorageError
@@ -30,7 +29,7 @@ def settle_with(
     """
     endings = [Ending.SETTLE] * len(reservation.holds)
     call = reservation.call
-    calls = () if call is None else (replace(call, status=status, effective_cost=actual),)
+    calls = () if call is None else (call._replace(status=status, effective_cost=actual),)
     for _ in range(_ROUNDS):
         open_holds = [number for number, ending in enumerate(endings) if ending is not Ending.DONE]
         writes = [settlement(reservation, reservation.holds[n], actual, endings[n]) for n in open_holds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from tollgate.services.choose_tier import Chosen
 
 
-@dataclass(frozen=True, slots=True)
-class Escalation:
+class Escalation(NamedTuple):
     """A first answer that was not good enough.
 
     Attributes:
