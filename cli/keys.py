@@ -4,7 +4,6 @@ import argparse
 import re
 import secrets
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -91,6 +90,6 @@ def disable_key(stack: Stack, arguments: argparse.Namespace) -> int:
     record = keys.find(hashed)
     if record is None:
         raise StackError("There is no such key.")
-    keys.store(hashed, replace(record, disabled=True))
+    keys.store(hashed, record._replace(disabled=True))
     print(f"{record.key_id} is disabled.")
     return 0

@@ -329,7 +329,7 @@ def test_partly_refused_batch(recorder: Any, answer: Any, ours: Any) -> None:
     recorder.script = [answer(body=json.dumps(body).encode())]
     result = SqsClient(ours.transport).send_message_batch(QUEUE, [QueueMessage("a"), QueueMessage("b")])
     assert result.message_ids == (None, "m-1")
-    assert [(failure.index, failure.code, failure.sender_fault) for failure in result.failures] == [
+    assert [(failure.position, failure.code, failure.sender_fault) for failure in result.failures] == [
         (0, "InternalError", False)
     ]
 

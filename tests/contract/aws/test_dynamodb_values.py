@@ -261,7 +261,7 @@ def test_pages_of_a_query(table: Any) -> None:
             break
     assert seen == [4, 3, 2, 1, 0]
     counted = own.query("t", key_condition="pk = :p", values={":p": "a"}, count_only=True)
-    assert (counted.items, counted.count) == ((), 5)
+    assert (counted.items, counted.item_count) == ((), 5)
 
 
 def test_batch_read(table: Any) -> None:

@@ -210,6 +210,11 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             ],
         ),
     ),
+    "change_message_visibility": (
+        "sqs",
+        lambda t: SqsClient(t).change_message_visibility(QUEUE, "receipt+/=", 90),
+        lambda b: b.change_message_visibility(QueueUrl=QUEUE, ReceiptHandle="receipt+/=", VisibilityTimeout=90),
+    ),
     "invoke_endpoint": (
         "sagemaker-runtime",
         lambda t: SageMakerRuntimeClient(t).invoke_endpoint(
@@ -272,6 +277,7 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
 ANSWERS = {
     "send_message": b'{"MessageId":"m","MD5OfMessageBody":""}',
     "send_message_batch": b'{"Successful":[],"Failed":[]}',
+    "change_message_visibility": b"",
     "batch_get_item": b'{"Responses":{},"UnprocessedKeys":{}}',
 }
 SIGNING_NAMES = {"dynamodb": "dynamodb", "sqs": "sqs", "sagemaker-runtime": "sagemaker"}

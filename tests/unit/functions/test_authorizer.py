@@ -1,6 +1,5 @@
 """Keys at the gate."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -83,8 +82,8 @@ def test_a_hash_is_not_a_key(clock: ManualClock, record: KeyRecord) -> None:
 def test_disabled_and_expired_keys_are_refused(clock: ManualClock, record: KeyRecord) -> None:
     """Expiry holds even while the key is remembered."""
     with pytest.raises(AuthenticationError):
-        _service(clock, replace(record, disabled=True))[0].authorize(SECRET)
-    service, _ = _service(clock, replace(record, expires_at=clock.now() + timedelta(seconds=10)))
+        _service(clock, record._replace(disabled=True))[0].authorize(SECRET)
+    service, _ = _service(clock, record._replace(expires_at=clock.now() + timedelta(seconds=10)))
     service.authorize(SECRET)
     clock.advance(11)
     with pytest.raises(AuthenticationError):

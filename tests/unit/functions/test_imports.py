@@ -15,7 +15,7 @@ HEAVY = set(
     "uuid xml zipfile".split()
 )
 PACKAGES = {
-    "gateway": {"awscrt", "_awscrt", "pydantic_core", "typing_extensions"},
+    "gateway": {"awscrt", "_awscrt"},
     "authorizer": {"awscrt", "_awscrt"},
     "jobs": {"awscrt", "_awscrt"},
 }
@@ -52,7 +52,7 @@ def _imported(function: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("function", HOT)
 def test_hot_functions_import_few_packages(function: str) -> None:
-    """Nothing but awscrt, and pydantic's core where bodies are checked: no boto3, Powertools or pydantic."""
+    """Nothing but awscrt: no boto3, Powertools, pydantic or its core."""
     packages = {name.partition(".")[0] for name in _imported(function)} - sys.stdlib_module_names
     assert packages - OURS <= PACKAGES[function]
 
@@ -78,7 +78,7 @@ def test_hot_functions_import_no_business_of_others(function: str, module: str) 
     assert module not in _imported(function)
 
 
-@pytest.mark.parametrize(("function", "most"), [("gateway", 182), ("authorizer", 110), ("jobs", 125)])
+@pytest.mark.parametrize(("function", "most"), [("gateway", 176), ("authorizer", 86), ("jobs", 126)])
 def test_the_number_of_modules_stays_small(function: str, most: int) -> None:
-    """A little above what it was when the limit was set; raise it for a reason only (last: circuits, brakes)."""
+    """About what it was when the limit was set; raise it for a reason only (last: `aws_call`, a split)."""
     assert len(_imported(function)) <= most

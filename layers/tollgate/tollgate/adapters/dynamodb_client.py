@@ -6,9 +6,8 @@ attribute values (`:v`).
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_errors import ThrottledError
@@ -48,20 +47,19 @@ class ReturnValues(StrEnum):
     UPDATED_NEW = "UPDATED_NEW"
 
 
-@dataclass(frozen=True, slots=True)
-class QueryPage:
+class QueryPage(NamedTuple):
     """One page of a query.
 
     Attributes:
         items: in key order.
         last_key: `start_key` of the next page; None after the last one.
-        count: items in this page; also set when `count_only` left the items out.
+        item_count: items in this page; also set when `count_only` left the items out.
         scanned: items read, and charged, before the filter.
     """
 
     items: tuple[Item, ...]
     last_key: Item | None
-    count: int
+    item_count: int
     scanned: int
 
 
@@ -266,7 +264,7 @@ class DynamoDBClient:
         return QueryPage(
             items=tuple(from_attributes(item) for item in answer.get("Items") or ()),
             last_key=from_attributes(last_key) if last_key else None,
-            count=int(answer.get("Count", 0)),
+            item_count=int(answer.get("Count", 0)),
             scanned=int(answer.get("ScannedCount", 0)),
         )
 

@@ -239,7 +239,7 @@ class DynamoDBJobStore:
                     start_key=start,
                     count_only=True,
                 )
-                counted += page.count
+                counted += page.item_count
                 start = page.last_key
                 if start is None:
                     return counted

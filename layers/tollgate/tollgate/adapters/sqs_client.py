@@ -3,7 +3,6 @@
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
@@ -32,11 +31,10 @@ class QueueMessage(NamedTuple):
     deduplication_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchFailure:
-    """A message of a batch that SQS refused: its index, SQS's code and words, and whether it is our fault."""
+class BatchFailure(NamedTuple):
+    """A message of a batch that SQS refused: its position, SQS's code and words, and whether it is our fault."""
 
-    index: int
+    position: int
     code: str
     message: str
     sender_fault: bool
@@ -89,7 +87,8 @@ class SqsClient:
         Raises:
             AwsError: see `aws_errors`; `ResourceNotFoundError` for an unknown queue.
         """
-        answer = self._call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, 1, retry)
+        call = _call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, 1, retry)
+        answer = self._transport.send_for_object(call)
         return str(answer["MessageId"])
 
     def send_message_batch(
@@ -108,13 +107,14 @@ class SqsClient:
         if not 1 <= len(messages) <= _MAX_BATCH:
             raise ValueError(f"a batch holds 1 to {_MAX_BATCH} messages, not {len(messages)}")
         entries = [{"Id": str(index), **_fields(message)} for index, message in enumerate(messages)]
-        answer = self._call("SendMessageBatch", {"QueueUrl": queue_url, "Entries": entries}, len(entries), retry)
+        call = _call("SendMessageBatch", {"QueueUrl": queue_url, "Entries": entries}, len(entries), retry)
+        answer = self._transport.send_for_object(call)
         ids = {int(sent["Id"]): str(sent["MessageId"]) for sent in answer.get("Successful") or ()}
         return BatchResult(
             message_ids=tuple(ids.get(index) for index in range(len(messages))),
             failures=tuple(
                 BatchFailure(
-                    index=int(failed["Id"]),
+                    position=int(failed["Id"]),
                     code=str(failed.get("Code", "")),
                     message=str(failed.get("Message") or ""),
                     sender_fault=bool(failed.get("SenderFault")),
@@ -130,22 +130,22 @@ class SqsClient:
             AwsError: see `aws_errors`.
         """
         fields = {"QueueUrl": queue_url, "ReceiptHandle": receipt_handle, "VisibilityTimeout": seconds}
-        self._call("ChangeMessageVisibility", fields, 1, RetryPolicy.IDEMPOTENT)
+        # SQS answers with an empty body.
+        self._transport.send(_call("ChangeMessageVisibility", fields, 1, RetryPolicy.IDEMPOTENT))
 
-    def _call(self, operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> dict[str, Any]:
-        return self._transport.send_for_object(
-            AwsCall(
-                service=AwsService.SQS,
-                operation=operation,
-                kind=OperationKind.QUEUE_REQUEST,
-                path="/",
-                headers=(
-                    ("content-type", "application/x-amz-json-1.0"),
-                    ("x-amz-target", f"AmazonSQS.{operation}"),
-                    ("x-amzn-query-mode", "true"),
-                ),
-                body=_ENCODE(fields).encode(),
-                retry=retry,
-                units=units,
-            )
-        )
+
+def _call(operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> AwsCall:
+    return AwsCall(
+        service=AwsService.SQS,
+        operation=operation,
+        kind=OperationKind.QUEUE_REQUEST,
+        path="/",
+        headers=(
+            ("content-type", "application/x-amz-json-1.0"),
+            ("x-amz-target", f"AmazonSQS.{operation}"),
+            ("x-amzn-query-mode", "true"),
+        ),
+        body=_ENCODE(fields).encode(),
+        retry=retry,
+        units=units,
+    )

@@ -1,11 +1,10 @@
 """API keys, as they are known after their secret was hashed."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
+class KeyRecord(NamedTuple):
     """What is stored for an API key, under the hash of its secret."""
 
     key_id: str
