@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tollgate.api.http import Answer, Call, json_answer
-from tollgate.api.problems import error_body, problem_of, retry_after
+from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_documents import usage_answer
-from tollgate.domain.errors import NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import NotFoundError
 from tollgate.domain.ledger import WorkflowCall
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
@@ -47,27 +47,10 @@ class UsageApi:
 
     def respond(self, call: Call) -> Answer:
         """The answer to a call; every `TollgateError` becomes one in the error shape."""
-        try:
-            handler = self._routes.get(call.route)
-            if handler is None:
-                raise NotFoundError(f"There is no route '{call.route[:100]}'.")
-            if not call.owner.scopes & {"read", "admin"}:
-                raise ScopeError("This API key lacks the scope 'read'.")
-            answer = handler(call)
-        except TollgateError as error:
-            problem = problem_of(error)
-            wait = retry_after(error, problem)
-            headers = {} if wait is None else {"Retry-After": str(wait)}
-            answer = json_answer(problem.status, error_body(error.message, problem, error.param), headers)
-        self._telemetry.log(
-            "INFO",
-            "usage_call",
-            request_id=call.request_id,
-            route=call.route,
-            status=answer.status,
-            tenant=call.owner.tenant,
-        )
-        return Answer(answer.status, answer.body, {"x-tollgate-request-id": call.request_id, **answer.headers})
+        return answered(call, self._answer, self._telemetry, "usage_call")
+
+    def _answer(self, call: Call) -> Answer:
+        return admitted(call, self._routes.get(call.route), "read")(call)
 
     def _budgets(self, call: Call) -> Answer:
         found = self._queries.budgets(call.owner)
