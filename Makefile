@@ -47,7 +47,7 @@ invoke: ## run one function on a sample event in a container (FUNCTION=gateway E
 build: ## sam build, for AWS
 	@$(ENSURE) run sam
 	PATH="$(SAM_PATH)" $(SAM) build --cached --parallel
-	@$(RUN) -m local.launch.layer .aws-sam/build/TollgateLayer
+	@$(RUN) -m local.launch.layer .aws-sam/build
 
 deploy: build ## sam deploy --guided, to AWS
 	$(SAM) deploy --guided

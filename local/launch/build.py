@@ -13,7 +13,6 @@ from local.launch.layout import Layout, architecture, tool_environment
 from local.launch.processes import Children
 
 SOURCES = ("template.yaml", "functions", "layers")
-LAYER = "TollgateLayer"
 SKIPPED_FOLDERS = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 LOCK_PAUSE_SECONDS = 0.2
 
@@ -64,7 +63,7 @@ async def built(layout: Layout, children: Children) -> AsyncIterator[Path]:
         if not (folder.joinpath("template.yaml").exists() and stamp.exists() and stamp.read_text() == wanted):
             stamp.unlink(missing_ok=True)
             await _sam_build(layout, children, folder)
-            await asyncio.to_thread(layer.slim, folder / LAYER)
+            await asyncio.to_thread(layer.finish, folder)
             sam_local.declare(folder)
             stamp.write_text(wanted)
         # Others may now deploy the same build at the same time, but not replace it.

@@ -1,8 +1,8 @@
-"""Makes a built layer smaller and quicker to start with; both `make build` and the local build do this.
+"""Makes what was built smaller and quicker to start with; both `make build` and the local build do this.
 
 Two things cost a function time before its first line runs. botocore brings the description of every AWS service, 2,900
-files of which Tollgate reads a dozen. And a layer is mounted read-only, so Python compiles each module again at every
-cold start unless the layer brings the compiled form along. An untreated layer works all the same, only slower.
+files of which Tollgate reads a dozen. And layer and function are mounted read-only, so Python compiles each module
+again at every cold start unless they bring the compiled form along. An untreated build works all the same, only slower.
 """
 
 import argparse
@@ -35,7 +35,9 @@ SERVICES = frozenset(
         "sts",
     }
 )
+LAYER = "TollgateLayer"
 MOUNTED_AT = "/opt/python"
+FUNCTION_MOUNTED_AT = "/var/task"
 
 
 def slim(layer: Path) -> None:
@@ -54,21 +56,36 @@ def slim(layer: Path) -> None:
             shutil.rmtree(service)
     for examples in packages.rglob("examples-1.json*"):
         examples.unlink()
+    _compile(packages, MOUNTED_AT)
+
+
+def finish(build: Path) -> None:
+    """Slims the layer of a build and compiles its functions, as `slim` does the layer's modules.
+
+    Args:
+        build: The folder that `sam build` wrote, with a folder for each resource.
+    """
+    slim(build / LAYER)
+    for handler in build.glob("*/app.py"):
+        _compile(handler.parent, FUNCTION_MOUNTED_AT)
+
+
+def _compile(modules: Path, mounted_at: str) -> None:
     compileall.compile_dir(
-        packages,
+        modules,
         quiet=1,
         force=True,
-        stripdir=str(packages),
-        prependdir=MOUNTED_AT,
+        stripdir=str(modules),
+        prependdir=mounted_at,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: the built layer's folder."""
-    parser = argparse.ArgumentParser(prog="python -m local.launch.layer", description="Slim a built layer.")
-    parser.add_argument("layer", type=Path)
-    slim(parser.parse_args(arguments).layer)
+    """The command line: the folder that `sam build` wrote."""
+    parser = argparse.ArgumentParser(prog="python -m local.launch.layer", description="Finish what SAM built.")
+    parser.add_argument("build", type=Path)
+    finish(parser.parse_args(arguments).build)
     return 0
 
 

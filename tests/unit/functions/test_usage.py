@@ -151,12 +151,14 @@ def test_another_tenants_run_is_not_found(ledger: InMemoryLedger) -> None:
 
 @pytest.mark.parametrize(("sample", "status"), [("budgets", 200), ("usage", 200), ("workflow", 404)])
 def test_the_samples_are_understood(ledger: InMemoryLedger, sample: str, status: int) -> None:
-    """As API Gateway sends them."""
+    """As API Gateway sends them; answers carry the call's id under both names, as those of other functions do."""
     event = json.loads((ROOT / "events" / "usage" / f"{sample}.json").read_text())
     queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=ledger, clock=ManualClock())
     telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
     usage = UsageQueries(store=InMemoryUsage(), clock=ManualClock())
-    assert handle(event, UsageApi(queries=queries, usage=usage, telemetry=telemetry))["statusCode"] == status
+    answer = handle(event, UsageApi(queries=queries, usage=usage, telemetry=telemetry))
+    assert answer["statusCode"] == status
+    assert answer["headers"]["x-request-id"] == answer["headers"]["x-tollgate-request-id"]
 
 
 @pytest.mark.parametrize(("scopes", "sees_steps"), [("read", False), ("admin", True)])

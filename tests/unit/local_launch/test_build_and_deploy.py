@@ -61,6 +61,17 @@ def test_a_slim_layer_keeps_what_is_called_and_brings_compiled_modules(tmp_path:
     assert code.co_filename == "/opt/python/module.py"
 
 
+def test_functions_come_compiled_as_well(tmp_path: Path) -> None:
+    """What stands beside the layer and has a handler is compiled for the place where Lambda mounts it."""
+    (tmp_path / layer.LAYER / "python").mkdir(parents=True)
+    (tmp_path / "GatewayFunction").mkdir()
+    (tmp_path / "GatewayFunction" / "app.py").write_text("answer = 42\n")
+    assert layer.main([str(tmp_path)]) == 0
+    compiled = (tmp_path / "GatewayFunction/__pycache__/app.cpython-313.pyc").read_bytes()
+    assert int.from_bytes(compiled[4:8], "little") == 0b01  # as above
+    assert marshal.loads(compiled[16:]).co_filename == "/var/task/app.py"  # noqa: S302 - written by this very test
+
+
 def called_services(source: Path) -> set[str]:
     """The services that a file's `client("...")` and `resource("...")` calls name."""
     calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)]
