@@ -242,7 +242,11 @@ OPERATIONS = (
         query=("group_by", "from", "to"),
     ),
     Operation(
-        "/v1/recommendations", "get", "Which instances fit their work", answers.RecommendationList, errors=(404,)
+        "/v1/recommendations",
+        "get",
+        "Which instances fit their work; for scope admin",
+        answers.RecommendationList,
+        errors=(404,),
     ),
     Operation("/v1/workflows/{id}", "get", "What a workflow run has cost", answers.Workflow, errors=(404,)),
     Operation(

@@ -114,7 +114,7 @@ def test_rightsize_reads_the_week_and_prints_a_plot(
         for h in range(1, 31)
     ]
     cloudwatch.put_metric_data(Namespace="/aws/sagemaker/Endpoints", MetricData=data)
-    [usage] = rightsize.measure(stack)
+    [usage] = rightsize.sizing(stack).run().usages
     assert usage.mean(Resource.CPU) == pytest.approx(20.0)
     assert (usage.instance_type, usage.instances) == ("ml.m5.large", 2)
     assert rightsize.rightsize(stack, _arguments()) == 0

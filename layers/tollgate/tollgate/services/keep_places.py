@@ -2,10 +2,10 @@
 
 A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
 that was read, so that of any number of callers one acts and the others find that they need not. Every step can be
-repeated. What is unfinished is looked at again by a delayed message, and in any case every minute.
+repeated. What is unfinished is looked at again a few seconds later by the same call, and in any case every minute.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -32,19 +32,16 @@ from tollgate.ports.system import Clock, Telemetry
 DRAIN_SECONDS = 20
 """Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
 
-LOOK_AGAIN_SECONDS = 15
+LOOK_AGAIN_SECONDS = 12
+"""Between two looks at a place that is changing."""
+
+FOLLOW_SECONDS = 48
+"""For which one call goes on looking; by then the next minute's call takes over."""
+
 RELEASE_LIMIT = 5_000
 _RELEASE_AGAIN = timedelta(minutes=5)
 _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 """For a place whose policy was taken away while it slept."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperQueues:
-    """Where messages go: looks at places, and jobs whose real-time endpoint is up again."""
-
-    looks: MessageQueue
-    deferred: MessageQueue
 
 
 class PlaceKeeper:
@@ -60,9 +57,10 @@ class PlaceKeeper:
         states: RoadStates,
         activity: ActivityMetrics,
         jobs: JobStore,
-        queues: KeeperQueues,
+        deferred: MessageQueue,
         telemetry: Telemetry,
         clock: Clock,
+        pause: Callable[[float], None],
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -71,42 +69,58 @@ class PlaceKeeper:
         self._states = states
         self._activity = activity
         self._jobs = jobs
-        self._queues = queues
+        self._deferred = deferred
         self.telemetry = telemetry
         self._clock = clock
+        self._pause = pause
         self._last_seen: dict[Place, datetime] = {}
 
-    def tick(self) -> None:
+    def tick(self) -> Collection[Place]:
         """Look at every place, each minute.
+
+        Returns:
+            The places that are changing: `follow` them.
 
         Raises:
             CatalogueError, StorageError: nothing could be looked at; the next minute tries again.
         """
         records = {record.place: record for record in self._records.all()}
-        for kept in self._kept(self._catalogues.current(), records):
-            self._guarded(kept)
+        return [kept.place for kept in self._kept(self._catalogues.current(), records) if self._guarded(kept)]
 
-    def wake(self, place: Place) -> None:
+    def wake(self, place: Place) -> Collection[Place]:
         """Wake a place because a request waits for it. All but the first call for a sleeping place change nothing.
 
-        Raises:
-            CatalogueError, StorageError: try again.
-        """
-        if self._records.ask(place, self._clock.now()):
-            self.telemetry.count("WakeRequested")
-            self.look(place)
-
-    def look(self, place: Place) -> None:
-        """Look at one place now.
+        Returns:
+            The place if it is changing because of this call.
 
         Raises:
             CatalogueError, StorageError: try again.
         """
-        record = self._records.get(place)
-        records = {} if record is None else {place: record}
-        for kept in self._kept(self._catalogues.current(), records):
-            if kept.place == place:
-                self._guarded(kept, chained=True)
+        if not self._records.ask(place, self._clock.now()):
+            self.telemetry.count("WakeSuppressed")
+            return ()
+        self.telemetry.count("WakeRequested")
+        return self._look_at([place])
+
+    def follow(self, places: Collection[Place]) -> None:
+        """Look at places that are changing every few seconds, until none is or the next minute's call takes over.
+
+        Raises:
+            CatalogueError, StorageError: the next minute tries again.
+        """
+        began = self._clock.monotonic()
+        for _ in range(FOLLOW_SECONDS // LOOK_AGAIN_SECONDS):
+            if not places or self._clock.monotonic() - began + LOOK_AGAIN_SECONDS > FOLLOW_SECONDS:
+                return
+            self._pause(LOOK_AGAIN_SECONDS)
+            places = self._look_at(places)
+
+    def _look_at(self, places: Collection[Place]) -> Collection[Place]:
+        """Look at these places now; those that are changing."""
+        found = {place: self._records.get(place) for place in places}
+        records = {place: record for place, record in found.items() if record is not None}
+        kept = self._kept(self._catalogues.current(), records)
+        return [each.place for each in kept if each.place in found and self._guarded(each)]
 
     def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> "Iterator[_Kept]":
         for place, users in places_of(catalogue).items():
@@ -116,18 +130,15 @@ class PlaceKeeper:
                 continue
             yield _Kept(place, users, policy or _ALWAYS_UP, record)
 
-    def _guarded(self, kept: "_Kept", *, chained: bool = False) -> None:
-        """One place in trouble must not keep the others from being looked at."""
+    def _guarded(self, kept: "_Kept") -> bool:
+        """A look; one place in trouble must not keep the others from theirs."""
         try:
-            moving = self._look(kept)
+            return self._look(kept)
         except BackendError as error:
-            moving = True
             self._hindered(kept.place, error.message)
         except TollgateError as error:
-            moving = True
             self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=error.message)
-        if moving and chained:
-            self._queues.looks.send({"kind": "look", "place": kept.place.key}, delay_seconds=LOOK_AGAIN_SECONDS)
+        return True
 
     def _hindered(self, place: Place, problem: str) -> None:
         record = self._records.get(place)
@@ -172,6 +183,8 @@ class PlaceKeeper:
 
     def _decide(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> SleepDecision:
         waiting = sum(self._jobs.count_open(d.resource, road.inference_type) for d, road in kept.users)
+        if waiting and record.phase is not Phase.AWAKE:
+            self.telemetry.count("WaitingForWake", waiting)
         seen = self._last_seen.get(kept.place)
         watched = Watched(
             phase=record.phase,
@@ -260,6 +273,7 @@ class PlaceKeeper:
         self.telemetry.count(f"Place{wanted.value.title()}")
         self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=wanted.value, reason=reason)
         if wanted is Phase.AWAKE:
+            self.telemetry.count("TimeToWake", (now - record.since).total_seconds(), unit="Seconds")
             standing = self._control.describe(kept.place)
             self._tell(kept, RoadState.AWAKE, standing.current)
             self._release(kept)
@@ -299,7 +313,7 @@ class PlaceKeeper:
                 continue
             for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT):
                 message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-                self._queues.deferred.send(message, trace=job.traceparent, group=job.owner.tenant)
+                self._deferred.send(message, trace=job.traceparent, group=job.owner.tenant)
 
 
 @dataclass(frozen=True, slots=True)

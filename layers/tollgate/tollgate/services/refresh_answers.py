@@ -1,4 +1,4 @@
-"""Stale answers made anew behind the callers' backs: one order for each, through a queue.
+"""Stale answers made anew behind the callers' backs: one order for each, as an event for the cache function.
 
 Whoever finds a stale answer takes the key's lease and orders; the order names that lease. An order that comes twice,
 or late, finds its lease gone and does nothing. One that is lost leaves a lease that ends, and the next reader orders
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tollgate.ports.cache import AnswerStore
-    from tollgate.ports.jobs import MessageQueue
+    from tollgate.ports.jobs import FunctionEvents
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, Telemetry
     from tollgate.services.cached_run import CachedRun
     from tollgate.services.infer import InferenceService
 
 INLINE_BYTES = 100_000
-"""Larger orders lie in the bucket; a message holds at most 256 KB where the quota was never raised.
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+"""Larger orders lie in the bucket; an event holds at most 256 KB where the quota was never raised.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _PREFIX = "cache/refresh/"
 
 
 class RefreshOrders:
-    """Puts orders into the queue."""
+    """Sends orders."""
 
-    def __init__(self, queue: MessageQueue, objects: WholeObjectStore) -> None:
-        self._queue = queue
+    def __init__(self, events: FunctionEvents, objects: WholeObjectStore) -> None:
+        self._events = events
         self._objects = objects
 
     def order(self, run: CachedRun, ticket: CacheTicket) -> None:
@@ -52,12 +52,12 @@ class RefreshOrders:
             StorageError: it could not be ordered.
         """
         document = {"kind": "refresh", "ticket": asdict(ticket), **_document(run)}
-        text = json_text(document)
+        text = json_text(document).encode()
         if len(text) > INLINE_BYTES:
             key = f"{_PREFIX}{ticket.key}-{ticket.fence}.json"
-            self._objects.put(key, text.encode())
+            self._objects.put(key, text)
             document = {"kind": "refresh", "stored": key}
-        self._queue.send(document, trace=run.trail.traceparent, group=run.trail.owner.tenant)
+        self._events.send(document)
 
 
 def _document(run: CachedRun) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class AnswerRefresher:
     def carry_out(self, order: Mapping[str, Any]) -> None:
         """Run the ordered request and keep its answer; nothing happens where the order is out of date.
 
-        A failed run is not repeated by the queue: the stale answer is still there, and its next reader orders again.
+        A failed run is not repeated: the stale answer is still there, and its next reader orders again.
 
         Raises:
             StorageError: before anything was run; try again.

@@ -24,7 +24,7 @@ from tollgate.domain.standing import place_of
 from tollgate.ports.backends import ModelAnswer, RealtimeBackend
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.endpoints import PlaceRecords
-from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.jobs import FunctionEvents, JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
@@ -52,7 +52,7 @@ class DeferredRun:
         dialects: Dialects,
         backend: RealtimeBackend,
         places: PlaceRecords,
-        looks: MessageQueue,
+        wakes: FunctionEvents,
         completer: JobCompleter,
         telemetry: Telemetry,
         clock: Clock,
@@ -67,7 +67,7 @@ class DeferredRun:
         self._dialects = dialects
         self._backend = backend
         self._places = places
-        self._looks = looks
+        self._wakes = wakes
         self._completer = completer
         self.telemetry = telemetry
         self._clock = clock
@@ -121,7 +121,7 @@ class DeferredRun:
             return True
         if record.phase is not Phase.WAKING:
             # The gateway's own wake request may have been lost.
-            self._looks.send({"kind": "wake", "place": place.key})
+            self._wakes.send({"kind": "wake", "place": place.key})
         return False
 
     def _run(self, job: Job, deployment: Deployment, road: Road) -> None:
