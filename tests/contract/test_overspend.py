@@ -106,7 +106,7 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     file.write_text(_CONFIG)
     standin = StandIn(tmp_path, aws.url, file)
     sqs, sns = aws.boto3_client("sqs"), aws.boto3_client("sns")
-    names = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WAKE_QUEUE_URL")
+    names = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL")
     queues = {name: sqs.create_queue(QueueName=name.lower().replace("_", "-"))["QueueUrl"] for name in names}
     listener = sqs.create_queue(QueueName="alarm-listener")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=listener, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

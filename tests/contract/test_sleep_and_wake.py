@@ -20,6 +20,7 @@ from functions.deferred import app as deferred
 from functions.gateway import app as gateway
 from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
 from tests.fakes.gateway import proxy_event
+from tests.fakes.function_events import FunctionEventsServer
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
 from tests.integration.sagemaker_standin.process import StandIn, client
 from tollgate.adapters.cloudwatch_activity import CloudWatchActivity
@@ -31,6 +32,7 @@ from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place
 from tollgate.services.keep_places import DRAIN_SECONDS, PlaceKeeper
+from tollgate.services.rightsize import RightSizing
 
 _STORM = 100
 _CONFIG = """
@@ -58,8 +60,11 @@ class _AheadClock:
 class Stack:
     """The functions over one stand-in and one set of tables."""
 
-    def __init__(self, aws: LocalAws, standin: StandIn, environment: dict[str, str]) -> None:
+    def __init__(
+        self, aws: LocalAws, standin: StandIn, events: FunctionEventsServer, environment: dict[str, str]
+    ) -> None:
         self.standin = standin
+        self.events = events
         self.clock = _AheadClock()
         self.sagemaker = client("sagemaker", standin.url)
         self.sqs = aws.boto3_client("sqs")
@@ -78,8 +83,9 @@ class Stack:
     @cached_property
     def keeper(self) -> PlaceKeeper:
         """The capacity function's service, on the test's clock."""
-        built = capacity.build(capacity.CapacitySettings.load(self._environment))
+        built = capacity.build(capacity.CapacitySettings.load(self._environment)).keeper
         built._clock = self.clock
+        built._pause = lambda _seconds: None
         return built
 
     def infer(self, number: int = 0, **options: Any) -> Any:
@@ -89,9 +95,9 @@ class Stack:
         return gateway.handle(event, self.gateways[number % len(self.gateways)])
 
     def pump(self) -> None:
-        """Hand what waits in the queues to their functions, delays forgotten."""
-        while records := self._take(self._environment["WAKE_QUEUE_URL"]):
-            capacity.handle({"Records": records}, self.keeper)
+        """Hand events and what waits in the queue to their functions."""
+        for event in self.events.take(self._environment["CAPACITY_FUNCTION"]):
+            capacity.handle(event, capacity.Parts(self.keeper, _not_now))
         while records := self._take(self._environment["DEFERRED_QUEUE_URL"]):
             deferred.handle({"Records": records}, self.deferred)
 
@@ -150,10 +156,13 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     sqs = aws.boto3_client("sqs")
     queues = {
         name: sqs.create_queue(QueueName=name.lower().replace("_", "-"))["QueueUrl"]
-        for name in ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WAKE_QUEUE_URL", "WEBHOOK_QUEUE_URL")
+        for name in ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")
     }
+    events = FunctionEventsServer()
     environment = {
         "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_LAMBDA": events.url,
+        "CAPACITY_FUNCTION": "tollgate-capacity",
         "AWS_ENDPOINT_URL_SAGEMAKER": standin.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
         "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": standin.url,
@@ -171,12 +180,17 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
     writer.store(sleepy_catalogue(POLICY, InferenceType.REALTIME), now=datetime.now(UTC))
     writer.point_to(1, expected=0)
-    made = Stack(aws, standin, environment)
+    made = Stack(aws, standin, events, environment)
     yield made
     made.sagemaker.close()
     for queue in queues.values():
         sqs.delete_queue(QueueUrl=queue)
     standin.stop()
+    events.stop()
+
+
+def _not_now() -> RightSizing:
+    raise AssertionError("Nobody asked for sizes")
 
 
 def _settled(stack: Stack, identities: list[str]) -> list[str]:
@@ -267,7 +281,7 @@ def test_a_request_while_the_gateway_thinks_it_awake_is_not_lost(stack: Stack) -
 
 
 def test_an_asynchronous_endpoint_goes_to_zero_and_comes_back(stack: Stack) -> None:
-    """By the same keeper, through the wake queue, with its scaling target as it was."""
+    """By the same keeper, with its scaling target as it was."""
     writer = RegistryCatalogueWriter(stack.places._client, REGISTRY_TABLE)
     writer.store(replace(sleepy_catalogue(POLICY, InferenceType.ASYNC), version=2), now=datetime.now(UTC))
     writer.point_to(2, expected=1)
