@@ -17,8 +17,10 @@ from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
+from tollgate.adapters.time_zones import time_zone
 from tollgate.api.place_events import keep
 from tollgate.api.telemetry import Telemetry
+from tollgate.domain.catalogue import InferenceType
 from tollgate.services.keep_places import PlaceKeeper
 from tollgate.settings import Settings, aws_environment
 
@@ -32,6 +34,7 @@ class CapacitySettings(Settings):
     table_jobs: str
     table_registry: str
     deferred_queue_url: str
+    async_queue_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Parts:
 def build(settings: CapacitySettings) -> Parts:
     """Wire the services; nothing is connected before the first look."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    tables, clock = DynamoDBClient(transport), SystemClock()
+    tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     places, control = RegistryPlaces(tables, settings.table_registry), SageMakerControl()
     telemetry = Telemetry(
@@ -82,10 +85,14 @@ def build(settings: CapacitySettings) -> Parts:
         states=places,
         activity=CloudWatchActivity(),
         jobs=DynamoDBJobStore(tables, settings.table_jobs),
-        deferred=SqsQueue(SqsClient(transport), settings.deferred_queue_url),
+        queues={
+            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+        },
         telemetry=telemetry,
         clock=clock,
         pause=time.sleep,
+        zones=time_zone,
     )
     return Parts(keeper, rightsizing)
 

@@ -19,8 +19,8 @@ from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from functions.gateway import app as gateway
 from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
-from tests.fakes.gateway import proxy_event
 from tests.fakes.function_events import FunctionEventsServer
+from tests.fakes.gateway import proxy_event
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
 from tests.integration.sagemaker_standin.process import StandIn, client
 from tollgate.adapters.cloudwatch_activity import CloudWatchActivity

@@ -23,7 +23,7 @@ class FunctionEventsServer:
                 *_, function, last = self.path.split("/")
                 wanted = last == "invocations" and self.headers.get("x-amz-invocation-type") == "Event"
                 if wanted:
-                    server._keep(function, json.loads(body))  # noqa: SLF001 - the two are one
+                    server._keep(function, json.loads(body))
                 self.send_response(202 if wanted else 400)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

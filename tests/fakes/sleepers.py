@@ -10,6 +10,7 @@ from tests.fakes.messages import InMemoryEvents
 from tests.fakes.places import FakeActivity, FakePlaces
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.time_zones import time_zone
 from tollgate.domain.capacity import Capacity, RoadCapacity
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, TollgateError
@@ -51,14 +52,20 @@ def standing(place: Place, instances: int = 1, bounds: tuple[int, int] | None = 
 
 @dataclass
 class LiveCapacity:
-    """A `CapacitySource` that sees what was told at once."""
+    """A `CapacitySource` that sees what was told at once; `measured` are the seconds that a request holds its place."""
 
     places: FakePlaces
+    measured: float | None = None
 
     def snapshot(self) -> Capacity:
         """See `CapacitySource`."""
         states = self.places.states.items()
-        return Capacity({road: RoadCapacity(state=state, instances=count) for road, (state, count) in states})
+        return Capacity(
+            {
+                road: RoadCapacity(state=state, instances=n, measured_seconds=self.measured)
+                for road, (state, n) in states
+            }
+        )
 
 
 @dataclass
@@ -116,10 +123,14 @@ class Sleepers:
             states=self.places,
             activity=self.activity,
             jobs=self.gateway.jobs,
-            deferred=self.gateway.deferred_queue,
+            queues={
+                InferenceType.REALTIME: self.gateway.deferred_queue,
+                InferenceType.ASYNC: self.gateway.async_queue,
+            },
             telemetry=self.telemetry,
             clock=self.clock,
             pause=self.pause,
+            zones=time_zone,
         )
 
     def pause(self, seconds: float) -> None:

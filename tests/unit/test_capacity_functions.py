@@ -137,7 +137,7 @@ def test_a_job_whose_deployment_is_gone_fails_truthfully(asleep: Sleepers) -> No
 def test_both_functions_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their settings are complete and nothing connects before the first event."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    urls = {name: f"http://127.0.0.1/{name}" for name in ("DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
+    urls = {name: f"http://127.0.0.1/{name}" for name in ("ASYNC_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
     tables = {"TABLE_JOBS": "j", "TABLE_REGISTRY": "r", "TABLE_LEDGER": "l", "BUCKET": "b"}
     names = {"CAPACITY_FUNCTION": "tollgate-capacity"}
     parts = capacity.build(capacity.CapacitySettings.load(urls | tables))

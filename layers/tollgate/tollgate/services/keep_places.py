@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import (
     Action,
@@ -19,11 +20,14 @@ from tollgate.domain.sleeping import (
     SleepDecision,
     SleepPolicy,
     Watched,
+    Zones,
     decide,
+    no_zones,
     retry_seconds,
     shared_policy,
 )
 from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
+from tollgate.domain.wake_by_deadline import DueWork
 from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
@@ -39,6 +43,9 @@ FOLLOW_SECONDS = 48
 """For which one call goes on looking; by then the next minute's call takes over."""
 
 RELEASE_LIMIT = 5_000
+GATHER_LIMIT = 500
+"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
+
 _RELEASE_AGAIN = timedelta(minutes=5)
 _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 """For a place whose policy was taken away while it slept."""
@@ -57,10 +64,11 @@ class PlaceKeeper:
         states: RoadStates,
         activity: ActivityMetrics,
         jobs: JobStore,
-        deferred: MessageQueue,
+        queues: Mapping[InferenceType, MessageQueue],
         telemetry: Telemetry,
         clock: Clock,
         pause: Callable[[float], None],
+        zones: Zones = no_zones,
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -69,10 +77,11 @@ class PlaceKeeper:
         self._states = states
         self._activity = activity
         self._jobs = jobs
-        self._deferred = deferred
+        self._queues = queues
         self.telemetry = telemetry
         self._clock = clock
         self._pause = pause
+        self._zones = zones
         self._last_seen: dict[Place, datetime] = {}
 
     def tick(self) -> Collection[Place]:
@@ -163,7 +172,7 @@ class PlaceKeeper:
             return True
         decision = self._decide(kept, record, now)
         if decision.action is Action.WAKE:
-            return self._move(kept, record, Phase.WAKING, decision.reason)
+            return self._wake_up(kept, record, decision)
         if decision.action is Action.SLEEP:
             return self._lay_down(kept, record, decision.reason)
         return self._go_on(kept, record, now)
@@ -186,16 +195,22 @@ class PlaceKeeper:
         if waiting and record.phase is not Phase.AWAKE:
             self.telemetry.count("WaitingForWake", waiting)
         seen = self._last_seen.get(kept.place)
+        due: tuple[DueWork, ...] = ()
+        if waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
+            waiting, due = self._gathered(kept)
         watched = Watched(
             phase=record.phase,
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
+            due=due,
+            concurrency=min(road.concurrency for _, road in kept.users),
+            maximum=record.most,
             oldest_waiting=self._oldest(kept) if waiting and kept.policy.wake_backlog > 1 else None,
             asked=record.asked_at is not None,
             startup_seconds=max(road.startup_seconds for _, road in kept.users),
         )
-        decision = decide(now, watched, kept.policy)
+        decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP:
             return decision
         # Only a place that everything else would put to sleep is worth a question to CloudWatch.
@@ -209,6 +224,26 @@ class PlaceKeeper:
             return decision
         self._last_seen[kept.place] = last
         return SleepDecision(Action.STAY, "in use")
+
+    def _gathered(self, kept: "_Kept") -> tuple[int, tuple[DueWork, ...]]:
+        """Requests that cannot wait, and the work of those that can, by latest start."""
+        known, models = self._capacities.snapshot(), self._catalogues.current().models
+        impatient, due = 0, []
+        for deployment, road in kept.users:
+            jobs = self._jobs.unfinished(deployment.resource, road.inference_type, limit=GATHER_LIMIT + 1)
+            held = known.of(deployment.resource, road.inference_type).measured_seconds
+            held = deployment.timing.expected_seconds(0) if held is None else held
+            patience = timedelta(seconds=models[deployment.model].asynchronous.request_ttl_seconds)
+            for job in jobs:
+                if job.deadline_at is None or job.state is not JobState.QUEUED:
+                    impatient += 1
+                    continue
+                # A job expires when it was not handed over within its patience, however far its deadline is.
+                end = min(job.deadline_at, job.created_at + patience)
+                due.append(DueWork(end.timestamp() - held, held))
+        if len(due) > GATHER_LIMIT:
+            return impatient + len(due), ()
+        return impatient, tuple(sorted(due, key=lambda work: work.latest_start_at))
 
     def _oldest(self, kept: "_Kept") -> datetime | None:
         found = [
@@ -227,6 +262,11 @@ class PlaceKeeper:
         self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=phase.value, reason=reason)
         written = replace(moved, revision=moved.revision + 1)
         return phase is Phase.WAKING and self._go_on_waking(kept, written)
+
+    def _wake_up(self, kept: "_Kept", record: PlaceRecord, decision: SleepDecision) -> bool:
+        if record.before is not None and decision.instances:
+            record = replace(record, before=record.before.wanting(decision.instances))
+        return self._move(kept, record, Phase.WAKING, decision.reason)
 
     # -- down
 
@@ -307,13 +347,15 @@ class PlaceKeeper:
                 self._states.record_state(deployment.resource, road.inference_type, state, instances)
 
     def _release(self, kept: "_Kept") -> None:
-        """Queue the jobs that waited for a real-time place; asynchronous ones wait at SageMaker."""
+        """Queue the jobs that waited here. Asynchronous ones wait at SageMaker, except those that were gathered."""
         for deployment, road in kept.users:
-            if road.inference_type is not InferenceType.REALTIME:
+            queue = self._queues.get(road.inference_type)
+            if queue is None or (road.inference_type is InferenceType.ASYNC and not kept.policy.gather):
                 continue
             for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT):
-                message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-                self._deferred.send(message, trace=job.traceparent, group=job.owner.tenant)
+                if job.state is JobState.QUEUED:
+                    message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+                    queue.send(message, trace=job.traceparent, group=job.owner.tenant)
 
 
 @dataclass(frozen=True, slots=True)
