@@ -22,7 +22,7 @@ from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
-from tollgate.domain.errors import BackendTimeoutError
+from tollgate.domain.errors import BackendTimeoutError, InvalidRequestError
 from tollgate.services.manage_cache import CacheManager
 from tollgate.services.refresh_answers import INLINE_BYTES, AnswerRefresher, RefreshOrders
 
@@ -325,6 +325,19 @@ def test_an_order_for_an_entry_that_is_not_there_is_done_with() -> None:
     stack = Stack()
     assert handle(event, stack.parts) is None
     assert stack.gateway.realtime.calls == []
+
+
+@pytest.mark.parametrize(
+    "order",
+    [{"kind": "refresh"}, {"kind": "refresh", "ticket": {"shape": "odd"}, "request_id": "r", "owner": None}],
+)
+def test_an_order_that_nobody_understands_says_why(order: dict[str, Any]) -> None:
+    """It is raised, so that Lambda puts it among the dead letters with the reason; nothing runs."""
+    stack = Stack()
+    with pytest.raises(InvalidRequestError, match="No order to make an answer anew"):
+        handle(order, stack.parts)
+    assert stack.gateway.realtime.calls == []
+    assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["order not understood"]
 
 
 @pytest.mark.parametrize("sample", ["lookup", "forget_model", "keep_value", "get_value", "drop_value"])

@@ -34,7 +34,7 @@ class _Reports:
         return self._report
 
     def store(self, report: Mapping[str, Any], *, now: datetime) -> None:
-        assert now
+        assert now.tzinfo
         self._report = report
 
 

@@ -15,7 +15,7 @@ from tollgate.domain.cache_control import CacheControl
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import ModelKind, Priority
-from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.errors import BackendError, InvalidRequestError, StorageError, TollgateError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.services.inference import InferenceRequest
@@ -103,6 +103,7 @@ class AnswerRefresher:
         A failed run is not repeated: the stale answer is still there, and its next reader orders again.
 
         Raises:
+            InvalidRequestError: it is no order; after the retries it is a dead letter with this reason.
             StorageError: before anything was run; try again.
         """
         if "stored" in order:
@@ -110,16 +111,14 @@ class AnswerRefresher:
             if body is None:
                 return
             order = json.loads(body)
-        ticket = CacheTicket(**order["ticket"])
-        trail = Trail(
-            request_id=order["request_id"],
-            owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
-            started=self._clock.monotonic(),
-            traceparent=order["traceparent"],
-        )
+        try:
+            ticket, trail, request = self._read(order)
+        except (KeyError, TypeError, ValueError) as error:
+            self.telemetry.log("ERROR", "order not understood", problem=f"{type(error).__name__}: {error}")
+            raise InvalidRequestError(f"No order to make an answer anew: {type(error).__name__} {error}.") from error
         outcome, code = "completed", ""
         try:
-            if not self._inference.refresh(_request(order), trail, ticket):
+            if not self._inference.refresh(request, trail, ticket):
                 return
         except StorageError:
             raise
@@ -128,6 +127,15 @@ class AnswerRefresher:
             self._store.release(ticket)
         record = trail.record(outcome=outcome, status=0, ended=self._clock.monotonic(), error_code=code)
         self.telemetry.request(record)
+
+    def _read(self, order: Mapping[str, Any]) -> tuple[CacheTicket, Trail, InferenceRequest]:
+        trail = Trail(
+            request_id=order["request_id"],
+            owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
+            started=self._clock.monotonic(),
+            traceparent=order["traceparent"],
+        )
+        return CacheTicket(**order["ticket"]), trail, _request(order)
 
 
 def _request(order: Mapping[str, Any]) -> InferenceRequest:
