@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from functions.async_submit import app as async_submit
 from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from functions.gateway import app as gateway
@@ -28,6 +29,7 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place
@@ -90,7 +92,9 @@ class Stack:
 
     def infer(self, number: int = 0, **options: Any) -> Any:
         """One urgent request at one of the gateways."""
-        body = {"model": "echo", "input": f"hello {number}", "priority": "high"}
+        wishes = {name: options.pop(name) for name in ("priority", "deadline_seconds") if name in options}
+        asked = {"model": "echo", "input": f"hello {number}", "priority": "high"} | wishes
+        body = {name: value for name, value in asked.items() if value is not None}
         event = proxy_event("POST /v1/inferences", json.dumps(body), request_id=f"req-{number}", **options)
         return gateway.handle(event, self.gateways[number % len(self.gateways)])
 
@@ -303,3 +307,38 @@ def test_an_asynchronous_endpoint_goes_to_zero_and_comes_back(stack: Stack) -> N
     stack.keeper.wake(ASYNC)
     stack.until(Phase.AWAKE, ASYNC)
     assert SageMakerControl().describe(ASYNC) == before
+
+
+def test_work_with_a_deadline_is_gathered_at_a_sleeping_endpoint(stack: Stack) -> None:
+    """Not handed to SageMaker, whose backlog would start instances; woken for once, in time; then handed over."""
+    writer = RegistryCatalogueWriter(stack.places._client, REGISTRY_TABLE)
+    policy = replace(POLICY, gather=True)
+    writer.store(replace(sleepy_catalogue(policy, InferenceType.ASYNC), version=2), now=datetime.now(UTC))
+    writer.point_to(2, expected=1)
+    submitter = async_submit.build(async_submit.AsyncSubmitSettings.load(stack._environment))
+
+    def hand_over() -> None:
+        while records := stack._take(stack._environment["ASYNC_QUEUE_URL"]):
+            assert async_submit.handle({"Records": records}, submitter) == {"batchItemFailures": []}
+
+    stack.keeper.tick()
+    stack.clock.ahead += POLICY.idle + timedelta(minutes=1)
+    stack.until(Phase.ASLEEP, ASYNC)
+    stack.clock.ahead = timedelta()
+    stack.new_gateways()
+    answers = [stack.infer(number, priority=None, deadline_seconds=1800) for number in range(6)]
+    assert {answer["statusCode"] for answer in answers} == {202}
+    identities = [json.loads(answer["body"])["id"] for answer in answers]
+    hand_over()
+    stack.pump()
+    stack.keeper.tick()
+    jobs = stack.deferred._jobs
+    assert {job.state for job in jobs.get_many(identities)} == {JobState.QUEUED}
+    assert stack.record(ASYNC).phase is Phase.ASLEEP
+    stack.clock.ahead += timedelta(seconds=1800 - 240 - policy.gather_margin_seconds - 60)
+    stack.keeper.tick()
+    assert stack.record(ASYNC).history[-1].reason == "gathered requests must start"
+    stack.until(Phase.AWAKE, ASYNC)
+    hand_over()
+    assert {job.state for job in jobs.get_many(identities)} == {JobState.SUBMITTED}
+    assert [line.phase for line in stack.record(ASYNC).history].count(Phase.WAKING) == 1
