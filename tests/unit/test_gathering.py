@@ -76,6 +76,18 @@ def test_one_that_cannot_wait_wakes_it_for_all(asleep: Sleepers) -> None:
     assert asleep.record(ASYNC).history[-1].reason == "1 waiting"
 
 
+def test_the_most_pressing_is_handed_over_first(asleep: Sleepers) -> None:
+    """By deadline and not by arrival, as the rule that woke it supposes."""
+    for name, minutes in (("late", 60), ("soon", 20), ("between", 40)):
+        now = asleep.clock.now()
+        asleep.gateway.jobs.add(make_job(name, created_at=now, deadline_at=now + timedelta(minutes=minutes)))
+        asleep.clock.advance(1)
+    asleep.gateway.async_queue.sent.clear()
+    asleep.minutes(20)
+    assert asleep.record(ASYNC).phase is Phase.AWAKE
+    assert [message.body["job_id"] for message in asleep.gateway.async_queue.sent][:3] == ["soon", "between", "late"]
+
+
 def test_without_the_setting_a_deadline_waits_for_nothing() -> None:
     """The default: the request wakes the endpoint as any other does."""
     world = Sleepers(catalogue=sleepy_catalogue(replace(GATHER, gather=False), InferenceType.ASYNC))

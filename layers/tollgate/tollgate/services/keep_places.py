@@ -347,12 +347,16 @@ class PlaceKeeper:
                 self._states.record_state(deployment.resource, road.inference_type, state, instances)
 
     def _release(self, kept: "_Kept") -> None:
-        """Queue the jobs that waited here. Asynchronous ones wait at SageMaker, except those that were gathered."""
+        """Queue the jobs that waited here, the most pressing first.
+
+        Asynchronous ones wait at SageMaker, except those that were gathered.
+        """
         for deployment, road in kept.users:
             queue = self._queues.get(road.inference_type)
             if queue is None or (road.inference_type is InferenceType.ASYNC and not kept.policy.gather):
                 continue
-            for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT):
+            found = self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT)
+            for job in sorted(found, key=lambda job: job.deadline_at or job.created_at):
                 if job.state is JobState.QUEUED:
                     message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
                     queue.send(message, trace=job.traceparent, group=job.owner.tenant)
