@@ -6,6 +6,7 @@ machine; the endpoint takes two seconds to start, where a real one takes minutes
 
 import argparse
 import http.client
+import io
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--gateways", type=int, default=5, help="execution environments of the gateway")
     options = parser.parse_args()
-    with _aws() as (environment, events):
+    # Every request writes its line, whatever the level.
+    with _aws() as (environment, events), redirect_stdout(io.StringIO()):
         _put_to_sleep(environment)
         gateways = [gateway.build(gateway.GatewaySettings.load(environment)) for _ in range(options.gateways)]
 
