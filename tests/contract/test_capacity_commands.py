@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli import endpoints, orphans, rightsize
+from cli import brake, endpoints, orphans, rightsize
 from cli.main import main
 from cli.stack import Stack, StackError
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
@@ -159,9 +159,17 @@ def test_orphans_are_reported_and_stopped_only_when_named(
     assert orphans.find(stack, sagemaker, NOW) == ()
 
 
+@pytest.mark.parametrize("words", [["resume"], ["brake", "resume"]])
+def test_a_resume_has_two_names(words: list[str]) -> None:
+    """Both give the same order to the function that works the brakes."""
+    parser = argparse.ArgumentParser()
+    brake.add_parser(parser.add_subparsers())
+    assert parser.parse_args(words).run is brake.resume_all
+
+
 def test_the_commands_are_declared(capsys: pytest.CaptureFixture[str]) -> None:
     """They are found under their names."""
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("endpoints", "sleep", "wake", "rightsize", "orphans"))
+    assert all(name in shown for name in ("endpoints", "sleep", "wake", "rightsize", "orphans", "resume"))
