@@ -136,9 +136,10 @@ bench-budgets: ## a race of 200 requests for a budget that covers 50, on a runni
 	$(DEV)/python benchmarks/budget_race.py
 	$(DEV)/python benchmarks/budget_race.py --two-budgets
 
-bench-wake: ## a storm of 500 requests for a sleeping endpoint, on the stand-in
+bench-wake: ## a storm of 500 requests for a sleeping endpoint, on the stand-in; the policy on 14 days of real arrivals
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/wake_storm.py
+	$(DEV)/python benchmarks/sleep_policy.py
 
 bench-routing: ## how well the router chooses a tier, on the shared data
 	@$(ENSURE) bench

@@ -14,7 +14,7 @@ from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.gateway import FixedCapacity, FixedCatalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
-from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
@@ -145,7 +145,7 @@ class Environment:
             acceptance=acceptance,
             choosing=lambda: choosing,
             health=health,
-            wakes=lambda: WakeRequests(queue=InMemoryQueue(), clock=self._clock),
+            wakes=lambda: WakeRequests(events=InMemoryEvents(), clock=self._clock),
             cache=lambda: cache,
         )
 

@@ -6,6 +6,7 @@ machine; the endpoint takes two seconds to start, where a real one takes minutes
 
 import argparse
 import http.client
+import io
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from moto.server import ThreadedMotoServer
 from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from functions.gateway import app as gateway
+from tests.fakes.function_events import FunctionEventsServer
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
@@ -42,7 +44,7 @@ from tollgate.domain.standing import Place, PlaceKind
 ROOT = Path(__file__).parents[1]
 PLACE = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
 START_SECONDS = 2.0
-_QUEUES = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WAKE_QUEUE_URL", "WEBHOOK_QUEUE_URL")
+_QUEUES = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")
 _MODELS = """
 [models.echo.deployments.small]
 tier = "small"
@@ -60,7 +62,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--gateways", type=int, default=5, help="execution environments of the gateway")
     options = parser.parse_args()
-    with _aws() as environment:
+    # Every request writes its line, whatever the level.
+    with _aws() as (environment, events), redirect_stdout(io.StringIO()):
         _put_to_sleep(environment)
         gateways = [gateway.build(gateway.GatewaySettings.load(environment)) for _ in range(options.gateways)]
 
@@ -75,28 +78,28 @@ def main() -> None:
         with ThreadPoolExecutor(16) as pool:
             accepted = list(pool.map(ask, range(options.requests)))
         storm = time.perf_counter() - began
-        messages = _pump(environment, [identity for _, identity in accepted])
+        messages = _pump(environment, events, [identity for _, identity in accepted])
         total = time.perf_counter() - began
     latencies = sorted(seconds * 1000 for seconds, _ in accepted)
     record = messages["record"]
     print(f"{options.requests} requests at {options.gateways} gateways in {storm:.1f} s, all accepted")
     print(f"accepted in p50 {statistics.median(latencies):.1f} ms, p99 {latencies[int(len(latencies) * 0.99)]:.1f} ms")
-    print(f"wake messages {messages['wakes']}, times woken {messages['woken']}")
+    print(f"wake events {messages['wakes']}, times woken {messages['woken']}")
     print(f"all answered {total:.1f} s after the first request, of which the endpoint's start {START_SECONDS:.0f} s")
     for line in record.history:
         print(f"  {line.at:%H:%M:%S}  {line.phase:<14} {line.reason}")
 
 
-def _pump(environment: dict[str, str], identities: list[str]) -> dict[str, Any]:
-    """Hand messages to their functions until every job has ended; counts them."""
-    keeper = capacity.build(capacity.CapacitySettings.load(environment))
+def _pump(environment: dict[str, str], events: FunctionEventsServer, identities: list[str]) -> dict[str, Any]:
+    """Hand events and messages to their functions until every job has ended; counts them."""
+    keeper = capacity.build(capacity.CapacitySettings.load(environment)).keeper
     runs = [deferred.build(deferred.DeferredSettings.load(environment)) for _ in range(4)]
     sqs, places, wakes = boto3.client("sqs"), RegistryPlaces(_tables(environment), environment["TABLE_REGISTRY"]), 0
     jobs = DynamoDBJobStore(_tables(environment), environment["TABLE_JOBS"])
     while True:
-        for records in iter(lambda: _take(sqs, environment["WAKE_QUEUE_URL"]), []):
-            wakes += sum('"wake"' in record["body"] for record in records)
-            capacity.handle({"Records": records}, keeper)
+        for event in events.take(environment["CAPACITY_FUNCTION"]):
+            wakes += 1
+            keeper.wake(Place.from_key(event["place"]))
         with ThreadPoolExecutor(len(runs)) as pool:
             for number, records in enumerate(iter(lambda: _take(sqs, environment["DEFERRED_QUEUE_URL"]), [])):
                 pool.submit(deferred.handle, {"Records": records}, runs[number % len(runs)])
@@ -106,7 +109,7 @@ def _pump(environment: dict[str, str], identities: list[str]) -> dict[str, Any]:
         ended = [job.state.value for job in jobs.get_many(identities)]
         if ended.count("completed") == len(identities):
             return {"wakes": wakes, "woken": [t.phase for t in record.history].count(Phase.WAKING), "record": record}
-        keeper.look(PLACE)
+        keeper.tick()
         time.sleep(0.2)
 
 
@@ -120,7 +123,7 @@ def _put_to_sleep(environment: dict[str, str]) -> None:
     places, earlier = RegistryPlaces(tables, environment["TABLE_REGISTRY"]), datetime.now(UTC) - timedelta(hours=1)
     before = SageMakerControl().describe(PLACE)
     places.write(PlaceRecord(PLACE, Phase.AWAKE, earlier).laid_down(before, earlier, "no invocation for 30 min"))
-    keeper = capacity.build(capacity.CapacitySettings.load(environment))
+    keeper = capacity.build(capacity.CapacitySettings.load(environment)).keeper
     while True:
         keeper.tick()
         record = places.get(PLACE)
@@ -168,14 +171,17 @@ def _take(sqs: Any, url: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _aws() -> Iterator[dict[str, str]]:
-    """Moto and the stand-in, and the environment that leads to them."""
+def _aws() -> Iterator[tuple[dict[str, str], FunctionEventsServer]]:
+    """Moto, the stand-in and a queue of events, and the environment that leads to them."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
     aws, standin = f"http://{host}:{port}", "http://127.0.0.1:4597"
+    events = FunctionEventsServer()
     environment = {
+        "AWS_ENDPOINT_URL_LAMBDA": events.url,
+        "CAPACITY_FUNCTION": "tollgate-capacity",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
@@ -212,11 +218,12 @@ def _aws() -> Iterator[dict[str, str]]:
         )
         try:
             _wait_for(standin)
-            yield environment
+            yield environment, events
         finally:
             process.terminate()
             process.wait(20)
             moto.stop()
+            events.stop()
 
 
 def _make_tables() -> None:

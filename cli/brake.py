@@ -46,8 +46,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     brake.add_argument("--reason", default="", help="shown to callers that are refused")
     brake.add_argument("--until", type=datetime.fromisoformat, help="let go at this time (ISO 8601 with offset)")
     brake.set_defaults(run=set_level)
-    resume = actions.add_parser("resume", help="let go of every brake that is on, and undo what was done, in reverse")
-    resume.set_defaults(run=resume_all)
+    for place in (actions, commands):
+        resume = place.add_parser("resume", help="let go of every brake that is on, and undo what was done, in reverse")
+        resume.set_defaults(run=resume_all)
 
 
 def show_status(stack: Stack, arguments: argparse.Namespace) -> int:

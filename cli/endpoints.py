@@ -83,10 +83,10 @@ def sleep(stack: Stack, arguments: argparse.Namespace) -> int:
 
 def wake(stack: Stack, arguments: argparse.Namespace) -> int:
     """Ask for the places to be woken, as a request would."""
-    queue = boto3.client("sqs", region_name=stack.region)
+    client, function = boto3.client("lambda", region_name=stack.region), stack.outputs["CapacityFunctionName"]
     for place, _ in _chosen(stack, arguments):
-        body = json.dumps({"kind": "wake", "place": place.key})
-        queue.send_message(QueueUrl=stack.outputs["WakeQueueUrl"], MessageBody=body)
+        event = json.dumps({"kind": "wake", "place": place.key})
+        client.invoke(FunctionName=function, InvocationType="Event", Payload=event.encode())
         print(f"{place.key}: wake requested")
     return 0
 

@@ -2,25 +2,26 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import boto3
 from rich.console import Console
 from rich.table import Table
 
-from cli.prices import price_book
 from cli.stack import Stack
 from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
+from tollgate.adapters.instance_prices import instance_prices
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_prices import RegistryPrices
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.domain.advice_report import advice_document, advice_report
-from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.instance_shapes import SHAPES
-from tollgate.domain.rightsizing import Advice, Resource, Usage, advise
-from tollgate.domain.standing import place_of
+from tollgate.adapters.system import SystemClock
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.advice_report import advice_document
+from tollgate.domain.rightsizing import Advice, Resource, Usage
+from tollgate.services.rightsize import RightSizing
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLOT_WIDTH = 56
@@ -34,35 +35,25 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def rightsize(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Print advice for every real-time and asynchronous endpoint that stands, and store it for the API."""
-    usages = measure(stack)
-    book = price_book(stack)
-    prices = {name: price.usd for name in SHAPES if (price := book.instance_hour(stack.region, name)) is not None}
-    advices = advise(usages, prices)
-    now = datetime.now(UTC)
-    RegistryRecommendations(stack.tables, stack.registry).store(advice_report(advices, now), now=now)
-    show(usages, advices, as_json=arguments.json)
+    """Do now what the schedule does once a day, and print it."""
+    fit = sizing(stack).run()
+    show(fit.usages, fit.advices, as_json=arguments.json)
     return 0
 
 
-def measure(stack: Stack) -> list[Usage]:
-    """The week of each road that has an endpoint of its own."""
-    catalogue = RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current()
-    control = SageMakerControl()
-    metrics = CloudWatchUsage(lambda: boto3.client("cloudwatch", region_name=stack.region))
-    now = datetime.now(UTC)
-    found = []
-    for model in catalogue.models.values():
-        for deployment in model.deployments:
-            for inference_type, road in deployment.roads.items():
-                if inference_type is InferenceType.BATCH or road.inference_component is not None:
-                    continue
-                standing = control.describe(place_of(road))
-                found += [
-                    metrics.week(deployment, road, variant.name, max(1.0, standing.current), now)
-                    for variant in standing.variants[:1]
-                ]
-    return found
+def sizing(stack: Stack) -> RightSizing:
+    """The service of the capacity function, with this command's clients."""
+    return RightSizing(
+        catalogues=RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0),
+        control=SageMakerControl(),
+        metrics=CloudWatchUsage(lambda: boto3.client("cloudwatch", region_name=stack.region)),
+        prices=lambda: instance_prices(RegistryPrices(stack.tables, stack.registry), stack.region),
+        reports=RegistryRecommendations(stack.tables, stack.registry),
+        telemetry=Telemetry(
+            namespace="Tollgate", service="tollgate", level="WARNING", write=lambda line: print(line, file=sys.stderr)
+        ),
+        clock=SystemClock(),
+    )
 
 
 def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_control import RegistryControl
+from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_async import SageMakerAsync
@@ -96,6 +97,7 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
         answers=answers,
         gate=BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock),
         queue=SqsQueue(SqsClient(transport), settings.async_queue_url),
+        places=RegistryPlaces(tables, settings.table_registry),
     )
     return GroupSubmitter(
         submitter=single,

@@ -1,4 +1,4 @@
-"""POST /v1/cache/lookup, DELETE /v1/cache, clients' own results; and the queue of answers to make anew."""
+"""POST /v1/cache/lookup, DELETE /v1/cache, clients' own results; and orders to make an answer anew."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +13,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
+from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_control import RegistryControl
@@ -26,7 +27,6 @@ from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.http import read_call
-from tollgate.api.queue_events import process_messages
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
@@ -56,12 +56,12 @@ class CacheSettings(Settings):
     bucket: str
     async_queue_url: str
     deferred_queue_url: str
-    wake_queue_url: str
+    capacity_function: str
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What calls need, and what messages need."""
+    """What calls need, and what orders need."""
 
     api: CacheApi
     refresher: AnswerRefresher
@@ -126,7 +126,7 @@ def build(settings: CacheSettings) -> Parts:
             outcomes, realtime=realtime, acceptance=acceptance, clock=clock, time_limit_seconds=_TIME_LIMIT_SECONDS
         )
 
-    wakes = WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
+    wakes = WakeRequests(events=LambdaEvents(transport, settings.capacity_function), clock=clock)
     inference = InferenceService(
         catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
@@ -149,10 +149,11 @@ def build(settings: CacheSettings) -> Parts:
     )
 
 
-def handle(event: dict[str, Any], service: Parts) -> dict[str, Any]:
-    """One API call, or one batch of messages."""
-    if "Records" in event:
-        return process_messages(event, service.refresher.carry_out, service.refresher.telemetry)
+def handle(event: dict[str, Any], service: Parts) -> dict[str, Any] | None:
+    """One API call, or one order of the gateway's."""
+    if event.get("kind") == "refresh":
+        service.refresher.carry_out(event)
+        return None
     return service.api.respond(read_call(event)).to_event()
 
 
@@ -161,6 +162,6 @@ def _service() -> Parts:
     return build(CacheSettings.load())
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
     """Entry point."""
     return handle(event, _service())

@@ -1,7 +1,10 @@
-"""Every minute, and at wake requests: endpoints that nobody uses go to sleep, wanted ones wake."""
+"""Every minute, and at wake requests: endpoints that nobody uses go to sleep, wanted ones wake. Daily: do they fit?"""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.cloudwatch_activity import CloudWatchActivity
@@ -14,10 +17,15 @@ from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
-from tollgate.api.place_messages import keep
+from tollgate.adapters.time_zones import time_zone
+from tollgate.api.place_events import keep
 from tollgate.api.telemetry import Telemetry
-from tollgate.services.keep_places import KeeperQueues, PlaceKeeper
+from tollgate.domain.catalogue import InferenceType
+from tollgate.services.keep_places import PlaceKeeper
 from tollgate.settings import Settings, aws_environment
+
+if TYPE_CHECKING:
+    from tollgate.services.rightsize import RightSizing
 
 
 class CapacitySettings(Settings):
@@ -25,45 +33,83 @@ class CapacitySettings(Settings):
 
     table_jobs: str
     table_registry: str
-    wake_queue_url: str
     deferred_queue_url: str
+    async_queue_url: str
 
 
-def build(settings: CapacitySettings) -> PlaceKeeper:
-    """Wire the service; nothing is connected before the first look."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the keeper of endpoints needs, and what the daily look at their size needs."""
+
+    keeper: PlaceKeeper
+    rightsizing: "Callable[[], RightSizing]"
+
+
+def build(settings: CapacitySettings) -> Parts:
+    """Wire the services; nothing is connected before the first look."""
     transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    tables, clock, queues = DynamoDBClient(transport), SystemClock(), SqsClient(transport)
-    places = RegistryPlaces(tables, settings.table_registry)
-    return PlaceKeeper(
-        catalogues=RegistryCatalogue(tables, settings.table_registry, clock.monotonic),
+    tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
+    catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
+    places, control = RegistryPlaces(tables, settings.table_registry), SageMakerControl()
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+
+    def rightsizing() -> "RightSizing":
+        # Once a day.
+        import boto3  # noqa: PLC0415 -- see above
+
+        from tollgate.adapters.cloudwatch_usage import CloudWatchUsage  # noqa: PLC0415 -- see above
+        from tollgate.adapters.instance_prices import instance_prices  # noqa: PLC0415 -- see above
+        from tollgate.adapters.registry_prices import RegistryPrices  # noqa: PLC0415 -- see above
+        from tollgate.adapters.registry_recommendations import RegistryRecommendations  # noqa: PLC0415 -- see above
+        from tollgate.services.rightsize import RightSizing  # noqa: PLC0415 -- see above
+
+        return RightSizing(
+            catalogues=catalogues,
+            control=control,
+            metrics=CloudWatchUsage(cache(lambda: boto3.client("cloudwatch"))),
+            prices=lambda: instance_prices(RegistryPrices(tables, settings.table_registry), settings.aws_region),
+            reports=RegistryRecommendations(tables, settings.table_registry),
+            telemetry=telemetry,
+            clock=clock,
+        )
+
+    keeper = PlaceKeeper(
+        catalogues=catalogues,
         capacities=RegistryCapacity(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
-        control=SageMakerControl(),
+        control=control,
         records=places,
         states=places,
         activity=CloudWatchActivity(),
         jobs=DynamoDBJobStore(tables, settings.table_jobs),
-        queues=KeeperQueues(
-            looks=SqsQueue(queues, settings.wake_queue_url), deferred=SqsQueue(queues, settings.deferred_queue_url)
-        ),
-        telemetry=Telemetry(
-            namespace=settings.powertools_metrics_namespace,
-            service=settings.powertools_service_name,
-            level=settings.log_level,
-        ),
+        queues={
+            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+        },
+        telemetry=telemetry,
         clock=clock,
+        pause=time.sleep,
+        zones=time_zone,
     )
+    return Parts(keeper, rightsizing)
 
 
-def handle(event: dict[str, Any], service: PlaceKeeper) -> dict[str, Any] | None:
-    """One look, or one batch of messages."""
-    return keep(event, service)
+def handle(event: dict[str, Any], service: Parts) -> None:
+    """One look, one wake request, or the daily look at sizes."""
+    if event.get("task") == "rightsize":
+        service.rightsizing().run()
+        return
+    keep(event, service.keeper)
 
 
 @cache
-def _service() -> PlaceKeeper:
+def _service() -> Parts:
     return build(CapacitySettings.load())
 
 
-def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any] | None:
+def lambda_handler(event: dict[str, Any], _context: object) -> None:
     """Entry point."""
-    return handle(event, _service())
+    handle(event, _service())

@@ -8,6 +8,7 @@ from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_control import RegistryControl
@@ -35,7 +36,7 @@ class DeferredSettings(Settings):
     table_registry: str
     bucket: str
     deferred_queue_url: str
-    wake_queue_url: str
+    capacity_function: str
     webhook_queue_url: str
 
 
@@ -60,7 +61,7 @@ def build(settings: DeferredSettings) -> DeferredRun:
         dialects=dialects,
         backend=SageMakerRealtime(SageMakerRuntimeClient(transport)),
         places=RegistryPlaces(tables, settings.table_registry),
-        looks=SqsQueue(queues, settings.wake_queue_url),
+        wakes=LambdaEvents(transport, settings.capacity_function),
         completer=JobCompleter(
             jobs=jobs,
             objects=objects,

@@ -59,10 +59,10 @@ class GatewaySettings(Settings):
     bucket: str
     async_queue_url: str
     batch_queue_url: str
-    refresh_queue_url: str = ""
+    refresh_function: str = ""
     cache_timeout_ms: int = 300
     deferred_queue_url: str = ""
-    wake_queue_url: str = ""
+    capacity_function: str = ""
     alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
 
@@ -113,9 +113,10 @@ def build(settings: GatewaySettings) -> GatewayApi:
         from tollgate.services.answer_cache import AnswerCache  # noqa: PLC0415 -- see above
 
         def order(run: "CachedRun", ticket: "CacheTicket") -> None:
-            from tollgate.services.refresh_answers import RefreshOrders  # noqa: PLC0415 -- only stale answers need it
+            from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- only stale answers need it
+            from tollgate.services.refresh_answers import RefreshOrders  # noqa: PLC0415 -- as above
 
-            RefreshOrders(SqsQueue(queues, settings.refresh_queue_url), objects).order(run, ticket)
+            RefreshOrders(LambdaEvents(transport, settings.refresh_function), objects).order(run, ticket)
 
         impatient = DynamoDBClient(transport, read_timeout_s=settings.cache_timeout_ms / 1000, retry=RetryPolicy.NEVER)
         return AnswerCache(
@@ -126,7 +127,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
             telemetry=telemetry,
             pause=time.sleep,
             time_limit_seconds=_TIME_LIMIT_SECONDS,
-            refresh=order if settings.refresh_queue_url else None,
+            refresh=order if settings.refresh_function else None,
         )
 
     health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
@@ -135,9 +136,10 @@ def build(settings: GatewaySettings) -> GatewayApi:
     @cache
     def wakes() -> "WakeRequests":
         # Only deployments that sleep need it.
+        from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- see above
         from tollgate.services.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
 
-        return WakeRequests(queue=SqsQueue(queues, settings.wake_queue_url), clock=clock)
+        return WakeRequests(events=LambdaEvents(transport, settings.capacity_function), clock=clock)
 
     catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
 

@@ -244,7 +244,7 @@ OPERATIONS = (
     Operation(
         "/v1/recommendations",
         "get",
-        "Which instances fit their work",
+        "Which instances fit their work; for scope admin",
         spending_answers.RecommendationList,
         errors=(404,),
     ),

@@ -230,6 +230,15 @@ class Fleet:
             raise validation_exception(f"Could not find endpoint {self._arn(name)!r}.")
         return endpoint
 
+    def model_prefix(self, name: str, variant_name: str) -> str:
+        """`ModelDataUrl` of the model that a variant runs."""
+        [variant] = [v for v in self._get(name)["variants"] if v["VariantName"] == variant_name]
+        model = self._store.get("model", variant["ModelName"] or "") or {}
+        prefix = (model.get("PrimaryContainer") or {}).get("ModelDataUrl")
+        if not prefix:
+            raise validation_error(f"Endpoint {name} has no ModelDataUrl to load models from.")
+        return str(prefix)
+
     def _idle(self, name: str) -> Json:
         endpoint = self._get(name)
         if endpoint["EndpointStatus"] in _CHANGING:

@@ -3,9 +3,11 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from local.sagemaker import eventstream
+from local.sagemaker.artefacts import Artefacts
 from local.sagemaker.async_queue import AsyncQueue
 from local.sagemaker.components import Components
 from local.sagemaker.faults import Faults
@@ -42,6 +44,7 @@ class Runtime:
         components: the inference components on them.
         serving: runs the models.
         queue: takes async requests.
+        artefacts: models that requests name.
         faults: failures to inject.
         settings: names.
     """
@@ -53,6 +56,7 @@ class Runtime:
         components: Components,
         serving: Serving,
         queue: AsyncQueue,
+        artefacts: Artefacts,
         faults: Faults,
         settings: Settings,
     ) -> None:
@@ -60,6 +64,7 @@ class Runtime:
         self._components = components
         self._serving = serving
         self._queue = queue
+        self._artefacts = artefacts
         self._faults = faults
         self._settings = settings
 
@@ -75,6 +80,11 @@ class Runtime:
         call = _call(request, accept=request.header("accept"), content_type=request.header("content-type"))
         inference_id = request.header("x-amzn-sagemaker-inference-id") or str(uuid.uuid4())
         try:
+            if call.target_model:
+                container = await self._artefacts.container(
+                    self._fleet.model_prefix(endpoint, target.variant), call.target_model
+                )
+                target = replace(target, container=container)
             answer = await self._serving.serve(
                 target,
                 call,

@@ -17,6 +17,7 @@ from hypercorn.config import Config
 
 from local.sagemaker.admin import Admin
 from local.sagemaker.app import App
+from local.sagemaker.artefacts import Artefacts
 from local.sagemaker.async_queue import AsyncQueue
 from local.sagemaker.aws import Aws
 from local.sagemaker.bus import EventBus
@@ -109,7 +110,13 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
         faults=faults,
     )
     runtime = Runtime(
-        fleet=fleet, components=components, serving=serving, queue=queue, faults=faults, settings=settings
+        fleet=fleet,
+        components=components,
+        serving=serving,
+        queue=queue,
+        artefacts=Artefacts(aws),
+        faults=faults,
+        settings=settings,
     )
     fleet.resume()
     seed.apply()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from cli import endpoints, orphans, rightsize
+from cli import brake, endpoints, orphans, rightsize
 from cli.main import main
 from cli.stack import Stack, StackError
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
+from tests.fakes.function_events import FunctionEventsServer
 from tests.fakes.sleepers import POLICY, REALTIME, sleepy_catalogue
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
@@ -29,8 +30,8 @@ NOW = datetime.now(UTC)
 def stack(aws: LocalAws) -> Stack:
     """A stack whose catalogue has one real-time road, and whose endpoint stands."""
     _apply(aws, sleepy_catalogue(POLICY, InferenceType.REALTIME), 1)
-    queue = aws.boto3_client("sqs").create_queue(QueueName="wake")["QueueUrl"]
-    made = Stack("tollgate", "us-east-1", {"RegistryTableName": REGISTRY_TABLE, "WakeQueueUrl": queue}, "arm64")
+    outputs = {"RegistryTableName": REGISTRY_TABLE, "CapacityFunctionName": "tollgate-capacity"}
+    made = Stack("tollgate", "us-east-1", outputs, "arm64")
     made.__dict__["tables"] = aws.dynamodb
     _endpoint(aws, REALTIME.name)
     return made
@@ -95,12 +96,13 @@ def test_sleep_refuses_what_nobody_would_wake(stack: Stack, aws: LocalAws) -> No
         endpoints.sleep(stack, _arguments())
 
 
-def test_wake_sends_what_a_request_would(stack: Stack, aws: LocalAws) -> None:
-    """One message to the wake queue."""
+def test_wake_sends_what_a_request_would(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event for the capacity function, whose name is the stack's output."""
+    events = FunctionEventsServer()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", events.url)
     assert endpoints.wake(stack, _arguments()) == 0
-    queue = stack.outputs["WakeQueueUrl"]
-    [message] = aws.boto3_client("sqs").receive_message(QueueUrl=queue)["Messages"]
-    assert json.loads(message["Body"]) == {"kind": "wake", "place": REALTIME.key}
+    assert events.take("tollgate-capacity") == [{"kind": "wake", "place": REALTIME.key}]
+    events.stop()
 
 
 def test_rightsize_reads_the_week_and_prints_a_plot(
@@ -114,7 +116,7 @@ def test_rightsize_reads_the_week_and_prints_a_plot(
         for h in range(1, 31)
     ]
     cloudwatch.put_metric_data(Namespace="/aws/sagemaker/Endpoints", MetricData=data)
-    [usage] = rightsize.measure(stack)
+    [usage] = rightsize.sizing(stack).run().usages
     assert usage.mean(Resource.CPU) == pytest.approx(20.0)
     assert (usage.instance_type, usage.instances) == ("ml.m5.large", 2)
     assert rightsize.rightsize(stack, _arguments()) == 0
@@ -157,9 +159,17 @@ def test_orphans_are_reported_and_stopped_only_when_named(
     assert orphans.find(stack, sagemaker, NOW) == ()
 
 
+@pytest.mark.parametrize("words", [["resume"], ["brake", "resume"]])
+def test_a_resume_has_two_names(words: list[str]) -> None:
+    """Both give the same order to the function that works the brakes."""
+    parser = argparse.ArgumentParser()
+    brake.add_parser(parser.add_subparsers())
+    assert parser.parse_args(words).run is brake.resume_all
+
+
 def test_the_commands_are_declared(capsys: pytest.CaptureFixture[str]) -> None:
     """They are found under their names."""
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("endpoints", "sleep", "wake", "rightsize", "orphans"))
+    assert all(name in shown for name in ("endpoints", "sleep", "wake", "rightsize", "orphans", "resume"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.budget_alarm import app as budget_alarm
 from functions.gateway import app as gateway
@@ -52,6 +53,12 @@ class Stack:
         self.alarm = budget_alarm.build(budget_alarm.BudgetAlarmSettings.load(environment))
         self.usage = usage.build(usage.UsageSettings.load(environment))
         self.control = SageMakerControl()
+        self._sagemaker = client("sagemaker", standin.url)
+        self._scaling = client("application-autoscaling", standin.url)
+
+    def close(self) -> None:
+        self._sagemaker.close()
+        self._scaling.close()
 
     def infer(self, number: int = 0, priority: str = "high", **more: Any) -> dict[str, Any]:
         body = json.dumps({"model": "echo", "input": "hello", "priority": priority} | more)
@@ -79,8 +86,22 @@ class Stack:
         budget_alarm.handle(_SCHEDULE, self.alarm)
 
     def standing(self) -> str:
-        """Everything that can be put back, byte for byte."""
-        return json.dumps([standing_document(self.control.describe(p)) for p in (REALTIME, ASYNC)], sort_keys=True)
+        """Everything that can be put back, byte for byte: as Tollgate sees it, and as SageMaker tells anybody."""
+        seen = [standing_document(self.control.describe(place)) for place in (REALTIME, ASYNC)]
+        told = [self._told(place.name) for place in (REALTIME, ASYNC)]
+        targets = self._scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+        policies = self._scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+        own = [[_without_times(each) for each in found] for found in (targets, policies)]
+        return json.dumps([seen, told, own], sort_keys=True)
+
+    def _told(self, endpoint: str) -> Any:
+        try:
+            described = self._sagemaker.describe_endpoint(EndpointName=endpoint)
+        except ClientError:
+            return "absent"
+        configuration = self._sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
+        tags = self._sagemaker.list_tags(ResourceArn=described["EndpointArn"])["Tags"]
+        return [_without_times(described), _without_times(configuration), tags]
 
     def down(self) -> bool:
         return all(self.control.describe(place).current == 0 for place in (REALTIME, ASYNC))
@@ -90,6 +111,12 @@ class Stack:
         while self.standing() != before:
             assert time.monotonic() < end, (before, self.standing())
             self.tick()
+
+
+def _without_times(document: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a thing but when it was made."""
+    passing = {"CreationTime", "LastModifiedTime", "ResponseMetadata"}
+    return {name: value for name, value in document.items() if name not in passing}
 
 
 def _catalogue() -> Any:
@@ -106,7 +133,7 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     file.write_text(_CONFIG)
     standin = StandIn(tmp_path, aws.url, file)
     sqs, sns = aws.boto3_client("sqs"), aws.boto3_client("sns")
-    names = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WAKE_QUEUE_URL")
+    names = ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL")
     queues = {name: sqs.create_queue(QueueName=name.lower().replace("_", "-"))["QueueUrl"] for name in names}
     listener = sqs.create_queue(QueueName="alarm-listener")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=listener, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -144,8 +171,23 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     variant = made.control.describe(ASYNC).variants[0].name
     target["ResourceId"] = f"endpoint/{ASYNC.name}/variant/{variant}"
     scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=4)
+    scaling.put_scaling_policy(
+        **target,
+        PolicyName="backlog",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 5.0,
+            "CustomizedMetricSpecification": {
+                "Namespace": "AWS/SageMaker",
+                "MetricName": "ApproximateBacklogSizePerInstance",
+                "Dimensions": [{"Name": "EndpointName", "Value": ASYNC.name}],
+                "Statistic": "Average",
+            },
+        },
+    )
     scaling.close()
     yield made
+    made.close()
     for queue in (*queues.values(), listener):
         sqs.delete_queue(QueueUrl=queue)
     sns.delete_topic(TopicArn=topic)

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from functions.async_submit import app as async_submit
 from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from functions.gateway import app as gateway
 from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
+from tests.fakes.function_events import FunctionEventsServer
 from tests.fakes.gateway import proxy_event
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
 from tests.integration.sagemaker_standin.process import StandIn, client
@@ -27,12 +29,14 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place
 from tollgate.services.keep_places import DRAIN_SECONDS, PlaceKeeper
+from tollgate.services.rightsize import RightSizing
 
-_STORM = 100
+_STORM, _LOAD = 100, 40
 _CONFIG = """
 prefix = "tollgate"
 [start_seconds]
@@ -58,8 +62,11 @@ class _AheadClock:
 class Stack:
     """The functions over one stand-in and one set of tables."""
 
-    def __init__(self, aws: LocalAws, standin: StandIn, environment: dict[str, str]) -> None:
+    def __init__(
+        self, aws: LocalAws, standin: StandIn, events: FunctionEventsServer, environment: dict[str, str]
+    ) -> None:
         self.standin = standin
+        self.events = events
         self.clock = _AheadClock()
         self.sagemaker = client("sagemaker", standin.url)
         self.sqs = aws.boto3_client("sqs")
@@ -78,20 +85,23 @@ class Stack:
     @cached_property
     def keeper(self) -> PlaceKeeper:
         """The capacity function's service, on the test's clock."""
-        built = capacity.build(capacity.CapacitySettings.load(self._environment))
+        built = capacity.build(capacity.CapacitySettings.load(self._environment)).keeper
         built._clock = self.clock
+        built._pause = lambda _seconds: None
         return built
 
     def infer(self, number: int = 0, **options: Any) -> Any:
         """One urgent request at one of the gateways."""
-        body = {"model": "echo", "input": f"hello {number}", "priority": "high"}
+        wishes = {name: options.pop(name) for name in ("priority", "deadline_seconds") if name in options}
+        asked = {"model": "echo", "input": f"hello {number}", "priority": "high"} | wishes
+        body = {name: value for name, value in asked.items() if value is not None}
         event = proxy_event("POST /v1/inferences", json.dumps(body), request_id=f"req-{number}", **options)
         return gateway.handle(event, self.gateways[number % len(self.gateways)])
 
     def pump(self) -> None:
-        """Hand what waits in the queues to their functions, delays forgotten."""
-        while records := self._take(self._environment["WAKE_QUEUE_URL"]):
-            capacity.handle({"Records": records}, self.keeper)
+        """Hand events and what waits in the queue to their functions."""
+        for event in self.events.take(self._environment["CAPACITY_FUNCTION"]):
+            capacity.handle(event, capacity.Parts(self.keeper, _not_now))
         while records := self._take(self._environment["DEFERRED_QUEUE_URL"]):
             deferred.handle({"Records": records}, self.deferred)
 
@@ -150,10 +160,13 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     sqs = aws.boto3_client("sqs")
     queues = {
         name: sqs.create_queue(QueueName=name.lower().replace("_", "-"))["QueueUrl"]
-        for name in ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WAKE_QUEUE_URL", "WEBHOOK_QUEUE_URL")
+        for name in ("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")
     }
+    events = FunctionEventsServer()
     environment = {
         "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_LAMBDA": events.url,
+        "CAPACITY_FUNCTION": "tollgate-capacity",
         "AWS_ENDPOINT_URL_SAGEMAKER": standin.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
         "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": standin.url,
@@ -171,12 +184,17 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
     writer.store(sleepy_catalogue(POLICY, InferenceType.REALTIME), now=datetime.now(UTC))
     writer.point_to(1, expected=0)
-    made = Stack(aws, standin, environment)
+    made = Stack(aws, standin, events, environment)
     yield made
     made.sagemaker.close()
     for queue in queues.values():
         sqs.delete_queue(QueueUrl=queue)
     standin.stop()
+    events.stop()
+
+
+def _not_now() -> RightSizing:
+    raise AssertionError("Nobody asked for sizes")
 
 
 def _settled(stack: Stack, identities: list[str]) -> list[str]:
@@ -222,13 +240,14 @@ def test_an_endpoint_sleeps_wakes_and_answers_a_storm(stack: Stack) -> None:
     ],
 )
 def test_no_request_is_lost_when_waking_fails(stack: Stack, faults: list[dict[str, Any]]) -> None:
-    """Whatever goes wrong with the start, every request is answered and the record says what happened."""
+    """Whatever goes wrong with the start, under load: every request is answered and the record says what happened."""
     stack.to_sleep()
     stack.new_gateways()
     stack.standin.admin("PUT", "faults", {"faults": [{"endpoint": REALTIME.name, **fault} for fault in faults]})
-    answers = [stack.infer(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(stack.infer, range(_LOAD)))
     assert {answer["statusCode"] for answer in answers} == {202}
-    assert _settled(stack, [json.loads(a["body"])["id"] for a in answers]) == ["completed"] * 8
+    assert _settled(stack, [json.loads(a["body"])["id"] for a in answers]) == ["completed"] * _LOAD
     assert stack.record().phase is Phase.AWAKE
     used = [rule["used"] for rule in stack.standin.admin("GET", "faults")["faults"]]
     assert all(used)
@@ -267,7 +286,7 @@ def test_a_request_while_the_gateway_thinks_it_awake_is_not_lost(stack: Stack) -
 
 
 def test_an_asynchronous_endpoint_goes_to_zero_and_comes_back(stack: Stack) -> None:
-    """By the same keeper, through the wake queue, with its scaling target as it was."""
+    """By the same keeper, with its scaling target as it was."""
     writer = RegistryCatalogueWriter(stack.places._client, REGISTRY_TABLE)
     writer.store(replace(sleepy_catalogue(POLICY, InferenceType.ASYNC), version=2), now=datetime.now(UTC))
     writer.point_to(2, expected=1)
@@ -288,3 +307,38 @@ def test_an_asynchronous_endpoint_goes_to_zero_and_comes_back(stack: Stack) -> N
     stack.keeper.wake(ASYNC)
     stack.until(Phase.AWAKE, ASYNC)
     assert SageMakerControl().describe(ASYNC) == before
+
+
+def test_work_with_a_deadline_is_gathered_at_a_sleeping_endpoint(stack: Stack) -> None:
+    """Not handed to SageMaker, whose backlog would start instances; woken for once, in time; then handed over."""
+    writer = RegistryCatalogueWriter(stack.places._client, REGISTRY_TABLE)
+    policy = replace(POLICY, gather=True)
+    writer.store(replace(sleepy_catalogue(policy, InferenceType.ASYNC), version=2), now=datetime.now(UTC))
+    writer.point_to(2, expected=1)
+    submitter = async_submit.build(async_submit.AsyncSubmitSettings.load(stack._environment))
+
+    def hand_over() -> None:
+        while records := stack._take(stack._environment["ASYNC_QUEUE_URL"]):
+            assert async_submit.handle({"Records": records}, submitter) == {"batchItemFailures": []}
+
+    stack.keeper.tick()
+    stack.clock.ahead += POLICY.idle + timedelta(minutes=1)
+    stack.until(Phase.ASLEEP, ASYNC)
+    stack.clock.ahead = timedelta()
+    stack.new_gateways()
+    answers = [stack.infer(number, priority=None, deadline_seconds=1800) for number in range(6)]
+    assert {answer["statusCode"] for answer in answers} == {202}
+    identities = [json.loads(answer["body"])["id"] for answer in answers]
+    hand_over()
+    stack.pump()
+    stack.keeper.tick()
+    jobs = stack.deferred._jobs
+    assert {job.state for job in jobs.get_many(identities)} == {JobState.QUEUED}
+    assert stack.record(ASYNC).phase is Phase.ASLEEP
+    stack.clock.ahead += timedelta(seconds=1800 - 240 - policy.gather_margin_seconds - 60)
+    stack.keeper.tick()
+    assert stack.record(ASYNC).history[-1].reason == "gathered requests must start"
+    stack.until(Phase.AWAKE, ASYNC)
+    hand_over()
+    assert {job.state for job in jobs.get_many(identities)} == {JobState.SUBMITTED}
+    assert [line.phase for line in stack.record(ASYNC).history].count(Phase.WAKING) == 1

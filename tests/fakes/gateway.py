@@ -13,7 +13,7 @@ from tests.fakes.control import FixedBrakes
 from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
-from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
@@ -146,7 +146,7 @@ class FakeGateway:
     async_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     batch_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
     deferred_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
-    wake_queue: InMemoryQueue = field(default_factory=InMemoryQueue)
+    wakes: InMemoryEvents = field(default_factory=InMemoryEvents)
     idempotency: InMemoryIdempotency = field(default_factory=InMemoryIdempotency)
     measurements: RecordingMeasurements = field(default_factory=RecordingMeasurements)
     capacity: FixedCapacity = field(default_factory=FixedCapacity)
@@ -174,7 +174,7 @@ class FakeGateway:
             gate=BrakeGate(brakes=lambda: self.brakes, telemetry=telemetry, clock=self.clock),
         )
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
-        wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
+        wakes = WakeRequests(events=self.wakes, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         realtime = RealtimeRun(
             realtime=self.realtime,

@@ -1,4 +1,4 @@
-"""A queue and a bucket in memory."""
+"""A queue, events for a function, and a bucket in memory."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +33,21 @@ class InMemoryQueue:
     def bodies(self) -> list[Mapping[str, Any]]:
         """What was sent, without envelopes."""
         return [message.body for message in self.sent]
+
+
+class InMemoryEvents:
+    """The `FunctionEvents` of tests."""
+
+    def __init__(self) -> None:
+        self.sent: list[SentMessage] = []
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        self.sent.append(SentMessage(dict(event)))
+
+    @property
+    def bodies(self) -> list[Mapping[str, Any]]:
+        """What was sent."""
+        return [event.body for event in self.sent]
 
 
 class InMemoryObjectStore:

@@ -6,10 +6,11 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
-from tests.fakes.messages import InMemoryQueue
+from tests.fakes.messages import InMemoryEvents
 from tests.fakes.places import FakeActivity, FakePlaces
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.time_zones import time_zone
 from tollgate.domain.capacity import Capacity, RoadCapacity
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, TollgateError
@@ -18,7 +19,7 @@ from tollgate.domain.sleeping import SleepPolicy
 from tollgate.domain.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.complete_job import JobCompleter
-from tollgate.services.keep_places import KeeperQueues, PlaceKeeper
+from tollgate.services.keep_places import PlaceKeeper
 from tollgate.services.run_deferred import DeferredRun
 
 REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
@@ -51,14 +52,20 @@ def standing(place: Place, instances: int = 1, bounds: tuple[int, int] | None = 
 
 @dataclass
 class LiveCapacity:
-    """A `CapacitySource` that sees what was told at once."""
+    """A `CapacitySource` that sees what was told at once; `measured` are the seconds that a request holds its place."""
 
     places: FakePlaces
+    measured: float | None = None
 
     def snapshot(self) -> Capacity:
         """See `CapacitySource`."""
         states = self.places.states.items()
-        return Capacity({road: RoadCapacity(state=state, instances=count) for road, (state, count) in states})
+        return Capacity(
+            {
+                road: RoadCapacity(state=state, instances=n, measured_seconds=self.measured)
+                for road, (state, n) in states
+            }
+        )
 
 
 @dataclass
@@ -70,8 +77,9 @@ class Sleepers:
     endpoints: FakeEndpoints = field(default_factory=FakeEndpoints)
     places: FakePlaces = field(default_factory=FakePlaces)
     activity: FakeActivity = field(default_factory=FakeActivity)
-    looks: InMemoryQueue = field(default_factory=InMemoryQueue)
+    wakes: InMemoryEvents = field(default_factory=InMemoryEvents)
     telemetry: RecordingTelemetry = field(default_factory=RecordingTelemetry)
+    paused: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gateway = FakeGateway(clock=self.clock, catalogue=self.catalogue)
@@ -97,7 +105,7 @@ class Sleepers:
             dialects=ContainerDialects(),
             backend=self.gateway.realtime,
             places=self.places,
-            looks=self.looks,
+            wakes=self.wakes,
             completer=completer,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -115,10 +123,21 @@ class Sleepers:
             states=self.places,
             activity=self.activity,
             jobs=self.gateway.jobs,
-            queues=KeeperQueues(looks=self.looks, deferred=self.gateway.deferred_queue),
+            queues={
+                InferenceType.REALTIME: self.gateway.deferred_queue,
+                InferenceType.ASYNC: self.gateway.async_queue,
+            },
             telemetry=self.telemetry,
             clock=self.clock,
+            pause=self.pause,
+            zones=time_zone,
         )
+
+    def pause(self, seconds: float) -> None:
+        """The keeper waits; meanwhile changes under way end."""
+        self.paused.append(seconds)
+        self.clock.advance(seconds)
+        self.endpoints.settle()
 
     def record(self, place: Place = REALTIME) -> PlaceRecord:
         """The record of a place."""
@@ -138,12 +157,12 @@ class Sleepers:
         assert self.record(place).phase.value == "asleep", self.record(place)
 
     def deliver(self) -> None:
-        """Hand every queued message on, wake requests first; a job without capacity comes back."""
-        for queue in (self.gateway.wake_queue, self.looks):
-            sent, queue.sent = queue.sent, []
-            for message in sent:
-                place = Place.from_key(message.body["place"])
-                (self.keeper.wake if message.body["kind"] == "wake" else self.keeper.look)(place)
+        """Hand every event and message on, wake requests first; a job without capacity comes back."""
+        for events in (self.gateway.wakes, self.wakes):
+            sent, events.sent = events.sent, []
+            for event in sent:
+                assert event.body["kind"] == "wake"
+                self.keeper.wake(Place.from_key(event.body["place"]))
         sent, self.gateway.deferred_queue.sent = self.gateway.deferred_queue.sent, []
         for message in sent:
             try:

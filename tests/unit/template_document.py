@@ -95,6 +95,16 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, chosen
 
 
+def sent_events() -> set[str]:
+    """Functions that others send events to, by their permission to."""
+    return {
+        target(resource)
+        for _, statement in statements()
+        if as_list(statement["Action"]) == ["lambda:InvokeFunction"]
+        for resource in as_list(statement["Resource"])
+    }
+
+
 def as_list(value: Any) -> list[Any]:
     """A value that may be one or many."""
     return value if isinstance(value, list) else [value]

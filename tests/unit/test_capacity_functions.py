@@ -12,11 +12,13 @@ from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from tests.fakes.examples import make_job
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue
+from tollgate.api.queue_events import MessageError
 from tollgate.domain.brakes import NO_CONTROL, BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import JobState
 from tollgate.domain.sleeping import Phase
 from tollgate.services.keep_places import PlaceKeeper
+from tollgate.services.rightsize import RightSizing
 from tollgate.services.run_deferred import DeferredRun
 from tollgate.services.submit_async import BRAKED_SECONDS
 
@@ -36,51 +38,63 @@ def asleep() -> Sleepers:
     return world
 
 
+def _parts(world: Sleepers) -> capacity.Parts:
+    def not_now() -> RightSizing:
+        raise AssertionError("Only the daily event looks at sizes")
+
+    return capacity.Parts(world.keeper, not_now)
+
+
 def test_the_schedule_looks_at_every_place() -> None:
-    """The first look writes a record of each endpoint and says nothing back."""
+    """The first look writes a record of each endpoint."""
     world = Sleepers()
-    assert capacity.handle(_event("capacity/schedule"), world.keeper) is None
+    capacity.handle(_event("capacity/schedule"), _parts(world))
     assert set(world.places.records) == {REALTIME, ASYNC}
 
 
-def test_a_wake_message_wakes_and_comes_once_or_twice_alike(asleep: Sleepers) -> None:
-    """Delivered three times it makes one endpoint."""
+def test_a_wake_event_wakes_and_comes_once_or_twice_alike(asleep: Sleepers) -> None:
+    """Delivered three times it makes one endpoint, and is followed until that is up."""
     asleep.endpoints.orders.clear()
     for _ in range(3):
-        assert capacity.handle(_event("capacity/wake"), asleep.keeper) == {"batchItemFailures": []}
+        capacity.handle(_event("capacity/wake"), _parts(asleep))
     assert asleep.endpoints.orders == [f"{REALTIME.key} made"]
+    assert asleep.record().phase is Phase.AWAKE
 
 
-def test_a_look_message_goes_on_with_what_is_under_way(asleep: Sleepers) -> None:
-    """The asynchronous endpoint is up when its instances are, without waiting for the minute."""
+def test_the_schedule_goes_on_with_what_is_under_way(asleep: Sleepers) -> None:
+    """The asynchronous endpoint is up when its instances are, without waiting for the next minute."""
     asleep.keeper.wake(ASYNC)
-    asleep.endpoints.settle()
-    capacity.handle(_event("capacity/look"), asleep.keeper)
+    capacity.handle(_event("capacity/schedule"), _parts(asleep))
     assert asleep.record(ASYNC).phase is Phase.AWAKE
 
 
-def test_a_message_about_no_place_comes_back_alone(asleep: Sleepers) -> None:
-    """It ends among the dead letters; the good one beside it is done."""
-    answer = capacity.handle(_event("capacity/wake_one_bad"), asleep.keeper)
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "7b1424d4-f796-459a-8184-9c92662be6d2"}]}
-    assert asleep.record().phase is Phase.WAKING
-
-
-def test_a_message_of_an_unknown_kind_comes_back(asleep: Sleepers) -> None:
-    """Nothing is guessed."""
-    event = _event("capacity/wake")
-    event["Records"][0]["body"] = event["Records"][0]["body"].replace('"wake"', '"dance"')
-    answer = capacity.handle(event, asleep.keeper)
-    assert answer is not None
-    assert len(answer["batchItemFailures"]) == 1
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        (_event("capacity/wake_nowhere"), "no such place 'toaster/kitchen'"),
+        ({"kind": "wake"}, "no 'place'"),
+        ({"kind": "wake", "place": 7}, "no 'place'"),
+        ({"kind": "dance", "place": REALTIME.key}, "unknown kind 'dance'"),
+        ({"kind": None}, "no 'kind'"),
+    ],
+)
+def test_a_malformed_event_ends_among_the_dead_letters_with_its_reason(
+    asleep: Sleepers, event: dict[str, Any], problem: str
+) -> None:
+    """Lambda puts the error's text beside the event; nothing is guessed and nothing moves."""
+    asleep.endpoints.orders.clear()
+    with pytest.raises(MessageError, match=problem):
+        capacity.handle(event, _parts(asleep))
+    assert ("ERROR", "event not understood", {"problem": problem}) in asleep.telemetry.lines
     assert asleep.record().phase is Phase.ASLEEP
+    assert asleep.endpoints.orders == []
 
 
 def test_a_deferred_job_runs_when_its_endpoint_is_up(asleep: Sleepers) -> None:
     """While it sleeps the message is done with and the endpoint is asked to wake; awake, the job completes."""
     asleep.gateway.jobs.add(make_job(JOB, inference_type=InferenceType.REALTIME))
     assert deferred.handle(_event("deferred/queue"), asleep.deferred) == {"batchItemFailures": []}
-    assert {"kind": "wake", "place": REALTIME.key} in asleep.looks.bodies
+    assert {"kind": "wake", "place": REALTIME.key} in asleep.wakes.bodies
     assert asleep.gateway.jobs.jobs[JOB].state is JobState.QUEUED
     asleep.deliver()
     asleep.minutes(3)
@@ -98,7 +112,7 @@ def test_a_deferred_job_waits_while_spending_is_stopped() -> None:
     assert deferred.handle(_event("deferred/queue"), world.deferred) == {"batchItemFailures": []}
     assert world.gateway.jobs.jobs[JOB].state is JobState.QUEUED
     assert world.gateway.realtime.calls == []
-    assert world.looks.sent == []
+    assert world.wakes.sent == []
     (again,) = world.gateway.deferred_queue.sent
     assert (again.body["job_id"], again.delay_seconds) == (JOB, BRAKED_SECONDS)
     world.gateway.brakes.control = NO_CONTROL
@@ -123,7 +137,10 @@ def test_a_job_whose_deployment_is_gone_fails_truthfully(asleep: Sleepers) -> No
 def test_both_functions_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their settings are complete and nothing connects before the first event."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    urls = {name: f"http://127.0.0.1/{name}" for name in ("WAKE_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
+    urls = {name: f"http://127.0.0.1/{name}" for name in ("ASYNC_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
     tables = {"TABLE_JOBS": "j", "TABLE_REGISTRY": "r", "TABLE_LEDGER": "l", "BUCKET": "b"}
-    assert isinstance(capacity.build(capacity.CapacitySettings.load(urls | tables)), PlaceKeeper)
-    assert isinstance(deferred.build(deferred.DeferredSettings.load(urls | tables)), DeferredRun)
+    names = {"CAPACITY_FUNCTION": "tollgate-capacity"}
+    parts = capacity.build(capacity.CapacitySettings.load(urls | tables))
+    assert isinstance(parts.keeper, PlaceKeeper)
+    assert isinstance(parts.rightsizing(), RightSizing)
+    assert isinstance(deferred.build(deferred.DeferredSettings.load(urls | tables | names)), DeferredRun)

@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.parser.models import (
 )
 from pydantic import BaseModel
 
-from tests.unit.template_document import ROOT, events_of, folder_of, functions, target
+from tests.unit.template_document import ROOT, events_of, folder_of, functions, sent_events, target
 
 SAMPLES = sorted((ROOT / "events").glob("*/*.json"))
 Trigger = tuple[str, str, str]
@@ -33,12 +33,14 @@ def _kind(event: Mapping[str, Any]) -> str:
         return "Api"
     if "Records" in event:
         return "SNS" if event["Records"][0].get("EventSource") == "aws:sns" else "SQS"
+    if "source" not in event:
+        return "Function"
     return "Schedule" if event["source"] == "aws.events" else "EventBridgeRule"
 
 
 def _is_our_own(event: Mapping[str, Any]) -> bool:
-    """Whether a schedule sends this in place of EventBridge's own event."""
-    return _kind(event) == "Schedule" and "task" in event
+    """Whether a schedule sends this in place of EventBridge's own event, or another function of the stack does."""
+    return _kind(event) == "Function" or (_kind(event) == "Schedule" and "task" in event)
 
 
 def _matches(pattern: Any, value: Any) -> bool:
@@ -125,6 +127,9 @@ def test_every_sample_belongs_to_a_trigger(sample: Path) -> None:
         assert folder == "authorizer"
         return
     logical_id = next(name for name in functions() if folder_of(name) == folder)
+    if _kind(event) == "Function":
+        assert logical_id in sent_events()
+        return
     assert [name for name, trigger in events_of(logical_id).items() if _meant_for(trigger, event)]
 
 
@@ -137,6 +142,13 @@ def test_every_trigger_has_a_sample(logical_id: str, name: str) -> None:
     trigger = events_of(logical_id)[name]
     samples = (ROOT / "events" / folder_of(logical_id)).glob("*.json")
     assert [sample.stem for sample in samples if _meant_for(trigger, _read(sample))]
+
+
+@pytest.mark.parametrize("logical_id", sorted(sent_events()))
+def test_every_event_between_functions_has_a_sample(logical_id: str) -> None:
+    """What one function sends another can be tried on its own, too."""
+    samples = (ROOT / "events" / folder_of(logical_id)).glob("*.json")
+    assert [sample.stem for sample in samples if _kind(_read(sample)) == "Function"]
 
 
 def test_sagemakers_message_inside_sns_is_json_with_the_documented_fields() -> None:

@@ -15,7 +15,7 @@ from tollgate.domain.errors import BackendThrottledError, CapacityError, Storage
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import Phase, SleepPolicy
 from tollgate.domain.standing import Place, StandStatus
-from tollgate.services.keep_places import DRAIN_SECONDS, LOOK_AGAIN_SECONDS
+from tollgate.services.keep_places import DRAIN_SECONDS, FOLLOW_SECONDS, LOOK_AGAIN_SECONDS
 
 _ROAD = ("echo/small", InferenceType.REALTIME)
 
@@ -95,7 +95,7 @@ def test_messages_in_any_order_do_the_same(order: list[str]) -> None:
     world.endpoints.orders.clear()
     deeds: dict[str, Callable[[], object]] = {
         "wake": lambda: world.keeper.wake(REALTIME),
-        "look": lambda: world.keeper.look(REALTIME),
+        "look": lambda: world.keeper.follow([REALTIME]),
         "tick": world.keeper.tick,
     }
     for name in order:
@@ -157,22 +157,43 @@ def test_an_endpoint_whose_instances_do_not_come_is_made_again() -> None:
     assert any("no capacity" in line.reason for line in world.record().history)
 
 
-def test_a_wake_goes_on_by_messages_and_ends_them() -> None:
-    """Each unfinished look asks for one more in 15 s; the last asks for none."""
+def test_a_wake_is_followed_until_it_is_over() -> None:
+    """Looks every few seconds while the endpoint starts, none once it is up, and never beyond the next minute."""
     world = Sleepers()
     world.until_asleep()
-    world.looks.sent.clear()
-    world.keeper.wake(REALTIME)
-    assert [m.delay_seconds for m in world.looks.sent] == [LOOK_AGAIN_SECONDS]
-    world.looks.sent.clear()
-    world.endpoints.settle()
-    for _ in range(4):
-        world.keeper.look(REALTIME)
-        world.endpoints.settle()
+    moving = world.keeper.wake(REALTIME)
+    assert list(moving) == [REALTIME]
+    world.keeper.follow(moving)
     assert world.record().phase is Phase.AWAKE
-    world.looks.sent.clear()
-    world.keeper.look(REALTIME)
-    assert world.looks.sent == []
+    assert set(world.paused) == {LOOK_AGAIN_SECONDS}
+    assert len(world.paused) < FOLLOW_SECONDS / LOOK_AGAIN_SECONDS
+    assert world.telemetry.counts["TimeToWake"] == sum(world.paused)
+    world.paused.clear()
+    world.keeper.follow(world.keeper.tick())
+    assert world.paused == []
+
+
+def test_following_ends_before_the_next_minute() -> None:
+    """An endpoint that takes longer is left to the next call, within the time that this one has."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.settle = lambda: None  # type: ignore[method-assign]  # it never comes up
+    world.keeper.follow(world.keeper.wake(REALTIME))
+    assert sum(world.paused) == FOLLOW_SECONDS
+    assert world.record().phase is Phase.WAKING
+
+
+def test_a_storm_is_counted_and_wakes_once() -> None:
+    """Of 500 requests to wake, one does; the others, and the jobs that wait, are there to be seen."""
+    world = Sleepers()
+    world.until_asleep()
+    world.gateway.jobs.add(make_job("inf_r", inference_type=InferenceType.REALTIME))
+    world.endpoints.orders.clear()
+    moved = [place for _ in range(500) for place in world.keeper.wake(REALTIME)]
+    assert moved == [REALTIME]
+    assert world.endpoints.orders == [f"{REALTIME.key} made"]
+    counts = world.telemetry.counts
+    assert (counts["WakeRequested"], counts["WakeSuppressed"], counts["WaitingForWake"]) == (1, 499, 1)
 
 
 def test_what_the_brake_holds_neither_sleeps_nor_wakes() -> None:
@@ -283,8 +304,9 @@ def test_who_lost_the_race_for_the_record_takes_no_step() -> None:
 
 
 def test_an_unknown_place_is_ignored() -> None:
-    """A message about an endpoint that left the catalogue changes nothing."""
+    """An event about an endpoint that left the catalogue changes nothing."""
     world = Sleepers()
-    world.keeper.wake(Place.from_key("realtime_endpoint/gone"))
-    world.keeper.look(Place.from_key("realtime_endpoint/gone"))
+    gone = Place.from_key("realtime_endpoint/gone")
+    world.keeper.wake(gone)
+    world.keeper.follow([gone])
     assert world.endpoints.orders == []

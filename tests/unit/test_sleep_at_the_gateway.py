@@ -47,7 +47,7 @@ def test_a_storm_at_the_gateway_wakes_once_and_answers_all(alone: Sleepers) -> N
     alone.endpoints.orders.clear()
     for number in range(500):
         assert alone.gateway.infer(HIGH, request_id=f"req-{number}").status == 202
-    assert len(alone.gateway.wake_queue.sent) == 1
+    assert len(alone.gateway.wakes.sent) == 1
     alone.deliver()
     alone.minutes(3)
     alone.deliver()
@@ -65,7 +65,7 @@ def test_with_the_asynchronous_road_awake_nobody_waits_for_the_wake() -> None:
         world.activity.last[ASYNC] = world.clock.now()
     answer = world.gateway.infer(HIGH)
     assert (answer.status, answer.headers["x-tollgate-inference-type"]) == (202, "async")
-    assert [m.body["place"] for m in world.gateway.wake_queue.sent] == [REALTIME.key]
+    assert [m.body["place"] for m in world.gateway.wakes.sent] == [REALTIME.key]
 
 
 def test_with_both_asleep_one_is_woken() -> None:
@@ -75,7 +75,7 @@ def test_with_both_asleep_one_is_woken() -> None:
     assert world.record(ASYNC).phase is Phase.ASLEEP
     answer = world.gateway.infer(HIGH)
     assert answer.headers["x-tollgate-inference-type"] == "realtime"
-    assert [m.body["place"] for m in world.gateway.wake_queue.sent] == [REALTIME.key]
+    assert [m.body["place"] for m in world.gateway.wakes.sent] == [REALTIME.key]
 
 
 def test_asynchronous_work_wakes_its_own_endpoint() -> None:
@@ -84,7 +84,7 @@ def test_asynchronous_work_wakes_its_own_endpoint() -> None:
     world.until_asleep(ASYNC)
     answer = world.gateway.infer({**HIGH, "priority": "medium"})
     assert answer.headers["x-tollgate-inference-type"] == "async"
-    assert [m.body["place"] for m in world.gateway.wake_queue.sent] == [ASYNC.key]
+    assert [m.body["place"] for m in world.gateway.wakes.sent] == [ASYNC.key]
     world.deliver()
     world.minutes(3)
     assert world.record(ASYNC).phase is Phase.AWAKE

@@ -15,6 +15,7 @@ from tollgate.domain.records import RequestRecord
 SHOWN = (
     *("Requests", "Errors", "Latency", "EffectiveCostUSD", "AvoidedCostUSD", "BudgetUsedPercent", "IdleCostUSD"),
     *("UtilisationPercent", "ModelLatency", "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),
+    *("PlaceWaking", "WakeSuppressed", "PlaceHindered", "PlaceFallingAsleep", "TimeToWake", "WaitingForWake"),
 )
 LANGUAGE = frozenset("fields filter sort limit stats by and desc ispresent count sum pct latest bin m as".split())
 

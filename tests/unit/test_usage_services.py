@@ -229,6 +229,35 @@ def test_a_day_that_the_ledger_does_not_know_is_not_compared(day: World) -> None
     assert unknown.telemetry.counts == {"LedgerUncompared": 1}
 
 
+class CountedBill:
+    """A `Bill` that counts its questions, of a cent each."""
+
+    def __init__(self, amount: str) -> None:
+        self._amount = Decimal(amount)
+        self.days: list[date] = []
+
+    def of_day(self, day: date) -> Decimal:
+        self.days.append(day)
+        return self._amount
+
+
+@pytest.mark.parametrize(("bill", "drift"), [("0.21", "0"), ("55.2", "-100.00")])
+def test_an_idle_gateway_asks_once_a_week(bill: str, drift: str) -> None:
+    """Mondays only: its own standing cost is no difference, an endpoint that nobody knows of is one."""
+    world = World()
+    world.store.closed[Span.DAY] = MIDNIGHT + 40 * DAY
+    asked = CountedBill(bill)
+    found = [
+        BillComparison(
+            store=world.store, bill=asked, telemetry=world.telemetry, clock=ManualClock(NOON + days * DAY)
+        ).run()
+        for days in range(3, 31)
+    ]
+    assert [day.weekday() for day in asked.days] == [0] * 4
+    assert [each for each in found if each is not None] == [Decimal(drift)] * 4
+    assert world.telemetry.counts == {"LedgerDriftPercent": 4 * abs(float(drift))}
+
+
 class Objects:
     """The little of a bucket that an export needs."""
 

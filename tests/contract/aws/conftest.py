@@ -181,6 +181,7 @@ def make_transport(recorder: Recorder) -> Callable[..., Ours]:
                 "sqs_endpoint": recorder.url,
                 "sagemaker_runtime_endpoint": recorder.url,
                 "s3_endpoint": recorder.url,
+                "lambda_endpoint": recorder.url,
                 "read_timeout_s": 5.0,
                 "connect_timeout_s": 5.0,
                 **settings,

@@ -14,6 +14,7 @@ from botocore.credentials import Credentials
 from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
 from tollgate.adapters.dynamodb_transaction import TransactCheck, TransactDelete, TransactPut, TransactUpdate
+from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import QueueMessage, SqsClient
 
@@ -273,6 +274,15 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             CustomAttributes="c",
         ),
     ),
+    "function_event": (
+        "lambda",
+        lambda t: LambdaEvents(t, "tollgate-capacity").send({"kind": "wake", "place": "ä€😀"}),
+        lambda b: b.invoke(
+            FunctionName="tollgate-capacity",
+            InvocationType="Event",
+            Payload=json.dumps({"kind": "wake", "place": "ä€😀"}, ensure_ascii=False).encode(),
+        ),
+    ),
 }
 ANSWERS = {
     "send_message": b'{"MessageId":"m","MD5OfMessageBody":""}',
@@ -280,7 +290,7 @@ ANSWERS = {
     "change_message_visibility": b"",
     "batch_get_item": b'{"Responses":{},"UnprocessedKeys":{}}',
 }
-SIGNING_NAMES = {"dynamodb": "dynamodb", "sqs": "sqs", "sagemaker-runtime": "sagemaker"}
+SIGNING_NAMES = {"dynamodb": "dynamodb", "sqs": "sqs", "sagemaker-runtime": "sagemaker", "lambda": "lambda"}
 
 
 def body_of(request: Any) -> Any:

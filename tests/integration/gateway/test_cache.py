@@ -86,8 +86,8 @@ def test_equal_jobs_run_once(ann: Client) -> None:
     assert _state(ann.infer(MODEL, text)) == "hit"
 
 
-def test_a_stale_answer_is_refreshed_through_the_queue(ann: Client) -> None:
-    """Given at once although its time is over; the queue's consumer makes it anew, and the next hit is young."""
+def test_a_stale_answer_is_refreshed_by_an_event(ann: Client) -> None:
+    """Given at once although its time is over; the cache function makes it anew, and the next hit is young."""
     text = _text()
     assert _state(ann.infer(MODEL, text, cache={"ttl": 1})) == "miss"
     time.sleep(1.5)

@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.sleep_document import sleep_document, sleep_from
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.api.catalogue_sleep import read_warm_hours
 from tollgate.domain.catalogue import Catalogue
@@ -60,7 +61,27 @@ def test_hours_in_words(text: str, days: set[int], start: int, end: int, offset:
     assert read_warm_hours(text) == WarmHours(frozenset(days), start, end, offset)
 
 
-@pytest.mark.parametrize("text", ["", "mon 7-19", "xyz 07:00-19:00", "mon-xyz 07:00-19:00", "mon 24:00-02:00"])
+def test_hours_of_a_time_zone_are_stored_with_its_name() -> None:
+    """The zone and not its offset of today; a catalogue that was stored without zones is read as it was meant."""
+    catalogue = _read(_FILE + _SLEEP.replace("+01:00", "Europe/Berlin"))
+    [deployment] = catalogue.models["m"].deployments
+    assert deployment.sleep is not None
+    assert deployment.sleep.warm_hours == (WarmHours(frozenset(range(5)), 450, 1140, 0, "Europe/Berlin"),)
+    stored = json.loads(json.dumps(catalogue_document(catalogue)), parse_float=Decimal)
+    assert catalogue_from_document(stored) == catalogue
+    before = sleep_document(SleepPolicy(idle_minutes=30)) | {"warm_hours": [[[0, 1], 450, 1140, 60]]}
+    for name in ("gather", "gather_margin_seconds"):
+        del before[name]
+    assert sleep_from(before) == SleepPolicy(30, warm_hours=(WarmHours(frozenset({0, 1}), 450, 1140, 60),))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "mon 7-19", "xyz 07:00-19:00", "mon-xyz 07:00-19:00", "mon 24:00-02:00"),
+        *("mon 07:00-19:00 Europe/Atlantis", "mon 07:00-19:00 +25:00", "mon 07:00-19:00 Europe/../UTC"),
+    ],
+)
 def test_hours_that_cannot_be_read_are_refused(text: str) -> None:
     """With the form they should have, or what is wrong with them."""
     with pytest.raises(CatalogueError, match="Warm hours"):

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tollgate.adapters.time_zones import time_zone
 from tollgate.domain.sleeping import (
     Action,
     Phase,
@@ -148,3 +150,51 @@ def test_a_shared_place_follows_its_most_wakeful_user() -> None:
 def test_tries_come_ever_more_slowly() -> None:
     """15 s after the first failure, five minutes at most."""
     assert [retry_seconds(n) for n in (0, 1, 2, 3, 4, 5, 99)] == [15, 15, 30, 60, 120, 300, 300]
+
+
+BERLIN = WarmHours(frozenset(range(7)), 7 * 60 + 30, 19 * 60, zone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("utc", "warm"),
+    [
+        # Winter: 07:30 on the wall is 06:30 UTC. Summer: 05:30 UTC.
+        ("2026-03-28T06:29", False),
+        ("2026-03-28T06:30", True),
+        ("2026-03-29T05:29", False),  # the clocks went forward this night
+        ("2026-03-29T05:30", True),
+        ("2026-03-29T16:59", True),
+        ("2026-03-29T17:00", False),
+        ("2026-10-24T05:30", True),
+        ("2026-10-25T05:30", False),  # and back this night
+        ("2026-10-25T06:30", True),
+        ("2026-10-25T17:59", True),
+        ("2026-10-25T18:00", False),
+    ],
+)
+def test_hours_in_a_time_zone_move_with_its_summer_time(utc: str, warm: bool) -> None:
+    """The same clock on the wall, another hour of UTC, from the night of the change on."""
+    assert BERLIN.cover(datetime.fromisoformat(utc).replace(tzinfo=UTC), time_zone) is warm
+
+
+def test_a_window_over_the_nights_of_the_change() -> None:
+    """The hour that is skipped in spring is missing from the window; the one that comes twice is in it twice."""
+    night = WarmHours(frozenset(range(7)), 60, 4 * 60, zone="Europe/Berlin")
+
+    def minutes(day: str) -> int:
+        midnight = datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC)
+        return sum(night.cover(midnight + timedelta(minutes=m), time_zone) for m in range(12 * 60))
+
+    assert (minutes("2026-03-28"), minutes("2026-03-29"), minutes("2026-10-25")) == (180, 120, 240)
+
+
+def test_a_place_is_woken_by_the_clock_on_the_wall() -> None:
+    """Five minutes before 07:30 in Berlin, in winter as in summer; without a source of zones nothing is guessed."""
+    policy = replace(POLICY, warm_hours=(BERLIN,))
+    cold = replace(DOWN, startup_seconds=300)
+    for start in ("2026-01-12T06:25", "2026-07-13T05:25"):
+        moment = datetime.fromisoformat(start).replace(tzinfo=UTC)
+        assert decide(moment, cold, policy, time_zone).action is Action.WAKE
+        assert decide(moment - timedelta(minutes=1), cold, policy, time_zone).action is Action.STAY
+    with pytest.raises(LookupError, match="Europe/Berlin"):
+        decide(NOW, cold, policy)

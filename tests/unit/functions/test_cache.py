@@ -11,7 +11,7 @@ from functions.cache.app import Parts, handle
 from local.openapi.cache_answers import CacheDeleted, CacheLookup, CacheValue, CacheValueKept
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document, proxy_event
-from tests.fakes.messages import InMemoryQueue
+from tests.fakes.messages import InMemoryEvents
 from tests.fakes.retrieval import InMemoryRetrieval
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.template_document import ROOT
@@ -22,7 +22,7 @@ from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
-from tollgate.domain.errors import BackendTimeoutError
+from tollgate.domain.errors import BackendTimeoutError, InvalidRequestError
 from tollgate.services.manage_cache import CacheManager
 from tollgate.services.refresh_answers import INLINE_BYTES, AnswerRefresher, RefreshOrders
 
@@ -37,7 +37,7 @@ class Stack:
         model = replace(catalogue.models["echo"], cache=CachePolicy(**policy))
         self.gateway = FakeGateway(catalogue=replace(catalogue, models={"echo": model}))
         self.telemetry = RecordingTelemetry()
-        self.queue = InMemoryQueue()
+        self.orders = InMemoryEvents()
         gateway = self.gateway
         manager = CacheManager(
             answers=gateway.answers, values=InMemoryRetrieval(), catalogues=gateway.catalogues, clock=gateway.clock
@@ -57,17 +57,18 @@ class Stack:
     def call(self, route: str, body: Any = None, **options: Any) -> tuple[int, Any, dict[str, str]]:
         text = None if body is None else json.dumps(body)
         answer = handle(proxy_event(route, text, **options), self.parts)
+        assert answer is not None
         return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
 
     def stale_orders(self, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The orders that five readers of a stale answer leave in the queue."""
+        """The orders that five readers of a stale answer leave."""
         self.gateway.infer(body or BODY)
         self.gateway.clock.advance(700)
         for _ in range(5):
             assert self.gateway.infer(body or BODY).headers["x-tollgate-cache"] == "stale"
         for run, ticket in self.gateway.refreshes:
-            RefreshOrders(self.queue, self.gateway.objects).order(run, ticket)
-        return [dict(message) for message in self.queue.bodies]
+            RefreshOrders(self.orders, self.gateway.objects).order(run, ticket)
+        return [dict(message) for message in self.orders.bodies]
 
     def state(self, body: dict[str, Any] | None = None) -> str:
         return self.gateway.infer(body or BODY).headers["x-tollgate-cache"]
@@ -318,17 +319,34 @@ def test_a_refresh_passes_admission() -> None:
     assert stack.state() == "stale"
 
 
-def test_messages_are_taken_one_by_one() -> None:
-    """The sample of the queue names an entry that is not there: done with, and reported as such."""
-    event = json.loads((ROOT / "events" / "cache" / "queue.json").read_text())
-    assert handle(event, Stack().parts) == {"batchItemFailures": []}
+def test_an_order_for_an_entry_that_is_not_there_is_done_with() -> None:
+    """The sample of the gateway's order: nothing runs and nothing is raised, so that it does not come again."""
+    event = json.loads((ROOT / "events" / "cache" / "refresh.json").read_text())
+    stack = Stack()
+    assert handle(event, stack.parts) is None
+    assert stack.gateway.realtime.calls == []
+
+
+@pytest.mark.parametrize(
+    "order",
+    [{"kind": "refresh"}, {"kind": "refresh", "ticket": {"shape": "odd"}, "request_id": "r", "owner": None}],
+)
+def test_an_order_that_nobody_understands_says_why(order: dict[str, Any]) -> None:
+    """It is raised, so that Lambda puts it among the dead letters with the reason; nothing runs."""
+    stack = Stack()
+    with pytest.raises(InvalidRequestError, match="No order to make an answer anew"):
+        handle(order, stack.parts)
+    assert stack.gateway.realtime.calls == []
+    assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["order not understood"]
 
 
 @pytest.mark.parametrize("sample", ["lookup", "forget_model", "keep_value", "get_value", "drop_value"])
 def test_every_sample_is_answered(sample: str) -> None:
     """Each reaches its route: 200, or 404 where the thing is not there."""
     event = json.loads((ROOT / "events" / "cache" / f"{sample}.json").read_text())
-    assert handle(event, Stack().parts)["statusCode"] in {200, 404}
+    answer = handle(event, Stack().parts)
+    assert answer is not None
+    assert answer["statusCode"] in {200, 404}
 
 
 def test_words_that_are_written_twice_agree() -> None:

@@ -43,7 +43,7 @@ def _imported(function: str) -> frozenset[str]:
         "ASYNC_QUEUE_URL": "http://127.0.0.1/q",
         "BATCH_QUEUE_URL": "http://127.0.0.1/q",
         "DEFERRED_QUEUE_URL": "http://127.0.0.1/q",
-        "WAKE_QUEUE_URL": "http://127.0.0.1/q",
+        "CAPACITY_FUNCTION": "tollgate-capacity",
     }
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 -- our own program

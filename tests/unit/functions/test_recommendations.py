@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from functions.usage.app import handle
 from local.openapi.spending_answers import RecommendationList
 from tests.fakes.clock import ManualClock
@@ -30,6 +32,10 @@ class _Reports:
 
     def latest(self) -> Mapping[str, Any] | None:
         return self._report
+
+    def store(self, report: Mapping[str, Any], *, now: datetime) -> None:
+        assert now.tzinfo
+        self._report = report
 
 
 def _api(report: Mapping[str, Any] | None) -> UsageApi:
@@ -57,8 +63,16 @@ def test_the_latest_advice_is_answered() -> None:
 
 
 def test_before_the_first_report_the_answer_says_what_to_run() -> None:
-    """404 with the command, and a key without the scope sees nothing."""
-    answer = handle(proxy_event("GET /v1/recommendations"), _api(None))
+    """404 with the command."""
+    answer = handle(proxy_event("GET /v1/recommendations", scopes="admin"), _api(None))
     assert answer["statusCode"] == 404
     assert "tollgate rightsize" in json.loads(answer["body"])["error"]["message"]
-    assert handle(proxy_event("GET /v1/recommendations", scopes="infer"), _api(None))["statusCode"] == 403
+
+
+@pytest.mark.parametrize("scopes", ["infer", "read", "infer read cancel"])
+def test_only_an_admin_sees_the_endpoints_of_the_account(scopes: str) -> None:
+    """Advice names everybody's deployments, so a tenant's own key gets none of it."""
+    report = advice_report([Advice("m/d", "ml.g5.2xlarge", Verdict.KEEP, "gpu 60 % on average")], datetime.now(UTC))
+    answer = handle(proxy_event("GET /v1/recommendations", scopes=scopes), _api(report))
+    assert answer["statusCode"] == 403
+    assert "m/d" not in answer["body"]

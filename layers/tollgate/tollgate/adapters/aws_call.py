@@ -14,6 +14,7 @@ class AwsService(StrEnum):
     SQS = "sqs"
     SAGEMAKER_RUNTIME = "sagemaker"
     S3 = "s3"
+    LAMBDA = "lambda"
 
 
 class OperationKind(StrEnum):
@@ -27,6 +28,7 @@ class OperationKind(StrEnum):
     INFERENCE = "inference"
     BUCKET_PUT = "bucket_put"
     BUCKET_GET = "bucket_get"
+    FUNCTION_EVENT = "function_event"
 
 
 class OperationRecord(NamedTuple):

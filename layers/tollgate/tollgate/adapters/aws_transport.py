@@ -46,6 +46,7 @@ _HOST_PREFIX = {
     AwsService.SQS: "sqs",
     AwsService.SAGEMAKER_RUNTIME: "runtime.sagemaker",
     AwsService.S3: "s3",
+    AwsService.LAMBDA: "lambda",
 }
 
 
@@ -54,10 +55,11 @@ class TransportConfig(NamedTuple):
 
     Attributes:
         region: such as `eu-central-1`.
-        dynamodb_endpoint: a base URL; None for the region's public one, as for the next two.
+        dynamodb_endpoint: a base URL; None for the region's public one, as for the next four.
         sqs_endpoint: as above.
         sagemaker_runtime_endpoint: as above.
         s3_endpoint: as above.
+        lambda_endpoint: as above.
         connect_timeout_s: for name, TCP and TLS together.
         read_timeout_s: from sending the request to the end of the answer, for each attempt.
         max_attempts: the first one included.
@@ -72,6 +74,7 @@ class TransportConfig(NamedTuple):
     sqs_endpoint: str | None = None
     sagemaker_runtime_endpoint: str | None = None
     s3_endpoint: str | None = None
+    lambda_endpoint: str | None = None
     connect_timeout_s: float = 1.0
     read_timeout_s: float = 5.0
     max_attempts: int = 3
@@ -83,7 +86,7 @@ class TransportConfig(NamedTuple):
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
         """Read AWS's own variables: AWS_REGION or AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE.
 
-        AWS_ENDPOINT_URL_DYNAMODB, _SQS, _SAGEMAKER_RUNTIME and _S3 win over AWS_ENDPOINT_URL.
+        AWS_ENDPOINT_URL_DYNAMODB, _SQS, _SAGEMAKER_RUNTIME, _S3 and _LAMBDA win over AWS_ENDPOINT_URL.
 
         Raises:
             ValueError: no region.
@@ -98,6 +101,7 @@ class TransportConfig(NamedTuple):
             sqs_endpoint=env.get("AWS_ENDPOINT_URL_SQS") or everywhere,
             sagemaker_runtime_endpoint=env.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or everywhere,
             s3_endpoint=env.get("AWS_ENDPOINT_URL_S3") or everywhere,
+            lambda_endpoint=env.get("AWS_ENDPOINT_URL_LAMBDA") or everywhere,
             ca_file=env.get("AWS_CA_BUNDLE") or None,
         )
 
@@ -108,6 +112,7 @@ class TransportConfig(NamedTuple):
             AwsService.SQS: self.sqs_endpoint,
             AwsService.SAGEMAKER_RUNTIME: self.sagemaker_runtime_endpoint,
             AwsService.S3: self.s3_endpoint,
+            AwsService.LAMBDA: self.lambda_endpoint,
         }[service]
         if configured:
             return configured

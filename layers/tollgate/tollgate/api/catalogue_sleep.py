@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,9 +11,11 @@ from tollgate.domain.sleeping import SleepPolicy, WarmHours
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(
-    r"(?P<days>[a-z,-]+) (?P<start>[0-2]\d:[0-5]\d)-(?P<end>[0-2]\d:[0-5]\d)(?: (?P<offset>[+-][01]\d:[0-5]\d))?"
+    r"(?P<days>[a-z,-]+) (?P<start>[0-2]\d:[0-5]\d)-(?P<end>[0-2]\d:[0-5]\d)"
+    r"(?: (?:(?P<offset>[+-][01]\d:[0-5]\d)|(?P<zone>[a-z][a-z0-9_+/-]+)))?",
+    re.IGNORECASE,
 )
-_FORM = "mon-fri 07:30-19:00 +01:00"
+_FORM = "mon-fri 07:30-19:00 Europe/Berlin"
 
 
 class SleepEntry(BaseModel):
@@ -26,6 +29,8 @@ class SleepEntry(BaseModel):
     warm_minimum: Annotated[int, Field(ge=1, le=1000)] = 1
     wake_backlog: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     wake_after_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
+    gather: bool = False
+    gather_margin_seconds: Annotated[int, Field(ge=0, le=3_600)] = 120
 
 
 def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
@@ -41,22 +46,32 @@ def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
 
 
 def read_warm_hours(text: str) -> WarmHours:
-    """Hours such as ``mon-fri 07:30-19:00 +01:00``, ``sat,sun 10:00-02:00`` or ``daily 00:00-00:00``.
+    """Hours such as ``mon-fri 07:30-19:00 Europe/Berlin``, ``sat,sun 10:00-02:00 +01:00`` or ``daily 00:00-00:00``.
 
     Raises:
-        CatalogueError: they are written in another way.
+        CatalogueError: they are written in another way, or there is no such time zone.
     """
-    found = _HOURS.fullmatch(text.strip().lower())
+    found = _HOURS.fullmatch(text.strip())
     if found is None:
         raise CatalogueError(f"Warm hours '{text[:60]}' cannot be read; write them like '{_FORM}'.")
     offset = found["offset"] or "+00:00"
     sign = -1 if offset[0] == "-" else 1
     return WarmHours(
-        _days(found["days"], text),
+        _days(found["days"].lower(), text),
         _minutes(found["start"], text),
         _minutes(found["end"], text),
         sign * _minutes(offset[1:], text),
+        _zone(found["zone"] or "", text),
     )
+
+
+def _zone(name: str, text: str) -> str:
+    if name:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+            raise CatalogueError(f"Warm hours '{text[:60]}' name no time zone; write them like '{_FORM}'.") from error
+    return name
 
 
 def _days(words: str, text: str) -> frozenset[int]:

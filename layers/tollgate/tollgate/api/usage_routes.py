@@ -9,7 +9,7 @@ from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_documents import usage_answer
-from tollgate.domain.errors import NotFoundError
+from tollgate.domain.errors import NotFoundError, ScopeError
 from tollgate.domain.ledger import WorkflowCall
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
@@ -59,10 +59,13 @@ class UsageApi:
     def _used(self, call: Call) -> Answer:
         return json_answer(200, usage_answer(self._usage, call))
 
-    def _recommended(self, _call: Call) -> Answer:
+    def _recommended(self, call: Call) -> Answer:
+        if "admin" not in call.owner.scopes:
+            # It names every endpoint of the account, whoever uses it.
+            raise ScopeError("This API key lacks the scope 'admin'.")
         report = self._recommendations.latest() if self._recommendations is not None else None
         if report is None:
-            raise NotFoundError("Nothing was measured yet. Run: tollgate rightsize")
+            raise NotFoundError("Nothing was measured yet. Wait for the daily look, or run: tollgate rightsize")
         return json_answer(200, report)
 
     def _workflow(self, call: Call) -> Answer:

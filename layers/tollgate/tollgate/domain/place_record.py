@@ -46,6 +46,13 @@ class PlaceRecord:
     revision: int = 0
     history: tuple[Transition, ...] = ()
 
+    @property
+    def most(self) -> int:
+        """Instances or copies that it may be woken with: as autoscaling may have, else as many as stood."""
+        if self.before is None:
+            return 1
+        return max((target.maximum for target in self.before.scaling), default=max(1, self.before.desired))
+
     def moved(self, phase: Phase, now: datetime, reason: str) -> "PlaceRecord":
         """The record after the place has entered a phase; a wake request is answered by waking."""
         return replace(

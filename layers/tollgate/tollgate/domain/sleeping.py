@@ -1,39 +1,63 @@
 """When an idle place goes to sleep and when a sleeping one wakes: rules over what was observed, without clock or I/O.
 
 The capacity function asks `decide` every minute and at every wake request; the planner asks it in simulated time.
+Requests that may wait for their deadline wake a place when `wake_by_deadline` says, as in the planner.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
+
+from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
+
+LOOK_SECONDS = 60.0
+"""Between two looks at a place that sleeps; what must start before the next look starts at this one."""
 
 _MINUTES_A_DAY = 1440
 _RETRY_SECONDS = (15, 30, 60, 120, 300)
 
 
+type Zones = Callable[[str], tzinfo]
+"""Gives the clock of a time zone by its name in the IANA database, such as ``Europe/Berlin``."""
+
+
+def no_zones(name: str) -> tzinfo:
+    """For where hours have offsets only.
+
+    Raises:
+        LookupError: they have a zone.
+    """
+    raise LookupError(f"There are no time zones here, so not '{name}'.")
+
+
 @dataclass(frozen=True, slots=True)
 class WarmHours:
-    """Hours of a week in which a place stays up.
+    """Hours of a week in which a place stays up, as a clock on a wall shows them.
 
     Attributes:
         days: 0 is Monday; a window that ends after midnight belongs to the day on which it starts.
         start_minute: of the day, 0..1439.
         end_minute: of the day, exclusive; not above `start_minute` means on the next day.
-        utc_offset_minutes: of the clock that the hours are read from. It is fixed: no summer time.
+        utc_offset_minutes: of the clock that the hours are read from, if it has no `zone`: no summer time.
+        zone: time zone of that clock, which moves with summer time.
     """
 
     days: frozenset[int]
     start_minute: int
     end_minute: int
     utc_offset_minutes: int = 0
+    zone: str = ""
 
-    def cover(self, moment: datetime) -> bool:
-        """Whether the hours contain this moment, which must know its zone."""
-        since_epoch = moment.timestamp() / 60 + self.utc_offset_minutes
-        # The epoch was a Thursday.
-        day, minute = divmod(since_epoch, _MINUTES_A_DAY)
-        today = (int(day) + 3) % 7
+    def cover(self, moment: datetime, zones: Zones = no_zones) -> bool:
+        """Whether the hours contain this moment, which must know its zone.
+
+        An hour that a clock skips in spring is in no window, and one that it shows twice in autumn is twice in it.
+        """
+        clock = zones(self.zone) if self.zone else timezone(timedelta(minutes=self.utc_offset_minutes))
+        local = moment.astimezone(clock)
+        minute = local.hour * 60 + local.minute + local.second / 60
+        today = local.weekday()
         length = (self.end_minute - self.start_minute) % _MINUTES_A_DAY or _MINUTES_A_DAY
         since_start = minute - self.start_minute
         return (today in self.days and 0 <= since_start < length) or (
@@ -52,6 +76,8 @@ class SleepPolicy:
         warm_minimum: instances or copies wanted when it is woken.
         wake_backlog: waiting requests that wake it; more than 1 only for work that nobody waits for.
         wake_after_seconds: after which one waiting request wakes it, however few they are.
+        gather: whether requests with a deadline wait, together, until it must be woken for the first of them.
+        gather_margin_seconds: left before every deadline for a slow start and for bringing the answer back.
     """
 
     idle_minutes: int
@@ -60,6 +86,8 @@ class SleepPolicy:
     warm_minimum: int = 1
     wake_backlog: int = 1
     wake_after_seconds: int = 0
+    gather: bool = False
+    gather_margin_seconds: int = 120
 
     @property
     def idle(self) -> timedelta:
@@ -95,6 +123,9 @@ class Watched:
         last_invocation: the latest that metrics show, None if they show none in the last `idle_minutes`.
         waiting: requests that wait for this place.
         oldest_waiting: since when the oldest of them waits, if known.
+        due: requests that can wait for their deadlines, not among `waiting`; by latest start, in seconds since 1970.
+        concurrency: requests that one instance or copy serves at a time.
+        maximum: most instances or copies that it may be woken with.
         asked: somebody asked for it to wake: a request that cannot wait, or an operator.
         held: kept down by the spend brake.
         startup_seconds: that it takes to come up; it is woken so long before its warm hours.
@@ -106,6 +137,9 @@ class Watched:
     last_invocation: datetime | None = None
     waiting: int = 0
     oldest_waiting: datetime | None = None
+    due: tuple[DueWork, ...] = ()
+    concurrency: int = 1
+    maximum: int = 1
     asked: bool = False
     held: bool = False
     startup_seconds: float = 0.0
@@ -113,13 +147,18 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class SleepDecision:
-    """What to do, and the rule that says so, in words for the record."""
+    """What to do, and the rule that says so, in words for the record.
+
+    Attributes:
+        instances: or copies that it should be woken with, where deadlines need several; else 0.
+    """
 
     action: Action
     reason: str
+    instances: int = 0
 
 
-def decide(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+def decide(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones = no_zones) -> SleepDecision:
     """Whether a place should sleep, wake or stay as it is.
 
     Requests wake it before anything may put it to sleep, and it never sleeps sooner than `idle_minutes` after it came
@@ -128,13 +167,13 @@ def decide(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecisio
     if watched.held:
         return _stay("held down by the spend brake")
     if watched.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
-        return _asleep(now, watched, policy)
+        return _asleep(now, watched, policy, zones)
     if watched.phase is Phase.WAKING:
         return _stay("waking")
-    return _awake(now, watched, policy)
+    return _awake(now, watched, policy, zones)
 
 
-def _asleep(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+def _asleep(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) -> SleepDecision:
     if watched.asked:
         return SleepDecision(Action.WAKE, "asked for")
     if watched.waiting >= policy.wake_backlog:
@@ -145,16 +184,31 @@ def _asleep(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecisi
     if policy.minimum > 0:
         return SleepDecision(Action.WAKE, f"minimum of {policy.minimum}")
     soon = now + timedelta(seconds=watched.startup_seconds)
-    if any(hours.cover(now) or hours.cover(soon) for hours in policy.warm_hours):
+    if any(hours.cover(now, zones) or hours.cover(soon, zones) for hours in policy.warm_hours):
         return SleepDecision(Action.WAKE, "warm hours")
-    return _stay("nobody waits")
+    return _gathered(now, watched, policy) if watched.due else _stay("nobody waits")
 
 
-def _awake(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+def _gathered(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
+    """Wake at the last look before the first gathered request could not be in time any more."""
+    endpoint = SleepingEndpoint(
+        startup_seconds=watched.startup_seconds,
+        concurrency=watched.concurrency,
+        maximum=watched.maximum,
+        margin_seconds=policy.gather_margin_seconds + LOOK_SECONDS,
+    )
+    found = decide_start(now.timestamp(), watched.due, (), endpoint)
+    if found.start > 0:
+        return SleepDecision(Action.WAKE, "gathered requests must start", found.start)
+    until = datetime.fromtimestamp(found.look_again_at, now.tzinfo)
+    return _stay(f"requests are gathered until {until:%Y-%m-%d %H:%M}")
+
+
+def _awake(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) -> SleepDecision:
     last = watched.last_invocation
     reasons = (
         (policy.minimum > 0, f"minimum of {policy.minimum}"),
-        (any(hours.cover(now) for hours in policy.warm_hours), "warm hours"),
+        (any(hours.cover(now, zones) for hours in policy.warm_hours), "warm hours"),
         (watched.waiting > 0, f"{watched.waiting} waiting"),
         (now - watched.since < policy.idle, "up for less than the idle time"),
         (not watched.measured, "not measured"),
@@ -183,7 +237,14 @@ def shared_policy(policies: Iterable[SleepPolicy | None]) -> SleepPolicy | None:
         warm_minimum=max(p.warm_minimum for p in known),
         wake_backlog=min(p.wake_backlog for p in known),
         wake_after_seconds=min(p.wake_after_seconds for p in known),
+        gather=all(p.gather for p in known),
+        gather_margin_seconds=max(p.gather_margin_seconds for p in known),
     )
+
+
+def may_gather(policy: SleepPolicy | None, deadline_at: datetime | None) -> bool:
+    """Whether a request that meets a sleeping place waits for its deadline instead of waking the place."""
+    return policy is not None and policy.gather and deadline_at is not None
 
 
 def retry_seconds(attempts: int) -> int:

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tollgate.domain.capacity import RoadState
-from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.catalogue import Deployment, InferenceType, Road
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.standing import Place, Standing, Step
+
+if TYPE_CHECKING:
+    # Only right-sizing needs it at run time.
+    from tollgate.domain.rightsizing import Usage
 
 
 class EndpointControl(Protocol):
@@ -101,8 +105,33 @@ class RoadStates(Protocol):
         """
 
 
+class UsageMetrics(Protocol):
+    """How much of their instances endpoints use."""
+
+    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> "Usage":
+        """The last seven days of one road.
+
+        Args:
+            deployment: that the road belongs to.
+            road: real-time or asynchronous.
+            variant: production variant of its endpoint.
+            instances: mean number that stood, for the saving.
+            now: the present.
+
+        Raises:
+            StorageError: metrics cannot be read.
+        """
+
+
 class RecommendationReports(Protocol):
     """Advice about instances, as it was last worked out."""
+
+    def store(self, report: Mapping[str, Any], *, now: datetime) -> None:
+        """Replace the report.
+
+        Raises:
+            StorageError
+        """
 
     def latest(self) -> Mapping[str, Any] | None:
         """The latest report, None before the first.

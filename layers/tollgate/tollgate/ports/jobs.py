@@ -1,4 +1,4 @@
-"""Where jobs and batch runs are kept, and the queues between their steps."""
+"""Where jobs and batch runs are kept, and the queues and events between their steps."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -142,6 +142,17 @@ class MessageQueue(Protocol):
 
     def send(self, message: Mapping[str, Any], *, trace: str = "", group: str = "", delay_seconds: int = 0) -> None:
         """Put a message.
+
+        Raises:
+            StorageError, OutcomeUnknownError.
+        """
+
+
+class FunctionEvents(Protocol):
+    """Events for a function that works on them later; each may come twice, late, or never."""
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Hand an event over; up to 256 KB as JSON.
 
         Raises:
             StorageError, OutcomeUnknownError.

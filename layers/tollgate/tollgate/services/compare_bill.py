@@ -16,6 +16,12 @@ SETTLED = timedelta(days=3)
 DRIFT_ALARM_PERCENT = 20
 """Above it the alarm is raised."""
 
+IDLE_WEEKDAY = 0
+"""While the ledger has nothing, only Mondays are asked about: each question costs a cent."""
+
+STANDING_USD = Decimal("0.25")
+"""What a day of an idle gateway may cost without being a difference; `docs/deploy.md` has its parts."""
+
 _ALL = Decimal(100)
 
 
@@ -32,7 +38,8 @@ class BillComparison:
         """Tell by how many percent of the invoice the ledger is off.
 
         Returns:
-            The percentage, positive when the ledger has more; None when the ledger does not know that day.
+            The percentage, positive when the ledger has more; None when the ledger does not know that day, or has
+            nothing on a day that is not asked about.
 
         Raises:
             StorageError: the ledger or the bill cannot be read; nothing was told.
@@ -44,6 +51,9 @@ class BillComparison:
         if closed is None or closed < day + DAY or ledger is None:
             self._telemetry.log("WARNING", "ledger cannot be compared", day=day.date().isoformat())
             self._telemetry.count("LedgerUncompared")
+            return None
+        if ledger == ZERO and day.weekday() != IDLE_WEEKDAY:
+            self._telemetry.log("INFO", "nothing to compare with the bill", day=day.date().isoformat())
             return None
         bill = self._bill.of_day(day.date())
         drift = _percent(ledger, bill)
@@ -61,6 +71,8 @@ class BillComparison:
 
 
 def _percent(ledger: Decimal, bill: Decimal) -> Decimal:
+    if ledger == ZERO and bill <= STANDING_USD:
+        return ZERO
     if bill == ZERO:
-        return ZERO if ledger == ZERO else _ALL
+        return _ALL
     return ((ledger - bill) * _ALL / bill).quantize(Decimal("0.01"))

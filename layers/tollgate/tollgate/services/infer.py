@@ -179,7 +179,10 @@ class InferenceService:
     ) -> Accepted:
         accepted = self._acceptance.accept(request, plan, inference_type, trail)
         deployment = plan.decision.deployment
-        if deployment.sleep is not None and sleeping:
+        if deployment.sleep is None or not sleeping:
+            return accepted
+        # With a deadline it may wait for company; then the keeper wakes the endpoint in time.
+        if not deployment.sleep.gather or request.deadline_seconds is None:
             self._wakes().want(deployment.roads[t] for t in sleeping)
         return accepted
 

@@ -2,16 +2,17 @@
 
 A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
 that was read, so that of any number of callers one acts and the others find that they need not. Every step can be
-repeated. What is unfinished is looked at again by a delayed message, and in any case every minute.
+repeated. What is unfinished is looked at again a few seconds later by the same call, and in any case every minute.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import (
     Action,
@@ -19,11 +20,14 @@ from tollgate.domain.sleeping import (
     SleepDecision,
     SleepPolicy,
     Watched,
+    Zones,
     decide,
+    no_zones,
     retry_seconds,
     shared_policy,
 )
 from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
+from tollgate.domain.wake_by_deadline import DueWork
 from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
@@ -32,19 +36,19 @@ from tollgate.ports.system import Clock, Telemetry
 DRAIN_SECONDS = 20
 """Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
 
-LOOK_AGAIN_SECONDS = 15
+LOOK_AGAIN_SECONDS = 12
+"""Between two looks at a place that is changing."""
+
+FOLLOW_SECONDS = 48
+"""For which one call goes on looking; by then the next minute's call takes over."""
+
 RELEASE_LIMIT = 5_000
+GATHER_LIMIT = 500
+"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
+
 _RELEASE_AGAIN = timedelta(minutes=5)
 _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 """For a place whose policy was taken away while it slept."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperQueues:
-    """Where messages go: looks at places, and jobs whose real-time endpoint is up again."""
-
-    looks: MessageQueue
-    deferred: MessageQueue
 
 
 class PlaceKeeper:
@@ -60,9 +64,11 @@ class PlaceKeeper:
         states: RoadStates,
         activity: ActivityMetrics,
         jobs: JobStore,
-        queues: KeeperQueues,
+        queues: Mapping[InferenceType, MessageQueue],
         telemetry: Telemetry,
         clock: Clock,
+        pause: Callable[[float], None],
+        zones: Zones = no_zones,
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -74,39 +80,56 @@ class PlaceKeeper:
         self._queues = queues
         self.telemetry = telemetry
         self._clock = clock
+        self._pause = pause
+        self._zones = zones
         self._last_seen: dict[Place, datetime] = {}
 
-    def tick(self) -> None:
+    def tick(self) -> Collection[Place]:
         """Look at every place, each minute.
+
+        Returns:
+            The places that are changing: `follow` them.
 
         Raises:
             CatalogueError, StorageError: nothing could be looked at; the next minute tries again.
         """
         records = {record.place: record for record in self._records.all()}
-        for kept in self._kept(self._catalogues.current(), records):
-            self._guarded(kept)
+        return [kept.place for kept in self._kept(self._catalogues.current(), records) if self._guarded(kept)]
 
-    def wake(self, place: Place) -> None:
+    def wake(self, place: Place) -> Collection[Place]:
         """Wake a place because a request waits for it. All but the first call for a sleeping place change nothing.
 
-        Raises:
-            CatalogueError, StorageError: try again.
-        """
-        if self._records.ask(place, self._clock.now()):
-            self.telemetry.count("WakeRequested")
-            self.look(place)
-
-    def look(self, place: Place) -> None:
-        """Look at one place now.
+        Returns:
+            The place if it is changing because of this call.
 
         Raises:
             CatalogueError, StorageError: try again.
         """
-        record = self._records.get(place)
-        records = {} if record is None else {place: record}
-        for kept in self._kept(self._catalogues.current(), records):
-            if kept.place == place:
-                self._guarded(kept, chained=True)
+        if not self._records.ask(place, self._clock.now()):
+            self.telemetry.count("WakeSuppressed")
+            return ()
+        self.telemetry.count("WakeRequested")
+        return self._look_at([place])
+
+    def follow(self, places: Collection[Place]) -> None:
+        """Look at places that are changing every few seconds, until none is or the next minute's call takes over.
+
+        Raises:
+            CatalogueError, StorageError: the next minute tries again.
+        """
+        began = self._clock.monotonic()
+        for _ in range(FOLLOW_SECONDS // LOOK_AGAIN_SECONDS):
+            if not places or self._clock.monotonic() - began + LOOK_AGAIN_SECONDS > FOLLOW_SECONDS:
+                return
+            self._pause(LOOK_AGAIN_SECONDS)
+            places = self._look_at(places)
+
+    def _look_at(self, places: Collection[Place]) -> Collection[Place]:
+        """Look at these places now; those that are changing."""
+        found = {place: self._records.get(place) for place in places}
+        records = {place: record for place, record in found.items() if record is not None}
+        kept = self._kept(self._catalogues.current(), records)
+        return [each.place for each in kept if each.place in found and self._guarded(each)]
 
     def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> "Iterator[_Kept]":
         for place, users in places_of(catalogue).items():
@@ -116,18 +139,15 @@ class PlaceKeeper:
                 continue
             yield _Kept(place, users, policy or _ALWAYS_UP, record)
 
-    def _guarded(self, kept: "_Kept", *, chained: bool = False) -> None:
-        """One place in trouble must not keep the others from being looked at."""
+    def _guarded(self, kept: "_Kept") -> bool:
+        """A look; one place in trouble must not keep the others from theirs."""
         try:
-            moving = self._look(kept)
+            return self._look(kept)
         except BackendError as error:
-            moving = True
             self._hindered(kept.place, error.message)
         except TollgateError as error:
-            moving = True
             self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=error.message)
-        if moving and chained:
-            self._queues.looks.send({"kind": "look", "place": kept.place.key}, delay_seconds=LOOK_AGAIN_SECONDS)
+        return True
 
     def _hindered(self, place: Place, problem: str) -> None:
         record = self._records.get(place)
@@ -152,7 +172,7 @@ class PlaceKeeper:
             return True
         decision = self._decide(kept, record, now)
         if decision.action is Action.WAKE:
-            return self._move(kept, record, Phase.WAKING, decision.reason)
+            return self._wake_up(kept, record, decision)
         if decision.action is Action.SLEEP:
             return self._lay_down(kept, record, decision.reason)
         return self._go_on(kept, record, now)
@@ -172,17 +192,25 @@ class PlaceKeeper:
 
     def _decide(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> SleepDecision:
         waiting = sum(self._jobs.count_open(d.resource, road.inference_type) for d, road in kept.users)
+        if waiting and record.phase is not Phase.AWAKE:
+            self.telemetry.count("WaitingForWake", waiting)
         seen = self._last_seen.get(kept.place)
+        due: tuple[DueWork, ...] = ()
+        if waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
+            waiting, due = self._gathered(kept)
         watched = Watched(
             phase=record.phase,
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
+            due=due,
+            concurrency=min(road.concurrency for _, road in kept.users),
+            maximum=record.most,
             oldest_waiting=self._oldest(kept) if waiting and kept.policy.wake_backlog > 1 else None,
             asked=record.asked_at is not None,
             startup_seconds=max(road.startup_seconds for _, road in kept.users),
         )
-        decision = decide(now, watched, kept.policy)
+        decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP:
             return decision
         # Only a place that everything else would put to sleep is worth a question to CloudWatch.
@@ -196,6 +224,26 @@ class PlaceKeeper:
             return decision
         self._last_seen[kept.place] = last
         return SleepDecision(Action.STAY, "in use")
+
+    def _gathered(self, kept: "_Kept") -> tuple[int, tuple[DueWork, ...]]:
+        """Requests that cannot wait, and the work of those that can, by latest start."""
+        known, models = self._capacities.snapshot(), self._catalogues.current().models
+        impatient, due = 0, []
+        for deployment, road in kept.users:
+            jobs = self._jobs.unfinished(deployment.resource, road.inference_type, limit=GATHER_LIMIT + 1)
+            held = known.of(deployment.resource, road.inference_type).measured_seconds
+            held = deployment.timing.expected_seconds(0) if held is None else held
+            patience = timedelta(seconds=models[deployment.model].asynchronous.request_ttl_seconds)
+            for job in jobs:
+                if job.deadline_at is None or job.state is not JobState.QUEUED:
+                    impatient += 1
+                    continue
+                # A job expires when it was not handed over within its patience, however far its deadline is.
+                end = min(job.deadline_at, job.created_at + patience)
+                due.append(DueWork(end.timestamp() - held, held))
+        if len(due) > GATHER_LIMIT:
+            return impatient + len(due), ()
+        return impatient, tuple(sorted(due, key=lambda work: work.latest_start_at))
 
     def _oldest(self, kept: "_Kept") -> datetime | None:
         found = [
@@ -214,6 +262,11 @@ class PlaceKeeper:
         self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=phase.value, reason=reason)
         written = replace(moved, revision=moved.revision + 1)
         return phase is Phase.WAKING and self._go_on_waking(kept, written)
+
+    def _wake_up(self, kept: "_Kept", record: PlaceRecord, decision: SleepDecision) -> bool:
+        if record.before is not None and decision.instances:
+            record = replace(record, before=record.before.wanting(decision.instances))
+        return self._move(kept, record, Phase.WAKING, decision.reason)
 
     # -- down
 
@@ -260,6 +313,7 @@ class PlaceKeeper:
         self.telemetry.count(f"Place{wanted.value.title()}")
         self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=wanted.value, reason=reason)
         if wanted is Phase.AWAKE:
+            self.telemetry.count("TimeToWake", (now - record.since).total_seconds(), unit="Seconds")
             standing = self._control.describe(kept.place)
             self._tell(kept, RoadState.AWAKE, standing.current)
             self._release(kept)
@@ -293,13 +347,19 @@ class PlaceKeeper:
                 self._states.record_state(deployment.resource, road.inference_type, state, instances)
 
     def _release(self, kept: "_Kept") -> None:
-        """Queue the jobs that waited for a real-time place; asynchronous ones wait at SageMaker."""
+        """Queue the jobs that waited here, the most pressing first.
+
+        Asynchronous ones wait at SageMaker, except those that were gathered.
+        """
         for deployment, road in kept.users:
-            if road.inference_type is not InferenceType.REALTIME:
+            queue = self._queues.get(road.inference_type)
+            if queue is None or (road.inference_type is InferenceType.ASYNC and not kept.policy.gather):
                 continue
-            for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT):
-                message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-                self._queues.deferred.send(message, trace=job.traceparent, group=job.owner.tenant)
+            found = self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT)
+            for job in sorted(found, key=lambda job: job.deadline_at or job.created_at):
+                if job.state is JobState.QUEUED:
+                    message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
+                    queue.send(message, trace=job.traceparent, group=job.owner.tenant)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Stale answers made anew behind the callers' backs: one order for each, through a queue.
+"""Stale answers made anew behind the callers' backs: one order for each, as an event for the cache function.
 
 Whoever finds a stale answer takes the key's lease and orders; the order names that lease. An order that comes twice,
 or late, finds its lease gone and does nothing. One that is lost leaves a lease that ends, and the next reader orders
@@ -15,7 +15,7 @@ from tollgate.domain.cache_control import CacheControl
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import ModelKind, Priority
-from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.errors import BackendError, InvalidRequestError, StorageError, TollgateError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.services.inference import InferenceRequest
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tollgate.ports.cache import AnswerStore
-    from tollgate.ports.jobs import MessageQueue
+    from tollgate.ports.jobs import FunctionEvents
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, Telemetry
     from tollgate.services.cached_run import CachedRun
     from tollgate.services.infer import InferenceService
 
 INLINE_BYTES = 100_000
-"""Larger orders lie in the bucket; a message holds at most 256 KB where the quota was never raised.
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+"""Larger orders lie in the bucket; an event holds at most 256 KB where the quota was never raised.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _PREFIX = "cache/refresh/"
 
 
 class RefreshOrders:
-    """Puts orders into the queue."""
+    """Sends orders."""
 
-    def __init__(self, queue: MessageQueue, objects: WholeObjectStore) -> None:
-        self._queue = queue
+    def __init__(self, events: FunctionEvents, objects: WholeObjectStore) -> None:
+        self._events = events
         self._objects = objects
 
     def order(self, run: CachedRun, ticket: CacheTicket) -> None:
@@ -52,12 +52,12 @@ class RefreshOrders:
             StorageError: it could not be ordered.
         """
         document = {"kind": "refresh", "ticket": asdict(ticket), **_document(run)}
-        text = json_text(document)
+        text = json_text(document).encode()
         if len(text) > INLINE_BYTES:
             key = f"{_PREFIX}{ticket.key}-{ticket.fence}.json"
-            self._objects.put(key, text.encode())
+            self._objects.put(key, text)
             document = {"kind": "refresh", "stored": key}
-        self._queue.send(document, trace=run.trail.traceparent, group=run.trail.owner.tenant)
+        self._events.send(document)
 
 
 def _document(run: CachedRun) -> dict[str, Any]:
@@ -100,9 +100,10 @@ class AnswerRefresher:
     def carry_out(self, order: Mapping[str, Any]) -> None:
         """Run the ordered request and keep its answer; nothing happens where the order is out of date.
 
-        A failed run is not repeated by the queue: the stale answer is still there, and its next reader orders again.
+        A failed run is not repeated: the stale answer is still there, and its next reader orders again.
 
         Raises:
+            InvalidRequestError: it is no order; after the retries it is a dead letter with this reason.
             StorageError: before anything was run; try again.
         """
         if "stored" in order:
@@ -110,16 +111,14 @@ class AnswerRefresher:
             if body is None:
                 return
             order = json.loads(body)
-        ticket = CacheTicket(**order["ticket"])
-        trail = Trail(
-            request_id=order["request_id"],
-            owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
-            started=self._clock.monotonic(),
-            traceparent=order["traceparent"],
-        )
+        try:
+            ticket, trail, request = self._read(order)
+        except (KeyError, TypeError, ValueError) as error:
+            self.telemetry.log("ERROR", "order not understood", problem=f"{type(error).__name__}: {error}")
+            raise InvalidRequestError(f"No order to make an answer anew: {type(error).__name__} {error}.") from error
         outcome, code = "completed", ""
         try:
-            if not self._inference.refresh(_request(order), trail, ticket):
+            if not self._inference.refresh(request, trail, ticket):
                 return
         except StorageError:
             raise
@@ -128,6 +127,15 @@ class AnswerRefresher:
             self._store.release(ticket)
         record = trail.record(outcome=outcome, status=0, ended=self._clock.monotonic(), error_code=code)
         self.telemetry.request(record)
+
+    def _read(self, order: Mapping[str, Any]) -> tuple[CacheTicket, Trail, InferenceRequest]:
+        trail = Trail(
+            request_id=order["request_id"],
+            owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
+            started=self._clock.monotonic(),
+            traceparent=order["traceparent"],
+        )
+        return CacheTicket(**order["ticket"]), trail, _request(order)
 
 
 def _request(order: Mapping[str, Any]) -> InferenceRequest:

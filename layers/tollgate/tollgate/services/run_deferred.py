@@ -19,12 +19,12 @@ from tollgate.domain.errors import (
 )
 from tollgate.domain.jobs import Job, JobFailure, JobState
 from tollgate.domain.money import seconds
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.sleeping import Phase, may_gather
 from tollgate.domain.standing import place_of
 from tollgate.ports.backends import ModelAnswer, RealtimeBackend
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.endpoints import PlaceRecords
-from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.jobs import FunctionEvents, JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
@@ -52,7 +52,7 @@ class DeferredRun:
         dialects: Dialects,
         backend: RealtimeBackend,
         places: PlaceRecords,
-        looks: MessageQueue,
+        wakes: FunctionEvents,
         completer: JobCompleter,
         telemetry: Telemetry,
         clock: Clock,
@@ -67,7 +67,7 @@ class DeferredRun:
         self._dialects = dialects
         self._backend = backend
         self._places = places
-        self._looks = looks
+        self._wakes = wakes
         self._completer = completer
         self.telemetry = telemetry
         self._clock = clock
@@ -90,7 +90,7 @@ class DeferredRun:
             return
         try:
             deployment, road = self._way(job)
-            if self._waits(job) or not self._is_up(road):
+            if self._waits(job) or not self._is_up(job, deployment, road):
                 return
             claimed = claim_job(self._jobs, job, self._clock.now())
             if claimed is not None:
@@ -114,14 +114,14 @@ class DeferredRun:
         self.telemetry.log("INFO", "deferred job waits for the brakes", job_id=job.job_id)
         return True
 
-    def _is_up(self, road: Road) -> bool:
+    def _is_up(self, job: Job, deployment: Deployment, road: Road) -> bool:
         place = place_of(road)
         record = self._places.get(place)
         if record is None or record.phase is Phase.AWAKE:
             return True
-        if record.phase is not Phase.WAKING:
+        if record.phase is not Phase.WAKING and not may_gather(deployment.sleep, job.deadline_at):
             # The gateway's own wake request may have been lost.
-            self._looks.send({"kind": "wake", "place": place.key})
+            self._wakes.send({"kind": "wake", "place": place.key})
         return False
 
     def _run(self, job: Job, deployment: Deployment, road: Road) -> None:

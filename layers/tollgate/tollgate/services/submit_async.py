@@ -20,8 +20,10 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
+from tollgate.domain.standing import place_of
 from tollgate.ports.backends import AsyncBackend, AsyncSubmission
 from tollgate.ports.dialects import Dialects, RenderedRequest
+from tollgate.ports.endpoints import PlaceRecords
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
@@ -58,7 +60,9 @@ class AsyncSubmitter:
         answers: "Callable[[], JobAnswers] | None" = None,
         gate: BrakeGate | None = None,
         queue: MessageQueue | None = None,
+        places: PlaceRecords | None = None,
     ) -> None:
+        self._places = places
         self._answers = answers
         self._jobs = jobs
         self._objects = objects
@@ -117,13 +121,32 @@ class AsyncSubmitter:
         return True
 
     def claim(self, job: Job) -> Job | None:
-        """The job with a lease on it; None if there is nothing left to submit, or the brakes hold it back.
+        """The job with a lease on it; None if there is nothing left to submit, or it is held back.
 
         Raises:
             ConflictError: somebody else is submitting it now.
             CatalogueError, StorageError: try again later.
         """
-        return None if self._waits(job) else claim_job(self._jobs, job, self._clock.now())
+        if self._waits(job) or self._is_gathered(job):
+            return None
+        return claim_job(self._jobs, job, self._clock.now())
+
+    def _is_gathered(self, job: Job) -> bool:
+        """Whether the job waits for company; the keeper queues it again when it has woken the endpoint."""
+        model = self._catalogues.current().models.get(job.model)
+        deployment = model.deployment(job.deployment) if model is not None else None
+        road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+        if self._places is None or deployment is None or road is None:
+            return False
+        if deployment.sleep is None or not deployment.sleep.gather or job.deadline_at is None:
+            return False
+        from tollgate.domain.sleeping import Phase  # noqa: PLC0415 -- only where something is gathered
+
+        record = self._places.get(place_of(road))
+        gathered = record is not None and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}
+        if gathered:
+            self.telemetry.log("INFO", "async job is gathered", job_id=job.job_id)
+        return gathered
 
     def give_back(self, job: Job) -> None:
         """Let go of a claim on a job that was certainly not submitted: nobody need wait for the lease."""
