@@ -11,7 +11,7 @@ from tollgate.adapters.registry_brake_steps import RegistryBrakes
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.sns_notices import SnsTopic
+from tollgate.adapters.sns_notices import SnsNotices, SnsTopic
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.adapters.webhook_http import HttpWebhookSender
 from tollgate.api.brake_orders import follow
@@ -20,6 +20,7 @@ from tollgate.domain.webhooks import parse_networks
 from tollgate.services.announce_brakes import BrakeAnnouncer
 from tollgate.services.brake_steps import BrakeSteps
 from tollgate.services.brakes import Brakes
+from tollgate.services.finish_notices import NoticeFinisher
 from tollgate.services.watch_spend import SpendWatch
 from tollgate.settings import Settings, aws_environment
 
@@ -61,9 +62,11 @@ def build(settings: BudgetAlarmSettings) -> SpendWatch:
         clock=clock,
         ids=TimeSortedIds(),
     )
-    return SpendWatch(
-        brakes=brakes, catalogues=catalogues, ledger=DynamoDBLedger(tables, settings.table_ledger), clock=clock
+    ledger = DynamoDBLedger(tables, settings.table_ledger)
+    notices = NoticeFinisher(
+        ledger=ledger, notices=SnsNotices(settings.alarm_topic_arn), telemetry=telemetry, clock=clock
     )
+    return SpendWatch(brakes=brakes, catalogues=catalogues, ledger=ledger, notices=notices, clock=clock)
 
 
 def handle(event: dict[str, Any], service: SpendWatch) -> dict[str, Any]:

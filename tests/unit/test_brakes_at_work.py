@@ -12,7 +12,7 @@ from tests.fakes.control import InMemoryControl, RecordingAnnouncer, RecordingHo
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue
-from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.domain.brake_plan import GATEWAY, EntryState
 from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Signal
@@ -30,6 +30,7 @@ from tollgate.domain.standing import (
 )
 from tollgate.services.brake_steps import BrakeSteps
 from tollgate.services.brakes import LEASE_SECONDS, Brakes
+from tollgate.services.finish_notices import NoticeFinisher
 from tollgate.services.watch_spend import SpendWatch
 
 LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
@@ -70,7 +71,16 @@ class World:
         self.ids = CountingIds()
         self.patience = patience
         self.brakes = self.another()
-        self.watch = SpendWatch(brakes=self.brakes, catalogues=self.catalogues, ledger=self.ledger, clock=self.clock)
+        self.notices = RecordingNotices()
+        self.watch = SpendWatch(
+            brakes=self.brakes,
+            catalogues=self.catalogues,
+            ledger=self.ledger,
+            notices=NoticeFinisher(
+                ledger=self.ledger, notices=self.notices, telemetry=self.telemetry, clock=self.clock
+            ),
+            clock=self.clock,
+        )
 
     def another(self) -> Brakes:
         """The service of another execution environment."""
