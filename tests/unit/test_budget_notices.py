@@ -1,4 +1,4 @@
-"""A crossed threshold is told at least once: whoever fails or dies on the way, the schedule finishes it, without storms."""
+"""A crossed threshold is told at least once: whoever fails or dies, the schedule finishes it, without storms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
