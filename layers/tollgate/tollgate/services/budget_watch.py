@@ -108,8 +108,9 @@ class BudgetWatch:
         from tollgate.domain.budget_notices import RETRY, OpenNotice, notice_id  # noqa: PLC0415 -- see above
 
         limit = applied.budget.limit_at(now)
+        identity = notice_id(applied.counter, percent)
         notice = {
-            "id": notice_id(applied.counter, percent),
+            "id": identity,
             "budget": applied.budget.scope,
             "counter": applied.counter,
             "at_percent": str(percent),
@@ -122,7 +123,7 @@ class BudgetWatch:
             if not self._ledger.open_notice(OpenNotice(notice, now + RETRY)):
                 return
             if not self._ledger.tell_once(applied.counter, percent):
-                self._ledger.close_notice(notice["id"])
+                self._ledger.close_notice(identity)
                 return
         except StorageError:
             self._told.discard(place)
@@ -132,7 +133,7 @@ class BudgetWatch:
         if self._notices is not None:
             try:
                 self._notices.send(notice)
-                self._ledger.close_notice(notice["id"])
+                self._ledger.close_notice(identity)
             except StorageError as error:
                 self._telemetry.count("BudgetNoticeDelayed")
-                self._telemetry.log("WARNING", "budget notice delayed", id=notice["id"], reason=error.message)
+                self._telemetry.log("WARNING", "budget notice delayed", id=identity, reason=error.message)
