@@ -18,6 +18,7 @@ from tollgate.api.brake_orders import follow
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.webhooks import parse_networks
 from tollgate.services.announce_brakes import BrakeAnnouncer
+from tollgate.services.announce_budgets import BudgetWebhooks
 from tollgate.services.brake_steps import BrakeSteps
 from tollgate.services.brakes import Brakes
 from tollgate.services.finish_notices import NoticeFinisher
@@ -46,14 +47,15 @@ def build(settings: BudgetAlarmSettings) -> SpendWatch:
         level=settings.log_level,
     )
     store = RegistryBrakes(tables, registry)
+    sender, secrets = HttpWebhookSender(allowed=allowed), RegistryWebhookSecrets(tables, registry)
     brakes = Brakes(
         store=store,
         steps=BrakeSteps(store=store, endpoints=SageMakerControl(), telemetry=telemetry, clock=clock, pause=time.sleep),
         catalogues=catalogues,
         announcer=BrakeAnnouncer(
             topic=SnsTopic(settings.alarm_topic_arn),
-            sender=HttpWebhookSender(allowed=allowed),
-            secrets=RegistryWebhookSecrets(tables, registry),
+            sender=sender,
+            secrets=secrets,
             catalogues=catalogues,
             telemetry=telemetry,
             allowed=allowed,
@@ -66,7 +68,12 @@ def build(settings: BudgetAlarmSettings) -> SpendWatch:
     notices = NoticeFinisher(
         ledger=ledger, notices=SnsNotices(settings.alarm_topic_arn), telemetry=telemetry, clock=clock
     )
-    return SpendWatch(brakes=brakes, catalogues=catalogues, ledger=ledger, notices=notices, clock=clock)
+    webhooks = BudgetWebhooks(
+        sender=sender, secrets=secrets, catalogues=catalogues, telemetry=telemetry, clock=clock, allowed=allowed
+    )
+    return SpendWatch(
+        brakes=brakes, catalogues=catalogues, ledger=ledger, notices=notices, webhooks=webhooks, clock=clock
+    )
 
 
 def handle(event: dict[str, Any], service: SpendWatch) -> dict[str, Any]:

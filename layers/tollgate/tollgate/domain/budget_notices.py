@@ -35,3 +35,8 @@ class OpenNotice:
 def notice_id(counter: str, at_percent: Decimal) -> str:
     """Id of the notice about a threshold of a counter, which has its scope and period in its name."""
     return f"{counter}@{at_percent.normalize():f}"
+
+
+def period_of(counter: str) -> str:
+    """The period in a counter's name: ``team:acme/search#day#2026-11-22`` is of a day."""
+    return counter.rsplit("#", 2)[-2]

@@ -9,6 +9,7 @@ from tollgate.domain.catalogue import Catalogue
 from tollgate.ports.money import Ledger
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
+from tollgate.services.announce_budgets import BudgetWebhooks
 from tollgate.services.brakes import Brakes
 from tollgate.services.finish_notices import NoticeFinisher
 
@@ -23,9 +24,11 @@ class SpendWatch:
         catalogues: CatalogueSource,
         ledger: Ledger,
         notices: NoticeFinisher,
+        webhooks: BudgetWebhooks,
         clock: Clock,
     ) -> None:
         self.brakes = brakes
+        self.webhooks = webhooks
         self._notices = notices
         self._catalogues = catalogues
         self._ledger = ledger
