@@ -318,7 +318,7 @@ def over_http(race: Race, layout: Layout, arguments: argparse.Namespace) -> bool
     wanted = affordable(arguments.environments)
     deployed = DeployedGateway(layout, race.outputs)
     kept = True
-    with throttled_tables(ROOT, layout.emulator_url) as tables, deployed.racing(tables.url):
+    with throttled_tables(ROOT, layout.emulator_url) as tables, deployed.racing(wanted, tables.url):
         began = time.monotonic()
         there = deployed.warm(wanted, race_event("POST", "/v1/route", "none", "warm"))
         print(f"{there} execution environments of the deployed function started in {time.monotonic() - began:.0f} s")
@@ -352,7 +352,7 @@ def main() -> int:
     parser.add_argument("--covered", type=int, default=50)
     parser.add_argument("--throttle", action="store_true", help="throttle a tenth of the table calls (in process)")
     parser.add_argument("--http", action="store_true", help="through the front door and the deployed function")
-    parser.add_argument("--environments", type=int, default=200, help="to start before a race over HTTP")
+    parser.add_argument("--environments", type=int, default=200, help="of the deployed function at most")
     parser.add_argument("--two-budgets", action="store_true", help="reserve in two counters at once, by transaction")
     arguments = parser.parse_args()
     layout = Layout(Path(ROOT), arguments.port)

@@ -7,7 +7,7 @@ from http.client import HTTPConnection, HTTPException
 
 _TIMEOUT_SECONDS = 280
 _PAUSE_SECONDS = 0.1
-_MOST_TRIES = 40
+_PATIENCE_SECONDS = 120
 
 
 class RaceClient:
@@ -30,14 +30,14 @@ class RaceClient:
         What says nothing of the budget is sent again: a throttled table that could not hold the money (503), or an
         emulator that is at its limit.
         """
-        status = 0
-        for _ in range(_MOST_TRIES):
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
             status, code = self._once()
-            if status == 200 or (status == 429 and code == "insufficient_quota"):
+            final = status == 200 or (status == 429 and code == "insufficient_quota")
+            if final or time.monotonic() > until:
                 return status
             self.retried[status] += 1
             time.sleep(_PAUSE_SECONDS)
-        return status
 
     def introduce(self) -> None:
         """Let the key be seen once, so that its authorization is remembered when the race begins."""

@@ -63,20 +63,24 @@ class DeployedGateway:
         )
 
     @contextmanager
-    def racing(self, tables_url: str | None) -> Iterator[None]:
-        """Serve with a version that shares its layer and reaches its tables through `tables_url`, if one is given."""
+    def racing(self, environments: int, tables_url: str) -> Iterator[None]:
+        """Serve with a version that shares its layer and reaches its tables through `tables_url`.
+
+        No more than so many environments are there at once; what comes on top is throttled, as on AWS.
+        """
         found = self._lambda.get_function_configuration(FunctionName=FUNCTION)
         variables = found["Environment"]["Variables"]
         layers = [layer["Arn"] for layer in found.get("Layers", [])]
         live = self._lambda.get_alias(FunctionName=FUNCTION, Name=ALIAS)["FunctionVersion"]
         shared = build.build_folder(self._layout.root) / build.LAYER / "python"
-        more = {"PYTHONPATH": str(shared)} | ({"AWS_ENDPOINT_URL_DYNAMODB": tables_url} if tables_url else {})
+        more = {"PYTHONPATH": str(shared), "AWS_ENDPOINT_URL_DYNAMODB": tables_url}
         self._configure([], variables | more)
         version = self._lambda.publish_version(FunctionName=FUNCTION, Description="for a race")["Version"]
         self._configure(layers, variables)
         authorizers: list[Any] = []
         try:
             self._point_to(version)
+            self._lambda.put_function_concurrency(FunctionName=FUNCTION, ReservedConcurrentExecutions=environments)
             authorizers = self._gateway.get_authorizers(restApiId=self._api)["items"]
             for authorizer in authorizers:
                 # Every client's key comes in this header, once the front door has it.
@@ -89,6 +93,7 @@ class DeployedGateway:
                     authorizer.get("authorizerResultTtlInSeconds", 0),
                 )
                 self._remember_keys(authorizer["id"], source, seconds)
+            self._lambda.delete_function_concurrency(FunctionName=FUNCTION)
             self._point_to(live)
             # Its processes end with it.
             self._lambda.delete_function(FunctionName=FUNCTION, Qualifier=version)
