@@ -57,7 +57,7 @@ unit: ## unit and contract tests: no stack
 	$(PYTEST) $(SPREAD) -m "not integration and not e2e and not fuzz"
 
 integration: ## integration tests against a stack of their own
-	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	@$(ENSURE) dev faults $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m integration
 
 e2e: ## end-to-end tests with official clients against a stack of their own
@@ -69,7 +69,7 @@ fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m fuzz
 
 test: ## all the tests but the fuzzer
-	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
+	@$(ENSURE) dev clients faults $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) $(SPREAD) -m "not fuzz"
 
 check: lint types floors template-lint security openapi-check ## format, lint, types, floors, template, security
@@ -131,10 +131,12 @@ bench-aws-calls: ## what one AWS call costs through each client
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/aws_calls.py
 
-bench-budgets: ## a race of 200 requests for a budget that covers 50, on a running stack
-	@$(ENSURE) dev
+bench-budgets: ## races of 200 requests for a budget that covers 50, on a running stack (200 processes: 8 GB of memory)
+	@$(ENSURE) dev faults
 	$(DEV)/python benchmarks/budget_race.py
 	$(DEV)/python benchmarks/budget_race.py --two-budgets
+	$(DEV)/python benchmarks/budget_race.py --throttle
+	$(DEV)/python benchmarks/budget_race.py --http
 
 bench-wake: ## a storm of 500 requests for a sleeping endpoint, on the stand-in; the policy on 14 days of real arrivals
 	@$(ENSURE) dev

@@ -1,17 +1,16 @@
 """A race for a budget: 200 requests at once on money for 50, against the tables and endpoints of a running local stack.
 
     make run DETACH=1 && make bench-budgets
-    microburst --upstream http://127.0.0.1:4567 --port 9999         # version 0.10.0, a proxy that injects faults
-    python benchmarks/budget_race.py --throttle http://127.0.0.1:9999
 
-Every request has an execution environment of its own: a thread with the gateway function's whole service, its own AWS
-connections and nothing shared with the others, which is how Lambda runs them. `--http` sends the requests through the
-stack's front door and its functions instead; the emulator starts a process for each, so keep to a few dozen.
+In process, every request has an execution environment of its own: a thread with the gateway function's whole service,
+its own AWS connections and nothing shared with the others, which is how Lambda runs them. With `--http` 200 clients
+send them through the stack's front door to the deployed function, whose environments are processes (see
+`race_environments`): once as they are, and once with a tenth of all table calls throttled.
 
 The model `race` has a fixed price of one cent, so how many requests a budget covers is known beforehand. The requests
 start at the same moment; a reader looks at the counter all the while. When all have ended, requests go out one after
 the other until one is refused: who is refused although the counter had room was refused wrongly. The catalogue is put
-back afterwards. The budget is that of a team of its own, so a race can be repeated on the same stack.
+back afterwards. The budgets are those of teams of their own, so a race can be repeated on the same stack.
 """
 
 import argparse
@@ -25,13 +24,16 @@ import tempfile
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
+
+from race_clients import RaceClient
+from race_environments import DeployedGateway, affordable
+from throttled_tables import ThrottledTables, throttled_tables
 
 from functions.gateway import app as gateway
 from local.launch.layout import ROOT, Layout, aws_environment, project_environment
@@ -64,11 +66,10 @@ realtime = {{ endpoint = "tollgate-echo-realtime", concurrency = 16, ceiling_usd
 """
 BODY = json.dumps({"model": "race", "input": "on your marks", "priority": "high"})
 MEMORY_GB = Decimal("0.25")
+THROTTLED = 0.1
 
 Send = Callable[[], int]
 """Sends one request; its status."""
-
-_TIMEOUT_SECONDS = 280
 
 
 @dataclass(frozen=True)
@@ -94,67 +95,29 @@ class Outcome:
 
 
 class Race:
-    """A stack, and a team whose budget is raced for."""
+    """A stack, and teams whose budgets are raced for."""
 
-    def __init__(self, layout: Layout, *, team: str, gateway_too: bool, http: bool, tables_url: str | None) -> None:
+    def __init__(self, layout: Layout, *, gateway_too: bool) -> None:
         record = StackRecord.read(layout.record_file)
         if record is None or not record.ready:
             raise SystemExit(f"No stack runs on port {layout.port}: make run DETACH=1 TOLLGATE_PORT={layout.port}")
-        self._layout = layout
-        self._outputs = record.outputs
-        self._team = team
+        self.outputs = record.outputs
         self._gateway_too = gateway_too
-        self._http = http
         self._environment = project_environment(layout)
         endpoint = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": layout.emulator_url}
         os.environ.update(aws_environment(layout))
         self._tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(endpoint)))
-        self.ledger = DynamoDBLedger(self._tables, self._outputs["LedgerTableName"])
-        if tables_url is not None:
-            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = tables_url
-        self._key = self._cli("keys", "create", "--tenant", "race", "--team", team, "--scopes", "infer,read").strip()
+        self._ledger = DynamoDBLedger(self._tables, self.outputs["LedgerTableName"])
+        self._amount = self._limit = Decimal(0)
 
-    def run(self, requests: int, covered: int) -> Outcome:
-        """Race once on a budget that covers so many."""
-        limit = self._apply(covered)
-        name = f"{ScopeKind.TEAM}:race/{self._team}#{BudgetPeriod.TOTAL}#always"
-        environments = [self._environment_of(number) for number in range(requests)]
-        watch = _Watch(self.ledger, name)
-        start = threading.Barrier(requests)
-        began = time.monotonic()
-        with watch, ThreadPoolExecutor(requests) as pool:
-            statuses = Tally(pool.map(lambda send: self._together(send, start), environments))
-        seconds = time.monotonic() - began
-        after, wrongly = self._one_by_one(name, limit, environments)
-        final = self._read(name)
-        return Outcome(
-            statuses=statuses,
-            limit=limit,
-            final=final,
-            most_spent=max(watch.most_spent, final.spent),
-            most_committed=max(watch.most_committed, final.committed),
-            looks=watch.looks,
-            seconds=seconds,
-            after=after,
-            wrongly_refused=wrongly,
-        )
+    def key(self, team: str) -> str:
+        """A new key of a team."""
+        return self._cli("keys", "create", "--tenant", "race", "--team", team, "--scopes", "infer,read").strip()
 
-    def _one_by_one(self, name: str, limit: Decimal, environments: list[Send]) -> tuple[Tally[int], int]:
-        after: Tally[int] = Tally()
-        wrongly = 0
-        for send in environments:
-            before = self._read(name)
-            status = send()
-            after[status] += 1
-            if status == 429:
-                wrongly += before.spent + self._amount <= limit
-                break
-        return after, wrongly
-
-    def _apply(self, covered: int) -> Decimal:
-        """Declare the model and a budget of `covered` reservations, and wait until every function knows."""
-        self._declare(Decimal(1))
-        catalogue = RegistryCatalogue(self._tables, self._outputs["RegistryTableName"], time.monotonic).current()
+    def declare(self, teams: Sequence[str], covered: int) -> None:
+        """Put the model into the catalogue, and for each team a budget that covers so many reservations."""
+        self._declare(teams, Decimal(1))
+        catalogue = RegistryCatalogue(self._tables, self.outputs["RegistryTableName"], time.monotonic).current()
         model = catalogue.model("race")
         estimates = RoadEstimates(
             RequestSize(len(BODY)), model, model.deployments[0], Capacity(), catalogue.gateway_prices
@@ -169,14 +132,51 @@ class Race:
             memory_gb=MEMORY_GB,
             body_bytes=len(BODY),
         )[-1].amount
-        limit = self._amount * covered
-        self._declare(limit)
-        if self._http:
-            time.sleep(16)  # Functions keep a catalogue for 15 s.
-        return limit
+        self._limit = self._amount * covered
+        self._declare(teams, self._limit)
 
-    def _declare(self, limit: Decimal) -> None:
-        budgets = [f'[[budgets]]\nscope = "team:{self._team}"\nperiod = "total"\nlimit_usd = "{limit}"\n']
+    def run(self, team: str, environments: Sequence[Send]) -> Outcome:
+        """Race once for a team's budget, one request from each environment."""
+        name = f"{ScopeKind.TEAM}:race/{team}#{BudgetPeriod.TOTAL}#always"
+        watch = _Watch(self._ledger, name)
+        start = threading.Barrier(len(environments))
+
+        def together(send: Send) -> int:
+            start.wait()
+            return send()
+
+        began = time.monotonic()
+        with watch, ThreadPoolExecutor(len(environments)) as pool:
+            statuses = Tally(pool.map(together, environments))
+        seconds = time.monotonic() - began
+        after, wrongly = self._one_by_one(name, environments)
+        final = self._read(name)
+        return Outcome(
+            statuses=statuses,
+            limit=self._limit,
+            final=final,
+            most_spent=max(watch.most_spent, final.spent),
+            most_committed=max(watch.most_committed, final.committed),
+            looks=watch.looks,
+            seconds=seconds,
+            after=after,
+            wrongly_refused=wrongly,
+        )
+
+    def _one_by_one(self, name: str, environments: Sequence[Send]) -> tuple[Tally[int], int]:
+        after: Tally[int] = Tally()
+        wrongly = 0
+        for send in environments:
+            before = self._read(name)
+            status = send()
+            after[status] += 1
+            if status == 429:
+                wrongly += before.spent + self._amount <= self._limit
+                break
+        return after, wrongly
+
+    def _declare(self, teams: Sequence[str], limit: Decimal) -> None:
+        budgets = [f'[[budgets]]\nscope = "team:{team}"\nperiod = "total"\nlimit_usd = "{limit}"\n' for team in teams]
         if self._gateway_too:
             budgets.append(f'[[budgets]]\nscope = "model:race"\nperiod = "hour"\nlimit_usd = "{limit * 1000}"\n')
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
@@ -190,53 +190,26 @@ class Race:
         self._cli("models", "apply", str(ROOT / "models.toml"), "--overlay", overlay)
 
     def _read(self, name: str) -> Counter:
-        return self.ledger.read([name], consistent=True).get(name, Counter())
+        return self._ledger.read([name], consistent=True).get(name, Counter())
 
-    def _environment_of(self, number: int) -> Send:
-        """What sends one request: through the front door, or an execution environment of its own."""
-        if self._http:
-            return self._send
+    def environment(self, team: str, number: int, tables_url: str | None) -> Send:
+        """An execution environment of its own in this process, and one request in it."""
         variables = {
-            "TABLE_JOBS": self._outputs["JobsTableName"],
-            "TABLE_CACHE": self._outputs["CacheTableName"],
-            "TABLE_LEDGER": self._outputs["LedgerTableName"],
-            "TABLE_REGISTRY": self._outputs["RegistryTableName"],
-            "BUCKET": self._outputs["BucketName"],
-            "ASYNC_QUEUE_URL": self._outputs["AsyncQueueUrl"],
-            "BATCH_QUEUE_URL": self._outputs["BatchQueueUrl"],
+            "TABLE_JOBS": self.outputs["JobsTableName"],
+            "TABLE_CACHE": self.outputs["CacheTableName"],
+            "TABLE_LEDGER": self.outputs["LedgerTableName"],
+            "TABLE_REGISTRY": self.outputs["RegistryTableName"],
+            "BUCKET": self.outputs["BucketName"],
+            "ASYNC_QUEUE_URL": self.outputs["AsyncQueueUrl"],
+            "BATCH_QUEUE_URL": self.outputs["BatchQueueUrl"],
             "ALARM_TOPIC_ARN": "",
             "LOG_LEVEL": "CRITICAL",
         }
+        if tables_url is not None:
+            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = tables_url
         service = gateway.build(gateway.GatewaySettings.load(variables))
-        event = {
-            "httpMethod": "POST",
-            "resource": "/v1/inferences",
-            "headers": {},
-            "body": BODY,
-            "requestContext": {
-                "requestId": f"race-{number}",
-                "authorizer": {"tenant": "race", "key_id": "race", "team": self._team, "scopes": "infer"},
-            },
-        }
+        event = race_event("POST", "/v1/inferences", team, f"race-{number}")
         return lambda: int(gateway.handle(event, service)["statusCode"])
-
-    @staticmethod
-    def _together(send: Send, start: threading.Barrier) -> int:
-        start.wait()
-        return send()
-
-    def _send(self) -> int:
-        connection = HTTPConnection("127.0.0.1", self._layout.port, timeout=_TIMEOUT_SECONDS)
-        try:
-            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-            connection.request("POST", "/v1/inferences", BODY, headers)
-            answer = connection.getresponse()
-            answer.read()
-        except OSError:
-            return 0
-        finally:
-            connection.close()
-        return answer.status
 
     def _cli(self, *words: str) -> str:
         command = [sys.executable, "-m", "cli", "--stack", "tollgate", *words]
@@ -244,6 +217,20 @@ class Race:
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
         return done.stdout
+
+
+def race_event(method: str, resource: str, team: str, request_id: str) -> dict[str, Any]:
+    """A call of a team as API Gateway hands it on."""
+    return {
+        "httpMethod": method,
+        "resource": resource,
+        "headers": {},
+        "body": BODY,
+        "requestContext": {
+            "requestId": request_id,
+            "authorizer": {"tenant": "race", "key_id": "race", "team": team, "scopes": "infer"},
+        },
+    }
 
 
 class _Watch:
@@ -277,34 +264,6 @@ class _Watch:
             self.looks += 1
 
 
-@contextlib.contextmanager
-def throttled(microburst: str | None, share: float = 0.1) -> Iterator[Callable[[], int]]:
-    """Let this share of the functions' table calls be throttled; gives a count of how many were."""
-    if microburst is None:
-        yield lambda: 0
-        return
-    rule = {
-        "service": "dynamodb",
-        "probability": share,
-        "error": {"code": "ProvisionedThroughputExceededException"},
-    }
-    _control(microburst, "PATCH", "rules", [rule])
-    try:
-        yield lambda: sum(int(found["fired_count"]) for found in _control(microburst, "GET", "rules"))
-    finally:
-        _control(microburst, "DELETE", "rules", [])
-
-
-def _control(microburst: str, method: str, what: str, body: Any = None) -> Any:
-    connection = HTTPConnection(microburst.removeprefix("http://").rstrip("/"), timeout=30)
-    text = None if body is None else json.dumps(body)
-    connection.request(method, f"/_microburst/{what}", text, {"Content-Type": "application/json"})
-    try:
-        return json.loads(connection.getresponse().read() or b"[]")
-    finally:
-        connection.close()
-
-
 def report(outcome: Outcome, covered: int, throttles: int | None) -> bool:
     """Print a race; True when it kept every promise."""
     counter = outcome.final
@@ -330,35 +289,79 @@ def report(outcome: Outcome, covered: int, throttles: int | None) -> bool:
     return kept
 
 
+def in_process(race: Race, layout: Layout, arguments: argparse.Namespace) -> bool:
+    """A race of threads, each of which is an environment."""
+    team = f"race-{int(time.time())}"
+    race.declare([team], arguments.covered)
+    scopes = "two budgets" if arguments.two_budgets else "one budget"
+    faults = f"{THROTTLED:.0%} of table calls throttled" if arguments.throttle else "no faults"
+    print(f"{arguments.requests} environments in process on money for {arguments.covered}, {scopes}, {faults}")
+    with contextlib.ExitStack() as stack:
+        tables: ThrottledTables | None = None
+        if arguments.throttle:
+            tables = stack.enter_context(throttled_tables(ROOT, layout.emulator_url))
+        url = None if tables is None else tables.url
+        environments = [race.environment(team, number, url) for number in range(arguments.requests)]
+        # The functions' log lines are no part of the report.
+        with contextlib.redirect_stdout(io.StringIO()):
+            if tables is not None:
+                stack.enter_context(tables.throttling(THROTTLED))
+            outcome = race.run(team, environments)
+            stack.close()
+    return report(outcome, arguments.covered, None if tables is None else tables.throttled)
+
+
+def over_http(race: Race, layout: Layout, arguments: argparse.Namespace) -> bool:
+    """Two races of clients for the deployed function: without faults, and with a tenth of its table calls throttled."""
+    shares = {f"race-{int(time.time())}": 0.0, f"race-{int(time.time())}-throttled": THROTTLED}
+    race.declare(list(shares), arguments.covered)
+    wanted = affordable(arguments.environments)
+    deployed = DeployedGateway(layout, race.outputs)
+    kept = True
+    with throttled_tables(ROOT, layout.emulator_url) as tables, deployed.racing(wanted, tables.url):
+        began = time.monotonic()
+        there = deployed.warm(wanted, race_event("POST", "/v1/route", "none", "warm"))
+        print(f"{there} execution environments of the deployed function started in {time.monotonic() - began:.0f} s")
+        for team, share in shares.items():
+            key = race.key(team)
+            clients = [RaceClient(layout.port, key, BODY) for _ in range(arguments.requests)]
+            clients[0].introduce()
+            print(
+                f"{arguments.requests} clients over HTTP on money for {arguments.covered}, "
+                f"{f'{share:.0%} of table calls throttled' if share else 'no faults'}"
+            )
+            since = time.time()
+            with tables.throttling(share):
+                outcome = race.run(team, clients)
+            kept = report(outcome, arguments.covered, tables.throttled if share else None) and kept
+            served = deployed.served(team, since)
+            retried = sum((client.retried for client in clients), Tally[int]())
+            print(f"  in the function at one moment     {served.at_once} of {served.requests} requests")
+            print(f"  environments by then              {deployed.processes()}")
+            print(f"  answers that clients tried again  {dict(sorted(retried.items()))}")
+            for client in clients:
+                client.close()
+    return kept
+
+
 def main() -> int:
     """Run the races."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=int(os.environ.get("TOLLGATE_PORT", "4566")))
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--covered", type=int, default=50)
-    parser.add_argument("--throttle", metavar="URL", help="microburst between the functions and the tables")
-    parser.add_argument("--http", action="store_true", help="through the front door and the deployed functions")
+    parser.add_argument("--throttle", action="store_true", help="throttle a tenth of the table calls (in process)")
+    parser.add_argument("--http", action="store_true", help="through the front door and the deployed function")
+    parser.add_argument("--environments", type=int, default=200, help="of the deployed function at most")
     parser.add_argument("--two-budgets", action="store_true", help="reserve in two counters at once, by transaction")
     arguments = parser.parse_args()
-    team = f"race-{int(time.time())}"
-    race = Race(
-        Layout(Path(ROOT), arguments.port),
-        team=team,
-        gateway_too=arguments.two_budgets,
-        http=arguments.http,
-        tables_url=arguments.throttle,
-    )
-    scopes = "two budgets" if arguments.two_budgets else "one budget"
-    share = "10 % of table calls throttled" if arguments.throttle else "no faults"
-    print(f"{arguments.requests} requests at once on money for {arguments.covered}, {scopes}, {share}")
+    layout = Layout(Path(ROOT), arguments.port)
+    race = Race(layout, gateway_too=arguments.two_budgets)
     try:
-        # The functions' log lines are no part of the report.
-        with throttled(arguments.throttle) as fired, contextlib.redirect_stdout(io.StringIO()):
-            outcome = race.run(arguments.requests, arguments.covered)
-            throttles = fired() if arguments.throttle else None
+        kept = (over_http if arguments.http else in_process)(race, layout, arguments)
     finally:
         race.restore()
-    return 0 if report(outcome, arguments.covered, throttles) else 1
+    return 0 if kept else 1
 
 
 if __name__ == "__main__":

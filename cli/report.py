@@ -1,7 +1,8 @@
 """`tollgate report`: usage as tables and a chart in the terminal, and as a picture."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from calendar import month_abbr
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,13 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from cli.report_amounts import amount_texts
 from cli.report_picture import Chart, bar, chart_of, svg_of
 from cli.stack import Stack, StackError
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.system import SystemClock
 from tollgate.domain.jobs import Owner
 from tollgate.domain.latency import quantile
-from tollgate.domain.money import usd_text
 from tollgate.domain.spans import DAY, HOUR, day_of
 from tollgate.services.usage_queries import GROUPS, UsageLine, UsageQueries, UsageReport
 
@@ -25,6 +26,7 @@ _HOURS_SHOWN = timedelta(days=2)
 _BAR_WIDTH = 40
 _TIMES = ("hour", "day")
 _Cell = Callable[[UsageLine], str]
+_Amount = Callable[[UsageLine], Decimal | None]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -55,8 +57,13 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     found = queries.usage(_EVERYONE, group_by=names, start=arguments.start, end=arguments.end)
     console = Console()
     title = f"{found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
-    console.print(_table(found, title, _REQUESTS))
-    console.print(_table(found, "US dollars", _DOLLARS))
+    shown = [*found.lines, found.total]
+    console.print(_table(found, title, {name: [cell(line) for line in shown] for name, cell in _REQUESTS.items()}))
+    dollars = {name: amount_texts([amount(line) for line in shown]) for name, amount in _DOLLARS.items()}
+    console.print(_table(found, "US dollars", dollars))
+    tokens = {name: [cell(line) for line in shown] for name, cell in _TOKENS.items()}
+    each = amount_texts([line.cost_per_million_tokens for line in shown])
+    console.print(_table(found, "Tokens", tokens | {"US dollars\nper 1M": each}))
     span = found.end - found.start
     time = "hour" if span <= _HOURS_SHOWN else "day"
     series = next((name for name in names if name not in _TIMES), "inference_type")
@@ -75,11 +82,16 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
         print(f"Picture: {arguments.picture}")
     if found.loaded_until is None or found.loaded_until < found.end:
         print("Loaded cost is known for closed hours only: half an hour after their end.")
+    if any(line.totals.unknown_tokens for line in shown):
+        print("? and >: some containers do not tell their tokens.")
     return 0
 
 
-def _table(found: UsageReport, title: str, columns: Mapping[str, _Cell]) -> Table:
-    """Some columns of the report. Where the terminal is narrow the groups' names are folded, never a figure."""
+def _table(found: UsageReport, title: str, columns: Mapping[str, Sequence[str]]) -> Table:
+    """Some columns of the report, each with a text for every line and for the total.
+
+    Where the terminal is narrow the groups' names are folded, never a figure.
+    """
     table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in found.group_by:
         table.add_column(name, overflow="fold")
@@ -87,11 +99,12 @@ def _table(found: UsageReport, title: str, columns: Mapping[str, _Cell]) -> Tabl
         table.add_column()
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for line in found.lines:
-        table.add_row(*(line.group[name] for name in found.group_by), *(cell(line) for cell in columns.values()))
+    for number, line in enumerate(found.lines):
+        names = (line.group[name] or "-" for name in found.group_by)
+        table.add_row(*names, *(texts[number] for texts in columns.values()))
     table.add_section()
     blank = [""] * (len(found.group_by) - 1)
-    table.add_row("total", *blank, *(cell(found.total) for cell in columns.values()))
+    table.add_row("total", *blank, *(texts[-1] for texts in columns.values()))
     return table
 
 
@@ -100,26 +113,30 @@ def _milliseconds(line: UsageLine, share: float) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _money(amount: Decimal | None) -> str:
-    return "?" if amount is None else usd_text(amount)
+def _tokens(line: UsageLine, known: int) -> str:
+    if not line.totals.unknown_tokens:
+        return f"{known:,}"
+    return f">{known:,}" if known else "?"
 
 
 _REQUESTS: Mapping[str, _Cell] = {
-    "requests": lambda line: str(line.totals.requests),
-    "errors": lambda line: str(line.totals.errors),
-    "hits": lambda line: str(line.totals.cache_hits),
+    "requests": lambda line: f"{line.totals.requests:,}",
+    "errors": lambda line: f"{line.totals.errors:,}",
+    "refused": lambda line: f"{line.totals.rejected:,}",
+    "hits": lambda line: f"{line.totals.cache_hits:,}",
     "p50 ms": lambda line: _milliseconds(line, 0.5),
     "p95 ms": lambda line: _milliseconds(line, 0.95),
     "p99 ms": lambda line: _milliseconds(line, 0.99),
-    "tokens\nin": lambda line: str(line.totals.input_tokens),
-    "tokens\nout": lambda line: str(line.totals.output_tokens),
 }
-_DOLLARS: Mapping[str, _Cell] = {
-    "effective": lambda line: usd_text(line.totals.effective),
-    "loaded": lambda line: _money(line.loaded),
-    "avoided": lambda line: usd_text(line.totals.avoided_total),
-    "per 1k\nrequests": lambda line: _money(line.cost_per_thousand_requests),
-    "per 1M\ntokens": lambda line: _money(line.cost_per_million_tokens),
+_TOKENS: Mapping[str, _Cell] = {
+    "in": lambda line: _tokens(line, line.totals.input_tokens),
+    "out": lambda line: _tokens(line, line.totals.output_tokens),
+}
+_DOLLARS: Mapping[str, _Amount] = {
+    "effective": lambda line: line.totals.effective,
+    "loaded": lambda line: line.loaded,
+    "avoided": lambda line: line.totals.avoided_total,
+    "per 1k\nrequests": lambda line: line.cost_per_thousand_requests,
 }
 
 
@@ -128,14 +145,15 @@ def _times(found: UsageReport, time: str) -> list[str]:
     step, moment = (HOUR, found.start) if time == "hour" else (DAY, day_of(found.start))
     times = []
     while moment < found.end:
-        times.append(f"{moment:%d %H:00}" if time == "hour" else f"{moment:%m-%d}")
+        times.append(_label(f"{moment:%Y-%m-%dT%H:00}" if time == "hour" else f"{moment:%Y-%m-%d}"))
         moment += step
     return times
 
 
 def _label(time: str) -> str:
-    """``2026-11-22T13:00Z`` or ``2026-11-22`` as the chart has it."""
-    return f"{time[8:10]} {time[11:16]}" if "T" in time else time[5:]
+    """``2026-11-22T13:00Z`` or ``2026-11-22`` as the chart has it: ``Nov 22 13:00``, ``Nov 22``."""
+    day = f"{month_abbr[int(time[5:7])]} {time[8:10]}"
+    return f"{day} {time[11:16]}" if "T" in time else day
 
 
 def _bars(chart: Chart) -> Table:
@@ -145,6 +163,6 @@ def _bars(chart: Chart) -> Table:
     table.add_column(justify="right", no_wrap=True)
     totals = chart.totals
     highest = max((*totals, Decimal(0)))
-    for time, amount in zip(chart.times, totals, strict=True):
-        table.add_row(time, bar(amount, highest, _BAR_WIDTH), usd_text(amount))
+    for time, amount, text in zip(chart.times, totals, amount_texts(totals), strict=True):
+        table.add_row(time, bar(amount, highest, _BAR_WIDTH), text)
     return table

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 
+from cli.report_amounts import ticks_for
+
 _WIDTH, _HEIGHT = 960, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 200, 50, 60
+_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 215, 50, 60
 # Told apart by people who do not see colours alike: Okabe and Ito, https://jfly.uni-koeln.de/color/
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _MOST_SERIES = len(_COLOURS)
 _REST = "others"
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_TICKS = 4
+_MOST_LABELS = 6
+_LONGEST_NAME = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ def _sum_of(name: str, amounts: Mapping[tuple[str, str], Decimal]) -> Decimal:
 
 def svg_of(chart: Chart) -> str:
     """The picture: one stacked column for each time, an axis in dollars, a legend."""
-    highest = max((*chart.totals, Decimal(0))) or Decimal(1)
+    ticks = ticks_for(max((*chart.totals, Decimal(0))))
+    highest = ticks[-1]
     plot_width, plot_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     step = plot_width / max(1, len(chart.times))
     frame = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="sans-serif" font-size="12"'
@@ -66,10 +70,11 @@ def svg_of(chart: Chart) -> str:
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="28" font-size="16">{escape(chart.title)}</text>',
     ]
-    for tick in range(_TICKS + 1):
-        y = _TOP + plot_height * (1 - tick / _TICKS)
+    finest = max(0, *(-int(tick.normalize().as_tuple().exponent) for tick in ticks))
+    for tick in ticks:
+        y = _TOP + plot_height * (1 - float(tick / highest))
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">${highest * tick / _TICKS:.3g}</text>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">${tick:,.{finest}f}</text>')
     for place, time in enumerate(chart.times):
         x, y = _LEFT + place * step, float(_TOP + plot_height)
         for number, (name, amounts) in enumerate(chart.series.items()):
@@ -80,14 +85,16 @@ def svg_of(chart: Chart) -> str:
                     f'<rect x="{x + step * 0.1:.2f}" y="{y:.2f}" width="{step * 0.8:.2f}" height="{height:.2f}" '
                     f'fill="{_COLOURS[number]}"><title>{escape(f"{time} {name}: ${amounts[place]:f}")}</title></rect>'
                 )
-        if place % max(1, -(-len(chart.times) // 8)) == 0:
+        if place % max(1, -(-len(chart.times) // _MOST_LABELS)) == 0:
             parts.append(
                 f'<text x="{x + step / 2:.1f}" y="{_HEIGHT - _BOTTOM + 20}" text-anchor="middle">{escape(time)}</text>'
             )
     for number, name in enumerate(chart.series):
         y = _TOP + 20 * number
         parts.append(f'<rect x="{_WIDTH - _RIGHT + 16}" y="{y}" width="12" height="12" fill="{_COLOURS[number]}"/>')
-        parts.append(f'<text x="{_WIDTH - _RIGHT + 34}" y="{y + 11}">{escape(name[:24])}</text>')
+        short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        label = f"{escape(short)}<title>{escape(name)}</title>"
+        parts.append(f'<text x="{_WIDTH - _RIGHT + 34}" y="{y + 11}">{label}</text>')
     return "\n".join((*parts, "</svg>")) + "\n"
 
 

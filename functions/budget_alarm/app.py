@@ -11,15 +11,17 @@ from tollgate.adapters.registry_brake_steps import RegistryBrakes
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.sns_notices import SnsTopic
+from tollgate.adapters.sns_notices import SnsNotices, SnsTopic
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.adapters.webhook_http import HttpWebhookSender
 from tollgate.api.brake_orders import follow
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.webhooks import parse_networks
 from tollgate.services.announce_brakes import BrakeAnnouncer
+from tollgate.services.announce_budgets import BudgetWebhooks
 from tollgate.services.brake_steps import BrakeSteps
 from tollgate.services.brakes import Brakes
+from tollgate.services.finish_notices import NoticeFinisher
 from tollgate.services.watch_spend import SpendWatch
 from tollgate.settings import Settings, aws_environment
 
@@ -45,14 +47,15 @@ def build(settings: BudgetAlarmSettings) -> SpendWatch:
         level=settings.log_level,
     )
     store = RegistryBrakes(tables, registry)
+    sender, secrets = HttpWebhookSender(allowed=allowed), RegistryWebhookSecrets(tables, registry)
     brakes = Brakes(
         store=store,
         steps=BrakeSteps(store=store, endpoints=SageMakerControl(), telemetry=telemetry, clock=clock, pause=time.sleep),
         catalogues=catalogues,
         announcer=BrakeAnnouncer(
             topic=SnsTopic(settings.alarm_topic_arn),
-            sender=HttpWebhookSender(allowed=allowed),
-            secrets=RegistryWebhookSecrets(tables, registry),
+            sender=sender,
+            secrets=secrets,
             catalogues=catalogues,
             telemetry=telemetry,
             allowed=allowed,
@@ -61,8 +64,15 @@ def build(settings: BudgetAlarmSettings) -> SpendWatch:
         clock=clock,
         ids=TimeSortedIds(),
     )
+    ledger = DynamoDBLedger(tables, settings.table_ledger)
+    notices = NoticeFinisher(
+        ledger=ledger, notices=SnsNotices(settings.alarm_topic_arn), telemetry=telemetry, clock=clock
+    )
+    webhooks = BudgetWebhooks(
+        sender=sender, secrets=secrets, catalogues=catalogues, telemetry=telemetry, clock=clock, allowed=allowed
+    )
     return SpendWatch(
-        brakes=brakes, catalogues=catalogues, ledger=DynamoDBLedger(tables, settings.table_ledger), clock=clock
+        brakes=brakes, catalogues=catalogues, ledger=ledger, notices=notices, webhooks=webhooks, clock=clock
     )
 
 

@@ -56,6 +56,7 @@ ENVIRONMENTS = {
         Environment("bench", ("requirements/bench.txt",)),
         Environment("fuzz", ("requirements/fuzz.txt",)),
         Environment("clients", ("requirements/clients.txt",)),
+        Environment("faults", ("requirements/faults.txt",)),
         Environment("run", ("requirements/run.txt",)),
     )
 }

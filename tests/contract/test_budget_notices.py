@@ -1,6 +1,8 @@
 """A threshold's notice reaches who subscribed to the alarm topic, once, whoever crosses it."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -11,6 +13,7 @@ import pytest
 from tests.contract.moto_stores import LEDGER_TABLE, LocalAws
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import OWNER, make_catalogue
+from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.sns_notices import SnsNotices
@@ -18,6 +21,7 @@ from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKin
 from tollgate.domain.errors import BudgetExceededError
 from tollgate.domain.reserving import Ask
 from tollgate.services.admission import Admission
+from tollgate.services.finish_notices import NoticeFinisher
 
 _BUDGET = Budget(
     ScopeKind.TEAM,
@@ -98,6 +102,7 @@ def test_each_threshold_is_told_once_to_the_subscriber(aws: LocalAws, subscriber
     notice = json.loads(told["Message"])
     day = f"{clock.now():%Y-%m-%d}"
     assert notice | {"period_ends": None} == {
+        "id": f"team:{OWNER.tenant}/{OWNER.team}#day#{day}@80",
         "event": "budget.threshold",
         "budget": f"team:{OWNER.team}",
         "counter": f"team:{OWNER.tenant}/{OWNER.team}#day#{day}",
@@ -119,14 +124,32 @@ def test_each_threshold_is_told_once_to_the_subscriber(aws: LocalAws, subscriber
 
 
 def test_a_topic_that_is_not_there_refuses_no_request(aws: LocalAws, subscriber: Subscriber) -> None:
-    """The request that crossed the threshold is admitted and settled; nobody else hears of it."""
+    """The request that crossed the threshold is admitted and settled; the schedule publishes once the topic is back."""
     clock = ManualClock()
     (admission,) = _environments(aws, f"{subscriber.topic}-gone", clock, 1)
     _spend(admission, clock, "first", "0.9")
-    (counter,) = (
-        DynamoDBLedger(aws.dynamodb, LEDGER_TABLE)
-        .read([f"team:{OWNER.tenant}/{OWNER.team}#day#{clock.now():%Y-%m-%d}"], consistent=True)
-        .values()
-    )
+    ledger = DynamoDBLedger(aws.dynamodb, LEDGER_TABLE)
+    (counter,) = ledger.read([f"team:{OWNER.tenant}/{OWNER.team}#day#{clock.now():%Y-%m-%d}"], consistent=True).values()
     assert (counter.spent, counter.held) == (Decimal("0.9"), Decimal(0))
     assert subscriber.received() == []
+    schedule = NoticeFinisher(
+        ledger=ledger, notices=SnsNotices(subscriber.topic), telemetry=RecordingTelemetry(), clock=clock
+    )
+    clock.advance(60)
+    assert [schedule.finish(), schedule.finish()] == [1, 0]
+    (told,) = subscriber.received()
+    assert json.loads(told["Message"])["at_percent"] == "80"
+
+
+def test_a_topic_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request waits for it for two seconds, not for the minute that is usual; the notice stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        clock, telemetry, ledger = ManualClock(), RecordingTelemetry(), InMemoryLedger()
+        notices = SnsNotices("arn:aws:sns:us-east-1:123456789012:alarms")
+        admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=notices)
+        began = time.monotonic()
+        _spend(admission, clock, "first", "0.9")
+        assert time.monotonic() - began < 10
+    assert telemetry.counts["BudgetNoticeDelayed"] == 1
+    assert [notice.document["at_percent"] for notice in ledger.open_notices(limit=9)] == ["80"]

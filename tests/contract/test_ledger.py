@@ -11,6 +11,7 @@ from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.domain.budget_notices import OpenNotice
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, LedgerRefusedError
 from tollgate.domain.jobs import OPEN_STATES, JobState
@@ -179,6 +180,26 @@ def test_a_threshold_is_told_once(ledger: Ledger) -> None:
     assert not ledger.tell_once(_DAY, Decimal(80))
     assert ledger.tell_once(_DAY, Decimal("99.5"))
     assert _counter(ledger).told == {Decimal(80), Decimal("99.5")}
+
+
+def test_a_notice_is_open_until_it_is_closed(ledger: Ledger) -> None:
+    """Opened once, taken by one at a time, and gone when it was published; closing again does no harm."""
+    notice = OpenNotice({"id": f"{_DAY}@80", "counter": _DAY, "at_percent": "80", "limit_usd": None}, _NOW)
+    other = OpenNotice({"id": f"{_TEAM}@99.5", "counter": _TEAM, "at_percent": "99.5"}, _NOW)
+    assert ledger.open_notices(limit=9) == []
+    assert ledger.open_notice(notice)
+    assert not ledger.open_notice(replace(notice, due=_NOW + timedelta(days=1)))
+    assert ledger.open_notice(other)
+    assert ledger.open_notices(limit=9) == [notice, other]
+    assert ledger.open_notices(limit=1) == [notice]
+    later = _NOW + timedelta(seconds=90, milliseconds=1)
+    assert ledger.postpone_notice(notice, later)
+    assert not ledger.postpone_notice(notice, later)
+    assert ledger.open_notices(limit=1) == [replace(notice, due=later)]
+    ledger.close_notice(notice.notice_id)
+    ledger.close_notice(notice.notice_id)
+    assert not ledger.postpone_notice(replace(notice, due=later), _NOW)
+    assert ledger.open_notices(limit=9) == [other]
 
 
 def test_calls_of_a_run_come_back(ledger: Ledger) -> None:

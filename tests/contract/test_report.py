@@ -1,5 +1,6 @@
 """`tollgate report` prints what GET /v1/usage answers, and draws it."""
 
+import itertools
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from datetime import timedelta
@@ -7,8 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.main import main
+from cli.report_amounts import amount_texts, ticks_for
 from cli.report_picture import bar, chart_of, svg_of
 from cli.stack import Stack
 from tests.contract.moto_stores import LEDGER_TABLE, LocalAws
@@ -44,11 +48,11 @@ def test_the_report_has_groups_a_total_and_bars(capsys: pytest.CaptureFixture[st
     """Each road with its cost, the total of both, and an hour twice as dear with a bar twice as long."""
     assert main(["report", *SPAN]) == 0
     lines = capsys.readouterr().out.splitlines()
-    _, realtime = [line for line in lines if "realtime" in line]
-    _, total = [line for line in lines if "total" in line]
-    assert ["0.75" in line for line in (realtime, total)] == [True, False]
-    assert "1.5" in total
-    bars = {line.split()[1]: line.count("█") for line in lines if line.strip().startswith("01 ")}
+    _, realtime, _ = [line for line in lines if "realtime" in line]
+    _, total, _ = [line for line in lines if "total" in line]
+    assert ["0.7500" in line for line in (realtime, total)] == [True, False]
+    assert "1.5000" in total
+    bars = {line.split()[2]: line.count("█") for line in lines if line.strip().startswith("Mar 01 ")}
     assert bars == {"10:00": 0, "11:00": 0, "12:00": 20, "13:00": 40}
 
 
@@ -61,9 +65,10 @@ def test_a_narrow_terminal_shows_every_figure_whole(
     assert main(["report", *SPAN]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    counted, cost = [line.split() for line in lines if "total" in line]
-    assert counted[1:4] == ["4", "0", "0"]
-    assert cost[1] == "1.5"
+    counted, cost, tokens = [line.split() for line in lines if "total" in line]
+    assert counted[1:5] == ["4", "0", "0", "0"]
+    assert cost[1] == "1.5000"
+    assert tokens[1:] == ["?", "?", "?"]
     assert any("requests" in line and "p99 ms" in line for line in lines)
 
 
@@ -77,8 +82,8 @@ def test_the_picture_is_an_svg_of_the_same_amounts(tmp_path: Path, capsys: pytes
     space = "{http://www.w3.org/2000/svg}"
     titles = [title.text for title in root.iter(f"{space}title")]
     assert titles[0] == "Effective cost by hour and inference_type, US dollars"
-    assert set(titles[1:]) == {
-        f"01 {hour} {kind}: ${cost}"
+    assert set(titles[1:]) == {"realtime", "async"} | {
+        f"Mar 01 {hour} {kind}: ${cost}"
         for hour, cost in (("12:00", "0.25"), ("13:00", "0.5"))
         for kind in ("realtime", "async")
     }
@@ -98,7 +103,7 @@ def test_a_long_span_is_shown_by_day(stack: LocalAws, capsys: pytest.CaptureFixt
     DynamoDBUsage(stack.dynamodb, LEDGER_TABLE).close(Span.DAY, NOON - timedelta(hours=12))
     assert main(["report", "--from", "2026-02-27", "--to", "2026-03-02"]) == 0
     printed = capsys.readouterr().out
-    assert [day in printed for day in ("02-27", "02-28", "03-01")] == [True, True, True]
+    assert [day in printed for day in ("Feb 27", "Feb 28", "Mar 01")] == [True, True, True]
     assert "closed hours only" in printed
 
 
@@ -115,3 +120,33 @@ def test_many_series_are_gathered() -> None:
 def test_bars_are_to_scale(amount: str, drawn: str) -> None:
     """To an eighth of a character; what is not nothing can be seen."""
     assert bar(Decimal(amount), Decimal(1), 4) == drawn
+
+
+@pytest.mark.parametrize(
+    ("amounts", "texts"),
+    [
+        (["0.025894915712", "0.000565108817", "0"], ["0.025895", "0.000565", "0"]),
+        (["1234567.891", "-0.5"], ["1,234,567.89", "-0.50"]),
+        (["12.5", "0.0000001", "-0.0000001", None], ["12.500", "<0.001", ">-0.001", "?"]),
+        (["0.000000000001"], ["0.000000000001"]),
+        ([None], ["?"]),
+    ],
+)
+def test_dollars_stand_in_columns(amounts: list[str | None], texts: list[str]) -> None:
+    """As many places as the largest calls for; nothing that is not zero is shown as zero."""
+    assert amount_texts([None if amount is None else Decimal(amount) for amount in amounts]) == texts
+
+
+@given(st.decimals(min_value="1e-12", max_value="1e9", places=12))
+def test_axes_have_round_numbers_and_room_for_the_highest(highest: Decimal) -> None:
+    """A few steps, evenly far apart, the last not below the highest column and not twice as high."""
+    ticks = ticks_for(highest)
+    assert 3 <= len(ticks) <= 6
+    assert {later - earlier for earlier, later in itertools.pairwise(ticks)} == {ticks[1]}
+    assert ticks[1].normalize().as_tuple().digits in {(1,), (1, 5), (2,), (2, 5), (5,)}
+    assert ticks[-2] < highest <= ticks[-1]
+
+
+def test_an_empty_axis_has_numbers_too() -> None:
+    """Nothing was spent."""
+    assert ticks_for(Decimal(0)) == [0, 1]

@@ -1,9 +1,12 @@
 """Counters and runs in memory."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tollgate.domain.budget_notices import OpenNotice
 from tollgate.domain.errors import LedgerRefusedError, OutcomeUnknownError, StorageError
 from tollgate.domain.ledger import Change, Counter, LedgerWrite, WorkflowCall, apply
 
@@ -21,6 +24,7 @@ class InMemoryLedger:
     def __init__(self) -> None:
         self.counters: dict[str, Counter] = {}
         self.calls: dict[tuple[str, str, str], WorkflowCall] = {}
+        self.notices: dict[str, OpenNotice] = {}
         self.writes = 0
         self.reads = 0
         self.lose_answers = 0
@@ -63,6 +67,25 @@ class InMemoryLedger:
         self.counters[counter] = before._replace(told=before.told | {at_percent})
         return at_percent not in before.told
 
+    def open_notice(self, notice: OpenNotice) -> bool:
+        if notice.notice_id in self.notices:
+            return False
+        self.notices[notice.notice_id] = notice
+        return True
+
+    def open_notices(self, *, limit: int) -> Sequence[OpenNotice]:
+        return [notice for _, notice in sorted(self.notices.items())][:limit]
+
+    def postpone_notice(self, notice: OpenNotice, due: datetime) -> bool:
+        stored = self.notices.get(notice.notice_id)
+        if stored is None or stored.due != notice.due:
+            return False
+        self.notices[notice.notice_id] = replace(notice, due=due)
+        return True
+
+    def close_notice(self, notice_id: str) -> None:
+        self.notices.pop(notice_id, None)
+
     def call(self, tenant: str, workflow: str, inference_id: str) -> WorkflowCall | None:
         return self.calls.get((tenant, workflow, inference_id))
 
@@ -72,10 +95,25 @@ class InMemoryLedger:
 
 
 class RecordingNotices:
-    """The `BudgetNotices` of tests."""
+    """The `BudgetNotices` of tests.
+
+    Attributes:
+        fail: so many of the next notices are not published.
+        lose_answers: so many of the next ones are published although an error says that nobody knows.
+    """
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
+        self.tries = 0
+        self.fail = 0
+        self.lose_answers = 0
 
     def send(self, notice: Mapping[str, Any]) -> None:
+        self.tries += 1
+        if self.fail:
+            self.fail -= 1
+            raise StorageError("no topic")
         self.sent.append(dict(notice))
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise StorageError("no answer")

@@ -33,3 +33,6 @@ class InMemoryWebhookSecrets:
 
     def store(self, tenant: str, secret: str, *, earlier: str | None = None) -> None:
         self._secrets[tenant] = (secret,) if earlier is None else (secret, earlier)
+
+    def forget(self, tenant: str) -> None:
+        self._secrets.pop(tenant, None)

@@ -1,5 +1,6 @@
 """The answer cache at the gateway: what is given again, to whom, at what cost, and what runs when it is not there."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -9,12 +10,14 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
+from tollgate.adapters.request_log import records_of_line
 from tollgate.api.http import Answer
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_entry import CacheSlot
 from tollgate.domain.cache_policy import CachePolicy, WhenDown
 from tollgate.domain.catalogue import Catalogue, ModelKind
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
+from tollgate.domain.usage import roll_up, sum_of
 from tollgate.services.cache_breaker import FAILURES
 
 BODY: dict[str, Any] = {"model": "echo", "input": "hello there", "priority": "high"}
@@ -151,12 +154,19 @@ def test_no_cache_keeps_the_new_answer() -> None:
 
 
 def test_only_if_cached_never_runs() -> None:
-    """504 as RFC 9111 has it, and OpenAI's clients are told not to try again."""
+    """504 as RFC 9111 has it, and OpenAI's clients are told not to try again; usage counts a refusal and no error."""
     api = gateway()
     answer = ask(api, {"cache": {"mode": "only"}})
     assert (answer.status, document(answer)["error"]["code"]) == (504, "not_cached")
     assert answer.headers["x-should-retry"] == "false"
     assert not api.realtime.calls
+    lines = [line for line in api.lines if line.get("message") == "request"]
+    assert [(line["outcome"], line["level"], line["status"]) for line in lines] == [("rejected", "INFO", 504)]
+    assert [metric["Errors"] for metric in api.metrics if "Errors" in metric] == [[0]]
+    ((record,),) = [records_of_line(json.dumps(line, separators=(",", ":")), api.clock.now()) for line in lines]
+    totals = sum_of(roll_up([record], api.clock.now()))
+    assert (totals.errors, totals.rejected) == (0, 1)
+    assert totals.charged == 0
     api.answers.fails = lambda _operation: True
     assert ask(api, headers={"Cache-Control": "only-if-cached"}).status == 504
 

@@ -12,8 +12,9 @@ from tests.fakes.control import InMemoryControl, RecordingAnnouncer, RecordingHo
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue
-from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.telemetry import RecordingTelemetry
+from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
 from tollgate.domain.brake_plan import GATEWAY, EntryState
 from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Signal
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
@@ -28,8 +29,10 @@ from tollgate.domain.standing import (
     StandStatus,
     VariantStanding,
 )
+from tollgate.services.announce_budgets import BudgetWebhooks
 from tollgate.services.brake_steps import BrakeSteps
 from tollgate.services.brakes import LEASE_SECONDS, Brakes
+from tollgate.services.finish_notices import NoticeFinisher
 from tollgate.services.watch_spend import SpendWatch
 
 LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
@@ -56,7 +59,14 @@ def _standings() -> dict[Place, Standing]:
 class World:
     """A stack with brakes, where endpoints take one pause to change."""
 
-    def __init__(self, policy: BrakePolicy = POLICY, *, patience: float = 25.0, settles: bool = True) -> None:
+    def __init__(
+        self,
+        policy: BrakePolicy = POLICY,
+        *,
+        patience: float = 25.0,
+        settles: bool = True,
+        sender: ScriptedSender | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.store = InMemoryControl()
         self.endpoints = FakeEndpoints(standings=_standings())
@@ -70,7 +80,24 @@ class World:
         self.ids = CountingIds()
         self.patience = patience
         self.brakes = self.another()
-        self.watch = SpendWatch(brakes=self.brakes, catalogues=self.catalogues, ledger=self.ledger, clock=self.clock)
+        self.notices = RecordingNotices()
+        self.sender, self.secrets = sender or ScriptedSender(), InMemoryWebhookSecrets()
+        self.watch = SpendWatch(
+            brakes=self.brakes,
+            catalogues=self.catalogues,
+            ledger=self.ledger,
+            notices=NoticeFinisher(
+                ledger=self.ledger, notices=self.notices, telemetry=self.telemetry, clock=self.clock
+            ),
+            webhooks=BudgetWebhooks(
+                sender=self.sender,
+                secrets=self.secrets,
+                catalogues=self.catalogues,
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            clock=self.clock,
+        )
 
     def another(self) -> Brakes:
         """The service of another execution environment."""

@@ -11,12 +11,12 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
-from tests.unit.template_document import as_list, events_of, functions, statements, target
 from tollgate.api.http import Answer
 from tollgate.domain.budgets import EACH, Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
-from tollgate.domain.catalogue import InferenceType, Priority, Tier
+from tollgate.domain.catalogue import InferenceType, Tier
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
-from tollgate.domain.ledger import Counter
+from tollgate.domain.ledger import Counter, own_slot
+from tollgate.services.admission import REALTIME_LEASE
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
 LATER = HELLO | {"priority": "medium"}
@@ -273,6 +273,19 @@ def test_a_request_over_midnight_counts_where_it_began() -> None:
     assert _counter(gateway).held == 0
 
 
+@pytest.mark.parametrize("seconds", [-110, 110], ids=["behind", "ahead"])
+def test_a_clock_that_is_wrong_gives_back_no_hold_of_another(seconds: int) -> None:
+    """A function whose clock is two minutes off is refused like any other, and what is held under way stays held."""
+    gateway = _gateway(_budget("0.0001"))
+    slot = own_slot("inf_of_another", gateway.clock.now() + REALTIME_LEASE)
+    held = Decimal("0.00009999")
+    gateway.ledger.counters[DAY] = Counter(committed=held, slots={slot: held})
+    # At the end of the other's lease, when its function has surely ended, by the right clock.
+    gateway.clock.advance(REALTIME_LEASE.total_seconds() + seconds)
+    assert gateway.infer(HELLO).status == 429
+    assert _counter(gateway).held == held
+
+
 def test_a_key_that_is_gone_settles_all_the_same() -> None:
     """The counter stands in the reservation; nobody asks for the key again."""
     gateway = _gateway(_budget("1", ScopeKind.KEY))
@@ -429,81 +442,3 @@ def test_the_tree_of_a_run_has_its_costs() -> None:
     assert done.effective_cost == Decimal(now.headers["x-tollgate-cost-usd"])
     assert (done.status, queued.status, queued.effective_cost) == ("completed", "queued", None)
     assert queued.inference_type is InferenceType.ASYNC
-
-
-FREE = {
-    ("post", "/v1/route"): "only says what would be done",
-    ("post", "/v1/responses/{id}/cancel"): "calls a job off",
-    ("post", "/v1/cache/lookup"): "looks, and never runs; tests/unit/functions/test_cache.py",
-    ("put", "/v1/cache/{namespace}/{key}"): "keeps what the client brings",
-    ("post", "/v1/feedback"): "runs no model",
-    ("post", "/v1/files"): "keeps a file",
-    ("post", "/v1/uploads"): "begins to keep a file",
-    ("post", "/v1/uploads/{id}/complete"): "keeps a file",
-    ("post", "/v1/uploads/{id}/cancel"): "keeps no file",
-    ("post", "/v1/batches"): "asks the budgets when the lines are known, see test_file_batches",
-    ("post", "/v1/batches/{id}/cancel"): "calls a batch off",
-}
-
-MAY_WAKE = {"FilesBatchesFunction": {"sqs:SendMessage"}}
-"""Its messages have a batch taken on its way, which begins with the budgets."""
-
-
-def _writing_routes() -> list[tuple[str, tuple[str, str]]]:
-    """Every route of the template that is not only read, with its function."""
-    return [
-        (name, (event["Properties"]["Method"], event["Properties"]["Path"]))
-        for name in functions()
-        for event in events_of(name).values()
-        if event["Type"] == "Api" and event["Properties"]["Method"] not in {"get", "head", "options"}
-    ]
-
-
-def _costly_routes() -> list[tuple[str, str]]:
-    return [route for _, route in _writing_routes() if route[0] != "delete" and route not in FREE]
-
-
-BODIES: dict[str, dict[str, Any]] = {
-    "/v1/inferences": {"input": "hello"},
-    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
-    "/v1/completions": {"prompt": "hello"},
-    "/v1/embeddings": {"input": "hello"},
-    "/v1/responses": {"input": "hello"},
-}
-
-
-@pytest.mark.parametrize(("method", "path"), _costly_routes())
-@pytest.mark.parametrize("priority", list(Priority))
-def test_every_costly_route_of_the_template_passes_admission(method: str, path: str, priority: Priority) -> None:
-    """With a budget that has nothing left, no backend is called, nothing is stored and nothing is queued."""
-    gateway = _gateway(_budget("0.000001"))
-    model = replace(gateway.catalogues.catalogue.models["echo"], default_priority=priority)
-    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
-    answer = gateway.call(f"{method.upper()} {path}", {"model": "echo", **BODIES[path]})
-    assert answer.status == 429, answer.body
-    assert document(answer)["error"]["code"] == "insufficient_quota"
-    assert gateway.realtime.calls == []
-    assert gateway.jobs.jobs == {}
-    assert gateway.async_queue.bodies == gateway.batch_queue.bodies == []
-
-
-def test_a_preview_of_the_route_costs_nothing() -> None:
-    """It answers although nothing is left, and starts nothing."""
-    gateway = _gateway(_budget("0.000001"))
-    assert gateway.call("POST /v1/route", HELLO).status == 200
-    assert gateway.realtime.calls == []
-    assert gateway.jobs.jobs == {}
-    assert gateway.ledger.writes == 0
-
-
-# The cache function also makes stale answers anew, through the same admission; its routes start nothing.
-@pytest.mark.parametrize(
-    "function", sorted({name for name, _ in _writing_routes()} - {"GatewayFunction", "CacheFunction"})
-)
-def test_other_functions_with_routes_can_start_nothing(function: str) -> None:
-    """What is free because it only calls off may not call a model or queue work."""
-    role = target(functions()[function]["Properties"]["Role"])
-    allowed = {a for name, statement in statements() if name == role for a in as_list(statement["Action"])}
-    assert not {
-        action for action in allowed if action.startswith(("sagemaker:", "sqs:Send", "bedrock:"))
-    } - MAY_WAKE.get(function, set())

@@ -16,8 +16,11 @@ from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.request_log import records_of_line
 from tollgate.adapters.settled_jobs import job_record
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure
+from tollgate.domain.ledger import cost_of_tree
 from tollgate.domain.spans import HOUR, hour_of
 from tollgate.domain.usage import UsageRecord, sum_of
 from tollgate.ports.usage import Span
@@ -29,12 +32,28 @@ from tollgate.services.tell_budgets import BudgetGauge
 
 REQUESTS = 10_000
 LIMIT = Decimal(1)
-TOTAL, MODEL = "gateway#total#always", "model:echo#total#always"
+TOTAL = "gateway#total#always"
+MODELS = ("model:echo#total#always", "model:kept#total#always")
+HEADERS: list[dict[str, str]] = [{}] * 20 + [
+    {"x-tollgate-workflow": "run-1"},
+    {"x-tollgate-workflow": "run-2"},
+    {"Cache-Control": "only-if-cached"},
+    {"Cache-Control": "no-cache"},
+]
 REALTIME = [b'{"label": "en"}'] * 8 + [
     ModelFailedError("failed", original_status=500),
     BackendTimeoutError("slow"),
     CapacityError("none"),
 ]
+
+
+def _catalogue(budgets: tuple[Budget, ...]) -> Catalogue:
+    """The example, and the same model again with a cache."""
+    catalogue = make_catalogue()
+    echo = catalogue.models["echo"]
+    deployments = tuple(replace(deployment, model="kept") for deployment in echo.deployments)
+    kept = replace(echo, name="kept", deployments=deployments, cache=CachePolicy(ttl_seconds=60))
+    return replace(catalogue, models={"echo": echo, "kept": kept}, budgets=budgets)
 
 
 class Traffic:
@@ -43,13 +62,15 @@ class Traffic:
     def __init__(self) -> None:
         budgets = (
             Budget(ScopeKind.GATEWAY, "", BudgetPeriod.TOTAL, LIMIT),
-            Budget(ScopeKind.MODEL, "echo", BudgetPeriod.TOTAL, Decimal(1_000)),
+            Budget(ScopeKind.MODEL, "*", BudgetPeriod.TOTAL, Decimal(1_000)),
+            Budget(ScopeKind.WORKFLOW, "*", BudgetPeriod.TOTAL, Decimal("0.001"), max_calls=200),
             Budget(ScopeKind.KEY, "*", BudgetPeriod.HOUR, Decimal(1_000)),
         )
-        self.gateway = FakeGateway(catalogue=replace(make_catalogue(), budgets=budgets))
+        self.gateway = FakeGateway(catalogue=_catalogue(budgets))
         self.random = Random(7)  # noqa: S311 -- the same mixture in every run
         self.telemetry = RecordingTelemetry()
         self.statuses: dict[int, int] = {}
+        self.caches: dict[str, int] = {}
         self.records: list[UsageRecord] = []
         gateway = self.gateway
         self.completer = JobCompleter(
@@ -70,10 +91,20 @@ class Traffic:
         gateway.realtime.answer = random.choice(REALTIME)
         gateway.realtime.takes = random.uniform(0.01, 3)
         priority = random.choice(["high", "high", "high", "medium", "low"])
-        body: dict[str, Any] = {"model": random.choice(["echo"] * 30 + ["none"]), "input": "x", "priority": priority}
+        body: dict[str, Any] = {
+            "model": random.choice(["echo"] * 30 + ["kept"] * 8 + ["none"]),
+            "input": random.choice("abcdefghij"),
+            "priority": priority,
+        }
         before = len(gateway.lines)
-        status = gateway.infer(body, request_id=f"req-{sum(self.statuses.values())}").status
-        self.statuses[status] = self.statuses.get(status, 0) + 1
+        gateway.clock.advance(random.uniform(0, 1))
+        # A caller who repeats a request with the same key pays for it once.
+        more = {"Idempotency-Key": f"key-{random.randrange(200)}-{body}"} if random.random() < 0.05 else {}
+        request_id = f"req-{sum(self.statuses.values())}"
+        answer = gateway.infer(body, request_id=request_id, headers=random.choice(HEADERS) | more)
+        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        outcome = answer.headers.get("x-tollgate-cache", "none")
+        self.caches[outcome] = self.caches.get(outcome, 0) + 1
         for line in gateway.lines[before:]:
             self.records += records_of_line(json.dumps(line, separators=(",", ":")), gateway.clock.now())
         if random.random() < 0.5:
@@ -138,16 +169,24 @@ def test_records_roll_ups_and_budgets_agree() -> None:
     total = sum_of(rows)
     charged = sum((record.charged for record in records), Decimal(0))
     assert total.charged == charged
-    for name in (TOTAL, MODEL):
-        counter = traffic.gateway.ledger.counters[name]
-        assert counter.held == 0
-        assert counter.spent + counter.overrun == charged
-        assert counter.spent <= (LIMIT if name == TOTAL else 1_000)
-    hourly = [c for name, c in traffic.gateway.ledger.counters.items() if name.startswith("key:")]
-    assert sum((c.spent + c.overrun for c in hourly), Decimal(0)) == charged
+    counters = traffic.gateway.ledger.counters
+    assert all(counter.held == 0 for counter in counters.values())
+    assert counters[TOTAL].used == charged
+    assert counters[TOTAL].spent <= LIMIT
+    assert sum((counters[name].used for name in MODELS), Decimal(0)) == charged
+    hourly = [counter for name, counter in counters.items() if name.startswith("key:")]
+    assert sum((counter.used for counter in hourly), Decimal(0)) == charged
+    calls = traffic.gateway.ledger.calls.values()
+    for run in ("run-1", "run-2"):
+        tree = [call for call in calls if call.workflow == run]
+        # Who was refused is no call; a call of unknown cost is charged as it was held and has no cost in the tree.
+        assert cost_of_tree(tree) <= counters[f"workflow:acme/{run}#total#always"].used
+        assert len(tree) == counters[f"workflow:acme/{run}#total#always"].calls <= 200
     known = sum((record.effective or Decimal(0) for record in records), Decimal(0))
     assert total.effective == known
     assert total.requests == sum(record.requests for record in records) < len(records)
     assert set(traffic.statuses) == {200, 202, 404, 429, 502, 504}
-    assert min(traffic.statuses.values()) > 100
+    assert min(traffic.statuses.values()) > 50
+    assert min(traffic.caches[outcome] for outcome in ("hit", "miss", "none")) > 100
+    assert total.cache_hits == traffic.caches["hit"]
     assert total.unknown_costs > 0

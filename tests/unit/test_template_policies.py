@@ -96,7 +96,7 @@ def test_no_function_can_write_keys_secrets_or_the_catalogue(role: str) -> None:
         assert set(keys) == {"key#*", "webhook#*", "catalogue*", "prices#*", "control*"} - own
 
 
-def test_reconciliation_changes_nothing_but_prices_usage_and_exports() -> None:
+def test_reconciliation_changes_nothing_but_prices_usage_notices_and_exports() -> None:
     """It reads what was logged, settled, up and invoiced; it starts and stops nothing."""
     assert _allowed("CostReconcileRole") == {
         "sts:AssumeRole",
@@ -107,6 +107,8 @@ def test_reconciliation_changes_nothing_but_prices_usage_and_exports() -> None:
         "dynamodb:BatchGetItem",
         "dynamodb:Query",
         "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+        "dynamodb:DeleteItem",
         "logs:FilterLogEvents",
         "s3:GetObject",
         "s3:PutObject",
@@ -117,7 +119,7 @@ def test_reconciliation_changes_nothing_but_prices_usage_and_exports() -> None:
     ours = [s for name, s in statements() if name == "CostReconcileRole" and s["Effect"] == "Allow"]
     written = [s for s in ours if "dynamodb:PutItem" in as_list(s["Action"])]
     keys = [s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for s in written]
-    assert keys == [["prices#*"], ["usage#*"]]
+    assert keys == [["prices#*"], ["usage#*"], ["notice", "budget#*"]]
     (objects,) = [s for s in ours if "s3:PutObject" in as_list(s["Action"])]
     assert objects["Resource"] == {"Fn::Sub": "${Bucket.Arn}/exports/*"}
 

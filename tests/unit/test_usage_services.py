@@ -15,7 +15,7 @@ from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import DIMENSIONS, NOON, FixedInstanceHours, InMemoryRecords, InMemoryUsage, make_record
 from tollgate.adapters.focus_file import FocusBucket
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import CatalogueError, StorageError
 from tollgate.domain.focus import FocusAccount
@@ -169,6 +169,46 @@ def test_named_budgets_are_told_as_a_metric() -> None:
         if "Budget" in dimensions
     ]
     assert told == [("gateway day", 25.0), ("model:echo day", 0.0)]
+
+
+def _with_a_warning(world: World, *, spent: str = "0.9") -> str:
+    """A budget for each team whose jobs have spent so much of a dollar; the counter's name."""
+    warn = (Threshold(Decimal(80), BudgetAction.WARN),)
+    world.catalogues.budgets = (Budget(ScopeKind.TEAM, "*", BudgetPeriod.DAY, Decimal(1), warn),)
+    counter = "team:acme/search#day#2026-03-01"
+    world.ledger.counters[counter] = Counter(committed=Decimal(spent), spent=Decimal(spent))
+    return counter
+
+
+def test_what_jobs_have_spent_is_announced_without_another_request() -> None:
+    """Once: the notice waits for the schedule that publishes, and the mark keeps later turns from it."""
+    world = World(make_record("job", ended_at=NOON, dimensions=DIMENSIONS._replace(inference_type="batch")))
+    counter = _with_a_warning(world)
+    world.turn(NOON + timedelta(minutes=4))
+    (notice,) = world.ledger.open_notices(limit=9)
+    assert (notice.document["id"], notice.document["action"]) == (f"{counter}@80", "warn")
+    assert world.ledger.counters[counter].told == {Decimal(80)}
+    world.ledger.close_notice(notice.notice_id)
+    world.turn(NOON + timedelta(minutes=9))
+    assert world.ledger.open_notices(limit=9) == []
+
+
+def test_a_threshold_of_a_period_that_has_just_ended_is_announced() -> None:
+    """A job that ended at five to twelve counts in the old day, and is looked at in the new one."""
+    midnight = NOON + timedelta(hours=12)
+    world = World(make_record("job", ended_at=midnight - timedelta(minutes=5)))
+    counter = _with_a_warning(world)
+    world.turn(midnight + timedelta(minutes=2))
+    assert [notice.document["counter"] for notice in world.ledger.open_notices(limit=9)] == [counter]
+
+
+@pytest.mark.parametrize(("spent", "team"), [("0.79", "search"), ("0.9", "other"), ("0.9", "")])
+def test_what_is_not_crossed_or_not_used_is_not_announced(spent: str, team: str) -> None:
+    """Only counters of those who have requests lately are read."""
+    world = World(make_record("job", ended_at=NOON, dimensions=DIMENSIONS._replace(team=team)))
+    _with_a_warning(world, spent=spent)
+    world.turn(NOON + timedelta(minutes=4))
+    assert world.ledger.open_notices(limit=9) == []
 
 
 def test_each_endpoint_stands_once() -> None:

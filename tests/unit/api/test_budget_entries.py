@@ -24,6 +24,7 @@ limit_usd = "250.50"
 thresholds = [{ at_percent = 80, action = "warn" }, { at_percent = 92.5, action = "defer" }]
 raise_usd = 100
 raise_until = 2026-12-01T00:00:00+02:00
+webhook_url = "https://ops.example.com/budgets"
 
 [[budgets]]
 scope = "workflow:*"
@@ -51,6 +52,7 @@ def test_budgets_are_read_and_stored_exactly() -> None:
             (Threshold(Decimal(80), BudgetAction.WARN), Threshold(Decimal("92.5"), BudgetAction.DEFER)),
             raise_usd=Decimal(100),
             raise_until=datetime(2026, 11, 30, 22, tzinfo=UTC),
+            webhook_url="https://ops.example.com/budgets",
         ),
         Budget(ScopeKind.WORKFLOW, "*", BudgetPeriod.TOTAL, None, shadow=True, max_calls=50, max_depth=4),
     )
@@ -89,6 +91,8 @@ def test_a_version_from_before_budgets_has_none() -> None:
             "thresholds need",
         ),
         ('scope = "gateway"\nperiod = "request"\nmax_calls = 1', "nothing is counted"),
+        ('scope = "gateway"\nperiod = "day"\nmax_calls = 1\nwebhook_url = "https://e.org/"', "webhook_url needs"),
+        ('scope = "gateway"\nperiod = "day"\nlimit_usd = 1\nwebhook_url = "ftp://e.org/"', "webhook_url of the budget"),
         (
             'scope = "gateway"\nperiod = "day"\nlimit_usd = 1\nthresholds = [{at_percent = 101, action = "warn"}]',
             "at_percent",

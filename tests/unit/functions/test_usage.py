@@ -25,7 +25,7 @@ from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKin
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.jobs import Usage
 from tollgate.domain.ledger import Counter, WorkflowCall
-from tollgate.domain.spans import DAY, HOUR
+from tollgate.domain.spans import DAY, HOUR, SLICE
 from tollgate.domain.usage import gathered, roll_up
 from tollgate.ports.usage import Span
 from tollgate.services.brake_queries import BrakeQueries
@@ -240,6 +240,17 @@ def test_an_admin_sees_every_tenant(ledger: InMemoryLedger, used: InMemoryUsage)
     mine = _ask(ledger, "GET /v1/usage", used, query=query)[1]
     assert {line["group"]["tenant"] for line in mine["data"]} == {"acme"}
     assert _ask(ledger, "GET /v1/usage", used, query=query, tenant="")[1]["data"] == []
+
+
+def test_deployments_of_the_same_name_are_told_apart_by_their_models(
+    ledger: InMemoryLedger, used: InMemoryUsage
+) -> None:
+    """`small` of one model is not `small` of the other; what never got to a deployment has none."""
+    used.put(Span.SLICE, roll_up([make_record("lost", dimensions=DIMENSIONS._replace(deployment=""))], NOON + SLICE))
+    query = {"group_by": "deployment", "from": "2026-02-27", "to": "2026-03-01T13:00Z"}
+    _, body = _ask(ledger, "GET /v1/usage", used, scopes="admin", query=query)
+    found = {line["group"]["deployment"]: line["requests"] for line in body["data"]}
+    assert found == {"": 1, "chat/small": 60, "echo/small": 61}
 
 
 @pytest.mark.parametrize("group_by", ["", "hour", "day", "key,team,inference_type,deployment,variant"])

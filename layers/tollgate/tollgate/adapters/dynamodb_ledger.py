@@ -1,21 +1,23 @@
 """The ledger in DynamoDB: one item for each counter, changed only by single conditional writes.
 
-| item              | pk                              | sk             | attributes                                  |
-|-------------------|---------------------------------|----------------|---------------------------------------------|
-| counter           | ``budget#<scope>#<period>#...`` | ``committed``  | see `Counter`; every slot is one attribute  |
-| call of a run     | ``workflow#<tenant>#<id>``      | inference id   | see `WorkflowCall`                          |
+| item               | pk                              | sk             | attributes                                  |
+|--------------------|---------------------------------|----------------|---------------------------------------------|
+| counter            | ``budget#<scope>#<period>#...`` | ``committed``  | see `Counter`; every slot is one attribute  |
+| call of a run      | ``workflow#<tenant>#<id>``      | inference id   | see `WorkflowCall`                          |
+| unpublished notice | ``notice``                      | its id         | document, due in milliseconds of the epoch  |
 
 One counter is changed by UpdateItem, which DynamoDB puts in order by itself however many race; several at once, or one
 together with other items, by TransactWriteItems, which is refused when somebody else is at one of the items and is then
 tried again. Conditions cannot add, so what must hold is said of `committed` before the write.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_errors import AwsError, ConditionalCheckFailedError, TransactionCancelledError
 from tollgate.adapters.aws_retry import RetryPolicy
@@ -27,8 +29,13 @@ from tollgate.domain.errors import LedgerRefusedError, StorageError
 from tollgate.domain.ledger import Change, Counter, LedgerWrite, WorkflowCall
 from tollgate.domain.money import ZERO
 
+if TYPE_CHECKING:
+    from tollgate.domain.budget_notices import OpenNotice
+
 _SORT_KEY = "committed"
 _CALLS_KEPT = timedelta(days=30)
+_NOTICES = "notice"
+_NOTICES_KEPT = timedelta(days=7)
 _ATTEMPTS = 14
 _LONGEST_WAIT_SECONDS = 0.4
 _BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
@@ -114,6 +121,53 @@ class DynamoDBLedger:
             except ConditionalCheckFailedError:
                 return False
         return True
+
+    def open_notice(self, notice: "OpenNotice") -> bool:
+        """See `Ledger`."""
+        item = {
+            "pk": _NOTICES,
+            "sk": notice.notice_id,
+            "document": json.dumps(notice.document),
+            "due": _milliseconds(notice.due),
+            "ttl": int((notice.due + _NOTICES_KEPT).timestamp()),
+        }
+        with storage_errors("ledger"):
+            try:
+                self._client.put_item(self._table, item, condition="attribute_not_exists(pk)")
+            except ConditionalCheckFailedError:
+                return False
+        return True
+
+    def open_notices(self, *, limit: int) -> "Sequence[OpenNotice]":
+        """See `Ledger`."""
+        from tollgate.domain.budget_notices import OpenNotice  # noqa: PLC0415 -- only the schedule reads them
+
+        with storage_errors("ledger"):
+            page = self._client.query(self._table, key_condition="pk = :pk", values={":pk": _NOTICES}, limit=limit)
+        return [
+            OpenNotice(json.loads(item["document"]), datetime.fromtimestamp(int(item["due"]) / 1000, UTC))
+            for item in page.items
+        ]
+
+    def postpone_notice(self, notice: "OpenNotice", due: datetime) -> bool:
+        """See `Ledger`."""
+        with storage_errors("ledger"):
+            try:
+                self._client.update_item(
+                    self._table,
+                    {"pk": _NOTICES, "sk": notice.notice_id},
+                    update="SET due = :due",
+                    condition="due = :seen",
+                    values={":due": _milliseconds(due), ":seen": _milliseconds(notice.due)},
+                )
+            except ConditionalCheckFailedError:
+                return False
+        return True
+
+    def close_notice(self, notice_id: str) -> None:
+        """See `Ledger`."""
+        with storage_errors("ledger"):
+            self._client.delete_item(self._table, {"pk": _NOTICES, "sk": notice_id})
 
     def calls_of(self, tenant: str, workflow: str, *, limit: int) -> Sequence[WorkflowCall]:
         """See `Ledger`."""
@@ -254,6 +308,10 @@ def _counter(item: Mapping[str, Any]) -> Counter:
         slots={slot: amount for slot, amount in item.items() if slot[0] in "hx" and slot[1:2].isdigit()},
         told=frozenset(item.get("told", ())),
     )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def _workflow_key(tenant: str, workflow: str) -> str:

@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.errors import StorageError
 
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
 _SUBJECT_CHARACTERS = 100
 """https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+
+_CONNECT_SECONDS, _READ_SECONDS = 1, 2
+"""Whoever publishes has a request to answer, and the schedule tries again what was not published."""
 
 
 class SnsTopic:
@@ -18,16 +24,23 @@ class SnsTopic:
 
     def __init__(self, topic_arn: str) -> None:
         self._topic_arn = topic_arn
+        self._client: SNSClient | None = None
 
     def publish(self, subject: str, document: Mapping[str, Any]) -> None:
         """See `NoticeTopic`."""
         if not self._topic_arn:
             return
         import boto3  # noqa: PLC0415 -- 200 ms that no other request may pay
+        from botocore.config import Config  # noqa: PLC0415 -- as boto3
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 -- as boto3
 
         try:
-            boto3.client("sns").publish(
+            if self._client is None:
+                patience = Config(
+                    connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries={"total_max_attempts": 1}
+                )
+                self._client = boto3.client("sns", config=patience)
+            self._client.publish(
                 TopicArn=self._topic_arn, Subject=subject[:_SUBJECT_CHARACTERS], Message=json.dumps(document)
             )
         except (BotoCoreError, ClientError) as error:
@@ -35,7 +48,7 @@ class SnsTopic:
 
 
 class SnsNotices:
-    """The `BudgetNotices` of AWS: a threshold is announced once in a period, by one function."""
+    """The `BudgetNotices` of AWS."""
 
     def __init__(self, topic_arn: str) -> None:
         self._topic = SnsTopic(topic_arn)

@@ -88,6 +88,16 @@ def alarm_signals(event: Mapping[str, Any], policy: BrakePolicy) -> Iterator[Sig
         yield _signal(record.sns, policy)
 
 
+def threshold_notices(event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The ledger's own notices among the records of an SNS event, as they were published."""
+    for record in _Event.model_validate(event).records:
+        text = record.sns.message.strip()
+        if text.startswith("{") and '"budget.threshold"' in text:
+            document = json.loads(text)
+            if document.get("event") == "budget.threshold":
+                yield document
+
+
 def _signal(sns: _Sns, policy: BrakePolicy) -> Signal | Ignored:
     text = sns.message.strip()
     if not text.startswith("{"):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from tollgate.api.alarm_events import Ignored, UnreadableAlarmError, alarm_signals
+from tollgate.api.alarm_events import Ignored, UnreadableAlarmError, alarm_signals, threshold_notices
 from tollgate.api.control_documents import control_document
 from tollgate.domain.brakes import CAUSE_PERSON, BrakeLevel, Control, Signal
 from tollgate.services.watch_spend import SpendWatch
@@ -33,7 +33,11 @@ def follow(event: Mapping[str, Any], service: SpendWatch) -> dict[str, Any]:
         CatalogueError, StorageError: send it again.
     """
     if "Records" in event:
-        return control_document(_topic(event, service), ())
+        control = _topic(event, service)
+        # The brakes first: a receiver that does not answer must not keep them waiting.
+        for notice in threshold_notices(event):
+            service.webhooks.tell(notice)
+        return control_document(control, ())
     if event.get("source") == "aws.events":
         return control_document(service.tick(), ())
     try:

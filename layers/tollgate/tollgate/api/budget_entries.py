@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from tollgate.domain.budgets import EACH, Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
-from tollgate.domain.errors import CatalogueError
+from tollgate.domain.errors import CatalogueError, InvalidRequestError
+from tollgate.domain.webhooks import ANYWHERE, check_webhook_url, parse_networks
 
 _SUBJECT = r"^(gateway|(key|team|model):([A-Za-z0-9._-]{1,128}|\*)|workflow:\*)$"
 _MOST_USD = Decimal(100_000_000)
@@ -39,6 +40,7 @@ class BudgetEntry(BaseModel):
     raise_until: AwareDatetime | None = None
     max_calls: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     max_depth: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    webhook_url: Annotated[str, Field(max_length=2048)] = ""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -52,9 +54,11 @@ class BudgetEntry(BaseModel):
             ((self.raise_usd is None) != (self.raise_until is None), "raise_usd and raise_until belong together"),
             (self.raise_usd is not None and self.limit_usd is None, "raise_usd needs limit_usd"),
             (bool(self.thresholds) and self.limit_usd is None, "thresholds need limit_usd"),
+            (bool(self.webhook_url) and self.limit_usd is None, "webhook_url needs limit_usd"),
             (
-                self.period is BudgetPeriod.REQUEST and (bool(self.thresholds) or self.max_calls is not None),
-                "a budget for each request has no thresholds and no max_calls: nothing is counted",
+                self.period is BudgetPeriod.REQUEST
+                and (bool(self.thresholds) or self.max_calls is not None or bool(self.webhook_url)),
+                "a budget for each request has no thresholds, webhook_url or max_calls: nothing is counted",
             ),
             (
                 len({(t.at_percent, t.action) for t in self.thresholds}) < len(self.thresholds),
@@ -71,7 +75,7 @@ def read_budgets(entries: Sequence[BudgetEntry], models: Collection[str]) -> tup
     """The checked budgets.
 
     Raises:
-        CatalogueError: two for the same scope and period, a model that is not in the catalogue, or too many.
+        CatalogueError: two for the same scope and period, a model that is not in the catalogue, too many, or a bad URL.
     """
     if len(entries) > _MOST_BUDGETS:
         raise CatalogueError(f"A catalogue holds {_MOST_BUDGETS} budgets at most.")
@@ -82,6 +86,11 @@ def read_budgets(entries: Sequence[BudgetEntry], models: Collection[str]) -> tup
             raise CatalogueError(f"There are two budgets for '{entry.scope}' and each {entry.period}. Keep one.")
         seen.add(place)
         kind, _, subject = entry.scope.partition(":")
+        if entry.webhook_url:
+            try:
+                check_webhook_url(entry.webhook_url, parse_networks(ANYWHERE))
+            except InvalidRequestError as error:
+                raise CatalogueError(f"webhook_url of the budget '{entry.scope}': {error.message}") from error
         if kind == ScopeKind.MODEL and subject not in {EACH, *models}:
             raise CatalogueError(f"The budget '{entry.scope}' is about a model that is not in the catalogue.")
     return tuple(_budget(entry) for entry in entries)
@@ -100,6 +109,7 @@ def _budget(entry: BudgetEntry) -> Budget:
         raise_until=_utc(entry.raise_until),
         max_calls=entry.max_calls,
         max_depth=entry.max_depth,
+        webhook_url=entry.webhook_url,
     )
 
 

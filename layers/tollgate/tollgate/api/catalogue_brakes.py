@@ -12,12 +12,10 @@ from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep
 from tollgate.domain.budgets import Budget, BudgetAction, ScopeKind, Threshold
 from tollgate.domain.catalogue import Model
 from tollgate.domain.errors import CatalogueError, InvalidRequestError
-from tollgate.domain.webhooks import check_webhook_url, parse_networks
+from tollgate.domain.webhooks import ANYWHERE, check_webhook_url, parse_networks
 
 Action = Literal["warn", "downgrade", "defer", "stop"]
 Pattern = Annotated[str, Field(min_length=1, max_length=255)]
-_ANYWHERE = "0.0.0.0/0,::/0"
-"""Where a webhook may really go is for the function to say, which knows the stack's own networks."""
 
 
 class BrakeStepEntry(BaseModel):
@@ -68,7 +66,7 @@ def read_brakes(entry: BrakesEntry | None, models: Mapping[str, Model]) -> Brake
         raise CatalogueError(f"'critical' of the brakes names what is not in the catalogue: {', '.join(unknown)}.")
     if entry.webhook_url:
         try:
-            check_webhook_url(entry.webhook_url, parse_networks(_ANYWHERE))
+            check_webhook_url(entry.webhook_url, parse_networks(ANYWHERE))
         except InvalidRequestError as error:
             raise CatalogueError(f"webhook_url of the brakes: {error.message}") from error
     return BrakePolicy(

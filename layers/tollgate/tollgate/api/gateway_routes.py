@@ -105,7 +105,7 @@ class GatewayApi:
                 outcome = "accepted"
         except TollgateError as error:
             problem = problem_of(error)
-            outcome, code = ("failed" if problem.status >= 500 else "rejected"), problem.code
+            outcome, code = problem.outcome, problem.code
             answer = problem_answer(error)
         record = trail.record(outcome=outcome, status=answer.status, ended=self._clock.monotonic(), error_code=code)
         self._telemetry.request(record)

@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 
 
 class Problem(NamedTuple):
-    """An error as the caller sees it."""
+    """An error as the caller sees it; `asked_for` where the caller wanted just that rather than a run."""
 
     status: int
     type: str
     code: str
+    asked_for: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """How the request's record puts it: failed where it was our side's doing, otherwise rejected."""
+        return "failed" if self.status >= 500 and not self.asked_for else "rejected"
 
 
 _TABLE: dict[type[errors.TollgateError], Problem] = {
@@ -41,7 +47,7 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.AnswerTooLargeError: Problem(502, "server_error", "answer_too_large"),
     errors.BackendError: Problem(502, "server_error", "backend_error"),
     # RFC 9111, 5.2.1.7: what `only-if-cached` is answered with.
-    errors.NotCachedError: Problem(504, "server_error", "not_cached"),
+    errors.NotCachedError: Problem(504, "server_error", "not_cached", asked_for=True),
     errors.CacheDownError: Problem(503, "server_error", "cache_unavailable"),
     errors.StorageError: Problem(503, "server_error", "storage_unavailable"),
     errors.TollgateError: Problem(500, "server_error", "internal_error"),

@@ -5,7 +5,6 @@ from typing import Any
 
 from tollgate.api.job_rendering import money_text, time_text, usage_document
 from tollgate.domain.catalogue import Catalogue, Model
-from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import JobState
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.domain.routing import RoutingDecision
@@ -16,8 +15,8 @@ from tollgate.services.trail import Trail
 def trail_headers(trail: Trail) -> dict[str, str]:
     """The `x-tollgate-*` headers, as far as the request got.
 
-    `cost-usd` is the effective cost of an answered request and the estimate of an accepted one; a request that was
-    refused, or ran nothing, cost the gateway's own parts.
+    `cost-usd` is the effective cost of an answered request and the estimate of an accepted one. A request that was
+    refused, or ran nothing, shows 0: neither budgets nor usage are charged with it.
     """
     # OpenAI's clients show the second name in their errors.
     headers = {"x-tollgate-request-id": trail.request_id, "x-request-id": trail.request_id}
@@ -51,7 +50,7 @@ def _costs(trail: Trail) -> tuple[Decimal | None, Decimal | None]:
         return trail.settlement.effective, trail.settlement.avoided
     if trail.catalogue is None:
         return None, None
-    return gateway_rates(trail.catalogue.gateway_prices).rejected, None
+    return ZERO, ZERO
 
 
 def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Telemetry:
             optional |= {"tenant": record.owner.tenant, "key_id": record.owner.key_id, "team": record.owner.team}
         fields.update((name, value) for name, value in optional.items() if value is not None and value != "")
         failed = record.outcome in {"failed", "expired"}
-        level = "ERROR" if record.status is not None and record.status >= 500 else "INFO"
+        level = "ERROR" if record.status is not None and record.status >= 500 and failed else "INFO"
         # Usage is computed from these lines, so they are written whatever the level.
         self._line(level, "request", fields)
         if record.resource and record.inference_type is not None and record.outcome not in _NOT_COUNTED:

@@ -65,6 +65,7 @@ class Budget:
         raise_usd: added to the limit until `raise_until`.
         max_calls: requests in the period.
         max_depth: of calls that are made for other calls; workflows only.
+        webhook_url: is called when a threshold is crossed; empty for none.
     """
 
     kind: ScopeKind
@@ -77,6 +78,7 @@ class Budget:
     raise_until: datetime | None = None
     max_calls: int | None = None
     max_depth: int | None = None
+    webhook_url: str = ""
 
     @property
     def scope(self) -> str:

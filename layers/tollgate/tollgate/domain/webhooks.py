@@ -24,6 +24,9 @@ from tollgate.domain.errors import InvalidRequestError
 Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
+ANYWHERE = "0.0.0.0/0,::/0"
+"""Of URLs in a catalogue: where a call may really go is for the function to say, which knows the stack's networks."""
+
 MAX_URL_LENGTH = 2048
 MAX_ATTEMPTS = 8
 LONGEST_WAIT_SECONDS = 43_000

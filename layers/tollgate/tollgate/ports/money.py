@@ -8,6 +8,9 @@ from tollgate.domain.ledger import Counter, LedgerWrite, WorkflowCall
 
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
+    from datetime import datetime
+
+    from tollgate.domain.budget_notices import OpenNotice
     from tollgate.domain.price_refresh import FoundPrice, PriceRecord
 
 
@@ -30,6 +33,18 @@ class Ledger(Protocol):
     def tell_once(self, counter: str, at_percent: Decimal) -> bool:
         """Note that a threshold is announced; False if it already was."""
 
+    def open_notice(self, notice: "OpenNotice") -> bool:
+        """Keep a notice until it is closed; False if one of its id is open."""
+
+    def open_notices(self, *, limit: int) -> "Sequence[OpenNotice]":
+        """The notices that nobody has closed."""
+
+    def postpone_notice(self, notice: "OpenNotice", due: "datetime") -> bool:
+        """Take a notice to send it before `due`; False if somebody else has taken or closed it meanwhile."""
+
+    def close_notice(self, notice_id: str) -> None:
+        """Forget a notice that was published, if it is there."""
+
     def call(self, tenant: str, workflow: str, inference_id: str) -> WorkflowCall | None:
         """One call of a run."""
 
@@ -44,7 +59,7 @@ class BudgetNotices(Protocol):
         """Publish a notice of a few fields.
 
         Raises:
-            StorageError
+            StorageError: it may or may not have been published.
         """
 
 

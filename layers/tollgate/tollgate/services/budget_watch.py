@@ -50,6 +50,8 @@ class BudgetWatch:
         if len(self._read) > _MOST_REMEMBERED:
             self._read.clear()
         self._read.update((name, (moment, found[name].used if name in found else ZERO)) for name in old)
+        # Which thresholds were announced stands beside what is spent, so that nobody has to try.
+        self._remember((name, percent) for name in found for percent in found[name].told)
         self.see({name: found[name].committed if name in found else ZERO for name in old})
 
     def see(self, committed: Mapping[str, Decimal]) -> None:
@@ -92,15 +94,23 @@ class BudgetWatch:
         if applied.budget.limit_usd is not None:
             self._announce(applied, FULL, "block", now)
 
+    def _remember(self, places: Iterable[tuple[str, Decimal]]) -> None:
+        if len(self._told) > _MOST_REMEMBERED:
+            self._told.clear()
+        self._told.update(places)
+
     def _announce(self, applied: AppliedBudget, percent: Decimal, action: str, now: datetime) -> None:
         place = (applied.counter, percent)
         if place in self._told:
             return
-        if len(self._told) > _MOST_REMEMBERED:
-            self._told.clear()
-        self._told.add(place)
+        self._remember([place])
+        # Few requests cross a threshold; the others need not pay for the import.
+        from tollgate.domain.budget_notices import RETRY, OpenNotice, notice_id  # noqa: PLC0415 -- see above
+
         limit = applied.budget.limit_at(now)
+        identity = notice_id(applied.counter, percent)
         notice = {
+            "id": identity,
             "budget": applied.budget.scope,
             "counter": applied.counter,
             "at_percent": str(percent),
@@ -109,11 +119,21 @@ class BudgetWatch:
             "period_ends": None if applied.ends_at is None else applied.ends_at.isoformat(),
         }
         try:
-            if not self._ledger.tell_once(applied.counter, percent):
+            # Written down first: whatever happens from here on, the schedule publishes what is still open.
+            if not self._ledger.open_notice(OpenNotice(notice, now + RETRY)):
                 return
-            self._telemetry.count("BudgetWarned")
-            self._telemetry.log("WARNING", "budget threshold crossed", **notice)
-            if self._notices is not None:
-                self._notices.send(notice)
+            if not self._ledger.tell_once(applied.counter, percent):
+                self._ledger.close_notice(identity)
+                return
         except StorageError:
             self._told.discard(place)
+            return
+        self._telemetry.count("BudgetWarned")
+        self._telemetry.log("WARNING", "budget threshold crossed", **notice)
+        if self._notices is not None:
+            try:
+                self._notices.send(notice)
+                self._ledger.close_notice(identity)
+            except StorageError as error:
+                self._telemetry.count("BudgetNoticeDelayed")
+                self._telemetry.log("WARNING", "budget notice delayed", id=identity, reason=error.message)

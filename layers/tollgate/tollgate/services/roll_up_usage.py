@@ -49,9 +49,9 @@ class UsageRollUp:
             StorageError: a source or the store failed; the next turn goes on from there.
         """
         now = self._clock.now()
-        moment = slice_of(now - _RECENT)
+        moment, recent = slice_of(now - _RECENT), list[RollUp]()
         while moment <= now:
-            self._slice(moment)
+            recent += self._slice(moment)
             moment += SLICE
         until = self._store.closed_until(Span.HOUR)
         if until is None:
@@ -64,6 +64,7 @@ class UsageRollUp:
             until += HOUR
         self._close_days(until)
         self._gauge.tell()
+        self._gauge.announce(recent)
 
     def _slice(self, start: datetime) -> tuple[RollUp, ...]:
         records = (record for source in self._sources for record in source.between(start, start + SLICE))

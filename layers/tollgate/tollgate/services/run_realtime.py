@@ -76,6 +76,8 @@ class RealtimeRun:
         )
         status = "failed"
         try:
+            # The hold took its time, more so when it crossed a threshold and told people.
+            left = self.seconds_left(trail)
             paid = reservation.seconds or left
             completed = self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
             status = "completed"

@@ -1,11 +1,16 @@
-"""Makes spend against budgets visible as metrics, for the dashboard."""
+"""Makes spend against budgets visible: as metrics for the dashboard, and as notices that no request would give."""
 
-from tollgate.domain.budgets import EACH, ScopeKind, Spender, applied_budgets
+import itertools
+from collections.abc import Iterable
+
+from tollgate.domain.budgets import EACH, AppliedBudget, ScopeKind, Spender, applied_budgets
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.ledger import Counter
+from tollgate.domain.usage import RollUp
 from tollgate.ports.money import Ledger
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.budget_watch import BudgetWatch
 
 _MOST = 100
 
@@ -50,6 +55,28 @@ class BudgetGauge:
                     {"BudgetUsedPercent": round(float(used), 2)},
                     {"Budget": f"{applied.budget.scope} {applied.budget.period}"},
                 )
+
+    def announce(self, used: Iterable[RollUp]) -> None:
+        """Announce the thresholds that were crossed by requests that have ended lately.
+
+        The gateway does so with its next request. Jobs end without it, and after the last ones of a night there may be
+        no next request in the period.
+        """
+        try:
+            budgets = [budget for budget in self._catalogues.current().budgets if budget.thresholds]
+        except CatalogueError:
+            return
+        wanted: dict[str, AppliedBudget] = {}
+        for row in used if budgets else ():
+            seen = row.dimensions
+            spender = Spender(seen.tenant, seen.key_id, seen.team, seen.model)
+            for applied in applied_budgets(budgets, spender, row.start):
+                wanted[applied.counter] = applied
+        # Whatever is found is left open, and published by the schedule that does only that.
+        watch = BudgetWatch(ledger=self._ledger, telemetry=self._telemetry, clock=self._clock, notices=None)
+        for some in itertools.batched(wanted.values(), _MOST, strict=False):
+            watch.look([applied.counter for applied in some])
+            watch.tell(some, self._clock.now())
 
 
 _TOLD = frozenset({ScopeKind.MODEL, ScopeKind.KEY})

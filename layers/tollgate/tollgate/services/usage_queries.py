@@ -168,7 +168,8 @@ def _value(row: RollUp, name: str) -> str:
     if name == "day":
         return f"{row.start:%Y-%m-%d}"
     value: str = getattr(row.dimensions, _DIMENSIONS[name])
-    return value
+    # Deployments of two models may have the same name.
+    return f"{row.dimensions.model}/{value}" if name == "deployment" and value else value
 
 
 def _may_see(row: RollUp, owner: Owner) -> bool:

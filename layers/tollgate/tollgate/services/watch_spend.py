@@ -1,4 +1,4 @@
-"""What the schedule does: reads the ledger's counters, since a notice can be lost, and finishes what is left to do."""
+"""What the schedule does: publishes notices that were not, reads the ledger's counters, and finishes what is left."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,14 +9,27 @@ from tollgate.domain.catalogue import Catalogue
 from tollgate.ports.money import Ledger
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
+from tollgate.services.announce_budgets import BudgetWebhooks
 from tollgate.services.brakes import Brakes
+from tollgate.services.finish_notices import NoticeFinisher
 
 
 class SpendWatch:
     """Hears the ledger every minute, lets go when a period ends, and finishes what was interrupted."""
 
-    def __init__(self, *, brakes: Brakes, catalogues: CatalogueSource, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        brakes: Brakes,
+        catalogues: CatalogueSource,
+        ledger: Ledger,
+        notices: NoticeFinisher,
+        webhooks: BudgetWebhooks,
+        clock: Clock,
+    ) -> None:
         self.brakes = brakes
+        self.webhooks = webhooks
+        self._notices = notices
         self._catalogues = catalogues
         self._ledger = ledger
         self._clock = clock
@@ -40,6 +53,7 @@ class SpendWatch:
         Raises:
             CatalogueError, StorageError: the next look is in a minute.
         """
+        self._notices.finish()
         catalogue = self._catalogues.current()
         if catalogue.brakes is None:
             # Whoever takes the brakes out of the catalogue lets go of them.
