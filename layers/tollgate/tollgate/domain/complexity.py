@@ -45,8 +45,13 @@ def assess(text: str) -> Assessment:
     Returns:
         The assessment. The same text always gives the same one.
     """
+    return assess_measured(measure(text))
+
+
+def assess_measured(measured: list[float]) -> Assessment:
+    """As `assess`, of a prompt given by its `measure`ments."""
     model = shipped_model()
-    judgement = model.judge(measure(text))
+    judgement = model.judge(measured)
     return Assessment(model.rank(judgement.need), judgement.familiarity, judgement.signals)
 
 

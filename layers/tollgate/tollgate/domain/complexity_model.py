@@ -7,8 +7,8 @@ The estimate is `prior + familiarity x correction`:
   1979): they cannot overfit, so they hold on kinds of prompts that nobody trained on;
 - the *correction* comes from extremely randomised trees (P. Geurts et al., Machine Learning, 2006) over every
   feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
-- *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes, so that the
-  trees speak only about what they know.
+- *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes and rises with how
+  surely a prompt is of one of the training tasks, so that the trees speak only about what they know.
 """
 
 import json
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from tollgate.domain.complexity_features import FEATURES
 
-MAGIC: Final = b"tollgate-complexity-1\n"
+MAGIC: Final = b"tollgate-complexity-2\n"
 """First bytes of a model file: its name and the version of the layout."""
 
 LEAF: Final = 255
@@ -99,12 +99,16 @@ class ComplexityModel:
         prior_centre: the training mean of the prior.
         prior_weight: expected gain for one unit of the prior.
         prototypes: typical training prompts in standardised features, each with its squared length before it.
-        near: the distance to the nearest prototype at which familiarity is one half.
+        reach: the training deviation of the distance to the nearest prototype, the unit of strangeness.
+        kinds: for each training task its weights, with the constant before them; the largest score says how surely a
+            prompt is of one of them, in the same unit.
+        near: the strangeness (distance less sureness) at which familiarity is one half.
         near_strict: the same for the quality of single models, which needs closer acquaintance.
         softness: how fast familiarity falls around `near`, in the same unit.
         need: the trees of the strong model's gain, one output.
         quality: the trees of each known model's quality, one output a model.
         known_models: the models of `quality`, in its order.
+        cautious: mean quality of each less one standard error over the training tasks.
         ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
         recovered: the share of the quality gap that is kept by sending every prompt of at least complexity 0,
             1/100, ... 1 to the strong model; a cautious figure (see the model card).
@@ -116,12 +120,15 @@ class ComplexityModel:
     prior_centre: float
     prior_weight: float
     prototypes: tuple[tuple[float, tuple[float, ...]], ...]
+    reach: float
+    kinds: tuple[tuple[float, tuple[float, ...]], ...]
     near: float
     near_strict: float
     softness: float
     need: Forest
     quality: Forest
     known_models: tuple[str, ...]
+    cautious: tuple[float, ...]
     ranks: tuple[float, ...]
     recovered: tuple[float, ...]
 
@@ -137,8 +144,9 @@ class ComplexityModel:
         own = sumprod(standard, standard)
         nearest = min(length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes)
         near = self.near_strict if strict else self.near
-        distance = max(own + nearest, 0.0) ** 0.5
-        return 1.0 / (1.0 + exp(min(50.0, (distance - near) / self.softness)))
+        strange = max(own + nearest, 0.0) ** 0.5 / self.reach
+        strange -= max((constant + sumprod(weights, standard) for constant, weights in self.kinds), default=0.0)
+        return 1.0 / (1.0 + exp(max(-50.0, min(50.0, (strange - near) / self.softness))))
 
     def general(self, standard: list[float]) -> tuple[float, tuple[str, ...]]:
         """Return the prior's part of the need of a prompt, and the names of its strongest signals."""
@@ -200,6 +208,8 @@ def decode(raw: bytes) -> ComplexityModel:
     width = len(FEATURES)
     flat = tables["prototypes"].tolist()
     prototypes = [tuple(flat[at : at + width]) for at in range(0, len(flat), width)]
+    flat = tables["kinds"].tolist()
+    kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
 
     def forest(name: str) -> Forest:
         return Forest(
@@ -218,12 +228,15 @@ def decode(raw: bytes) -> ComplexityModel:
         prior_centre=head["prior_centre"],
         prior_weight=head["prior_weight"],
         prototypes=tuple((sumprod(one, one), one) for one in prototypes),
+        reach=head["reach"],
+        kinds=tuple(kinds),
         near=head["near"],
         near_strict=head["near_strict"],
         softness=head["softness"],
         need=forest("need"),
         quality=forest("quality"),
         known_models=tuple(head["known_models"]),
+        cautious=tuple(head["cautious"]),
         ranks=tuple(head["ranks"]),
         recovered=tuple(head["recovered"]),
     )
