@@ -255,7 +255,7 @@ def cautious_means(scores: Array, groups: Array) -> Array:
 
 
 def encode(
-    need: Trained, quality: Trained, known_models: Sequence[str], cautious: Array, ranks: Array, recovered: Array
+    need: Trained, quality: Trained, known_models: Sequence[str], *, cautious: Array, ranks: Array, recovered: Array
 ) -> bytes:
     """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
 

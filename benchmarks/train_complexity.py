@@ -35,7 +35,8 @@ def main() -> int:
         recovered_curve(by_row, merged.gains, ranks),
         recovered_curve(by_task, merged.gains, rank_table(by_task, merged.groups)),
     )
-    raw = encode(need, quality, many.models, cautious_means(many.scores, many.tasks), ranks, recovered)
+    cautious = cautious_means(many.scores, many.tasks)
+    raw = encode(need, quality, many.models, cautious=cautious, ranks=ranks, recovered=recovered)
     TARGET.write_bytes(raw)
 
     names = ("8B > 51B", *(f"{weak} > {strong}" for weak, strong in OTHER_PAIRS), "Mixtral > GPT-4")

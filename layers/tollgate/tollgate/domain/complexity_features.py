@@ -32,7 +32,14 @@ _BULLET: Final = re.compile(r"\n[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])\s")
 _FRACTION: Final = re.compile(r"\d\s?/\s?\d")
 
 _CODE_WORDS: Final = ("def ", "return ", "import ", "SELECT ")
-_CODE_MARKS: Final = (("`", ("```",)), (">", ("=>", ">>>")), ("{", ("{\n",)), (";", (";\n",)), (")", ("):\n", "()")), ("<", ("</",)))
+_CODE_MARKS: Final = (
+    ("`", ("```",)),
+    (">", ("=>", ">>>")),
+    ("{", ("{\n",)),
+    (";", (";\n",)),
+    (")", ("):\n", "()")),
+    ("<", ("</",)),
+)
 """Signs of code by a character of theirs: most texts lack it, and looking for one character is fast."""
 _OPERATORS: Final = (" + ", " * ", " / ", " = ", " < ", " > ", "^")
 _WIDE_OPERATORS: Final = ("×", "÷", "√", "≤", "≥", "∑", "∫")  # noqa: RUF001 - signs of arithmetic
