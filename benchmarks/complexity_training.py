@@ -24,8 +24,10 @@ SEED = 20_261_122
 NEED_TREES = 64
 QUALITY_TREES = 40
 LEAST_LEAF = 8
-LEAF_PART = 400
+LEAF_PART = 250
 """A leaf holds at least one in so many prompts: trees over many kinds are to be general, not fine."""
+QUALITY_LEAF_PART = 400
+"""The same for trees of several outputs, whose splits rest on more evidence."""
 PROTOTYPES = 32
 KINDS_PENALTY = 30.0
 """Of the ridge that tells the training tasks from each other."""
@@ -179,9 +181,10 @@ def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> 
     kinds = _fit_kinds(standard, groups)
     strange = _strangeness(standard, prototypes, reach, kinds)
     wide = targets.reshape(len(rows), -1)
+    part = QUALITY_LEAF_PART if wide.shape[1] > 1 else LEAF_PART
     forest = ExtraTreesRegressor(
         trees,
-        min_samples_leaf=max(LEAST_LEAF, len(rows) // LEAF_PART),
+        min_samples_leaf=max(LEAST_LEAF, len(rows) // part),
         max_features=0.3,
         random_state=SEED,
         n_jobs=1,

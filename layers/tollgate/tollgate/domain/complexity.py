@@ -45,13 +45,8 @@ def assess(text: str) -> Assessment:
     Returns:
         The assessment. The same text always gives the same one.
     """
-    return assess_measured(measure(text))
-
-
-def assess_measured(measured: list[float]) -> Assessment:
-    """As `assess`, of a prompt given by its `measure`ments."""
     model = shipped_model()
-    judgement = model.judge(measured)
+    judgement = model.judge(measure(text))
     return Assessment(model.rank(judgement.need), judgement.familiarity, judgement.signals)
 
 
@@ -64,7 +59,13 @@ def estimate_complexity(text: str) -> float:
     Returns:
         0 (any model will do) to 1.
     """
-    return assess(text).complexity
+    return complexity_of(measure(text))
+
+
+def complexity_of(measured: list[float]) -> float:
+    """As `estimate_complexity`, of a prompt given by its `measure`ments."""
+    model = shipped_model()
+    return model.rank(model.need_of(measured))
 
 
 def routing_text(messages: Iterable[tuple[str, str]]) -> str:

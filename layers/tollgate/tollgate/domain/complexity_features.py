@@ -228,19 +228,25 @@ def measure(text: str) -> list[float]:
     wide = "" if plain else raw.translate(None, _ASCII).decode("utf-8")
     by_bytes = not any(map(str.isalnum, wide))
     low = read.lower()
-    spoken = _spoken(raw) if by_bytes else _WORD.findall(low)
+    pieces = read.split()
+    if by_bytes:
+        spoken, numbers = _spoken(raw), _numbers(raw)
+    else:
+        # No word and no number goes over a blank, so only pieces with foreign letters need the patterns.
+        odd = " ".join([piece for piece in pieces if not piece.isascii()])
+        even = " ".join([piece for piece in pieces if piece.isascii()]).encode("ascii")
+        spoken = _spoken(even) + _WORD.findall(odd.lower())
+        numbers = _numbers(even) + _NUMBER.findall(odd)
     words = Counter(spoken)
     total = len(spoken) or 1
     groups = [0] * len(_LEXICON)
     for word in words.keys() & _GROUPS.keys():
         for place in _GROUPS[word]:
             groups[place] += words[word]
-    pieces = read.split()
     if plain:
         capitalised = {piece.strip(_QUOTES) for piece in pieces if "A" <= piece < "["}
     else:
         capitalised = {piece.strip(_QUOTES) for piece in pieces if piece[0].isupper()}
-    numbers = _numbers(raw) if by_bytes else _NUMBER.findall(read)
     figures = " ".join(numbers)
     count = read.count
     ends = _SENTENCE_ENDS if plain else _SENTENCE_ENDS + _WIDE_SENTENCE_ENDS

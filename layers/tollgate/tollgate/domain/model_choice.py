@@ -162,7 +162,7 @@ def predict(measured: list[float], profiles: Sequence[ModelProfile]) -> Predicti
     """
     model = shipped_model()
     standard = model.standardise(measured)
-    need, _ = model.general(standard)
+    need = model.general(standard)
     known = model.familiarity(standard, strict=True)
     corrections = model.quality.corrections(measured)
     means = [_mean(profile) for profile in profiles]
@@ -220,7 +220,7 @@ def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
     measured = measure(text)
     standard = model.standardise(measured)
     corrections = model.quality.corrections(measured)
-    general, _ = model.general(standard)
+    general = model.general(standard)
     return general + model.familiarity(standard) * (corrections[high] - corrections[low])
 
 

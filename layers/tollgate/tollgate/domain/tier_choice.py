@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.domain.catalogue import TIER_ORDER, Tier
 from tollgate.domain.choice_policy import TierThresholds
-from tollgate.domain.complexity import assess_measured, choose_tier, estimate_complexity, threshold_for_quality
+from tollgate.domain.complexity import choose_tier, complexity_of, estimate_complexity, threshold_for_quality
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
@@ -110,7 +110,7 @@ def decide_tier(
     by_size = sorted(options, key=lambda option: TIER_ORDER[option.tier])
     dial = policy.quality if quality is None else quality
     measured = measure(text)
-    complexity = assess_measured(measured).complexity
+    complexity = complexity_of(measured)
     reason = f"complexity={complexity:.2f}"
     if dial is None:
         thresholds = policy.thresholds
