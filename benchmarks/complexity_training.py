@@ -158,7 +158,7 @@ def _fit_kinds(standard: Array, groups: Array) -> Array:
         return np.zeros((0, standard.shape[1] + 1))
     belongs = np.array([[group == name for name in names] for group in groups], float)
     ridge = Ridge(KINDS_PENALTY).fit(standard, belongs)
-    return np.column_stack([ridge.intercept_, ridge.coef_]) / ridge.predict(standard).max(axis=1).std()
+    return np.asarray(np.column_stack([ridge.intercept_, ridge.coef_]) / ridge.predict(standard).max(axis=1).std())
 
 
 def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> Trained:
