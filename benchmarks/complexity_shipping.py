@@ -94,7 +94,7 @@ def unseen_needs(rows: Array, target: Array, groups: Array, *, by_group: bool) -
     """Return each prompt's need as estimated by models that did not train on it (or its whole group)."""
     needs = np.zeros(len(rows))
     for train, test in folds(groups, by_group=by_group):
-        needs[test] = fit(rows[train], target[train]).need(rows[test])[:, 0]
+        needs[test] = fit(rows[train], target[train], groups[train]).need(rows[test])[:, 0]
     return needs
 
 

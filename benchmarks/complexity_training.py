@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import Ridge
 
 from tollgate.domain.complexity_features import FEATURES, measure
 from tollgate.domain.complexity_model import LEAF, LEAF_SCALE, MAGIC
@@ -25,14 +26,18 @@ QUALITY_TREES = 40
 LEAST_LEAF = 8
 LEAF_PART = 250
 """A leaf holds at least one in so many prompts: trees over many kinds are to be general, not fine."""
-PROTOTYPES = 64
-FAMILIAR_QUANTILE = 0.95
-"""Nineteen of twenty training prompts are more familiar than one half."""
-STRICTLY_FAMILIAR_QUANTILE = 0.8
+QUALITY_LEAF_PART = 400
+"""The same for trees of several outputs, whose splits rest on more evidence."""
+PROTOTYPES = 32
+KINDS_PENALTY = 30.0
+"""Of the ridge that tells the training tasks from each other."""
+FAMILIAR_QUANTILE = 0.85
+"""So many of the training prompts are more familiar than one half."""
+STRICTLY_FAMILIAR_QUANTILE = 0.7
 """The same for predicting single models' quality, where a wrong guess picks a wrong model."""
-SOFTNESS = 0.08
-"""Width of the gate, as a share of the distance at which familiarity is one half."""
-PRIOR_WEIGHT = 0.12
+SOFTNESS = 0.3
+"""Width of the gate, in the unit of strangeness."""
+PRIOR_WEIGHT = 0.15
 """Expected gain for one standard deviation of the prior: small against what trees say where they know."""
 
 HARDER = (
@@ -93,6 +98,8 @@ class Trained:
     prior_centre: float
     prior_deviation: float
     prototypes: Array
+    reach: float
+    kinds: Array
     near: float
     near_strict: float
     trees: ExtraTreesRegressor
@@ -105,8 +112,8 @@ class Trained:
     def familiarity(self, rows: Array, *, strict: bool = False) -> Array:
         """Return how much each prompt resembles the training prompts, 0..1."""
         near = self.near_strict if strict else self.near
-        beyond = _nearest(self._standard(rows), self.prototypes) - near
-        return 1.0 / (1.0 + np.exp(np.minimum(50.0, beyond / (SOFTNESS * self.near))))
+        beyond = _strangeness(self._standard(rows), self.prototypes, self.reach, self.kinds) - near
+        return np.asarray(1.0 / (1.0 + np.exp(np.clip(beyond / SOFTNESS, -50.0, 50.0))))
 
     def corrections(self, rows: Array, *, strict: bool = False) -> Array:
         """Return the trees' difference from the average of each output, faded by familiarity."""
@@ -132,12 +139,35 @@ def _nearest(standard: Array, prototypes: Array) -> Array:
     return np.asarray(np.sqrt(np.maximum(squares.min(axis=1), 0.0)))
 
 
-def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
+def _strangeness(standard: Array, prototypes: Array, reach: float, kinds: Array) -> Array:
+    """Return how far prompts are from the prototypes, less how surely they are of one of the training tasks.
+
+    Either by itself takes many a new kind of prompt for a known one; both count in their deviations over the training
+    prompts.
+    """
+    strange = _nearest(standard, prototypes) / reach
+    if len(kinds):
+        strange = strange - (standard @ kinds[:, 1:].T + kinds[:, 0]).max(axis=1)
+    return np.asarray(strange)
+
+
+def _fit_kinds(standard: Array, groups: Array) -> Array:
+    """Return a row for each task (constant, then weights) whose largest score says how surely a prompt is of one."""
+    names = sorted(set(groups))
+    if len(names) < 2:
+        return np.zeros((0, standard.shape[1] + 1))
+    belongs = np.array([[group == name for name in names] for group in groups], float)
+    ridge = Ridge(KINDS_PENALTY).fit(standard, belongs)
+    return np.asarray(np.column_stack([ridge.intercept_, ridge.coef_]) / ridge.predict(standard).max(axis=1).std())
+
+
+def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> Trained:
     """Fit the recipe.
 
     Args:
         rows: features of the training prompts.
         targets: what to predict, one column an output (or one-dimensional for one output).
+        groups: the task of each training prompt.
         trees: how many.
 
     Returns:
@@ -147,10 +177,14 @@ def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
     standard = np.clip((rows - centre) / spread, -4.0, 4.0)
     raw = _raw_prior(standard)
     prototypes = KMeans(min(PROTOTYPES, len(rows) // 8), n_init=1, random_state=SEED).fit(standard).cluster_centers_
+    reach = float(_nearest(standard, prototypes).std())
+    kinds = _fit_kinds(standard, groups)
+    strange = _strangeness(standard, prototypes, reach, kinds)
     wide = targets.reshape(len(rows), -1)
+    part = QUALITY_LEAF_PART if wide.shape[1] > 1 else LEAF_PART
     forest = ExtraTreesRegressor(
         trees,
-        min_samples_leaf=max(LEAST_LEAF, len(rows) // LEAF_PART),
+        min_samples_leaf=max(LEAST_LEAF, len(rows) // part),
         max_features=0.3,
         random_state=SEED,
         n_jobs=1,
@@ -162,8 +196,10 @@ def fit(rows: Array, targets: Array, trees: int = NEED_TREES) -> Trained:
         prior_centre=float(raw.mean()),
         prior_deviation=float(raw.std()),
         prototypes=prototypes,
-        near=float(np.quantile(_nearest(standard, prototypes), FAMILIAR_QUANTILE)),
-        near_strict=float(np.quantile(_nearest(standard, prototypes), STRICTLY_FAMILIAR_QUANTILE)),
+        reach=reach,
+        kinds=kinds,
+        near=float(np.quantile(strange, FAMILIAR_QUANTILE)),
+        near_strict=float(np.quantile(strange, STRICTLY_FAMILIAR_QUANTILE)),
         trees=forest,
         means=wide.mean(0),
     )
@@ -207,13 +243,30 @@ def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
     return tables, {"roots": roots, "means": [round(float(mean), 6) for mean in trained.means]}
 
 
-def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: Array, recovered: Array) -> bytes:
+def cautious_means(scores: Array, groups: Array) -> Array:
+    """Return each model's mean score less one standard error over the tasks.
+
+    The error is of the difference from the average model, with tasks drawn anew: models whose lead rests on one kind of
+    prompt lose it.
+    """
+    beyond = scores - scores.mean(axis=1, keepdims=True)
+    names, sizes = np.unique(groups, return_counts=True)
+    weights = sizes / sizes.sum()
+    of_tasks = np.array([beyond[groups == name].mean(0) for name in names])
+    squares = (weights[:, None] * (of_tasks - beyond.mean(0))) ** 2
+    return np.asarray(scores.mean(0) - np.sqrt(squares.sum(0) * len(names) / max(1, len(names) - 1)))
+
+
+def encode(
+    need: Trained, quality: Trained, known_models: Sequence[str], *, cautious: Array, ranks: Array, recovered: Array
+) -> bytes:
     """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
 
     Args:
         need: fitted to the strong model's gain.
         quality: fitted to the quality of each known model.
         known_models: their names.
+        cautious: see `cautious_means`.
         ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
         recovered: the share of the gap recovered at complexity 0, 1/100, ... 1.
 
@@ -224,16 +277,19 @@ def encode(need: Trained, quality: Trained, known_models: Sequence[str], ranks: 
         "centre": need.centre.astype("<f4"),
         "spread": need.spread.astype("<f4"),
         "prototypes": need.prototypes.astype("<f4").reshape(-1),
+        "kinds": need.kinds.astype("<f4").reshape(-1),
     }
     head: dict[str, Any] = {
         "features": list(FEATURES),
         "prior": PRIOR,
         "prior_centre": need.prior_centre,
         "prior_weight": PRIOR_WEIGHT / need.prior_deviation,
+        "reach": need.reach,
         "near": need.near,
         "near_strict": need.near_strict,
-        "softness": SOFTNESS * need.near,
+        "softness": SOFTNESS,
         "known_models": list(known_models),
+        "cautious": [round(float(value), 4) for value in cautious],
         "ranks": [round(float(value), 7) for value in ranks],
         "recovered": [round(float(value), 4) for value in recovered],
     }

@@ -19,7 +19,7 @@ from complexity_training import PRIOR_WEIGHT, fit, measured
 from routing_baselines import chance, length, tfidf_ridge
 from routing_data import ModelSet, PairSet, data_folder, load_gsm8k, load_llmrouter, same_question
 from routing_metrics import area, difference, line
-from routing_nine import by_fold, promise_table, reward_table, with_records
+from routing_nine import by_fold, dial_table, promise_table, reward_table, with_records
 
 from tollgate.domain import complexity_model
 from tollgate.domain.complexity import estimate_complexity
@@ -50,12 +50,12 @@ def gsm8k(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
             train, test = fold != number, fold == number
             for name, penalty in (("TF-IDF + ridge, penalty 1", 1.0), ("TF-IDF + ridge, penalty 10", 10.0)):
                 needs[name][-1][test] = tfidf_ridge(prompts[train], gain[train], prompts[test], penalty)
-            model = fit(rows[train], gain[train])
+            model = fit(rows[train], gain[train], np.full(int(train.sum()), "gsm8k"))
             needs["prior alone"][-1][test] = model.prior(rows[test])
             needs["this router"][-1][test] = model.need(rows[test])[:, 0]
             known = PairSet([], pair.weak[train], pair.strong[train])
             both = merge(_only(many, other), many_rows[other], known, rows[train])
-            wide = fit(both.rows, both.target)
+            wide = fit(both.rows, both.target, both.groups)
             needs["this router, with LLMRouter's prompts"][-1][test] = wide.need(rows[test])[:, 0]
     rival = needs["TF-IDF + ridge, penalty 1"]
     print(
@@ -102,7 +102,7 @@ def _tfidf(many: ModelSet, *, by_group: bool) -> Array:
 def llmrouter(many: ModelSet, rows: Array) -> None:
     """Print the LLMRouter pairs and all nine models, on unseen rows and on unseen tasks."""
     for by_group in (False, True):
-        told, prior, quality = by_fold(rows, many, by_group=by_group)
+        told, prior, predicted = by_fold(rows, many, by_group=by_group)
         rival = _tfidf(many, by_group=by_group)
         kind = "each task predicted by models that never saw it" if by_group else "five folds by row"
         told_gains, rival_gains, gains = _gains(many, told), _gains(many, rival), _gains(many, many.scores)
@@ -118,8 +118,10 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             if by_group:
                 print("  over prompt length", difference([needs], [length(many.prompts)], gain))
         print(f"\nNine models at equal spend ($ a million tokens, as many tokens for each model), {kind}")
-        ruled = with_records(quality, many, by_group=by_group)
-        reward_table({"TF-IDF + ridge": rival, "this router": quality, "with records": ruled}, many)
+        ruled = with_records(predicted, many, by_group=by_group)
+        reward_table({"TF-IDF + ridge": rival, "this router": predicted, "with records": ruled}, many)
+        print("What the dial keeps of the best model's quality (nine models):")
+        dial_table(predicted, many)
 
 
 def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
@@ -131,7 +133,7 @@ def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
     sums: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
     for _ in range(12):
         test = np.isin(many.tasks, rng.choice(kinds, len(kinds) // 2, replace=False))
-        model = fit(rows[~test], many.scores[~test], 40)
+        model = fit(rows[~test], many.scores[~test], many.tasks[~test], 40)
         prior = model.prior(rows[test])
         told = _gains(many, model.corrections(rows[test]))
         rival = _gains(many, tfidf_ridge(prompts[~test], many.scores[~test], prompts[test], 1.0))
@@ -165,7 +167,7 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
         ("whole, without GSM8K's own questions", unasked),
     ):
         print(f"\nTrained on LLMRouter ({title}), tested on GSM8K\n{HEAD}  over prompt length")
-        model = fit(many_rows[kept], target[kept])
+        model = fit(many_rows[kept], target[kept], many.tasks[kept])
         routers = {
             "TF-IDF + ridge": tfidf_ridge(prompts[kept], target[kept], pair.prompts, 1.0),
             "prior alone": model.prior(rows),
@@ -175,7 +177,7 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
         print(line("prompt length", [long], gain))
         for name, need in routers.items():
             print(line(name, [need], gain, [long]))
-    model = fit(rows, gain)
+    model = fit(rows, gain, np.full(len(rows), "gsm8k"))
     baseline = tfidf_ridge(pair.prompts, gain, many.prompts, 1.0)
     long = length(many.prompts)
     for names, many_gain in _gains(many, many.scores).items():

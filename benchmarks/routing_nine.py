@@ -1,76 +1,125 @@
 """Nine models at nine prices: what a dial buys at equal spend, and whether its promise of quality is kept."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from complexity_shipping import folds, rank_table, recovered_curve, unseen_needs
-from complexity_training import PRIOR_WEIGHT, fit
+from complexity_training import PRIOR_WEIGHT, Trained, cautious_means, fit
 from routing_data import ModelSet
 from routing_metrics import interval
 
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.model_choice import GENERAL_SHARE
+from tollgate.domain.exchange import exchange_rate
+from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, OWN_SPREAD
 
 type Array = np.ndarray[Any, Any]
-DIALS = np.linspace(0.0, 1.0, 201)
+DIALS = np.linspace(0.0, 1.0, 101)
+RATES = np.geomspace(1e-3, 100.0, 400)
+LARGE_PRICE = 0.5
+"""Dollars a million tokens; models above it are of the large tier."""
+NO_QUALITY = -9.0
+"""Of a model that may not be chosen."""
 
 
-def chosen(predicted: Array, prices: Array, dial: float) -> Array:
-    """Return the model for each prompt under the rule of `choose_model`, for many prompts at once."""
-    predicted = np.clip(predicted, 0.0, 1.0)
-    by_price = np.lexsort((-predicted.mean(0), prices))
-    enough = predicted[:, by_price] >= dial * predicted.max(axis=1, keepdims=True)
-    first = enough.argmax(axis=1)
-    price = prices[by_price[first]]
-    equal = np.where((prices == price[:, None]), predicted, -np.inf)
-    return np.asarray(equal.argmax(axis=1))
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a router says of each prompt (rows) and model (columns).
 
-
-def at_spend(predicted: Array, many: ModelSet, budget: float) -> tuple[Array, float]:
-    """Return each prompt's reward and the mean price, at the highest dial within a budget.
-
-    The dial is chosen by price alone; rewards are not looked at.
+    Args:
+        quality: of the model on the prompt.
+        means: of the model over the prompts that the router was trained on.
+        familiarity: of the prompt, 0..1.
+        is_large: whether general signals count in favour of the model.
     """
-    best = None
-    for dial in DIALS:
-        models = chosen(predicted, many.prices, dial)
-        price = many.prices[models].mean()
-        if price <= budget + 1e-9:
-            best = models, price
-    if best is None:
-        raise ValueError(f"no dial keeps the mean price within {budget}")
-    return many.scores[np.arange(len(models)), best[0]], float(best[1])
+
+    quality: Array
+    means: Array
+    familiarity: Array
+    is_large: Array
 
 
-def with_records(predicted: Array, many: ModelSet, *, by_group: bool) -> Array:
+def best_values(quality: Array, prices: Array, rate: Array | float) -> Array:
+    """Return the model for each prompt that is worth its price at a rate: `best_value` for many prompts at once."""
+    by_price = np.lexsort((-quality.mean(0), prices))
+    values = quality - np.asarray(rate).reshape(-1, 1) * (prices / prices.max())
+    return np.asarray(by_price[values[:, by_price].argmax(axis=1)])
+
+
+def at_dial(told: Predicted, prices: Array, dial: float) -> Array:
+    """Return the model for each prompt under the rule of `choose_model`."""
+    general = tuple(np.where(told.is_large, GENERAL_SHARE[Tier.LARGE] * GENERAL_SPREAD, 0.0).tolist())
+    shares = tuple(np.round(prices / prices.max(), 2).tolist())
+    rates = [
+        exchange_rate(tuple(means), shares, general, OWN_SPREAD * round(known, 1), dial)
+        for means, known in zip(told.means.tolist(), told.familiarity.tolist(), strict=True)
+    ]
+    return best_values(told.quality, prices, np.array(rates))
+
+
+def curve(told: Predicted | Array, prices: Array) -> list[Array]:
+    """Return the models for each prompt at every dial; for bare predictions at every rate, which is their best use."""
+    if isinstance(told, Predicted):
+        return [at_dial(told, prices, float(dial)) for dial in DIALS]
+    return [best_values(told, prices, float(rate)) for rate in RATES]
+
+
+def at_spend(models: list[Array], many: ModelSet, budget: float) -> tuple[Array, float]:
+    """Return each prompt's reward and the mean price, at the setting that spends most of a budget.
+
+    The setting is chosen by price alone; rewards are not looked at.
+    """
+    affordable = [(many.prices[one].mean(), place) for place, one in enumerate(models)]
+    price, place = max((price, -place) for price, place in affordable if price <= budget + 1e-9)
+    return many.scores[np.arange(len(many.scores)), models[-place]], float(price)
+
+
+def with_records(told: Predicted, many: ModelSet, *, by_group: bool) -> Predicted:
     """Return predictions without the models that `choose_model` rules out by record.
 
     The records are mean scores over each prompt's training folds; a model that costs more than another and
     has the lower record is given no quality at all, and so is never chosen.
     """
-    kept = np.clip(predicted, 0.0, 1.0)
+    quality, means = told.quality.copy(), told.means.copy()
     for train, test in folds(many.tasks, by_group=by_group):
         record = many.scores[train].mean(0)
         for model, price in enumerate(many.prices):
             if (record[many.prices < price] >= record[model]).any():
-                kept[test, model] = 0.0
-    return kept
+                quality[test, model] = means[test, model] = NO_QUALITY
+    return Predicted(quality, means, told.familiarity, told.is_large)
 
 
-def reward_table(routers: dict[str, Array], many: ModelSet) -> None:
+def reward_table(routers: dict[str, Predicted | Array], many: ModelSet) -> None:
     """Print reward at the spend of each price level, beside the best single model that costs no more."""
+    curves = {name: curve(told, many.prices) for name, told in routers.items()}
     print(f"{'spend <=':>8}  {'best single model':<42}" + "".join(f"{name:<44}" for name in routers))
     means = many.scores.mean(0)
-    for budget in (0.1, 0.2, 0.3, 0.5, 0.9):
+    for budget in (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 0.9):
         affordable = np.where(many.prices <= budget + 1e-9)[0]
         single = affordable[means[affordable].argmax()]
         row = f"{budget:8.2f}  {many.models[single]:<34} {means[single]:.3f}  "
-        for predicted in routers.values():
-            reward, price = at_spend(predicted, many, budget)
+        for models in curves.values():
+            reward, price = at_spend(models, many, budget)
             difference = reward - many.scores[:, single]
             low, high = _mean_interval(difference)
             row += f" {reward.mean():.3f} at {price:.2f}, {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]  "
         print(row)
+    cheapest = int(np.lexsort((-means, many.prices))[0])
+    print(f"against {many.models[cheapest]}, the cheapest, alone:")
+    for name, models in curves.items():
+        kept = [many.scores[np.arange(len(many.scores)), one] - many.scores[:, cheapest] for one in models]
+        worst = min(kept, key=lambda one: float(one.mean()))
+        low, high = _mean_interval(worst)
+        print(f"  {name:<16} at its worst setting {worst.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+def dial_table(told: Predicted, many: ModelSet) -> None:
+    """Print what the dial keeps of the best model's mean quality, and at what price."""
+    best = many.scores[:, many.scores.mean(0).argmax()]
+    for dial in (0.9, 0.95, 0.98, 0.99, 1.0):
+        models = at_dial(told, many.prices, dial)
+        reward = many.scores[np.arange(len(models)), models]
+        print(f"  asked {dial:.2f}: kept {_share_kept(reward, best)} at {many.prices[models].mean():.2f}")
 
 
 def _mean_interval(values: Array) -> tuple[float, float]:
@@ -81,11 +130,12 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
     """Print what is kept of the strong model's quality where a share of it was asked for.
 
     Everything that the promise rests on (trees, ranks, the curve of the gap recovered, both models' mean
-    quality) comes from the training half; what is kept is counted on the other half. Two repetitions.
+    quality) comes from the training half; what is kept is counted on the other half, with its 95 % bootstrap
+    interval over prompts. Two repetitions.
     """
     kinds = sorted(set(groups))
     rng = np.random.default_rng(3)
-    kept: dict[tuple[str, float], list[tuple[float, float]]] = {}
+    kept: dict[tuple[str, float], list[str]] = {}
     for _ in range(2):
         if by_group:
             testing = np.isin(groups, rng.choice(kinds, len(kinds) // 2, replace=False))
@@ -96,7 +146,7 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
             gain = strong - weak
             has = train[~np.isnan(gain[train])]
             seen = test[~np.isnan(gain[test])]
-            model = fit(rows[has], gain[has], 40)
+            model = fit(rows[has], gain[has], groups[has], 40)
             curves, tables = [], []
             for strict in (False, True):
                 if strict and len(set(groups[has])) < 2:
@@ -106,19 +156,24 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
                 curves.append(recovered_curve(needs, gain[has][:, None], tables[-1]))
             curve = np.minimum.reduce(curves)
             need = model.need(rows[seen])[:, 0]
-            for quality in (0.9, 0.95, 0.98):
+            for quality in (0.9, 0.95, 0.99):
                 low, high = weak[has].mean(), strong[has].mean()
                 good = np.where((low + curve * (high - low)) / high >= quality)[0]
                 step = int(good.max()) if len(good) else 0
                 up = need >= tables[0][step] if step else np.ones(len(seen), bool)
-                reward = np.where(up, strong[seen], weak[seen]).sum() / strong[seen].sum()
-                kept.setdefault((name, quality), []).append((float(reward), float(up.mean())))
+                share = _share_kept(np.where(up, strong[seen], weak[seen]), strong[seen])
+                kept.setdefault((name, quality), []).append(f"{share} with {up.mean():.0%} strong calls")
     for (name, quality), results in kept.items():
-        shares = ", ".join(f"{reward:.3f} with {up:.0%} strong calls" for reward, up in results)
-        print(f"{name:<44} asked {quality:.2f}: kept {shares}")
+        print(f"{name:<44} asked {quality:.2f}: kept {', '.join(results)}")
 
 
-def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Array, Array]:
+def _share_kept(reward: Array, best: Array) -> str:
+    """Return the share of the best reward that is kept, with its interval."""
+    low, high = interval(lambda times: float((reward * times).sum() / (best * times).sum()), len(best))
+    return f"{reward.sum() / best.sum():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Array, Predicted]:
     """Return what models say of prompts that they did not train on (or whose task they did not see).
 
     Args:
@@ -128,14 +183,28 @@ def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Arra
 
     Returns:
         For each prompt: every model's correction, the prior, and every model's predicted quality as
-        `predict_qualities` gives it.
+        `predict` gives it.
     """
-    told, quality, prior = np.zeros(many.scores.shape), np.zeros(many.scores.shape), np.zeros(len(rows))
-    large = np.where(many.prices > 0.5, GENERAL_SHARE[Tier.LARGE], GENERAL_SHARE[Tier.SMALL])
+    told, prior = np.zeros(many.scores.shape), np.zeros(len(rows))
+    predicted = Predicted(np.zeros(told.shape), np.zeros(told.shape), np.zeros(len(rows)), many.prices > LARGE_PRICE)
     for train, test in folds(many.tasks, by_group=by_group):
-        model = fit(rows[train], many.scores[train], 40)
+        model = fit(rows[train], many.scores[train], many.tasks[train], 40)
         told[test] = model.corrections(rows[test])
         prior[test] = model.prior(rows[test])
-        general = PRIOR_WEIGHT * prior[test][:, None] * large
-        quality[test] = model.means + model.corrections(rows[test], strict=True) + general
-    return told, prior, quality
+        found = predictions(model, rows[test], cautious_means(many.scores[train], many.tasks[train]), many.prices)
+        predicted.quality[test], predicted.means[test] = found.quality, found.means
+        predicted.familiarity[test] = found.familiarity
+    return told, prior, predicted
+
+
+def predictions(model: Trained, rows: Array, means: Array, prices: Array) -> Predicted:
+    """Return what `predict` says of many prompts at once, of every model."""
+    is_large = prices > LARGE_PRICE
+    need = PRIOR_WEIGHT * model.prior(rows)
+    quality = np.tile(means, (len(rows), 1))
+    small = means[~is_large]
+    for place in np.where(is_large)[0]:
+        below = max(small[small < means[place]], default=0.0) + 1e-4
+        quality[:, place] = np.maximum(means[place] + GENERAL_SHARE[Tier.LARGE] * need, below)
+    quality = np.clip(quality + model.corrections(rows, strict=True), 0.0, 1.0)
+    return Predicted(quality, np.tile(means, (len(rows), 1)), model.familiarity(rows, strict=True), is_large)

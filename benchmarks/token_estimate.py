@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tollgate.adapters.bucket_tokenizers import counter_of
 from tollgate.domain.token_rates import BOUNDS, RATES, Script, TokenizerFamily
 from tollgate.domain.tokens import byte_classes, estimate_tokens, estimate_with_bound
 
@@ -82,10 +83,11 @@ def _counter(tokenizer: Any) -> Counter:
 
 
 def _from_file(path: str) -> Counter:
-    tokenizer = importlib.import_module("tokenizers").Tokenizer.from_file(path)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return _counter(tokenizer)
+    """The counter that a catalogue's `tokenizer_file` gives."""
+    count = counter_of(Path(path).read_text(encoding="utf-8"))
+    if count is None:
+        raise ModuleNotFoundError(f"tokenizers is not installed, or {path} is not a file of it")
+    return count
 
 
 def _smollm2() -> Counter:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from complexity_shipping import OTHER_PAIRS, merge, rank_table, recovered_curve, unseen_needs
-from complexity_training import QUALITY_TREES, encode, fit, measured
+from complexity_training import QUALITY_TREES, cautious_means, encode, fit, measured
 from routing_data import data_folder, load_gsm8k, load_llmrouter
 from routing_metrics import apgr
 
@@ -26,8 +26,8 @@ def main() -> int:
     many, pair = load_llmrouter(folder), load_gsm8k(folder)
     many_rows, pair_rows = measured(many.prompts), measured(pair.prompts)
     merged = merge(many, many_rows, pair, pair_rows)
-    need = fit(merged.rows, merged.target)
-    quality = fit(many_rows, many.scores, QUALITY_TREES)
+    need = fit(merged.rows, merged.target, merged.groups)
+    quality = fit(many_rows, many.scores, many.tasks, QUALITY_TREES)
     by_row = unseen_needs(merged.rows, merged.target, merged.groups, by_group=False)
     by_task = unseen_needs(merged.rows, merged.target, merged.groups, by_group=True)
     ranks = rank_table(by_row, merged.groups)
@@ -35,7 +35,8 @@ def main() -> int:
         recovered_curve(by_row, merged.gains, ranks),
         recovered_curve(by_task, merged.gains, rank_table(by_task, merged.groups)),
     )
-    raw = encode(need, quality, many.models, ranks, recovered)
+    cautious = cautious_means(many.scores, many.tasks)
+    raw = encode(need, quality, many.models, cautious=cautious, ranks=ranks, recovered=recovered)
     TARGET.write_bytes(raw)
 
     names = ("8B > 51B", *(f"{weak} > {strong}" for weak, strong in OTHER_PAIRS), "Mixtral > GPT-4")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.bucket_tokenizers import BucketTokenizers
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb_client import DynamoDBClient
@@ -127,6 +128,7 @@ def build(settings: CacheSettings) -> Parts:
         )
 
     wakes = WakeRequests(events=LambdaEvents(transport, settings.capacity_function), clock=clock)
+    own_tokenizers = BucketTokenizers(objects)
     inference = InferenceService(
         catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
@@ -138,6 +140,7 @@ def build(settings: CacheSettings) -> Parts:
         health=health,
         choosing=choosing,
         cache=lambda: cached,
+        tokenizers=lambda: own_tokenizers,
     )
     values = DynamoDBRetrieval(tables, settings.table_cache)
     manager = CacheManager(answers=answers, values=values, catalogues=catalogues, clock=clock)

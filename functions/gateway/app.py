@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.ports.control import BrakeSource
+    from tollgate.ports.tokenizers import TokenizerSource
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.cached_run import CachedRun
     from tollgate.services.choosing import Choosing
@@ -182,6 +183,14 @@ def build(settings: GatewaySettings) -> GatewayApi:
         memory_gb=memory_gb,
         time_limit_seconds=_TIME_LIMIT_SECONDS,
     )
+
+    @cache
+    def tokenizers() -> "TokenizerSource":
+        # Only models that name their own tokenizer need it.
+        from tollgate.adapters.bucket_tokenizers import BucketTokenizers  # noqa: PLC0415 -- see above
+
+        return BucketTokenizers(objects)
+
     inference = InferenceService(
         catalogues=catalogues,
         capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
@@ -193,6 +202,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         health=health,
         wakes=wakes,
         cache=answers,
+        tokenizers=tokenizers,
     )
     waiter = JobWaiter(jobs=jobs, objects=objects, clock=clock, pause=time.sleep)
     idempotency = Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock)

@@ -16,6 +16,7 @@ from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements
+from tests.fakes.tokenizers import InMemoryTokenizers
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.api.feedback_routes import FeedbackApi
 from tollgate.api.gateway_routes import GatewayApi
@@ -139,6 +140,7 @@ class FakeGateway:
     """The gateway's API with everything behind it in memory."""
 
     clock: ManualClock = field(default_factory=ManualClock)
+    tokenizers: InMemoryTokenizers = field(default_factory=InMemoryTokenizers)
     catalogue: Catalogue = field(default_factory=make_catalogue)
     ledger: InMemoryLedger = field(default_factory=InMemoryLedger)
     notices: RecordingNotices = field(default_factory=RecordingNotices)
@@ -215,6 +217,7 @@ class FakeGateway:
             health=self.deployment_health,
             wakes=lambda: wakes,
             cache=lambda: self.cache,
+            tokenizers=lambda: self.tokenizers,
         )
         self.cache = AnswerCache(
             store=self.answers,

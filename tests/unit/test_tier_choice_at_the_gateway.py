@@ -342,6 +342,26 @@ class TestExploring:
         _, served = self._served(ChoicePolicy(explore=ExtraSpend(0.3, Decimal("0.0000001"))))
         assert BIG not in served
 
+    def test_the_days_money_is_never_exceeded(self) -> None:
+        """Tries go on only while what another one costs is left; afterwards the settled size answers."""
+        one = _gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
+        served = [_by(_ask(one, f"{EASY} {n}")) for n in range(60)]
+        each = one.outcomes.spent("chat", Extra.EXPLORE) / served.count(BIG)
+        day = each * Decimal("3.5")
+        gateway, some = self._served(ChoicePolicy(explore=ExtraSpend(0.5, day)))
+        assert some.count(BIG) == 3
+        assert 0 < gateway.outcomes.spent("chat", Extra.EXPLORE) <= day
+
+    def test_a_conversation_goes_on_with_what_it_tries(self) -> None:
+        """Every turn of a conversation is tried, or not, like its first."""
+        gateway = _gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
+        turns = {
+            str(n): {_by(_ask(gateway, f"{EASY} {turn}", conversation_id=f"talk-{n}")) for turn in range(4)}
+            for n in range(12)
+        }
+        assert all(len(served) == 1 for served in turns.values())
+        assert set.union(*turns.values()) == {LITTLE, BIG}
+
     def test_many_records_end_it_too(self) -> None:
         """When it is known that the small size does as well, there is nothing to find out."""
         gateway = _gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import chat_answer, sized_catalogue
+from tests.fakes.tokenizers import count_words
 from tollgate.api.http import Answer
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.prompt import estimate_input_tokens
@@ -236,3 +237,37 @@ def test_long_inputs_are_estimated_from_their_ends() -> None:
         sum(estimate_input_tokens(m) for m in TALK), rel=0.2
     )
     assert estimate_input_tokens({}) == 1
+
+
+OWN = "tokenizers/chat.json"
+
+
+def test_a_models_own_tokenizer_counts_exactly() -> None:
+    """The budget holds in its tokens, the reason says so, and the estimate of the cost is made with that count."""
+    policy = TrimmingPolicy(input_tokens=60, tokenizer_file=OWN)
+    gateway = _gateway(sized_catalogue(None, trimming=policy))
+    gateway.tokenizers.counters[OWN] = count_words
+    answer = _chat(gateway)
+    told = document(answer)["trimmed"]
+    assert told["input_tokens_after"] <= 60
+    texts = [message["content"] for message in _sent(gateway)["messages"]]
+    assert sum(map(count_words, texts)) <= 60
+    assert ";tokens=exact" in answer.headers["x-tollgate-route-reason"]
+
+
+def test_without_its_tokenizer_the_upper_bound_holds_the_budget() -> None:
+    """Where the file or the library is missing, less is sent than by the plain estimate, and the reason says why."""
+    gateways = [
+        _gateway(sized_catalogue(None, trimming=TrimmingPolicy(input_tokens=200, tokenizer_file=file)))
+        for file in ("", OWN)
+    ]
+    plain, bounded = (_chat(gateway) for gateway in gateways)
+    assert len(_sent(gateways[1])["messages"]) < len(_sent(gateways[0])["messages"])
+    assert ";tokens=upper_bound" in bounded.headers["x-tollgate-route-reason"]
+    assert ";tokens=" not in plain.headers["x-tollgate-route-reason"]
+
+
+def test_a_caller_cannot_name_a_tokenizer() -> None:
+    """Which file a model is counted by is the owner's to say."""
+    answer = _chat(_gateway(), trim={"input_tokens": 60, "tokenizer_file": OWN})
+    assert answer.status == 400

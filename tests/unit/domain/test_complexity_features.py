@@ -73,3 +73,23 @@ def test_length_counts_the_whole_text() -> None:
 def test_size_is_fair_to_dense_scripts() -> None:
     """Ten Chinese characters weigh more than ten Latin ones."""
     assert named("请解释一下量子纠缠的")["bytes"] > named("abcdefghij")["bytes"]
+
+
+_FIGURES = ("numbers", "distinct_numbers", "largest_number", "digits", "decimals", "fractions", "numbered_sentences")
+_SIGNS = ("operators", "code", "sentences", "latex", "options", "bullets", "commas")
+
+
+@given(st.text(alphabet='abZ 0129.,;:/!?\n\t(){}<>=+*^`"$%_-', max_size=200))
+def test_both_ways_of_reading_agree(text: str) -> None:
+    """ASCII is read by tables of bytes, other text by patterns: one foreign word changes no figure or sign."""
+    text = f"{text.strip()} "
+    plain, foreign = named(f"{text}ab"), named(f"{text}\u00e4\u00f6")
+    assert [plain[name] for name in (*_FIGURES, *_SIGNS)] == [foreign[name] for name in (*_FIGURES, *_SIGNS)]
+    assert plain["words"] == foreign["words"]
+
+
+def test_typographic_signs_do_not_change_the_words() -> None:
+    """Text with curly quotes and dashes, but no foreign letter, has the words and numbers of its plain twin."""
+    plain, curly = named('He said "3.5 miles" - no more.'), named("He said \u201c3.5 miles\u201d \u2014 no more.")
+    for name in ("words", "numbers", "decimals", "distinct_words", "count_measure"):
+        assert plain[name] == curly[name]

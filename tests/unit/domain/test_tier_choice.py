@@ -64,7 +64,7 @@ def test_the_dial_uses_what_is_known_of_the_sizes() -> None:
     small, _, large = _options(_records(0.30), large=_records(0.90))
     far = thresholds_for_quality(0.95, [small, large])
     assert near.medium == 1.0
-    assert far.medium <= 0.4
+    assert far.medium <= 0.45
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(30, 80))

@@ -61,7 +61,7 @@ class ChoiceEntry(_Strict):
 
 
 class TrimmingEntry(_Strict):
-    """How requests are trimmed; the fields that a request may bring under `trim`, and the tokenizer."""
+    """How requests are trimmed; the fields that a request may bring under `trim`, and the tokenizers."""
 
     input_tokens: Tokens | None = None
     keep_last: Annotated[int, Field(ge=0, le=1000)] = 2
@@ -70,6 +70,7 @@ class TrimmingEntry(_Strict):
     diversity: Share = 0.3
     cut_sentences: bool = False
     tokenizer: TokenizerFamily = TokenizerFamily.CL100K
+    tokenizer_file: Annotated[str, Field(pattern=r"^(tokenizers/[A-Za-z0-9._-]{1,128}\.json)?$")] = ""
 
 
 class InputBudgetEntry(_Strict):

@@ -59,7 +59,13 @@ def estimate_complexity(text: str) -> float:
     Returns:
         0 (any model will do) to 1.
     """
-    return assess(text).complexity
+    return complexity_of(measure(text))
+
+
+def complexity_of(measured: list[float]) -> float:
+    """As `estimate_complexity`, of a prompt given by its `measure`ments."""
+    model = shipped_model()
+    return model.rank(model.need_of(measured))
 
 
 def routing_text(messages: Iterable[tuple[str, str]]) -> str:

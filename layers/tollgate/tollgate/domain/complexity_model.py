@@ -7,23 +7,24 @@ The estimate is `prior + familiarity x correction`:
   1979): they cannot overfit, so they hold on kinds of prompts that nobody trained on;
 - the *correction* comes from extremely randomised trees (P. Geurts et al., Machine Learning, 2006) over every
   feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
-- *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes, so that the
-  trees speak only about what they know.
+- *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes and rises with how
+  surely a prompt is of one of the training tasks, so that the trees speak only about what they know.
 """
 
 import json
 import sys
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import exp, sumprod
+from math import copysign, exp, sumprod
 from pathlib import Path
 from typing import Any, Final
 
 from tollgate.domain.complexity_features import FEATURES
 
-MAGIC: Final = b"tollgate-complexity-1\n"
+MAGIC: Final = b"tollgate-complexity-2\n"
 """First bytes of a model file: its name and the version of the layout."""
 
 LEAF: Final = 255
@@ -51,9 +52,9 @@ class Forest:
     """
 
     roots: tuple[int, ...]
-    feature: array[int]
-    threshold: array[float]
-    target: array[int]
+    feature: Sequence[int]
+    threshold: Sequence[float]
+    target: Sequence[int]
     values: array[int]
     means: tuple[float, ...]
 
@@ -61,16 +62,14 @@ class Forest:
         """Return, for each output, how far the trees put this prompt from the average prompt."""
         feature, threshold, target, values = self.feature, self.threshold, self.target, self.values
         width = len(self.means)
-        sums = [0] * width
+        leaves = []
         for root in self.roots:
             node = root
             while (asked := feature[node]) != LEAF:
                 node = node + 1 if measured[asked] <= threshold[node] else target[node]
-            start = target[node] * width
-            for place in range(width):
-                sums[place] += values[start + place]
+            leaves.append(target[node] * width)
         scale = LEAF_SCALE * len(self.roots)
-        return [total / scale for total in sums]
+        return [sum([values[start + place] for start in leaves]) / scale for place in range(width)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +98,16 @@ class ComplexityModel:
         prior_centre: the training mean of the prior.
         prior_weight: expected gain for one unit of the prior.
         prototypes: typical training prompts in standardised features, each with its squared length before it.
-        near: the distance to the nearest prototype at which familiarity is one half.
+        reach: the training deviation of the distance to the nearest prototype, the unit of strangeness.
+        kinds: for each training task its weights, with the constant before them; the largest score says how surely a
+            prompt is of one of them, in the same unit.
+        near: the strangeness (distance less sureness) at which familiarity is one half.
         near_strict: the same for the quality of single models, which needs closer acquaintance.
         softness: how fast familiarity falls around `near`, in the same unit.
         need: the trees of the strong model's gain, one output.
         quality: the trees of each known model's quality, one output a model.
         known_models: the models of `quality`, in its order.
+        cautious: mean quality of each less one standard error over the training tasks.
         ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
         recovered: the share of the quality gap that is kept by sending every prompt of at least complexity 0,
             1/100, ... 1 to the strong model; a cautious figure (see the model card).
@@ -116,19 +119,22 @@ class ComplexityModel:
     prior_centre: float
     prior_weight: float
     prototypes: tuple[tuple[float, tuple[float, ...]], ...]
+    reach: float
+    kinds: tuple[tuple[float, tuple[float, ...]], ...]
     near: float
     near_strict: float
     softness: float
     need: Forest
     quality: Forest
     known_models: tuple[str, ...]
+    cautious: tuple[float, ...]
     ranks: tuple[float, ...]
     recovered: tuple[float, ...]
 
     def standardise(self, measured: list[float]) -> list[float]:
         """Return the measurements in standard deviations from the training mean, held within four."""
         return [
-            max(-4.0, min(4.0, (value - centre) / spread))
+            place if -4.0 < (place := (value - centre) / spread) < 4.0 else copysign(4.0, place)
             for value, centre, spread in zip(measured, self.centre, self.spread, strict=True)
         ]
 
@@ -137,22 +143,37 @@ class ComplexityModel:
         own = sumprod(standard, standard)
         nearest = min(length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes)
         near = self.near_strict if strict else self.near
-        distance = max(own + nearest, 0.0) ** 0.5
-        return 1.0 / (1.0 + exp(min(50.0, (distance - near) / self.softness)))
+        strange = max(own + nearest, 0.0) ** 0.5 / self.reach
+        strange -= max((constant + sumprod(weights, standard) for constant, weights in self.kinds), default=0.0)
+        return 1.0 / (1.0 + exp(max(-50.0, min(50.0, (strange - near) / self.softness))))
 
-    def general(self, standard: list[float]) -> tuple[float, tuple[str, ...]]:
-        """Return the prior's part of the need of a prompt, and the names of its strongest signals."""
-        parts = [(max(-3.0, min(3.0, sign * standard[place])), place) for place, sign in self.prior]
-        prior = sum(part for part, _ in parts) / len(parts) - self.prior_centre
-        strongest = sorted(parts, reverse=True)[:3]
-        return self.prior_weight * prior, tuple(FEATURES[place] for part, place in strongest if part > 0.5)
+    def general(self, standard: list[float]) -> float:
+        """Return the prior's part of the need of a prompt."""
+        parts = self._parts(standard)
+        return self.prior_weight * (sum(parts) / len(parts) - self.prior_centre)
+
+    def signals(self, standard: list[float]) -> tuple[str, ...]:
+        """Return the names of the prior's strongest signals, strongest first."""
+        places = [place for place, _ in self.prior]
+        strongest = sorted(zip(self._parts(standard), places, strict=True), reverse=True)[:3]
+        return tuple(FEATURES[place] for part, place in strongest if part > 0.5)
+
+    def _parts(self, standard: list[float]) -> list[float]:
+        return [
+            part if -3.0 < (part := sign * standard[place]) < 3.0 else copysign(3.0, part) for place, sign in self.prior
+        ]
+
+    def need_of(self, measured: list[float]) -> float:
+        """Return the need of a prompt, given by its `measure`ments: what `judge` says, without the reasons."""
+        standard = self.standardise(measured)
+        return self.general(standard) + self.familiarity(standard) * self.need.corrections(measured)[0]
 
     def judge(self, measured: list[float]) -> Judgement:
         """Return what the model says of a prompt, given by its `measure`ments."""
         standard = self.standardise(measured)
-        general, signals = self.general(standard)
         known = self.familiarity(standard)
-        return Judgement(general + known * self.need.corrections(measured)[0], known, signals)
+        need = self.general(standard) + known * self.need.corrections(measured)[0]
+        return Judgement(need, known, self.signals(standard))
 
     def rank(self, need: float) -> float:
         """Return the share of the reference prompts whose need is lower, interpolated: 0..1."""
@@ -200,13 +221,18 @@ def decode(raw: bytes) -> ComplexityModel:
     width = len(FEATURES)
     flat = tables["prototypes"].tolist()
     prototypes = [tuple(flat[at : at + width]) for at in range(0, len(flat), width)]
+    flat = tables["kinds"].tolist()
+    kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
 
-    def forest(name: str) -> Forest:
+    def forest(name: str, *, quick: bool = False) -> Forest:
+        # Reading an array makes a new number each time, a list does not; but it takes a while to make one.
+        table: dict[str, Sequence[Any]] = {
+            part: tables[f"{name}.{part}"].tolist() if quick else tables[f"{name}.{part}"]
+            for part in ("feature", "threshold", "target")
+        }
         return Forest(
             roots=tuple(head[name]["roots"]),
-            feature=tables[f"{name}.feature"],
-            threshold=tables[f"{name}.threshold"],
-            target=tables[f"{name}.target"],
+            **table,
             values=tables[f"{name}.values"],
             means=tuple(head[name]["means"]),
         )
@@ -218,12 +244,15 @@ def decode(raw: bytes) -> ComplexityModel:
         prior_centre=head["prior_centre"],
         prior_weight=head["prior_weight"],
         prototypes=tuple((sumprod(one, one), one) for one in prototypes),
+        reach=head["reach"],
+        kinds=tuple(kinds),
         near=head["near"],
         near_strict=head["near_strict"],
         softness=head["softness"],
-        need=forest("need"),
+        need=forest("need", quick=True),
         quality=forest("quality"),
         known_models=tuple(head["known_models"]),
+        cautious=tuple(head["cautious"]),
         ranks=tuple(head["ranks"]),
         recovered=tuple(head["recovered"]),
     )

@@ -8,6 +8,7 @@ from typing import Final
 from tollgate.domain.catalogue import Tier
 from tollgate.domain.complexity_features import measure
 from tollgate.domain.complexity_model import shipped_model
+from tollgate.domain.exchange import best_value, exchange_rate
 
 ENOUGH_RECORDS: Final = 30
 """Outcomes below which a model's own record decides nothing."""
@@ -15,6 +16,14 @@ ENOUGH_RECORDS: Final = 30
 
 GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.25, Tier.LARGE: 0.5}
 """How much of the need that general signals show is counted in favour of a model of each size."""
+
+_HAIR: Final = 1e-4
+GENERAL_SPREAD: Final = 0.15
+"""Need that one standard deviation of the general signals stands for (`PRIOR_WEIGHT` of the training)."""
+
+OWN_SPREAD: Final = 0.05
+"""How far a model's prediction strays from its mean by itself on familiar prompts, one standard deviation. The trees'
+corrections stray twice as far, but half of that is common to all models or wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +65,33 @@ class Candidate:
         quality: its predicted quality on this prompt, 0..1.
         estimated_cost: what this prompt is expected to cost on it, in US dollars.
         record: its own outcomes, where there are any.
+        mean: its mean quality over the traffic, 0..1; None where only the prediction is known.
+        general: how far its predictions move with the general signals, one standard deviation.
     """
 
     name: str
     quality: float
     estimated_cost: Decimal
     record: QualityRecord | None = None
+    mean: float | None = None
+    general: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is predicted of several models on one prompt.
+
+    Args:
+        qualities: of each model, 0..1.
+        means: of each model over all prompts, 0..1.
+        general: how far each one's predictions move with the general signals, one standard deviation.
+        familiarity: of the prompt, 0..1, by the stricter gate.
+    """
+
+    qualities: tuple[float, ...]
+    means: tuple[float, ...]
+    general: tuple[float, ...]
+    familiarity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +148,52 @@ def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[floa
     Raises:
         ValueError: a profile has neither a mean quality nor a known model that it resembles.
     """
+    return predict(measure(text), profiles).qualities
+
+
+def predict(measured: list[float], profiles: Sequence[ModelProfile]) -> Prediction:
+    """Predict the quality of several models on a prompt, given by its `measure`ments.
+
+    General signals never put a larger model below a smaller one with the lower mean: they tell where the larger one's
+    price is spent best, not that it is worse.
+
+    Raises:
+        ValueError: a profile has neither a mean quality nor a known model that it resembles.
+    """
     model = shipped_model()
-    standard = model.standardise(measured := measure(text))
-    general, _ = model.general(standard)
+    standard = model.standardise(measured)
+    need = model.general(standard)
     known = model.familiarity(standard, strict=True)
     corrections = model.quality.corrections(measured)
-    predicted = []
-    for profile in profiles:
+    means = [_mean(profile) for profile in profiles]
+    qualities: list[float] = []
+    general: list[float] = []
+    for profile, mean in zip(profiles, means, strict=True):
         place = _place(profile)
-        if place is not None:
-            mean = model.quality.means[place] if profile.mean_quality is None else profile.mean_quality
-            quality = mean + known * corrections[place] + GENERAL_SHARE[profile.tier] * general
-            predicted.append(max(0.0, min(1.0, quality)))
-        elif profile.mean_quality is not None:
-            predicted.append(profile.mean_quality)
-        else:
-            raise ValueError(f"nothing is known of the quality of {profile.name!r}")
-    return tuple(predicted)
+        if place is None:
+            qualities.append(mean)
+            general.append(0.0)
+            continue
+        share = GENERAL_SHARE[profile.tier]
+        below = max((m for p, m in zip(profiles, means, strict=True) if _smaller(p, profile) and m < mean), default=0.0)
+        quality = max(mean + share * need, below + _HAIR if share else mean) + known * corrections[place]
+        qualities.append(max(0.0, min(1.0, quality)))
+        general.append(share * GENERAL_SPREAD)
+    return Prediction(tuple(qualities), tuple(means), tuple(general), known)
+
+
+def _mean(profile: ModelProfile) -> float:
+    """Mean quality of a model: as measured, or of the known one, less what its tasks leave uncertain."""
+    if profile.mean_quality is not None:
+        return profile.mean_quality
+    place = _place(profile)
+    if place is None:
+        raise ValueError(f"nothing is known of the quality of {profile.name!r}")
+    return shipped_model().cautious[place]
+
+
+def _smaller(one: ModelProfile, other: ModelProfile) -> bool:
+    return GENERAL_SHARE[one.tier] < GENERAL_SHARE[other.tier]
 
 
 def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
@@ -161,7 +220,7 @@ def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
     measured = measure(text)
     standard = model.standardise(measured)
     corrections = model.quality.corrections(measured)
-    general, _ = model.general(standard)
+    general = model.general(standard)
     return general + model.familiarity(standard) * (corrections[high] - corrections[low])
 
 
@@ -173,16 +232,18 @@ def _place(profile: ModelProfile) -> int | None:
     return known.index(profile.resembles)
 
 
-def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice:
-    """Choose the cheapest model whose predicted quality is close enough to the best.
+def choose_model(candidates: Sequence[Candidate], quality: float, familiarity: float | None = None) -> ModelChoice:
+    """Choose the model that keeps enough of the best one's quality for the least money.
 
     A dearer candidate whose own record is no better than that of a cheaper one is never chosen, whatever is
-    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, close enough means at least
-    `quality` times the best prediction; equal prices are decided by quality, then by name.
+    predicted for the prompt, once both have `ENOUGH_RECORDS`. Of the rest, where the means of all are known, the one
+    with the best prediction for its price, at the rate of `exchange_rate`; otherwise the cheapest whose prediction is
+    at least `quality` times the best. Equal prices are decided by quality, then by name.
 
     Args:
         candidates: at least one.
         quality: the dial, 0 (the cheapest) to 1 (the best predicted).
+        familiarity: of the prompt; None to look at the predictions alone.
 
     Returns:
         The choice with its reason.
@@ -204,10 +265,30 @@ def choose_model(candidates: Sequence[Candidate], quality: float) -> ModelChoice
             standing.append(one)
     best = max(one.quality for one in standing)
     chosen = next(one for one in standing if one.quality >= quality * best)
+    if familiarity is not None:
+        chosen = _best_value(standing, quality, familiarity) or chosen
     if len(standing) == 1:
         return ModelChoice(chosen, "only-candidate", tuple(ruled_out))
     reason = "best-quality" if chosen.quality == best else "cheapest-enough"
     return ModelChoice(chosen, reason, tuple(ruled_out))
+
+
+def _best_value(standing: Sequence[Candidate], quality: float, familiarity: float) -> Candidate | None:
+    """The candidate that is worth its price at the rate of the dial; None where a mean or every price is unknown."""
+    dearest = max(one.estimated_cost for one in standing)
+    means = [one.mean for one in standing if one.mean is not None]
+    if len(means) < len(standing) or not dearest:
+        return None
+    prices = [float(one.estimated_cost / dearest) for one in standing]
+    rate = exchange_rate(
+        tuple(means),
+        # Rounded, so that requests of like shape share a rate that was worked out before.
+        tuple(round(price, 2) for price in prices),
+        tuple(one.general for one in standing),
+        OWN_SPREAD * round(familiarity, 1),
+        quality,
+    )
+    return standing[best_value([one.quality for one in standing], prices, rate)]
 
 
 def _record_no_better(dearer: Candidate, cheaper: Candidate) -> bool:

@@ -25,7 +25,7 @@ from tollgate.domain.prompt import (
     without_marks,
 )
 from tollgate.domain.tokens import estimate_tokens
-from tollgate.domain.trimming import Dropped, Trimmed, require_room
+from tollgate.domain.trimming import Dropped, TokenCounter, Trimmed, require_room
 from tollgate.domain.trimming_policy import TrimmingPolicy
 
 _DOCUMENT_TOKENS = 5
@@ -57,7 +57,12 @@ class TrimReport:
 
 
 def trim_input(
-    value: Any, policy: TrimmingPolicy, *, parameters: Mapping[str, Any], takes_documents: bool
+    value: Any,
+    policy: TrimmingPolicy,
+    *,
+    parameters: Mapping[str, Any],
+    takes_documents: bool,
+    count_tokens: TokenCounter | None = None,
 ) -> tuple[Any, TrimReport]:
     """The input to send, and what is not sent.
 
@@ -66,12 +71,13 @@ def trim_input(
         policy: how to trim.
         parameters: sent beside it; its tools count as input.
         takes_documents: whether the container understands `documents`.
+        count_tokens: of a text; None to estimate.
 
     Raises:
         InputBudgetError: what must be sent exceeds the budget. Texts without messages cannot be trimmed.
         InvalidRequestError: the documents have another form.
     """
-    count = partial(estimate_tokens, family=policy.tokenizer)
+    count = count_tokens or partial(estimate_tokens, family=policy.tokenizer)
     given = value.get("documents") if isinstance(value, dict) else None
     chunks = None if given is None else _chunks(given)
     messages = messages_in(value)
@@ -87,7 +93,9 @@ def trim_input(
     sizes = [message_tokens(message, count) for message in talk]
     documents = None
     if chunks is not None:
-        documents = _trim_documents(chunks, policy, _query(value, policy), fixed=fixed, talk=talk, sizes=sizes)
+        documents = _trim_documents(
+            chunks, policy, _query(value, policy), fixed=fixed, talk=talk, sizes=sizes, text_tokens=count
+        )
         fixed += documents.input_tokens_after
     limit = fixed + sum(sizes) if policy.input_tokens is None else policy.input_tokens
     require_room(fixed, limit, "The prompt, the tools and the documents" if fixed else "The prompt")
@@ -109,9 +117,10 @@ def _trim_documents(
     fixed: int,
     talk: Sequence[Message],
     sizes: Sequence[int],
+    text_tokens: TokenCounter,
 ) -> Trimmed[Chunk]:
     def count(text: str) -> int:
-        return estimate_tokens(text, policy.tokenizer) + _DOCUMENT_TOKENS
+        return text_tokens(text) + _DOCUMENT_TOKENS
 
     budget = policy.documents_tokens
     if policy.input_tokens is not None:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.domain.catalogue import TIER_ORDER, Tier
 from tollgate.domain.choice_policy import TierThresholds
-from tollgate.domain.complexity import choose_tier, estimate_complexity, threshold_for_quality
+from tollgate.domain.complexity import choose_tier, complexity_of, estimate_complexity, threshold_for_quality
+from tollgate.domain.complexity_features import measure
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
     Candidate,
     ModelProfile,
     QualityRecord,
     choose_model,
-    predict_qualities,
+    predict,
 )
 from tollgate.domain.outcomes import NOTHING, Tally
 
@@ -108,7 +109,8 @@ def decide_tier(
     """
     by_size = sorted(options, key=lambda option: TIER_ORDER[option.tier])
     dial = policy.quality if quality is None else quality
-    complexity = estimate_complexity(text)
+    measured = measure(text)
+    complexity = complexity_of(measured)
     reason = f"complexity={complexity:.2f}"
     if dial is None:
         thresholds = policy.thresholds
@@ -116,13 +118,15 @@ def decide_tier(
         thresholds = thresholds_for_quality(dial, by_size)
         reason += f";quality={dial:g}"
     if dial is not None and all(option.resembles and option.estimated_cost is not None for option in by_size):
-        chosen = _predicted(text, by_size, dial)
+        chosen = _predicted(measured, by_size, dial)
         reason += ";by=prediction"
     else:
         chosen = _smallest_from(by_size, choose_tier(complexity, thresholds))
-    needed = max(
-        (floor, *(choose_tier(estimate_complexity(turn), thresholds) for turn in earlier)), key=TIER_ORDER.__getitem__
-    )
+    needed = floor
+    if policy.sticky and chosen is not by_size[-1]:
+        # Earlier turns cost as much as this one: they are weighed only where they can still change something.
+        sizes = (choose_tier(estimate_complexity(turn), thresholds) for turn in earlier)
+        needed = max((floor, *sizes), key=TIER_ORDER.__getitem__)
     if policy.sticky and TIER_ORDER[needed] > TIER_ORDER[chosen.tier]:
         stays = _smallest_from(by_size, needed)
         if stays is not chosen:
@@ -172,17 +176,18 @@ def _smallest_from(by_size: Sequence[Option], tier: Tier) -> Option:
     return next((option for option in by_size if TIER_ORDER[option.tier] >= TIER_ORDER[tier]), by_size[-1])
 
 
-def _predicted(text: str, by_size: Sequence[Option], dial: float) -> Option:
+def _predicted(measured: list[float], by_size: Sequence[Option], dial: float) -> Option:
     profiles = [
         ModelProfile(option.tier.value, option.quality, resembles=option.resembles, tier=option.tier)
         for option in by_size
     ]
+    found = predict(measured, profiles)
     candidates = [
-        Candidate(option.tier.value, predicted, option.estimated_cost, _record(option))
-        for option, predicted in zip(by_size, predict_qualities(text, profiles), strict=True)
+        Candidate(option.tier.value, quality, option.estimated_cost, _record(option), mean, general)
+        for option, quality, mean, general in zip(by_size, found.qualities, found.means, found.general, strict=True)
         if option.estimated_cost is not None
     ]
-    name = choose_model(candidates, dial).candidate.name
+    name = choose_model(candidates, dial, found.familiarity).candidate.name
     return next(option for option in by_size if option.tier.value == name)
 
 

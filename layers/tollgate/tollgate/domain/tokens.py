@@ -149,6 +149,11 @@ def estimate_with_bound(text: str, family: TokenizerFamily = TokenizerFamily.CL1
     return TokenEstimate(_total(classes, family) if text else 0, BOUNDS[family][script], script)
 
 
+def upper_bound(text: str, family: TokenizerFamily = TokenizerFamily.CL100K) -> int:
+    """Tokens that a text should not exceed, by the estimate and its bound."""
+    return estimate_with_bound(text, family).upper
+
+
 def _total(classes: dict[Script, float], family: TokenizerFamily) -> int:
     rates = RATES[family]
     weighted = sum(rates[script] * count for script, count in classes.items())

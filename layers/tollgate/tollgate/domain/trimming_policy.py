@@ -22,6 +22,7 @@ class TrimmingPolicy:
         cut_sentences: allow documents to be cut to their best sentences.
         query: what the answer is about; the last user message if empty.
         tokenizer: whose tokens are estimated.
+        tokenizer_file: key of the model's own `tokenizer.json` in the bucket, to count exactly; empty to estimate.
     """
 
     input_tokens: int | None = None
@@ -32,6 +33,7 @@ class TrimmingPolicy:
     cut_sentences: bool = False
     query: str = ""
     tokenizer: TokenizerFamily = TokenizerFamily.CL100K
+    tokenizer_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +78,9 @@ def trimming_for(
     policy = policy or TrimmingPolicy()
     # Which tokenizer a model has is not for the caller to say.
     tokenizer = policy.tokenizer if declared is None else declared.tokenizer
-    return replace(policy, input_tokens=min(limits, default=None), tokenizer=tokenizer)
+    return replace(
+        policy,
+        input_tokens=min(limits, default=None),
+        tokenizer=tokenizer,
+        tokenizer_file="" if declared is None else declared.tokenizer_file,
+    )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tollgate.domain.routing import RoutingDecision
     from tollgate.ports.dialects import Dialects, RenderedRequest
     from tollgate.ports.registry import CapacitySource, CatalogueSource
+    from tollgate.ports.tokenizers import TokenizerSource
     from tollgate.services.accept_job import JobAcceptance
     from tollgate.services.admission import Admission
     from tollgate.services.answer_cache import AnswerCache
@@ -63,6 +64,7 @@ class InferenceService:
         health: DeploymentHealth,
         choosing: Callable[[], Choosing],
         cache: Callable[[], AnswerCache] | None = None,
+        tokenizers: Callable[[], TokenizerSource] | None = None,
     ) -> None:
         self._catalogues = catalogues
         self._capacities = capacities
@@ -74,6 +76,7 @@ class InferenceService:
         self._health = health
         self._choosing = choosing
         self._cache = cache
+        self._tokenizers = tokenizers
 
     def catalogue(self) -> Catalogue:
         """The catalogue in force.
@@ -238,12 +241,12 @@ class InferenceService:
             offered = downgraded(offered)
         if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
-        request = _to_send(request, catalogue, model, trail)
+        request = self._to_send(request, catalogue, model, trail)
         # All deployments of a model take the same input, so the first one's dialect can measure it.
         rendered = self._rendered(request, model.deployments[0])
         size = RequestSize(
             body_bytes=len(rendered.body),
-            input_tokens=estimate_input_tokens(request.input),
+            input_tokens=_input_tokens(request, trail),
             output_tokens=_output_limit(request.parameters),
         )
         routing = RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id))
@@ -263,24 +266,36 @@ class InferenceService:
             rendered = self._rendered(request, decision.deployment)
         return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
 
+    def _to_send(self, request: InferenceRequest, catalogue: Catalogue, model: Model, trail: Trail) -> InferenceRequest:
+        if (
+            catalogue.input_budgets
+            or model.trimming is not None
+            or (request.wishes and request.wishes.trim is not None)
+        ):
+            # Few requests are trimmed, and the others must not pay for importing how.
+            from tollgate.services.trim_request import trimmed  # noqa: PLC0415 -- see above
+
+            return trimmed(request, catalogue, model, trail, self._tokenizers)
+        plain = without_marks(request.input)
+        return request if plain is request.input else replace(request, input=plain)
+
     def _rendered(self, request: InferenceRequest, deployment: Deployment) -> RenderedRequest:
         return self._dialects.of(deployment).render(request.input, request.parameters)
 
 
-def _to_send(request: InferenceRequest, catalogue: Catalogue, model: Model, trail: Trail) -> InferenceRequest:
-    if catalogue.input_budgets or model.trimming is not None or (request.wishes and request.wishes.trim is not None):
-        # Few requests are trimmed, and the others must not pay for importing how.
-        from tollgate.services.trim_request import trimmed  # noqa: PLC0415 -- see above
-
-        return trimmed(request, catalogue, model, trail)
-    plain = without_marks(request.input)
-    return request if plain is request.input else replace(request, input=plain)
+def _input_tokens(request: InferenceRequest, trail: Trail) -> int:
+    """Of what is sent: counted where the model's own tokenizer did so, otherwise estimated."""
+    if trail.trimmed is not None and trail.tokens == "exact":
+        return trail.trimmed.input_tokens_after
+    return estimate_input_tokens(request.input)
 
 
 def _choice_reason(trail: Trail) -> str:
     reason = f";{trail.chosen.reason}" if trail.chosen and trail.chosen.reason else ""
     if trail.trimmed is not None and trail.trimmed.input_tokens_saved:
         reason += f";trimmed={trail.trimmed.input_tokens_saved}"
+    if trail.tokens:
+        reason += f";tokens={trail.tokens}"
     return reason
 
 

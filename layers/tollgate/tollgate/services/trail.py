@@ -70,6 +70,7 @@ class Trail:
     cache: str = ""
     cache_age: int | None = None
     trimmed: TrimReport | None = None
+    tokens: str = ""
     chosen: Chosen | None = None
     escalation: Escalation | None = None
     charged: Decimal | None = None

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tollgate.domain.prompt_trimming import trim_input
+from tollgate.domain.tokens import upper_bound
 from tollgate.domain.trimming_policy import trimming_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tollgate.domain.catalogue import Catalogue, Model
+    from tollgate.domain.trimming import TokenCounter
+    from tollgate.domain.trimming_policy import TrimmingPolicy
+    from tollgate.ports.tokenizers import TokenizerSource
     from tollgate.services.inference import InferenceRequest
     from tollgate.services.trail import Trail
+
+EXACT = "exact"
+"""Tokens were counted by the model's own tokenizer."""
 
 DOCUMENTS = "documents"
 """The capability of containers that take retrieved documents beside the messages."""
 
 
-def trimmed(request: InferenceRequest, catalogue: Catalogue, model: Model, trail: Trail) -> InferenceRequest:
+def trimmed(
+    request: InferenceRequest,
+    catalogue: Catalogue,
+    model: Model,
+    trail: Trail,
+    tokenizers: Callable[[], TokenizerSource] | None = None,
+) -> InferenceRequest:
     """The request as it is to be sent; what was dropped is on the trail.
+
+    Where the model names its own tokenizer and that cannot be had, the estimate's upper bound counts, so that the
+    budget holds either way.
 
     Raises:
         InputBudgetError: what must be sent exceeds the budget.
@@ -33,10 +52,22 @@ def trimmed(request: InferenceRequest, catalogue: Catalogue, model: Model, trail
     )
     if policy is None:
         return request
+    count, trail.tokens = _counter(policy, tokenizers)
     value, trail.trimmed = trim_input(
         request.input,
         policy,
         parameters=request.parameters,
         takes_documents=all(DOCUMENTS in deployment.supports for deployment in model.deployments),
+        count_tokens=count,
     )
     return replace(request, input=value)
+
+
+def _counter(
+    policy: TrimmingPolicy, tokenizers: Callable[[], TokenizerSource] | None
+) -> tuple[TokenCounter | None, str]:
+    """What counts tokens, None for the estimate; and how that is called in the route's reason."""
+    if not policy.tokenizer_file:
+        return None, ""
+    exact = None if tokenizers is None else tokenizers().counter(policy.tokenizer_file)
+    return (partial(upper_bound, family=policy.tokenizer), "upper_bound") if exact is None else (exact, EXACT)

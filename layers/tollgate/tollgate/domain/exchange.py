@@ -1,0 +1,88 @@
+"""How much money a little quality is worth, so that a share of the best model's quality is kept at the least cost.
+
+One rate for all prompts is what spends a budget best: whatever a dollar buys least is left out first (the Lagrange
+multiplier of a constrained sum; H. Everett, Operations Research, 1963). A rule that looks at each prompt alone (the
+cheapest model that comes near the best one) pays for large models where the same dollar would buy more elsewhere.
+
+The rate follows from what is known before the prompt is seen: each model's mean quality and price, and how far
+predictions for single prompts stray from the mean. The expectation is taken over fixed points that fill that space
+evenly, so the same question always has the same answer.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import log, sqrt
+from typing import Final
+
+POINTS: Final = 24
+STEPS: Final = 18
+LARGEST_RATE: Final = 64.0
+SMALLEST_RATE: Final = 1e-3
+"""Quality for the price of the dearest model: beyond the largest only the cheapest model stands a chance, below the
+smallest price hardly counts."""
+
+_LOGISTIC: Final = 1.702
+"""Turns a logistic quantile into nearly a normal one (Camilli, Psychometrika, 1994)."""
+
+_PRIMES: Final = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+
+
+def _normal(point: int, place: int) -> float:
+    """Coordinate of a point of a Kronecker sequence (fractional parts of multiples of roots), as a normal deviate."""
+    share = ((point + 0.5) * sqrt(_PRIMES[place % len(_PRIMES)])) % 1.0
+    return log(share / (1.0 - share)) / _LOGISTIC
+
+
+_NORMALS: Final = tuple(tuple(_normal(point, place) for place in range(len(_PRIMES))) for point in range(POINTS))
+
+
+def best_value(qualities: Sequence[float], prices: Sequence[float], rate: float) -> int:
+    """The place of the model whose quality less rate x price is largest; of equal ones the first."""
+    values = [quality - rate * price for quality, price in zip(qualities, prices, strict=True)]
+    return values.index(max(values))
+
+
+@lru_cache(maxsize=1024)
+def exchange_rate(
+    means: tuple[float, ...],
+    prices: tuple[float, ...],
+    general: tuple[float, ...],
+    own: float,
+    share: float,
+) -> float:
+    """Return the rate at which quality is given up for money.
+
+    Args:
+        means: mean quality of each model, 0..1.
+        prices: of each model as a share of the dearest one's, 0..1.
+        general: how far each model's prediction moves with what is common to all of them, one standard deviation.
+        own: how far it moves by itself, one standard deviation.
+        share: of the best mean quality, to be kept; 1 gives nothing up.
+
+    Returns:
+        Quality that is given up to save the price of the dearest model: the highest rate at which the expected quality
+        is at least the share of the best mean.
+    """
+    if share >= 1.0:
+        return 0.0
+    wanted = share * max(means)
+    count = range(len(means))
+    points = [
+        [means[at] + general[at] * normals[0] + own * normals[1 + at % (len(_PRIMES) - 1)] for at in count]
+        for normals in _NORMALS
+    ]
+    low, high = SMALLEST_RATE, LARGEST_RATE
+    if _kept(points, prices, high) >= wanted:
+        return high
+    for _ in range(STEPS):
+        middle = sqrt(low * high)
+        if _kept(points, prices, middle) >= wanted:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _kept(points: Sequence[Sequence[float]], prices: tuple[float, ...], rate: float) -> float:
+    """Expected quality under a rate."""
+    return sum(point[best_value(point, prices, rate)] for point in points) / len(points)

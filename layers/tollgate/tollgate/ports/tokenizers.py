@@ -1,0 +1,14 @@
+"""Exact token counts, by a model's own tokenizer."""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tollgate.domain.trimming import TokenCounter
+
+
+class TokenizerSource(Protocol):
+    """Where tokenizers come from."""
+
+    def counter(self, name: str) -> "TokenCounter | None":
+        """What counts tokens as the named tokenizer does; None where it cannot be had."""
+        ...

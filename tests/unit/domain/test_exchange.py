@@ -1,0 +1,39 @@
+"""The rate between quality and money."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.exchange import LARGEST_RATE, best_value, exchange_rate
+
+MEANS = (0.535, 0.561, 0.621)
+PRICES = (0.11, 0.22, 1.0)
+GENERAL = (0.0, 0.0, 0.075)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 0.02, 0.05]))
+def test_the_more_is_to_be_kept_the_less_is_given_up(one: float, other: float, own: float) -> None:
+    """The rate never rises with the share."""
+    low, high = sorted((one, other))
+    assert exchange_rate(MEANS, PRICES, GENERAL, own, high) <= exchange_rate(MEANS, PRICES, GENERAL, own, low)
+
+
+def test_the_ends_of_the_dial() -> None:
+    """Nothing is given up at 1; at 0 the price alone decides."""
+    assert exchange_rate(MEANS, PRICES, GENERAL, 0.05, 1.0) == 0.0
+    assert exchange_rate(MEANS, PRICES, GENERAL, 0.05, 0.0) == LARGEST_RATE
+    assert best_value(MEANS, PRICES, LARGEST_RATE) == 0
+    assert best_value(MEANS, PRICES, 0.0) == 2
+
+
+def test_on_unfamiliar_prompts_the_dial_holds_on_the_means() -> None:
+    """Where no prediction strays from its mean, the model that is chosen has at least the share that was asked."""
+    for share in (0.8, 0.87, 0.9, 0.95, 0.99, 1.0):
+        rate = exchange_rate(MEANS, PRICES, (0.0, 0.0, 0.0), 0.0, share)
+        assert MEANS[best_value(MEANS, PRICES, rate)] >= share * MEANS[2] - 1e-9
+
+
+@given(st.floats(0, 1))
+def test_what_money_buys_more_of_comes_first(share: float) -> None:
+    """Between models of one price the better one is chosen, whatever the dial."""
+    rate = exchange_rate((0.5, 0.6), (1.0, 1.0), (0.0, 0.0), 0.0, share)
+    assert best_value((0.5, 0.6), (1.0, 1.0), rate) == 1
