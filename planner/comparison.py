@@ -108,8 +108,9 @@ def _prices(trace: Trace, world: World, held: "array[float]") -> TokenWorld:
         tokens_usd=array("d", [usd_ + more - less for usd_, more, less in own]),
         later_usd=array("d", [cheapest_job(world) - less for less in by_instance]),
         place_second_usd=per_second / world.concurrency,
-        start_usd=per_second * min(world.endpoint_startup, world.job_startup),
+        start_usd=per_second * world.endpoint_startup,
         instance_second_usd=per_second,
+        job_usd=per_second * world.job_startup,
     )
 
 
@@ -120,7 +121,7 @@ def _foreseen(trace: Trace, world: World, held: "array[float]") -> Decimal:
         cover = cheapest_cover(windows, [1.0], Startups(world.endpoint_startup))
         lasts = cover.cost + sum(held) / world.concurrency
         return instance_cost(seconds(lasts), world.usd_per_hour, 1) + gateway
-    prices = replace(_prices(trace, world, held), start_usd=world.usd_per_second * world.endpoint_startup)
+    prices = replace(_prices(trace, world, held), job_usd=math.inf)
     return usd(Decimal(foreseen_dollars(trace.arrivals, held, trace.deadlines, prices))) + gateway
 
 

@@ -9,15 +9,23 @@ A request that finds nobody up costs a job more, or goes to the tokens. The last
 sweep over time. Kept is the least cost so far by the moment at which some
 instance was up last; a window that closes adds its price to all states older than its arrival. A later state
 that costs no more replaces an earlier one, so that states lie in order of cost and only their differences are needed.
+
+A transform job starts sooner than an endpoint, but serves nobody who comes after it was created: here it meets the
+windows that are open at one moment, and cannot stay. The weights may differ from hour to hour; a piece of work then
+counts by the greatest weight in its window. Every choice gives a bound, and subgradient steps look for a great one.
 """
 
 import math
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import merge
+from itertools import accumulate
 
 SHARES = (0.05, 0.35, 0.7, 1.0)
+_BLOCK_SECONDS = 3600.0
+_STEPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,9 @@ class TokenWorld:
         tokens_usd: of each request by the token.
         later_usd: what each request costs more when no instance is up as it comes: it becomes a job.
         place_second_usd: of a place that is fully used.
-        start_usd: of a start-up.
+        start_usd: of an endpoint's start-up.
         instance_second_usd: of an instance.
+        job_usd: of a transform job's start-up; infinite without that road.
     """
 
     tokens_usd: "array[float]"
@@ -37,6 +46,7 @@ class TokenWorld:
     place_second_usd: float
     start_usd: float
     instance_second_usd: float
+    job_usd: float = math.inf
 
 
 def least_dollars(
@@ -48,49 +58,171 @@ def least_dollars(
         arrivals: seconds, in order.
         held: place-seconds of each request.
         deadlines: seconds after arrival.
-        prices: with the shortest start-up.
+        prices: of both ways.
     """
-    return max(_swept(arrivals, held, deadlines, prices, (1.0 - share, share)) for share in SHARES)
+    if not arrivals:
+        return 0.0
+    requests = _Requests(arrivals, held, deadlines, prices)
+    blocks = requests.blocks
+    swept = {share: requests.swept([share] * blocks, 1.0).dollars for share in SHARES}
+    share = max(swept, key=swept.__getitem__)
+    least, shares = swept[share], [share] * blocks
+    for step in range(_STEPS):
+        found = requests.swept(shares, 1.0)
+        least = max(least, found.dollars)
+        up, busy = found.seconds_up(blocks), requests.worked(shares, found)
+        reach = 0.25 * 0.88**step
+        for block in range(blocks):
+            if up[block] + busy[block] > 0:
+                change = reach * (up[block] - busy[block]) / (up[block] + busy[block])
+                shares[block] = min(1.0, max(0.0, shares[block] + change))
+    return least
 
 
 def foreseen_dollars(
     arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: TokenWorld
 ) -> float:
     """What the cheapest schedule costs that pays work and time up apart and never runs out of places."""
-    return _swept(arrivals, held, deadlines, prices, (1.0, 1.0))
+    if not arrivals:
+        return 0.0
+    requests = _Requests(arrivals, held, deadlines, prices)
+    return requests.swept([0.0] * requests.blocks, 0.0).dollars
 
 
-def _swept(
-    arrivals: "array[float]",
-    held: "array[float]",
-    deadlines: "array[float]",
-    prices: TokenWorld,
-    weights: tuple[float, float],
-) -> float:
-    work_usd, up_usd = weights[0] * prices.place_second_usd, weights[1] * prices.instance_second_usd
-    tokens_usd, start_usd = prices.tokens_usd, prices.start_usd
-    opening: list[tuple[float, float, float]] = []
-    closing: list[tuple[float, float, float]] = []
-    certain = 0.0
-    for arrival, seconds, deadline, tokens, later in zip(
-        arrivals, held, deadlines, tokens_usd, prices.later_usd, strict=True
-    ):
-        certain += min(tokens, work_usd * seconds)
-        more = max(0.0, tokens - work_usd * seconds)
-        waiting = min(later, more)  # nobody up: it waits as a job, or goes to the tokens
-        opening.append((arrival, arrival, waiting))
-        if more > waiting and deadline < math.inf:
-            closing.append((arrival + max(0.0, deadline - seconds), arrival, more - waiting))
-    closing.sort()
-    states = _States()
-    up, now = math.inf, 0.0
-    for moment, arrival, more in merge(opening, closing):
-        up = min(up + up_usd * (moment - now), states.least + start_usd)
-        now = moment
-        states.append(moment, up)
-        if more:
-            states.raise_before(arrival, more)
-    return certain + states.least
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """A cheapest schedule for some weights: dollars, and when it is up."""
+
+    dollars: float
+    stretches: Sequence[tuple[float, float]]
+
+    def seconds_up(self, blocks: int) -> list[float]:
+        seconds = [0.0] * blocks
+        for begin, end in self.stretches:
+            while begin < end:
+                block = min(int(begin // _BLOCK_SECONDS), blocks - 1)
+                until = end if block == blocks - 1 else min(end, (block + 1) * _BLOCK_SECONDS)
+                seconds[block] += until - begin
+                begin = until
+        return seconds
+
+
+class _Requests:
+    def __init__(
+        self, arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: TokenWorld
+    ) -> None:
+        self._arrivals, self._held, self._prices = arrivals, held, prices
+        self.blocks = int(arrivals[-1] // _BLOCK_SECONDS) + 2
+        self._latest = array("d", [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)])
+        spans: dict[tuple[int, int], int] = {}
+        self._span = array("L")
+        for arrival, seconds, deadline in zip(arrivals, held, deadlines, strict=True):
+            ends = arrival + max(deadline, seconds)
+            last = self.blocks - 1 if ends >= self.blocks * _BLOCK_SECONDS else int(ends // _BLOCK_SECONDS)
+            self._span.append(spans.setdefault((int(arrival // _BLOCK_SECONDS), last), len(spans)))
+        self._spans = list(spans)
+        opened = sorted(range(len(arrivals)), key=self._latest.__getitem__)
+        self._closing = array("L", [n for n in opened if self._latest[n] < math.inf])
+
+    def _dearest(self, shares: Sequence[float]) -> list[int]:
+        """The block of each span in which work counts least."""
+        return [max(range(first, last + 1), key=shares.__getitem__) for first, last in self._spans]
+
+    def swept(self, shares: Sequence[float], overlap: float) -> _Swept:
+        """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
+        prices, arrivals = self._prices, self._arrivals
+        up_share = [share * overlap + 1.0 - overlap for share in shares]
+        by_span = [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
+        whole = list(accumulate((share * _BLOCK_SECONDS for share in up_share), initial=0.0))
+        last_block = len(shares) - 1
+        certain = 0.0
+        waits, dearer = array("d"), array("d")
+        for seconds, span, tokens, later in zip(
+            self._held, self._span, prices.tokens_usd, prices.later_usd, strict=True
+        ):
+            work = by_span[span] * seconds
+            if tokens <= work:
+                certain += tokens
+                waits.append(0.0)
+                dearer.append(0.0)
+                continue
+            certain += work
+            waiting = min(later, tokens - work)  # nobody up: it waits as a job, or goes to the tokens
+            waits.append(waiting)
+            dearer.append(tokens - work - waiting)
+        states, starts = _States(), _Starts()
+        latest, rate = self._latest, prices.instance_second_usd
+        up, now_usd = math.inf, 0.0
+        opening = ((arrival, n, True) for n, arrival in enumerate(arrivals))
+        closing = ((latest[n], n, False) for n in self._closing if dearer[n] > 0)
+        for moment, position, opens in merge(opening, closing):
+            block = min(int(moment // _BLOCK_SECONDS), last_block)
+            weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
+            up += weighted_usd - now_usd
+            now_usd = weighted_usd
+            if states.least + prices.start_usd < up:
+                up = states.least + prices.start_usd
+                starts.begin(moment, states.first)
+            job = states.least + prices.job_usd
+            if job < up:
+                states.append(moment, job, starts.job(moment, states.first))
+            else:
+                states.append(moment, up, starts.current)
+            if opens:
+                if waits[position]:
+                    states.raise_before(moment, waits[position])
+            else:
+                states.raise_before(arrivals[position], dearer[position])
+        return _Swept(certain + states.least, starts.stretches(states))
+
+    def worked(self, shares: Sequence[float], swept: _Swept) -> list[float]:
+        """Seconds of an instance's work in the block where it counts least, of the requests that instances serve."""
+        begins = [begin for begin, _ in swept.stretches]
+        busy, dearest = [0.0] * self.blocks, self._dearest(shares)
+        prices = self._prices
+        per_second = prices.place_second_usd / prices.instance_second_usd
+        columns = zip(self._arrivals, self._latest, self._held, self._span, prices.tokens_usd, strict=True)
+        for arrival, latest, seconds, span, tokens in columns:
+            block = dearest[span]
+            if tokens <= prices.place_second_usd * (1.0 - shares[block]) * seconds:
+                continue
+            before = bisect_right(begins, latest) - 1
+            if before >= 0 and swept.stretches[before][1] >= arrival:
+                busy[block] += per_second * seconds
+        return busy
+
+
+class _Starts:
+    """How each stretch up began, for finding the cheapest schedule's stretches from its end."""
+
+    def __init__(self) -> None:
+        self._moments = array("d", [-math.inf])
+        self._from = array("q", [-1])  # the state that it left
+        self._jobs = bytearray(1)
+        self.current = 0
+
+    def begin(self, moment: float, state: int) -> None:
+        self.current = self._noted(moment, state, job=False)
+
+    def job(self, moment: float, state: int) -> int:
+        return self._noted(moment, state, job=True)
+
+    def _noted(self, moment: float, state: int, *, job: bool) -> int:
+        self._moments.append(moment)
+        self._from.append(state)
+        self._jobs.append(job)
+        return len(self._moments) - 1
+
+    def stretches(self, states: "_States") -> list[tuple[float, float]]:
+        """From the beginning to the last moment up, in order."""
+        found = []
+        state = states.first
+        while state > 0:
+            start = states.start[state]
+            end = states.moments[state]
+            found.append((self._moments[start], end))
+            state = self._from[start]
+        return found[::-1]
 
 
 class _States:
@@ -100,16 +232,18 @@ class _States:
     """
 
     def __init__(self) -> None:
-        self._moments = array("d", [-math.inf])
+        self.moments = array("d", [-math.inf])
+        self.start = array("q", [0])  # how the stretch began that ends at each state
         self._gaps = array("d", [0.0])
         self._before = array("q", [-1])  # the living state before a living one
         self._after = array("q", [-1])  # and the one after it
         self._living = array("q", [0])  # itself, or a state nearer to the living one before it
         self._last = 0
         self._last_cost = 0.0
+        self.first = 0
         self.least = 0.0
 
-    def append(self, moment: float, cost: float) -> None:
+    def append(self, moment: float, cost: float, start: int) -> None:
         """A state that is newer than all others; those that cost as much or more die."""
         if self._last_cost >= cost:
             while self._last >= 0 and self._last_cost >= cost:
@@ -117,14 +251,15 @@ class _States:
                 self._living[dead] = self._last
                 if self._last >= 0:
                     self._last_cost -= self._gaps[self._last]
-        new = len(self._moments)
-        self._moments.append(moment)
+        new = len(self.moments)
+        self.moments.append(moment)
+        self.start.append(start)
         self._gaps.append(0.0)
         self._before.append(self._last)
         self._after.append(-1)
         self._living.append(new)
         if self._last < 0:
-            self.least = cost
+            self.least, self.first = cost, new
         else:
             self._gaps[self._last] = cost - self._last_cost
             self._after[self._last] = new
@@ -132,7 +267,7 @@ class _States:
 
     def raise_before(self, moment: float, amount: float) -> None:
         """All states older than `moment` cost more."""
-        state = self._alive(bisect_left(self._moments, moment) - 1)
+        state = self._alive(bisect_left(self.moments, moment) - 1)
         if state < 0:
             return
         self.least += amount
@@ -147,6 +282,7 @@ class _States:
             self._living[state] = before
             if before < 0:
                 self.least += gap
+                self.first = following
                 return
             self._after[before] = following
             self._gaps[before] += gap
