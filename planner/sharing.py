@@ -17,6 +17,8 @@ from tollgate.domain.job_or_endpoint import job_is_cheaper
 from tollgate.domain.wake_by_deadline import SleepingEndpoint, worth_holding, worth_waking
 
 _HALF_A_DAY = 43_200.0
+_FORGETTING = 0.999
+_AS_IF_SEEN = 100.0
 _RESERVE = 1.25
 """A job is planned as if a quarter more than what waits came until it is created."""
 
@@ -79,6 +81,8 @@ class _Sharer(Sleeper):
         self._waits = bytearray(len(expected))
         self._patient: list[tuple[float, int]] = []  # by latest start; those who wait no longer are dropped later
         self._no_job = -1
+        self._hopes = array("d", bytes(8 * len(expected)))
+        self._hoped = self._came_true = _AS_IF_SEEN
         self.served.elsewhere = bytearray(len(expected))
 
     def _wait(self, position: int, now: float, deadline: float, latest: float) -> bool:
@@ -106,15 +110,27 @@ class _Sharer(Sleeper):
             return bool(self._up) and self._places[0] <= now
         if self._up:
             return True
-        came, own = Decimal(lately.total), Decimal(saved)
+        came, own = Decimal(lately.total), Decimal(saved * self._came_true / self._hoped)
         holding = Decimal(self._tokens.holding_usd[position])
-        if worth_holding(came, self._start_usd, own=own, holding=holding):
-            return True
-        anyway = self._needed_anyway(now, latest + deadline)
-        return anyway > 0 and worth_holding(came, self._start_usd, anyway, own=own, holding=holding)
+        anyway = 0.0
+        if not worth_holding(came, self._start_usd, own=own, holding=holding):
+            anyway = self._needed_anyway(now, latest + deadline)
+            if anyway <= 0 or not worth_holding(came, self._start_usd, anyway, own=own, holding=holding):
+                return False
+        wanted = self._tokens.usd_per_start * (1.0 - anyway)
+        self._hopes[position] = min(1.0, lately.total / wanted) if wanted > 0 else 1.0
+        return True
+
+    def _learn(self, position: int, served: bool) -> None:
+        """How often an instance came, against how often it was hoped for; what is long ago counts less."""
+        hope = self._hopes[position]
+        if hope:
+            self._hoped = self._hoped * _FORGETTING + hope
+            self._came_true = self._came_true * _FORGETTING + served
 
     def _started(self, position: int) -> None:
         self._waits[position] = 0
+        self._learn(position, served=True)
 
     def _expect(self, now: float, latest: float, work: float) -> None:
         super()._expect(now, latest, work)
@@ -153,7 +169,9 @@ class _Sharer(Sleeper):
         return used if saved >= used * self._tokens.usd_per_start else 0.0
 
     def _send_elsewhere(self, position: int, now: float) -> None:
-        self._waits[position] = 0
+        if self._waits[position]:
+            self._waits[position] = 0
+            self._learn(position, served=False)
         self.served.elsewhere[position] = AT_ONCE if now <= self._arrivals[position] else HELD
         self.served.ends[position] = now + self._tokens.seconds[position]
 
@@ -206,7 +224,7 @@ class _Sharer(Sleeper):
             heapreplace(free, free[0] + self._held[position])
         end = max(free)
         for position in records:
-            self._waits[position] = 0
+            self._started(position)
             served.ends[position] = end
             served.elsewhere[position] = IN_JOB
         served.job_seconds += end - now

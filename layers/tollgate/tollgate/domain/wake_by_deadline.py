@@ -146,4 +146,4 @@ def worth_holding(
     wanted = start * Decimal(1.0 - needed_anyway)
     if 2 * saved_lately >= wanted:
         return True
-    return own > 0 and holding > 0 and own * saved_lately >= holding * wanted
+    return own > 0 and own * saved_lately >= holding * wanted
