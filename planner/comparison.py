@@ -2,12 +2,14 @@
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from multiprocessing import get_context
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
-from planner.designs import standard_designs
+from planner.designs import Design, standard_designs
 from planner.gateway_share import cheapest_job, gateway_parts
 from planner.outcome import Outcome, replay
 from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
@@ -17,6 +19,7 @@ from tollgate.domain.money import seconds, usd
 from tollgate.domain.pricing import instance_cost
 
 _HOUR = 3600.0
+BOUND = "the bound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +55,71 @@ class Comparison:
 
 
 def compare(
-    trace: Trace, world: World, *, horizon: float = 0.0, progress: Callable[[str], None] = lambda _: None
+    trace: Trace,
+    world: World,
+    *,
+    horizon: float = 0.0,
+    progress: Callable[[str], None] = lambda _: None,
+    processes: int = 1,
 ) -> Comparison:
-    """Replay the trace by every standard design.
+    """Replay the trace by every standard design, and find the bound.
 
     Args:
         trace: not empty, in order of arrival, with its deadlines.
         world: in which it is served.
         horizon: seconds that are billed; the trace's length in whole hours when that is longer.
-        progress: called with each design's name after it was replayed.
+        progress: called with each design's name, and with `BOUND`, when it is done.
+        processes: that share the work; each one has the trace for itself.
     """
     held = world.held(trace)
     horizon = max(horizon, math.ceil(trace.seconds / _HOUR) * _HOUR)
-    outcomes = []
-    for design in standard_designs(world, sum(held) / len(held), set(trace.deadlines)):
-        outcomes.append(replay(trace, design, world, held=held, horizon=horizon))
-        progress(design.name)
-    return Comparison(
-        outcomes=tuple(outcomes),
-        least=_least(trace, world, held, horizon),
-        foreseen=_foreseen(trace, world, held),
-        horizon=horizon,
-    )
+    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
+    setting = _Setting(trace, world, held, horizon, designs)
+    found: dict[str, Outcome | tuple[Decimal, Decimal]] = {}
+    names = [BOUND, *(design.name for design in reversed(designs))]  # what takes long is begun first
+    if processes <= 1:
+        for name in names:
+            found[name] = setting.find(name)
+            progress(name)
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _keep, (setting,)) as pool:
+            running = {pool.submit(_find, name): name for name in names}
+            for done in as_completed(running):
+                found[running[done]] = done.result()
+                progress(running[done])
+    bounds = found.pop(BOUND)
+    assert isinstance(bounds, tuple)  # noqa: S101 - for the type checker
+    outcomes = [outcome for design in designs if isinstance(outcome := found[design.name], Outcome)]
+    return Comparison(tuple(outcomes), least=bounds[0], foreseen=bounds[1], horizon=horizon)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    trace: Trace
+    world: World
+    held: "array[float]"
+    horizon: float
+    designs: Sequence[Design]
+
+    def find(self, name: str) -> "Outcome | tuple[Decimal, Decimal]":
+        """One design's outcome, or the two bounds."""
+        if name == BOUND:
+            least = _least(self.trace, self.world, self.held, self.horizon)
+            return least, _foreseen(self.trace, self.world, self.held)
+        design = next(one for one in self.designs if one.name == name)
+        return replay(self.trace, design, self.world, held=self.held, horizon=self.horizon)
+
+
+_kept: list[_Setting] = []
+
+
+def _keep(setting: _Setting) -> None:
+    """In a process that shares the work: the setting comes once, not with each design."""
+    _kept[:] = [setting]
+
+
+def _find(name: str) -> "Outcome | tuple[Decimal, Decimal]":
+    return _kept[0].find(name)
 
 
 def startups(world: World) -> Startups:
