@@ -2,17 +2,18 @@
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import compress
 from multiprocessing import get_context
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
 from planner.designs import Design, standard_designs
 from planner.gateway_share import cheapest_job, gateway_parts
 from planner.outcome import Outcome, replay
-from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
+from planner.token_bound import TokenWorld, foreseen_schedule, least_dollars
 from planner.trace import Trace
 from planner.world import World
 from tollgate.domain.money import seconds, usd
@@ -23,21 +24,39 @@ BOUND = "the bound"
 
 
 @dataclass(frozen=True, slots=True)
+class Foresight:
+    """A schedule made with all requests known.
+
+    Attributes:
+        bill: dollars for instances, tokens and the gateway's own parts.
+        starts: of endpoints.
+    """
+
+    bill: Mapping[str, Decimal]
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What `tollgate plan` prints.
 
     Attributes:
         outcomes: the baseline first.
         least: dollars that no design can go below, its gateway parts included.
-        foreseen: dollars of a schedule made with all requests known, that pays its work and its waiting apart and never
-            runs out of places; the true optimum lies near or below it, and not below `least`.
+        foresight: a schedule made with all requests known, that pays its work and its waiting apart and never runs out
+            of places; the true optimum lies near or below it, and not below `least`.
         horizon: seconds that are billed.
     """
 
     outcomes: tuple[Outcome, ...]
     least: Decimal
-    foreseen: Decimal
+    foresight: "Foresight"
     horizon: float
+
+    @property
+    def foreseen(self) -> Decimal:
+        """Dollars of the schedule made with all requests known."""
+        return sum(self.foresight.bill.values(), Decimal(0))
 
     @property
     def baseline(self) -> Outcome:
@@ -75,7 +94,7 @@ def compare(
     horizon = max(horizon, math.ceil(trace.seconds / _HOUR) * _HOUR)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     setting = _Setting(trace, world, held, horizon, designs)
-    found: dict[str, Outcome | tuple[Decimal, Decimal]] = {}
+    found: dict[str, Outcome | tuple[Decimal, Foresight]] = {}
     names = [BOUND, *(design.name for design in reversed(designs))]  # what takes long is begun first
     if processes <= 1:
         for name in names:
@@ -90,7 +109,7 @@ def compare(
     bounds = found.pop(BOUND)
     assert isinstance(bounds, tuple)  # noqa: S101 - for the type checker
     outcomes = [outcome for design in designs if isinstance(outcome := found[design.name], Outcome)]
-    return Comparison(tuple(outcomes), least=bounds[0], foreseen=bounds[1], horizon=horizon)
+    return Comparison(tuple(outcomes), least=bounds[0], foresight=bounds[1], horizon=horizon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +120,7 @@ class _Setting:
     horizon: float
     designs: Sequence[Design]
 
-    def find(self, name: str) -> "Outcome | tuple[Decimal, Decimal]":
+    def find(self, name: str) -> "Outcome | tuple[Decimal, Foresight]":
         """One design's outcome, or the two bounds."""
         if name == BOUND:
             least = _least(self.trace, self.world, self.held, self.horizon)
@@ -118,7 +137,7 @@ def _keep(setting: _Setting) -> None:
     _kept[:] = [setting]
 
 
-def _find(name: str) -> "Outcome | tuple[Decimal, Decimal]":
+def _find(name: str) -> "Outcome | tuple[Decimal, Foresight]":
     return _kept[0].find(name)
 
 
@@ -160,15 +179,20 @@ def _prices(trace: Trace, world: World, held: "array[float]") -> TokenWorld:
     )
 
 
-def _foreseen(trace: Trace, world: World, held: "array[float]") -> Decimal:
+def _foreseen(trace: Trace, world: World, held: "array[float]") -> Foresight:
     gateway = _least_gateway(trace, world, held)
     if world.tokens is None:
         windows = meaningful_windows(trace.arrivals, held, trace.deadlines)
         cover = cheapest_cover(windows, [1.0], Startups(world.endpoint_startup))
         lasts = cover.cost + sum(held) / world.concurrency
-        return instance_cost(seconds(lasts), world.usd_per_hour, 1) + gateway
+        bill = {"instances": instance_cost(seconds(lasts), world.usd_per_hour, 1), "gateway": gateway}
+        return Foresight(bill, cover.starts)
     prices = replace(_prices(trace, world, held), job_usd=math.inf)
-    return usd(Decimal(foreseen_dollars(trace.arrivals, held, trace.deadlines, prices))) + gateway
+    found = foreseen_schedule(trace.arrivals, held, trace.deadlines, prices)
+    instances = usd(Decimal(found.instance_dollars))
+    tokens = usd(Decimal(sum(compress(world.token_dollars(trace), found.by_token))))
+    rest = usd(Decimal(found.dollars)) - instances - tokens
+    return Foresight({"instances": instances, "tokens": tokens, "gateway": gateway + rest}, found.starts)
 
 
 def _least_gateway(trace: Trace, world: World, held: "array[float]") -> Decimal:

@@ -93,7 +93,7 @@ class _Sharer(Sleeper):
             return False
         self._waiting.add(position, now, latest, work, saved)
         self._waits[position] = 1
-        if deadline >= 2 * self._work_lately.seconds:
+        if deadline >= min(_HALF_A_DAY, 2 * self._work_lately.seconds):
             heappush(self._patient, (latest, position))
         return True
 

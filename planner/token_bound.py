@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from heapq import merge
 from itertools import accumulate
 
-SHARES = (0.05, 0.35, 0.7, 1.0)
+SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
 _STEPS = 16
+_SWEPT = 3_000_000
+"""Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,11 @@ def least_dollars(
         return 0.0
     requests = _Requests(arrivals, held, deadlines, prices)
     blocks = requests.blocks
-    swept = {share: requests.swept([share] * blocks, 1.0).dollars for share in SHARES}
+    sweeps = max(4, _SWEPT // len(arrivals))
+    swept = {share: requests.swept([share] * blocks, 1.0).dollars for share in SHARES[: max(3, sweeps // 4)]}
     share = max(swept, key=swept.__getitem__)
     least, shares = swept[share], [share] * blocks
-    for step in range(_STEPS):
+    for step in range(min(_STEPS, sweeps - len(swept))):
         found = requests.swept(shares, 1.0)
         least = max(least, found.dollars)
         up, busy = found.seconds_up(blocks), requests.worked(shares, found)
@@ -79,14 +82,37 @@ def least_dollars(
     return least
 
 
-def foreseen_dollars(
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The cheapest schedule that pays work and time up apart and never runs out of places.
+
+    Attributes:
+        dollars: instances, tokens, and what waiting for them costs.
+        instance_dollars: of it, for start-ups, work and time up.
+        starts: of endpoints or jobs.
+        by_token: 1 for each request that is paid by the token.
+    """
+
+    dollars: float
+    instance_dollars: float
+    starts: int
+    by_token: bytearray
+
+
+def foreseen_schedule(
     arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: TokenWorld
-) -> float:
-    """What the cheapest schedule costs that pays work and time up apart and never runs out of places."""
+) -> Foreseen:
+    """Find it, with all requests known."""
     if not arrivals:
-        return 0.0
+        return Foreseen(0.0, 0.0, 0, bytearray())
     requests = _Requests(arrivals, held, deadlines, prices)
-    return requests.swept([0.0] * requests.blocks, 0.0).dollars
+    swept = requests.swept([0.0] * requests.blocks, 0.0)
+    served = requests.served([1.0] * len(requests.spans), swept)
+    instances = sum(prices.place_second_usd * seconds for seconds, mine in zip(held, served, strict=True) if mine)
+    for begin, end in swept.stretches:
+        instances += min(prices.start_usd, prices.job_usd) if begin == end else prices.start_usd
+        instances += prices.instance_second_usd * (end - begin)
+    return Foreseen(swept.dollars, instances, len(swept.stretches), bytearray(not one for one in served))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +146,13 @@ class _Requests:
             ends = arrival + max(deadline, seconds)
             last = self.blocks - 1 if ends >= self.blocks * _BLOCK_SECONDS else int(ends // _BLOCK_SECONDS)
             self._span.append(spans.setdefault((int(arrival // _BLOCK_SECONDS), last), len(spans)))
-        self._spans = list(spans)
+        self.spans = list(spans)
         opened = sorted(range(len(arrivals)), key=self._latest.__getitem__)
         self._closing = array("L", [n for n in opened if self._latest[n] < math.inf])
 
     def _dearest(self, shares: Sequence[float]) -> list[int]:
         """The block of each span in which work counts least."""
-        return [max(range(first, last + 1), key=shares.__getitem__) for first, last in self._spans]
+        return [max(range(first, last + 1), key=shares.__getitem__) for first, last in self.spans]
 
     def swept(self, shares: Sequence[float], overlap: float) -> _Swept:
         """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
@@ -175,20 +201,26 @@ class _Requests:
                 states.raise_before(arrivals[position], dearer[position])
         return _Swept(certain + states.least, starts.stretches(states))
 
+    def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
+        """1 for each request that an instance serves, if work of each span counts with this weight."""
+        prices, stretches = self._prices, swept.stretches
+        begins = [begin for begin, _ in stretches]
+        found = bytearray(len(self._arrivals))
+        columns = zip(self._arrivals, self._latest, self._held, self._span, prices.tokens_usd, strict=True)
+        for position, (arrival, latest, seconds, span, tokens) in enumerate(columns):
+            if tokens > prices.place_second_usd * weights[span] * seconds:
+                before = bisect_right(begins, latest) - 1
+                found[position] = before >= 0 and stretches[before][1] >= arrival
+        return found
+
     def worked(self, shares: Sequence[float], swept: _Swept) -> list[float]:
         """Seconds of an instance's work in the block where it counts least, of the requests that instances serve."""
-        begins = [begin for begin, _ in swept.stretches]
         busy, dearest = [0.0] * self.blocks, self._dearest(shares)
-        prices = self._prices
-        per_second = prices.place_second_usd / prices.instance_second_usd
-        columns = zip(self._arrivals, self._latest, self._held, self._span, prices.tokens_usd, strict=True)
-        for arrival, latest, seconds, span, tokens in columns:
-            block = dearest[span]
-            if tokens <= prices.place_second_usd * (1.0 - shares[block]) * seconds:
-                continue
-            before = bisect_right(begins, latest) - 1
-            if before >= 0 and swept.stretches[before][1] >= arrival:
-                busy[block] += per_second * seconds
+        per_second = self._prices.place_second_usd / self._prices.instance_second_usd
+        served = self.served([1.0 - shares[block] for block in dearest], swept)
+        for seconds, span, mine in zip(self._held, self._span, served, strict=True):
+            if mine:
+                busy[dearest[span]] += per_second * seconds
         return busy
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
-from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
+from planner.token_bound import TokenWorld, foreseen_schedule, least_dollars
 from planner.waking import serve_waking
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
@@ -120,4 +120,7 @@ def test_the_schedule_with_tokens_is_the_cheapest_of_all(
         )
     best = min(cost + dollars(before, math.inf) for before, cost in ends.items())
     certain = sum(min(t, 0.5 * h) for t, h in zip(tokens, held, strict=True))
-    assert foreseen_dollars(arrivals, held, deadlines, prices) == pytest.approx(certain + best)
+    found = foreseen_schedule(arrivals, held, deadlines, prices)
+    assert found.dollars == pytest.approx(certain + best)
+    by_token = sum(t for t, mine in zip(tokens, found.by_token, strict=True) if mine)
+    assert found.dollars >= found.instance_dollars + by_token - 1e-9
