@@ -138,7 +138,7 @@ class _Sharer(Sleeper):
 
     def _look(self, now: float) -> None:
         if self._job_due() <= now:
-            if self._pays(now, 1) and self._job_instead(now):
+            if self._pays(now, 1) and self._job_instead(now, self._patient[0][0]):
                 self._run_job(now)
             else:
                 self._no_job = self._patient[0][1]
@@ -146,10 +146,15 @@ class _Sharer(Sleeper):
         self._look_at = min(self._look_at, max(now + 1.0, self._job_due()))
 
     def _instead(self, now: float, starts: int) -> bool:
-        if self._pays(now, starts):
-            return False
-        self._send_elsewhere(self._waiting.pop(), now)
-        return True
+        if not self._pays(now, starts):
+            self._send_elsewhere(self._waiting.pop(), now)
+            return True
+        latest, position = self._waiting.first
+        in_time = self._job_ends(now) <= latest + self._expected[position]
+        if in_time and not self._ready and self._job_instead(now, latest):
+            self._run_job(now)
+            return True
+        return False
 
     def _pays(self, now: float, starts: int) -> bool:
         """Counted is what would be due before the present wait has passed once more; the rest finds other company."""
@@ -193,12 +198,17 @@ class _Sharer(Sleeper):
         """For which a job of all that waits works at most: no place is idle until the last request starts."""
         return self._waiting.work / self._endpoint.concurrency + self._waiting.longest
 
-    def _job_instead(self, now: float) -> bool:
-        """Whether a job serves what waits for less than an endpoint does."""
+    def _job_ends(self, now: float) -> float:
+        """When a job that is created now has brought its answers back; infinite without that road."""
+        startup = math.inf if self._tokens.job_startup is None else self._tokens.job_startup
+        return now + startup + self._job_seconds + self._endpoint.margin_seconds
+
+    def _job_instead(self, now: float, latest: float) -> bool:
+        """Whether a job serves what waits for less than an endpoint that wakes for this latest start."""
         tokens, endpoint = self._tokens, self._endpoint
         share = (tokens.job_startup or 0.0) / endpoint.startup_seconds
         lately = sum(one.total / one.seconds for one in self._saved_lately.values() if one.seconds < _HALF_A_DAY)
-        wakes = max(now, self._patient[0][0] - endpoint.margin_seconds - endpoint.startup_seconds)
+        wakes = max(now, latest - endpoint.margin_seconds - endpoint.startup_seconds)
         return job_is_cheaper(
             endpoint_start=self._start_usd,
             job_start=self._start_usd * Decimal(share),
@@ -211,8 +221,7 @@ class _Sharer(Sleeper):
     def _run_job(self, now: float) -> None:
         """Serve what waits in a job, but for those whose deadline is before its end; they wait on."""
         waiting, served = self._waiting, self.served
-        ready = now + (self._tokens.job_startup or 0.0)
-        planned = ready + self._job_seconds + self._endpoint.margin_seconds
+        ready, planned = now + (self._tokens.job_startup or 0.0), self._job_ends(now)
         records = []
         for latest, position, work, saved in [waiting.take() for _ in range(len(waiting))]:
             if latest + work < planned:
