@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,26 +19,37 @@ from planner.advice import advise
 from planner.certainty import Certainty, certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
+from planner.described import read_workload
 from planner.designs import design_count, standard_designs
+from planner.gap import above_the_bound
+from planner.instance_types import SpeedUnknownError, side_by_side
 from planner.outcome import Outcome
 from planner.reading import TraceError, read_trace
-from planner.strategies import Contribution, contributions
+from planner.strategies import Assumptions, Contribution, contributions
+from planner.tiers import small_speed
 from planner.timeline import timeline
 from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
+from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Timing
+from tollgate.domain.errors import PriceUnknownError, TollgateError
+from tollgate.domain.price_book import PriceBook
 
 _EXIT_UNREADABLE = 2
 _PIPE_WIDTH = 140
 _HOUR = 3600.0
 _SEEDS = 5
+_WORTH_SHARING = 100_000
+_MOST_PROCESSES = 4
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the commands; they need no stack."""
     plan = commands.add_parser("plan", help="what each design would have cost on a trace (CSV or JSON Lines)")
-    plan.add_argument("trace", type=Path, help="columns as in docs/planner.md; .gz is read as it is")
+    plan.add_argument(
+        "trace", type=Path, help="columns as in docs/planner.md, .gz is read as it is; or a workload described in .toml"
+    )
     plan.add_argument("--group", help="only this tenant, team or model of the trace")
     _add_world(plan)
     plan.set_defaults(run_offline=run_plan)
@@ -66,6 +79,18 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
     parser.add_argument("--commitment-discount", type=Decimal, default=Decimal("0.28"), help="of a year's commitment")
+    parser.add_argument(
+        "--instance-types",
+        help="others to put beside the planned one, with their speed against it where it is measured: "
+        "ml.g6.2xlarge,ml.g4dn.xlarge=0.4",
+    )
+    assumed = Assumptions()
+    parser.add_argument(
+        "--small-tokens", type=int, default=assumed.small_tokens, help="inputs that a smaller model answers, at most"
+    )
+    parser.add_argument("--trim-to", type=int, default=assumed.trim_to, help="tokens of input that trimming leaves")
+    parser.add_argument("--catalogue", type=Path, help="models.toml, for how fast the smallest tier of --model is")
+    parser.add_argument("--model", help="of the catalogue, with deployments in several tiers")
     parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")
     parser.add_argument("--out", type=Path, help="folder for the recommended settings and the pictures")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -74,17 +99,17 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
 def run_plan(arguments: argparse.Namespace) -> int:
     """Replay a file."""
     try:
+        if arguments.trace.suffix == ".toml":
+            return _run_made(read_workload(arguments.trace), arguments)
         trace = read_trace(arguments.trace)
     except TraceError as error:
-        print(f"tollgate: {error}", file=sys.stderr)
-        return _EXIT_UNREADABLE
+        return _refused(str(error))
     if arguments.group:
         if arguments.group not in trace.group_names:
             known = ", ".join(trace.group_names[:20])
-            print(f"tollgate: no group '{arguments.group}' in the trace; it has {known}.", file=sys.stderr)
-            return _EXIT_UNREADABLE
+            return _refused(f"no group '{arguments.group}' in the trace; it has {known}.")
         trace = trace.only(trace.group_names.index(arguments.group))
-    return _run(trace, arguments)
+    return _run(lambda _seed: trace.copy(), arguments)
 
 
 def run_estimate(arguments: argparse.Namespace) -> int:
@@ -98,42 +123,62 @@ def run_estimate(arguments: argparse.Namespace) -> int:
         input_tokens=arguments.input_tokens,
         output_tokens=arguments.output_tokens,
     )
-    trace = workload.trace(arguments.seed)
+    return _run_made(workload, arguments)
+
+
+def _refused(reason: str) -> int:
+    print(f"tollgate: {reason}", file=sys.stderr)
+    return _EXIT_UNREADABLE
+
+
+def _run_made(workload: Workload, arguments: argparse.Namespace) -> int:
+    return _run(workload.trace, arguments)
+
+
+def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
+    """Plan the trace that `made` gives for the seed; other seeds show how sure the plan is."""
+    trace = made(arguments.seed)
     if not len(trace):
-        print("tollgate: these numbers make no request at all.", file=sys.stderr)
-        return _EXIT_UNREADABLE
-    return _run(trace, arguments)
-
-
-def _run(trace: Trace, arguments: argparse.Namespace) -> int:
+        return _refused("these numbers make no request at all.")
     try:
         mix = ClassMix(*(float(share) for share in arguments.mix.split(",")))
-        undrawn = trace.copy()
         draw_deadlines(trace, mix, arguments.seed)
     except (TypeError, ValueError):
-        print("tollgate: --mix wants three shares that are not all zero, as in 0.1,0.3,0.6.", file=sys.stderr)
-        return _EXIT_UNREADABLE
+        return _refused("--mix wants three shares that are not all zero, as in 0.1,0.3,0.6.")
     book = price_book()
     if arguments.token_model and arguments.token_model not in book.tokens:
-        print(f"tollgate: the price book knows {', '.join(sorted(book.tokens))}.", file=sys.stderr)
-        return _EXIT_UNREADABLE
-    world = replace(
-        World.of(arguments.instance_type, arguments.region, book),
-        concurrency=max(1, arguments.concurrency),
-        endpoint_startup=arguments.startup_seconds,
-        timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
-        tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
-    )
+        return _refused(f"the price book knows {', '.join(sorted(book.tokens))}.")
+    try:
+        world = _world(arguments, book)
+        others = _types(arguments.instance_types)
+        assumed = _assumptions(arguments, trace, book)
+    except (TollgateError, OSError, ValueError) as error:
+        return _refused(str(error))
 
     def redrawn(seed: int) -> Trace:
-        again = undrawn.copy()
+        again = made(seed)
         draw_deadlines(again, mix, seed)
         return again
 
+    processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=design_count(world) + (1 if arguments.quick else 3))
-        comparison = compare(trace, world, progress=lambda _: progress.advance(task))
-        findings = _find(trace, comparison, world, arguments, redrawn, lambda: progress.advance(task))
+        steps = design_count(world) + 1 + (1 if arguments.quick else 3) + bool(others)
+        task = progress.add_task("replaying", total=steps)
+
+        def advance(_done: str = "") -> None:
+            progress.advance(task)
+
+        comparison = compare(trace, world, progress=advance, processes=processes)
+        findings = _find(trace, comparison, world, arguments, assumed, redrawn, advance)
+        if others:
+            try:
+                types = side_by_side(
+                    trace, world, arguments.instance_type, arguments.region, others, horizon=comparison.horizon
+                )
+            except (PriceUnknownError, SpeedUnknownError) as error:
+                return _refused(str(error))
+            findings = replace(findings, types=tuple(types))
+            advance()
     if arguments.json:
         print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
     else:
@@ -148,15 +193,70 @@ def _run(trace: Trace, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _types(text: str | None) -> dict[str, float | None]:
+    """Speeds by instance type.
+
+    Raises:
+        ValueError: a speed is no number above 0.
+    """
+    found: dict[str, float | None] = {}
+    for part in filter(None, (text or "").split(",")):
+        name, _, speed = part.strip().partition("=")
+        found[name] = float(speed) if speed else None
+        if found[name] is not None and not 0 < float(speed) < float("inf"):
+            raise ValueError(f"--instance-types wants speeds above 0, not {part}.")
+    return found
+
+
+def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -> Assumptions:
+    """With the smaller model's speed from the catalogue where one is given.
+
+    Raises:
+        CatalogueError: it is not valid.
+        OSError: it cannot be read.
+        ValueError: it does not have the model in two tiers.
+    """
+    assumed = Assumptions(
+        trim_to=max(1, arguments.trim_to),
+        small_tokens=max(0, arguments.small_tokens),
+        discount=arguments.commitment_discount,
+    )
+    if arguments.catalogue is None:
+        return assumed
+    text = arguments.catalogue.read_text(encoding="utf-8")
+    catalogue = read_catalogue(text, book, region=arguments.region, architecture="arm64", version=1)
+    model = catalogue.models.get(arguments.model or "")
+    speed = small_speed(model, trace) if model else None
+    if speed is None:
+        raise ValueError(f"--model wants one that {arguments.catalogue} has in two tiers.")
+    return replace(assumed, small_speed=speed, speed_basis="catalogue")
+
+
+def _world(arguments: argparse.Namespace, book: PriceBook) -> World:
+    """What the arguments say.
+
+    Raises:
+        PriceUnknownError: the price book does not have the instance.
+    """
+    return replace(
+        World.of(arguments.instance_type, arguments.region, book),
+        concurrency=max(1, arguments.concurrency),
+        endpoint_startup=arguments.startup_seconds,
+        timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
+        tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
+    )
+
+
 def _find(
     trace: Trace,
     comparison: Comparison,
     world: World,
     arguments: argparse.Namespace,
-    *steps: Any,
+    assumed: Assumptions,
+    redrawn: Callable[[int], Trace],
+    advance: Callable[[], None],
 ) -> "plan_report.Findings":
     """Everything about the recommended design, or about the cheapest where each missed a deadline."""
-    redrawn, advance = steps
     chosen = comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
     held = world.held(trace)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
@@ -168,7 +268,7 @@ def _find(
     strategies: tuple[Contribution, ...] = ()
     sure: Certainty | None = None
     if not arguments.quick:
-        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon))
+        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon, assumed=assumed))
         advance()
         seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
         sure = certainty(redrawn, world, design.name, horizon=horizon, seeds=seeds)
@@ -193,6 +293,9 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
         "hours_billed": comparison.horizon / 3600,
         "least_usd": str(comparison.least),
         "foreseen_usd": str(comparison.foreseen),
+        "above_the_bound": [
+            {"reason": one.text, "usd": str(one.usd)} for one in (above_the_bound(comparison, chosen) if chosen else [])
+        ],
         "recommended": chosen.design if chosen else None,
         "designs": [_entry(comparison, outcome) for outcome in comparison.outcomes],
     }
@@ -250,4 +353,6 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         console.print("Every design missed a deadline.")
     else:
         over = chosen.total / comparison.least - 1
-        console.print(f"Cheapest without a missed deadline: {chosen.design}, {over:.0%} above the bound.")
+        console.print(f"Cheapest without a missed deadline: {chosen.design}, {over:.1%} above the bound:")
+        for reason in above_the_bound(comparison, chosen):
+            console.print(f"  {reason.usd:+,.2f}  {reason.text}")
