@@ -24,6 +24,7 @@ from planner.designs import design_count, standard_designs
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side
 from planner.outcome import Outcome
+from planner.rates import Rates, names, only, read_rates
 from planner.reading import TraceError, read_trace
 from planner.strategies import Assumptions, Contribution, contributions
 from planner.tiers import small_speed
@@ -100,7 +101,10 @@ def run_plan(arguments: argparse.Namespace) -> int:
     """Replay a file."""
     try:
         if arguments.trace.suffix == ".toml":
-            return _run_made(read_workload(arguments.trace), arguments)
+            return _run(read_workload(arguments.trace).trace, arguments)
+        rates = read_rates(arguments.trace)
+        if rates is not None:
+            return _run_rates(rates, arguments)
         trace = read_trace(arguments.trace)
     except TraceError as error:
         return _refused(str(error))
@@ -123,7 +127,7 @@ def run_estimate(arguments: argparse.Namespace) -> int:
         input_tokens=arguments.input_tokens,
         output_tokens=arguments.output_tokens,
     )
-    return _run_made(workload, arguments)
+    return _run(workload.trace, arguments)
 
 
 def _refused(reason: str) -> int:
@@ -131,8 +135,16 @@ def _refused(reason: str) -> int:
     return _EXIT_UNREADABLE
 
 
-def _run_made(workload: Workload, arguments: argparse.Namespace) -> int:
-    return _run(workload.trace, arguments)
+def _run_rates(rates: Rates, arguments: argparse.Namespace) -> int:
+    """Replay traffic that is published as rates."""
+    known = list(names(rates))
+    if arguments.group:
+        if arguments.group not in known:
+            return _refused(f"no group '{arguments.group}' in the trace; it has {', '.join(known)}.")
+        rates = only(rates, arguments.group)
+    if rates.share < 1:
+        print(f"tollgate: rates, not requests: {rates.share:.3%} of them are drawn and planned.", file=sys.stderr)
+    return _run(rates.trace, arguments)
 
 
 def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
