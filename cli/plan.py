@@ -15,8 +15,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cli import plan_report
+from cli.plan_choices import Choices, add_world, read_choices
 from planner.advice import advise
-from planner.certainty import Certainty, certainty
+from planner.certainty import certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
 from planner.described import read_workload
@@ -26,16 +27,11 @@ from planner.instance_types import SpeedUnknownError, side_by_side
 from planner.outcome import Outcome
 from planner.rates import Rates, names, only, read_rates
 from planner.reading import TraceError, read_trace
-from planner.strategies import Assumptions, Contribution, contributions
-from planner.tiers import small_speed
+from planner.strategies import Contribution, contributions
 from planner.timeline import timeline
 from planner.trace import Trace
-from planner.workload import ClassMix, Workload, draw_deadlines
-from planner.world import World, price_book
-from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.catalogue import Timing
-from tollgate.domain.errors import PriceUnknownError, TollgateError
-from tollgate.domain.price_book import PriceBook
+from planner.workload import Workload, draw_deadlines
+from tollgate.domain.errors import TollgateError
 
 _EXIT_UNREADABLE = 2
 _PIPE_WIDTH = 140
@@ -52,7 +48,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "trace", type=Path, help="columns as in docs/planner.md, .gz is read as it is; or a workload described in .toml"
     )
     plan.add_argument("--group", help="only this tenant, team or model of the trace")
-    _add_world(plan)
+    add_world(plan)
     plan.set_defaults(run_offline=run_plan)
     estimate = commands.add_parser("estimate", help="the same from a few numbers")
     estimate.add_argument("--requests-per-day", type=float, required=True)
@@ -61,46 +57,16 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     estimate.add_argument("--busy-hours", type=int, default=10, help="hours of the day with traffic (default 10)")
     estimate.add_argument("--burstiness", type=float, default=2.0, help="variation of the gaps; 1 is Poisson")
     estimate.add_argument("--days", type=int, default=7, help="length of the made trace (default 7)")
-    _add_world(estimate)
+    add_world(estimate)
     estimate.set_defaults(run_offline=run_estimate)
-
-
-def _add_world(parser: argparse.ArgumentParser) -> None:
-    base = Timing(0.2, 0.0001, 0.02)
-    parser.add_argument("--instance-type", default="ml.g5.2xlarge")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests that an instance serves at a time")
-    parser.add_argument("--base-seconds", type=float, default=base.base_seconds)
-    parser.add_argument("--seconds-per-input-token", type=float, default=base.seconds_per_input_token)
-    parser.add_argument("--seconds-per-output-token", type=float, default=base.seconds_per_output_token)
-    parser.add_argument("--startup-seconds", type=float, default=300.0, help="of an endpoint's instance")
-    parser.add_argument(
-        "--mix", default="0,0.5,0.5", help="shares of high, medium, low where the trace names no class or deadline"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
-    parser.add_argument("--commitment-discount", type=Decimal, default=Decimal("0.28"), help="of a year's commitment")
-    parser.add_argument(
-        "--instance-types",
-        help="others to put beside the planned one, with their speed against it where it is measured: "
-        "ml.g6.2xlarge,ml.g4dn.xlarge=0.4",
-    )
-    assumed = Assumptions()
-    parser.add_argument(
-        "--small-tokens", type=int, default=assumed.small_tokens, help="inputs that a smaller model answers, at most"
-    )
-    parser.add_argument("--trim-to", type=int, default=assumed.trim_to, help="tokens of input that trimming leaves")
-    parser.add_argument("--catalogue", type=Path, help="models.toml, for how fast the smallest tier of --model is")
-    parser.add_argument("--model", help="of the catalogue, with deployments in several tiers")
-    parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")
-    parser.add_argument("--out", type=Path, help="folder for the recommended settings and the pictures")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
     """Replay a file."""
     try:
         if arguments.trace.suffix == ".toml":
+            if arguments.group:
+                return _refused("a described workload has no groups.")
             return _run(read_workload(arguments.trace).trace, arguments)
         rates = read_rates(arguments.trace)
         if rates is not None:
@@ -153,44 +119,11 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
     if not len(trace):
         return _refused("these numbers make no request at all.")
     try:
-        mix = ClassMix(*(float(share) for share in arguments.mix.split(",")))
-        draw_deadlines(trace, mix, arguments.seed)
-    except (TypeError, ValueError):
-        return _refused("--mix wants three shares that are not all zero, as in 0.1,0.3,0.6.")
-    book = price_book()
-    if arguments.token_model and arguments.token_model not in book.tokens:
-        return _refused(f"the price book knows {', '.join(sorted(book.tokens))}.")
-    try:
-        world = _world(arguments, book)
-        others = _types(arguments.instance_types)
-        assumed = _assumptions(arguments, trace, book)
-    except (TollgateError, OSError, ValueError) as error:
+        choices = read_choices(arguments, trace)
+        draw_deadlines(trace, choices.mix, arguments.seed)
+        comparison, findings = _plan(made, trace, choices, arguments)
+    except (TollgateError, SpeedUnknownError, OSError, ValueError) as error:
         return _refused(str(error))
-
-    def redrawn(seed: int) -> Trace:
-        again = made(seed)
-        draw_deadlines(again, mix, seed)
-        return again
-
-    processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        steps = design_count(world) + 1 + (1 if arguments.quick else 3) + bool(others)
-        task = progress.add_task("replaying", total=steps)
-
-        def advance(_done: str = "") -> None:
-            progress.advance(task)
-
-        comparison = compare(trace, world, progress=advance, processes=processes)
-        findings = _find(trace, comparison, world, arguments, assumed, redrawn, advance)
-        if others:
-            try:
-                types = side_by_side(
-                    trace, world, arguments.instance_type, arguments.region, others, horizon=comparison.horizon
-                )
-            except (PriceUnknownError, SpeedUnknownError) as error:
-                return _refused(str(error))
-            findings = replace(findings, types=tuple(types))
-            advance()
     if arguments.json:
         print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
     else:
@@ -205,71 +138,55 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _types(text: str | None) -> dict[str, float | None]:
-    """Speeds by instance type.
+def _plan(
+    made: Callable[[int], Trace], trace: Trace, choices: Choices, arguments: argparse.Namespace
+) -> tuple[Comparison, "plan_report.Findings"]:
+    """Replay, and find out about the recommended design, with a progress bar."""
 
-    Raises:
-        ValueError: a speed is no number above 0.
-    """
-    found: dict[str, float | None] = {}
-    for part in filter(None, (text or "").split(",")):
-        name, _, speed = part.strip().partition("=")
-        found[name] = float(speed) if speed else None
-        if found[name] is not None and not 0 < float(speed) < float("inf"):
-            raise ValueError(f"--instance-types wants speeds above 0, not {part}.")
-    return found
+    def redrawn(seed: int) -> Trace:
+        again = made(seed)
+        draw_deadlines(again, choices.mix, seed)
+        return again
 
+    world = choices.world
+    processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        steps = design_count(world) + 1 + (1 if arguments.quick else 3) + bool(choices.others)
+        task = progress.add_task("replaying", total=steps)
 
-def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -> Assumptions:
-    """With the smaller model's speed from the catalogue where one is given.
+        def advance(_done: str = "") -> None:
+            progress.advance(task)
 
-    Raises:
-        CatalogueError: it is not valid.
-        OSError: it cannot be read.
-        ValueError: it does not have the model in two tiers.
-    """
-    assumed = Assumptions(
-        trim_to=max(1, arguments.trim_to),
-        small_tokens=max(0, arguments.small_tokens),
-        discount=arguments.commitment_discount,
-    )
-    if arguments.catalogue is None:
-        return assumed
-    text = arguments.catalogue.read_text(encoding="utf-8")
-    catalogue = read_catalogue(text, book, region=arguments.region, architecture="arm64", version=1)
-    model = catalogue.models.get(arguments.model or "")
-    speed = small_speed(model, trace) if model else None
-    if speed is None:
-        raise ValueError(f"--model wants one that {arguments.catalogue} has in two tiers.")
-    return replace(assumed, small_speed=speed, speed_basis="catalogue")
+        comparison = compare(trace, world, progress=advance, processes=processes)
+        findings = _find(trace, comparison, choices, arguments, advance)
+        if not arguments.quick:
+            seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
+            name = _best(comparison).design
+            sure = certainty(redrawn, world, name, horizon=comparison.horizon, seeds=seeds)
+            findings = replace(findings, certainty=sure)
+            advance()
+        if choices.others:
+            named = arguments.instance_type, arguments.region
+            types = side_by_side(trace, world, *named, choices.others, horizon=comparison.horizon)
+            findings = replace(findings, types=tuple(types))
+            advance()
+    return comparison, findings
 
 
-def _world(arguments: argparse.Namespace, book: PriceBook) -> World:
-    """What the arguments say.
-
-    Raises:
-        PriceUnknownError: the price book does not have the instance.
-    """
-    return replace(
-        World.of(arguments.instance_type, arguments.region, book),
-        concurrency=max(1, arguments.concurrency),
-        endpoint_startup=arguments.startup_seconds,
-        timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
-        tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
-    )
+def _best(comparison: Comparison) -> Outcome:
+    """The recommended design, or the cheapest of those with the fewest missed deadlines."""
+    return comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
 
 
 def _find(
     trace: Trace,
     comparison: Comparison,
-    world: World,
+    choices: Choices,
     arguments: argparse.Namespace,
-    assumed: Assumptions,
-    redrawn: Callable[[int], Trace],
     advance: Callable[[], None],
 ) -> "plan_report.Findings":
-    """Everything about the recommended design, or about the cheapest where each missed a deadline."""
-    chosen = comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
+    """Everything about the recommended design but how sure it is."""
+    chosen, world = _best(comparison), choices.world
     held = world.held(trace)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     design = next(d for d in designs if d.name == chosen.design)
@@ -278,12 +195,8 @@ def _find(
     line = timeline(trace, design, world, horizon=horizon, step=max(60.0, horizon / 800))
     advance()
     strategies: tuple[Contribution, ...] = ()
-    sure: Certainty | None = None
     if not arguments.quick:
-        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon, assumed=assumed))
-        advance()
-        seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
-        sure = certainty(redrawn, world, design.name, horizon=horizon, seeds=seeds)
+        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon, assumed=choices.assumed))
         advance()
     return plan_report.Findings(
         comparison=comparison,
@@ -291,7 +204,6 @@ def _find(
         line=line,
         commitment=commitment(hours.instances, world.usd_per_hour, arguments.commitment_discount),
         strategies=strategies,
-        certainty=sure,
     )
 
 

@@ -36,7 +36,7 @@ def read_workload(path: Path) -> Workload:
         known = ", ".join(["requests_per_hour", *_NUMBERS])
         raise TraceError(f"{path}: '{unknown[0]}' is not known; a workload has {known}.")
     rates = document.get("requests_per_hour")
-    hours = rates if isinstance(rates, list) else [rates]
+    hours: list[Any] = rates if isinstance(rates, list) else [rates]
     if not hours or len(hours) > _HOURS_A_DAY or not all(_is_number(rate) and rate >= 0 for rate in hours):
         raise TraceError(f"{path}: requests_per_hour wants a number, or up to 24 of them, none below 0.")
     number = {name: _number(path, document, name) for name in _NUMBERS}

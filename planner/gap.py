@@ -37,8 +37,8 @@ def above_the_bound(comparison: Comparison, outcome: Outcome) -> list[Reason]:
         if kind in mine or kind in foreseen
     ]
     proof = (
-        "the bound itself: it lets work and waiting overlap at will and starts by job where that is cheaper; a schedule "
-        "that good may not exist"
+        "the bound itself: it lets work and waiting overlap at will and starts by job where that is cheaper; no "
+        "schedule may be as good"
     )
     return [*reasons, Reason(proof, comparison.foreseen - comparison.least)]
 

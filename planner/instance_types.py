@@ -1,8 +1,8 @@
 """Instance types side by side: the same traffic on each, with the design that suits it best there.
 
 How fast a type is for the owner's model only a measurement tells (`tollgate calibrate`). Where none is given, GPUs are
-compared by their half-precision TFLOPS and processors by their number (`tollgate.domain.instance_shapes`); the number of
-requests that an instance serves at a time is taken to be the same.
+compared by their half-precision TFLOPS and processors by their number (`tollgate.domain.instance_shapes`). An instance
+is taken to serve as many requests at a time.
 """
 
 from collections.abc import Mapping

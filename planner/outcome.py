@@ -13,8 +13,8 @@ from planner.collecting import Pool, collect
 from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
 from planner.gateway_share import cheapest_job, gateway_parts, job_part
 from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
-from planner.trace import Trace
 from planner.sharing import Tokens, serve_sharing
+from planner.trace import Trace
 from planner.waking import serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType

@@ -1,8 +1,8 @@
 """Public traffic that is published as rates, not as requests: drawn as requests with the same rates.
 
 Known are ServeGen's totals (`workload, t_s, requests_per_s`, a row for each ten minutes), BurstGPT's days (`day,
-requests, tokens`) and its profile by the hour of the day (`hour, requests_per_hour`). Arrivals within a row's time are a
-Poisson process. More requests than can be planned are thinned evenly, and the plan says so.
+requests, tokens`) and its profile by the hour of the day (`hour, requests_per_hour`). Arrivals within a row's time are
+a Poisson process. More requests than can be planned are thinned evenly, and the plan says so.
 """
 
 import csv

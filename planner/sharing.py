@@ -71,9 +71,7 @@ def serve_sharing(
 
 
 class _Sharer(Sleeper):
-    def __init__(
-        self, columns: Columns, expected: "array[float]", endpoint: SleepingEndpoint, tokens: Tokens
-    ) -> None:
+    def __init__(self, columns: Columns, expected: "array[float]", endpoint: SleepingEndpoint, tokens: Tokens) -> None:
         super().__init__(columns, expected, endpoint)
         self._tokens = tokens
         self._start_usd = Decimal(tokens.usd_per_start)

@@ -117,9 +117,7 @@ def contributions(
     ]
 
 
-def _by_commitment(
-    setting: tuple[Trace, World, Design], horizon: float, discount: Decimal
-) -> tuple[Decimal, Decimal]:
+def _by_commitment(setting: tuple[Trace, World, Design], horizon: float, discount: Decimal) -> tuple[Decimal, Decimal]:
     """Dollars that the best commitment saves, and its instances."""
     trace, world, design = setting
     hours = timeline(trace, design, world, horizon=horizon, step=_HOUR)

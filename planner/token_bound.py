@@ -125,11 +125,12 @@ class _Swept:
     def seconds_up(self, blocks: int) -> list[float]:
         seconds = [0.0] * blocks
         for begin, end in self.stretches:
-            while begin < end:
-                block = min(int(begin // _BLOCK_SECONDS), blocks - 1)
+            now = begin
+            while now < end:
+                block = min(int(now // _BLOCK_SECONDS), blocks - 1)
                 until = end if block == blocks - 1 else min(end, (block + 1) * _BLOCK_SECONDS)
-                seconds[block] += until - begin
-                begin = until
+                seconds[block] += until - now
+                now = until
         return seconds
 
 

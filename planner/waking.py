@@ -156,7 +156,7 @@ class Sleeper:
         if own < look_at:
             own = lead - (self._waiting.until(latest) + self._at_most_in_work) / places
             look_at = min(look_at, own)
-        self._look_at = look_at if look_at > now else now
+        self._look_at = max(now, look_at)
 
     @property
     def _up(self) -> list[float]:

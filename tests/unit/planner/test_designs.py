@@ -12,8 +12,8 @@ from planner.collecting import Pool, collect
 from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, Router, roads_of, round_up, standard_designs
 from planner.outcome import replay
 from planner.serving import HELD, IN_JOB, Metric, Scaling, Served, serve
-from planner.trace import Trace
 from planner.sharing import Tokens, serve_sharing
+from planner.trace import Trace
 from planner.waking import serve_waking
 from planner.world import World
 from tollgate.domain.batches import WaitingJob, due_at
