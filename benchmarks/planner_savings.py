@@ -51,11 +51,14 @@ def made(requests: int) -> Trace:
 
 def speed(instances: World, tokens: World) -> None:
     """Print how fast made traffic is replayed by all designs, bounds included, for a quarter of it and for all."""
-    for title, world in (("instances alone", instances), ("with tokens", tokens)):
+    for title, world, sizes in (
+        ("instances alone", instances, (_SPEED_REQUESTS // 4, _SPEED_REQUESTS)),
+        ("with tokens", tokens, (_SPEED_REQUESTS // 4,)),
+    ):
         designs = design_count(world)
         print(f"speed, {designs} designs and the bounds, {title}, {_PROCESSES} processes")
         seconds = []
-        for requests in (_SPEED_REQUESTS // 4, _SPEED_REQUESTS):
+        for requests in sizes:
             trace = made(requests)
             began, used = time.perf_counter(), _processor_seconds()
             with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -73,7 +76,8 @@ def speed(instances: World, tokens: World) -> None:
                 f"  {len(trace):9,} requests: {took:6.1f} s, {used:6.1f} s of processor, "
                 f"{rate:9,.0f} requests x designs/s, peak of all processes at most {peak:,.0f} MB"
             )
-        print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor")
+        if len(seconds) > 1:
+            print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
 
 
 def _processor_seconds() -> float:

@@ -20,13 +20,12 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import merge
 from itertools import accumulate
 
 SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
 _STEPS = 16
-_SWEPT = 3_000_000
+_SWEPT = 2_000_000
 """Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 
@@ -148,8 +147,12 @@ class _Requests:
             last = self.blocks - 1 if ends >= self.blocks * _BLOCK_SECONDS else int(ends // _BLOCK_SECONDS)
             self._span.append(spans.setdefault((int(arrival // _BLOCK_SECONDS), last), len(spans)))
         self.spans = list(spans)
-        opened = sorted(range(len(arrivals)), key=self._latest.__getitem__)
-        self._closing = array("L", [n for n in opened if self._latest[n] < math.inf])
+        count, both = len(arrivals), arrivals + self._latest
+        order = [n for n in range(2 * count) if both[n] < math.inf]
+        order.sort(key=both.__getitem__)
+        self._moments = array("d", map(both.__getitem__, order))
+        self._blocks = array("L", [min(int(moment // _BLOCK_SECONDS), self.blocks - 1) for moment in self._moments])
+        self._events = array("l", [n if n < count else count - 1 - n for n in order])  # negative ones close
 
     def _dearest(self, shares: Sequence[float]) -> list[int]:
         """The block of each span in which work counts least."""
@@ -161,7 +164,6 @@ class _Requests:
         up_share = [share * overlap + 1.0 - overlap for share in shares]
         by_span = [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
         whole = list(accumulate((share * _BLOCK_SECONDS for share in up_share), initial=0.0))
-        last_block = len(shares) - 1
         certain = 0.0
         waits, dearer = array("d"), array("d")
         for seconds, span, tokens, later in zip(
@@ -178,28 +180,27 @@ class _Requests:
             waits.append(waiting)
             dearer.append(tokens - work - waiting)
         states, starts = _States(), _Starts()
-        latest, rate = self._latest, prices.instance_second_usd
+        rate, start_usd, job_usd = prices.instance_second_usd, prices.start_usd, prices.job_usd
         up, now_usd = math.inf, 0.0
-        opening = ((arrival, n, True) for n, arrival in enumerate(arrivals))
-        closing = ((latest[n], n, False) for n in self._closing if dearer[n] > 0)
-        for moment, position, opens in merge(opening, closing):
-            block = min(int(moment // _BLOCK_SECONDS), last_block)
+        for moment, block, event in zip(self._moments, self._blocks, self._events, strict=True):
+            if event < 0 and dearer[-1 - event] <= 0:
+                continue
             weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
             up += weighted_usd - now_usd
             now_usd = weighted_usd
-            if states.least + prices.start_usd < up:
-                up = states.least + prices.start_usd
+            least = states.least
+            if least + start_usd < up:
+                up = least + start_usd
                 starts.begin(moment, states.first)
-            job = states.least + prices.job_usd
+            job = least + job_usd
             if job < up:
                 states.append(moment, job, starts.job(moment, states.first))
             else:
                 states.append(moment, up, starts.current)
-            if opens:
-                if waits[position]:
-                    states.raise_before(moment, waits[position])
-            else:
-                states.raise_before(arrivals[position], dearer[position])
+            if event < 0:
+                states.raise_before(arrivals[-1 - event], dearer[-1 - event])
+            elif waits[event]:
+                states.raise_before(moment, waits[event])
         return _Swept(certain + states.least, starts.stretches(states))
 
     def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
