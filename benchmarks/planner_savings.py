@@ -61,13 +61,7 @@ def speed(instances: World, tokens: World) -> None:
         for requests in sizes:
             trace = made(requests)
             began, used = time.perf_counter(), _processor_seconds()
-            with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task("replaying", total=designs + 1)
-
-                def step(_done: str, progress: Progress = progress, task: object = task) -> None:
-                    progress.advance(task)  # type: ignore[arg-type]
-
-                compare(trace, world, processes=_PROCESSES, progress=step)
+            _compared_with_a_bar(trace, world, designs)
             took, used = time.perf_counter() - began, _processor_seconds() - used
             seconds.append(used)
             peak = _peak(resource.RUSAGE_SELF) + _PROCESSES * _peak(resource.RUSAGE_CHILDREN)
@@ -78,6 +72,12 @@ def speed(instances: World, tokens: World) -> None:
             )
         if len(seconds) > 1:
             print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
+
+
+def _compared_with_a_bar(trace: Trace, world: World, designs: int) -> None:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replaying", total=designs + 1)
+        compare(trace, world, processes=_PROCESSES, progress=lambda _done: progress.advance(task))
 
 
 def _processor_seconds() -> float:
