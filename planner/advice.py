@@ -97,4 +97,9 @@ def _samconfig(trace: Trace, design: Design, outcome: Outcome, world: World, ins
     width = max(len(name) for name, _, _ in overrides)
     lines = [f"#   {name:{width}} {value:>14}  {why}" for name, value, why in overrides]
     joined = " ".join(f"{name}={value}" for name, value, _ in overrides)
-    return [*lines, "[prod.deploy.parameters]", f'parameter_overrides = "Stage=prod {joined}"']
+    return [
+        *lines,
+        "# Add them to the overrides that are there already.",
+        "[prod.deploy.parameters]",
+        f'parameter_overrides = "Stage=prod {joined}"',
+    ]

@@ -1,11 +1,12 @@
 """Below the table: commitments, timelines, strategies, certainty, settings and pictures."""
 
+import math
+import re
 import tomllib
 import xml.etree.ElementTree as ET
 from array import array
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from planner.timeline import timeline
 from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
+from tests.unit.template_document import template
 
 WORLD = World.of("ml.g5.2xlarge")
 TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
@@ -116,15 +118,21 @@ def test_settings_are_toml_that_says_why(planned: Comparison) -> None:
         assert "below one instance that never sleeps" in advice.models.splitlines()[0]
 
 
-def test_overrides_exist_in_the_template(planned: Comparison) -> None:
-    """Every parameter that is advised is one of the template's."""
-    template = Path("template.yaml").read_text(encoding="utf-8")
+def test_overrides_are_parameters_that_the_template_takes(planned: Comparison) -> None:
+    """Every override is one of the template's parameters, with a value that its rules allow."""
+    parameters = template()["Parameters"]
     trace = made()
     for design in standard_designs(TOKENS, 1.0, set(trace.deadlines)):
         advice = advise(trace, planned, design, TOKENS, "ml.g5.2xlarge")
         line = tomllib.loads(advice.samconfig)["prod"]["deploy"]["parameters"]["parameter_overrides"]
         for override in line.split():
-            assert f"\n  {override.split('=')[0]}:\n" in template
+            name, _, value = override.partition("=")
+            rules = parameters[name]
+            if rules["Type"] == "Number":
+                assert float(value) >= rules.get("MinValue", 0)
+                assert float(value) <= rules.get("MaxValue", math.inf)
+            assert value in rules.get("AllowedValues", [value])
+            assert re.fullmatch(rules.get("AllowedPattern", ".*"), value)
 
 
 def test_pictures_are_svg_with_every_design(planned: Comparison) -> None:
