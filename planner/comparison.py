@@ -176,6 +176,7 @@ def _prices(trace: Trace, world: World, held: "array[float]") -> TokenWorld:
         start_usd=per_second * world.endpoint_startup,
         instance_second_usd=per_second,
         job_usd=per_second * world.job_startup,
+        job_seconds=world.job_startup,
     )
 
 

@@ -10,9 +10,13 @@ sweep over time. Kept is the least cost so far by the moment at which some
 instance was up last; a window that closes adds its price to all states older than its arrival. A later state
 that costs no more replaces an earlier one, so that states lie in order of cost and only their differences are needed.
 
-A transform job starts sooner than an endpoint, but serves nobody who comes after it was created: here it meets the
-windows that are open at one moment, and cannot stay. The weights may differ from hour to hour; a piece of work then
-counts by the greatest weight in its window. Every choice gives a bound, and subgradient steps look for a great one.
+A transform job starts sooner than an endpoint, but serves nobody who comes after it was created, and nobody whose
+window closes before it is ready. No cheapest schedule has an endpoint up while a job starts: the endpoint would meet
+all of the job's windows. So windows that close in that time are not met by anybody, and a job is weighed with the costs
+as they will be then: a second set of states, for which every window closes a job's start-up earlier.
+
+The weights may differ from hour to hour; a piece of work then counts by the greatest weight in its window. Every choice
+gives a bound, and subgradient steps look for a great one.
 """
 
 import math
@@ -25,6 +29,7 @@ from itertools import accumulate
 SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
 _STEPS = 16
+_OPENS, _CLOSES = 0, 1
 _SWEPT = 2_000_000
 """Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
@@ -40,6 +45,7 @@ class TokenWorld:
         start_usd: of an endpoint's start-up.
         instance_second_usd: of an instance.
         job_usd: of a transform job's start-up; infinite without that road.
+        job_seconds: how long that takes.
     """
 
     tokens_usd: "array[float]"
@@ -48,6 +54,7 @@ class TokenWorld:
     start_usd: float
     instance_second_usd: float
     job_usd: float = math.inf
+    job_seconds: float = 0.0
 
 
 def least_dollars(
@@ -147,60 +154,69 @@ class _Requests:
             last = self.blocks - 1 if ends >= self.blocks * _BLOCK_SECONDS else int(ends // _BLOCK_SECONDS)
             self._span.append(spans.setdefault((int(arrival // _BLOCK_SECONDS), last), len(spans)))
         self.spans = list(spans)
-        count, both = len(arrivals), arrivals + self._latest
-        order = [n for n in range(2 * count) if both[n] < math.inf]
-        order.sort(key=both.__getitem__)
-        self._moments = array("d", map(both.__getitem__, order))
+        count, latest = len(arrivals), self._latest
+        sooner = array("d", [max(a, end - prices.job_seconds) for a, end in zip(arrivals, latest, strict=True)])
+        times = arrivals + latest + (sooner if prices.job_usd < math.inf else array("d"))
+        order = [n for n in range(len(times)) if times[n] < math.inf]
+        order.sort(key=times.__getitem__)
+        self._moments = array("d", map(times.__getitem__, order))
         self._blocks = array("L", [min(int(moment // _BLOCK_SECONDS), self.blocks - 1) for moment in self._moments])
-        self._events = array("l", [n if n < count else count - 1 - n for n in order])  # negative ones close
+        self._positions = array("L", [n % count for n in order])
+        self._kinds = bytearray(n // count for n in order)
 
     def _dearest(self, shares: Sequence[float]) -> list[int]:
         """The block of each span in which work counts least."""
         return [max(range(first, last + 1), key=shares.__getitem__) for first, last in self.spans]
 
+    def _weighed(self, by_span: Sequence[float]) -> "tuple[float, array[float], array[float]]":
+        """Dollars that are due anyway, what each request costs more if it waits, and more yet if nobody serves it.
+
+        Args:
+            by_span: dollars of a place-second of work, by the request's span.
+        """
+        prices, certain = self._prices, 0.0
+        waits, dearer = array("d"), array("d")
+        columns = zip(self._held, self._span, prices.tokens_usd, prices.later_usd, strict=True)
+        for seconds, span, tokens, later in columns:
+            work = by_span[span] * seconds
+            certain += min(tokens, work)
+            more = max(0.0, tokens - work)
+            waits.append(min(later, more))  # nobody up: it waits as a job, or goes to the tokens
+            dearer.append(more - waits[-1])
+        return certain, waits, dearer
+
     def swept(self, shares: Sequence[float], overlap: float) -> _Swept:
         """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
         prices, arrivals = self._prices, self._arrivals
         up_share = [share * overlap + 1.0 - overlap for share in shares]
-        by_span = [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
         whole = list(accumulate((share * _BLOCK_SECONDS for share in up_share), initial=0.0))
-        certain = 0.0
-        waits, dearer = array("d"), array("d")
-        for seconds, span, tokens, later in zip(
-            self._held, self._span, prices.tokens_usd, prices.later_usd, strict=True
-        ):
-            work = by_span[span] * seconds
-            if tokens <= work:
-                certain += tokens
-                waits.append(0.0)
-                dearer.append(0.0)
-                continue
-            certain += work
-            waiting = min(later, tokens - work)  # nobody up: it waits as a job, or goes to the tokens
-            waits.append(waiting)
-            dearer.append(tokens - work - waiting)
-        states, starts = _States(), _Starts()
+        certain, waits, dearer = self._weighed(
+            [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
+        )
+        states, for_jobs, starts = _States(), _States(), _Starts()
         rate, start_usd, job_usd = prices.instance_second_usd, prices.start_usd, prices.job_usd
+        both = (states, for_jobs) if job_usd < math.inf else (states,)
         up, now_usd = math.inf, 0.0
-        for moment, block, event in zip(self._moments, self._blocks, self._events, strict=True):
-            if event < 0 and dearer[-1 - event] <= 0:
+        events = zip(self._moments, self._blocks, self._positions, self._kinds, strict=True)
+        for moment, block, position, kind in events:
+            if kind != _OPENS and dearer[position] <= 0:
                 continue
             weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
             up += weighted_usd - now_usd
             now_usd = weighted_usd
-            least = states.least
-            if least + start_usd < up:
-                up = least + start_usd
+            if states.least + start_usd < up:
+                up = states.least + start_usd
                 starts.begin(moment, states.first)
-            job = least + job_usd
-            if job < up:
-                states.append(moment, job, starts.job(moment, states.first))
-            else:
-                states.append(moment, up, starts.current)
-            if event < 0:
-                states.raise_before(arrivals[-1 - event], dearer[-1 - event])
-            elif waits[event]:
-                states.raise_before(moment, waits[event])
+            cost, start = up, starts.current
+            if for_jobs.least + job_usd < up:
+                cost, start = for_jobs.least + job_usd, starts.job(moment, for_jobs.first)
+            for mine in both:
+                mine.append(moment, cost, start)
+            if kind != _OPENS:
+                (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], dearer[position])
+            elif waits[position]:
+                for mine in both:
+                    mine.raise_before(moment, waits[position])
         return _Swept(certain + states.least, starts.stretches(states))
 
     def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
@@ -232,19 +248,17 @@ class _Starts:
     def __init__(self) -> None:
         self._moments = array("d", [-math.inf])
         self._from = array("q", [-1])  # the state that it left
-        self._jobs = bytearray(1)
         self.current = 0
 
     def begin(self, moment: float, state: int) -> None:
-        self.current = self._noted(moment, state, job=False)
+        self.current = self._noted(moment, state)
 
     def job(self, moment: float, state: int) -> int:
-        return self._noted(moment, state, job=True)
+        return self._noted(moment, state)
 
-    def _noted(self, moment: float, state: int, *, job: bool) -> int:
+    def _noted(self, moment: float, state: int) -> int:
         self._moments.append(moment)
         self._from.append(state)
-        self._jobs.append(job)
         return len(self._moments) - 1
 
     def stretches(self, states: "_States") -> list[tuple[float, float]]:
