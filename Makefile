@@ -163,9 +163,10 @@ bench-cache-replay: ## hit rate, dollars avoided and staleness on real arrival t
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/cache_replay.py
 
-bench-planner: ## how fast the planner replays, and what it finds on the shared traffic
+bench-planner: ## how fast the planner replays, whether its books balance, and what it finds on the shared traffic
 	@$(ENSURE) dev
-	$(DEV)/python benchmarks/planner_savings.py
+	$(PYTEST) -q tests/unit/planner/test_conservation.py tests/unit/planner/test_bounds.py
+	$(DEV)/python -u benchmarks/planner_savings.py
 
 bench-brakes: ## from alarm to shutdown and back on a running stack, and how few calls a failing backend gets
 	@$(ENSURE) dev

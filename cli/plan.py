@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,32 +15,40 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cli import plan_report
+from cli.plan_choices import Choices, add_world, read_choices
 from planner.advice import advise
-from planner.certainty import Certainty, certainty
+from planner.certainty import certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
+from planner.described import read_workload
 from planner.designs import design_count, standard_designs
+from planner.gap import above_the_bound
+from planner.instance_types import SpeedUnknownError, side_by_side
 from planner.outcome import Outcome
+from planner.rates import Rates, names, only, read_rates
 from planner.reading import TraceError, read_trace
 from planner.strategies import Contribution, contributions
 from planner.timeline import timeline
 from planner.trace import Trace
-from planner.workload import ClassMix, Workload, draw_deadlines
-from planner.world import World, price_book
-from tollgate.domain.catalogue import Timing
+from planner.workload import Workload, draw_deadlines
+from tollgate.domain.errors import TollgateError
 
 _EXIT_UNREADABLE = 2
 _PIPE_WIDTH = 140
 _HOUR = 3600.0
 _SEEDS = 5
+_WORTH_SHARING = 100_000
+_MOST_PROCESSES = 4
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the commands; they need no stack."""
     plan = commands.add_parser("plan", help="what each design would have cost on a trace (CSV or JSON Lines)")
-    plan.add_argument("trace", type=Path, help="columns as in docs/planner.md; .gz is read as it is")
+    plan.add_argument(
+        "trace", type=Path, help="columns as in docs/planner.md, .gz is read as it is; or a workload described in .toml"
+    )
     plan.add_argument("--group", help="only this tenant, team or model of the trace")
-    _add_world(plan)
+    add_world(plan)
     plan.set_defaults(run_offline=run_plan)
     estimate = commands.add_parser("estimate", help="the same from a few numbers")
     estimate.add_argument("--requests-per-day", type=float, required=True)
@@ -47,44 +57,29 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     estimate.add_argument("--busy-hours", type=int, default=10, help="hours of the day with traffic (default 10)")
     estimate.add_argument("--burstiness", type=float, default=2.0, help="variation of the gaps; 1 is Poisson")
     estimate.add_argument("--days", type=int, default=7, help="length of the made trace (default 7)")
-    _add_world(estimate)
+    add_world(estimate)
     estimate.set_defaults(run_offline=run_estimate)
-
-
-def _add_world(parser: argparse.ArgumentParser) -> None:
-    base = Timing(0.2, 0.0001, 0.02)
-    parser.add_argument("--instance-type", default="ml.g5.2xlarge")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests that an instance serves at a time")
-    parser.add_argument("--base-seconds", type=float, default=base.base_seconds)
-    parser.add_argument("--seconds-per-input-token", type=float, default=base.seconds_per_input_token)
-    parser.add_argument("--seconds-per-output-token", type=float, default=base.seconds_per_output_token)
-    parser.add_argument("--startup-seconds", type=float, default=300.0, help="of an endpoint's instance")
-    parser.add_argument(
-        "--mix", default="0,0.5,0.5", help="shares of high, medium, low where the trace names no class or deadline"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
-    parser.add_argument("--commitment-discount", type=Decimal, default=Decimal("0.28"), help="of a year's commitment")
-    parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")
-    parser.add_argument("--out", type=Path, help="folder for the recommended settings and the pictures")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
     """Replay a file."""
     try:
+        if arguments.trace.suffix == ".toml":
+            if arguments.group:
+                return _refused("a described workload has no groups.")
+            return _run(read_workload(arguments.trace).trace, arguments)
+        rates = read_rates(arguments.trace)
+        if rates is not None:
+            return _run_rates(rates, arguments)
         trace = read_trace(arguments.trace)
     except TraceError as error:
-        print(f"tollgate: {error}", file=sys.stderr)
-        return _EXIT_UNREADABLE
+        return _refused(str(error))
     if arguments.group:
         if arguments.group not in trace.group_names:
             known = ", ".join(trace.group_names[:20])
-            print(f"tollgate: no group '{arguments.group}' in the trace; it has {known}.", file=sys.stderr)
-            return _EXIT_UNREADABLE
+            return _refused(f"no group '{arguments.group}' in the trace; it has {known}.")
         trace = trace.only(trace.group_names.index(arguments.group))
-    return _run(trace, arguments)
+    return _run(lambda _seed: trace.copy(), arguments)
 
 
 def run_estimate(arguments: argparse.Namespace) -> int:
@@ -98,42 +93,37 @@ def run_estimate(arguments: argparse.Namespace) -> int:
         input_tokens=arguments.input_tokens,
         output_tokens=arguments.output_tokens,
     )
-    trace = workload.trace(arguments.seed)
+    return _run(workload.trace, arguments)
+
+
+def _refused(reason: str) -> int:
+    print(f"tollgate: {reason}", file=sys.stderr)
+    return _EXIT_UNREADABLE
+
+
+def _run_rates(rates: Rates, arguments: argparse.Namespace) -> int:
+    """Replay traffic that is published as rates."""
+    known = list(names(rates))
+    if arguments.group:
+        if arguments.group not in known:
+            return _refused(f"no group '{arguments.group}' in the trace; it has {', '.join(known)}.")
+        rates = only(rates, arguments.group)
+    if rates.share < 1:
+        print(f"tollgate: rates, not requests: {rates.share:.3%} of them are drawn and planned.", file=sys.stderr)
+    return _run(rates.trace, arguments)
+
+
+def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
+    """Plan the trace that `made` gives for the seed; other seeds show how sure the plan is."""
+    trace = made(arguments.seed)
     if not len(trace):
-        print("tollgate: these numbers make no request at all.", file=sys.stderr)
-        return _EXIT_UNREADABLE
-    return _run(trace, arguments)
-
-
-def _run(trace: Trace, arguments: argparse.Namespace) -> int:
+        return _refused("these numbers make no request at all.")
     try:
-        mix = ClassMix(*(float(share) for share in arguments.mix.split(",")))
-        undrawn = trace.copy()
-        draw_deadlines(trace, mix, arguments.seed)
-    except (TypeError, ValueError):
-        print("tollgate: --mix wants three shares that are not all zero, as in 0.1,0.3,0.6.", file=sys.stderr)
-        return _EXIT_UNREADABLE
-    book = price_book()
-    if arguments.token_model and arguments.token_model not in book.tokens:
-        print(f"tollgate: the price book knows {', '.join(sorted(book.tokens))}.", file=sys.stderr)
-        return _EXIT_UNREADABLE
-    world = replace(
-        World.of(arguments.instance_type, arguments.region, book),
-        concurrency=max(1, arguments.concurrency),
-        endpoint_startup=arguments.startup_seconds,
-        timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
-        tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
-    )
-
-    def redrawn(seed: int) -> Trace:
-        again = undrawn.copy()
-        draw_deadlines(again, mix, seed)
-        return again
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=design_count(world) + (1 if arguments.quick else 3))
-        comparison = compare(trace, world, progress=lambda _: progress.advance(task))
-        findings = _find(trace, comparison, world, arguments, redrawn, lambda: progress.advance(task))
+        choices = read_choices(arguments, trace)
+        draw_deadlines(trace, choices.mix, arguments.seed)
+        comparison, findings = _plan(made, trace, choices, arguments)
+    except (TollgateError, SpeedUnknownError, OSError, ValueError) as error:
+        return _refused(str(error))
     if arguments.json:
         print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
     else:
@@ -148,16 +138,55 @@ def _run(trace: Trace, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(
+    made: Callable[[int], Trace], trace: Trace, choices: Choices, arguments: argparse.Namespace
+) -> tuple[Comparison, "plan_report.Findings"]:
+    """Replay, and find out about the recommended design, with a progress bar."""
+
+    def redrawn(seed: int) -> Trace:
+        again = made(seed)
+        draw_deadlines(again, choices.mix, seed)
+        return again
+
+    world = choices.world
+    processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        steps = design_count(world) + 1 + (1 if arguments.quick else 3) + bool(choices.others)
+        task = progress.add_task("replaying", total=steps)
+
+        def advance(_done: str = "") -> None:
+            progress.advance(task)
+
+        comparison = compare(trace, world, progress=advance, processes=processes)
+        findings = _find(trace, comparison, choices, arguments, advance)
+        if not arguments.quick:
+            seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
+            name = _best(comparison).design
+            sure = certainty(redrawn, world, name, horizon=comparison.horizon, seeds=seeds)
+            findings = replace(findings, certainty=sure)
+            advance()
+        if choices.others:
+            named = arguments.instance_type, arguments.region
+            types = side_by_side(trace, world, *named, choices.others, horizon=comparison.horizon)
+            findings = replace(findings, types=tuple(types))
+            advance()
+    return comparison, findings
+
+
+def _best(comparison: Comparison) -> Outcome:
+    """The recommended design, or the cheapest of those with the fewest missed deadlines."""
+    return comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
+
+
 def _find(
     trace: Trace,
     comparison: Comparison,
-    world: World,
+    choices: Choices,
     arguments: argparse.Namespace,
-    *steps: Any,
+    advance: Callable[[], None],
 ) -> "plan_report.Findings":
-    """Everything about the recommended design, or about the cheapest where each missed a deadline."""
-    redrawn, advance = steps
-    chosen = comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
+    """Everything about the recommended design but how sure it is."""
+    chosen, world = _best(comparison), choices.world
     held = world.held(trace)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     design = next(d for d in designs if d.name == chosen.design)
@@ -166,12 +195,8 @@ def _find(
     line = timeline(trace, design, world, horizon=horizon, step=max(60.0, horizon / 800))
     advance()
     strategies: tuple[Contribution, ...] = ()
-    sure: Certainty | None = None
     if not arguments.quick:
-        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon))
-        advance()
-        seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
-        sure = certainty(redrawn, world, design.name, horizon=horizon, seeds=seeds)
+        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon, assumed=choices.assumed))
         advance()
     return plan_report.Findings(
         comparison=comparison,
@@ -179,7 +204,6 @@ def _find(
         line=line,
         commitment=commitment(hours.instances, world.usd_per_hour, arguments.commitment_discount),
         strategies=strategies,
-        certainty=sure,
     )
 
 
@@ -193,6 +217,9 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
         "hours_billed": comparison.horizon / 3600,
         "least_usd": str(comparison.least),
         "foreseen_usd": str(comparison.foreseen),
+        "above_the_bound": [
+            {"reason": one.text, "usd": str(one.usd)} for one in (above_the_bound(comparison, chosen) if chosen else [])
+        ],
         "recommended": chosen.design if chosen else None,
         "designs": [_entry(comparison, outcome) for outcome in comparison.outcomes],
     }
@@ -250,4 +277,6 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         console.print("Every design missed a deadline.")
     else:
         over = chosen.total / comparison.least - 1
-        console.print(f"Cheapest without a missed deadline: {chosen.design}, {over:.0%} above the bound.")
+        console.print(f"Cheapest without a missed deadline: {chosen.design}, {over:.1%} above the bound:")
+        for reason in above_the_bound(comparison, chosen):
+            console.print(f"  {reason.usd:+,.2f}  {reason.text}")

@@ -12,6 +12,7 @@ from planner.advice import Advice
 from planner.certainty import Certainty
 from planner.commitment import CommitmentAdvice
 from planner.comparison import Comparison
+from planner.instance_types import OnType
 from planner.pictures import cost_against_p99, cost_by_design, over_time
 from planner.strategies import Contribution
 from planner.timeline import Timeline
@@ -24,6 +25,7 @@ class Findings:
     Attributes:
         strategies: alone and together; empty where that was not asked for.
         certainty: None where that was not asked for.
+        types: instance types side by side; empty where that was not asked for.
     """
 
     comparison: Comparison
@@ -32,6 +34,7 @@ class Findings:
     commitment: CommitmentAdvice
     strategies: tuple[Contribution, ...] = ()
     certainty: Certainty | None = None
+    types: tuple[OnType, ...] = ()
 
 
 def write(findings: Findings, folder: Path) -> list[Path]:
@@ -59,6 +62,8 @@ def show(findings: Findings, console: Console) -> None:
     _show_parts(findings.comparison, console)
     if findings.strategies:
         _show_strategies(findings.strategies, console)
+    if findings.types:
+        _show_types(findings.types, console)
     if findings.certainty is not None:
         _show_certainty(findings.certainty, console)
     advice = findings.commitment
@@ -87,13 +92,30 @@ def _show_parts(comparison: Comparison, console: Console) -> None:
 
 
 def _show_strategies(strategies: tuple[Contribution, ...], console: Console) -> None:
-    table = Table(title="what each strategy saves")
-    for heading in ("strategy", "saves", "missed"):
-        table.add_column(heading, justify="left" if heading == "strategy" else "right")
+    table = Table(title="what each strategy saves, alone and together")
+    for heading in ("strategy", "saves", "missed", "rests on"):
+        table.add_column(heading, justify="right" if heading in {"saves", "missed"} else "left")
     for one in strategies:
-        table.add_row(one.name, f"{1 - one.factor:.1%}", f"{one.missed:,}")
+        table.add_row(one.name, f"{1 - one.factor:.1%}", f"{one.missed:,}", one.basis)
     console.print(table)
-    console.print("Spot instances: SageMaker does not offer them for endpoints or transform jobs.")
+
+
+def _show_types(types: tuple[OnType, ...], console: Console) -> None:
+    table = Table(title="instance types side by side")
+    for heading in ("instance", "$/hour", "speed", "design", "bill $", "always on $"):
+        table.add_column(heading, justify="left" if heading in {"instance", "design"} else "right")
+    for one in types:
+        speed = f"{one.speed:.2f}" + ("" if one.measured else " (data sheets)")
+        bill = "-" if one.total is None else f"{one.total:,.2f}"
+        table.add_row(
+            one.instance_type,
+            str(one.usd_per_hour),
+            speed,
+            one.design or "none in time",
+            bill,
+            f"{one.always_on:,.2f}",
+        )
+    console.print(table)
 
 
 def _show_certainty(certainty: Certainty, console: Console) -> None:
@@ -111,6 +133,7 @@ def document(findings: Findings) -> dict[str, Any]:
         "settings": asdict(findings.advice),
         "commitment": {name: str(value) for name, value in asdict(findings.commitment).items()},
         "strategies": [_plain(asdict(one)) for one in findings.strategies],
+        "instance_types": [_plain(asdict(one)) for one in findings.types],
         "certainty": None if findings.certainty is None else asdict(findings.certainty),
     }
 

@@ -11,10 +11,11 @@ from itertools import compress
 
 from planner.collecting import Pool, collect
 from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
-from planner.gateway_share import gateway_parts, job_part
-from planner.serving import AT_ONCE, Served, serve
+from planner.gateway_share import cheapest_job, gateway_parts, job_part
+from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
+from planner.sharing import Tokens, serve_sharing
 from planner.trace import Trace
-from planner.waking import Tokens, serve_waking
+from planner.waking import serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
@@ -32,6 +33,7 @@ _CODE_NAMES = {
     BATCH: "batch",
 }
 _MILLION = 1_000_000
+_BY_TOKEN, _BY_JOB = frozenset((AT_ONCE, HELD)), frozenset((IN_JOB,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,11 @@ def replay(
     tally = _Tally(trace, held, _seconds_worth_a_job(world.prices))
     for code in sorted(set(codes)):
         served = _serve_pool(code, codes, trace, held, (design, world, horizon))
-        if any(served.elsewhere):
-            tally.add(TOKENS, codes, _moved(served, code, codes))
+        for marks, other in ((_BY_TOKEN, TOKENS), (_BY_JOB, BATCH)):
+            if any(map(marks.__contains__, served.elsewhere)):
+                moved = _moved(served, marks, code, codes, other)
+                tally.add(other, codes, moved)
+                watch(_chosen(trace.arrivals, codes, other), moved)
         tally.add(code, codes, served)
         watch(_chosen(trace.arrivals, codes, code), served)
     bill = {
@@ -161,14 +166,13 @@ def _serve_pool(
             ends=array("d", [a + s for a, s, c in zip(trace.arrivals, seconds_there, codes, strict=True) if c == code])
         )
     if code == ASYNC and design.waking:
-        return serve_waking(
-            arrivals,
-            works,
-            _chosen(trace.deadlines, codes, code),
-            endpoint=SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest),
-            tokens=_tokens(codes, trace, world) if design.tokens else None,
-            expected=None if world.lengths_known else world.expected(works),
-        )
+        deadlines = _chosen(trace.deadlines, codes, code)
+        endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest)
+        expected = None if world.lengths_known else world.expected(works)
+        if design.tokens:
+            tokens = _tokens(codes, trace, world)
+            return serve_sharing(arrivals, works, deadlines, endpoint=endpoint, tokens=tokens, expected=expected)
+        return serve_waking(arrivals, works, deadlines, endpoint=endpoint, expected=expected)
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)
@@ -181,13 +185,17 @@ def _serve_pool(
 def _tokens(codes: bytearray, trace: Trace, world: World) -> Tokens:
     per_second = world.usd_per_second
     own, _ = gateway_parts(trace, world, world.held(trace))
-    job = job_part(world)
+    job, less = job_part(world), job_part(world) - cheapest_job(world)
     more = array("d", [usd + part - job for usd, part in zip(world.token_dollars(trace), own, strict=True)])
+    holding = array("d", [max(0.0, job - part) for part in own])
     return Tokens(
         usd=_chosen(more, codes, ASYNC),
+        holding_usd=_chosen(holding, codes, ASYNC),
         seconds=_chosen(_token_seconds(trace, world), codes, ASYNC),
         usd_per_place_second=per_second / world.concurrency,
         usd_per_start=per_second * world.endpoint_startup,
+        job_startup=world.job_startup,
+        less_in_job=less,
     )
 
 
@@ -196,17 +204,20 @@ def _token_seconds(trace: Trace, world: World) -> "array[float]":
     return array("d", map(expected, trace.input_tokens, trace.output_tokens))
 
 
-def _moved(served: Served, code: int, codes: bytearray) -> Served:
-    """What another backend answered, taken out of `served`; its requests get the code of the tokens."""
+def _moved(served: Served, marks: frozenset[int], code: int, codes: bytearray, other: int) -> Served:
+    """What somebody else answered, taken out of `served`; its requests get the other code."""
     flags = iter(served.elsewhere)
     for position, mine in enumerate(codes):
-        if mine == code and next(flags):
-            codes[position] = TOKENS
-    ends = served.ends
-    served.ends = array("d", [end for end, flag in zip(ends, served.elsewhere, strict=True) if not flag])
-    return Served(
-        ends=array("d", compress(ends, served.elsewhere)), elsewhere=bytearray(filter(None, served.elsewhere))
-    )
+        if mine == code and next(flags) in marks:
+            codes[position] = other
+    ends, elsewhere = served.ends, served.elsewhere
+    taken = bytearray(map(marks.__contains__, elsewhere))
+    left = bytearray(not one for one in taken)
+    served.ends, served.elsewhere = array("d", compress(ends, left)), bytearray(compress(elsewhere, left))
+    moved = Served(ends=array("d", compress(ends, taken)), elsewhere=bytearray(compress(elsewhere, taken)))
+    if other == BATCH:
+        moved.instance_seconds, moved.starts, moved.changes = served.job_seconds, served.job_starts, served.job_changes
+    return moved
 
 
 def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:

@@ -9,7 +9,8 @@ from planner.outcome import Outcome
 from planner.timeline import Timeline
 
 _WIDTH = 860
-_COLOURS = ("#31688e", "#35b779", "#fde725", "#440154", "#90a0b0", "#d95f02")
+_COLOURS = ("#31688e", "#35b779", "#b8860b", "#440154", "#90a0b0", "#d95f02")
+_TICK_HOURS = (0.25, 1.0, 3.0, 6.0, 12.0, 24.0, 72.0, 168.0, 744.0)
 _TEXT = 'font-family="sans-serif" font-size="12" fill="#222"'
 
 
@@ -50,24 +51,45 @@ def cost_against_p99(comparison: Comparison) -> str:
     """A point for each design, p99 on a logarithmic axis, and the line of those that nothing beats in both."""
     outcomes = comparison.outcomes
     logs = [math.log10(max(0.1, outcome.latency.p99)) for outcome in outcomes]
-    low, span = min(logs), (max(logs) - min(logs)) or 1.0
+    low, high = math.floor(min(logs)), math.ceil(max(logs))
+    span = (high - low) or 1
     most = float(max(outcome.total for outcome in outcomes)) or 1.0
 
     def place(outcome: Outcome) -> tuple[float, float]:
         along = (math.log10(max(0.1, outcome.latency.p99)) - low) / span
-        return 70 + (_WIDTH - 260) * along, 300 - 260 * float(outcome.total) / most
+        return 70 + (_WIDTH - 100) * along, 330 - 290 * float(outcome.total) / most
 
+    shapes: list[str] = []
+    for decade in range(low, high + 1):
+        x = 70 + (_WIDTH - 100) * (decade - low) / span
+        shapes.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="30" y2="330" stroke="#eee"/>')
+        shapes.append(_label(x, 348, f"{10.0**decade:,g} s", anchor="middle"))
+    for share in (0.0, 0.5, 1.0):
+        y = 330 - 290 * share
+        shapes.append(f'<line x1="70" x2="{_WIDTH - 30}" y1="{y}" y2="{y}" stroke="#eee"/>')
+        shapes.append(_label(62, y + 4, f"${most * share:,.2f}", anchor="end"))
     best = frontier(outcomes)
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, best))
-    shapes = [f'<polyline points="{line}" fill="none" stroke="#35b779" stroke-width="2"/>']
-    for outcome in outcomes:
+    shapes.append(f'<polyline points="{line}" fill="none" stroke="#35b779" stroke-width="2"/>')
+    taken: list[tuple[float, float, float]] = []
+    for outcome in sorted(outcomes, key=lambda o: place(o)[::-1]):
         x, y = place(outcome)
         fill = _COLOURS[1] if outcome in best else "#999"
         shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}"/>')
-        title = f"{outcome.design}: ${outcome.total:,.2f}, p99 {outcome.latency.p99:,.1f} s"
-        shapes.append(_label(x + 8, y - 6, title))
-    shapes.append(_label(70, 330, "99th percentile of the time to the answer, logarithmic, rightwards slower"))
-    return _svg(345, "Cost against p99", shapes)
+        shapes.append(_beside(x, y, f"{outcome.design} ${outcome.total:,.2f}", taken))
+    shapes.append(_label(70, 368, "99th percentile of the time to the answer, logarithmic, against the bill"))
+    return _svg(380, "Cost against p99", shapes)
+
+
+def _beside(x: float, y: float, text: str, taken: list[tuple[float, float, float]]) -> str:
+    """A label next to its point, moved down until it covers none before it."""
+    wide = 7.0 * len(text)
+    left = x + 9 if x + 9 + wide < _WIDTH else x - 9 - wide
+    top = y + 4
+    while any(abs(top - other) < 14 and left < end and begin < left + wide for begin, end, other in taken):
+        top += 2
+    taken.append((left, left + wide, top))
+    return _label(left, top, text)
 
 
 def over_time(line: Timeline, title: str) -> str:
@@ -84,7 +106,12 @@ def over_time(line: Timeline, title: str) -> str:
         shapes.append(f'<polyline points="{points}" fill="none" stroke="{_COLOURS[number]}"/>')
         shapes.append(_label(60, top, f"{name}, at most {most:,.1f}"))
     hours = line.step * len(line.instances) / 3600
-    shapes.append(_label(60, 330, f"{hours:,.0f} hours, means over {line.step:,.0f} s"))
+    every = next((step for step in _TICK_HOURS if hours / step <= 14), _TICK_HOURS[-1])
+    for number in range(int(hours / every) + 1):
+        x = 60 + (_WIDTH - 80) * number * every / max(hours, every)
+        shapes.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="45" y2="304" stroke="#eee"/>')
+        shapes.append(_label(x, 318, f"{number * every:g} h", anchor="middle"))
+    shapes.append(_label(60, 338, f"means over {line.step:,.0f} s; requests that wait or are served"))
     return _svg(345, title, shapes)
 
 

@@ -62,7 +62,7 @@ def read_trace(path: Path) -> Trace:
     trace = Trace()
     groups: dict[str, int] = {}
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             for row in _rows(path, stream):
                 trace.rows += 1
                 try:
@@ -83,7 +83,8 @@ def read_trace(path: Path) -> Trace:
     return trace
 
 
-def _opened(path: Path) -> TextIO:
+def opened(path: Path) -> TextIO:
+    """The file as text, unzipped where its name ends in .gz."""
     if path.suffix == ".gz":
         return TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
     return path.open(encoding="utf-8-sig", newline="")

@@ -47,7 +47,7 @@ class Scaling:
     in_cooldown: float = 300.0
 
 
-AT_ONCE, HELD = 1, 2
+AT_ONCE, HELD, IN_JOB = 1, 2, 3
 
 
 @dataclass(slots=True)
@@ -61,7 +61,11 @@ class Served:
         starts: instances launched after the beginning, or transform jobs.
         peak: most instances at the same time, or records of the largest job.
         changes: moment and number of instances that came (positive) or went.
-        elsewhere: 0, or how another backend answered: `AT_ONCE`, or after it had been `HELD`; empty without one.
+        elsewhere: 0, or who else answered: another backend `AT_ONCE` or after the request had been `HELD`, or a
+            transform job (`IN_JOB`); empty without them.
+        job_seconds: billed for those jobs.
+        job_starts: how many there were.
+        job_changes: as `changes`, of those jobs.
     """
 
     ends: "array[float]"
@@ -71,6 +75,9 @@ class Served:
     peak: int = 0
     changes: list[tuple[float, int]] = field(default_factory=list)
     elsewhere: bytearray = field(default_factory=bytearray)
+    job_seconds: float = 0.0
+    job_starts: int = 0
+    job_changes: list[tuple[float, int]] = field(default_factory=list)
 
 
 _MINUTE = 60.0

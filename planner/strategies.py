@@ -2,18 +2,23 @@
 
 Alone means: added to the endpoint that is woken by deadlines, except for waking itself, which is measured against one
 instance that never sleeps. Strategies act on different factors of the bill, so that they nearly multiply; the product
-of the factors is given beside what the replay of all together found.
+of the factors is given beside what the replay of all together found. Each says what it rests on: what the trace shows,
+what the price book or the catalogue says, or an assumption.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from planner.commitment import advise as commitment
 from planner.designs import Design, standard_designs
 from planner.outcome import Outcome, replay
+from planner.timeline import timeline
 from planner.trace import Trace
 from planner.world import World
 from tollgate.domain.catalogue import Timing
+
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +27,19 @@ class Assumptions:
 
     Attributes:
         trim_to: tokens of input that trimming leaves at most.
-        small_share: of the requests that a smaller model can answer.
+        small_tokens: requests with so many tokens of input or fewer are answered by a smaller model.
         small_speed: how many times as fast it is.
+        speed_basis: where that figure comes from.
         batched: small requests that share one invocation, and with it the fixed part of their time.
+        discount: of a year's commitment.
     """
 
     trim_to: int = 2_048
-    small_share: float = 0.4
+    small_tokens: int = 512
     small_speed: float = 3.0
+    speed_basis: str = "assumed"
     batched: int = 8
+    discount: Decimal = Decimal("0.28")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +49,13 @@ class Contribution:
     Attributes:
         factor: dollars with it for each dollar without it.
         missed: deadlines missed with it.
+        basis: what the figure rests on.
     """
 
     name: str
     factor: Decimal
     missed: int
+    basis: str = ""
 
 
 _Change = Callable[[Trace, World, Design], tuple[Trace, World, Design]]
@@ -66,35 +77,81 @@ def contributions(
     mean = baseline.place_seconds / max(1, baseline.requests)
     designs = {design.name: design for design in standard_designs(world, mean, set(trace.deadlines))}
     waking = designs["wake for deadlines"]
-    changes: dict[str, _Change] = {
-        "exact cache": lambda t, w, d: (t, w, replace(d, cache_ttl=3600.0)),
-        "tiering": lambda t, w, d: (_tiered(t, w, assumed), w, d),
-        "trimming": lambda t, w, d: (_trimmed(t, assumed.trim_to), w, d),
-        "micro-batching": lambda t, w, d: (t, _batched(w, assumed.batched), d),
+    changes: dict[str, tuple[_Change, str]] = {
+        "exact cache": (lambda t, w, d: (t, w, replace(d, cache_ttl=_HOUR)), _repetitions(trace)),
+        "tiering": (lambda t, w, d: (_tiered(t, w, assumed), w, d), _small(trace, assumed)),
+        "trimming": (lambda t, w, d: (_trimmed(t, assumed.trim_to), w, d), _long(trace, assumed.trim_to)),
+        "micro-batching": (
+            lambda t, w, d: (t, _batched(w, assumed.batched), d),
+            f"assumed: {assumed.batched} share the fixed part of their time",
+        ),
     }
     if world.tokens is not None:
         shared = designs["wake or tokens"]
-        changes["token-priced"] = lambda t, w, d: (t, w, replace(shared, cache_ttl=d.cache_ttl))
+        changes["token-priced"] = (
+            lambda t, w, d: (t, w, replace(shared, cache_ttl=d.cache_ttl)),
+            "price book; assumed: its answers are as good",
+        )
     woken = replay(trace, waking, world, horizon=horizon)
-    found = [_contribution("sleep and wake", woken, baseline)]
+    found = [_contribution("sleep and wake", woken, baseline, "replayed, against one instance that never sleeps")]
     together = trace, world, waking
-    for name, change in changes.items():
+    for name, (change, basis) in changes.items():
         changed, other, design = change(trace, world, waking)
-        found.append(_contribution(name, replay(changed, design, other, horizon=horizon), woken))
+        found.append(_contribution(name, replay(changed, design, other, horizon=horizon), woken, basis))
         together = change(*together)
+    saved, level = _by_commitment((trace, world, waking), horizon, assumed.discount)
+    basis = f"replayed hours: {level} instances committed at {assumed.discount:.0%} off"
+    found.append(Contribution("commitment", _share(woken.total - saved, woken.total), woken.missed, basis))
+    found.append(
+        Contribution("spot instances", Decimal(1), woken.missed, "SageMaker has none for endpoints and transform jobs")
+    )
     product = Decimal(1)
     for one in found:
         product *= one.factor
     all_of_them = replay(together[0], together[2], together[1], horizon=horizon)
+    saved, _ = _by_commitment(together, horizon, assumed.discount)
     return [
         *found,
-        Contribution("product of the factors", product, 0),
-        _contribution("together", all_of_them, baseline),
+        Contribution("product of the factors", product, 0, "as if each acted on another factor of the bill"),
+        Contribution("together", _share(all_of_them.total - saved, baseline.total), all_of_them.missed, "replayed"),
     ]
 
 
-def _contribution(name: str, outcome: Outcome, against: Outcome) -> Contribution:
-    return Contribution(name, outcome.total / against.total if against.total else Decimal(1), outcome.missed)
+def _by_commitment(setting: tuple[Trace, World, Design], horizon: float, discount: Decimal) -> tuple[Decimal, Decimal]:
+    """Dollars that the best commitment saves, and its instances."""
+    trace, world, design = setting
+    hours = timeline(trace, design, world, horizon=horizon, step=_HOUR)
+    advice = commitment(hours.instances, world.usd_per_hour, discount)
+    return advice.uncommitted - advice.committed, advice.instances
+
+
+def _share(part: Decimal, whole: Decimal) -> Decimal:
+    return part / whole if whole else Decimal(1)
+
+
+def _repetitions(trace: Trace) -> str:
+    told = [prompt for prompt in trace.prompts if prompt >= 0]
+    if not told:
+        return "the trace tells no repetitions"
+    return f"measured: {1 - len(set(told)) / len(told):.1%} of requests repeat an earlier one whole"
+
+
+def _small(trace: Trace, assumed: Assumptions) -> str:
+    share = sum(tokens <= assumed.small_tokens for tokens in trace.input_tokens) / max(1, len(trace))
+    return (
+        f"measured: {share:.0%} of requests have at most {assumed.small_tokens:,} tokens of input; "
+        f"{assumed.speed_basis}: a smaller model is {assumed.small_speed:.1f} times as fast"
+    )
+
+
+def _long(trace: Trace, most: int) -> str:
+    cut = sum(tokens - most for tokens in trace.input_tokens if tokens > most)
+    share = cut / max(1, sum(trace.input_tokens))
+    return f"measured: {share:.0%} of the input lies beyond {most:,} tokens; assumed: it is not needed"
+
+
+def _contribution(name: str, outcome: Outcome, against: Outcome, basis: str) -> Contribution:
+    return Contribution(name, _share(outcome.total, against.total), outcome.missed, basis)
 
 
 def _trimmed(trace: Trace, most: int) -> Trace:
@@ -105,14 +162,10 @@ def _trimmed(trace: Trace, most: int) -> Trace:
 
 
 def _tiered(trace: Trace, world: World, assumed: Assumptions) -> Trace:
-    """Every n-th request so that the share is met, evenly over time; its time is given, its tokens stay."""
+    """Short requests take the smaller model's time; it is given, their tokens stay."""
     changed = trace.copy()
-    held = world.held(trace)
-    owed = 0.0
-    for position, seconds in enumerate(held):
-        owed += assumed.small_share
-        if owed >= 1:
-            owed -= 1
+    for position, (tokens, seconds) in enumerate(zip(trace.input_tokens, world.held(trace), strict=True)):
+        if tokens <= assumed.small_tokens:
             changed.durations[position] = seconds / assumed.small_speed
     return changed
 

@@ -9,15 +9,29 @@ A request that finds nobody up costs a job more, or goes to the tokens. The last
 sweep over time. Kept is the least cost so far by the moment at which some
 instance was up last; a window that closes adds its price to all states older than its arrival. A later state
 that costs no more replaces an earlier one, so that states lie in order of cost and only their differences are needed.
+
+A transform job starts sooner than an endpoint, but serves nobody who comes after it was created, and nobody whose
+window closes before it is ready. No cheapest schedule has an endpoint up while a job starts: the endpoint would meet
+all of the job's windows. So windows that close in that time are not met by anybody, and a job is weighed with the costs
+as they will be then: a second set of states, for which every window closes a job's start-up earlier.
+
+The weights may differ from hour to hour; a piece of work then counts by the greatest weight in its window. Every choice
+gives a bound, and subgradient steps look for a great one.
 """
 
 import math
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import merge
+from itertools import accumulate
 
-SHARES = (0.05, 0.35, 0.7, 1.0)
+SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
+_BLOCK_SECONDS = 3600.0
+_STEPS = 16
+_OPENS, _CLOSES = 0, 1
+_SWEPT = 1_200_000
+"""Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +42,10 @@ class TokenWorld:
         tokens_usd: of each request by the token.
         later_usd: what each request costs more when no instance is up as it comes: it becomes a job.
         place_second_usd: of a place that is fully used.
-        start_usd: of a start-up.
+        start_usd: of an endpoint's start-up.
         instance_second_usd: of an instance.
+        job_usd: of a transform job's start-up; infinite without that road.
+        job_seconds: how long that takes.
     """
 
     tokens_usd: "array[float]"
@@ -37,6 +53,8 @@ class TokenWorld:
     place_second_usd: float
     start_usd: float
     instance_second_usd: float
+    job_usd: float = math.inf
+    job_seconds: float = 0.0
 
 
 def least_dollars(
@@ -48,49 +66,211 @@ def least_dollars(
         arrivals: seconds, in order.
         held: place-seconds of each request.
         deadlines: seconds after arrival.
-        prices: with the shortest start-up.
+        prices: of both ways.
     """
-    return max(_swept(arrivals, held, deadlines, prices, (1.0 - share, share)) for share in SHARES)
+    if not arrivals:
+        return 0.0
+    requests = _Requests(arrivals, held, deadlines, prices)
+    blocks = requests.blocks
+    sweeps = max(4, _SWEPT // len(arrivals))
+    swept = {share: requests.swept([share] * blocks, 1.0).dollars for share in SHARES[: max(3, sweeps // 4)]}
+    share = max(swept, key=swept.__getitem__)
+    least, shares = swept[share], [share] * blocks
+    for step in range(min(_STEPS, sweeps - len(swept))):
+        found = requests.swept(shares, 1.0)
+        least = max(least, found.dollars)
+        up, busy = found.seconds_up(blocks), requests.worked(shares, found)
+        reach = 0.25 * 0.88**step
+        for block in range(blocks):
+            if up[block] + busy[block] > 0:
+                change = reach * (up[block] - busy[block]) / (up[block] + busy[block])
+                shares[block] = min(1.0, max(0.0, shares[block] + change))
+    return least
 
 
-def foreseen_dollars(
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The cheapest schedule that pays work and time up apart and never runs out of places.
+
+    Attributes:
+        dollars: instances, tokens, and what waiting for them costs.
+        instance_dollars: of it, for start-ups, work and time up.
+        starts: of endpoints or jobs.
+        by_token: 1 for each request that is paid by the token.
+    """
+
+    dollars: float
+    instance_dollars: float
+    starts: int
+    by_token: bytearray
+
+
+def foreseen_schedule(
     arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: TokenWorld
-) -> float:
-    """What the cheapest schedule costs that pays work and time up apart and never runs out of places."""
-    return _swept(arrivals, held, deadlines, prices, (1.0, 1.0))
+) -> Foreseen:
+    """Find it, with all requests known."""
+    if not arrivals:
+        return Foreseen(0.0, 0.0, 0, bytearray())
+    requests = _Requests(arrivals, held, deadlines, prices)
+    swept = requests.swept([0.0] * requests.blocks, 0.0)
+    served = requests.served([1.0] * len(requests.spans), swept)
+    instances = sum(prices.place_second_usd * seconds for seconds, mine in zip(held, served, strict=True) if mine)
+    for begin, end in swept.stretches:
+        instances += min(prices.start_usd, prices.job_usd) if begin == end else prices.start_usd
+        instances += prices.instance_second_usd * (end - begin)
+    return Foreseen(swept.dollars, instances, len(swept.stretches), bytearray(not one for one in served))
 
 
-def _swept(
-    arrivals: "array[float]",
-    held: "array[float]",
-    deadlines: "array[float]",
-    prices: TokenWorld,
-    weights: tuple[float, float],
-) -> float:
-    work_usd, up_usd = weights[0] * prices.place_second_usd, weights[1] * prices.instance_second_usd
-    tokens_usd, start_usd = prices.tokens_usd, prices.start_usd
-    opening: list[tuple[float, float, float]] = []
-    closing: list[tuple[float, float, float]] = []
-    certain = 0.0
-    for arrival, seconds, deadline, tokens, later in zip(
-        arrivals, held, deadlines, tokens_usd, prices.later_usd, strict=True
-    ):
-        certain += min(tokens, work_usd * seconds)
-        more = max(0.0, tokens - work_usd * seconds)
-        waiting = min(later, more)  # nobody up: it waits as a job, or goes to the tokens
-        opening.append((arrival, arrival, waiting))
-        if more > waiting and deadline < math.inf:
-            closing.append((arrival + max(0.0, deadline - seconds), arrival, more - waiting))
-    closing.sort()
-    states = _States()
-    up, now = math.inf, 0.0
-    for moment, arrival, more in merge(opening, closing):
-        up = min(up + up_usd * (moment - now), states.least + start_usd)
-        now = moment
-        states.append(moment, up)
-        if more:
-            states.raise_before(arrival, more)
-    return certain + states.least
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """A cheapest schedule for some weights: dollars, and when it is up."""
+
+    dollars: float
+    stretches: Sequence[tuple[float, float]]
+
+    def seconds_up(self, blocks: int) -> list[float]:
+        seconds = [0.0] * blocks
+        for begin, end in self.stretches:
+            now = begin
+            while now < end:
+                block = min(int(now // _BLOCK_SECONDS), blocks - 1)
+                until = end if block == blocks - 1 else min(end, (block + 1) * _BLOCK_SECONDS)
+                seconds[block] += until - now
+                now = until
+        return seconds
+
+
+class _Requests:
+    def __init__(
+        self, arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: TokenWorld
+    ) -> None:
+        self._arrivals, self._held, self._prices = arrivals, held, prices
+        self.blocks = int(arrivals[-1] // _BLOCK_SECONDS) + 2
+        self._latest = array("d", [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)])
+        spans: dict[tuple[int, int], int] = {}
+        self._span = array("L")
+        for arrival, seconds, deadline in zip(arrivals, held, deadlines, strict=True):
+            ends = arrival + max(deadline, seconds)
+            last = self.blocks - 1 if ends >= self.blocks * _BLOCK_SECONDS else int(ends // _BLOCK_SECONDS)
+            self._span.append(spans.setdefault((int(arrival // _BLOCK_SECONDS), last), len(spans)))
+        self.spans = list(spans)
+        count, latest = len(arrivals), self._latest
+        sooner = array("d", [max(a, end - prices.job_seconds) for a, end in zip(arrivals, latest, strict=True)])
+        times = arrivals + latest + (sooner if prices.job_usd < math.inf else array("d"))
+        order = [n for n in range(len(times)) if times[n] < math.inf]
+        order.sort(key=times.__getitem__)
+        self._moments = array("d", map(times.__getitem__, order))
+        self._blocks = array("L", [min(int(moment // _BLOCK_SECONDS), self.blocks - 1) for moment in self._moments])
+        self._positions = array("L", [n % count for n in order])
+        self._kinds = bytearray(n // count for n in order)
+
+    def _dearest(self, shares: Sequence[float]) -> list[int]:
+        """The block of each span in which work counts least."""
+        return [max(range(first, last + 1), key=shares.__getitem__) for first, last in self.spans]
+
+    def _weighed(self, by_span: Sequence[float]) -> "tuple[float, array[float], array[float]]":
+        """Dollars that are due anyway, what each request costs more if it waits, and more yet if nobody serves it.
+
+        Args:
+            by_span: dollars of a place-second of work, by the request's span.
+        """
+        prices, certain = self._prices, 0.0
+        waits, dearer = array("d"), array("d")
+        columns = zip(self._held, self._span, prices.tokens_usd, prices.later_usd, strict=True)
+        for seconds, span, tokens, later in columns:
+            work = by_span[span] * seconds
+            certain += min(tokens, work)
+            more = max(0.0, tokens - work)
+            waits.append(min(later, more))  # nobody up: it waits as a job, or goes to the tokens
+            dearer.append(more - waits[-1])
+        return certain, waits, dearer
+
+    def swept(self, shares: Sequence[float], overlap: float) -> _Swept:
+        """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
+        prices, arrivals = self._prices, self._arrivals
+        up_share = [share * overlap + 1.0 - overlap for share in shares]
+        whole = list(accumulate((share * _BLOCK_SECONDS for share in up_share), initial=0.0))
+        certain, waits, dearer = self._weighed(
+            [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
+        )
+        states, for_jobs, starts = _States(), _States(), _Starts()
+        rate, start_usd, job_usd = prices.instance_second_usd, prices.start_usd, prices.job_usd
+        both = (states, for_jobs) if job_usd < math.inf else (states,)
+        up, now_usd = math.inf, 0.0
+        events = zip(self._moments, self._blocks, self._positions, self._kinds, strict=True)
+        for moment, block, position, kind in events:
+            if kind != _OPENS and dearer[position] <= 0:
+                continue
+            weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
+            up += weighted_usd - now_usd
+            now_usd = weighted_usd
+            if states.least + start_usd < up:
+                up = states.least + start_usd
+                starts.begin(moment, states.first)
+            cost, start = up, starts.current
+            if for_jobs.least + job_usd < up:
+                cost, start = for_jobs.least + job_usd, starts.job(moment, for_jobs.first)
+            for mine in both:
+                mine.append(moment, cost, start)
+            if kind != _OPENS:
+                (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], dearer[position])
+            elif waits[position]:
+                for mine in both:
+                    mine.raise_before(moment, waits[position])
+        return _Swept(certain + states.least, starts.stretches(states))
+
+    def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
+        """1 for each request that an instance serves, if work of each span counts with this weight."""
+        prices, stretches = self._prices, swept.stretches
+        begins = [begin for begin, _ in stretches]
+        found = bytearray(len(self._arrivals))
+        columns = zip(self._arrivals, self._latest, self._held, self._span, prices.tokens_usd, strict=True)
+        for position, (arrival, latest, seconds, span, tokens) in enumerate(columns):
+            if tokens > prices.place_second_usd * weights[span] * seconds:
+                before = bisect_right(begins, latest) - 1
+                found[position] = before >= 0 and stretches[before][1] >= arrival
+        return found
+
+    def worked(self, shares: Sequence[float], swept: _Swept) -> list[float]:
+        """Seconds of an instance's work in the block where it counts least, of the requests that instances serve."""
+        busy, dearest = [0.0] * self.blocks, self._dearest(shares)
+        per_second = self._prices.place_second_usd / self._prices.instance_second_usd
+        served = self.served([1.0 - shares[block] for block in dearest], swept)
+        for seconds, span, mine in zip(self._held, self._span, served, strict=True):
+            if mine:
+                busy[dearest[span]] += per_second * seconds
+        return busy
+
+
+class _Starts:
+    """How each stretch up began, for finding the cheapest schedule's stretches from its end."""
+
+    def __init__(self) -> None:
+        self._moments = array("d", [-math.inf])
+        self._from = array("q", [-1])  # the state that it left
+        self.current = 0
+
+    def begin(self, moment: float, state: int) -> None:
+        self.current = self._noted(moment, state)
+
+    def job(self, moment: float, state: int) -> int:
+        return self._noted(moment, state)
+
+    def _noted(self, moment: float, state: int) -> int:
+        self._moments.append(moment)
+        self._from.append(state)
+        return len(self._moments) - 1
+
+    def stretches(self, states: "_States") -> list[tuple[float, float]]:
+        """From the beginning to the last moment up, in order."""
+        found = []
+        state = states.first
+        while state > 0:
+            start = states.start[state]
+            end = states.moments[state]
+            found.append((self._moments[start], end))
+            state = self._from[start]
+        return found[::-1]
 
 
 class _States:
@@ -100,16 +280,18 @@ class _States:
     """
 
     def __init__(self) -> None:
-        self._moments = array("d", [-math.inf])
+        self.moments = array("d", [-math.inf])
+        self.start = array("q", [0])  # how the stretch began that ends at each state
         self._gaps = array("d", [0.0])
         self._before = array("q", [-1])  # the living state before a living one
         self._after = array("q", [-1])  # and the one after it
         self._living = array("q", [0])  # itself, or a state nearer to the living one before it
         self._last = 0
         self._last_cost = 0.0
+        self.first = 0
         self.least = 0.0
 
-    def append(self, moment: float, cost: float) -> None:
+    def append(self, moment: float, cost: float, start: int) -> None:
         """A state that is newer than all others; those that cost as much or more die."""
         if self._last_cost >= cost:
             while self._last >= 0 and self._last_cost >= cost:
@@ -117,14 +299,15 @@ class _States:
                 self._living[dead] = self._last
                 if self._last >= 0:
                     self._last_cost -= self._gaps[self._last]
-        new = len(self._moments)
-        self._moments.append(moment)
+        new = len(self.moments)
+        self.moments.append(moment)
+        self.start.append(start)
         self._gaps.append(0.0)
         self._before.append(self._last)
         self._after.append(-1)
         self._living.append(new)
         if self._last < 0:
-            self.least = cost
+            self.least, self.first = cost, new
         else:
             self._gaps[self._last] = cost - self._last_cost
             self._after[self._last] = new
@@ -132,7 +315,7 @@ class _States:
 
     def raise_before(self, moment: float, amount: float) -> None:
         """All states older than `moment` cost more."""
-        state = self._alive(bisect_left(self._moments, moment) - 1)
+        state = self._alive(bisect_left(self.moments, moment) - 1)
         if state < 0:
             return
         self.least += amount
@@ -147,6 +330,7 @@ class _States:
             self._living[state] = before
             if before < 0:
                 self.least += gap
+                self.first = following
                 return
             self._after[before] = following
             self._gaps[before] += gap

@@ -4,25 +4,17 @@ The policy is asked when something may be due, not by the clock: between two ans
 which nothing can be due, moved forward by each arrival. When nothing waits, the endpoint takes no more work than ends
 before what it is doing, and then sleeps, unless the traffic of the last minutes makes it cheaper to stay up.
 
-With a backend that is paid by the token beside it, requests that no wake-up is worth go there.
+`planner.sharing` adds a backend that is paid by the token, and transform jobs.
 """
 
 import math
 from array import array
 from collections import deque
-from dataclasses import dataclass, field
-from decimal import Decimal
 from heapq import heappop, heappush, heapreplace
 
-from planner.serving import AT_ONCE, HELD, Served
+from planner.serving import Served
 from planner.waiting import Waiting
-from tollgate.domain.wake_by_deadline import (
-    SleepingEndpoint,
-    decide_start,
-    instances_worth_keeping,
-    worth_holding,
-    worth_waking,
-)
+from tollgate.domain.wake_by_deadline import SleepingEndpoint, decide_start, instances_worth_keeping
 
 LONGEST_WAIT_SECONDS = 86_400.0
 """A request without a deadline is served within a day, as the batch road's greatest age is one."""
@@ -31,40 +23,31 @@ _RECHECK_SECONDS = 60.0
 _RECOUNT_SECONDS = 5.0
 """How old the count of work in places may get; until then what was started since is added."""
 
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """A backend that is paid by the token, beside the endpoint.
-
-    Attributes:
-        usd: what each request costs there.
-        seconds: how long each takes there.
-        usd_per_place_second: of a place that is fully used.
-        usd_per_start: of an instance's start-up.
-    """
-
-    usd: "array[float]"
-    seconds: "array[float]"
-    usd_per_place_second: float
-    usd_per_start: float
+Columns = tuple["array[float]", "array[float]", "array[float]"]
+"""Arrivals in order, seconds on a place, and deadlines in seconds after arrival."""
 
 
-@dataclass(slots=True)
-class _Lately:
+class Lately:
     """A sum over a sliding window of arrivals."""
 
-    seconds: float
-    total: float = 0.0
-    _entries: deque[tuple[float, float]] = field(default_factory=deque)
+    __slots__ = ("_entries", "seconds", "total")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.total = 0.0
+        self._entries: deque[tuple[float, float]] = deque()
 
     def add(self, now: float, amount: float) -> None:
+        """One more came."""
         self._entries.append((now, amount))
         self.total += amount
-        self.forget(now)
+        if self._entries[0][0] < now - self.seconds:
+            self.forget(now)
 
     def forget(self, now: float) -> None:
-        entries = self._entries
-        while entries and entries[0][0] < now - self.seconds:
+        """Let go of what came before the window."""
+        entries, since = self._entries, now - self.seconds
+        while entries and entries[0][0] < since:
             self.total -= entries.popleft()[1]
         if not entries:
             self.total = 0.0
@@ -76,7 +59,6 @@ def serve_waking(
     deadlines: "array[float]",
     *,
     endpoint: SleepingEndpoint,
-    tokens: Tokens | None = None,
     expected: "array[float] | None" = None,
 ) -> Served:
     """Serve every request.
@@ -86,25 +68,20 @@ def serve_waking(
         held: seconds that each one holds its place.
         deadlines: seconds after arrival.
         endpoint: that sleeps and wakes.
-        tokens: a second backend; its requests are marked in `Served.elsewhere`.
         expected: seconds that the policy believes each one will hold its place; what it does hold without.
     """
-    sleeper = _Sleeper((arrivals, held, deadlines), held if expected is None else expected, endpoint, tokens)
+    sleeper = Sleeper((arrivals, held, deadlines), held if expected is None else expected, endpoint)
     sleeper.run()
     return sleeper.served
 
 
-class _Sleeper:
-    def __init__(
-        self,
-        columns: "tuple[array[float], array[float], array[float]]",
-        expected: "array[float]",
-        endpoint: SleepingEndpoint,
-        tokens: Tokens | None,
-    ) -> None:
+class Sleeper:
+    """The endpoint and what waits for it."""
+
+    def __init__(self, columns: Columns, expected: "array[float]", endpoint: SleepingEndpoint) -> None:
         self._arrivals, self._held, self._deadlines = arrivals, _, deadlines = columns
         self._expected = expected
-        self._endpoint, self._tokens = endpoint, tokens
+        self._endpoint = endpoint
         self._waiting = Waiting()
         self._next = 0
         self._ready: list[float] = []
@@ -114,11 +91,8 @@ class _Sleeper:
         self._counted_at, self._at_most_in_work = -math.inf, 0.0
         able = endpoint.startup_seconds + endpoint.margin_seconds
         patient = min((d for d in set(deadlines) if d > able), default=able)
-        self._work_lately = _Lately(min(patient, LONGEST_WAIT_SECONDS))
-        self._saved_lately: dict[float, _Lately] = {}
-        self.served = Served(
-            ends=array("d", bytes(8 * len(arrivals))), elsewhere=bytearray(len(arrivals) if tokens else 0)
-        )
+        self._work_lately = Lately(min(patient, LONGEST_WAIT_SECONDS))
+        self.served = Served(ends=array("d", bytes(8 * len(arrivals))))
 
     def run(self) -> None:
         """Event by event: an arrival, a place that gets free for what waits, a look, the end of the last work."""
@@ -154,30 +128,35 @@ class _Sleeper:
                 heapreplace(self._places, end)
                 return
         latest = now + deadline - work
-        saved = 0.0
-        if self._tokens is not None:
-            saved = self._tokens.usd[position] - work * self._tokens.usd_per_place_second
-            if not self._joins(now, deadline, latest, saved):
-                self._send_elsewhere(position, now)
-                return
-        self._waiting.add(position, now, latest, work, saved)
+        if not self._wait(position, now, deadline, latest):
+            return
         if self._ready and self._closes == math.inf and self._places[0] <= now:
             return  # its place is free; the next event is its start
         self._expect(now, latest, work)
+
+    def _wait(self, position: int, now: float, _deadline: float, latest: float) -> bool:
+        """Let a request wait; whether it does."""
+        self._waiting.add(position, now, latest, self._expected[position])
+        return True
+
+    def _started(self, position: int) -> None:
+        """A request that waited gets its place."""
 
     def _expect(self, now: float, latest: float, work: float) -> None:
         """Move the next look forward so that it cannot come too late for what has just arrived."""
         places, endpoint = self._endpoint.concurrency, self._endpoint
         limit = latest - endpoint.margin_seconds
-        able = sum([max(0.0, limit - max(now, ready)) for ready in self._up])
-        lead = limit - endpoint.startup_seconds + able
-        self._look_at -= work / places
+        lead = limit - endpoint.startup_seconds
+        if self._ready and self._closes == math.inf:
+            lead += sum([max(0.0, limit - max(now, ready)) for ready in self._ready])
+        look_at = self._look_at - work / places
         if now - self._counted_at > _RECOUNT_SECONDS:
             self._counted_at, self._at_most_in_work = now, self._in_work(now)
         own = lead - (self._waiting.work + self._at_most_in_work) / places
-        if own < self._look_at:
+        if own < look_at:
             own = lead - (self._waiting.until(latest) + self._at_most_in_work) / places
-        self._look_at = max(now, min(self._look_at, own))
+            look_at = min(look_at, own)
+        self._look_at = max(now, look_at)
 
     @property
     def _up(self) -> list[float]:
@@ -192,6 +171,7 @@ class _Sleeper:
 
     def _start(self, free: float) -> None:
         position = self._waiting.pop()
+        self._started(position)
         now = max(free, self._arrivals[position])
         end = now + self._held[position]
         heapreplace(self._places, end)
@@ -214,11 +194,6 @@ class _Sleeper:
         self._look_at = now + _RECHECK_SECONDS
 
     def _look(self, now: float) -> None:
-        if not self._waiting:
-            self._look_at = math.inf
-            if self._ready and self._closes == math.inf:
-                self._rest(now)
-            return
         while self._waiting:
             decision = decide_start(
                 now,
@@ -236,59 +211,18 @@ class _Sleeper:
                 break
             if self._closes < math.inf:  # still up: cheaper than a start
                 self._closes = math.inf
-                continue
-            if self._pays(now, decision.start):
+            elif not self._instead(now, decision.start):
                 self._wake(decision.start, now)
-                continue
-            self._send_elsewhere(self._waiting.pop(), now)
-        if not self._waiting and self._ready and self._closes == math.inf:
-            self._rest(now)
+        if not self._waiting:
+            self._look_at = math.inf
+            if self._ready and self._closes == math.inf:
+                self._rest(now)
         if self._look_at <= now:
             self._look_at = now + 1.0
 
-    def _joins(self, now: float, deadline: float, latest: float, saved: float) -> bool:
-        """Whether a request waits for the endpoint, where it could be paid by the token at once."""
-        tokens, endpoint = self._tokens, self._endpoint
-        assert tokens is not None  # noqa: S101 - for the type checker; only called with tokens
-        if saved <= 0:
-            return False
-        lately = self._saved_lately.get(deadline)
-        if lately is None:
-            lately = self._saved_lately[deadline] = _Lately(deadline)
-        lately.add(now, saved)
-        if latest - endpoint.margin_seconds - endpoint.startup_seconds <= now:  # too late for one more instance
-            return bool(self._up) and self._places[0] <= now
-        if self._up:
-            return True
-        if worth_holding(Decimal(lately.total), Decimal(tokens.usd_per_start)):
-            return True
-        anyway = self._needed_anyway(now, latest + deadline)
-        return anyway > 0 and worth_holding(Decimal(lately.total), Decimal(tokens.usd_per_start), anyway)
-
-    def _pays(self, now: float, starts: int) -> bool:
-        """Counted is what would be due before the present wait has passed once more; the rest finds other company."""
-        if self._tokens is None:
-            return True
-        latest, position = self._waiting.first
-        until = latest + now - self._arrivals[position]
-        saved = self._waiting.saved_until(until)
-        start = Decimal(self._tokens.usd_per_start * starts)
-        return worth_waking(Decimal(saved), start, self._needed_anyway(now, until))
-
-    def _needed_anyway(self, now: float, until: float) -> float:
-        """How much of their patience those have used who are not due by then, if they will pay for a start."""
-        patient = self._waiting.patient(until)
-        if patient is None or self._up or self._tokens is None:
-            return 0.0
-        since, latest, saved = patient
-        due = latest - self._endpoint.startup_seconds - self._endpoint.margin_seconds
-        used = min(1.0, (now - since) / (due - since)) if due > since else 1.0
-        return used if saved >= used * self._tokens.usd_per_start else 0.0
-
-    def _send_elsewhere(self, position: int, now: float) -> None:
-        assert self._tokens is not None  # noqa: S101 - for the type checker; only called with tokens
-        self.served.elsewhere[position] = AT_ONCE if now <= self._arrivals[position] else HELD
-        self.served.ends[position] = now + self._tokens.seconds[position]
+    def _instead(self, _now: float, _starts: int) -> bool:
+        """Serve something of what is due in another way than by starting instances; whether that was done."""
+        return False
 
     def _wake(self, count: int, now: float) -> None:
         ready = now + self._endpoint.startup_seconds

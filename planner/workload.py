@@ -74,7 +74,7 @@ class Workload:
             # The sizes belong to the prompt, so that a repetition has its first occurrence's sizes.
             sizes = random.Random(seed * 1_000_003 + prompt)  # noqa: S311 - as above
             trace.append(
-                arrival, _lognormal(sizes, self.input_tokens), _lognormal(sizes, self.output_tokens), prompt=prompt
+                arrival, drawn_size(sizes, self.input_tokens), drawn_size(sizes, self.output_tokens), prompt=prompt
             )
         trace.rows = len(trace)
         return trace
@@ -100,6 +100,7 @@ class Workload:
         return arrivals
 
 
-def _lognormal(source: random.Random, mean: float) -> int:
+def drawn_size(source: random.Random, mean: float) -> int:
+    """Tokens of one request, spread lognormally around the mean."""
     # Sigma 0.8 has a 99th percentile of 4.7 times the mean, close to the published chat traces.
     return max(1, round(mean * source.lognormvariate(-0.32, 0.8))) if mean else 0

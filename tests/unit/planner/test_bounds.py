@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
-from planner.token_bound import TokenWorld, foreseen_dollars, least_dollars
+from planner.token_bound import TokenWorld, foreseen_schedule, least_dollars
 from planner.waking import serve_waking
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
@@ -120,4 +120,31 @@ def test_the_schedule_with_tokens_is_the_cheapest_of_all(
         )
     best = min(cost + dollars(before, math.inf) for before, cost in ends.items())
     certain = sum(min(t, 0.5 * h) for t, h in zip(tokens, held, strict=True))
-    assert foreseen_dollars(arrivals, held, deadlines, prices) == pytest.approx(certain + best)
+    found = foreseen_schedule(arrivals, held, deadlines, prices)
+    assert found.dollars == pytest.approx(certain + best)
+    by_token = sum(t for t, mine in zip(tokens, found.by_token, strict=True) if mine)
+    assert found.dollars >= found.instance_dollars + by_token - 1e-9
+
+
+@given(small, st.floats(1, 10), st.floats(0, 12))
+@settings(max_examples=60, deadline=None)
+def test_jobs_serve_who_is_there_and_can_wait_for_them(
+    rows: list[tuple[int, float, float, float]], job_usd: float, job_seconds: float
+) -> None:
+    """Any jobs, for those who came before each and can start once it is ready, cost the bound or more."""
+    arrivals, held, deadlines, tokens = columns(rows)
+    lasts = [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
+    none = array("d", bytes(8 * len(arrivals)))
+    prices = TokenWorld(
+        tokens, none, place_second_usd=0.5, start_usd=1.5 * job_usd, instance_second_usd=1.0, job_usd=job_usd,
+        job_seconds=job_seconds,
+    )  # fmt: skip
+    least = least_dollars(arrivals, held, deadlines, prices)
+    moments = sorted({*arrivals, *(max(0.0, last - job_seconds) for last in lasts)})
+    for size in range(4):
+        for created in combinations(moments, size):
+            dollars = size * job_usd
+            for a, last, h, t in zip(arrivals, lasts, held, tokens, strict=True):
+                served = any(a <= moment and moment + job_seconds <= last for moment in created)
+                dollars += min(t, 0.5 * h) if served else t
+            assert least <= dollars + 1e-6

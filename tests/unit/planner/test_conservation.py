@@ -1,6 +1,7 @@
 """Random small worlds: nobody is lost, money adds up, and the bound stays below every design that is in time."""
 
 from array import array
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -14,12 +15,13 @@ from planner.outcome import replay
 from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
 from planner.waking import serve_waking
-from planner.world import World
+from planner.world import World, price_book
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
 WORLD = World.of("ml.g5.2xlarge")
+TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
 
 requests = st.lists(
     st.tuples(
@@ -63,6 +65,22 @@ def test_no_design_in_time_beats_the_bound(rows: list[tuple[float, int, int, flo
     comparison = compare(trace, WORLD)
     for design, outcome in zip(standard_designs(WORLD, 1.0, {30.0}), comparison.outcomes, strict=True):
         if design.gateway and not outcome.missed and "cache" not in outcome.counts:
+            assert outcome.total >= comparison.least - Decimal("0.000001")
+
+
+@given(requests)
+@settings(max_examples=40, deadline=None)
+def test_beside_tokens_nobody_is_lost_or_late_and_the_bound_holds(
+    rows: list[tuple[float, int, int, float, int]],
+) -> None:
+    """Shared by instances, jobs and tokens, each request ends once, in time, and for no less than the bound."""
+    trace = made(rows)
+    comparison = compare(trace, TOKENS)
+    for outcome in comparison.outcomes:
+        assert sum(outcome.counts.values()) == len(trace)
+        assert sum(outcome.bill.values(), Decimal(0)) == outcome.total
+        if "tokens" in outcome.design and "cache" not in outcome.counts:
+            assert not outcome.missed
             assert outcome.total >= comparison.least - Decimal("0.000001")
 
 

@@ -1,11 +1,12 @@
 """Below the table: commitments, timelines, strategies, certainty, settings and pictures."""
 
+import math
+import re
 import tomllib
 import xml.etree.ElementTree as ET
 from array import array
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,9 +24,15 @@ from planner.timeline import timeline
 from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
+from tests.unit.template_document import template
+from tollgate.domain.token_prices import BucketRates
 
 WORLD = World.of("ml.g5.2xlarge")
 TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
+
+DEAR = replace(
+    WORLD, tokens=BucketRates(input=Decimal(50), output=Decimal(50))
+)  # some wait, some are paid by the token
 
 
 def made(seed: int = 1) -> Trace:
@@ -63,16 +70,28 @@ def test_a_discount_of_everything_is_refused() -> None:
         commitment([1.0], Decimal(1), Decimal(1))
 
 
-@pytest.mark.parametrize("name", ["wake for deadlines", "collect in jobs", "always-on real-time", "sleep and wake"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "wake for deadlines",
+        "collect in jobs",
+        "always-on real-time",
+        "sleep and wake",
+        "by the token",
+        "wake or tokens",
+        "wake or tokens + cache",
+    ],
+)
 def test_the_timeline_holds_the_billed_time_and_little_s_law(name: str) -> None:
     """Instances over time add up to the bill; requests in the system to rate times mean time, in every design."""
     trace = made()
-    held = WORLD.held(trace)
-    designs = standard_designs(WORLD, sum(held) / len(held), set(trace.deadlines))
+    world = DEAR if "token" in name else WORLD
+    held = world.held(trace)
+    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     design = next(d for d in designs if d.name == name)
     horizon = 3 * 86_400.0
-    line = timeline(trace, design, WORLD, horizon=horizon, step=100.0)
-    outcome = replay(trace, design, WORLD, horizon=horizon)
+    line = timeline(trace, design, world, horizon=horizon, step=100.0)
+    outcome = replay(trace, design, world, horizon=horizon)
     assert sum(line.instances) * 100.0 == pytest.approx(outcome.instance_seconds, rel=1e-6)
     answered = len(trace) - outcome.counts.get("refused", 0)
     rate = answered / horizon
@@ -116,15 +135,21 @@ def test_settings_are_toml_that_says_why(planned: Comparison) -> None:
         assert "below one instance that never sleeps" in advice.models.splitlines()[0]
 
 
-def test_overrides_exist_in_the_template(planned: Comparison) -> None:
-    """Every parameter that is advised is one of the template's."""
-    template = Path("template.yaml").read_text(encoding="utf-8")
+def test_overrides_are_parameters_that_the_template_takes(planned: Comparison) -> None:
+    """Every override is one of the template's parameters, with a value that its rules allow."""
+    parameters = template()["Parameters"]
     trace = made()
     for design in standard_designs(TOKENS, 1.0, set(trace.deadlines)):
         advice = advise(trace, planned, design, TOKENS, "ml.g5.2xlarge")
         line = tomllib.loads(advice.samconfig)["prod"]["deploy"]["parameters"]["parameter_overrides"]
         for override in line.split():
-            assert f"\n  {override.split('=')[0]}:\n" in template
+            name, _, value = override.partition("=")
+            rules = parameters[name]
+            if rules["Type"] == "Number":
+                assert float(value) >= rules.get("MinValue", 0)
+                assert float(value) <= rules.get("MaxValue", math.inf)
+            assert value in rules.get("AllowedValues", [value])
+            assert re.fullmatch(rules.get("AllowedPattern", ".*"), value)
 
 
 def test_pictures_are_svg_with_every_design(planned: Comparison) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+_NOTHING = Decimal(0)
+
 
 @dataclass(frozen=True, slots=True)
 class SleepingEndpoint:
@@ -121,12 +123,27 @@ def worth_waking(saved: Decimal, start: Decimal, needed_anyway: float = 0.0) -> 
     return saved >= start * Decimal(1.0 - needed_anyway)
 
 
-def worth_holding(saved_lately: Decimal, start: Decimal, needed_anyway: float = 0.0) -> bool:
-    """Whether requests should wait for company at all, rather than go to the token-priced backend at once.
+def worth_holding(
+    saved_lately: Decimal,
+    start: Decimal,
+    needed_anyway: float = 0.0,
+    *,
+    own: Decimal = _NOTHING,
+    holding: Decimal = _NOTHING,
+) -> bool:
+    """Whether a request should wait for company at all, rather than go to the token-priced backend at once.
+
+    Half a start that is paid for now may be a whole one by the time it is due. Below that the hope of one is taken to
+    be the share that is paid for, and is held against what it costs to wait in vain.
 
     Args:
         saved_lately: dollars that instance time would have saved on the requests that came within one deadline.
-        start: dollars of an instance's start-up; a half of it may become a whole one by the time it is due.
+        start: dollars of an instance's start-up.
         needed_anyway: as in `worth_waking`.
+        own: dollars that instance time saves on the request itself.
+        holding: dollars that it costs to let it wait and then pay it by the token.
     """
-    return 2 * saved_lately >= start * Decimal(1.0 - needed_anyway)
+    wanted = start * Decimal(1.0 - needed_anyway)
+    if 2 * saved_lately >= wanted:
+        return True
+    return own > 0 and own * saved_lately >= holding * wanted

@@ -1,0 +1,121 @@
+"""The recommended `models.toml`: entries that `tollgate models apply` accepts, each setting with its reason.
+
+Endpoints carry the names that the template gives to those of a model called `planned`; the owner puts in his own. What
+the catalogue cannot say is written as a comment, not as a setting.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from planner.designs import Design
+from planner.outcome import Outcome
+from planner.trace import NO_DEADLINE, Trace
+from planner.world import World
+from tollgate.domain.catalogue import BatchPolicy
+
+_LONGEST_CACHE = 86_400
+
+
+def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: World, instance_type: str) -> list[str]:
+    """Lines of TOML; one model, or one for each pool of a design that collects in several."""
+    lines: list[str] = []
+    for name, policy, why in _models(design, outcome):
+        lines += [*why, f"[models.{name}]"]
+        if policy is not None:
+            lines.append(
+                f"batch = {{ max_records = {policy.max_records}, max_age_seconds = {policy.max_age_seconds} }}"
+            )
+        if design.cache_ttl:
+            lines += [
+                f"# Answered {outcome.counts.get('cache', 0):,} repetitions.",
+                f"cache = {{ ttl_seconds = {min(_LONGEST_CACHE, int(design.cache_ttl))} }}",
+            ]
+        lines += ["", *_deployment(name, trace, outcome, world, instance_type)]
+        if outcome.counts.get("async") and design.asynchronous.minimum == 0:
+            lines += ["", *_sleep(name, trace, design, world)]
+        lines.append("")
+    return [*lines, *_not_settable(outcome, world)]
+
+
+def _models(design: Design, outcome: Outcome) -> list[tuple[str, BatchPolicy | None, list[str]]]:
+    if not outcome.counts.get("batch") or design.waking:
+        return [("planned", None, [])]
+    pools: Mapping[float, BatchPolicy] = design.batch
+    if len(pools) == 1:
+        return [("planned", next(iter(pools.values())), [])]
+    return [
+        (
+            "planned" if number == 0 else f"planned-{int(shortest)}s",
+            policy,
+            [f"# For deadlines from {shortest:,.0f} s: as old as leaves time for a start, the work and the way back."],
+        )
+        for number, (shortest, policy) in enumerate(sorted(pools.items()))
+    ]
+
+
+def _deployment(name: str, trace: Trace, outcome: Outcome, world: World, instance_type: str) -> list[str]:
+    timing, counts = world.timing, outcome.counts
+    written = sorted(trace.output_tokens)
+    usual = written[len(written) // 2]
+    used = f"{Decimal(min(1.0, max(0.01, outcome.utilisation))):.2f}"
+    road = f"concurrency = {world.concurrency}, startup_seconds = {world.endpoint_startup:g}, utilisation = {used!r}"
+    road = road.replace("'", '"')
+    lines = [
+        f"[models.{name}.deployments.main]",
+        'tier = "medium"  # the only one that was planned with',
+        'dialect = "messages"  # or what the container speaks: docs/catalogue.md',
+        f'instance_type = "{instance_type}"  # ${world.usd_per_hour} an hour, list price',
+        f"# The seconds that were planned with; `tollgate calibrate` measures them. Half of the answers have {usual}",
+        "# tokens or fewer.",
+        (
+            f"timing = {{ base_seconds = {max(0.001, timing.base_seconds):g}, "
+            f"seconds_per_input_token = {timing.seconds_per_input_token:g}, "
+            f"seconds_per_output_token = {timing.seconds_per_output_token:g}, expected_output_tokens = {usual} }}"
+        ),
+    ]
+    if counts.get("realtime"):
+        lines += [
+            f"# {counts['realtime']:,} requests need an answer sooner than a start-up; {used} of the time is used.",
+            f'realtime = {{ endpoint = "tollgate-{name}-realtime", {road} }}',
+        ]
+    if counts.get("async") or not (counts.get("realtime") or counts.get("batch")):
+        lines += [
+            f"# {counts.get('async', 0):,} requests can wait; the utilisation is the one that the plan found.",
+            f'async = {{ endpoint = "tollgate-{name}-async", {road} }}',
+        ]
+    if counts.get("batch"):
+        lines += [
+            f"# {counts['batch']:,} requests go in transform jobs.",
+            (
+                f'batch = {{ transform_model = "tollgate-{name}", concurrency = {world.concurrency}, '
+                f"startup_seconds = {world.job_startup:g} }}"
+            ),
+        ]
+    return lines
+
+
+def _sleep(name: str, trace: Trace, design: Design, world: World) -> list[str]:
+    lines = [f"[models.{name}.deployments.main.sleep]", "idle_minutes = 1  # nothing waits: nobody pays for idle time"]
+    if design.waking:
+        able = [d for d in set(trace.deadlines) if world.endpoint_startup + 180 < d < NO_DEADLINE]
+        patience = int(min([*able, 86_400.0]) - world.endpoint_startup - 120)
+        lines += [
+            "# The shortest deadline that can wait for a start, less the start-up and two minutes. The plan asked",
+            "# `wake_by_deadline.decide_start`, with every request's own deadline; that is what `gather` does where",
+            "# the gateway knows it.",
+            "wake_backlog = 1000000",
+            f"wake_after_seconds = {patience}",
+        ]
+    return lines
+
+
+def _not_settable(outcome: Outcome, world: World) -> list[str]:
+    lines = []
+    if outcome.counts.get("tokens") and world.tokens is not None:
+        lines.append(
+            f"# {outcome.counts['tokens']:,} requests are paid by the token at ${world.tokens.input} and "
+            f"${world.tokens.output} a million: no start-up is worth them. Catalogues have no such backend."
+        )
+    if not outcome.counts.get("realtime"):
+        lines.append("# No real-time endpoint: nobody needs an answer sooner than the other roads give it.")
+    return lines

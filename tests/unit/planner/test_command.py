@@ -1,0 +1,92 @@
+"""`tollgate plan` and `tollgate estimate` as a user calls them: no stack, no credentials."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+
+WORKLOAD = "requests_per_hour = [0, 60]\ndays = 0.5\nburstiness = 2\nrepeated = 0.1\n"
+
+
+@pytest.fixture
+def workload(tmp_path: Path) -> Path:
+    path = tmp_path / "workload.toml"
+    path.write_text(WORKLOAD)
+    return path
+
+
+def test_a_plan_prints_tables_and_writes_settings_and_pictures(
+    workload: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every part of the plan is printed, and five files are written that parse."""
+    out = tmp_path / "advice"
+    assert main(["plan", str(workload), "--out", str(out), "--instance-types", "ml.g6.2xlarge"]) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "wake for deadlines",
+        "clairvoyant bound",
+        "bill by part",
+        "what each strategy saves",
+        "instance types side by side",
+        "Over 5 seeds",
+        "Commit to",
+    ):
+        assert part in printed
+    assert {path.name for path in out.iterdir()} == {
+        "samconfig.toml",
+        "models.toml",
+        "cost-by-design.svg",
+        "cost-against-p99.svg",
+        "over-time.svg",
+    }
+    assert "planned" in tomllib.loads((out / "models.toml").read_text())["models"]
+
+
+def test_json_says_what_the_tables_say(workload: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dollars are strings, each design is there, and the reasons are with them."""
+    assert main(["plan", str(workload), "--quick", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    totals = {one["design"]: float(one["total_usd"]) for one in document["designs"]}
+    assert document["recommended"] in totals
+    above = sum(float(one["usd"]) for one in document["above_the_bound"])
+    assert above == pytest.approx(totals[document["recommended"]] - float(document["least_usd"]), abs=1e-9)
+
+
+def test_rates_say_how_much_of_them_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of rates is planned, and its groups are known."""
+    path = tmp_path / "rates.csv"
+    path.write_text("workload,t_s,requests_per_s\na,0,0.1\nb,0,2000\n")
+    assert main(["plan", str(path), "--quick", "--group", "a"]) == 0
+    assert "are drawn" not in capsys.readouterr().err
+    assert main(["plan", str(path), "--quick", "--group", "c"]) == 2
+    assert "it has a, b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--mix", "0,0,0"], "three shares"),
+        (["--mix", "a,b"], "three shares"),
+        (["--instance-type", "ml.none"], "no hour of ml.none"),
+        (["--token-model", "none"], "the price book knows"),
+        (["--instance-types", "ml.g6.2xlarge=0"], "speeds above 0"),
+        (["--group", "a"], "no groups"),
+        (["--catalogue", "models.toml", "--model", "echo"], "in two tiers"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused_with_the_reason(
+    workload: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2 and one line, no traceback."""
+    assert main(["plan", str(workload), *arguments]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_an_estimate_needs_five_numbers_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    """A few numbers give the same table."""
+    assert main(["estimate", "--requests-per-day", "100", "--days", "1", "--quick"]) == 0
+    assert "wake for deadlines" in capsys.readouterr().out
+    assert main(["estimate", "--requests-per-day", "0", "--quick"]) == 2
