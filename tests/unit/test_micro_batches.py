@@ -98,7 +98,9 @@ def test_what_waits_together_goes_together_and_comes_apart() -> None:
 def _own_parts(road: AsyncRoad) -> Decimal:
     """Dollars of the gateway's parts that all jobs together were charged with."""
     bills = [(job.effective_cost, job.bill) for job in road.jobs.jobs.values()]
-    return sum((cost - (bill.instance or 0) for cost, bill in bills if cost is not None and bill is not None), Decimal(0))
+    return sum(
+        (cost - (bill.instance or 0) for cost, bill in bills if cost is not None and bill is not None), Decimal(0)
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 16])

@@ -75,8 +75,13 @@ class StoredFile:
 
     @property
     def key(self) -> str:
-        """Where it lies in the bucket."""
-        return f"files/{self.file_id}"
+        """Where it lies in the bucket; what an upload brings lies elsewhere until it is complete."""
+        return f"{uploads_of(self.file_id)}whole" if self.upload_id else f"files/{self.file_id}"
+
+
+def uploads_of(upload_id: str) -> str:
+    """Where in the bucket the parts of an upload lie."""
+    return f"uploads/{upload_id}/"
 
 
 class FileBatchStatus(StrEnum):
