@@ -439,6 +439,7 @@ FREE = {
     ("post", "/v1/feedback"): "runs no model",
     ("post", "/v1/files"): "keeps a file",
     ("post", "/v1/uploads"): "begins to keep a file",
+    ("post", "/v1/uploads/{id}/parts"): "keeps a part of a file",
     ("post", "/v1/uploads/{id}/complete"): "keeps a file",
     ("post", "/v1/uploads/{id}/cancel"): "keeps no file",
     ("post", "/v1/batches"): "asks the budgets when the lines are known, see test_file_batches",

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.money import ZERO
@@ -71,6 +72,13 @@ class Counter:
     def released(self) -> Decimal:
         """Dollars of holds that ran out and whose end nobody has told yet."""
         return sum((amount for slot, amount in self.slots.items() if slot[0] == "x"), ZERO)
+
+
+class Told(NamedTuple):
+    """What a write said of its counter: dollars committed, and requests reserved where that changed."""
+
+    committed: Decimal
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
