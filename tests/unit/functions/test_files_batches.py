@@ -158,6 +158,16 @@ def test_the_samples_make_find_and_cancel_a_batch(house: _House) -> None:
     assert house.sample("batch_cancel", id=batch["id"])[1]["status"] == "cancelling"
 
 
+def test_a_batch_says_how_long_its_results_are_wanted(house: _House) -> None:
+    """Checked as for files, and kept on its record."""
+    body = {"input_file_id": house.upload()["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    wanted = {"anchor": "created_at", "seconds": 7_200}
+    _, batch = house.ask("POST /v1/batches", body | {"output_expires_after": wanted})
+    assert house.batches.batches[batch["id"]].output_seconds == 7_200
+    status, refused = house.ask("POST /v1/batches", body | {"output_expires_after": wanted | {"seconds": 10}})
+    assert (status, refused["error"]["param"]) == (400, "output_expires_after.seconds")
+
+
 def test_the_samples_upload_a_large_file_in_two_steps(house: _House) -> None:
     """The file is PUT to the bucket; completing twice gives the same file, which can then be used."""
     status, upload = house.sample("upload_create")

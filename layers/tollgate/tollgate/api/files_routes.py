@@ -156,12 +156,14 @@ class FilesApi:
 
     def _create_batch(self, call: Call) -> Answer:
         body = CREATE_BATCH.read(json_body(call))
+        after = body.get("output_expires_after")
         batch = self._batches.create(
             call.owner,
             file_id=body["input_file_id"],
             endpoint=body["endpoint"],
             window=body["completion_window"],
             metadata=body.get("metadata") or {},
+            output_seconds=None if after is None else after["seconds"],
             trace=continue_trace(
                 call.headers.get("traceparent"), call.headers.get("x-amzn-trace-id"), random_hex=self._random_hex()
             ),

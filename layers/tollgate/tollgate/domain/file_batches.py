@@ -180,6 +180,7 @@ class FileBatch:
         stop: what it is being stopped for: expired, or cancelled; None while it runs.
         total, completed, failed: requests.
         effective_cost, avoided_cost: dollars; None until they are known.
+        output_seconds: that the caller wants the result files kept for; None for as long as any.
     """
 
     batch_id: str
@@ -190,6 +191,7 @@ class FileBatch:
     expires_at: datetime
     status: FileBatchStatus = FileBatchStatus.VALIDATING
     metadata: Mapping[str, str] = field(default_factory=dict)
+    output_seconds: int | None = None
     traceparent: str = ""
     revision: int = 0
     cut: bool = False

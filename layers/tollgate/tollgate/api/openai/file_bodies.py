@@ -57,6 +57,7 @@ CREATE_BATCH = DocumentReader(
         "input_file_id": required(_ID),
         "endpoint": required(_SHORT),
         "completion_window": required(_SHORT),
+        "output_expires_after": optional(_EXPIRES_AFTER),
         "metadata": optional(
             rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=16)
         ),
