@@ -11,8 +11,10 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
 from tests.unit.template_document import resources
 from tollgate.api.http import Answer
+from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import RateLimits, duration_text
 from tollgate.domain.budgets import EACH, Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.errors import BudgetExceededError
 from tollgate.domain.ledger import Hold, Reservation, reserve
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
@@ -105,6 +107,15 @@ def test_jobs_count_as_well() -> None:
     gateway = _gateway(_budget(ScopeKind.KEY, BudgetPeriod.DAY, 5), _budget(ScopeKind.GATEWAY, BudgetPeriod.DAY, 6))
     later = HELLO | {"priority": "medium"}
     assert [_limits(gateway.infer(later))["remaining"] for _ in range(2)] == ["4", "3"]
+
+
+def test_clients_do_not_come_back_before_a_budget_can_let_them() -> None:
+    """They wait a minute at most, so a longer wait is an error at once; a short one they sit out by themselves."""
+    refused = _gateway(_budget(ScopeKind.KEY, BudgetPeriod.DAY, 0)).infer(HELLO)
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "43200")
+    assert refused.headers["x-should-retry"] == "false"
+    short = problem_answer(BudgetExceededError("full", retry_after=60))
+    assert short.headers == {"Retry-After": "60"}
 
 
 @pytest.mark.parametrize(
