@@ -66,7 +66,7 @@ class GatewayApi:
         openai: Callable[[], RoutesOnDemand],
         waiter: JobWaiter,
         feedback: Callable[[], RoutesOnDemand],
-        limits: RateLimits,
+        limits: RateLimits | None = None,
     ) -> None:
         self._inference = inference
         self._idempotency = idempotency
@@ -112,8 +112,8 @@ class GatewayApi:
             answer = problem_answer(error)
         record = trail.record(outcome=outcome, status=answer.status, ended=self._clock.monotonic(), error_code=code)
         self._telemetry.request(record)
-        headers = {**self._limits.headers(trail.admitted), **trail_headers(trail), **answer.headers}
-        return Answer(answer.status, answer.body, headers)
+        limits = {} if self._limits is None else self._limits.headers(trail.admitted)
+        return Answer(answer.status, answer.body, {**limits, **trail_headers(trail), **answer.headers})
 
     @staticmethod
     def _run(call: Call) -> Run:
