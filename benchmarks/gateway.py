@@ -69,7 +69,12 @@ PRICE_LIST = {
         )
     ],
 }
-SAMPLES = {"gateway": "inference_high", "jobs": "get", "batch_dispatch": "schedule"}
+SAMPLES = {
+    "gateway": "inference_high",
+    "jobs": "get",
+    "batch_dispatch": "schedule",
+    "files_batches": "file_create",
+}
 """Which sample event a function starts with; else its first one."""
 _CHAT = "gateway, OpenAI chat, real-time"
 _HIT = "gateway, cache hit"
@@ -173,6 +178,8 @@ def environment(url: str) -> dict[str, str]:
         "DEFERRED_QUEUE_URL": f"{url}/queue/deferred",
         "CAPACITY_FUNCTION": "tollgate-capacity",
         "REFRESH_FUNCTION": "tollgate-cache",
+        "PLAN_RATE": "50",
+        "PLAN_BURST": "100",
         "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:alarms",
         "FILE_RETENTION_DAYS": "30",
         "GATEWAY_LOG_GROUP": "/aws/lambda/bench-gateway",

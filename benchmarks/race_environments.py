@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local.launch import build, deploy
+from local.launch import build, deploy, layer
 from local.launch.layout import REGION, STACK_NAME, Layout
 
 FUNCTION = f"{STACK_NAME}-gateway"
@@ -70,9 +70,9 @@ class DeployedGateway:
         """
         found = self._lambda.get_function_configuration(FunctionName=FUNCTION)
         variables = found["Environment"]["Variables"]
-        layers = [layer["Arn"] for layer in found.get("Layers", [])]
+        layers = [used["Arn"] for used in found.get("Layers", [])]
         live = self._lambda.get_alias(FunctionName=FUNCTION, Name=ALIAS)["FunctionVersion"]
-        shared = build.build_folder(self._layout.root) / build.LAYER / "python"
+        shared = build.build_folder(self._layout.root) / layer.LAYER / "python"
         more = {"PYTHONPATH": str(shared), "AWS_ENDPOINT_URL_DYNAMODB": tables_url}
         self._configure([], variables | more)
         version = self._lambda.publish_version(FunctionName=FUNCTION, Description="for a race")["Version"]

@@ -99,6 +99,7 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
             holding=holding,
             merger=InputsMerger(),
             completer=completer,
+            catalogues=catalogues,
             durations=durations,
             queue=SqsQueue(queues, settings.async_queue_url),
             telemetry=telemetry,

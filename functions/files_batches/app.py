@@ -3,7 +3,7 @@
 import os
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
@@ -20,7 +20,11 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.services.file_batches import FileBatches
 from tollgate.services.files import Files
 from tollgate.services.idempotent import Idempotency
+from tollgate.services.uploads import Uploads
 from tollgate.settings import Settings, aws_environment
+
+if TYPE_CHECKING:
+    from tollgate.ports.files import ChunkedObjects
 
 
 class FilesBatchesSettings(Settings):
@@ -44,8 +48,16 @@ def build(settings: FilesBatchesSettings) -> FilesApi:
         service=settings.powertools_service_name,
         level=settings.log_level,
     )
+
+    def chunked() -> "ChunkedObjects":
+        # Needs boto3, and few calls join parts.
+        from tollgate.adapters.s3_objects import S3ObjectStore  # noqa: PLC0415 -- see above
+
+        return S3ObjectStore(settings.bucket)
+
+    store = DynamoDBFileStore(tables, settings.table_jobs)
     files = Files(
-        files=DynamoDBFileStore(tables, settings.table_jobs),
+        files=store,
         objects=objects,
         clock=clock,
         ids=ids,
@@ -61,6 +73,7 @@ def build(settings: FilesBatchesSettings) -> FilesApi:
     )
     return FilesApi(
         files=files,
+        uploads=Uploads(store=store, files=files, objects=objects, chunked=cache(chunked), clock=clock, ids=ids),
         batches=batches,
         idempotency=Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock),
         telemetry=telemetry,

@@ -24,6 +24,7 @@ from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
+from tollgate.api.rendering import RateLimits
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
@@ -66,6 +67,8 @@ class GatewaySettings(Settings):
     capacity_function: str = ""
     alarm_topic_arn: str = ""
     webhook_allowed_cidrs: str = ""
+    plan_rate: float = 0
+    plan_burst: int = 0
 
 
 def _check_webhook(allowed: str, url: str) -> None:
@@ -231,6 +234,9 @@ def build(settings: GatewaySettings) -> GatewayApi:
         openai=openai,
         waiter=waiter,
         feedback=feedback,
+        limits=RateLimits(
+            plan_rate=settings.plan_rate, plan_burst=settings.plan_burst, call_limit=admission.call_limit
+        ),
     )
 
 

@@ -63,6 +63,7 @@ def build(settings: SweeperSettings) -> Sweeper:
             holding=holding,
             merger=InputsMerger(),
             completer=parts.completer,
+            catalogues=parts.catalogues,
             durations=parts.durations,
             queue=parts.queue(settings.async_queue_url),
             telemetry=telemetry,

@@ -25,6 +25,11 @@ _REFERENCE = "#/components/schemas/{model}"
 _KEY_ERRORS = (401, 403, 429, 500, 502, 503, 504)
 _RUN_ERRORS = (400, 404, 409, 413, 422)
 _MAKE_ERRORS = (400, 409, 413, 422)
+_PART_FORM: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "string", "contentMediaType": "application/octet-stream"}},
+}
 _FILE_FORM: Mapping[str, Any] = {
     "type": "object",
     "required": ["file", "purpose"],
@@ -48,7 +53,7 @@ class Operation:
         streams: whether it may answer with an event stream.
         errors: statuses beside those that every route may have.
         query: names of query parameters.
-        form: whether the body is a form with a file.
+        form: fields of its body, if that is a form.
         raw: whether the answer is a file's content, or leads to it.
         once: whether an idempotency key is obeyed.
     """
@@ -62,7 +67,7 @@ class Operation:
     streams: bool = False
     errors: Sequence[int] = ()
     query: Sequence[str] = ()
-    form: bool = False
+    form: Mapping[str, Any] | None = None
     raw: bool = False
     once: bool = False
 
@@ -131,7 +136,7 @@ OPERATIONS = (
         "post",
         "Upload a file of up to 4.5 MB",
         file_answers.File,
-        form=True,
+        form=_FILE_FORM,
         once=True,
         errors=_MAKE_ERRORS,
     ),
@@ -154,6 +159,15 @@ OPERATIONS = (
         body=CREATE_UPLOAD.name,
         once=True,
         errors=_MAKE_ERRORS,
+    ),
+    Operation(
+        "/v1/uploads/{id}/parts",
+        "post",
+        "Send a part of an upload, of up to 4.5 MB",
+        file_answers.UploadPart,
+        form=_PART_FORM,
+        once=True,
+        errors=(400, 404, 409, 413, 422),
     ),
     Operation(
         "/v1/uploads/{id}/complete",
@@ -342,8 +356,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": _schema(operation.body)}},
         }
-    if operation.form:
-        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FILE_FORM}}}
+    if operation.form is not None:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     if operation.accepted or operation.once:
         parameters.append(_parameter("Idempotency-Key", "header"))
     if operation.path == "/v1/inferences" and operation.accepted:

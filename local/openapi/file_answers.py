@@ -37,7 +37,7 @@ class FileDeleted(Answer):
 
 
 class Upload(Answer):
-    """A file that comes in two steps; `upload_url` is where it is to be PUT."""
+    """A file that comes in parts, or is PUT to `upload_url` as a whole."""
 
     id: str
     object: Literal["upload"]
@@ -49,6 +49,15 @@ class Upload(Answer):
     status: Literal["pending", "completed", "cancelled"]
     file: File | None
     upload_url: str | None
+
+
+class UploadPart(Answer):
+    """A part of it."""
+
+    id: str
+    object: Literal["upload.part"]
+    created_at: int
+    upload_id: str
 
 
 class BatchFault(Answer):

@@ -1,10 +1,12 @@
 """Files, batches and their contents: the same promises in memory and on AWS's own interfaces."""
 
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import boto3
 import pytest
 
 from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
@@ -33,7 +35,7 @@ from tollgate.domain.file_batches import (
 from tollgate.domain.jobs import Bill, Owner, Usage
 from tollgate.domain.ledger import Hold, Reservation, reserve
 from tollgate.domain.usage import Dimensions
-from tollgate.ports.files import FileBatchStore, FileObjects, FileStore
+from tollgate.ports.files import ChunkedObjects, FileBatchStore, FileObjects, FileStore
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _FILE = StoredFile("file-1", OWNER, "ä.jsonl", FilePurpose.BATCH, 7, _NOW, _NOW + timedelta(days=30))
@@ -283,3 +285,37 @@ def test_the_other_store_deletes_as_well(aws: LocalAws) -> None:
     for _ in range(2):
         store.delete("transform-input/a")
         assert store.get("transform-input/a") is None
+
+
+@pytest.fixture(params=["memory", "s3"])
+def chunked(request: pytest.FixtureRequest) -> ChunkedObjects:
+    if request.param == "memory":
+        return InMemoryObjectStore()
+    request.getfixturevalue("aws")
+    return S3ObjectStore(BUCKET)
+
+
+@pytest.mark.parametrize("size", [1, 300_000, 20_000_000])
+def test_contents_are_stored_piece_by_piece(chunked: ChunkedObjects, size: int) -> None:
+    """And come back whole, in pieces; what is not there is None."""
+    whole = bytes(range(251)) * (size // 251 + 1)
+    chunked.put_chunks("files/large", (whole[begin : begin + 70_001] for begin in range(0, len(whole), 70_001)))
+    assert b"".join(chunked.chunks("files/large") or ()) == whole
+    assert chunked.chunks("files/none") is None
+
+
+@pytest.mark.parametrize("size", [3, 20_000_000])
+def test_pieces_that_end_in_an_error_are_not_stored(chunked: ChunkedObjects, size: int) -> None:
+    """The error comes out as it was raised, what was there stays, and no unfinished upload is left."""
+    chunked.put_chunks("files/kept", [b"before"])
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * size
+        raise InvalidRequestError("not what was announced", param="bytes")
+
+    with pytest.raises(InvalidRequestError, match="not what was announced"):
+        chunked.put_chunks("files/kept", pieces())
+    assert b"".join(chunked.chunks("files/kept") or ()) == b"before"
+    if isinstance(chunked, S3ObjectStore):
+        left = boto3.client("s3").list_multipart_uploads(Bucket=BUCKET)
+        assert "Uploads" not in left

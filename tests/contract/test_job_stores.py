@@ -59,6 +59,7 @@ def _full_job() -> Job:
             "blue",
         ),
         held_seconds=Decimal("1.250000"),
+        earlier_parts=Decimal("0.000000000003"),
         reservation=Reservation(
             "h29384756",
             Decimal("0.000000000001"),

@@ -1,5 +1,7 @@
 """Files and batches with the unmodified `openai` package: uploaded, run, fetched, called off."""
 
+import asyncio
+import hashlib
 import json
 import time
 import urllib.request
@@ -8,7 +10,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 from openai.types import Batch
 
 from tests.local_stack import LocalStack
@@ -120,6 +122,65 @@ def test_a_large_file_goes_straight_to_the_bucket_and_comes_from_there(client: O
     assert client.files.delete(done.file.id).deleted
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(done.file.id)
+
+
+def test_a_large_file_goes_up_in_parts(client: OpenAI) -> None:
+    """By the SDK's own helper, which reads, cuts, sends and completes; a wrong checksum makes no file."""
+    content = _jsonl(*[_line(str(n), "word " * 2_000) for n in range(900)])
+    assert len(content) > 9_000_000
+    named: dict[str, Any] = {"filename": "parts.jsonl", "mime_type": "application/jsonl", "purpose": "batch"}
+    checksum = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    done = client.uploads.upload_file_chunked(
+        file=content, bytes=len(content), part_size=4_000_000, md5=checksum, **named
+    )
+    assert done.status == "completed"
+    assert done.file is not None
+    assert (done.file.bytes, done.file.filename) == (len(content), "parts.jsonl")
+    assert client.files.content(done.file.id).content == content
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.uploads.upload_file_chunked(
+            file=content[:5_000_000], bytes=5_000_000, part_size=4_000_000, md5=checksum, **named
+        )
+    assert refused.value.param == "md5"
+
+
+def test_the_async_client_uploads_in_parts_and_calls_off(local_stack: LocalStack) -> None:
+    """Two parts at once, named in their order; what is cancelled takes no more; a part too large is a 413."""
+
+    async def upload() -> tuple[str, int]:
+        async with AsyncOpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=40) as own:
+            begun = await own.uploads.create(bytes=8, filename="a.jsonl", mime_type="x", purpose="user_data")
+            last, first = await asyncio.gather(
+                own.uploads.parts.create(begun.id, data=b"last"), own.uploads.parts.create(begun.id, data=b"1st ")
+            )
+            done = await own.uploads.complete(begun.id, part_ids=[first.id, last.id])
+            assert done.file is not None
+            text = (await own.files.content(done.file.id)).text
+            other = await own.uploads.create(bytes=5_000_000, filename="b.jsonl", mime_type="x", purpose="user_data")
+            with pytest.raises(openai.APIStatusError) as large:
+                await own.uploads.parts.create(other.id, data=b"x" * 4_600_000)
+            assert (await own.uploads.cancel(other.id)).status == "cancelled"
+            with pytest.raises(openai.ConflictError):
+                await own.uploads.parts.create(other.id, data=b"x")
+            return text, large.value.status_code
+
+    assert asyncio.run(upload()) == ("1st last", 413)
+
+
+def test_a_name_that_comes_twice_runs_once(client: OpenAI) -> None:
+    """The second line of that name is in the error file, and fails nothing else."""
+    file = client.files.create(
+        file=_jsonl(_line("a", "one two"), _line("b", "three"), _line("a", "four five")), purpose="batch"
+    )
+    batch = _ended(
+        client,
+        client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"),
+    )
+    assert batch.request_counts is not None
+    assert (batch.status, batch.request_counts.completed, batch.request_counts.failed) == ("completed", 2, 1)
+    answer = _lines(client, batch.output_file_id)["a"]["response"]["body"]
+    assert answer["choices"][0]["message"]["content"] == "two one"
+    assert _lines(client, batch.error_file_id)["a"]["response"]["status_code"] == 400
 
 
 def test_a_batch_is_cancelled(client: OpenAI) -> None:

@@ -25,15 +25,15 @@ def _new_key(stack: LocalStack, scopes: str) -> str:
 
 
 @contextmanager
-def _slow_plan(stack: LocalStack, key: str) -> Iterator[None]:
-    """Moves the key to a usage plan with one request in 20 seconds."""
+def _slow_plan(stack: LocalStack, key: str, rate: float = 0.05) -> Iterator[None]:
+    """Moves the key to a usage plan with one request at once, and by default one in 20 seconds."""
     api = stack.aws("apigateway")
     value = hashlib.sha256(key.encode()).hexdigest()
     keys = api.get_api_keys(includeValues=True, limit=500)["items"]
     (key_id,) = [entry["id"] for entry in keys if entry["value"] == value]
     api.delete_usage_plan_key(usagePlanId=stack.outputs["UsagePlanId"], keyId=key_id)
     stage = {"apiId": stack.outputs["ApiId"], "stage": stack.outputs["StageName"]}
-    plan = api.create_usage_plan(name=key_id, apiStages=[stage], throttle={"rateLimit": 0.05, "burstLimit": 1})["id"]
+    plan = api.create_usage_plan(name=key_id, apiStages=[stage], throttle={"rateLimit": rate, "burstLimit": 1})["id"]
     api.create_usage_plan_key(usagePlanId=plan, keyId=key_id, keyType="API_KEY")
     try:
         yield
@@ -71,3 +71,15 @@ def test_too_many_requests_are_a_rate_limit_error(local_stack: LocalStack) -> No
     assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert caught.value.response.headers["x-ratelimit-reset-requests"] == "1s"
     assert caught.value.request_id
+
+
+def test_the_sdk_waits_and_tries_again_by_itself(local_stack: LocalStack) -> None:
+    """A 429 of API Gateway and its `Retry-After` are enough: the caller sees answers, only later."""
+    key = _new_key(local_stack, "infer,read")
+    with (
+        _slow_plan(local_stack, key, rate=1),
+        OpenAI(base_url=f"{local_stack.url}/v1", api_key=key, max_retries=5, timeout=40) as patient,
+    ):
+        answers = [patient.models.with_raw_response.list() for _ in range(4)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(answer.retries_taken for answer in answers) > 0

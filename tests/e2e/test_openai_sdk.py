@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
@@ -144,6 +144,44 @@ def test_errors_are_the_sdks_own(client: OpenAI) -> None:
     assert unknown.code == "model_not_found"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-none")
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}}, "response_format"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": True, "top_logprobs": 2}, "logprobs"),
+        ({"n": 2}, "n"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"extra_body": {"min_p": 0.1}}, "min_p"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages"),
+    ],
+)
+def test_what_a_container_does_not_have_is_named(client: OpenAI, asked: dict[str, Any], param: str) -> None:
+    """A 400 with the parameter, before anything is run; never an answer that ignores what was asked."""
+    refused = _broken(client, model="smollm2", **asked)
+    assert isinstance(refused, openai.BadRequestError)
+    assert refused.code == "unsupported_parameter"
+    assert (refused.param or "").partition("[")[0] == param
+
+
+def test_a_vectors_length_can_be_chosen_only_where_the_model_can(client: OpenAI) -> None:
+    """MiniLM has one length."""
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.embeddings.create(model="minilm", input="a toll booth", dimensions=128)
+    assert refused.value.param == "dimensions"
+
+
+@pytest.mark.parametrize("tier", ["priority", "flex"])
+def test_answers_say_what_the_key_may_send(client: OpenAI, tier: Literal["priority", "flex"]) -> None:
+    """OpenAI's headers, on both roads."""
+    raw = client.chat.completions.with_raw_response.create(model="echo", messages=HELLO, service_tier=tier)
+    assert int(raw.headers["x-ratelimit-limit-requests"]) > 0
+    assert raw.headers["x-ratelimit-reset-requests"].endswith("s")
+    assert "x-ratelimit-remaining-requests" not in raw.headers
+    assert raw.retries_taken == 0
 
 
 def test_a_wrong_key_is_an_authentication_error(local_stack: LocalStack) -> None:

@@ -94,6 +94,7 @@ class AsyncRoad:
                 holding=watch.watch(self.holding, "take_place"),
                 merger=InputsMerger(),
                 completer=self.completer(point),
+                catalogues=self.catalogues,
                 durations=self.measurements,
                 queue=watch.watch(self.queue, "send"),
                 telemetry=self.telemetry,

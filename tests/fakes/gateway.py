@@ -22,6 +22,7 @@ from tollgate.api.feedback_routes import FeedbackApi
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
+from tollgate.api.rendering import RateLimits
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.capacity import Capacity, RoadState
@@ -244,6 +245,7 @@ class FakeGateway:
             openai=lambda: openai,
             waiter=waiter,
             feedback=lambda: feedback,
+            limits=RateLimits(plan_rate=50, plan_burst=120, call_limit=admission.call_limit),
         )
 
     def _pause(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tollgate.domain.budget_notices import OpenNotice
 from tollgate.domain.errors import LedgerRefusedError, OutcomeUnknownError, StorageError
-from tollgate.domain.ledger import Change, Counter, LedgerWrite, WorkflowCall, apply
+from tollgate.domain.ledger import Change, Counter, LedgerWrite, Told, WorkflowCall, apply
 
 
 class InMemoryLedger:
@@ -30,7 +30,7 @@ class InMemoryLedger:
         self.lose_answers = 0
         self.fail = 0
 
-    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:
         self.writes += 1
         if self.fail:
             self.fail -= 1
@@ -54,7 +54,11 @@ class InMemoryLedger:
         if self.lose_answers:
             self.lose_answers -= 1
             raise OutcomeUnknownError("no answer")
-        return {name: counter.committed for name, counter in done.items()} if len(writes) == 1 else {}
+        (first, *others) = writes
+        if others or not isinstance(first, Change):
+            return {}
+        after = done[first.counter]
+        return {first.counter: Told(after.committed, after.calls if first.calls else None)}
 
     def read(self, counters: Sequence[str], *, consistent: bool = False) -> Mapping[str, Counter]:
         assert consistent in {True, False}

@@ -80,6 +80,13 @@ class InMemoryObjectStore:
             parts.pop()
         return iter([part.removesuffix(b"\r") for part in parts])
 
+    def chunks(self, key: str) -> Iterator[bytes] | None:
+        body = self.objects.get(key)
+        return None if body is None else iter([body[begin : begin + 3] for begin in range(0, len(body), 3)])
+
+    def put_chunks(self, key: str, chunks: Iterable[bytes], *, content_type: str = "application/octet-stream") -> None:
+        self.put(key, b"".join(chunks), content_type=content_type)
+
     def stored_at(self, key: str) -> datetime | None:
         return self._stored_at.get(key)
 

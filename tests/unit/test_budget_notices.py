@@ -154,7 +154,7 @@ def test_a_topic_that_is_down_is_not_stormed(world: World) -> None:
 
 def test_a_topic_that_is_down_is_asked_once_for_many_notices(world: World) -> None:
     """A turn ends at the first failure."""
-    teams = [replace(OWNER, tenant=f"tenant-{number}") for number in range(10)]
+    teams = [OWNER._replace(tenant=f"tenant-{number}") for number in range(10)]
     world.topic.fail = 1_000
     admission = world.environment()
     for owner in teams:

@@ -158,6 +158,19 @@ def test_a_bad_line_goes_to_the_error_file(bad: Any, status: int, code: str) -> 
     assert said["tollgate"]["line"] == 2
 
 
+@pytest.mark.parametrize(("wanted", "kept"), [(None, 30 * 86_400), (3_600, 3_600), (90 * 86_400, 30 * 86_400)])
+def test_results_are_kept_as_long_as_is_wanted(wanted: int | None, kept: int) -> None:
+    """And never longer than the bucket keeps them; the failures' file as well."""
+    road = _Road(_catalogue())
+    batch = road.begin(_line("a", "x"), b"not json")
+    road.file_batches.batches["batch_1"] = replace(batch, output_seconds=wanted)
+    road.run()
+    for file_id in (road.batch.output_file_id, road.batch.error_file_id):
+        file = road.files.get(file_id or "")
+        assert file is not None
+        assert (file.expires_at - file.created_at).total_seconds() == kept
+
+
 def test_a_batch_waits_while_spending_is_stopped() -> None:
     """Nothing is held for it or started; its file is checked all the same, and when the brake is off it runs whole."""
     road = _Road(_catalogue(budget="100"))

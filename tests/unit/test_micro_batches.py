@@ -17,6 +17,7 @@ from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.capacity import Capacity, RoadCapacity
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import BackendError, CapacityError, StorageError, TollgateError
+from tollgate.domain.gateway_parts import gateway_rates, invocation_usage
 from tollgate.domain.jobs import JobState, Payload
 from tollgate.domain.micro_batches import (
     Mergeable,
@@ -92,6 +93,50 @@ def test_what_waits_together_goes_together_and_comes_apart() -> None:
     assert {job.held_seconds for job in jobs} == {Decimal("0.25")}
     assert all(job.effective_cost and job.effective_cost > 0 for job in jobs)
     assert (measured_as("echo/small", 8), InferenceType.ASYNC, 2.0) in road.measurements.durations
+
+
+def _own_parts(road: AsyncRoad) -> Decimal:
+    """Dollars of the gateway's parts that all jobs together were charged with."""
+    bills = [(job.effective_cost, job.bill) for job in road.jobs.jobs.values()]
+    return sum(
+        (cost - (bill.instance or 0) for cost, bill in bills if cost is not None and bill is not None), Decimal(0)
+    )
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 16])
+def test_the_parts_that_are_shared_add_up_to_the_whole(count: int) -> None:
+    """To the last digit: each pays its own steps, and all of them together one invocation, one event, one list."""
+    road = _road(count)
+    road.group_submitter().submit_all(_ids(road))
+    groups = len(road.backend.submitted)
+    _run(road)
+    prices = _catalogue().gateway_prices
+    rates = gateway_rates(prices)
+    each = rates.by_road[InferenceType.ASYNC] - rates.invocation(1)
+    assert groups == 1
+    assert _own_parts(road) == count * each + rates.invocation(count)
+    assert _own_parts(road) < count * rates.by_road[InferenceType.ASYNC]
+
+
+def test_an_event_and_a_list_are_counted_once_for_an_invocation() -> None:
+    """One completion however many jobs; the queue's event in tenths up to a whole one; the list only where it is."""
+    one, many, most = (invocation_usage(members) for members in (1, 5, 40))
+    assert one.bucket_puts == 1
+    assert many.bucket_puts == 2
+    assert (one.lambda_requests, many.lambda_requests) == (Decimal("1.1"), Decimal("1.5"))
+    assert most.lambda_requests == 2
+    assert one.topic_requests == most.topic_requests == 1
+
+
+def test_what_a_failed_invocation_took_is_paid_by_those_that_went_in_it() -> None:
+    """Beside an invocation of its own for each: nothing is lost, nothing counted twice."""
+    road = _road(3)
+    road.group_submitter().submit_all(_ids(road))
+    _run(road, poison="text 2")
+    road.group_submitter().submit_all(_ids(road))
+    _run(road, poison="text 2")
+    rates = gateway_rates(_catalogue().gateway_prices)
+    assert _own_parts(road) == 3 * rates.by_road[InferenceType.ASYNC] + rates.invocation(3)
 
 
 def test_without_a_policy_every_request_goes_alone() -> None:

@@ -56,6 +56,7 @@ class _House(BatchRoad):
                         holding=InMemoryHoldingStore(),
                         merger=InputsMerger(),
                         completer=self.completer(nothing),
+                        catalogues=self.catalogues,
                         durations=self.measurements,
                         queue=self.async_queue,
                         telemetry=self.telemetry,

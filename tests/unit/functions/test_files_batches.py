@@ -1,6 +1,7 @@
 """The routes over files, uploads and batches: shapes, owners, scopes, and what is refused."""
 
 import base64
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from tollgate.domain.file_batches import FileBatchStatus
 from tollgate.services.file_batches import FileBatches
 from tollgate.services.files import MOST_DIRECT_BYTES, MOST_INLINE_BYTES, Files
 from tollgate.services.idempotent import Idempotency
+from tollgate.services.uploads import MOST_PARTS, Uploads
 
 SAMPLES = ROOT / "events" / "files_batches"
 
@@ -42,6 +44,14 @@ class _House:
         files = Files(files=self.files, objects=self.objects, clock=self.clock, ids=ids, kept=timedelta(days=30))
         self.api = FilesApi(
             files=files,
+            uploads=Uploads(
+                store=self.files,
+                files=files,
+                objects=self.objects,
+                chunked=lambda: self.objects,
+                clock=self.clock,
+                ids=ids,
+            ),
             batches=FileBatches(
                 batches=self.batches, files=files, queue=self.queue, telemetry=telemetry, clock=self.clock, ids=ids
             ),
@@ -68,6 +78,27 @@ class _House:
         file_answers.File.model_validate(file)
         found: dict[str, Any] = file
         return found
+
+    def part(self, upload_id: str, content: bytes) -> tuple[int, Any]:
+        body = (
+            b'--x\r\nContent-Disposition: form-data; name="data"; filename="upload"\r\n\r\n'
+            + content
+            + b"\r\n--x--\r\n"
+        )
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        event = proxy_event("POST /v1/uploads/{id}/parts", headers=headers, path={"id": upload_id})
+        event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+        answer = handle(event, self.api)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def begin(self, size: int) -> str:
+        fields = {"filename": "in.jsonl", "purpose": "batch", "bytes": size, "mime_type": "application/jsonl"}
+        status, upload = self.ask("POST /v1/uploads", fields)
+        assert status == 200, upload
+        return str(upload["id"])
+
+    def complete(self, upload_id: str, **body: Any) -> tuple[int, Any]:
+        return self.ask("POST /v1/uploads/{id}/complete", {"part_ids": []} | body, path={"id": upload_id})
 
     def form(self, fields: dict[str, str], content: bytes | None, *, name: str = "in.jsonl") -> tuple[int, Any]:
         body = b"".join(
@@ -127,6 +158,16 @@ def test_the_samples_make_find_and_cancel_a_batch(house: _House) -> None:
     assert house.sample("batch_cancel", id=batch["id"])[1]["status"] == "cancelling"
 
 
+def test_a_batch_says_how_long_its_results_are_wanted(house: _House) -> None:
+    """Checked as for files, and kept on its record."""
+    body = {"input_file_id": house.upload()["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    wanted = {"anchor": "created_at", "seconds": 7_200}
+    _, batch = house.ask("POST /v1/batches", body | {"output_expires_after": wanted})
+    assert house.batches.batches[batch["id"]].output_seconds == 7_200
+    status, refused = house.ask("POST /v1/batches", body | {"output_expires_after": wanted | {"seconds": 10}})
+    assert (status, refused["error"]["param"]) == (400, "output_expires_after.seconds")
+
+
 def test_the_samples_upload_a_large_file_in_two_steps(house: _House) -> None:
     """The file is PUT to the bucket; completing twice gives the same file, which can then be used."""
     status, upload = house.sample("upload_create")
@@ -159,6 +200,86 @@ def test_what_is_put_after_an_upload_is_complete_changes_no_file(house: _House) 
     assert house.ask(route, {"part_ids": []}, path=path) == (200, done)
     event = proxy_event("GET /v1/files/{id}/content", path={"id": done["file"]["id"]})
     assert handle(event, house.api)["body"] == "first"
+
+
+def test_the_sample_sends_a_part(house: _House) -> None:
+    """Parts come in any order, twice if need be; the file is what is named in the end, in that order."""
+    upload = house.begin(20)
+    _, last = house.part(upload, b" and last")
+    file_answers.UploadPart.model_validate(last)
+    assert (last["upload_id"], last["object"]) == (upload, "upload.part")
+    _, first = house.part(upload, b"this first,")
+    house.part(upload, b"this first,")
+    status, done = house.complete(upload, part_ids=[first["id"], last["id"]])
+    assert (status, done["status"], done["file"]["bytes"]) == (200, "completed", 20)
+    event = proxy_event("GET /v1/files/{id}/content", path={"id": done["file"]["id"]})
+    assert handle(event, house.api)["body"] == "this first, and last"
+    assert house.complete(upload, part_ids=[first["id"], last["id"]]) == (200, done)
+    assert house.part(upload, b"more")[0] == 409
+    other = house.begin(200)
+    assert house.sample("upload_part", id=other)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("size", "named", "md5", "param"),
+    [
+        (8, ["a", "b"], None, "bytes"),
+        (10, ["a", "b"], None, "bytes"),
+        (9, ["b"], None, "bytes"),
+        (9, ["a", "a"], None, "part_ids"),
+        (9, ["a", "part_of_nobody"], None, "part_ids"),
+        (9, ["a", "../../files/file-1"], None, "part_ids[1]"),
+        (9, ["a", "b"], "0" * 32, "md5"),
+        (9, ["a", "b"], "no checksum", "md5"),
+        (9, ["a"] * (MOST_PARTS + 1), None, "part_ids"),
+    ],
+)
+def test_parts_that_are_not_what_was_announced_make_no_file(
+    house: _House, size: int, named: list[str], md5: str | None, param: str
+) -> None:
+    """Nothing is stored in the file's place, and the upload can still be completed rightly."""
+    upload = house.begin(size)
+    parts = {"a": house.part(upload, b"first")[1]["id"], "b": house.part(upload, b"last")[1]["id"]}
+    status, body = house.complete(upload, part_ids=[parts.get(name, name) for name in named], md5=md5)
+    assert (status, body["error"]["param"]) == (400, param)
+    assert not any(key.startswith("files/") for key in house.objects.objects)
+    if size == 9:
+        right = hashlib.md5(b"firstlast", usedforsecurity=False).hexdigest().upper()
+        status, done = house.complete(upload, part_ids=list(parts.values()), md5=right)
+        assert (status, done["status"]) == (200, "completed")
+        assert not any(key.startswith("uploads/") for key in house.objects.objects)
+
+
+def test_what_was_put_as_a_whole_is_compared_with_its_checksum(house: _House) -> None:
+    """Another one is refused; without one only the size counts."""
+    upload = house.begin(5)
+    house.objects.put(f"uploads/{upload}/whole", b"first")
+    assert house.complete(upload, md5="0" * 32)[1]["error"]["param"] == "md5"
+    right = hashlib.md5(b"first", usedforsecurity=False).hexdigest()
+    assert house.complete(upload, md5=right)[1]["status"] == "completed"
+    empty = house.begin(5)
+    assert house.complete(empty, md5=right)[0] == 409
+
+
+def test_parts_are_refused_that_cannot_belong(house: _House) -> None:
+    """To others' uploads, empty, larger than the whole, without a field, after an hour."""
+    upload = house.begin(5)
+    assert house.part("upload_none", b"x")[0] == 404
+    assert house.part(upload, b"")[0] == 400
+    assert house.part(upload, b"longer")[0] == 413
+    event = proxy_event("POST /v1/uploads/{id}/parts", "{}", path={"id": upload})
+    assert handle(event, house.api)["statusCode"] == 400
+    house.clock.advance(3_601)
+    assert house.part(upload, b"late")[0] == 404
+    assert house.complete(upload)[0] == 404
+
+
+def test_an_upload_is_no_file(house: _House) -> None:
+    """Not even when it is complete: its file has a name of its own."""
+    upload = house.begin(5)
+    _, part = house.part(upload, b"first")
+    assert house.complete(upload, part_ids=[part["id"]])[0] == 200
+    assert house.ask("GET /v1/files/{id}", path={"id": upload})[0] == 404
 
 
 def test_a_cancelled_upload_is_no_file(house: _House) -> None:

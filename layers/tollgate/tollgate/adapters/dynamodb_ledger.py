@@ -26,7 +26,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
 from tollgate.adapters.dynamodb_transaction import TransactAction, TransactPut, TransactUpdate
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import LedgerRefusedError, StorageError
-from tollgate.domain.ledger import Change, Counter, LedgerWrite, WorkflowCall
+from tollgate.domain.ledger import Change, Counter, LedgerWrite, Told, WorkflowCall
 from tollgate.domain.money import ZERO
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class DynamoDBLedger:
         self._table = table
         self._sleep = sleep
 
-    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:
         """See `Ledger`."""
         (first, *others) = writes
         if others or isinstance(first, WorkflowCall):
@@ -68,7 +68,10 @@ class DynamoDBLedger:
             return {}
         with storage_errors("ledger"):
             item = self._alone(first)
-        return {first.counter: item[_SORT_KEY]} if _SORT_KEY in item else {}
+        if _SORT_KEY not in item:
+            return {}
+        calls = item.get("calls")
+        return {first.counter: Told(item[_SORT_KEY], None if calls is None else int(calls))}
 
     def transact(self, actions: Sequence[TransactAction], writes: Sequence[LedgerWrite]) -> bool:
         """Do other actions and ledger writes together, all or none.

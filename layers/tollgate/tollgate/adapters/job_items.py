@@ -49,7 +49,7 @@ _TEXT = (
     "failure_location",
     "batch_id",
 )
-_NUMBERS = ("estimated_cost", "effective_cost", "avoided_cost", "held_seconds", "catalogue_version")
+_NUMBERS = ("estimated_cost", "effective_cost", "avoided_cost", "held_seconds", "earlier_parts", "catalogue_version")
 _TIMES = ("created_at", "deadline_at", "submit_lease_until", "submitted_at", "started_at", "finished_at")
 _JSON = ("parameters", "metadata")
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_translation import storage_errors
-from tollgate.adapters.aws_transport import AwsCall, AwsService, AwsTransport, OperationKind
+from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.domain.json_values import json_text
 
 if TYPE_CHECKING:

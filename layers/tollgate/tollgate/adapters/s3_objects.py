@@ -47,13 +47,17 @@ class S3ObjectStore:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
 
     def put_lines(self, key: str, lines: Iterable[bytes], *, content_type: str = "application/jsonl") -> None:
-        """See `ObjectStore`. What is larger than one part goes up part by part as the lines come."""
+        """See `ObjectStore`."""
+        self.put_chunks(key, (piece for line in lines for piece in (line, b"\n")), content_type=content_type)
+
+    def put_chunks(self, key: str, chunks: Iterable[bytes], *, content_type: str = "application/octet-stream") -> None:
+        """See `ChunkedObjects`. What is larger than one part goes up part by part as the chunks come."""
         from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 -- see _client
 
         part_by_part = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False)
         with _storage_errors(f"writing {key}"):
             self._client.upload_fileobj(
-                _LineStream(lines),  # type: ignore[arg-type]  # a raw stream of bytes that is only read
+                _ChunkStream(chunks),  # type: ignore[arg-type]  # a raw stream of bytes that is only read
                 self._bucket,
                 key,
                 ExtraArgs={"ContentType": content_type},
@@ -68,11 +72,14 @@ class S3ObjectStore:
 
     def lines(self, key: str) -> Iterator[bytes] | None:
         """See `ObjectStore`. A byte order mark at the start is dropped; only a line feed ends a line."""
+        chunks = self.chunks(key)
+        return None if chunks is None else split_lines(chunks)
+
+    def chunks(self, key: str) -> Iterator[bytes] | None:
+        """See `ChunkedObjects`."""
         with _storage_errors(f"reading {key}"):
             body = self._open(key)
-        if body is None:
-            return None
-        return split_lines(_chunks(key, body.iter_chunks(_CHUNK)))
+        return None if body is None else _chunks(key, body.iter_chunks(_CHUNK))
 
     def stored_at(self, key: str) -> datetime | None:
         """See `ObjectStore`."""
@@ -138,11 +145,11 @@ class S3ObjectStore:
         return location.removeprefix(start) if location.startswith(start) else None
 
 
-class _LineStream(io.RawIOBase):
-    """Lines as a stream of bytes that is read once."""
+class _ChunkStream(io.RawIOBase):
+    """Chunks as a stream of bytes that is read once."""
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        self._lines = iter(lines)
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
         self._rest = b""
 
     def readable(self) -> bool:
@@ -152,11 +159,11 @@ class _LineStream(io.RawIOBase):
         parts = [self._rest]
         held = len(self._rest)
         while size < 0 or held < size:
-            line = next(self._lines, None)
-            if line is None:
+            chunk = next(self._chunks, None)
+            if chunk is None:
                 break
-            parts += (line, b"\n")
-            held += len(line) + 1
+            parts.append(chunk)
+            held += len(chunk)
         data = b"".join(parts)
         cut = held if size < 0 else size
         self._rest = data[cut:]

@@ -6,7 +6,13 @@ from typing import Any
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.multipart import read_form
 from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD, expiry_seconds
-from tollgate.api.openai.file_objects import batch_document, file_document, list_document, upload_document
+from tollgate.api.openai.file_objects import (
+    batch_document,
+    file_document,
+    list_document,
+    part_document,
+    upload_document,
+)
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import InvalidRequestError
@@ -16,6 +22,7 @@ from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.file_batches import FileBatches
 from tollgate.services.files import Files, NewFile
 from tollgate.services.idempotent import Idempotency, fingerprint_of
+from tollgate.services.uploads import Uploads
 
 _MOST_FILES = 10_000
 _MOST_BATCHES = 100
@@ -31,12 +38,14 @@ class FilesApi:
         self,
         *,
         files: Files,
+        uploads: Uploads,
         batches: FileBatches,
         idempotency: Idempotency,
         telemetry: Telemetry,
         random_hex: Callable[[], str],
     ) -> None:
         self._files = files
+        self._uploads = uploads
         self._batches = batches
         self._idempotency = idempotency
         self._telemetry = telemetry
@@ -48,6 +57,7 @@ class FilesApi:
             "DELETE /v1/files/{id}": (_INFER, self._delete_file),
             "GET /v1/files/{id}/content": (_READ, self._content),
             "POST /v1/uploads": (_INFER, self._begin_upload),
+            "POST /v1/uploads/{id}/parts": (_INFER, self._add_part),
             "POST /v1/uploads/{id}/complete": (_INFER, self._complete_upload),
             "POST /v1/uploads/{id}/cancel": (_INFER, self._cancel_upload),
             "POST /v1/batches": (_INFER, self._create_batch),
@@ -127,25 +137,33 @@ class FilesApi:
         body = CREATE_UPLOAD.read(json_body(call))
         after = body.get("expires_after")
         new = NewFile(body["filename"], body["purpose"], None if after is None else after["seconds"])
-        upload, url = self._files.begin_upload(call.owner, new, body["bytes"])
+        upload, url = self._uploads.begin(call.owner, new, body["bytes"])
         return json_answer(200, upload_document(upload, url=url))
 
+    def _add_part(self, call: Call) -> Answer:
+        data = read_form(call.headers.get("content-type", ""), call.body).get("data")
+        if data is None:
+            raise InvalidRequestError("The form has no field 'data'.", param="data")
+        return json_answer(200, part_document(self._uploads.add_part(call.owner, _id(call), data.content)))
+
     def _complete_upload(self, call: Call) -> Answer:
-        COMPLETE_UPLOAD.read(json_body(call))
-        upload, file = self._files.complete_upload(call.owner, _id(call))
+        body = COMPLETE_UPLOAD.read(json_body(call))
+        upload, file = self._uploads.complete(call.owner, _id(call), body["part_ids"], body.get("md5"))
         return json_answer(200, upload_document(upload, file=file))
 
     def _cancel_upload(self, call: Call) -> Answer:
-        return json_answer(200, upload_document(self._files.cancel_upload(call.owner, _id(call))))
+        return json_answer(200, upload_document(self._uploads.cancel(call.owner, _id(call))))
 
     def _create_batch(self, call: Call) -> Answer:
         body = CREATE_BATCH.read(json_body(call))
+        after = body.get("output_expires_after")
         batch = self._batches.create(
             call.owner,
             file_id=body["input_file_id"],
             endpoint=body["endpoint"],
             window=body["completion_window"],
             metadata=body.get("metadata") or {},
+            output_seconds=None if after is None else after["seconds"],
             trace=continue_trace(
                 call.headers.get("traceparent"), call.headers.get("x-amzn-trace-id"), random_hex=self._random_hex()
             ),

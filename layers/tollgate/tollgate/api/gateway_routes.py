@@ -8,6 +8,7 @@ from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
 from tollgate.api.job_rendering import job_document
 from tollgate.api.problems import problem_answer, problem_of
 from tollgate.api.rendering import (
+    RateLimits,
     choice_fields,
     completed_document,
     decision_document,
@@ -65,6 +66,7 @@ class GatewayApi:
         openai: Callable[[], RoutesOnDemand],
         waiter: JobWaiter,
         feedback: Callable[[], RoutesOnDemand],
+        limits: RateLimits | None = None,
     ) -> None:
         self._inference = inference
         self._idempotency = idempotency
@@ -74,6 +76,7 @@ class GatewayApi:
         self._check_webhook = check_webhook
         self._openai = openai
         self._waiter = waiter
+        self._limits = limits
         self._routes: Mapping[str, Callable[[Call, Trail], Answer]] = {
             "POST /v1/inferences": self._infer,
             "POST /v1/route": self._route,
@@ -109,7 +112,8 @@ class GatewayApi:
             answer = problem_answer(error)
         record = trail.record(outcome=outcome, status=answer.status, ended=self._clock.monotonic(), error_code=code)
         self._telemetry.request(record)
-        return Answer(answer.status, answer.body, {**trail_headers(trail), **answer.headers})
+        limits = {} if self._limits is None else self._limits.headers(trail.admitted)
+        return Answer(answer.status, answer.body, {**limits, **trail_headers(trail), **answer.headers})
 
     @staticmethod
     def _run(call: Call) -> Run:

@@ -56,6 +56,9 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
 _NOT_AGAIN = {errors.ConflictError, errors.BackendTimeoutError, errors.AnswerTooLargeError, errors.NotCachedError}
 """OpenAI's clients repeat any 409 and 5xx by themselves. Here it would not help, or pay for the same work again."""
 
+_LONGEST_WAIT_SECONDS = 60
+"""OpenAI's clients wait no longer than this, whatever `Retry-After` says: they would come back early, and in vain."""
+
 RETRY_AFTER_SECONDS = 5
 """For a 429 or 503 whose cause gives no better hint."""
 
@@ -77,7 +80,7 @@ def problem_answer(error: errors.TollgateError) -> Answer:
     problem = problem_of(error)
     wait = retry_after(error, problem)
     headers = {} if wait is None else {"Retry-After": str(wait)}
-    if type(error) in _NOT_AGAIN:
+    if type(error) in _NOT_AGAIN or (wait is not None and wait > _LONGEST_WAIT_SECONDS):
         headers["x-should-retry"] = "false"
     return json_answer(problem.status, error_body(error.message, problem, error.param), headers)
 

@@ -1,7 +1,8 @@
 """Answers of the native API, and the headers that every answer carries."""
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.api.job_rendering import money_text, time_text, usage_document
 from tollgate.domain.catalogue import Catalogue, Model
@@ -10,6 +11,14 @@ from tollgate.domain.money import ZERO, usd_text
 from tollgate.domain.routing import RoutingDecision
 from tollgate.services.inference import Completed
 from tollgate.services.trail import Trail
+
+if TYPE_CHECKING:
+    from tollgate.domain.call_limits import CallLimit
+    from tollgate.services.admission import Admitted
+
+_LIMIT = "x-ratelimit-limit-requests"
+_REMAINING = "x-ratelimit-remaining-requests"
+_RESET = "x-ratelimit-reset-requests"
 
 
 def trail_headers(trail: Trail) -> dict[str, str]:
@@ -51,6 +60,50 @@ def _costs(trail: Trail) -> tuple[Decimal | None, Decimal | None]:
     if trail.catalogue is None:
         return None, None
     return ZERO, ZERO
+
+
+class RateLimits:
+    """OpenAI's ``x-ratelimit-*`` headers, as far as they can be told truthfully.
+
+    They say what a request counts in: a budget's limit of calls, which is counted, or else the key's usage plan.
+
+    API Gateway counts requests for the plan and tells nobody how many are left, so `remaining` is missing there.
+
+    Args:
+        plan_rate: requests a second that the plan sustains; 0 where that is not known.
+        plan_burst: requests that may come at once.
+        call_limit: the limit among the budgets that count a request.
+    """
+
+    def __init__(
+        self, *, plan_rate: float, plan_burst: int, call_limit: "Callable[[Admitted], CallLimit | None]"
+    ) -> None:
+        self._of_plan: Mapping[str, str] = {}
+        if plan_rate > 0 and plan_burst > 0:
+            full_after = -int(-plan_burst // plan_rate)
+            self._of_plan = {_LIMIT: str(plan_burst), _RESET: duration_text(full_after)}
+        self._call_limit = call_limit
+
+    def headers(self, admitted: "Admitted | None") -> Mapping[str, str]:
+        """The headers of an answer to a request that had to pass these budgets; None where it had none."""
+        limit = None if admitted is None else self._call_limit(admitted)
+        if limit is None:
+            return self._of_plan
+        headers = {_LIMIT: str(limit.limit)}
+        if limit.remaining is not None:
+            headers[_REMAINING] = str(limit.remaining)
+        if limit.reset_seconds is not None:
+            headers[_RESET] = duration_text(limit.reset_seconds)
+        return headers
+
+
+def duration_text(seconds: int) -> str:
+    """Whole seconds as OpenAI writes them: ``1s``, ``6m0s``, ``23h59m59s``."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str, Any]:

@@ -75,8 +75,13 @@ class StoredFile:
 
     @property
     def key(self) -> str:
-        """Where it lies in the bucket."""
-        return f"files/{self.file_id}"
+        """Where it lies in the bucket; what an upload brings lies elsewhere until it is complete."""
+        return f"{uploads_of(self.file_id)}whole" if self.upload_id else f"files/{self.file_id}"
+
+
+def uploads_of(upload_id: str) -> str:
+    """Where in the bucket the parts of an upload lie."""
+    return f"uploads/{upload_id}/"
 
 
 class FileBatchStatus(StrEnum):
@@ -175,6 +180,7 @@ class FileBatch:
         stop: what it is being stopped for: expired, or cancelled; None while it runs.
         total, completed, failed: requests.
         effective_cost, avoided_cost: dollars; None until they are known.
+        output_seconds: that the caller wants the result files kept for; None for as long as any.
     """
 
     batch_id: str
@@ -185,6 +191,7 @@ class FileBatch:
     expires_at: datetime
     status: FileBatchStatus = FileBatchStatus.VALIDATING
     metadata: Mapping[str, str] = field(default_factory=dict)
+    output_seconds: int | None = None
     traceparent: str = ""
     revision: int = 0
     cut: bool = False

@@ -32,18 +32,30 @@ AUTHORIZER = GatewayUsage(
 
 _REALTIME = GatewayUsage(api_requests=Decimal(1), lambda_requests=Decimal(1), log_bytes=LOG_BYTES_PER_STEP)
 
-_ASYNC_DOWNSTREAM = GatewayUsage(
-    lambda_requests=Decimal("1.1"),
-    lambda_gb_seconds=_GB * Decimal("0.06"),
+_ASYNC_JOB = GatewayUsage(
+    lambda_gb_seconds=_GB * Decimal("0.04"),
     table_read_units=Decimal(2),
     table_write_units=Decimal(4),
-    queue_requests=Decimal("0.3"),
+    log_bytes=LOG_BYTES_PER_STEP,
+)
+"""What async_submit and async_completion do for each job, however many share an invocation."""
+
+_MESSAGES_IN_AN_EVENT = 10
+_QUEUE_EVENT = GatewayUsage(lambda_requests=Decimal(1), queue_requests=Decimal(3))
+"""One event of async_submit: its messages are received and deleted together."""
+
+_ASYNC_INVOCATION = GatewayUsage(
+    lambda_requests=Decimal(1),
+    lambda_gb_seconds=_GB * Decimal("0.02"),
     topic_requests=Decimal(1),
     bucket_gets=Decimal(1),
     bucket_puts=Decimal(1),
-    log_bytes=LOG_BYTES_PER_STEP * 2,
+    log_bytes=LOG_BYTES_PER_STEP,
 )
-"""async_submit (queue messages in tens), async_completion, their table writes, SageMaker's output object."""
+"""One invocation: SageMaker's output object, the notification, and the event of async_completion."""
+
+_MEMBER_LIST = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
+"""Where it is written down which jobs share an invocation."""
 
 _BATCH_DOWNSTREAM = GatewayUsage(
     lambda_requests=Decimal("0.05"),
@@ -74,9 +86,19 @@ def road_usage(inference_type: InferenceType) -> GatewayUsage:
         case InferenceType.REALTIME:
             return AUTHORIZER + _REALTIME
         case InferenceType.ASYNC:
-            return AUTHORIZER + _ENQUEUE + _ASYNC_DOWNSTREAM
+            return AUTHORIZER + _ENQUEUE + _ASYNC_JOB + invocation_usage(1)
         case InferenceType.BATCH:
             return AUTHORIZER + _ENQUEUE + _BATCH_DOWNSTREAM
+
+
+def invocation_usage(members: int) -> GatewayUsage:
+    """Operations of one asynchronous invocation that this many jobs share.
+
+    Queue events hold ten messages or more, and jobs of one invocation come from one event.
+    """
+    event = _QUEUE_EVENT.times(min(Decimal(1), Decimal(members) / _MESSAGES_IN_AN_EVENT))
+    usage = _ASYNC_INVOCATION + event
+    return usage if members == 1 else usage + _MEMBER_LIST
 
 
 _STORED_INPUT = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
@@ -100,6 +122,7 @@ class GatewayRates(NamedTuple):
     rejected: Decimal
     lambda_gb_second: Decimal
     table_write_unit: Decimal
+    prices: GatewayPrices
 
     def realtime(self, lambda_gb_seconds: Decimal) -> Decimal:
         """Dollars of a request that was answered at once, with the gateway function's own time."""
@@ -112,6 +135,10 @@ class GatewayRates(NamedTuple):
         fixed = self.by_road[inference_type]
         return fixed + self.stored_input if body_bytes > INLINE_INPUT_BYTES else fixed
 
+    def invocation(self, members: int) -> Decimal:
+        """Dollars of the parts that an asynchronous invocation of so many jobs has once, for all of them together."""
+        return gateway_cost(invocation_usage(members), self.prices)
+
 
 @lru_cache(maxsize=8)
 def gateway_rates(prices: GatewayPrices) -> GatewayRates:
@@ -122,6 +149,7 @@ def gateway_rates(prices: GatewayPrices) -> GatewayRates:
         rejected=gateway_cost(_REJECTED, prices),
         lambda_gb_second=prices.lambda_gb_second,
         table_write_unit=prices.table_write_unit,
+        prices=prices,
     )
 
 

@@ -93,6 +93,7 @@ class Job:
     `reservation` is what is held for it in the budgets that count it, and stays on the record when it is settled.
     `cache` is where its answer is to be kept, or may be found, on the asynchronous road.
     `bill` is there once it has ended.
+    `earlier_parts` are dollars of the gateway's parts of an invocation that it shared with others and that failed.
     `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
     """
 
@@ -127,6 +128,7 @@ class Job:
     effective_cost: Decimal | None = None
     avoided_cost: Decimal | None = None
     held_seconds: Decimal | None = None
+    earlier_parts: Decimal | None = None
     reservation: Reservation | None = None
     cache: "CacheTicket | None" = None
     bill: Bill | None = None

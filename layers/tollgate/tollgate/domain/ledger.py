@@ -73,6 +73,13 @@ class Counter(NamedTuple):
         return sum((amount for slot, amount in self.slots.items() if slot[0] == "x"), ZERO)
 
 
+class Told(NamedTuple):
+    """What a write said of its counter: dollars committed, and requests reserved where that changed."""
+
+    committed: Decimal
+    calls: int | None = None
+
+
 class Change(NamedTuple):
     """One conditional write on one counter: what is added, and what must hold before.
 

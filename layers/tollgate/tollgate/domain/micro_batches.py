@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-_NANOSECOND = Decimal("1E-9")
+NANOSECOND = Decimal("1E-9")
 _NEAR = 1.05
 """Two sizes whose time for each input differs by less are equally quick; then fewer invocations are better."""
 
@@ -109,13 +109,13 @@ def groups_of(requests: Sequence[Mergeable], policy: MicroBatchPolicy, size: int
     return groups
 
 
-def shares_of(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
-    """A total in parts by weight, to a billionth; they add up to it exactly."""
+def shares_of(total: Decimal, weights: Sequence[int], *, quantum: Decimal = NANOSECOND) -> list[Decimal]:
+    """A total in parts by weight, to a multiple of `quantum`; they add up to it exactly."""
     parts: list[Decimal] = []
     given, done, whole = Decimal(0), 0, sum(weights)
     for weight in weights:
         done += weight
-        upto = total if done == whole else (total * done / whole).quantize(_NANOSECOND)
+        upto = total if done == whole else (total * done / whole).quantize(quantum)
         parts.append(upto - given)
         given = upto
     return parts

@@ -5,7 +5,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 ZERO = Decimal(0)
 SECONDS_PER_HOUR = Decimal(3600)
 
-_QUANTUM = Decimal("1E-12")
+MONEY_QUANTUM = Decimal("1E-12")
 _CONTEXT = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 
@@ -15,7 +15,7 @@ def usd(amount: Decimal) -> Decimal:
     One request of a small model costs about 1E-5 dollars and its gateway parts about 1E-8, so twelve places
     keep four significant digits of the smallest part; sums of rounded amounts stay exact in DynamoDB's 38 digits.
     """
-    return amount.quantize(_QUANTUM, context=_CONTEXT)
+    return amount.quantize(MONEY_QUANTUM, context=_CONTEXT)
 
 
 def usd_text(amount: Decimal) -> str:

@@ -49,6 +49,10 @@ class GatewayUsage:
     def __add__(self, other: "GatewayUsage") -> "GatewayUsage":
         return GatewayUsage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def times(self, factor: Decimal) -> "GatewayUsage":
+        """So many times the same."""
+        return GatewayUsage(*(getattr(self, f.name) * factor for f in fields(self)))
+
 
 def gateway_cost(usage: GatewayUsage, prices: GatewayPrices) -> Decimal:
     """Dollars for the gateway's own AWS operations, at list price and without any free tier."""

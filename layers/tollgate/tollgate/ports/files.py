@@ -1,6 +1,6 @@
 """Uploaded files and batches of requests in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -93,6 +93,16 @@ class FileObjects(Protocol):
 
     def presigned_put(self, key: str, *, expires_seconds: int) -> str:
         """An URL to which whoever holds it can PUT the object, for a while."""
+
+
+class ChunkedObjects(Protocol):
+    """The contents of files of any size, in constant memory. Every method may raise StorageError."""
+
+    def chunks(self, key: str) -> Iterator[bytes] | None:
+        """The object in pieces; None if there is none."""
+
+    def put_chunks(self, key: str, chunks: Iterable[bytes], *, content_type: str = "application/octet-stream") -> None:
+        """Store pieces as one object, which appears when all are there; nothing is stored if `chunks` raises."""
 
 
 @dataclass(frozen=True, slots=True)

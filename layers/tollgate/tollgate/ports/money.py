@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tollgate.domain.ledger import Counter, LedgerWrite, WorkflowCall
+from tollgate.domain.ledger import Counter, LedgerWrite, Told, WorkflowCall
 
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class Ledger(Protocol):
     """Counters of budgets and calls of workflow runs. Every method may raise StorageError."""
 
-    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+    def write(self, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:
         """Do these writes, all or none.
 
         Returns:
-            What is committed now by counter, as far as the write told.
+            Where the counters stand now, as far as the write told.
 
         Raises:
             LedgerRefusedError: with the counters that refused.

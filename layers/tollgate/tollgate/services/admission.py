@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.budget_pressure import NO_PRESSURE, Pressure, pressure_of, thresholds_crossed
 from tollgate.domain.budgets import AppliedBudget, BudgetPeriod, ScopeKind, Spender, applied_budgets
@@ -21,6 +21,7 @@ from tollgate.domain.ledger import (
     Change,
     LedgerWrite,
     Reservation,
+    Told,
     WorkflowCall,
     own_slot,
     shared_slot,
@@ -33,6 +34,9 @@ from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.budget_watch import BudgetWatch
 from tollgate.services.make_reservation import ReservationMaker
 from tollgate.services.settle_reservation import settle_with
+
+if TYPE_CHECKING:
+    from tollgate.domain.call_limits import CallLimit
 
 REALTIME_LEASE = timedelta(minutes=2)
 """Longer than the gateway function may run, so that no settlement can come after it."""
@@ -158,7 +162,7 @@ class Admission:
         slot = own_slot(inference_id, self._clock.now() + REALTIME_LEASE)
         held = Reservation(slot, Decimal(0), (), call=self._call(admitted, inference_id, InferenceType.REALTIME))
 
-        def write(_: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+        def write(_: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:
             return self._ledger.write(writes) if writes else {}
 
         return self._maker.make(admitted.budgets, asks, held, write)
@@ -180,7 +184,7 @@ class Admission:
         call = self._call(admitted, inference_id, inference_type)
         held = Reservation(shared_slot(self._clock.now() + JOB_LEASE), Decimal(0), (), call=call)
 
-        def write(reservation: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:
+        def write(reservation: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:
             add(reservation, writes if call is None else (*writes, call))
             return {}
 
@@ -210,6 +214,15 @@ class Admission:
             and (committed := self._watch.committed(b.counter)) is not None
         ]
         return max(Decimal(0), min(found)) if found else None
+
+    def call_limit(self, admitted: Admitted) -> "CallLimit | None":
+        """The limit of requests that is reached first, with what this gateway knows of it; None without one."""
+        if all(b.budget.max_calls is None for b in admitted.budgets):
+            return None
+        # Few budgets count calls, and the others must not pay for the import.
+        from tollgate.domain.call_limits import tightest_call_limit  # noqa: PLC0415 -- see above
+
+        return tightest_call_limit(admitted.budgets, self._watch.calls, self._clock.now())
 
     def _write(self, writes: Sequence[LedgerWrite]) -> bool:
         if writes:

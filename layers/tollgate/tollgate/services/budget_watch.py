@@ -11,7 +11,7 @@ from decimal import Decimal
 from tollgate.domain.budget_pressure import thresholds_crossed
 from tollgate.domain.budgets import FULL, AppliedBudget
 from tollgate.domain.errors import StorageError
-from tollgate.domain.ledger import Change
+from tollgate.domain.ledger import Change, Counter, Told
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.ports.money import BudgetNotices, Ledger
 from tollgate.ports.system import Clock, Telemetry
@@ -29,6 +29,7 @@ class BudgetWatch:
         self._clock = clock
         self._notices = notices
         self._seen: dict[str, Decimal] = {}
+        self._calls: dict[str, tuple[float, int]] = {}
         self._read: dict[str, tuple[float, Decimal]] = {}
         self._watched: dict[str, AppliedBudget] = {}
         self._told: set[tuple[str, Decimal]] = set()
@@ -36,6 +37,11 @@ class BudgetWatch:
     def committed(self, counter: str) -> Decimal | None:
         """Dollars that were committed when the counter was last seen; None if it never was."""
         return self._seen.get(counter)
+
+    def calls(self, counter: str) -> int | None:
+        """Requests that were counted, our own since then among them; None if nothing told it for five seconds."""
+        moment, calls = self._calls.get(counter, (0.0, None))
+        return None if calls is None or self._clock.monotonic() - moment >= _SEEN_SECONDS else calls
 
     def look(self, counters: Sequence[str]) -> None:
         """Read the counters that were not read for five seconds. Routing can do without, so failures pass."""
@@ -52,19 +58,28 @@ class BudgetWatch:
         self._read.update((name, (moment, found[name].used if name in found else ZERO)) for name in old)
         # Which thresholds were announced stands beside what is spent, so that nobody has to try.
         self._remember((name, percent) for name in found for percent in found[name].told)
-        self.see({name: found[name].committed if name in found else ZERO for name in old})
+        nothing = Counter()
+        there = {name: found.get(name, nothing) for name in old}
+        self.see({name: Told(counter.committed, counter.calls) for name, counter in there.items()})
 
-    def see(self, committed: Mapping[str, Decimal]) -> None:
+    def see(self, told: Mapping[str, Told]) -> None:
         """Take note of what a write told."""
         if len(self._seen) > _MOST_REMEMBERED:
             self._seen.clear()
-        self._seen.update(committed)
+            self._calls.clear()
+        for name, (committed, calls) in told.items():
+            self._seen[name] = committed
+            if calls is not None:
+                self._calls[name] = (self._clock.monotonic(), calls)
 
-    def add(self, counters: Iterable[str], amount: Decimal) -> None:
-        """Note our own hold, or what its end changed, where the write did not tell the sum."""
+    def add(self, counters: Iterable[str], amount: Decimal, calls: int = 0) -> None:
+        """Note our own hold, or what its end changed, where the write did not tell the sums."""
         for name in counters:
             if name in self._seen:
                 self._seen[name] += amount
+            if calls and name in self._calls:
+                moment, before = self._calls[name]
+                self._calls[name] = (moment, before + calls)
 
     def spend(self, change: Change) -> None:
         """Note what one of our own settlements spent; those of others are known when the counter is next read."""

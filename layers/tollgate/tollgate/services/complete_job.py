@@ -54,11 +54,13 @@ class Work:
         held_seconds: instance seconds; None when nobody can say, which makes the cost unknown.
         finished_at: when the model was done.
         started_at: when it began, if known.
+        parts: dollars that the job pays of the gateway's parts of an invocation which it shared; None if it went alone.
     """
 
     held_seconds: Decimal | None
     finished_at: datetime
     started_at: datetime | None = None
+    parts: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class JobCompleter:
             StorageError: try again.
         """
         known = usage or Usage()
-        settlement = self._settlement(job, known, work.held_seconds)
+        settlement = self._settlement(job, known, work)
         if charge_late(job, settlement, known, jobs=self._jobs, clock=self._clock):
             self._telemetry.count("ChargedLate")
 
@@ -177,7 +179,7 @@ class JobCompleter:
             self.worked_after_all(job, work, ending.usage)
         if job.state in FINAL_STATES:
             return False
-        settlement = ending.settlement or self._settlement(job, ending.usage, work.held_seconds)
+        settlement = ending.settlement or self._settlement(job, ending.usage, work)
         ended = replace(
             job,
             state=ending.state,
@@ -240,7 +242,7 @@ class JobCompleter:
             lambda charges: self._jobs.change(ended, expected=OPEN_STATES, charges=charges),
         )
 
-    def _settlement(self, job: Job, usage: Usage, held_seconds: Decimal | None) -> Settlement:
+    def _settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
         try:
             model, deployment, road = self._served_by(job)
         except (CatalogueError, UnknownModelError):
@@ -248,11 +250,13 @@ class JobCompleter:
             return Settlement(effective=None, avoided=None)
         input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
         rates = gateway_rates(self._catalogues.current().gateway_prices)
-        own = rates.expected(job.inference_type, input_bytes, float(held_seconds or ZERO))
-        own += reservation_parts(job.reservation, rates, job=True)
-        if held_seconds is None:
+        own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
+        own += reservation_parts(job.reservation, rates, job=True) + (job.earlier_parts or ZERO)
+        if work.parts is not None:
+            own += work.parts - rates.invocation(1)
+        if work.held_seconds is None:
             return Settlement(effective=None, avoided=None)
-        return settle(model, deployment, road, held_seconds=held_seconds, usage=usage, gateway=own)
+        return settle(model, deployment, road, held_seconds=work.held_seconds, usage=usage, gateway=own)
 
     def _keep(self, job: Job, output: Any) -> Payload:
         if output is None:

@@ -1,8 +1,9 @@
 """The end of an invocation that several jobs went in: each gets its own answer and its own share of the cost.
 
-When the invocation failed, or its answer cannot be taken apart, nobody knows whose fault it was. So every one of them
-goes again, alone: the others are answered, and the one at fault fails by itself. What the first attempt held of an
-instance stays on each job and is paid with its end.
+Shared are the seconds of the instance, and what the invocation took of the gateway: queue event, notification, the
+functions' calls, and objects in the bucket. When the invocation failed, or its answer cannot be taken apart, nobody
+knows whose fault it was. So every one of them goes again, alone: the others are answered, and the one at fault fails by
+itself. What the first attempt took stays on each job and is paid with its end.
 """
 
 import json
@@ -13,13 +14,14 @@ from decimal import Decimal
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Job, JobState
 from tollgate.domain.micro_batches import measured_as, shares_of
-from tollgate.domain.money import ZERO
+from tollgate.domain.money import MONEY_QUANTUM, ZERO
 from tollgate.ports.dialects import RequestMerger
 from tollgate.ports.jobs import HoldingStore, JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
-from tollgate.ports.registry import DurationRecorder
+from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Telemetry
 from tollgate.services.async_notice import AsyncNotice
 from tollgate.services.complete_job import JobCompleter, Work
@@ -46,6 +48,7 @@ class GroupCompletion:
         holding: HoldingStore,
         merger: RequestMerger,
         completer: JobCompleter,
+        catalogues: CatalogueSource,
         durations: DurationRecorder,
         queue: MessageQueue,
         telemetry: Telemetry,
@@ -55,6 +58,7 @@ class GroupCompletion:
         self._holding = holding
         self._merger = merger
         self._completer = completer
+        self._catalogues = catalogues
         self._durations = durations
         self._queue = queue
         self._telemetry = telemetry
@@ -85,17 +89,23 @@ class GroupCompletion:
             return
         held = self._held(notice, waiting[0].job, places_of(waiting[0].job))
         shares = shares_of(held, counts)
-        parts = self._parts(notice, waiting[0].job, counts)
-        if parts is None:
+        rates = gateway_rates(self._catalogues.current().gateway_prices)
+        parts = shares_of(rates.invocation(len(names)), counts, quantum=MONEY_QUANTUM)
+        answers = self._answers(notice, waiting[0].job, counts)
+        if answers is None:
             self._telemetry.count("MicroBatchesFailed")
             for member in waiting:
-                self._again(member.job, shares[member.position])
+                self._again(member.job, shares[member.position], parts[member.position])
             return
+        began = notice.finished_at - timedelta(seconds=float(held))
         for member in waiting:
-            share = shares[member.position]
-            began = notice.finished_at - timedelta(seconds=float(held))
-            work = Work(held_seconds=share, finished_at=notice.finished_at, started_at=began)
-            self._completer.complete(_submitted(member.job, notice), parts[member.position], work)
+            work = Work(
+                held_seconds=shares[member.position],
+                finished_at=notice.finished_at,
+                started_at=began,
+                parts=parts[member.position],
+            )
+            self._completer.complete(_submitted(member.job, notice), answers[member.position], work)
         self._durations.record(measured_as(waiting[0].job.resource, sum(counts)), InferenceType.ASYNC, float(held))
 
     def _held(self, notice: AsyncNotice, job: Job, places: int) -> Decimal:
@@ -108,7 +118,7 @@ class GroupCompletion:
             places=places,
         )
 
-    def _parts(self, notice: AsyncNotice, job: Job, counts: Sequence[int]) -> Sequence[bytes] | None:
+    def _answers(self, notice: AsyncNotice, job: Job, counts: Sequence[int]) -> Sequence[bytes] | None:
         if not notice.completed:
             return None
         location = notice.output_location or job.output_location
@@ -118,7 +128,7 @@ class GroupCompletion:
             raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
         return self._merger.split(body, counts)
 
-    def _again(self, job: Job, share: Decimal) -> None:
+    def _again(self, job: Job, share: Decimal, parts: Decimal) -> None:
         """Back into the queue, to go alone; the sweeper queues what was put back and not sent."""
         again = replace(
             job,
@@ -129,6 +139,7 @@ class GroupCompletion:
             output_location=None,
             failure_location=None,
             held_seconds=(job.held_seconds or ZERO) + share,
+            earlier_parts=(job.earlier_parts or ZERO) + parts,
         )
         if self._jobs.change(again, expected=OPEN_STATES):
             message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}

@@ -197,7 +197,8 @@ class FileBatchResults:
         now = self._clock.now()
         counted = _Counted()
         name = f"{batch.batch_id}_{what}.jsonl"
-        file = StoredFile(file_id, batch.owner, name, FilePurpose.BATCH_OUTPUT, 0, now, now + self._kept)
+        kept = self._kept if batch.output_seconds is None else min(self._kept, timedelta(seconds=batch.output_seconds))
+        file = StoredFile(file_id, batch.owner, name, FilePurpose.BATCH_OUTPUT, 0, now, now + kept)
         self._objects.put_lines(file.key, counted.through(lines))
         if counted.size:
             self._files.add(replace(file, size=counted.size))

@@ -44,9 +44,26 @@ class FileBatches:
         self._ids = ids
 
     def create(
-        self, owner: Owner, *, file_id: str, endpoint: str, window: str, metadata: Mapping[str, str], trace: str = ""
+        self,
+        owner: Owner,
+        *,
+        file_id: str,
+        endpoint: str,
+        window: str,
+        metadata: Mapping[str, str],
+        output_seconds: int | None = None,
+        trace: str = "",
     ) -> FileBatch:
         """Write a batch down and have it begun.
+
+        Args:
+            owner: who asks.
+            file_id: its lines.
+            endpoint: that all of them name.
+            window: within which it is to be done.
+            metadata: of the caller.
+            output_seconds: that its results shall be kept at most; None for as long as any.
+            trace: the caller's `traceparent`.
 
         Raises:
             InvalidRequestError: an endpoint, window or file that no batch can have.
@@ -70,6 +87,7 @@ class FileBatches:
             created_at=now,
             expires_at=now + COMPLETION_WINDOW,
             metadata=metadata,
+            output_seconds=output_seconds,
             traceparent=trace,
         )
         self._batches.add(batch)

@@ -1,16 +1,13 @@
-"""Files of a tenant: uploaded through the API when they are small, straight into the bucket when they are large."""
+"""Files of a tenant. Those that come in one step; see `uploads` for the others."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tollgate.domain.errors import BodyTooLargeError, ConflictError, InvalidRequestError, NotFoundError
-from tollgate.domain.file_batches import MOST_FILE_BYTES, FilePurpose, FileState, StoredFile
+from tollgate.domain.errors import BodyTooLargeError, InvalidRequestError, NotFoundError
+from tollgate.domain.file_batches import FilePurpose, FileState, StoredFile
 from tollgate.domain.jobs import Owner
 from tollgate.ports.files import FileObjects, FileStore, Page
 from tollgate.ports.system import Clock, IdSource
-
-UPLOAD_WINDOW = timedelta(hours=1)
-"""OpenAI's time between the beginning of an upload and its end."""
 
 DOWNLOAD_SECONDS = 900
 MOST_DIRECT_BYTES = 4_500_000
@@ -68,9 +65,9 @@ class Files:
         if len(content) > MOST_DIRECT_BYTES:
             raise BodyTooLargeError(
                 f"The file has {len(content)} bytes; up to {MOST_DIRECT_BYTES} can be sent with the request. "
-                "Create an upload at /v1/uploads and PUT the file to its 'upload_url'."
+                "Create an upload at /v1/uploads, and send the file in parts or PUT it to 'upload_url'."
             )
-        file = self._new(owner, new, len(content), FileState.READY)
+        file = self.new(owner, new, len(content), FileState.READY)
         self._objects.put(file.key, content, content_type="application/octet-stream")
         self._files.add(file)
         return file
@@ -81,8 +78,8 @@ class Files:
         Raises:
             NotFoundError: none of the owner's tenant, or its time is over.
         """
-        file = self._known(owner, file_id)
-        if file is None or file.state is not FileState.READY:
+        file = self.known(owner, file_id)
+        if file is None or file.upload_id or file.state is not FileState.READY:
             raise NotFoundError(f"There is no file '{file_id[:100]}'.", param="file_id")
         return file
 
@@ -117,94 +114,19 @@ class Files:
         now = self._clock.now()
         return Page([file for file in page.entries if file.expires_at > now], page.has_more)
 
-    def begin_upload(self, owner: Owner, new: NewFile, size: int) -> tuple[StoredFile, str]:
-        """A file that will come in a second step, and the URL to which it is to be PUT.
-
-        Raises:
-            InvalidRequestError: as `create`.
-            BodyTooLargeError: no file may be so large.
-        """
-        if size > MOST_FILE_BYTES:
-            raise BodyTooLargeError(f"A file may have {MOST_FILE_BYTES} bytes.", param="bytes")
-        file = self._new(owner, new, size, FileState.PENDING)
-        upload = self._ids.new("upload")
-        pending = replace(file, file_id=upload, upload_id=file.file_id, expires_at=self._clock.now() + UPLOAD_WINDOW)
-        self._files.add(pending)
-        # Not the file's own place: the URL still works when the file is complete and in use.
-        return pending, self._objects.presigned_put(pending.key, expires_seconds=int(UPLOAD_WINDOW.total_seconds()))
-
-    def upload(self, owner: Owner, upload_id: str) -> StoredFile:
-        """An upload in any state.
-
-        Raises:
-            NotFoundError: none of the owner's tenant.
-        """
-        found = self._known(owner, upload_id)
-        if found is None or not found.upload_id:
-            raise NotFoundError(f"There is no upload '{upload_id[:100]}'.", param="upload_id")
-        return found
-
-    def complete_upload(self, owner: Owner, upload_id: str) -> tuple[StoredFile, StoredFile]:
-        """The upload and its file, now that all of it is in the bucket. Doing it again gives the same.
-
-        What is PUT to the upload's URL afterwards changes nothing.
-
-        Raises:
-            NotFoundError: as `upload`.
-            ConflictError: it was cancelled, nothing has arrived, or something else while this was at work.
-            InvalidRequestError: what has arrived has another size than was announced.
-        """
-        upload = self.upload(owner, upload_id)
-        if upload.state is FileState.CANCELLED:
-            raise ConflictError(f"Upload '{upload_id[:100]}' was cancelled.")
-        done = replace(upload, state=FileState.READY)
-        there = self._files.get(upload.upload_id)
-        if there is not None:
-            self._files.add(done)
-            return done, there
-        file = replace(
-            upload,
-            file_id=upload.upload_id,
-            upload_id="",
-            state=FileState.READY,
-            expires_at=self._until(upload.created_at, upload.keep_seconds),
-        )
-        size = self._objects.size_of(upload.key)
-        if size is None:
-            raise ConflictError("Nothing was uploaded yet. PUT the file to 'upload_url' first.")
-        if size != upload.size:
-            message = f"{size} bytes were uploaded, {upload.size} were announced."
-            raise InvalidRequestError(message, param="bytes")
-        self._objects.copy(upload.key, file.key)
-        if self._objects.size_of(file.key) != upload.size:
-            raise ConflictError("The upload changed while it was completed. Complete it again.")
-        self._files.add(file)
-        self._files.add(done)
-        self._objects.delete(upload.key)
-        return done, file
-
-    def cancel_upload(self, owner: Owner, upload_id: str) -> StoredFile:
-        """Call an upload off.
-
-        Raises:
-            NotFoundError: as `upload`.
-            ConflictError: it is complete.
-        """
-        upload = self.upload(owner, upload_id)
-        if self._files.get(upload.upload_id) is not None:
-            raise ConflictError(f"Upload '{upload_id[:100]}' is already complete.")
-        cancelled = replace(upload, state=FileState.CANCELLED)
-        self._files.add(cancelled)
-        self._objects.delete(upload.key)
-        return cancelled
-
-    def _known(self, owner: Owner, file_id: str) -> StoredFile | None:
+    def known(self, owner: Owner, file_id: str) -> StoredFile | None:
+        """A record of the owner's tenant, whatever it is and in any state; None if its time is over."""
         found = self._files.get(file_id) if 0 < len(file_id) <= _LONGEST_ID else None
         if found is None or found.owner.tenant != owner.tenant or self._clock.now() >= found.expires_at:
             return None
         return found
 
-    def _new(self, owner: Owner, new: NewFile, size: int, state: FileState) -> StoredFile:
+    def new(self, owner: Owner, new: NewFile, size: int, state: FileState) -> StoredFile:
+        """The record of a new file, which is not stored yet.
+
+        Raises:
+            InvalidRequestError: a name or purpose that is none.
+        """
         purpose = next((p for p in _UPLOADABLE if p.value == new.purpose), None)
         if purpose is None:
             known = ", ".join(sorted(p.value for p in _UPLOADABLE))
@@ -213,8 +135,9 @@ class Files:
             raise InvalidRequestError(f"The file's name must have 1 to {_LONGEST_NAME} characters.", param="file")
         now = self._clock.now()
         file_id = self._ids.new("file").replace("_", "-")
-        until = self._until(now, new.seconds)
+        until = self.until(now, new.seconds)
         return StoredFile(file_id, owner, new.name, purpose, size, now, until, state, keep_seconds=new.seconds)
 
-    def _until(self, now: datetime, wanted: int | None) -> datetime:
+    def until(self, now: datetime, wanted: int | None) -> datetime:
+        """When a file of that age expires, of which its owner wants so many seconds; None for as long as any."""
         return now + (self._kept if wanted is None else min(self._kept, timedelta(seconds=wanted)))

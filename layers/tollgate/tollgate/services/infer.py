@@ -231,7 +231,7 @@ class InferenceService:
             model = offering(model, request.needs)
         priority = request.priority
         try:
-            admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
+            admitted = trail.admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
             offered, brake = self._admission.offered(catalogue, model)
         except SpendStoppedError:
             trail.route_reason = "brake=stop"

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from tollgate.domain.budgets import AppliedBudget, BudgetPeriod, ScopeKind
 from tollgate.domain.errors import BudgetExceededError, LedgerRefusedError, OutcomeUnknownError, StorageError
-from tollgate.domain.ledger import Change, Counter, Hold, LedgerWrite, Reservation, is_held, releases, reserve
+from tollgate.domain.ledger import Change, Counter, Hold, LedgerWrite, Reservation, Told, is_held, releases, reserve
 from tollgate.domain.money import usd_text
 from tollgate.domain.reserving import FULL_CEILING, FULL_SHARE, Ask
 from tollgate.ports.money import Ledger
@@ -56,7 +56,7 @@ class ReservationMaker:
         applied_budgets: Sequence[AppliedBudget],
         asks: Sequence[Ask],
         held: Reservation,
-        write: Callable[[Reservation, Sequence[LedgerWrite]], Mapping[str, Decimal]],
+        write: Callable[[Reservation, Sequence[LedgerWrite]], Mapping[str, Told]],
     ) -> Reservation:
         """Try the largest ask that may be made, then the smaller, then without the budgets that only watch.
 
@@ -77,20 +77,20 @@ class ReservationMaker:
                 for hold, applied in zip(holds, budgets, strict=True)
             ]
             try:
-                committed = write(reservation, writes)
+                told = write(reservation, writes)
             except OutcomeUnknownError:
                 self._in_doubt(reservation)
                 raise
             except LedgerRefusedError as error:
                 refused = {budgets[number].counter: counter for number, counter in error.refused.items()}
-                committed = {name: counter.committed for name, counter in refused.items()}
+                told = {name: Told(counter.committed, counter.calls) for name, counter in refused.items()}
                 if not all(is_held(reservation, counter) for counter in refused.values()):
-                    self._watch.see(committed)
+                    self._watch.see(told)
                     self._give_way(plan, budgets, refused, now)
                     continue
-            self._watch.see(committed)
+            self._watch.see(told)
             if len(budgets) > 1 or not reservation.exclusive:
-                self._watch.add((b.counter for b in budgets), ask.amount)
+                self._watch.add((b.counter for b in budgets), ask.amount, calls=1)
             self._watch.tell(budgets, now)
             return reservation
         raise StorageError("The ledger is busy. Try again.", retry_after=2)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tollgate.domain.ledger import Reservation
     from tollgate.domain.prompt_trimming import TrimReport
     from tollgate.domain.settlement import Settlement
-    from tollgate.services.admission import Run
+    from tollgate.services.admission import Admitted, Run
     from tollgate.services.choose_tier import Chosen
 
 
@@ -67,6 +67,7 @@ class Trail:
     run: Run = NO_RUN
     reservation: Reservation | None = None
     budget_remaining: Decimal | None = None
+    admitted: Admitted | None = None
     cache: str = ""
     cache_age: int | None = None
     trimmed: TrimReport | None = None

@@ -12,6 +12,7 @@ from pydantic_core import core_schema as rules
 
 from tollgate.api.openai.reading import Fields, open_object, optional, required
 from tollgate.domain.errors import InvalidRequestError
+from tollgate.services.uploads import MOST_PARTS
 
 _SHORT = rules.str_schema(min_length=1, max_length=512)
 _ID = rules.str_schema(min_length=1, max_length=64)
@@ -56,6 +57,7 @@ CREATE_BATCH = DocumentReader(
         "input_file_id": required(_ID),
         "endpoint": required(_SHORT),
         "completion_window": required(_SHORT),
+        "output_expires_after": optional(_EXPIRES_AFTER),
         "metadata": optional(
             rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=16)
         ),
@@ -75,7 +77,11 @@ CREATE_UPLOAD = DocumentReader(
 
 COMPLETE_UPLOAD = DocumentReader(
     "UploadCompletionRequest",
-    {"part_ids": required(rules.list_schema(rules.str_schema(), max_length=0)), "md5": optional(_SHORT)},
+    {
+        # None where the file was PUT to the upload's URL.
+        "part_ids": required(rules.list_schema(_ID, max_length=MOST_PARTS)),
+        "md5": optional(rules.str_schema(pattern="^[0-9a-fA-F]{32}$")),
+    },
 )
 
 

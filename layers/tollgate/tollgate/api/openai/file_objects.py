@@ -11,6 +11,7 @@ from typing import Any
 
 from tollgate.domain.file_batches import FileBatch, FileBatchStatus, FileState, StoredFile
 from tollgate.domain.money import usd_text
+from tollgate.services.uploads import UploadPart
 
 _UPLOAD_STATUS: Mapping[FileState, str] = {
     FileState.PENDING: "pending",
@@ -56,6 +57,16 @@ def upload_document(upload: StoredFile, *, url: str | None = None, file: StoredF
         "status": _UPLOAD_STATUS[upload.state],
         "file": None if file is None else file_document(file),
         "upload_url": url,
+    }
+
+
+def part_document(part: UploadPart) -> dict[str, Any]:
+    """A part of an upload."""
+    return {
+        "id": part.part_id,
+        "object": "upload.part",
+        "created_at": _epoch(part.created_at),
+        "upload_id": part.upload_id,
     }
 
 
