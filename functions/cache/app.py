@@ -12,6 +12,7 @@ from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb_near import DynamoDBNear
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
 from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
@@ -24,6 +25,7 @@ from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.adapters.word_vectors import likeness
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.http import read_call
 from tollgate.api.queue_events import process_messages
@@ -37,6 +39,8 @@ from tollgate.services.choosing import Choosing, choosing_among
 from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.infer import InferenceService
 from tollgate.services.manage_cache import CacheManager
+from tollgate.services.near_answers import NearAnswers
+from tollgate.services.near_upkeep import NearUpkeep
 from tollgate.services.refresh_answers import AnswerRefresher
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wake_requests import WakeRequests
@@ -65,6 +69,7 @@ class Parts:
 
     api: CacheApi
     refresher: AnswerRefresher
+    upkeep: NearUpkeep
 
 
 def build(settings: CacheSettings) -> Parts:
@@ -85,6 +90,21 @@ def build(settings: CacheSettings) -> Parts:
     health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
     answers = DynamoDBAnswers(DynamoDBClient(transport, retry=RetryPolicy.UNPROCESSED), settings.table_cache, objects)
     catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
+    index = DynamoDBNear(DynamoDBClient(transport), settings.table_cache)
+    upkeep = NearUpkeep(index=index, answers=answers, catalogues=catalogues, telemetry=telemetry, clock=clock)
+
+    @cache
+    def near() -> NearAnswers:
+        return NearAnswers(
+            index=index,
+            answers=answers,
+            likeness=likeness(),
+            file=lambda _run, order: upkeep.file(order),
+            check=None,  # what was not asked by a caller is not sampled
+            clock=clock,
+            telemetry=telemetry,
+        )
+
     cached = AnswerCache(
         store=answers,
         admission=admission,
@@ -93,6 +113,7 @@ def build(settings: CacheSettings) -> Parts:
         telemetry=telemetry,
         pause=lambda _seconds: None,  # a lookup never waits, and a refresh has its lease
         time_limit_seconds=_TIME_LIMIT_SECONDS,
+        near=near,
     )
     realtime = RealtimeRun(
         realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
@@ -140,19 +161,26 @@ def build(settings: CacheSettings) -> Parts:
         cache=lambda: cached,
     )
     values = DynamoDBRetrieval(tables, settings.table_cache)
-    manager = CacheManager(answers=answers, values=values, catalogues=catalogues, clock=clock)
+    manager = CacheManager(answers=answers, values=values, catalogues=catalogues, clock=clock, near=index)
     return Parts(
         api=CacheApi(inference=inference, manager=manager, telemetry=telemetry, clock=clock),
         refresher=AnswerRefresher(
-            inference=inference, store=answers, objects=objects, telemetry=telemetry, clock=clock
+            inference=inference,
+            store=answers,
+            objects=objects,
+            telemetry=telemetry,
+            clock=clock,
+            compare=upkeep.compare,
         ),
+        upkeep=upkeep,
     )
 
 
 def handle(event: dict[str, Any], service: Parts) -> dict[str, Any]:
     """One API call, or one batch of messages."""
     if "Records" in event:
-        return process_messages(event, service.refresher.carry_out, service.refresher.telemetry)
+        kinds = {"refresh": service.refresher.carry_out, "near": service.upkeep.file}
+        return process_messages(event, lambda order: kinds[order["kind"]](order), service.refresher.telemetry)
     return service.api.respond(read_call(event)).to_event()
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.cached_run import CachedRun
     from tollgate.services.choosing import Choosing
+    from tollgate.services.near_answers import NearAnswers
     from tollgate.services.wake_requests import WakeRequests
 
 _TIME_LIMIT_SECONDS = 29.0
@@ -118,8 +119,30 @@ def build(settings: GatewaySettings) -> GatewayApi:
             RefreshOrders(SqsQueue(queues, settings.refresh_queue_url), objects).order(run, ticket)
 
         impatient = DynamoDBClient(transport, read_timeout_s=settings.cache_timeout_ms / 1000, retry=RetryPolicy.NEVER)
+        store = DynamoDBAnswers(impatient, settings.table_cache, objects)
+
+        @cache
+        def near() -> "NearAnswers":
+            # Only misses of a model that opted in need it.
+            from tollgate.adapters.dynamodb_near import DynamoDBNear  # noqa: PLC0415 -- see above
+            from tollgate.adapters.word_vectors import likeness  # noqa: PLC0415 -- see above
+            from tollgate.services.near_answers import NearAnswers  # noqa: PLC0415 -- see above
+            from tollgate.services.refresh_answers import RefreshOrders  # noqa: PLC0415 -- see above
+
+            queue = SqsQueue(queues, settings.refresh_queue_url)
+            orders = RefreshOrders(queue, objects)
+            return NearAnswers(
+                index=DynamoDBNear(impatient, settings.table_cache),
+                answers=store,
+                likeness=likeness(),
+                file=orders.file,
+                check=orders.order,
+                clock=clock,
+                telemetry=telemetry,
+            )
+
         return AnswerCache(
-            store=DynamoDBAnswers(impatient, settings.table_cache, objects),
+            store=store,
             admission=admission,
             clock=clock,
             ids=ids,
@@ -127,6 +150,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
             pause=time.sleep,
             time_limit_seconds=_TIME_LIMIT_SECONDS,
             refresh=order if settings.refresh_queue_url else None,
+            near=near if settings.refresh_queue_url else None,
         )
 
     health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))

@@ -10,6 +10,7 @@ Thresholds are on one scale for every model: a cosine of sentence embeddings in 
 differences that are suspicious but not decisive. The weights are round numbers set by hand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,7 +56,11 @@ class MatchVerdict:
 
 
 def verify_match(
-    a: str | Reading, b: str | Reading, *, cosine: float | None = None, threshold: float = STRICT_THRESHOLD
+    a: str | Reading,
+    b: str | Reading,
+    *,
+    cosine: float | Callable[[], float] | None = None,
+    threshold: float = STRICT_THRESHOLD,
 ) -> MatchVerdict:
     """Decide whether `a` and `b` ask the same, so that the answer to one serves the other.
 
@@ -64,8 +69,9 @@ def verify_match(
     Args:
         a: one text, or its reading where it was made before.
         b: the other text or reading.
-        cosine: cosine similarity of the two sentence embeddings. Without it the share of common words stands
-            in, which accepts only texts that differ in grammar words and inflection.
+        cosine: cosine similarity of the two sentence embeddings, or whatever else is on its scale; or what computes
+            it, which is called only where no rule refuses. Without it the share of common words stands in, which
+            accepts only texts that differ in grammar words and inflection.
         threshold: score from which a match is accepted; values below `LOOSEST_THRESHOLD` count as that.
     """
     one = read(a) if isinstance(a, str) else a
@@ -73,7 +79,8 @@ def verify_match(
     reasons = disagreements(one, other)
     if reasons:
         return MatchVerdict(accepted=False, score=0.0, reasons=reasons)
-    similarity = word_similarity(one, other) if cosine is None else cosine
+    similarity = cosine() if callable(cosine) else cosine
+    similarity = word_similarity(one, other) if similarity is None else similarity
     score = min(1.0, max(0.0, similarity + adjustment(one, other)))
     if score < max(threshold, LOOSEST_THRESHOLD):
         return MatchVerdict(accepted=False, score=score, reasons=(Disagreement.SCORE,))
