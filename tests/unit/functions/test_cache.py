@@ -24,6 +24,7 @@ from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
 from tollgate.domain.errors import BackendTimeoutError
 from tollgate.services.manage_cache import CacheManager
+from tollgate.services.near_upkeep import NearUpkeep
 from tollgate.services.refresh_answers import INLINE_BYTES, AnswerRefresher, RefreshOrders
 
 BODY: dict[str, Any] = {"model": "echo", "input": "hello there", "priority": "high"}
@@ -40,7 +41,18 @@ class Stack:
         self.queue = InMemoryQueue()
         gateway = self.gateway
         manager = CacheManager(
-            answers=gateway.answers, values=InMemoryRetrieval(), catalogues=gateway.catalogues, clock=gateway.clock
+            answers=gateway.answers,
+            values=InMemoryRetrieval(),
+            catalogues=gateway.catalogues,
+            clock=gateway.clock,
+            near=gateway.near_index,
+        )
+        upkeep = NearUpkeep(
+            index=gateway.near_index,
+            answers=gateway.answers,
+            catalogues=gateway.catalogues,
+            telemetry=self.telemetry,
+            clock=gateway.clock,
         )
         lines = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
         self.parts = Parts(
@@ -51,7 +63,9 @@ class Stack:
                 objects=gateway.objects,
                 telemetry=self.telemetry,
                 clock=gateway.clock,
+                compare=upkeep.compare,
             ),
+            upkeep,
         )
 
     def call(self, route: str, body: Any = None, **options: Any) -> tuple[int, Any, dict[str, str]]:

@@ -63,7 +63,8 @@ class DynamoDBNear:
                     "cache_key": _text_name(filed.entry_id),
                     "key": filed.key,
                     "context": filed.context_key,
-                    "prompt": filed.prompt,
+                    # As bytes, for a text may hold half a surrogate pair, which a string of DynamoDB cannot.
+                    "prompt": filed.prompt.encode("utf-8", "surrogatepass"),
                     "made": filed.made_ms,
                     "expires": filed.expires_s,
                     "check": filed.check(),
@@ -164,8 +165,9 @@ def _filed(item: Mapping[str, Any] | None) -> FiledPrompt | None:
     if item is None:
         return None
     try:
-        filed = FiledPrompt(item["key"], item["context"], item["prompt"], int(item["made"]), int(item["expires"]))
-    except (KeyError, TypeError, ValueError):
+        prompt = item["prompt"].decode("utf-8", "surrogatepass")
+        filed = FiledPrompt(item["key"], item["context"], prompt, int(item["made"]), int(item["expires"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return filed if item.get("check") == filed.check() else None
 

@@ -49,7 +49,7 @@ def entry_id(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NearShelf:
-    """What one read brought: the buckets that were asked for, and the guard's stored state, None where there is none."""
+    """What one read brought: the buckets that were asked for, and the guard's stored state, None where it has none."""
 
     buckets: tuple[tuple[NearEntry, ...], ...]
     guard: Mapping[str, Any] | None

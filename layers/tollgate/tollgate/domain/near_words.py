@@ -1,9 +1,10 @@
 """How like each other two texts are by the meaning of their words, without running a model.
 
-Every word of a table has a vector, made once from a sentence model (`benchmarks/near_words.py`), so that synonyms lie near
-each other. What two texts have in common needs no vector. Each word that only one of them has is set against the words
-that only the other has: it costs what is missing to the nearest of them, by its weight, and its whole weight where
-there is none. Content words weigh most. The result is 1 less the cost's share of all weights: the scale of `near_guard`.
+Every word of a table has a vector, made once from a sentence model (`benchmarks/near_words.py`), so that synonyms lie
+near each other. What two texts have in common needs no vector. Each word that only one of them has is set against the
+words that only the other has: it costs what is missing to the nearest of them, by its weight, and its whole weight
+where there is none. Content words weigh most. The result is 1 less the cost's share of all weights: the scale of
+`near_guard`.
 
 Sums of word vectors, which is what static sentence embeddings are, were measured and are worse: in a sum the words that
 two texts share drown the one in which they differ, and it is that one that decides.
@@ -77,8 +78,11 @@ class WordVectors:
         dimensions = len(next(iter(vectors.values())))
         words = "\n".join(vectors).encode("ascii")
         numbers = (max(-127, min(127, round(number * _UNIT))) for vector in vectors.values() for number in vector)
-        return MAGIC + _HEAD.pack(len(vectors), dimensions, len(words)) + words + struct.pack(
-            f"{len(vectors) * dimensions}b", *numbers
+        return (
+            MAGIC
+            + _HEAD.pack(len(vectors), dimensions, len(words))
+            + words
+            + struct.pack(f"{len(vectors) * dimensions}b", *numbers)
         )
 
     def likeness(self, one: str, other: str) -> float:

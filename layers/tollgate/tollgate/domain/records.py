@@ -9,7 +9,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Owner, Usage
 
 REFRESH_MARK = "#refresh"
-"""End of the id of a record that is about no request: a cached answer was made anew, at the cost of who was given it."""
+"""End of the id of a record that is about no request: an answer was made anew, at the cost of who was given the old."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ ANSWERS_READ = 2
 """Of accepted candidates, the likeliest first. The first is nearly always there."""
 
 
+LONGEST_PROMPT = 2_000
+"""Characters. Longer ones are not even read: few are of so few words, and reading takes time by length."""
+
+
 class NearAnswers:
     """Looks for near matches, and has new answers filed.
 
@@ -81,13 +85,10 @@ class NearAnswers:
         if policy is None or likeness is None or run.request.wishes is not None:
             # An order to run it again could not carry wishes, so what is served could not be checked.
             return None
-        context = _context_of(run)
-        if context is None:
+        place = _place_of(run)
+        if place is None:
             return None
-        reading = read(context.prompt)
-        buckets = bucket_keys(context.context_key, reading)
-        if not buckets:
-            return None
+        context, reading, buckets = place
         try:
             shelf = self._index.shelf(buckets, run.request.model)
             guard = guard_of(policy, shelf.guard)
@@ -136,7 +137,7 @@ class NearAnswers:
         return found, None
 
     def sample(self, run: CachedRun, seen: CacheSlot, served: CachedAnswer) -> None:
-        """Have a served near hit run again, if it belongs to the sample. Never raises: what is not checked is not counted.
+        """Have a served near hit run again, if it belongs to the sample. Never raises: what fails is not counted.
 
         Args:
             run: that was answered.
@@ -165,11 +166,11 @@ class NearAnswers:
         """Have a new answer filed, so that other words of its question find it. Never raises."""
         if run.policy.near is None or self._likeness is None or answer.refusal is not None:
             return
-        context = _context_of(run)
-        if context is None or not bucket_keys(context.context_key, read(context.prompt)):
+        place = _place_of(run)
+        if place is None:
             return
         try:
-            self._file(run, filing_of(run, context, answer))
+            self._file(run, filing_of(run, place[0], answer))
         except StorageError:
             self._telemetry.count("CacheNearDown")
 
@@ -177,8 +178,14 @@ class NearAnswers:
         return int(self._clock.now().timestamp() * 1000)
 
 
-def _context_of(run: CachedRun) -> NearContext | None:
-    return near_context(run.identity, request_body(run.request.input, run.request.parameters))
+def _place_of(run: CachedRun) -> tuple[NearContext, Reading, tuple[str, ...]] | None:
+    """A request's context, its prompt as read, and the prompt's buckets; None where it takes no part."""
+    context = near_context(run.identity, request_body(run.request.input, run.request.parameters))
+    if context is None or len(context.prompt) > LONGEST_PROMPT:
+        return None
+    reading = read(context.prompt)
+    buckets = bucket_keys(context.context_key, reading)
+    return (context, reading, buckets) if buckets else None
 
 
 def filing_of(run: CachedRun, context: NearContext, answer: CachedAnswer) -> dict[str, Any]:

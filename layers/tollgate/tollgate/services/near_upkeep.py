@@ -90,7 +90,10 @@ class NearUpkeep:
         if not agrees:
             self._telemetry.count("CacheNearWrong")
         bound = moved[1].bound
-        measured = {"CacheNearThreshold": bound.threshold if bound.serves else 1.0, "CacheNearWrongBound": bound.wrong_rate_bound}
+        measured = {
+            "CacheNearThreshold": bound.threshold if bound.serves else 1.0,
+            "CacheNearWrongBound": bound.wrong_rate_bound,
+        }
         self._telemetry.measure(measured, {"Model": model.name})
         if moved[0].bound.step != bound.step:
             self._telemetry.log(
