@@ -1,10 +1,10 @@
 """Make the word vectors that near matching ships: `layers/tollgate/tollgate/data/words.bin`.
 
-Every whole English word of the vocabulary of all-MiniLM-L6-v2 (Apache-2.0) goes through that model by itself; the vectors
-are reduced to fewer dimensions by their principal components and rounded to a byte. No question and no label is looked
-at. Needs the packaged model (`requirements/models.in`, `requirements/standin.in`); takes two minutes.
+Every whole English word of the vocabulary of all-MiniLM-L6-v2 (Apache-2.0) goes through that model by itself; the
+vectors are reduced to fewer dimensions by their principal components and rounded to a byte. No question and no label is
+looked at. Needs the packaged model (`requirements/models.in`, `requirements/standin.in`); takes two minutes.
 
-    .venv/standin/bin/python benchmarks/near_words.py [--dimensions 64]
+    .venv/standin/bin/python benchmarks/near_words.py [--dimensions 192]
 """
 
 import argparse
@@ -33,7 +33,7 @@ def vocabulary() -> list[str]:
 def main() -> None:
     """Write the file and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dimensions", type=int, default=64)
+    parser.add_argument("--dimensions", type=int, default=192)
     arguments = parser.parse_args()
     words, embed = vocabulary(), load_embedder()
     if embed is None:

@@ -272,27 +272,28 @@ def test_a_sampled_near_hit_is_run_again_and_charged() -> None:
 
 
 def test_wrong_hits_tighten_the_threshold_and_then_end_near_matches() -> None:
-    """Two disagreements of two show a rate above 5 %: one step; two more: nothing is served."""
+    """Two disagreements of two show a rate above 5 %: one step; after the last step nothing is served."""
     stack = Near(sample=1.0)
     scripted(stack, *(f"answer {number}" for number in range(40)))
     seen: list[tuple[float, bool]] = []
-    for number in range(4):
-        stack.ask(f"How do I renew my passport in Town{'abcd'[number]}?", number=f"a{number}")
-        assert stack.state_of(f"How can I renew my passport in Town{'abcd'[number]}?", number=f"b{number}") == "near"
+    for letter in "abcdef":
+        stack.ask(f"How do I renew my passport in Town{letter}?", number=f"a{letter}")
+        assert stack.state_of(f"How can I renew my passport in Town{letter}?", number=f"b{letter}") == "near"
         _, found, _ = stack.call("POST /v1/cache/lookup", BODY | {"input": "How would I renew my passport in Towna?"})
         seen.append((found["near"]["threshold"], found["near"]["serves"]))
-    assert seen == [(0.97, True), (0.985, True), (0.985, True), (0.985, False)]
-    assert (found["cache"], found["near"]["compared"]) == ("miss", {"agreed": 0, "disagreed": 4})
+    on = [(threshold, True) for threshold in (0.985, 0.99, 0.99, 0.995, 0.995)]
+    assert seen == [*on, (0.995, False)]
+    assert (found["cache"], found["near"]["compared"]) == ("miss", {"agreed": 0, "disagreed": 6})
     assert stack.state_of("How would I renew my passport in Towna?") == "miss"
 
 
 def test_comparisons_go_on_where_nothing_is_served() -> None:
     """A guard that has turned near matches off learns from requests that run anyway, at no further cost."""
     stack = Near(sample=1.0)
-    scripted(stack, *(f"answer {number}" for number in range(8)), *["the same"] * 8)
-    for number in range(4):
-        stack.ask(f"How do I renew my passport in Town{'abcd'[number]}?", number=f"a{number}")
-        stack.ask(f"How can I renew my passport in Town{'abcd'[number]}?", number=f"b{number}")
+    scripted(stack, *(f"answer {number}" for number in range(12)), *["the same"] * 8)
+    for letter in "abcdef":
+        stack.ask(f"How do I renew my passport in Town{letter}?", number=f"a{letter}")
+        stack.ask(f"How can I renew my passport in Town{letter}?", number=f"b{letter}")
     stack.ask("How do I renew my passport in Townx?")
     runs = stack.runs
     assert stack.state_of("How can I renew my passport in Townx?") == "miss"
