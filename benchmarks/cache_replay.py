@@ -19,7 +19,7 @@ import gzip
 import os
 import random
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -38,13 +38,16 @@ from tollgate.domain.near_guard import LADDERS
 from tollgate.domain.near_index import NearIndex
 from tollgate.domain.near_match import verify_match
 from tollgate.domain.near_policy import NearPolicy, Strictness
-from tollgate.domain.near_reading import Reading, read
+from tollgate.domain.near_reading import read
 from tollgate.domain.pricing import instance_cost
 
 # The example catalogue's chat model: its instance, places and timings.
 _INSTANCE, _PLACES = "ml.g5.xlarge", 4
 _BASE, _PER_INPUT, _PER_OUTPUT = 0.1, 0.0005, 0.01
 _LONGEST = 28.0
+
+_BUCKET, _COMPARED = 512, 24
+"""Of the search for near matches. The gateway compares fewer, of those that one tenant has asked within the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,40 +77,40 @@ class Tally:
 
 
 class NearSearch:
-    """The near matches of a replay: one index, and what the verifier says of two questions, which it says once."""
+    """Which questions are answered by which others: found once, with the gateway's index, rules and word vectors.
 
-    def __init__(self, policy: NearPolicy) -> None:
+    The index is as large as all questions need, so that what is found does not depend on the order of requests.
+    """
+
+    def __init__(self, questions: Sequence[str]) -> None:
         alike = likeness()
         assert alike is not None  # noqa: S101 -- the repository has the vectors
-        self._alike = alike
-        self._threshold = LADDERS[policy.strictness][0]
-        self._index = NearIndex()
-        self._readings: dict[str, Reading] = {}
-        self._verdicts: dict[tuple[str, str], float] = {}
-        self.policy = policy
+        index = NearIndex(capacity=_BUCKET)
+        readings = {question: read(question) for question in questions}
+        for question, reading in readings.items():
+            index.add("", reading, question, expires_at=2, now=1)
+        loosest = LADDERS[Strictness.LOOSE][0]
+        self._partners: dict[str, list[tuple[float, str]]] = {}
+        for question, reading in readings.items():
+            scored = []
+            for entry in index.candidates("", reading, now=1, limit=_COMPARED):
+                other = entry.entry_id
+                likely = partial(alike, question, other)
+                verdict = verify_match(reading, readings[other], cosine=likely, threshold=loosest)
+                if verdict.accepted and other != question:
+                    scored.append((verdict.score, other))
+            self._partners[question] = sorted(scored, reverse=True)
 
-    def find(self, tenant: str, question: str, now_ms: int) -> str | None:
-        """The question whose answer is given to this one."""
-        now = now_ms // 1000
-        found = self._index.candidates(tenant, self._reading(question), now=now)[: self.policy.candidates]
-        scored = [(self._score(question, entry.entry_id), entry.entry_id) for entry in found]
-        best = max(scored, default=(0.0, ""))
-        return best[1] if best[0] >= self._threshold else None
-
-    def file(self, tenant: str, question: str, now_ms: int, fresh_ms: int) -> None:
-        """A new answer."""
-        self._index.add(tenant, self._reading(question), question, expires_at=fresh_ms // 1000, now=now_ms // 1000)
-
-    def _reading(self, question: str) -> Reading:
-        return self._readings.setdefault(question, read(question))
-
-    def _score(self, asked: str, kept: str) -> float:
-        pair = (asked, kept) if asked < kept else (kept, asked)
-        if pair not in self._verdicts:
-            likely = partial(self._alike, *pair)
-            verdict = verify_match(*map(self._reading, pair), cosine=likely, threshold=self._threshold)
-            self._verdicts[pair] = verdict.score if verdict.accepted else 0.0
-        return self._verdicts[pair]
+    def find(
+        self, question: str, kept: Callable[[str], CachedAnswer | None], policy: NearPolicy, now_ms: int
+    ) -> str | None:
+        """The question whose fresh answer is given to this one."""
+        threshold = LADDERS[policy.strictness][0]
+        for score, other in self._partners[question]:
+            answer = kept(other) if score >= threshold else None
+            if answer is not None and now_ms < answer.fresh_ms:
+                return other
+        return None
 
 
 def load(data: Path, most: int) -> tuple[list[Request], dict[str, str]]:
@@ -147,11 +150,11 @@ def replay(
     policy: CachePolicy,
     usd_per_hour: Decimal,
     intents: Mapping[str, str],
+    search: NearSearch,
 ) -> Tally:
     """Every request against what is kept."""
     kept: dict[tuple[str, str], CachedAnswer] = {}
     tally = Tally()
-    search = None if policy.near is None else NearSearch(policy.near)
     chance = random.Random(11)  # noqa: S311 -- a repeatable draw, no secret
     for request, key in zip(requests, asked, strict=True):
         worth = instance_cost(seconds(request.seconds), usd_per_hour, _PLACES)
@@ -166,15 +169,18 @@ def replay(
             tally.oldest_ms = max(tally.oldest_ms, now - answer.made_ms)
         if outcome is CacheOutcome.HIT:
             continue
-        match = None if outcome is not None or search is None else search.find(*key, now)
-        if match is not None and search is not None:
+        match = None
+        if outcome is None and policy.near is not None:
+            tenant, question = key
+            match = search.find(question, lambda other, tenant=tenant: kept.get((tenant, other)), policy.near, now)  # type: ignore[misc]  # bound early
+        if match is not None and policy.near is not None:
             tally.near += 1
             tally.avoided += worth
             tally.other_intent += intents[match] != intents[key[1]]
             age = now - kept[key[0], match].made_ms
             tally.age_ms += age
             tally.oldest_ms = max(tally.oldest_ms, age)
-            if chance.random() >= search.policy.sample:
+            if chance.random() >= policy.near.sample:
                 continue
             tally.reruns += 1
             tally.avoided -= worth
@@ -183,8 +189,6 @@ def replay(
         tally.refreshes += outcome is CacheOutcome.STALE
         fresh = now + policy.ttl_seconds * 1000
         kept[key] = CachedAnswer("", Usage(), "", worth, now, now, fresh, fresh + policy.stale_seconds * 1000)
-        if search is not None:
-            search.file(*key, now, fresh)
     return tally
 
 
@@ -215,10 +219,11 @@ def main() -> None:
         "10 min, near balanced": replace(base, near=NearPolicy(Strictness.BALANCED)),
         "10 min, near loose": replace(base, near=NearPolicy(Strictness.LOOSE)),
     }
+    search = NearSearch(list(questions))
     for exponent in (0.7, 1.0):
         asked = draws(requests, list(questions), exponent)
         for name, policy in policies.items():
-            tally = replay(requests, asked, policy, listed.usd, questions)
+            tally = replay(requests, asked, policy, listed.usd, questions, search)
             given = tally.hits + tally.stale + tally.near
             other = f"{100 * tally.other_intent / tally.near:.1f} %" if tally.near else ""
             mean = tally.age_ms / 1000 / given if given else 0.0

@@ -107,8 +107,8 @@ def test_samples_run_again_are_charged_and_tighten_the_threshold(local_stack: Lo
         # The echo gives the words back, so that these differ where a model's answers would not.
         one, same = f"How do I buy a big car in {place}{letter}?", f"How do I buy a large car in {place}{letter}?"
         _filed(ann, one, same)
+        seen = _lookup(ann, other)["near"]
         assert ann.infer(MODEL, same).headers["x-tollgate-cache"] == "near"
-        seen = _lookup(ann, same)["near"]
         after = _until(
             lambda: _lookup(ann, other)["near"],
             lambda near, seen=seen: near["compared"] != seen["compared"],  # type: ignore[misc]  # bound early
