@@ -82,7 +82,8 @@ class NearSearch:
     The index is as large as all questions need, so that what is found does not depend on the order of requests.
     """
 
-    def __init__(self, questions: Sequence[str]) -> None:
+    def __init__(self, questions: Mapping[str, str]) -> None:
+        self.intents = questions
         alike = likeness()
         assert alike is not None  # noqa: S101 -- the repository has the vectors
         index = NearIndex(capacity=_BUCKET)
@@ -149,7 +150,6 @@ def replay(
     asked: Sequence[tuple[str, str]],
     policy: CachePolicy,
     usd_per_hour: Decimal,
-    intents: Mapping[str, str],
     search: NearSearch,
 ) -> Tally:
     """Every request against what is kept."""
@@ -176,7 +176,7 @@ def replay(
         if match is not None and policy.near is not None:
             tally.near += 1
             tally.avoided += worth
-            tally.other_intent += intents[match] != intents[key[1]]
+            tally.other_intent += search.intents[match] != search.intents[key[1]]
             age = now - kept[key[0], match].made_ms
             tally.age_ms += age
             tally.oldest_ms = max(tally.oldest_ms, age)
@@ -219,11 +219,11 @@ def main() -> None:
         "10 min, near balanced": replace(base, near=NearPolicy(Strictness.BALANCED)),
         "10 min, near loose": replace(base, near=NearPolicy(Strictness.LOOSE)),
     }
-    search = NearSearch(list(questions))
+    search = NearSearch(questions)
     for exponent in (0.7, 1.0):
         asked = draws(requests, list(questions), exponent)
         for name, policy in policies.items():
-            tally = replay(requests, asked, policy, listed.usd, questions, search)
+            tally = replay(requests, asked, policy, listed.usd, search)
             given = tally.hits + tally.stale + tally.near
             other = f"{100 * tally.other_intent / tally.near:.1f} %" if tally.near else ""
             mean = tally.age_ms / 1000 / given if given else 0.0
