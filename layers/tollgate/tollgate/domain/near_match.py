@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tollgate.domain.near_lexicon import ADDRESSING, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
+from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
 from tollgate.domain.near_question import QuestionKind
 from tollgate.domain.near_reading import Reading, read
 
@@ -94,7 +94,7 @@ def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
         (Disagreement.OPERATORS, a.operators != b.operators),
         (Disagreement.SYMBOLS, a.symbols != b.symbols),
         (Disagreement.NEGATION, a.negations % 2 != b.negations % 2),
-        (Disagreement.NAMES, _names_differ(a, b)),
+        (Disagreement.NAMES, _names_differ(a, b) or spoken_of(a.words) != spoken_of(b.words)),
         (Disagreement.OPPOSITES, _opposed(a, b)),
         (Disagreement.ORDER, _order_differs(a, b)),
         (Disagreement.QUESTION, _questions_differ(a, b)),
@@ -151,6 +151,25 @@ def _weight(stems: frozenset[str]) -> float:
 def _names_differ(a: Reading, b: Reading) -> bool:
     """Whether one text names something that the other does not mention in any spelling."""
     return any(not _mentioned(name, b) for name in a.names) or any(not _mentioned(name, a) for name in b.names)
+
+
+def spoken_of(words: tuple[str, ...]) -> frozenset[str]:
+    """Grammar words that a text speaks of rather than uses, as in "the difference between shall and will"."""
+    if "between" not in words:
+        return frozenset()
+    found: set[str] = set()
+    side: list[str] = []
+    for word in (*words[words.index("between") + 1 :], "and"):
+        if word not in _SEPARATORS:
+            side.append(word)
+            continue
+        if side and FUNCTION_WORDS.issuperset(side):
+            found.add(" ".join(side))
+        side = []
+    return frozenset(found)
+
+
+_SEPARATORS = frozenset({"and", "or", "vs", "versus", "the", "a", "an"})
 
 
 def _mentioned(name: str, text: Reading) -> bool:
