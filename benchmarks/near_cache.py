@@ -106,7 +106,7 @@ def report(name: str, scored: Sequence[Scored], thresholds: Sequence[float]) -> 
         hard = [row for row in hits if row.pair.overlap >= HARD_OVERLAP]
         hard_right = sum(row.pair.duplicate for row in hard)
         print(
-            f"  from {threshold:.2f}: recall {wilson(right, duplicates)}, "
+            f"  from {threshold:.3f}: recall {wilson(right, duplicates)}, "
             f"precision {wilson(right, len(hits))}, "
             f"on overlap >= {HARD_OVERLAP} precision {wilson(hard_right, len(hard))} of {len(hard)}"
         )
