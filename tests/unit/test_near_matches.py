@@ -18,6 +18,7 @@ from tollgate.domain.errors import BackendTimeoutError
 from tollgate.domain.near_index import MAX_CANDIDATES
 from tollgate.domain.near_policy import NearPolicy
 from tollgate.domain.near_signature import MAX_KEYS
+from tollgate.services.cache_breaker import FAILURES, REST_SECONDS
 from tollgate.services.near_answers import NearAnswers
 from tollgate.services.refresh_answers import RefreshOrders
 
@@ -212,6 +213,20 @@ def test_long_and_odd_prompts_take_no_part() -> None:
     assert not stack.gateway.filings
     stack.ask(f"{FIRST} \ud83d")
     assert stack.state_of(f"{SECOND} \ud83d") == "near"
+
+
+def test_an_index_that_stays_down_is_left_alone_for_a_while() -> None:
+    """After four searches that failed nobody waits for it; a few seconds later one tries again."""
+    stack = Near()
+    stack.ask(FIRST)
+    stack.index.fails = lambda called: called == "shelf"
+    for number in range(8):
+        stack.ask(f"{FIRST} And for row{number}?")
+    assert stack.index.calls.count("shelf") == 1 + FAILURES
+    stack.index.fails = lambda _called: False
+    assert stack.state_of(SECOND) == "miss"
+    stack.gateway.clock.advance(REST_SECONDS + 0.1)
+    assert stack.state_of(SECOND.replace("my", "our")) == "near"
 
 
 def test_unlike_texts_are_refused_by_the_score() -> None:

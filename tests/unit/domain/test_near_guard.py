@@ -63,8 +63,9 @@ def test_another_policy_starts_anew(change: dict[str, object]) -> None:
     assert (guard.bound.step, guard.agreed, guard.disagreed, guard.version) == (0, 0, 0, 2)
 
 
-@pytest.mark.parametrize("broken", [{}, {"version": "x"}, {"step": 99}, {"ladder": None}])
-def test_a_broken_state_is_none(broken: dict[str, object]) -> None:
-    """What cannot be read starts anew."""
-    stored = {} if not broken else _after(NearPolicy(), [("x", True)]).document() | broken
-    assert guard_of(NearPolicy(), stored).bound.sample == 0
+@pytest.mark.parametrize("broken", [{"limit": "x"}, {"step": 99}, {"ladder": None}])
+def test_a_broken_state_starts_anew(broken: dict[str, object]) -> None:
+    """What cannot be read is written over: its version is the one to follow."""
+    guard = guard_of(NearPolicy(), _after(NearPolicy(), [("x", True)]).document() | broken)
+    assert (guard.bound.sample, guard.version) == (0, 1)
+    assert guard_of(NearPolicy(), {}) == guard_of(NearPolicy(), None)

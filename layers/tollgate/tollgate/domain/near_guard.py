@@ -78,8 +78,8 @@ def guard_of(policy: NearPolicy, stored: Mapping[str, Any] | None) -> NearGuard:
     new = NearGuard(WrongHitBound(limit=policy.wrong_hits, ladder=ladder, step=0))
     if stored is None:
         return new
+    version = int(stored.get("version", 0))
     try:
-        version = int(stored["version"])
         if tuple(map(float, stored["ladder"])) != ladder or float(stored["limit"]) != policy.wrong_hits:
             return replace(new, version=version)
         bound = replace(
@@ -90,4 +90,4 @@ def guard_of(policy: NearPolicy, stored: Mapping[str, Any] | None) -> NearGuard:
         )
         return NearGuard(bound, tuple(stored["seen"]), int(stored["agreed"]), int(stored["disagreed"]), version)
     except (KeyError, TypeError, ValueError):
-        return new
+        return replace(new, version=version)

@@ -21,6 +21,7 @@ from tollgate.domain.near_reading import read
 from tollgate.domain.near_record import NearCandidate, NearSearch, entry_id
 from tollgate.domain.near_signature import NearSignature, bucket_keys
 from tollgate.domain.selection import selector_of
+from tollgate.services.cache_breaker import CacheBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,24 +74,27 @@ class NearAnswers:
         self._check = check
         self._clock = clock
         self._telemetry = telemetry
+        self._breaker = CacheBreaker(clock)
         if likeness is None:
             telemetry.log("WARNING", "near matching is off: the word vectors are not there")
 
     def search(self, run: CachedRun, reader: CacheReader) -> tuple[NearSearch, CachedAnswer | None] | None:
         """What a search finds, with the entry of its match; None where there can be no near match.
 
-        A table that does not answer is no match: the request goes on as after any other miss.
+        A table that does not answer is no match: the request goes on as after any other miss, and after a few of those
+        nothing is searched for a while.
         """
         policy, likeness = run.policy.near, self._likeness
         if policy is None or likeness is None or run.request.wishes is not None:
             # An order to run it again could not carry wishes, so what is served could not be checked.
             return None
         place = _place_of(run)
-        if place is None:
+        if place is None or self._breaker.is_open():
             return None
         context, reading, buckets = place
         try:
             shelf = self._index.shelf(buckets, run.request.model)
+            self._breaker.worked()
             guard = guard_of(policy, shelf.guard)
             now_s = self._now_ms() // 1000
             own = entry_id(run.key)
@@ -103,6 +107,7 @@ class NearAnswers:
             found = NearSearch(context.context_key, context.prompt, candidates, guard)
             return self._matched(found, run, reader)
         except StorageError:
+            self._breaker.failed()
             self._telemetry.count("CacheNearDown")
             return None
 
