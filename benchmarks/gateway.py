@@ -183,6 +183,7 @@ def environment(url: str) -> dict[str, str]:
         "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:alarms",
         "FILE_RETENTION_DAYS": "30",
         "GATEWAY_LOG_GROUP": "/aws/lambda/bench-gateway",
+        "CACHE_LOG_GROUP": "/aws/lambda/bench-cache",
         "ACCOUNT_ID": "000000000000",
         "STACK_NAME": "bench",
         "STAGE": "bench",

@@ -1,167 +1,129 @@
 """POST /v1/cache/lookup, DELETE /v1/cache, clients' own results; and orders to make an answer anew."""
 
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.bucket_tokenizers import BucketTokenizers
-from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb_near import DynamoDBNear
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
-from tollgate.adapters.lambda_events import LambdaEvents
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_control import RegistryControl
-from tollgate.adapters.registry_outcomes import RegistryOutcomes
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_queue import SqsQueue
-from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.adapters.word_vectors import likeness
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.http import read_call
-from tollgate.api.telemetry import Telemetry
-from tollgate.domain.catalogue import InferenceType
-from tollgate.services.accept_job import JobAcceptance
-from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.choosing import Choosing, choosing_among
-from tollgate.services.deployment_health import DeploymentHealth
-from tollgate.services.infer import InferenceService
 from tollgate.services.manage_cache import CacheManager
+from tollgate.services.near_answers import NearAnswers
+from tollgate.services.near_upkeep import NearUpkeep
 from tollgate.services.refresh_answers import AnswerRefresher
-from tollgate.services.run_realtime import RealtimeRun
-from tollgate.services.wake_requests import WakeRequests
-from tollgate.settings import Settings, aws_environment
-
-_TIME_LIMIT_SECONDS = 29.0
-"""API Gateway's own limit on an answer, and this function's for a refresh."""
+from tollgate.settings import InferenceSettings
+from tollgate.wiring import API_SECONDS, InferenceParts
 
 
-class CacheSettings(Settings):
+class CacheSettings(InferenceSettings):
     """Settings of this function."""
 
-    table_jobs: str
-    table_ledger: str
-    table_cache: str
-    table_registry: str
-    bucket: str
-    async_queue_url: str
-    deferred_queue_url: str
-    capacity_function: str
+
+class CacheParts(InferenceParts):
+    """Nobody waits for what this function does to kept answers, so it has more patience with their table."""
+
+    @cached_property
+    def answer_store(self) -> DynamoDBAnswers:
+        """Tries again what the table was too busy for."""
+        tables = DynamoDBClient(self.transport, retry=RetryPolicy.UNPROCESSED)
+        return DynamoDBAnswers(tables, self._settings.table_cache, self.objects)
+
+    @cached_property
+    def answers(self) -> AnswerCache:
+        """A lookup never waits, and a refresh has its lease."""
+        return AnswerCache(
+            store=self.answer_store,
+            admission=self.admission,
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+            pause=lambda _seconds: None,
+            time_limit_seconds=API_SECONDS,
+            near=lambda: self.near,
+        )
+
+    @cached_property
+    def index(self) -> DynamoDBNear:
+        """Where prompts are filed."""
+        return DynamoDBNear(self.tables, self._settings.table_cache)
+
+    @cached_property
+    def upkeep(self) -> NearUpkeep:
+        """Files new answers and counts how near matches compare."""
+        return NearUpkeep(
+            index=self.index,
+            answers=self.answer_store,
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def near(self) -> NearAnswers:
+        """As the gateway's, but files at once, and samples nothing: no caller asked."""
+        return NearAnswers(
+            index=self.index,
+            answers=self.answer_store,
+            likeness=likeness(),
+            file=lambda _run, order: self.upkeep.file(order),
+            check=None,
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Services:
     """What calls need, and what orders need."""
 
     api: CacheApi
     refresher: AnswerRefresher
+    upkeep: NearUpkeep
 
 
-def build(settings: CacheSettings) -> Parts:
+def build(settings: CacheSettings) -> Services:
     """Wire the services; nothing is connected before the first event."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    tables, clock, ids, dialects = DynamoDBClient(transport), SystemClock(), TimeSortedIds(), ContainerDialects()
-    queues, objects = SqsClient(transport), S3DirectObjects(S3Client(transport), settings.bucket)
-    registry, memory_gb = settings.table_registry, Decimal(settings.aws_lambda_function_memory_size) / 1024
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
+    parts = CacheParts(settings)
+    manager = CacheManager(
+        answers=parts.answer_store,
+        values=DynamoDBRetrieval(parts.tables, settings.table_cache),
+        catalogues=parts.catalogues,
+        clock=parts.clock,
+        near=parts.index,
     )
-    ledger = DynamoDBLedger(tables, settings.table_ledger)
-    control = RegistryControl(tables, registry, clock.monotonic)
-    gate = BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock)
-    admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, gate=gate)
-    health = DeploymentHealth(clock=clock, recorder=RegistryHealth(tables, registry, clock.now))
-    answers = DynamoDBAnswers(DynamoDBClient(transport, retry=RetryPolicy.UNPROCESSED), settings.table_cache, objects)
-    catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
-    cached = AnswerCache(
-        store=answers,
-        admission=admission,
-        clock=clock,
-        ids=ids,
-        telemetry=telemetry,
-        pause=lambda _seconds: None,  # a lookup never waits, and a refresh has its lease
-        time_limit_seconds=_TIME_LIMIT_SECONDS,
-    )
-    realtime = RealtimeRun(
-        realtime=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-        durations=RegistryDurations(tables, registry, now=clock.now, monotonic=clock.monotonic),
-        dialects=dialects,
-        admission=admission,
-        clock=clock,
-        ids=ids,
-        health=health,
-        memory_gb=memory_gb,
-        time_limit_seconds=_TIME_LIMIT_SECONDS,
-    )
-    acceptance = JobAcceptance(
-        jobs=DynamoDBJobStore(tables, settings.table_jobs, ledger),
-        queues={
-            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
-            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-        },
-        objects=objects,
-        admission=admission,
-        clock=clock,
-        ids=ids,
-        memory_gb=memory_gb,
-        time_limit_seconds=_TIME_LIMIT_SECONDS,
-    )
-
-    @cache
-    def choosing() -> Choosing:
-        outcomes = RegistryOutcomes(tables, registry, now=clock.now, monotonic=clock.monotonic)
-        return choosing_among(
-            outcomes, realtime=realtime, acceptance=acceptance, clock=clock, time_limit_seconds=_TIME_LIMIT_SECONDS
-        )
-
-    wakes = WakeRequests(events=LambdaEvents(transport, settings.capacity_function), clock=clock)
-    own_tokenizers = BucketTokenizers(objects)
-    inference = InferenceService(
-        catalogues=catalogues,
-        capacities=RegistryCapacity(tables, registry, now=clock.now, monotonic=clock.monotonic),
-        dialects=dialects,
-        admission=admission,
-        realtime=realtime,
-        acceptance=acceptance,
-        wakes=lambda: wakes,
-        health=health,
-        choosing=choosing,
-        cache=lambda: cached,
-        tokenizers=lambda: own_tokenizers,
-    )
-    values = DynamoDBRetrieval(tables, settings.table_cache)
-    manager = CacheManager(answers=answers, values=values, catalogues=catalogues, clock=clock)
-    return Parts(
-        api=CacheApi(inference=inference, manager=manager, telemetry=telemetry, clock=clock),
+    return Services(
+        api=CacheApi(inference=parts.inference, manager=manager, telemetry=parts.telemetry, clock=parts.clock),
         refresher=AnswerRefresher(
-            inference=inference, store=answers, objects=objects, telemetry=telemetry, clock=clock
+            inference=parts.inference,
+            store=parts.answer_store,
+            objects=parts.objects,
+            telemetry=parts.telemetry,
+            clock=parts.clock,
+            compare=parts.upkeep.compare,
         ),
+        upkeep=parts.upkeep,
     )
 
 
-def handle(event: dict[str, Any], service: Parts) -> dict[str, Any] | None:
+def handle(event: dict[str, Any], service: Services) -> dict[str, Any] | None:
     """One API call, or one order of the gateway's."""
     if event.get("kind") == "refresh":
         service.refresher.carry_out(event)
+        return None
+    if event.get("kind") == "near":
+        service.upkeep.file(event)
         return None
     return service.api.respond(read_call(event)).to_event()
 
 
 @cache
-def _service() -> Parts:
+def _service() -> Services:
     return build(CacheSettings.load())
 
 

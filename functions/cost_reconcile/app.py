@@ -43,6 +43,7 @@ class CostReconcileSettings(Settings):
     table_registry: str
     bucket: str
     gateway_log_group: str
+    cache_log_group: str
     stack_name: str
     account_id: str
 
@@ -73,7 +74,11 @@ def build(settings: CostReconcileSettings) -> Tasks:
     )
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     usage = UsageRollUp(
-        sources=(RequestLog(partial(client, "logs"), settings.gateway_log_group), jobs),
+        sources=(
+            RequestLog(partial(client, "logs"), settings.gateway_log_group),
+            RequestLog(partial(client, "logs"), settings.cache_log_group),
+            jobs,
+        ),
         store=store,
         loader=HourLoader(
             catalogues=catalogues,

@@ -232,6 +232,15 @@ class InferenceUsage(Answer):
     total_tokens: int | None
 
 
+class NearMatch(Answer):
+    """The cached entry that was given: it was made for other words of the same question."""
+
+    state: Literal["near"]
+    matched: str
+    age_seconds: int
+    score: float
+
+
 class Inference(Explained):
     """An inference that was answered at once, or a job in any state."""
 
@@ -247,6 +256,7 @@ class Inference(Explained):
     output: Any = None
     output_url: str | None = None
     error: dict[str, Any] | None = None
+    cache: NearMatch | None = None
 
 
 class InferenceList(Answer):

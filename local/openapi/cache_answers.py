@@ -12,6 +12,55 @@ class CacheRefusal(Answer):
     status: int
 
 
+class NearCandidate(Answer):
+    """An entry that was compared; `reasons` says why it was not taken."""
+
+    key: str
+    age_seconds: int
+    score: float
+    agreed: bool
+    reasons: list[
+        Literal[
+            "numbers",
+            "operators",
+            "symbols",
+            "negation",
+            "names",
+            "opposites",
+            "order",
+            "question",
+            "context",
+            "score",
+        ]
+    ]
+
+
+class NearCompared(Answer):
+    """Comparisons of near hits with fresh answers, ever."""
+
+    agreed: int
+    disagreed: int
+
+
+class NearWrongRate(Answer):
+    """The guard's running estimate at the threshold in force: `upper_bound` holds with 95 % confidence."""
+
+    limit: float
+    upper_bound: float
+    compared: int
+
+
+class NearSearch(Answer):
+    """What a search for near matches found; `serves` is false where the guard has turned them off."""
+
+    matched: str | None
+    candidates: list[NearCandidate]
+    serves: bool
+    threshold: float
+    compared: NearCompared
+    wrong_rate: NearWrongRate
+
+
 class CacheLookup(Answer):
     """How the cache would answer a request now, and with what."""
 
@@ -27,6 +76,7 @@ class CacheLookup(Answer):
     estimated_cost_usd: str | None = None
     fresh_until: str | None = None
     age_seconds: int | None = None
+    near: NearSearch | None = None
 
 
 class CacheDeleted(Answer):

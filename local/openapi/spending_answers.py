@@ -110,6 +110,7 @@ class UsageLine(Answer):
     errors: int
     rejected: int
     cache_hits: int
+    cache: dict[Literal["hit", "near", "stale", "miss", "bypass"], int]
     latency_ms: Latency
     input_tokens: int
     output_tokens: int

@@ -21,6 +21,7 @@ REGISTRY_TABLE = "Registry"
 LEDGER_TABLE = "Ledger"
 CACHE_TABLE = "Answers"
 GATEWAY_LOGS = "/aws/lambda/tollgate-gateway"
+CACHE_LOGS = "/aws/lambda/tollgate-cache"
 _REGION = "us-east-1"
 
 
@@ -87,6 +88,7 @@ def reconcile_settings() -> CostReconcileSettings:
             "table_registry": REGISTRY_TABLE,
             "bucket": BUCKET,
             "gateway_log_group": GATEWAY_LOGS,
+            "cache_log_group": CACHE_LOGS,
             "stack_name": "tollgate",
             "account_id": "123456789012",
             "aws_region": _REGION,

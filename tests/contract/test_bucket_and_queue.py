@@ -159,7 +159,7 @@ def test_a_missing_bucket_cannot_be_listed() -> None:
 
 
 def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
-    """Body as JSON, traceparent as an attribute, none when there is none."""
+    """Body as JSON, whatever its texts hold; traceparent as an attribute, none when there is none."""
     client = aws.boto3_client("sqs")
     url = client.create_queue(QueueName="work")["QueueUrl"]
     queue = SqsQueue(aws.sqs, url)
@@ -168,6 +168,10 @@ def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
     assert json.loads(first["Body"]) == {"job_id": "inf_ü"}
     assert first["MessageAttributes"]["traceparent"]["StringValue"] == "00-a-b-01"
     client.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+    queue.send({"prompt": "half a pair \ud83d"})
+    half = client.receive_message(QueueUrl=url)["Messages"][0]
+    assert json.loads(half["Body"]) == {"prompt": "half a pair \ud83d"}
+    client.delete_message(QueueUrl=url, ReceiptHandle=half["ReceiptHandle"])
     queue.send({"job_id": "inf_2"}, delay_seconds=900)
     assert "Messages" not in client.receive_message(QueueUrl=url)
     with pytest.raises(StorageError):

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from functions.cost_reconcile.app import build, handle
-from tests.contract.moto_stores import GATEWAY_LOGS, JOBS_TABLE, LEDGER_TABLE, LocalAws, reconcile_settings
+from tests.contract.moto_stores import CACHE_LOGS, GATEWAY_LOGS, JOBS_TABLE, LEDGER_TABLE, LocalAws, reconcile_settings
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
@@ -26,7 +26,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobState, Usage
 from tollgate.domain.loaded_cost import Endpoint
-from tollgate.domain.records import RequestRecord
+from tollgate.domain.records import REFRESH_MARK, RequestRecord
 from tollgate.domain.spans import DAY, HOUR, SLICE
 from tollgate.domain.usage import UsageRecord, roll_up, sum_of, totals_of
 from tollgate.ports.usage import Span, UsageStore
@@ -110,6 +110,15 @@ def test_an_attempt_before_a_job_costs_what_it_cost() -> None:
     (record,) = records_of_line(written(REALTIME._replace(outcome="accepted", job_id="inf_1"))[0], NOON)
     totals = sum_of(roll_up([record], NOON))
     assert (totals.requests, totals.latencies, totals.charged) == (0, {}, REALTIME.effective_cost)
+
+
+def test_a_refresh_costs_what_it_cost_and_is_no_request() -> None:
+    """An answer made anew for the cache, and a sample of near hits: a record of its own beside its caller's."""
+    caller = REALTIME._replace(cache="near", effective_cost=Decimal(0))
+    refresh = REALTIME._replace(request_id=f"{REALTIME.request_id}{REFRESH_MARK}")
+    records = [found for each in (caller, refresh) for found in records_of_line(written(each)[0], NOON)]
+    totals = sum_of(roll_up(records, NOON))
+    assert (totals.requests, totals.cache, totals.charged) == (1, {"near": 1}, REALTIME.effective_cost)
 
 
 def test_a_call_that_was_not_good_enough_costs_its_own_deployment() -> None:
@@ -307,7 +316,7 @@ def test_instance_hours_are_the_endpoints_own_count(instances: Instances, varian
 def test_the_function_adds_up_what_the_log_and_the_table_have(
     aws: LocalAws, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the sample event to the ledger table; done twice it is the same."""
+    """From the sample event to the ledger table, with what refreshes cost; done twice it is the same."""
     now = datetime.now(NOON.tzinfo)
     logs = aws.boto3_client("logs")
     logs.create_log_group(logGroupName=GATEWAY_LOGS)
@@ -316,12 +325,18 @@ def test_the_function_adds_up_what_the_log_and_the_table_have(
         lines = [line for number in range(5) for line in written(REALTIME._replace(request_id=f"req_{number}"))]
         events = [{"timestamp": int(now.timestamp() * 1000), "message": line} for line in lines]
         logs.put_log_events(logGroupName=GATEWAY_LOGS, logStreamName="one", logEvents=events)
+        logs.create_log_group(logGroupName=CACHE_LOGS)
+        logs.create_log_stream(logGroupName=CACHE_LOGS, logStreamName="one")
+        (line, _) = written(REALTIME._replace(request_id=f"req_0{REFRESH_MARK}"))
+        events = [{"timestamp": int(now.timestamp() * 1000), "message": line}]
+        logs.put_log_events(logGroupName=CACHE_LOGS, logStreamName="one", logEvents=events)
         event = json.loads((ROOT / "events/cost_reconcile/usage.json").read_text())
         for _ in range(2):
             handle(event, build(reconcile_settings()))
     finally:
         logs.delete_log_group(logGroupName=GATEWAY_LOGS)
+        logs.delete_log_group(logGroupName=CACHE_LOGS)
     store = DynamoDBUsage(aws.dynamodb, LEDGER_TABLE)
     totals = sum_of(store.read(Span.SLICE, now.replace(minute=0, second=0, microsecond=0)))
-    assert (totals.requests, totals.effective) == (5, 5 * Decimal("0.000012345678"))
+    assert (totals.requests, totals.effective) == (5, 6 * Decimal("0.000012345678"))
     assert "error" not in capsys.readouterr().out

@@ -14,6 +14,7 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
+from tests.fakes.near import InMemoryNear
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements
 from tests.fakes.tokenizers import InMemoryTokenizers
@@ -42,6 +43,7 @@ from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.near_answers import NearAnswers
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 from tollgate.services.wake_requests import WakeRequests
@@ -161,9 +163,14 @@ class FakeGateway:
     meanwhile: Callable[[], None] = lambda: None
     answers: InMemoryAnswers = field(default_factory=InMemoryAnswers)
     refreshes: list[tuple[CachedRun, CacheTicket]] = field(default_factory=list)
+    near_index: InMemoryNear = field(default_factory=InMemoryNear)
+    # Orders to file, and samples to run again with what was served.
+    filings: list[Mapping[str, Any]] = field(default_factory=list)
+    checks: list[tuple[CachedRun, CacheTicket, Mapping[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
+        self.likeness: Callable[[str, str], float] = lambda _one, _other: 1.0
         self.jobs = InMemoryJobStore(self.ledger)
         self.catalogues = FixedCatalogue(self.catalogue)
         telemetry = Telemetry(
@@ -229,6 +236,16 @@ class FakeGateway:
             pause=self._pause,
             time_limit_seconds=limit,
             refresh=lambda run, ticket: self.refreshes.append((run, ticket)),
+            near=lambda: self.near,
+        )
+        self.near = NearAnswers(
+            index=self.near_index,
+            answers=self.answers,
+            likeness=lambda one, other: self.likeness(one, other),  # noqa: PLW0108 -- tests change it later
+            file=lambda _run, order: self.filings.append(order),
+            check=lambda run, ticket, against: self.checks.append((run, ticket, against)),
+            clock=self.clock,
+            telemetry=telemetry,
         )
         self.inference = inference
         feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))

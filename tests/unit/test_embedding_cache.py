@@ -123,10 +123,22 @@ def test_an_answer_with_a_vector_missing_is_refused_and_not_kept(gateway: FakeGa
     assert embed(gateway, ["a", "bb"]).headers["x-tollgate-cache"] == "miss"
 
 
-def test_when_the_table_is_down_the_texts_are_embedded(gateway: FakeGateway, embedder: Embedder) -> None:
-    """The caller gets the vectors; nothing is kept."""
+def test_when_the_table_is_down_a_share_of_the_lists_is_embedded(gateway: FakeGateway, embedder: Embedder) -> None:
+    """Within the policy's share of 0.5, chosen by the request's id, as for any other request; the others get 503."""
     gateway.answers.fails = lambda _operation: True
+    answers = [embed(gateway, ["a", "bb"], request_id=f"req-{number}") for number in range(100)]
+    served = [answer for answer in answers if answer.status == 200]
+    assert {answer.status for answer in answers} == {200, 503}
+    assert 35 <= len(served) <= 65
+    assert vectors(served[0]) == [[1.0, 0.5], [2.0, 0.5]]
+    assert len(embedder.sent) == len(served)
+
+
+def test_a_read_that_fails_halfway_is_capped_too(gateway: FakeGateway, embedder: Embedder) -> None:
+    """Reads of many entries fail: the list is looked up as a whole, and where that works it is a miss like others."""
+    gateway.answers.fails = lambda operation: operation == "read_many"
     assert vectors(embed(gateway, ["a", "bb"])) == [[1.0, 0.5], [2.0, 0.5]]
+    assert embed(gateway, ["a", "bb"]).headers["x-tollgate-cache"] == "hit"
     assert embedder.sent == [["a", "bb"]]
 
 

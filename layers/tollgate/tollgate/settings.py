@@ -69,6 +69,28 @@ class Settings:
         return settings
 
 
+class InferenceSettings(Settings):
+    """Settings of every function that runs requests."""
+
+    table_jobs: str
+    table_ledger: str
+    table_cache: str
+    table_registry: str
+    bucket: str
+    async_queue_url: str
+    deferred_queue_url: str = ""
+    capacity_function: str = ""
+
+
+class ServingSettings(InferenceSettings):
+    """Settings of functions whose callers wait for the answer."""
+
+    batch_queue_url: str
+    refresh_function: str = ""
+    alarm_topic_arn: str = ""
+    cache_timeout_ms: int = 300
+
+
 def aws_environment() -> Mapping[str, str]:
     """The variables that AWS clients look at: region, credentials, endpoint overrides."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}

@@ -14,7 +14,7 @@ from tollgate.domain.jobs import Usage
 from tollgate.domain.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
 from tollgate.domain.loaded_cost import Endpoint, load_hour
 from tollgate.domain.spans import SLICE, day_of, hour_of, month_of, slice_of
-from tollgate.domain.usage import Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
+from tollgate.domain.usage import CACHE_STATES, Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
 
 LATENCIES = st.lists(st.floats(0.1, 3_600_000), min_size=1, max_size=200)
 DOLLARS = st.decimals(min_value=0, max_value=10, places=12)
@@ -36,7 +36,7 @@ RECORDS = st.lists(
         instance=DOLLARS,
         avoided=st.dictionaries(st.sampled_from(AvoidedReason), DOLLARS),
         usage=st.builds(Usage, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
-        cache=st.sampled_from(["", "hit", "stale", "miss"]),
+        cache=st.sampled_from(["", *CACHE_STATES]),
     ),
     max_size=40,
 )
@@ -95,6 +95,9 @@ def test_one_record_of_each_kind() -> None:
     assert (unknown.errors, unknown.unknown_costs, unknown.unknown_tokens) == (0, 1, 1)
     told = totals_of(make_record(usage=Usage(0, 0), cache="hit"))
     assert (told.unknown_tokens, told.cache_hits, told.rejected) == (0, 1, 0)
+    kinds = [totals_of(make_record(cache=state)) for state in (*CACHE_STATES, "")]
+    assert [each.cache_hits for each in kinds] == [1, 1, 1, 0, 0, 0]
+    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CACHE_STATES), {}]
     file = totals_of(make_record(requests=50, errors=3, latency_seconds=None))
     assert (file.requests, file.errors, file.latencies) == (50, 3, {})
 

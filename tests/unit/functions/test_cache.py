@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.cache.app import Parts, handle
+from functions.cache.app import Services, handle
 from local.openapi.cache_answers import CacheDeleted, CacheLookup, CacheValue, CacheValueKept
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document, proxy_event
@@ -24,6 +24,7 @@ from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
 from tollgate.domain.errors import BackendTimeoutError, InvalidRequestError
 from tollgate.services.manage_cache import CacheManager
+from tollgate.services.near_upkeep import NearUpkeep
 from tollgate.services.refresh_answers import INLINE_BYTES, AnswerRefresher, RefreshOrders
 
 BODY: dict[str, Any] = {"model": "echo", "input": "hello there", "priority": "high"}
@@ -40,10 +41,21 @@ class Stack:
         self.orders = InMemoryEvents()
         gateway = self.gateway
         manager = CacheManager(
-            answers=gateway.answers, values=InMemoryRetrieval(), catalogues=gateway.catalogues, clock=gateway.clock
+            answers=gateway.answers,
+            values=InMemoryRetrieval(),
+            catalogues=gateway.catalogues,
+            clock=gateway.clock,
+            near=gateway.near_index,
+        )
+        upkeep = NearUpkeep(
+            index=gateway.near_index,
+            answers=gateway.answers,
+            catalogues=gateway.catalogues,
+            telemetry=self.telemetry,
+            clock=gateway.clock,
         )
         lines = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
-        self.parts = Parts(
+        self.parts = Services(
             CacheApi(inference=gateway.inference, manager=manager, telemetry=lines, clock=gateway.clock),
             AnswerRefresher(
                 inference=gateway.inference,
@@ -51,7 +63,9 @@ class Stack:
                 objects=gateway.objects,
                 telemetry=self.telemetry,
                 clock=gateway.clock,
+                compare=upkeep.compare,
             ),
+            upkeep,
         )
 
     def call(self, route: str, body: Any = None, **options: Any) -> tuple[int, Any, dict[str, str]]:

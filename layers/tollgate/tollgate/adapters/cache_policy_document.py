@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache_policy import CachePolicy, WhenDown
+
+if TYPE_CHECKING:
+    from tollgate.domain.near_policy import NearPolicy
 
 
 def cache_policy_document(policy: CachePolicy | None) -> dict[str, Any] | None:
@@ -12,7 +15,29 @@ def cache_policy_document(policy: CachePolicy | None) -> dict[str, Any] | None:
     if policy is None:
         return None
     found = {field.name: getattr(policy, field.name) for field in fields(policy)}
-    return found | {"shared_namespaces": sorted(policy.shared_namespaces), "when_down": policy.when_down.value}
+    found |= {"shared_namespaces": sorted(policy.shared_namespaces), "when_down": policy.when_down.value}
+    return found | {"near": _near_document(policy.near)}
+
+
+def _near_document(policy: "NearPolicy | None") -> dict[str, Any] | None:
+    if policy is None:
+        return None
+    found = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    return found | {"strictness": policy.strictness.value}
+
+
+def _near_of(document: Mapping[str, Any] | None) -> "NearPolicy | None":
+    if document is None:
+        return None
+    # Caches of exact matches need not pay for the import.
+    from tollgate.domain.near_policy import NearPolicy, Strictness  # noqa: PLC0415 -- see above
+
+    return NearPolicy(
+        strictness=Strictness(document["strictness"]),
+        wrong_hits=float(document["wrong_hits"]),
+        sample=float(document["sample"]),
+        candidates=int(document["candidates"]),
+    )
 
 
 def cache_policy_of(document: Mapping[str, Any]) -> CachePolicy:
@@ -25,5 +50,6 @@ def cache_policy_of(document: Mapping[str, Any]) -> CachePolicy:
             "uncached_share": float(document["uncached_share"]),
             "shared_namespaces": frozenset(document["shared_namespaces"]),
             "when_down": WhenDown(document["when_down"]),
+            "near": _near_of(document.get("near")),
         }
     )

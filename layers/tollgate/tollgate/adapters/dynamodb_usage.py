@@ -108,6 +108,7 @@ def _item(span: Span, each: RollUp) -> dict[str, Any]:
         "ttl": int((each.start + _KEPT[span]).timestamp()),
         "latencies": histogram_text(totals.latencies) or None,
         "avoided": {reason.value: amount for reason, amount in totals.avoided.items()} or None,
+        "cache": dict(totals.cache) or None,
         "loaded": totals.loaded,
         "requests": totals.requests,
     }
@@ -126,5 +127,6 @@ def _roll_up(item: Mapping[str, Any]) -> RollUp:
             avoided={AvoidedReason(reason): amount for reason, amount in item.get("avoided", {}).items()},
             latencies=histogram_of(item.get("latencies", "")),
             loaded=item.get("loaded"),
+            cache={state: int(count) for state, count in item.get("cache", {}).items()},
         ),
     )

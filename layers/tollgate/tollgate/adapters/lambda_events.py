@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_translation import storage_errors
-from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.domain.json_values import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tollgate.adapters.aws_transport import AwsTransport
 
 
 class LambdaEvents:

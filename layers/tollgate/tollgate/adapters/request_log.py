@@ -18,6 +18,7 @@ from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
+from tollgate.domain.records import REFRESH_MARK
 from tollgate.domain.usage import Dimensions, UsageRecord
 
 _PATTERN = '{ $.message = "request" }'
@@ -85,6 +86,8 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
     charged = _decimal(fields.get("charged_usd"))
     # A request that found no capacity may have cost something before it was accepted as a job.
     accepted = "job_id" in fields or fields["outcome"] == "accepted"
+    # A refresh of the cache is nobody's request either; what it cost is its tenant's.
+    accepted = accepted or fields["request_id"].endswith(REFRESH_MARK)
     if accepted and effective is None and charged is None:
         return ()
     record = UsageRecord(

@@ -1,11 +1,11 @@
 """A queue of small JSON messages on SQS."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.sqs_client import QueueMessage, SqsClient
+from tollgate.domain.json_values import json_text
 
 TRACE_ATTRIBUTE = "traceparent"
 
@@ -22,7 +22,7 @@ class SqsQueue:
 
     def send(self, message: Mapping[str, Any], *, trace: str = "", group: str = "", delay_seconds: int = 0) -> None:
         """See `MessageQueue`. `group` makes the queue share its time fairly between groups."""
-        body = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+        body = json_text(message)
         with storage_errors("queue"):
             self._client.send_message(
                 self._queue_url,

@@ -8,6 +8,7 @@ from tollgate.api.bodies import read_inference
 from tollgate.api.cache_bodies import read_kept
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.api.job_rendering import money_text, time_text, usage_document
+from tollgate.api.near_rendering import search_document
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
@@ -70,6 +71,8 @@ class CacheApi:
             headers["Age"] = str(age)
         elif outcome is CacheOutcome.MISS:
             document["estimated_cost_usd"] = money_text(trail.estimated_cost)
+        if trail.near is not None:
+            document["near"] = search_document(trail.near, int(self._clock.now().timestamp() * 1000))
         return json_answer(200, document, headers)
 
     def _forget(self, call: Call) -> Answer:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tollgate.api.catalogue_near import NearMatches, near_policy
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy, WhenDown
 
 _Seconds = Annotated[int, Field(ge=0, le=DAY_SECONDS)]
@@ -28,8 +29,11 @@ class CacheEntry(BaseModel):
     when_down: WhenDown = WhenDown.REFUSE
     per_text: bool = False
     version: Annotated[str, Field(max_length=64)] = ""
+    near: NearMatches | None = None
 
 
 def cache_policy(entry: CacheEntry | None) -> CachePolicy | None:
     """The checked policy."""
-    return None if entry is None else CachePolicy(**entry.model_dump())
+    if entry is None:
+        return None
+    return CachePolicy(**{**entry.model_dump(), "near": near_policy(entry.near)})

@@ -42,6 +42,8 @@ def trail_headers(trail: Trail) -> dict[str, str]:
         headers["x-tollgate-cache"] = trail.cache
         if trail.cache_age is not None:
             headers["Age"] = str(trail.cache_age)
+        if trail.cache == "near" and trail.near is not None and trail.near.match is not None:
+            headers["x-tollgate-cache-matched"] = trail.near.match.key
     if trail.budget_remaining is not None:
         headers["x-tollgate-budget-remaining-usd"] = usd_text(trail.budget_remaining)
     if trail.trimmed is not None:
@@ -124,8 +126,16 @@ def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str,
             "effective_cost_usd": money_text(settled.effective if settled else None),
             "avoided_cost_usd": money_text(settled.avoided if settled else None),
         },
+        **(_matched_fields(trail) if trail.cache == "near" else {}),
         **choice_fields(trail),
     }
+
+
+def _matched_fields(trail: Trail) -> dict[str, Any]:
+    # Only near matches have any of it.
+    from tollgate.api.near_rendering import matched_document  # noqa: PLC0415 -- see above
+
+    return {} if trail.near is None else {"cache": matched_document(trail.near, trail.cache_age)}
 
 
 def choice_fields(trail: Trail) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _NOT_REPLAYED = {
     "x-tollgate-avoided-cost-usd",
     "x-tollgate-budget-remaining-usd",
     "x-tollgate-cache",
+    "x-tollgate-cache-matched",
     "Age",
     "traceparent",
 }

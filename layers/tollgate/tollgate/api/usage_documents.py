@@ -8,6 +8,7 @@ from tollgate.api.http import Call
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.latency import quantile
 from tollgate.domain.money import usd_text
+from tollgate.domain.usage import CACHE_STATES
 from tollgate.services.usage_queries import UsageLine, UsageQueries, UsageReport
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -73,6 +74,7 @@ def _line(line: UsageLine) -> dict[str, Any]:
         "errors": totals.errors,
         "rejected": totals.rejected,
         "cache_hits": totals.cache_hits,
+        "cache": {state: totals.cache.get(state, 0) for state in CACHE_STATES},
         "latency_ms": {name: None if value is None else round(value, 1) for name, value in latencies.items()},
         "input_tokens": totals.input_tokens,
         "output_tokens": totals.output_tokens,

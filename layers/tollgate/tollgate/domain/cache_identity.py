@@ -31,8 +31,22 @@ def scope_name(scope: CacheScope) -> str:
     return f"shared#{scope.namespace}" if scope.tenant == "" else f"private#{scope.tenant}"
 
 
+_VERSIONS: dict[int, tuple[Deployment, str, str]] = {}
+_VERSIONS_KEPT = 256
+
+
 def model_version(deployment: Deployment, policy: CachePolicy) -> str:
     """What would answer, as the catalogue names it; prices and budgets may change without emptying the cache."""
+    # A catalogue's deployments stay the same objects until another catalogue is read, and every request asks.
+    known = _VERSIONS.get(id(deployment))
+    if known is None or known[0] is not deployment or known[1] != policy.version:
+        if len(_VERSIONS) >= _VERSIONS_KEPT:
+            _VERSIONS.clear()
+        known = _VERSIONS[id(deployment)] = deployment, policy.version, _version_of(deployment, policy)
+    return known[2]
+
+
+def _version_of(deployment: Deployment, policy: CachePolicy) -> str:
     roads = sorted(
         "\t".join(
             (

@@ -1,7 +1,13 @@
 """What the operator allows the answer cache of one model; a model without a policy has no cache."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tollgate.domain.near_policy import NearPolicy
 
 DAY_SECONDS = 86_400
 
@@ -33,6 +39,7 @@ class CachePolicy:
         per_text: of a list of texts to embed, each is kept by itself, and only those not seen are sent on. Worth it
             where a vector costs more than writing it does, about $2.50 a million for 4 KB.
         version: changed by the operator when an endpoint answers differently under the same name.
+        near: of answers to other words of the same question; None gives exact matches only.
     """
 
     ttl_seconds: int = 600
@@ -48,3 +55,4 @@ class CachePolicy:
     when_down: WhenDown = WhenDown.REFUSE
     per_text: bool = False
     version: str = ""
+    near: NearPolicy | None = None

@@ -89,12 +89,14 @@ class NearIndex:
             self.items_written += 1
             self._buckets[key] = admit(self._buckets.get(key, ()), entry, now=now, capacity=self._capacity)
 
-    def candidates(self, context_key: str, reading: Reading, *, now: int) -> tuple[NearEntry, ...]:
-        """The entries to fetch and verify for a prompt, likeliest first, at most `MAX_CANDIDATES`."""
+    def candidates(
+        self, context_key: str, reading: Reading, *, now: int, limit: int = MAX_CANDIDATES
+    ) -> tuple[NearEntry, ...]:
+        """The entries to fetch and verify for a prompt, likeliest first, at most `limit`."""
         keys = bucket_keys(context_key, reading)
         self.items_read += len(keys)
         buckets = [self._buckets.get(key, ()) for key in keys]
-        return shortlist(NearSignature.of(reading), buckets, now=now)
+        return shortlist(NearSignature.of(reading), buckets, now=now, limit=limit)
 
     def largest_bucket(self) -> int:
         """Entries in the fullest bucket; never more than the capacity."""

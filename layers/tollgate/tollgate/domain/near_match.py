@@ -10,10 +10,11 @@ Thresholds are on one scale for every model: a cosine of sentence embeddings in 
 differences that are suspicious but not decisive. The weights are round numbers set by hand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tollgate.domain.near_lexicon import ADDRESSING, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
+from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
 from tollgate.domain.near_question import QuestionKind
 from tollgate.domain.near_reading import Reading, read
 
@@ -55,7 +56,11 @@ class MatchVerdict:
 
 
 def verify_match(
-    a: str | Reading, b: str | Reading, *, cosine: float | None = None, threshold: float = STRICT_THRESHOLD
+    a: str | Reading,
+    b: str | Reading,
+    *,
+    cosine: float | Callable[[], float] | None = None,
+    threshold: float = STRICT_THRESHOLD,
 ) -> MatchVerdict:
     """Decide whether `a` and `b` ask the same, so that the answer to one serves the other.
 
@@ -64,8 +69,9 @@ def verify_match(
     Args:
         a: one text, or its reading where it was made before.
         b: the other text or reading.
-        cosine: cosine similarity of the two sentence embeddings. Without it the share of common words stands
-            in, which accepts only texts that differ in grammar words and inflection.
+        cosine: cosine similarity of the two sentence embeddings, or whatever else is on its scale; or what computes
+            it, which is called only where no rule refuses. Without it the share of common words stands in, which
+            accepts only texts that differ in grammar words and inflection.
         threshold: score from which a match is accepted; values below `LOOSEST_THRESHOLD` count as that.
     """
     one = read(a) if isinstance(a, str) else a
@@ -73,7 +79,8 @@ def verify_match(
     reasons = disagreements(one, other)
     if reasons:
         return MatchVerdict(accepted=False, score=0.0, reasons=reasons)
-    similarity = word_similarity(one, other) if cosine is None else cosine
+    similarity = cosine() if callable(cosine) else cosine
+    similarity = word_similarity(one, other) if similarity is None else similarity
     score = min(1.0, max(0.0, similarity + adjustment(one, other)))
     if score < max(threshold, LOOSEST_THRESHOLD):
         return MatchVerdict(accepted=False, score=score, reasons=(Disagreement.SCORE,))
@@ -87,7 +94,7 @@ def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
         (Disagreement.OPERATORS, a.operators != b.operators),
         (Disagreement.SYMBOLS, a.symbols != b.symbols),
         (Disagreement.NEGATION, a.negations % 2 != b.negations % 2),
-        (Disagreement.NAMES, _names_differ(a, b)),
+        (Disagreement.NAMES, _names_differ(a, b) or spoken_of(a.words) != spoken_of(b.words)),
         (Disagreement.OPPOSITES, _opposed(a, b)),
         (Disagreement.ORDER, _order_differs(a, b)),
         (Disagreement.QUESTION, _questions_differ(a, b)),
@@ -144,6 +151,25 @@ def _weight(stems: frozenset[str]) -> float:
 def _names_differ(a: Reading, b: Reading) -> bool:
     """Whether one text names something that the other does not mention in any spelling."""
     return any(not _mentioned(name, b) for name in a.names) or any(not _mentioned(name, a) for name in b.names)
+
+
+def spoken_of(words: tuple[str, ...]) -> frozenset[str]:
+    """Grammar words that a text speaks of rather than uses, as in "the difference between shall and will"."""
+    if "between" not in words:
+        return frozenset()
+    found: set[str] = set()
+    side: list[str] = []
+    for word in (*words[words.index("between") + 1 :], "and"):
+        if word not in _SEPARATORS:
+            side.append(word)
+            continue
+        if side and FUNCTION_WORDS.issuperset(side):
+            found.add(" ".join(side))
+        side = []
+    return frozenset(found)
+
+
+_SEPARATORS = frozenset({"and", "or", "vs", "versus", "the", "a", "an"})
 
 
 def _mentioned(name: str, text: Reading) -> bool:

@@ -9,6 +9,9 @@ from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Owner, Usage
 
+REFRESH_MARK = "#refresh"
+"""End of the id of a record that is about no request: an answer was made anew, at the cost of who was given the old."""
+
 
 class RequestRecord(NamedTuple):
     """A request that has ended, well or badly.
@@ -20,7 +23,7 @@ class RequestRecord(NamedTuple):
         outcome: ``completed``, ``failed``, ``expired``, ``cancelled``, ``rejected``, ``accepted`` as a job, or
             ``routed`` where only the decision was asked for.
         status: HTTP status where there was one.
-        cache: ``hit``, ``stale``, ``miss`` and so on; empty for a model without a cache.
+        cache: ``hit``, ``near``, ``stale``, ``miss`` or ``bypass``; empty for a model without a cache.
         budget_remaining: dollars that the tightest budget has left, where there is one and it is known.
         input_tokens_saved: that trimming kept from being sent.
         first_resource: ``model/deployment`` whose answer was not good enough, where a larger one was asked.

@@ -120,6 +120,17 @@ class RoadEstimates:
             )
         return found
 
+    def carries_later(self, inference_type: InferenceType) -> bool:
+        """Whether a road other than the real-time one could carry the request, at a known price.
+
+        Every real-time request asks for that, so it is answered without working out the road's figures.
+        """
+        road = self._deployment.roads.get(inference_type)
+        if road is None or (road.usd_per_hour is None and road.ceiling_usd is None):
+            return False
+        observed = self._capacity.of(self._deployment.resource, inference_type)
+        return _blocker(self._size.body_bytes, 0.0, road, observed, self._model.realtime_seconds_limit) is None
+
 
 def _estimate(
     size: RequestSize,

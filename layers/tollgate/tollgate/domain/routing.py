@@ -172,8 +172,8 @@ def _fallback(
 ) -> InferenceType | None:
     if chosen.inference_type is not InferenceType.REALTIME or not model.fall_back_to_async:
         return None
-    later = estimates.get(InferenceType.ASYNC)
-    if later is None or later.blocker is not None or later.estimated_cost is None:
+    if not estimates.carries_later(InferenceType.ASYNC):
         return None
-    in_time = request.deadline_seconds is None or later.expected_seconds <= request.deadline_seconds
+    deadline = request.deadline_seconds
+    in_time = deadline is None or estimates[InferenceType.ASYNC].expected_seconds <= deadline
     return InferenceType.ASYNC if in_time else None

@@ -16,8 +16,11 @@ from tollgate.domain.latency import bucket_of
 from tollgate.domain.latency import merge as merge_latencies
 from tollgate.domain.money import ZERO
 
-HITS = frozenset({"hit", "stale"})
+HITS = frozenset({"hit", "near", "stale"})
 """Values of a record's `cache` that mean that no model ran."""
+
+CACHE_STATES = ("hit", "near", "stale", "miss", "bypass")
+"""All values of a record's `cache`, as they are listed."""
 
 _ERRORS = frozenset({"failed", "expired"})
 
@@ -48,7 +51,7 @@ class UsageRecord:
         instance: the instance share of `effective`; None if unknown.
         held_seconds: instance seconds behind it.
         avoided: dollars by reason.
-        cache: ``hit``, ``stale``, ``miss``, ``bypass`` or empty.
+        cache: one of `CACHE_STATES`, or empty for a model without a cache.
         requests: that the record stands for; more than one for a file.
         errors: of them; None says it by the outcome.
         unknown_tokens: of them, completed without telling all of their tokens; None says it by outcome and `usage`.
@@ -81,6 +84,7 @@ class Totals:
         unknown_tokens: completed requests that did not tell all of their tokens.
         loaded: `effective` with the hour's idle time, None while the hour is not closed or something is not known.
         latencies: see `domain.latency`.
+        cache: requests by what the cache did for them, see `CACHE_STATES`; those of models without one are in none.
     """
 
     requests: int = 0
@@ -98,6 +102,7 @@ class Totals:
     avoided: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
     latencies: Mapping[int, int] = field(default_factory=dict)
     loaded: Decimal | None = None
+    cache: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def avoided_total(self) -> Decimal:
@@ -112,6 +117,11 @@ class Totals:
             avoided=add_reasons(self.avoided, other.avoided),
             latencies=merge_latencies((self.latencies, other.latencies)),
             loaded=loaded,
+            cache={
+                state: self.cache.get(state, 0) + other.cache.get(state, 0)
+                for state in CACHE_STATES
+                if state in self.cache or state in other.cache
+            },
         )
 
 
@@ -160,6 +170,7 @@ def totals_of(record: UsageRecord) -> Totals:
         held_seconds=record.held_seconds or ZERO,
         avoided=record.avoided,
         latencies={} if record.latency_seconds is None else {bucket_of(record.latency_seconds * 1000): record.requests},
+        cache={record.cache: record.requests} if record.cache in CACHE_STATES and record.requests else {},
     )
 
 
@@ -171,6 +182,7 @@ class _Tally:
         self.sums |= dict.fromkeys(("effective", "charged", "instance", "held_seconds"), ZERO)
         self.avoided: dict[AvoidedReason, Decimal] = {}
         self.latencies: dict[int, int] = {}
+        self.cache: dict[str, int] = {}
 
     def add(self, one: Totals) -> None:
         for name in _SUMS:
@@ -179,11 +191,14 @@ class _Tally:
             self.avoided[reason] = self.avoided.get(reason, ZERO) + amount
         for bucket, count in one.latencies.items():
             self.latencies[bucket] = self.latencies.get(bucket, 0) + count
+        for state, count in one.cache.items():
+            self.cache[state] = self.cache.get(state, 0) + count
 
     def totals(self) -> Totals:
         known: dict[str, Any] = dict(self.sums)
         avoided = {reason: self.avoided[reason] for reason in AvoidedReason if reason in self.avoided}
-        return Totals(**known, avoided=avoided, latencies=self.latencies)
+        cache = {state: self.cache[state] for state in CACHE_STATES if state in self.cache}
+        return Totals(**known, avoided=avoided, latencies=self.latencies, cache=cache)
 
 
 def roll_up(records: Iterable[UsageRecord], start: datetime) -> tuple[RollUp, ...]:

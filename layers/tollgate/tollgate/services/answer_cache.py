@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, IdSource, Telemetry
     from tollgate.services.admission import Admission
     from tollgate.services.inference import InferenceRequest, Plan
+    from tollgate.services.near_answers import NearAnswers
     from tollgate.services.trail import Trail
 
 _FIRST_PAUSE_SECONDS = 0.05
@@ -60,6 +61,7 @@ class AnswerCache:
         store: the answers.
         admission: counts the calls of workflow runs, which hits are as well.
         refresh: has a stale answer made anew elsewhere, with this ticket; None where nothing can.
+        near: looks for answers to other words of a question, where a model's policy allows them.
         pause: sleeps for so many seconds.
         time_limit_seconds: that a caller can be kept waiting.
     """
@@ -75,6 +77,7 @@ class AnswerCache:
         pause: Callable[[float], None],
         time_limit_seconds: float,
         refresh: Callable[[CachedRun, CacheTicket], None] | None = None,
+        near: Callable[[], NearAnswers] | None = None,
     ) -> None:
         self._store = store
         self._admission = admission
@@ -84,6 +87,7 @@ class AnswerCache:
         self._pause = pause
         self._time_limit = time_limit_seconds
         self._refresh = refresh
+        self._near = near
         self._reader = CacheReader(store, clock)
 
     def answer(
@@ -108,9 +112,11 @@ class AnswerCache:
             return self._later(run)
         try:
             slot = self._reader.look(run) if run.control.read else EMPTY_SLOT
-            found = self._found(run, slot)
+            found = self._found(run, slot) or self._found_near(run, slot)
             if found is not None:
                 return found
+            if run.control.only_if_cached:
+                raise NotCachedError("The cache has no answer to this request.")
             turn = self._turn(run, slot)
         except StorageError as error:
             return self._without(run, error)
@@ -129,6 +135,11 @@ class AnswerCache:
             return "", CacheOutcome.BYPASS, None
         answer = self._reader.look(run).answer
         outcome = None if answer is None else usable(answer, run.control, run.policy, self.now_ms())
+        if outcome is None and self._near is not None and run.policy.near is not None and run.control.read:
+            search = self._near().search(run, self._reader)
+            if search is not None:
+                trail.near, answer = search
+                outcome = CacheOutcome.NEAR if answer is not None and trail.near.guard.bound.serves else None
         return run.key, outcome or CacheOutcome.MISS, None if outcome is None else answer
 
     def refreshed(
@@ -179,20 +190,33 @@ class AnswerCache:
         return by_text.answer(texts, plan, trail, run)
 
     def _found(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
-        """The answer in a slot, if it suits the request.
-
-        Raises:
-            NotCachedError: it does not, and nothing else may be done.
-        """
+        """The answer in a slot, if it suits the request."""
         now = self.now_ms()
         outcome = None if slot.answer is None else usable(slot.answer, run.control, run.policy, now)
         if slot.answer is None or outcome is None:
-            if run.control.only_if_cached:
-                raise NotCachedError("The cache has no answer to this request.")
             return None
         if outcome is CacheOutcome.STALE and not slot.is_led(now):
             self._have_refreshed(run, slot, now)
         return self._given(run, slot.answer, outcome)
+
+    def _found_near(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
+        """The answer to other words of the same question, where the model's policy allows that.
+
+        Args:
+            run: whose own entry does not suit it.
+            slot: that entry.
+        """
+        if self._near is None or run.policy.near is None or not run.control.read:
+            return None
+        near = self._near()
+        search = near.search(run, self._reader)
+        if search is None:
+            return None
+        run.trail.near, answer = search
+        if answer is None or not run.trail.near.guard.bound.serves:
+            return None
+        near.sample(run, slot, answer)
+        return self._given(run, answer, CacheOutcome.NEAR)
 
     def _given(self, run: CachedRun, answer: CachedAnswer, outcome: CacheOutcome) -> Completed:
         """An answer from the cache, at no cost.
@@ -278,7 +302,10 @@ class AnswerCache:
             result = run.dispatch(run.plan)
             if keeps and isinstance(result, Completed):
                 answer = run.kept_answer(result, ticket, self.now_ms())
-                held = not (answer is not None and self._kept(ticket, answer)) and held
+                if answer is not None and self._kept(ticket, answer):
+                    held = False
+                    if self._near is not None and run.policy.near is not None:
+                        self._near().kept(run, answer)
         except BackendError as error:
             if isinstance(error, ModelFailedError) and keeps:
                 refusal = run.kept_refusal(error, ticket, self.now_ms())
@@ -329,7 +356,8 @@ class AnswerCache:
         """
         if run.control.read and run.request.webhook_url is None:
             try:
-                found = self._found(run, self._reader.look(run))
+                slot = self._reader.look(run)
+                found = self._found(run, slot) or self._found_near(run, slot)
             except StorageError:
                 found = None
             if found is not None:

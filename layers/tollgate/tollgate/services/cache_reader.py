@@ -35,8 +35,12 @@ class CacheReader:
         self._breaker = CacheBreaker(clock)
         self._forgotten: dict[str, tuple[float, Forgotten]] = {}
 
-    def look(self, run: CachedRun) -> CacheSlot:
+    def look(self, run: CachedRun, key: str = "") -> CacheSlot:
         """What is kept for the request, without what its owner had forgotten.
+
+        Args:
+            run: the request.
+            key: of another entry of the same scope and namespace, instead of its own.
 
         Raises:
             StorageError: the table does not answer.
@@ -45,7 +49,7 @@ class CacheReader:
             raise StorageError("The cache is down.", retry_after=RETRY_SECONDS)
         known = self._forgotten.get(run.scope)
         due = known is None or self._clock.monotonic() - known[0] >= FORGOTTEN_SECONDS
-        slot, news = self.asked(lambda: self._store.read(run.key, run.scope if due else None))
+        slot, news = self.asked(lambda: self._store.read(key or run.key, run.scope if due else None))
         forgotten = NOTHING_FORGOTTEN if known is None else known[1]
         if news is not None:
             forgotten = self._remember(run.scope, news)

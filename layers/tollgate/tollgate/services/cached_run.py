@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from tollgate.domain.cache_control import CacheControl
+    from tollgate.domain.cache_key import CacheIdentity
     from tollgate.domain.cache_policy import CachePolicy
     from tollgate.domain.errors import ModelFailedError
     from tollgate.services.inference import Accepted, Completed, InferenceRequest, Plan
@@ -38,6 +39,7 @@ class CachedRun:
     Attributes:
         key: of its entry.
         scope: who shares it, see `cache_identity.scope_name`.
+        identity: what else its key was made of.
         dispatch: runs the request by this plan, or accepts it as a job.
     """
 
@@ -48,6 +50,7 @@ class CachedRun:
     control: CacheControl
     key: str
     scope: str
+    identity: CacheIdentity
     dispatch: Callable[[Plan], Completed | Accepted]
 
     @property
@@ -140,7 +143,7 @@ def run_of(
         trail.owner.tenant, control, policy, plan.decision.deployment, choosing=_choosing_of(plan)
     )
     key = request_key(identity, request.input, request.parameters)
-    return CachedRun(request, plan, trail, policy, control, key, scope_name(identity.scope), dispatch)
+    return CachedRun(request, plan, trail, policy, control, key, scope_name(identity.scope), identity, dispatch)
 
 
 def _choosing_of(plan: Plan) -> str:

@@ -7,6 +7,7 @@ anybody here: two lists that ask for the same new text at the same moment both h
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache_control import NO_WISHES
@@ -70,8 +71,11 @@ class EmbeddingCache:
         plan: Plan,
         trail: Trail,
         run: Callable[[InferenceRequest], Completed],
-    ) -> Completed:
+    ) -> Completed | None:
         """The vectors of all texts, in their order; the trail says `hit` only where nothing was run.
+
+        None where the table does not answer: how many lists may then be embedded as they are is decided as for any
+        other request that finds the table down.
 
         Args:
             texts: of `texts_to_look_up`.
@@ -89,9 +93,12 @@ class EmbeddingCache:
         scope = scope_name(identity.scope)
         keys = {text: request_key(identity, {"inputs": [text]}, request.parameters) for text in texts}
         began = self._now_ms()
+        kept = self._kept(keys, scope, request)
+        if kept is None:
+            return None
         known = {
             text: answer
-            for text, answer in self._kept(keys, scope, request).items()
+            for text, answer in kept.items()
             if usable(answer, control, policy, began) is CacheOutcome.HIT and _is_one_vector(answer.output)
         }
         missing = [text for text in keys if text not in known]
@@ -117,8 +124,10 @@ class EmbeddingCache:
         vectors |= fresh
         return result._replace(output=[vectors[text] for text in texts])
 
-    def _kept(self, keys: Mapping[str, str], scope: str, request: InferenceRequest) -> Mapping[str, CachedAnswer]:
-        """The kept answers by text; none where the table does not answer, for then the texts are simply embedded."""
+    def _kept(
+        self, keys: Mapping[str, str], scope: str, request: InferenceRequest
+    ) -> Mapping[str, CachedAnswer] | None:
+        """The kept answers by text; None where the table does not answer."""
         texts = {key: text for text, key in keys.items()}
         wanted = list(texts)
         namespace = (request.cache or NO_WISHES).namespace
@@ -126,14 +135,15 @@ class EmbeddingCache:
         try:
             forgotten = self._reader.forgotten_of(scope, wanted[0])
             for start in range(0, len(wanted), _KEYS_A_READ):
-                answers = self._store.read_many(wanted[start : start + _KEYS_A_READ])
+                part = wanted[start : start + _KEYS_A_READ]
+                answers = self._reader.asked(partial(self._store.read_many, part))
                 found |= {
                     texts[key]: answer
                     for key, answer in answers.items()
                     if not forgotten.covers(answer, request.model, namespace)
                 }
         except StorageError:
-            return {}
+            return None
         return found
 
     def _keep(self, vectors: Mapping[str, Any], ticket: CacheTicket, trail: Trail) -> None:

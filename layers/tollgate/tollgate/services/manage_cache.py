@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import json_text
+from tollgate.domain.near_record import entry_id
 from tollgate.domain.retrieval import (
     DEFAULT_TTL_SECONDS,
     VALUE_BYTES,
@@ -13,21 +14,29 @@ from tollgate.domain.retrieval import (
     check_namespace,
 )
 from tollgate.ports.cache import AnswerStore
+from tollgate.ports.near import NearStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.retrieval import RetrievalStore
 from tollgate.ports.system import Clock
 
 
 class CacheManager:
-    """Forgets cached answers, and keeps clients' own values."""
+    """Forgets cached answers, and keeps clients' own values. `near` has the prompts behind the answers."""
 
     def __init__(
-        self, *, answers: AnswerStore, values: RetrievalStore, catalogues: CatalogueSource, clock: Clock
+        self,
+        *,
+        answers: AnswerStore,
+        values: RetrievalStore,
+        catalogues: CatalogueSource,
+        clock: Clock,
+        near: NearStore | None = None,
     ) -> None:
         self._answers = answers
         self._values = values
         self._catalogues = catalogues
         self._clock = clock
+        self._near = near
 
     def forget_entry(self, owner: Owner, key: str) -> None:
         """Forget one entry of the caller's own tenant, at once.
@@ -38,6 +47,9 @@ class CacheManager:
         """
         if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}"):
             raise NotFoundError("There is no such entry.", param="key")
+        if self._near is not None:
+            # It points to nothing now; but the prompt is the tenant's, and is not left lying about.
+            self._near.drop(entry_id(key))
 
     def forget_model(self, owner: Owner, model: str) -> None:
         """Forget the tenant's own answers of a model; runs under way are not kept either.

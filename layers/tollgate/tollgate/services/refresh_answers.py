@@ -18,11 +18,12 @@ from tollgate.domain.catalogue import ModelKind, Priority
 from tollgate.domain.errors import BackendError, InvalidRequestError, StorageError, TollgateError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import json_text
+from tollgate.domain.records import REFRESH_MARK
 from tollgate.services.inference import InferenceRequest
 from tollgate.services.trail import Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tollgate.ports.cache import AnswerStore
     from tollgate.ports.jobs import FunctionEvents
@@ -45,19 +46,34 @@ class RefreshOrders:
         self._events = events
         self._objects = objects
 
-    def order(self, run: CachedRun, ticket: CacheTicket) -> None:
+    def order(self, run: CachedRun, ticket: CacheTicket, against: Mapping[str, Any] | None = None) -> None:
         """Order that the request is run again, under the ticket's lease.
+
+        Args:
+            run: the request.
+            ticket: of its key.
+            against: the near match that was served instead, to compare the new answer with; see `near_upkeep`.
 
         Raises:
             StorageError: it could not be ordered.
         """
         document = {"kind": "refresh", "ticket": asdict(ticket), **_document(run)}
+        if against is not None:
+            document["against"] = dict(against)
         text = json_text(document).encode()
         if len(text) > INLINE_BYTES:
             key = f"{_PREFIX}{ticket.key}-{ticket.fence}.json"
             self._objects.put(key, text)
             document = {"kind": "refresh", "stored": key}
         self._events.send(document)
+
+    def file(self, run: CachedRun, order: Mapping[str, Any]) -> None:
+        """Order what `NearUpkeep.file` does.
+
+        Raises:
+            StorageError: it could not be ordered.
+        """
+        self._events.send({**order, "traceparent": run.trail.traceparent})
 
 
 def _document(run: CachedRun) -> dict[str, Any]:
@@ -80,7 +96,10 @@ def _document(run: CachedRun) -> dict[str, Any]:
 
 
 class AnswerRefresher:
-    """Carries orders out, at the cost of whoever's request found the answer stale."""
+    """Carries orders out, at the cost of whoever's request found the answer stale.
+
+    `compare` takes an order that names a near match, once the request has been run.
+    """
 
     def __init__(
         self,
@@ -90,12 +109,14 @@ class AnswerRefresher:
         objects: WholeObjectStore,
         telemetry: Telemetry,
         clock: Clock,
+        compare: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._inference = inference
         self._store = store
         self._objects = objects
         self.telemetry = telemetry
         self._clock = clock
+        self._compare = compare
 
     def carry_out(self, order: Mapping[str, Any]) -> None:
         """Run the ordered request and keep its answer; nothing happens where the order is out of date.
@@ -111,31 +132,42 @@ class AnswerRefresher:
             if body is None:
                 return
             order = json.loads(body)
-        try:
-            ticket, trail, request = self._read(order)
-        except (KeyError, TypeError, ValueError) as error:
-            self.telemetry.log("ERROR", "order not understood", problem=f"{type(error).__name__}: {error}")
-            raise InvalidRequestError(f"No order to make an answer anew: {type(error).__name__} {error}.") from error
+        ticket, trail, request = self._read(order)
+        if self._run(ticket, trail, request) and "against" in order and self._compare is not None:
+            try:
+                self._compare(order)
+            except StorageError:
+                # It was run and paid for; running it again only to count it would cost twice.
+                self.telemetry.count("CacheNearDown")
+
+    def _run(self, ticket: CacheTicket, trail: Trail, request: InferenceRequest) -> bool:
+        """Whether it was run, and went well."""
         outcome, code = "completed", ""
         try:
             if not self._inference.refresh(request, trail, ticket):
-                return
+                return False
         except StorageError:
             raise
         except TollgateError as error:
             outcome, code = ("failed" if isinstance(error, BackendError) else "rejected"), type(error).__name__
             self._store.release(ticket)
         record = trail.record(outcome=outcome, status=0, ended=self._clock.monotonic(), error_code=code)
-        self.telemetry.request(record)
+        # A refresh is no request of the caller whose request found the answer stale, but its cost is that caller's.
+        self.telemetry.request(record._replace(request_id=f"{record.request_id}{REFRESH_MARK}"))
+        return outcome == "completed"
 
     def _read(self, order: Mapping[str, Any]) -> tuple[CacheTicket, Trail, InferenceRequest]:
-        trail = Trail(
-            request_id=order["request_id"],
-            owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
-            started=self._clock.monotonic(),
-            traceparent=order["traceparent"],
-        )
-        return CacheTicket(**order["ticket"]), trail, _request(order)
+        try:
+            trail = Trail(
+                request_id=order["request_id"],
+                owner=Owner(**{**order["owner"], "scopes": frozenset(order["owner"]["scopes"])}),
+                started=self._clock.monotonic(),
+                traceparent=order["traceparent"],
+            )
+            return CacheTicket(**order["ticket"]), trail, _request(order)
+        except (KeyError, TypeError, ValueError) as error:
+            self.telemetry.log("ERROR", "order not understood", problem=f"{type(error).__name__}: {error}")
+            raise InvalidRequestError(f"No order to make an answer anew: {type(error).__name__} {error}.") from error
 
 
 def _request(order: Mapping[str, Any]) -> InferenceRequest:

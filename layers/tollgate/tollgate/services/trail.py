@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tollgate.domain.catalogue import Catalogue, InferenceType
     from tollgate.domain.jobs import Owner
     from tollgate.domain.ledger import Reservation
+    from tollgate.domain.near_record import NearSearch
     from tollgate.domain.prompt_trimming import TrimReport
     from tollgate.domain.settlement import Settlement
     from tollgate.services.admission import Admitted, Run
@@ -47,7 +48,8 @@ class Trail:
 
     The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
     first call for the same request has paid already. `cache` is a
-    `CacheOutcome`, empty for a model without a cache; `cache_age` is in seconds.
+    `CacheOutcome`, empty for a model without a cache; `cache_age` is in seconds, `near` what a
+    search for near matches found.
     """
 
     request_id: str
@@ -70,6 +72,7 @@ class Trail:
     admitted: Admitted | None = None
     cache: str = ""
     cache_age: int | None = None
+    near: NearSearch | None = None
     trimmed: TrimReport | None = None
     tokens: str = ""
     chosen: Chosen | None = None

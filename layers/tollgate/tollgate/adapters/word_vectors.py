@@ -1,0 +1,23 @@
+"""The word vectors of near matching, read from the package when they are first needed."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tollgate.domain.near_words import WordVectors, WordVectorsError
+
+if TYPE_CHECKING:
+    from tollgate.ports.near import Likeness
+
+FILE = Path(__file__).parent.parent / "data" / "words.bin"
+
+
+@cache
+def likeness(file: Path = FILE) -> Likeness | None:
+    """Similarity of two texts by their words; None where the vectors are not there or cannot be used."""
+    try:
+        return WordVectors.decode(file.read_bytes()).likeness
+    except (OSError, WordVectorsError):
+        return None

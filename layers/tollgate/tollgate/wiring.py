@@ -1,0 +1,302 @@
+"""What the functions that run requests are made of: the gateway, the cache function that makes answers anew.
+
+Every part is made when it is first asked for, and what only some requests or catalogues need is imported no earlier.
+Nothing is connected before the first call. A function that needs a part of another kind overrides it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sns_notices import SnsNotices
+from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.system import SystemClock, TimeSortedIds
+from tollgate.api.telemetry import Telemetry
+from tollgate.domain.catalogue import InferenceType
+from tollgate.services.accept_job import JobAcceptance
+from tollgate.services.admission import Admission
+from tollgate.services.brake_gate import BrakeGate
+from tollgate.services.deployment_health import DeploymentHealth
+from tollgate.services.infer import InferenceService
+from tollgate.services.run_realtime import RealtimeRun
+from tollgate.settings import InferenceSettings, ServingSettings, aws_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tollgate.adapters.bucket_tokenizers import BucketTokenizers
+    from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
+    from tollgate.adapters.lambda_events import LambdaEvents
+    from tollgate.adapters.registry_control import RegistryControl
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.ports.money import BudgetNotices
+    from tollgate.services.answer_cache import AnswerCache
+    from tollgate.services.cached_run import CachedRun
+    from tollgate.services.choosing import Choosing
+    from tollgate.services.near_answers import NearAnswers
+    from tollgate.services.refresh_answers import RefreshOrders
+    from tollgate.services.wake_requests import WakeRequests
+
+API_SECONDS = 29.0
+"""API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
+
+
+class InferenceParts(ABC):
+    """Adapters and services of one execution environment.
+
+    Args:
+        settings: of the function.
+        time_limit_seconds: for one request, from its arrival to its answer.
+    """
+
+    def __init__(self, settings: InferenceSettings, *, time_limit_seconds: float = API_SECONDS) -> None:
+        self._settings = settings
+        self._limit = time_limit_seconds
+        self.clock = SystemClock()
+        self.ids = TimeSortedIds()
+        self.transport_config = TransportConfig.from_mapping(aws_environment())
+        self.transport = AwsTransport(self.transport_config)
+        self.tables = DynamoDBClient(self.transport)
+        self.objects = S3DirectObjects(S3Client(self.transport), settings.bucket)
+        self.dialects = ContainerDialects()
+        self.catalogues = RegistryCatalogue(self.tables, settings.table_registry, self.clock.monotonic)
+        self.ledger = DynamoDBLedger(self.tables, settings.table_ledger)
+        self.jobs = DynamoDBJobStore(self.tables, settings.table_jobs, self.ledger)
+        self.telemetry = Telemetry(
+            namespace=settings.powertools_metrics_namespace,
+            service=settings.powertools_service_name,
+            level=settings.log_level,
+        )
+
+    @cached_property
+    def inference(self) -> InferenceService:
+        """Takes a request down its road."""
+        return InferenceService(
+            catalogues=self.catalogues,
+            capacities=RegistryCapacity(
+                self.tables, self._settings.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
+            ),
+            dialects=self.dialects,
+            admission=self.admission,
+            realtime=self.realtime,
+            acceptance=self.acceptance,
+            choosing=lambda: self.choosing,
+            health=self.health,
+            wakes=lambda: self.wakes,
+            cache=lambda: self.answers,
+            tokenizers=lambda: self.tokenizers,
+        )
+
+    @cached_property
+    def admission(self) -> Admission:
+        """Reserves what requests may cost."""
+        return Admission(
+            ledger=self.ledger,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            notices=self.notices,
+            gate=BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock),
+        )
+
+    @cached_property
+    def realtime(self) -> RealtimeRun:
+        """Runs a request while its caller waits."""
+        return RealtimeRun(
+            realtime=SageMakerRealtime(SageMakerRuntimeClient(self.transport)),
+            durations=RegistryDurations(
+                self.tables, self._settings.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
+            ),
+            dialects=self.dialects,
+            admission=self.admission,
+            health=self.health,
+            clock=self.clock,
+            ids=self.ids,
+            memory_gb=self.memory_gb,
+            time_limit_seconds=self._limit,
+        )
+
+    @cached_property
+    def acceptance(self) -> JobAcceptance:
+        """Takes a request as a job; only down roads whose queue the function knows."""
+        client = SqsClient(self.transport)
+        return JobAcceptance(
+            jobs=self.jobs,
+            queues={road: SqsQueue(client, url) for road, url in self.queues.items()},
+            objects=self.objects,
+            admission=self.admission,
+            clock=self.clock,
+            ids=self.ids,
+            memory_gb=self.memory_gb,
+            time_limit_seconds=self._limit,
+        )
+
+    @property
+    def queues(self) -> Mapping[InferenceType, str]:
+        """URL of the queue of each road that requests may be put off to."""
+        return {
+            InferenceType.REALTIME: self._settings.deferred_queue_url,
+            InferenceType.ASYNC: self._settings.async_queue_url,
+        }
+
+    @property
+    def notices(self) -> BudgetNotices | None:
+        """Who hears of budgets' thresholds; the schedule tells what this function does not."""
+        return None
+
+    @property
+    @abstractmethod
+    def answers(self) -> AnswerCache:
+        """Kept answers; asked only for a model that has a cache."""
+
+    @cached_property
+    def health(self) -> DeploymentHealth:
+        """Which deployments are better left alone."""
+        recorder = RegistryHealth(self.tables, self._settings.table_registry, self.clock.now)
+        return DeploymentHealth(clock=self.clock, recorder=recorder)
+
+    @property
+    def memory_gb(self) -> Decimal:
+        """The function's memory, which its time is priced by."""
+        return Decimal(self._settings.aws_lambda_function_memory_size) / 1024
+
+    @cached_property
+    def brakes(self) -> RegistryControl:
+        """The brakes; asked only when the catalogue has some."""
+        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
+
+        return RegistryControl(self.tables, self._settings.table_registry, self.clock.monotonic)
+
+    def events(self, function: str) -> LambdaEvents:
+        """What another function of the stack is sent."""
+        from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- few requests send any
+
+        return LambdaEvents(self.transport, function)
+
+    @cached_property
+    def wakes(self) -> WakeRequests:
+        """Wakes what sleeps; only deployments that sleep need it."""
+        from tollgate.services.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+
+        return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
+
+    @cached_property
+    def outcomes(self) -> RegistryOutcomes:
+        """How answers went down with callers; most models have no choice that would need it."""
+        from tollgate.adapters.registry_outcomes import RegistryOutcomes  # noqa: PLC0415 -- see above
+
+        return RegistryOutcomes(
+            self.tables, self._settings.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
+        )
+
+    @cached_property
+    def choosing(self) -> Choosing:
+        """Chooses among a model's deployments, where it has several."""
+        from tollgate.services.choosing import choosing_among  # noqa: PLC0415 -- as outcomes
+
+        return choosing_among(
+            self.outcomes,
+            realtime=self.realtime,
+            acceptance=self.acceptance,
+            clock=self.clock,
+            time_limit_seconds=self._limit,
+        )
+
+    @cached_property
+    def tokenizers(self) -> BucketTokenizers:
+        """Models' own tokenizers, where they name one."""
+        from tollgate.adapters.bucket_tokenizers import BucketTokenizers  # noqa: PLC0415 -- see above
+
+        return BucketTokenizers(self.objects)
+
+
+class ServingParts(InferenceParts):
+    """For functions whose callers wait for the answer."""
+
+    _settings: ServingSettings
+
+    @property
+    def queues(self) -> Mapping[InferenceType, str]:
+        """All the roads'."""
+        return {**super().queues, InferenceType.BATCH: self._settings.batch_queue_url}
+
+    @cached_property
+    def notices(self) -> SnsNotices:
+        """The alarm topic."""
+        return SnsNotices(self._settings.alarm_topic_arn)
+
+    @cached_property
+    def answers(self) -> AnswerCache:
+        """Kept answers; asked only for a model that has a cache."""
+        from tollgate.services.answer_cache import AnswerCache  # noqa: PLC0415 -- see above
+
+        orders = bool(self._settings.refresh_function)
+        return AnswerCache(
+            store=self.answer_store,
+            admission=self.admission,
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+            pause=time.sleep,
+            time_limit_seconds=self._limit,
+            refresh=self._order_refresh if orders else None,
+            near=(lambda: self.near) if orders else None,
+        )
+
+    @cached_property
+    def answer_store(self) -> DynamoDBAnswers:
+        """The table of answers."""
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- as answers
+
+        return DynamoDBAnswers(self.cache_tables, self._settings.table_cache, self.objects)
+
+    @cached_property
+    def cache_tables(self) -> DynamoDBClient:
+        """Waits but briefly for the table, for a request can do without what it holds."""
+        from tollgate.adapters.aws_retry import RetryPolicy  # noqa: PLC0415 -- as answers
+
+        seconds = self._settings.cache_timeout_ms / 1000
+        return DynamoDBClient(self.transport, read_timeout_s=seconds, retry=RetryPolicy.NEVER)
+
+    def _order_refresh(self, run: CachedRun, ticket: CacheTicket) -> None:
+        self.refresh_orders.order(run, ticket)
+
+    @cached_property
+    def refresh_orders(self) -> RefreshOrders:
+        """Orders for the cache function; only stale answers and near matches give any."""
+        from tollgate.services.refresh_answers import RefreshOrders  # noqa: PLC0415 -- see above
+
+        return RefreshOrders(self.events(self._settings.refresh_function), self.objects)
+
+    @cached_property
+    def near(self) -> NearAnswers:
+        """Answers to other words; asked only for misses of a model that opted in."""
+        from tollgate.adapters.dynamodb_near import DynamoDBNear  # noqa: PLC0415 -- see above
+        from tollgate.adapters.word_vectors import likeness  # noqa: PLC0415 -- see above
+        from tollgate.services.near_answers import NearAnswers  # noqa: PLC0415 -- see above
+
+        return NearAnswers(
+            index=DynamoDBNear(self.cache_tables, self._settings.table_cache),
+            answers=self.answer_store,
+            likeness=likeness(),
+            file=self.refresh_orders.file,
+            check=self.refresh_orders.order,
+            clock=self.clock,
+            telemetry=self.telemetry,
+        )

@@ -1,0 +1,76 @@
+"""Whether two answers say the same, by what they are."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from tollgate.domain.answer_agreement import answers_agree
+from tollgate.domain.catalogue import ModelKind
+
+LONG = (
+    "To renew a passport, fill in the form, attach two photographs and the old document, and pay the fee of 60 dollars "
+    "at the counter of the passport office in your town."
+)
+RETOLD = (
+    "You renew a passport at the passport office in your town: take two photographs and the old document along, fill "
+    "in a form there, and pay the fee of 60 dollars at a counter."
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("Good day.", "good day", True),
+        ({"generated_text": "Yes."}, {"generated_text": "yes"}, True),
+        ({"generated_text": "Yes."}, {"generated_text": "No."}, False),
+        ("It is open on Monday", "It is not open on Monday", False),
+        ("It costs 5 dollars", "It costs 6 dollars", False),
+        ("The capital is Paris", "The capital is Rome", False),
+        (LONG, RETOLD, True),
+        (LONG, RETOLD.replace("60", "90"), False),
+        (LONG, "Bread is baked from flour, water, salt and 60 grams of yeast, and rises for an hour or two.", False),
+        ({"label": "en", "score": 0.93}, {"label": "en", "score": 0.95}, True),
+        ({"label": "en", "score": 0.93}, {"label": "fr", "score": 0.93}, False),
+        ({"label": "en", "score": 0.93}, {"label": "en", "score": 0.5}, False),
+        ({"label": "en"}, {"label": "en", "other": 1}, False),
+        ([1, True], [1, 1], False),
+        ([1, 2], [1], False),
+        (None, "text", False),
+        ([{"generated_text": "Hi"}], [{"generated_text": "hi"}], True),
+        ([{"generated_text": "Hi"}], [{"generated_text": "hi"}, {"generated_text": "hi"}], False),
+    ],
+)
+def test_answers(one: Any, other: Any, *, expected: bool) -> None:
+    """Same words, numbers, labels; a long text may be told otherwise, and no order of the two matters."""
+    assert answers_agree(one, other, ModelKind.ANY) is expected
+    assert answers_agree(other, one, ModelKind.ANY) is expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([[1.0, 0.0]], [[0.99, 0.1]], True),
+        ([[1.0, 0.0]], [[0.0, 1.0]], False),
+        ([[1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], False),
+        ([[1.0, 0.0]], [[1.0]], False),
+        ([[0.0, 0.0]], [[0.0, 0.0]], False),
+        ("text", [[1.0]], False),
+    ],
+)
+def test_vectors(one: Any, other: Any, *, expected: bool) -> None:
+    """Embeddings agree where each pair points the same way; what is no vector agrees with nothing."""
+    assert answers_agree(one, other, ModelKind.EMBEDDING) is expected
+
+
+@given(
+    some.recursive(
+        some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(max_size=20),
+        lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=3), inner, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_an_answer_agrees_with_itself(output: Any) -> None:
+    """Whatever its shape."""
+    assert answers_agree(output, output, ModelKind.ANY)
