@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 
 from local.launch import build, deploy, layer
-from local.launch.layout import REGION, STACK_NAME, Layout
+from local.launch.layout import REGION, STACK_NAME, Layout, aws_environment
 
 FUNCTION = f"{STACK_NAME}-gateway"
 ALIAS = "live"
@@ -52,13 +52,14 @@ class DeployedGateway:
         self._lambda = deploy.client("lambda", layout)
         self._gateway = deploy.client("apigateway", layout)
         self._logs = deploy.client("logs", layout)
+        variables = aws_environment(layout)
         # One invocation for each environment, none of them sent twice because it takes its time.
         self._invoking = boto3.client(
             "lambda",
             region_name=REGION,
             endpoint_url=layout.emulator_url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 -- the emulator takes any
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             config=Config(read_timeout=_PATIENCE_SECONDS, retries={"total_max_attempts": 1}, max_pool_connections=400),
         )
 

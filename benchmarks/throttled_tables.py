@@ -1,7 +1,6 @@
 """microburst between functions and their tables: a share of the table calls is throttled.
 
-https://pypi.org/project/microburst/, in the environment `.venv/faults` (`make bench-budgets` makes it); another
-program can be named with TOLLGATE_MICROBURST.
+It is in the environment `.venv/faults`, which `make bench-budgets` makes; TOLLGATE_MICROBURST names another program.
 """
 
 import json

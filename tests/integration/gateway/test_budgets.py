@@ -18,9 +18,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
         ("--requests", "60", "--covered", "15"),
         ("--requests", "30", "--covered", "8", "--two-budgets"),
         ("--requests", "60", "--covered", "15", "--throttle"),
-        # Two races of 200 clients for the money of 50; on a larger machine `make bench-budgets` gives each of them an
-        # environment of its own.
-        ("--http", "--environments", "32"),
+        # Two races, each request in an environment of its own; `make bench-budgets` does the same with 200.
+        ("--requests", "40", "--covered", "10", "--http", "--environments", "40"),
     ],
     ids=["one budget", "two budgets", "throttled tables", "over HTTP"],
 )
