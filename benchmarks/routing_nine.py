@@ -14,7 +14,7 @@ from tollgate.domain.exchange import exchange_rate
 from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, OWN_SPREAD
 
 type Array = np.ndarray[Any, Any]
-DIALS = np.linspace(0.0, 1.0, 101)
+DIALS = np.concatenate([np.linspace(0.0, 0.94, 95), np.linspace(0.95, 1.0, 51)])
 RATES = np.geomspace(1e-3, 100.0, 400)
 LARGE_PRICE = 0.5
 """Dollars a million tokens; models above it are of the large tier."""

@@ -21,6 +21,9 @@ SMALLEST_RATE: Final = 1e-3
 """Quality for the price of the dearest model: beyond the largest only the cheapest model stands a chance, below the
 smallest price hardly counts."""
 
+KEEN: Final = 0.95
+"""From this share on the rate also fades linearly to nothing: predictions flatter the best of several models."""
+
 _LOGISTIC: Final = 1.702
 """Turns a logistic quantile into nearly a normal one (Camilli, Psychometrika, 1994)."""
 
@@ -61,10 +64,20 @@ def exchange_rate(
 
     Returns:
         Quality that is given up to save the price of the dearest model: the highest rate at which the expected quality
-        is at least the share of the best mean.
+        is at least the share of the best mean, and less beyond `KEEN`.
     """
     if share >= 1.0:
         return 0.0
+    if share > KEEN:
+        fading = exchange_rate(means, prices, general, own, KEEN) * (1.0 - share) / (1.0 - KEEN)
+        return min(fading, _highest_rate(means, prices, general, own, share))
+    return _highest_rate(means, prices, general, own, share)
+
+
+def _highest_rate(
+    means: tuple[float, ...], prices: tuple[float, ...], general: tuple[float, ...], own: float, share: float
+) -> float:
+    """The highest rate at which the expected quality is at least a share of the best mean."""
     wanted = share * max(means)
     count = range(len(means))
     points = [
