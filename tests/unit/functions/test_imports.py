@@ -78,7 +78,7 @@ def test_hot_functions_import_no_business_of_others(function: str, module: str) 
     assert module not in _imported(function)
 
 
-@pytest.mark.parametrize(("function", "most"), [("gateway", 182), ("authorizer", 110), ("jobs", 125)])
+@pytest.mark.parametrize(("function", "most"), [("gateway", 183), ("authorizer", 110), ("jobs", 126)])
 def test_the_number_of_modules_stays_small(function: str, most: int) -> None:
-    """A little above what it was when the limit was set; raise it for a reason only (last: circuits, brakes)."""
+    """A little above what it was when the limit was set; raise it for a reason only (last: files split by meaning)."""
     assert len(_imported(function)) <= most
