@@ -1,10 +1,11 @@
 """A batch of 50,000 lines and nearly 100 MB through the local stack, with the unmodified `openai` package.
 
-    make bench-batch-stack
+    TOLLGATE_TEST_PORT=4566 PYTHONPATH=layers/tollgate:. .venv/dev/bin/python benchmarks/batch_on_stack.py
 
 The file goes up in parts through the API, its lines run on the deterministic model, and the answers are counted.
 Every function is the deployed one in a process of its own under the emulator, so its peak is its process's, and its
-longest call is what the emulator reports. `TOLLGATE_TEST_PORT` names a stack that runs already.
+longest call is what the emulator reports. `TOLLGATE_TEST_PORT` names a stack that runs already; without it
+one is started.
 """
 
 import hashlib
