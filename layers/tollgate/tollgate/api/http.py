@@ -10,11 +10,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import compact_json, finite_float
+
+if TYPE_CHECKING:
+    from tollgate.api.outlet import Outlet
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Call:
         route: method and resource, ``POST /v1/inferences``.
         headers: names in lower case.
         owner: from the authorizer's context.
+        outlet: takes the answer while it is made; None where it goes back as a whole.
     """
 
     route: str
@@ -34,6 +38,7 @@ class Call:
     body: bytes
     request_id: str
     owner: Owner
+    outlet: "Outlet | None" = None
 
 
 @dataclass(frozen=True, slots=True)

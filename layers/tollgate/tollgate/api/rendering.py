@@ -54,6 +54,12 @@ def _costs(trail: Trail) -> tuple[Decimal | None, Decimal | None]:
     return gateway_rates(trail.catalogue.gateway_prices).rejected, None
 
 
+def cost_fields(trail: Trail) -> dict[str, Any]:
+    """What an answer has cost, for the end of a stream, whose headers were sent before anybody knew."""
+    cost, avoided = _costs(trail)
+    return {"tollgate": {"cost_usd": money_text(cost), "avoided_cost_usd": money_text(avoided)}}
+
+
 def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str, Any]:
     """Body of a request that was answered at once."""
     settled = trail.settlement

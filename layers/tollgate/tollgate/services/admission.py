@@ -102,8 +102,10 @@ class Admission:
         clock: Clock,
         notices: BudgetNotices | None = None,
         gate: BrakeGate | None = None,
+        lease: timedelta = REALTIME_LEASE,
     ) -> None:
         self._ledger = ledger
+        self._lease = lease
         self._gate = gate
         self._telemetry = telemetry
         self._clock = clock
@@ -174,7 +176,7 @@ class Admission:
             StorageError: the ledger failed.
         """
         self.settle_delayed()
-        slot = own_slot(inference_id, self._clock.now() + REALTIME_LEASE)
+        slot = own_slot(inference_id, self._clock.now() + self._lease)
         held = Reservation(slot, Decimal(0), (), call=self._call(admitted, inference_id, InferenceType.REALTIME))
 
         def write(_: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Decimal]:

@@ -280,6 +280,8 @@ class AnswerCache:
                 answer = run.kept_answer(result, ticket, self.now_ms())
                 held = not (answer is not None and self._kept(ticket, answer)) and held
         except BackendError as error:
+            if error.answer_begun:
+                raise
             if isinstance(error, ModelFailedError) and keeps:
                 refusal = run.kept_refusal(error, ticket, self.now_ms())
                 if refusal is not None:
