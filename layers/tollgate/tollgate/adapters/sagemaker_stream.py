@@ -3,9 +3,10 @@
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointWithResponseStream.html
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
+from botocore.eventstream import EventStreamBuffer, ParserError
 
 from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, error_from_response
 from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
@@ -63,9 +64,10 @@ def _payloads(answer: Generator[bytes]) -> Generator[bytes]:
         for data in answer:
             frames.add_data(data)
             for message in frames:
-                if message.headers.get(":message-type") != "event":
-                    raise _failure(message)
-                if message.headers.get(":event-type") == "PayloadPart":
+                headers = message.to_response_dict()["headers"]
+                if headers.get(":message-type") != "event":
+                    raise _failure(headers, message.payload)
+                if headers.get(":event-type") == "PayloadPart":
                     yield message.payload
     except ParserError as error:
         raise AwsConnectionError(
@@ -75,18 +77,18 @@ def _payloads(answer: Generator[bytes]) -> Generator[bytes]:
         answer.close()
 
 
-def _failure(message: EventStreamMessage) -> ModelFailedError | BackendTimeoutError | AwsError:
+def _failure(headers: Mapping[str, Any], payload: bytes) -> ModelFailedError | BackendTimeoutError | AwsError:
     """An exception or error in the stream: `ModelStreamError`, `InternalStreamFailure`, or one of the operation's."""
-    name = message.headers.get(":exception-type") or message.headers.get(":error-code") or "InternalStreamFailure"
+    name = headers.get(":exception-type") or headers.get(":error-code") or "InternalStreamFailure"
     try:
-        said = strict_json(message.payload)
+        said = strict_json(payload)
     except ValueError:
         said = {}
-    text = str(said.get("Message") or message.headers.get(":error-message") or "") if isinstance(said, dict) else ""
+    text = str(said.get("Message") or headers.get(":error-message") or "") if isinstance(said, dict) else ""
     if name == "ModelStreamError":
         if said.get("ErrorCode") == _TOO_LONG:
             return BackendTimeoutError(f"The model did not end its answer in time: {text[:300]}")
         return ModelFailedError(f"The model container broke off its answer: {text[:300]}", original_status=502)
     if name == "InternalStreamFailure":
         return ModelFailedError(f"SageMaker broke off the answer: {text[:300]}", original_status=502)
-    return error_from_response(_OPERATION, 500, {"x-amzn-errortype": name}, message.payload)
+    return error_from_response(_OPERATION, 500, {"x-amzn-errortype": name}, payload)
