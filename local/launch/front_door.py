@@ -63,8 +63,10 @@ class FrontDoor:
         try:
             headers = forwarding.request_headers(request.headers.items(), request.remote or HOST, self._port)
             if self._streaming is not None and path != request.raw_path and _streams(request.method, path):
-                return await self._streaming.answer(request, path, headers, body)
-            return await self._forward(request, url, headers, body)
+                answer = self._streaming.answer(request, path, headers, body)
+            else:
+                answer = self._forward(request, url, headers, body)
+            return await answer
         except UnicodeEncodeError:
             return _problem(
                 400, "invalid_request_error", "invalid_request", "The API key has bytes that are not UTF-8."

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,12 +15,15 @@ from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.fakes.outcomes import InMemoryOutcomes
+from tests.fakes.streams import RecordingOutlet, ScriptedStream
 from tests.fakes.telemetry import RecordingMeasurements
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.streaming import ContainerStreams
 from tollgate.api.feedback_routes import FeedbackApi
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
+from tollgate.api.outlet import send
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.capacity import Capacity, RoadState
@@ -40,6 +43,7 @@ from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
+from tollgate.services.run_live import LiveRun
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 from tollgate.services.wake_requests import WakeRequests
@@ -176,6 +180,7 @@ class FakeGateway:
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         wakes = WakeRequests(queue=self.wake_queue, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
+        self.stream = ScriptedStream(self.clock)
         realtime = RealtimeRun(
             realtime=self.realtime,
             durations=self.measurements,
@@ -186,6 +191,7 @@ class FakeGateway:
             ids=ids,
             memory_gb=memory_gb,
             time_limit_seconds=limit,
+            live=LiveRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
         )
         acceptance = JobAcceptance(
             jobs=self.jobs,
@@ -251,6 +257,13 @@ class FakeGateway:
         """Send a call; `body` is JSON, `raw` any text."""
         text = raw if raw is not None else (json.dumps(body) if body is not None else None)
         return self.api.respond(read_call(proxy_event(route, text, **options)))
+
+    def watch(self, route: str, body: Any, outlet: RecordingOutlet | None = None, **options: Any) -> RecordingOutlet:
+        """Send a call as the streaming function does, and look on."""
+        outlet = outlet or RecordingOutlet()
+        call = read_call(proxy_event(route, json.dumps(body), **options))
+        send(self.api.respond(replace(call, outlet=outlet)), outlet)
+        return outlet
 
     def infer(self, body: Any, **options: Any) -> Answer:
         """Send ``POST /v1/inferences``."""

@@ -498,7 +498,8 @@ def test_a_preview_of_the_route_costs_nothing() -> None:
 
 # The cache function also makes stale answers anew, through the same admission; its routes start nothing.
 @pytest.mark.parametrize(
-    "function", sorted({name for name, _ in _writing_routes()} - {"GatewayFunction", "CacheFunction"})
+    "function",
+    sorted({name for name, _ in _writing_routes()} - {"GatewayFunction", "StreamingFunction", "CacheFunction"}),
 )
 def test_other_functions_with_routes_can_start_nothing(function: str) -> None:
     """What is free because it only calls off may not call a model or queue work."""
