@@ -11,7 +11,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
@@ -114,13 +114,18 @@ class RuntimeLoop:
         Raises:
             Exception: the handler could not be made, which Lambda was told; or the Runtime API is gone.
         """
-        try:
-            handle = make()
-        except Exception as error:
-            self._report("init/error", error)
-            raise
-        while True:
-            self.answer_one(handle)
+        with closing(self):
+            try:
+                handle = make()
+            except Exception as error:
+                self._report("init/error", error)
+                raise
+            while True:
+                self.answer_one(handle)
+
+    def close(self) -> None:
+        """Close the connection to the Runtime API."""
+        self._connection.close()
 
     def answer_one(self, handle: Handle) -> None:
         """Wait for an event and answer it.
