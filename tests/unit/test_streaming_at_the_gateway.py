@@ -259,6 +259,20 @@ def test_an_answer_that_must_pass_a_check_is_not_shown_before() -> None:
     assert gateway.stream.bodies == []
 
 
+def test_a_multi_model_endpoint_answers_as_a_whole() -> None:
+    """SageMaker cannot stream from one, so its answer comes as events in the end."""
+    gateway = _gateway()
+    model = gateway.catalogues.catalogue.models["echo"]
+    (small,) = model.deployments
+    road = replace(small.roads[InferenceType.REALTIME], target_model="a.tar.gz")
+    small = replace(small, roads={**small.roads, InferenceType.REALTIME: road})
+    model = replace(model, deployments=(small,))
+    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
+    gateway.realtime.answer = chat_answer("whole")
+    assert gateway.watch(CHAT, ASK).text == "whole"
+    assert gateway.stream.bodies == []
+
+
 def test_what_is_not_streamed_goes_out_as_a_whole() -> None:
     """By the same function, with the headers that an answer has whose cost is known."""
     gateway = _gateway()

@@ -35,7 +35,6 @@ class SageMakerStream:
         headers = {
             "content-type": content_type,
             "x-amzn-sagemaker-custom-attributes": f"traceparent={trace}" if trace else None,
-            "x-amzn-sagemaker-target-model": road.target_model,
             "x-amzn-sagemaker-target-variant": road.target_variant,
             "x-amzn-sagemaker-inference-component": road.inference_component,
         }

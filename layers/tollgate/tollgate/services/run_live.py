@@ -30,9 +30,13 @@ class LiveRun:
         self._clock = clock
 
     @staticmethod
-    def suits(plan: Plan) -> bool:
-        """Whether a caller may see the answer before it has ended: not if it must pass a check first."""
-        return plan.chosen is None or plan.chosen.cascade is None
+    def suits(plan: Plan, road: Road) -> bool:
+        """Whether a caller may see the answer before it has ended.
+
+        Not if it must pass a check first. Nor can SageMaker stream from a multi-model endpoint: its operation takes no
+        target model. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointWithResponseStream.html
+        """
+        return road.target_model is None and (plan.chosen is None or plan.chosen.cascade is None)
 
     def invoke(self, plan: Plan, road: Road, trail: Trail, *, inference_id: str, timeout_seconds: float) -> ModelAnswer:
         """The whole answer, or as much of it as was made before its caller hung up.

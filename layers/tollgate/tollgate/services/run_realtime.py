@@ -136,7 +136,7 @@ class RealtimeRun:
         return Completed(inference_id, self._clock.now(), parsed.output)
 
     def _invoke(self, plan: Plan, road: Road, trail: Trail, inference_id: str, timeout_seconds: float) -> ModelAnswer:
-        if self._live is not None and trail.live is not None and self._live.suits(plan):
+        if self._live is not None and trail.live is not None and self._live.suits(plan, road):
             return self._live.invoke(plan, road, trail, inference_id=inference_id, timeout_seconds=timeout_seconds)
         rendered = plan.rendered
         return self._realtime.invoke(
