@@ -113,6 +113,16 @@ def test_the_usage_comes_last_with_the_cost() -> None:
     assert all(event["usage"] is None for event in outlet.events[:-2])
 
 
+def test_usage_that_nobody_said_is_an_estimate_and_says_so() -> None:
+    """A price by tokens needs one; the client can tell it from a count."""
+    gateway = _gateway()
+    gateway.stream.pieces = PIECES
+    usage = gateway.watch(CHAT, ASK | {"stream_options": {"include_usage": True}}).events[-2]["usage"]
+    assert usage["completion_tokens"] == 3
+    assert usage["prompt_tokens"] > 0
+    assert usage["estimated"] is True
+
+
 def test_the_container_is_asked_for_a_stream_with_its_usage() -> None:
     """Whether or not the client wants to see it: the price needs it."""
     gateway = _gateway()

@@ -54,7 +54,8 @@ def test_tokens_read_the_same_however_they_are_cut(cuts: list[int]) -> None:
     reader, deltas = _read(TOKENS, cuts)
     assert _text(deltas) == "one two"
     assert deltas[-1].finish_reason == "stop"
-    parsed = InputsDialect().parse(reader.whole(Usage(9, reader.usage().output_tokens)))
+    assert reader.usage() == Usage(None, 3)
+    parsed = InputsDialect().parse(reader.whole(Usage(9, 3)))
     assert parsed.output[0]["generated_text"] == "one two"
     assert (parsed.input_tokens, parsed.output_tokens) == (9, 3)
 
@@ -111,12 +112,12 @@ def test_a_container_that_does_not_stream_answers_in_one_piece(document: Any, in
     assert json.loads(reader.whole(Usage())) == document
 
 
-def test_tokens_are_counted_where_nobody_says_them() -> None:
-    """A piece is a token; the container's own number is better."""
+def test_pieces_are_counted_until_the_container_says_its_tokens() -> None:
+    """A greeting and an end are no pieces."""
     reader = ChunkReader()
-    reader.feed(chunk("a") + chunk("b") + chunk("c"))
-    assert reader.usage() == Usage(None, 3)
-    reader.feed(chunk(None, "stop") + usage_chunk(7, 4))
+    reader.feed(chunk(role="assistant") + chunk("a") + chunk("b") + chunk(None, "stop"))
+    assert (reader.usage(), reader.pieces) == (Usage(), 2)
+    reader.feed(usage_chunk(7, 4))
     assert reader.usage() == Usage(7, 4)
 
 

@@ -64,7 +64,11 @@ class StreamReader(Protocol):
         """
 
     def usage(self) -> Usage:
-        """Tokens as far as the container said; its output counted by pieces where it has not said so (yet)."""
+        """Tokens, as far as the container has said."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces with something in them have come: about as many as tokens."""
 
     def whole(self, usage: Usage) -> bytes:
         """The answer so far as the container would have given it at once, for the dialect to parse."""
@@ -86,6 +90,9 @@ class LiveAnswer(Protocol):
     @property
     def begun(self) -> bool:
         """Whether the caller has seen a part of the answer, so that no other can be given any more."""
+
+    def estimated(self) -> None:
+        """The usage of this answer will be an estimate: the container has not said it."""
 
     def show(self, inference_id: str, created_at: datetime, deltas: Sequence[Delta]) -> bool:
         """Show pieces; False once nobody looks any more and nobody else will ask for the answer."""

@@ -71,6 +71,8 @@ class LiveRun:
             if live.begun:
                 trail.usage = _counted(reader, plan)
             raise
+        if None in {reader.usage().input_tokens, reader.usage().output_tokens}:
+            live.estimated()
         return ModelAnswer(
             body=reader.whole(_counted(reader, plan)),
             content_type="application/json",
@@ -83,8 +85,10 @@ class LiveRun:
 
 
 def _counted(reader: StreamReader, plan: Plan) -> Usage:
-    """Tokens; the prompt's are estimated where the container has not said them."""
-    usage = reader.usage()
-    if usage.input_tokens is not None:
-        return usage
-    return Usage(estimate_input_tokens(plan.request.input), usage.output_tokens)
+    """Tokens as the container said, which it may do only at the end; otherwise the prompt's estimated, and pieces."""
+    said = reader.usage()
+    read = said.input_tokens
+    made = said.output_tokens
+    return Usage(
+        estimate_input_tokens(plan.request.input) if read is None else read, reader.pieces if made is None else made
+    )

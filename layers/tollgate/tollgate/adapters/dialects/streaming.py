@@ -109,9 +109,13 @@ class ChunkReader:
         return found
 
     def usage(self) -> Usage:
-        """See `StreamReader`. Containers send a piece for each token, give or take a few that make no text."""
-        counted = self._pieces or None
-        return Usage(self._input_tokens, counted if self._output_tokens is None else self._output_tokens)
+        """See `StreamReader`."""
+        return Usage(self._input_tokens, self._output_tokens)
+
+    @property
+    def pieces(self) -> int:
+        """See `StreamReader`."""
+        return self._pieces
 
     def whole(self, usage: Usage) -> bytes:
         """See `StreamReader`."""

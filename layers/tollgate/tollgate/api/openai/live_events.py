@@ -82,11 +82,16 @@ class LiveEvents:
         self._repeatable = repeatable
         self._head: dict[str, Any] = {}
         self._greeted: set[int] = set()
+        self._estimated: dict[str, Any] = {}
 
     @property
     def begun(self) -> bool:
         """See `LiveAnswer`."""
         return bool(self._head)
+
+    def estimated(self) -> None:
+        """See `LiveAnswer`. As for embeddings, an estimate says that it is one."""
+        self._estimated = {"estimated": True}
 
     def show(self, inference_id: str, created_at: datetime, deltas: Sequence[Delta]) -> bool:
         """See `LiveAnswer`. Nothing is sent before there is something to say, so that an error can still be one."""
@@ -109,9 +114,9 @@ class LiveEvents:
     def finish(self, usage: Usage) -> None:
         """The end of an answer that was shown; what it cost is known by now and goes with the usage."""
         if self._include_usage:
-            self._outlet.write(
-                event({**self._head, "choices": [], "usage": token_usage(usage), **cost_fields(self._trail)})
-            )
+            counted = token_usage(usage)
+            document = {**self._head, "choices": [], "usage": counted and {**counted, **self._estimated}}
+            self._outlet.write(event({**document, **cost_fields(self._trail)}))
         self._outlet.write(DONE)
 
     def _begin(self, inference_id: str, created_at: datetime) -> None:
