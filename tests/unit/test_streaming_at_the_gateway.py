@@ -1,6 +1,7 @@
 """Streams as their callers meet them: what is seen when, what an error looks like, and what is charged for it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -208,7 +209,8 @@ def test_another_deployment_answers_before_the_first_word() -> None:
     (small,) = model.deployments
     model = replace(model, deployments=(small, replace(small, name="spare", weight=0)))
     gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
-    tries = iter([[BROKE], WHOLE])
+    scripts: list[Sequence[bytes | Exception]] = [[BROKE], WHOLE]
+    tries = iter(scripts)
     feed = gateway.stream.open
 
     def by_turns(*arguments: Any, **options: Any) -> Any:

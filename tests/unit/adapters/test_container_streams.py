@@ -24,7 +24,8 @@ TOKENS = b"".join(
 
 
 def _read(data: bytes, cuts: Sequence[int] = ()) -> tuple[ChunkReader, list[Delta]]:
-    reader, found, begin = ChunkReader(), [], 0
+    reader, begin = ChunkReader(), 0
+    found: list[Delta] = []
     for cut in [*sorted(cuts), len(data)]:
         found += reader.feed(data[begin:cut])
         begin = cut
