@@ -76,7 +76,9 @@ class StreamingRoad:
         response = web.StreamResponse(status=status, headers=given)
         try:
             await response.prepare(request)
-            await _pass_on(invocation, response)
+            if not await _pass_on(invocation, response) and request.transport is not None:
+                # The head is long gone: all that can be done is to break the connection off, as API Gateway does.
+                request.transport.close()
         except (ConnectionError, asyncio.CancelledError):
             invocation.hang_up()
             raise
@@ -124,19 +126,17 @@ class StreamingRoad:
         return self._variables
 
 
-async def _pass_on(invocation: Invocation, response: web.StreamResponse) -> None:
+async def _pass_on(invocation: Invocation, response: web.StreamResponse) -> bool:
+    """Send each piece as it comes; False if the function broke off."""
     pieces = invocation.pieces()
     while True:
         try:
             piece = await asyncio.to_thread(next, pieces, None)
         except FunctionFailedError:
-            # The head is long gone: all that can be done is to break the connection off, as API Gateway does.
-            if (peer := response._req.transport if response._req else None) is not None:  # noqa: SLF001
-                peer.close()
-            return
+            return False
         if piece is None:
             await response.write_eof()
-            return
+            return True
         await response.write(piece)
 
 

@@ -92,7 +92,11 @@ class _Attempts:
 
 
 class Admission:
-    """Reserves before, settles after, and tells when a threshold is crossed."""
+    """Reserves before, settles after, and tells when a threshold is crossed.
+
+    Args:
+        lease: of what is held for a real-time call; longer than the function may run.
+    """
 
     def __init__(
         self,
