@@ -178,8 +178,8 @@ bench-batching: ## invocations of 2,000 queued requests, together and one by one
 	$(DEV)/python benchmarks/micro_batching.py
 	$(DEV)/python benchmarks/file_batch.py
 
-bench-streaming: ## when the first word is there, streamed whole and piece by piece, on a running stack
-	@$(ENSURE) dev
+bench-streaming: ## when the first word is there, piece by piece and as a whole
+	@$(ENSURE) dev standin
 	$(DEV)/python benchmarks/streaming.py
 
 clean: ## remove builds, caches and logs (environments stay)
