@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from functions.streaming import app as streaming
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
@@ -49,3 +51,15 @@ def test_a_plain_completion_is_answered() -> None:
     """The other route of this function."""
     outlet = _handled("completion")
     assert json.loads(outlet.body)["choices"][0]["text"] == "hello whole"
+
+
+def test_what_is_held_for_a_stream_outlives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money and idempotency key: given back too early, another call could spend or run the same."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    names = dict.fromkeys(("TABLE_JOBS", "TABLE_LEDGER", "TABLE_CACHE", "TABLE_REGISTRY", "BUCKET"), "x")
+    queues = dict.fromkeys(("ASYNC_QUEUE_URL", "BATCH_QUEUE_URL"), "http://127.0.0.1/q")
+    settings = streaming.StreamingSettings.load({**names, **queues, "STREAMING_SECONDS": "600"})
+    service = streaming.build(settings)
+    assert service._idempotency._lease_seconds > 600
+    assert service._inference._admission._lease.total_seconds() > 600
+    assert service._inference._realtime._time_limit < 600
