@@ -23,7 +23,7 @@ SPREAD := -n $(WORKERS) --maxprocesses 4 --dist loadgroup
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
 	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay bench-planner \
-	bench-brakes bench-planner-truth bench-batching clean
+	bench-brakes bench-planner-truth bench-batching bench-streaming clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -181,6 +181,10 @@ bench-batching: ## invocations of 2,000 queued requests, together and one by one
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/micro_batching.py
 	$(DEV)/python benchmarks/file_batch.py
+
+bench-streaming: ## when the first word is there, piece by piece and as a whole
+	@$(ENSURE) dev standin
+	$(DEV)/python benchmarks/streaming.py
 
 clean: ## remove builds, caches and logs (environments stay)
 	rm -rf .aws-sam .local/sam .local/logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

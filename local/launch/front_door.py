@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from yarl import URL
@@ -18,19 +19,35 @@ CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 64 * 1024
 CLIENT_CLOSED_REQUEST = 499  # nginx's, not registered
 GENERATED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+STREAMING_PREFIX = "/streaming"
+"""Before paths whose answers are to come piece by piece, so that one door gives both kinds."""
+STREAMED = frozenset({"/v1/chat/completions", "/v1/completions"})
+
+
+class Streaming(Protocol):
+    """What answers piece by piece; see `local.streaming.front`."""
+
+    async def answer(
+        self, request: web.Request, path: str, headers: forwarding.Headers, body: bytes
+    ) -> web.StreamResponse:
+        """Answer one call to a path in `STREAMED`."""
 
 
 class FrontDoor:
-    """Forwards every request to one deployed API."""
+    """Forwards every request to one deployed API; those that can be streamed, where `streaming` names itself, there."""
 
-    def __init__(self, target: forwarding.Target, session: ClientSession, port: int) -> None:
+    def __init__(
+        self, target: forwarding.Target, session: ClientSession, port: int, streaming: "Streaming | None" = None
+    ) -> None:
+        self._streaming = streaming
         self._target = target
         self._session = session
         self._port = port
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Sends one request on and streams its answer back."""
-        url = self._target.url(request.raw_path)
+        path = self._path(request)
+        url = self._target.url(path)
         if url is None:
             return _problem(404, "invalid_request_error", "unknown_route", "This path is not part of the API.")
         try:
@@ -45,7 +62,11 @@ class FrontDoor:
             )
         try:
             headers = forwarding.request_headers(request.headers.items(), request.remote or HOST, self._port)
-            return await self._forward(request, url, headers, body)
+            if self._streaming is not None and path != request.raw_path and _streams(request.method, path):
+                answer = self._streaming.answer(request, path, headers, body)
+            else:
+                answer = self._forward(request, url, headers, body)
+            return await answer
         except UnicodeEncodeError:
             return _problem(
                 400, "invalid_request_error", "invalid_request", "The API key has bytes that are not UTF-8."
@@ -57,6 +78,13 @@ class FrontDoor:
             return _problem(
                 502, "api_error", "bad_gateway", f"The AWS emulator did not answer ({type(error).__name__}). Try again."
             )
+
+    def _path(self, request: web.Request) -> str:
+        """The path within the API."""
+        raw_path = request.raw_path
+        if self._streaming is not None and raw_path.startswith(f"{STREAMING_PREFIX}/"):
+            return raw_path.removeprefix(STREAMING_PREFIX)
+        return raw_path
 
     async def _forward(
         self, request: web.Request, url: str, headers: forwarding.Headers, body: bytes
@@ -81,7 +109,7 @@ class FrontDoor:
 
 
 @asynccontextmanager
-async def front_door(target: forwarding.Target, port: int) -> AsyncIterator[None]:
+async def front_door(target: forwarding.Target, port: int, streaming: "Streaming | None" = None) -> AsyncIterator[None]:
     """Serves on 127.0.0.1 for as long as the context lasts."""
     connector = TCPConnector(limit=CONNECTIONS)
     timeout = ClientTimeout(total=None, connect=None, sock_connect=CONNECT_SECONDS)
@@ -94,7 +122,7 @@ async def front_door(target: forwarding.Target, port: int) -> AsyncIterator[None
         trust_env=False,
     ) as session:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        application.router.add_route("*", "/{path:.*}", FrontDoor(target, session, port).handle)
+        application.router.add_route("*", "/{path:.*}", FrontDoor(target, session, port, streaming).handle)
         runner = web.AppRunner(
             application, access_log=None, handle_signals=False, auto_decompress=False, shutdown_timeout=2.0
         )
@@ -104,6 +132,10 @@ async def front_door(target: forwarding.Target, port: int) -> AsyncIterator[None
             yield
         finally:
             await asyncio.shield(runner.cleanup())
+
+
+def _streams(method: str, path: str) -> bool:
+    return method == "POST" and path in STREAMED
 
 
 def _problem(status: int, kind: str, code: str, message: str) -> web.Response:

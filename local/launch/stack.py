@@ -12,11 +12,12 @@ from typing import Any
 from local.launch import build, deploy, emulator, ports, programs, scratch, standin, state, three_roads
 from local.launch.errors import ExampleFailedError, StepFailedError
 from local.launch.forwarding import Target
-from local.launch.front_door import front_door
+from local.launch.front_door import STREAMING_PREFIX, front_door
 from local.launch.layout import Layout
 from local.launch.leftovers import end_leftovers
 from local.launch.processes import Child, Children, ProcessIdentity, began_at
 from local.launch.terminal import Terminal
+from local.streaming.front import StreamingRoad
 
 DOOR_OUTPUTS = ("ApiId", "StageName")
 
@@ -110,7 +111,9 @@ class Stack:
                 programs.create_key(layout, self.children),
             )
         target = Target(layout.emulator_url, outputs["ApiId"], outputs["StageName"])
-        await cleanup.enter_async_context(front_door(target, layout.port))
+        streaming = StreamingRoad(layout, self.children)
+        cleanup.callback(streaming.close)
+        await cleanup.enter_async_context(front_door(target, layout.port, streaming))
         if examples:
             await self._drive_examples(key)
         state.write_env(layout, key)
@@ -157,6 +160,7 @@ class Stack:
         say()
         say(f"Tollgate is ready: {layout.url}   key: {key}")
         say(f"Logs: {layout.relative(layout.logs)}/   Variables: {layout.relative(layout.env_file)}")
+        say(f"Answers piece by piece: {layout.url}{STREAMING_PREFIX}")
         say()
         say("Try it:")
         say(f"  export TOLLGATE_URL={layout.url} TOLLGATE_KEY={key}")

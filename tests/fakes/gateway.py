@@ -16,13 +16,16 @@ from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.near import InMemoryNear
 from tests.fakes.outcomes import InMemoryOutcomes
+from tests.fakes.streams import RecordingOutlet, ScriptedStream
 from tests.fakes.telemetry import RecordingMeasurements
 from tests.fakes.tokenizers import InMemoryTokenizers
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.streaming import ContainerStreams
 from tollgate.api.feedback_routes import FeedbackApi
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.api.http import Answer, read_call
 from tollgate.api.openai.routes import OpenAIApi
+from tollgate.api.outlet import send
 from tollgate.api.rendering import RateLimits
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache_ticket import CacheTicket
@@ -44,6 +47,7 @@ from tollgate.services.feedback import FeedbackService
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.near_answers import NearAnswers
+from tollgate.services.run_live import LiveRun
 from tollgate.services.run_realtime import RealtimeRun
 from tollgate.services.wait import JobWaiter
 from tollgate.services.wake_requests import WakeRequests
@@ -186,6 +190,7 @@ class FakeGateway:
         dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
         wakes = WakeRequests(events=self.wakes, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
+        self.stream = ScriptedStream(self.clock)
         realtime = RealtimeRun(
             realtime=self.realtime,
             durations=self.measurements,
@@ -196,6 +201,7 @@ class FakeGateway:
             ids=ids,
             memory_gb=memory_gb,
             time_limit_seconds=limit,
+            live=LiveRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
         )
         acceptance = JobAcceptance(
             jobs=self.jobs,
@@ -273,6 +279,13 @@ class FakeGateway:
         """Send a call; `body` is JSON, `raw` any text."""
         text = raw if raw is not None else (json.dumps(body) if body is not None else None)
         return self.api.respond(read_call(proxy_event(route, text, **options)))
+
+    def watch(self, route: str, body: Any, outlet: RecordingOutlet | None = None, **options: Any) -> RecordingOutlet:
+        """Send a call as the streaming function does, and look on."""
+        outlet = outlet or RecordingOutlet()
+        call = read_call(proxy_event(route, json.dumps(body), **options))
+        send(self.api.respond(call._replace(outlet=outlet)), outlet)
+        return outlet
 
     def infer(self, body: Any, **options: Any) -> Answer:
         """Send ``POST /v1/inferences``."""

@@ -69,9 +69,20 @@ def settings_class(folder: str) -> type[Settings]:
 
 
 def events_of(logical_id: str) -> dict[str, dict[str, Any]]:
-    """The triggers of a function by name."""
+    """The triggers of a function by name; those that the API's own document names by their method and path."""
     found: dict[str, dict[str, Any]] = functions()[logical_id]["Properties"].get("Events", {})
-    return found
+    return {**found, **_routes_in_the_document(logical_id)}
+
+
+def _routes_in_the_document(logical_id: str) -> dict[str, dict[str, Any]]:
+    paths = resources()["Api"]["Properties"]["DefinitionBody"]["paths"]
+    return {
+        f"{method} {path}": {"Type": "Api", "Properties": {"Method": method, "Path": path}}
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        for uri in operation["x-amazon-apigateway-integration"]["uri"]["Fn::If"][1:]
+        if uri["Fn::Sub"][1]["Arn"] == {"Ref": f"{logical_id}.Alias"}
+    }
 
 
 def target(value: Any) -> str:

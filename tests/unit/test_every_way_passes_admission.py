@@ -24,6 +24,7 @@ FREE = {
     ("post", "/v1/feedback"): "runs no model",
     ("post", "/v1/files"): "keeps a file",
     ("post", "/v1/uploads"): "begins to keep a file",
+    ("post", "/v1/uploads/{id}/parts"): "keeps a part of a file",
     ("post", "/v1/uploads/{id}/complete"): "keeps a file",
     ("post", "/v1/uploads/{id}/cancel"): "keeps no file",
     ("post", "/v1/batches"): "asks the budgets when the lines are known, see test_file_batches",
@@ -43,7 +44,6 @@ STARTS_MODELS = {
 }
 
 TRIGGERS = {
-    ("CacheFunction", "SQS"): "unit/functions/test_cache.py::test_a_refresh_passes_admission",
     ("DeferredFunction", "SQS"): "unit/test_budgets_at_the_gateway.py::test_a_refused_job_is_not_stored",
     ("AsyncSubmitFunction", "SQS"): "unit/test_budgets_at_the_gateway.py::test_a_refused_job_is_not_stored",
     ("BatchDispatchFunction", "SQS"): "unit/test_file_batches.py::test_a_budget_with_nothing_left_refuses_every_line",
@@ -126,7 +126,8 @@ def test_a_preview_of_the_route_costs_nothing() -> None:
 
 # The cache function also makes stale answers anew, through the same admission; its routes start nothing.
 @pytest.mark.parametrize(
-    "function", sorted({name for name, _ in _writing_routes()} - {"GatewayFunction", "CacheFunction"})
+    "function",
+    sorted({name for name, _ in _writing_routes()} - {"GatewayFunction", "StreamingFunction", "CacheFunction"}),
 )
 def test_other_functions_with_routes_can_start_nothing(function: str) -> None:
     """What is free because it only calls off may not call a model or queue work."""

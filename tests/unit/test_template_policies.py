@@ -20,7 +20,8 @@ WITHOUT_RESOURCES = {
     "ce:GetCostAndUsage",
 }
 CAN_START_INFERENCE = {
-    "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole"},
+    "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole", "StreamingRole"},
+    "sagemaker:InvokeEndpointWithResponseStream": {"StreamingRole"},
     "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
     "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
 }

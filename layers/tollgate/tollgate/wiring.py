@@ -1,4 +1,4 @@
-"""What the functions that run requests are made of: the gateway, the cache function that makes answers anew.
+"""What the functions that run requests are made of: the gateway, its twin that streams, and the cache function.
 
 Every part is made when it is first asked for, and what only some requests or catalogues need is imported no earlier.
 Nothing is connected before the first call. A function that needs a part of another kind overrides it.
@@ -30,7 +30,7 @@ from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
-from tollgate.services.admission import Admission
+from tollgate.services.admission import REALTIME_LEASE, Admission
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.deployment_health import DeploymentHealth
 from tollgate.services.infer import InferenceService
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from tollgate.services.choosing import Choosing
     from tollgate.services.near_answers import NearAnswers
     from tollgate.services.refresh_answers import RefreshOrders
+    from tollgate.services.run_live import LiveRun
     from tollgate.services.wake_requests import WakeRequests
 
 API_SECONDS = 29.0
@@ -68,7 +69,8 @@ class InferenceParts(ABC):
 
     def __init__(self, settings: InferenceSettings, *, time_limit_seconds: float = API_SECONDS) -> None:
         self._settings = settings
-        self._limit = time_limit_seconds
+        self.time_limit_seconds = time_limit_seconds
+        self.lease = REALTIME_LEASE
         self.clock = SystemClock()
         self.ids = TimeSortedIds()
         self.transport_config = TransportConfig.from_mapping(aws_environment())
@@ -113,6 +115,7 @@ class InferenceParts(ABC):
             clock=self.clock,
             notices=self.notices,
             gate=BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock),
+            lease=self.lease,
         )
 
     @cached_property
@@ -129,8 +132,14 @@ class InferenceParts(ABC):
             clock=self.clock,
             ids=self.ids,
             memory_gb=self.memory_gb,
-            time_limit_seconds=self._limit,
+            time_limit_seconds=self.time_limit_seconds,
+            live=self.live,
         )
+
+    @property
+    def live(self) -> LiveRun | None:
+        """Runs the calls of those who see their answer as it comes."""
+        return None
 
     @cached_property
     def acceptance(self) -> JobAcceptance:
@@ -144,7 +153,7 @@ class InferenceParts(ABC):
             clock=self.clock,
             ids=self.ids,
             memory_gb=self.memory_gb,
-            time_limit_seconds=self._limit,
+            time_limit_seconds=self.time_limit_seconds,
         )
 
     @property
@@ -215,7 +224,7 @@ class InferenceParts(ABC):
             realtime=self.realtime,
             acceptance=self.acceptance,
             clock=self.clock,
-            time_limit_seconds=self._limit,
+            time_limit_seconds=self.time_limit_seconds,
         )
 
     @cached_property
@@ -254,7 +263,7 @@ class ServingParts(InferenceParts):
             ids=self.ids,
             telemetry=self.telemetry,
             pause=time.sleep,
-            time_limit_seconds=self._limit,
+            time_limit_seconds=self.time_limit_seconds,
             refresh=self._order_refresh if orders else None,
             near=(lambda: self.near) if orders else None,
         )

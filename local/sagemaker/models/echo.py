@@ -3,7 +3,8 @@
 It speaks every body the real models speak. Text comes back with its words reversed, tokens are words, vectors come
 from a hash. Anything else comes back as `{"echo": ...}`. Knobs, in the body (or as words such as `_sleep=2` in a
 text): `_sleep` seconds, `_pace` seconds before each streamed word, `_fail` with a status, `_size` to pad the answer
-with so many bytes, `_task` `embeddings` or `classification` to say what plain `inputs` means.
+with so many bytes, `_break` to fail after so many streamed words, `_task` `embeddings` or `classification` to say what
+plain `inputs` means.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ from local.sagemaker.models.text import Ending, Pieces, Prompt, TextContainer, t
 from local.sagemaker.wire import Json
 
 _DIMENSIONS = 8
-_KNOBS = ("sleep", "pace", "fail", "size")
-_WORD_KNOB = re.compile(r"_(sleep|pace|fail|size)=(\d+(?:\.\d+)?)")
+_KNOBS = ("sleep", "pace", "fail", "size", "break")
+_WORD_KNOB = re.compile(r"_(sleep|pace|fail|size|break)=(\d+(?:\.\d+)?)")
 
 
 class Echo(TextContainer):
@@ -68,6 +69,8 @@ class Echo(TextContainer):
         for index, word in enumerate(answer):
             if streamed:
                 await asyncio.sleep(knobs.get("pace", 0))
+                if index == knobs.get("break"):
+                    raise ContainerError(500, f"Asked to break off after {index} words")
             yield word if index == 0 else f" {word}"
         reason = "length" if len(words) > prompt.max_tokens else "stop"
         yield Ending(reason, sum(len((text or "").split()) for text in texts), len(answer))

@@ -10,11 +10,14 @@ import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
 from tollgate.domain.json_values import compact_json, finite_float
+
+if TYPE_CHECKING:
+    from tollgate.api.outlet import Outlet
 
 
 class Call(NamedTuple):
@@ -24,6 +27,7 @@ class Call(NamedTuple):
         route: method and resource, ``POST /v1/inferences``.
         headers: names in lower case.
         owner: from the authorizer's context.
+        outlet: takes the answer while it is made; None where it goes back as a whole.
     """
 
     route: str
@@ -33,6 +37,7 @@ class Call(NamedTuple):
     body: bytes
     request_id: str
     owner: Owner
+    outlet: "Outlet | None" = None
 
 
 class Answer(NamedTuple):

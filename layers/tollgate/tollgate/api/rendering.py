@@ -108,6 +108,12 @@ def duration_text(seconds: int) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
+def cost_fields(trail: Trail) -> dict[str, Any]:
+    """What an answer has cost, for the end of a stream, whose headers were sent before anybody knew."""
+    cost, avoided = _costs(trail)
+    return {"tollgate": {"cost_usd": money_text(cost), "avoided_cost_usd": money_text(avoided)}}
+
+
 def completed_document(answer: Completed, trail: Trail, model: str) -> dict[str, Any]:
     """Body of a request that was answered at once."""
     settled = trail.settlement

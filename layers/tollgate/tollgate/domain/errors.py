@@ -150,7 +150,13 @@ class AnswerTooLargeError(TollgateError):
 
 
 class BackendError(TollgateError):
-    """The model's side failed."""
+    """The model's side failed.
+
+    Attributes:
+        answer_begun: the caller has seen a part of the answer, so that no other answer can take its place.
+    """
+
+    answer_begun = False
 
 
 class ModelFailedError(BackendError):

@@ -74,7 +74,11 @@ class Admitted(NamedTuple):
 
 
 class Admission:
-    """Reserves before, settles after, and tells when a threshold is crossed."""
+    """Reserves before, settles after, and tells when a threshold is crossed.
+
+    Args:
+        lease: of what is held for a real-time call; longer than the function may run.
+    """
 
     def __init__(
         self,
@@ -84,8 +88,10 @@ class Admission:
         clock: Clock,
         notices: BudgetNotices | None = None,
         gate: BrakeGate | None = None,
+        lease: timedelta = REALTIME_LEASE,
     ) -> None:
         self._ledger = ledger
+        self._lease = lease
         self._gate = gate
         self._telemetry = telemetry
         self._clock = clock
@@ -159,7 +165,7 @@ class Admission:
             StorageError: the ledger failed.
         """
         self.settle_delayed()
-        slot = own_slot(inference_id, self._clock.now() + REALTIME_LEASE)
+        slot = own_slot(inference_id, self._clock.now() + self._lease)
         held = Reservation(slot, Decimal(0), (), call=self._call(admitted, inference_id, InferenceType.REALTIME))
 
         def write(_: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:

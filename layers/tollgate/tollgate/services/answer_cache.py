@@ -307,6 +307,8 @@ class AnswerCache:
                     if self._near is not None and run.policy.near is not None:
                         self._near().kept(run, answer)
         except BackendError as error:
+            if error.answer_begun:
+                raise
             if isinstance(error, ModelFailedError) and keeps:
                 refusal = run.kept_refusal(error, ticket, self.now_ms())
                 if refusal is not None:

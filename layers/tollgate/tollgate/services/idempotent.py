@@ -25,11 +25,16 @@ def fingerprint_of(route: str, body: bytes) -> str:
 
 
 class Idempotency:
-    """Claim, run, keep the answer."""
+    """Claim, run, keep the answer.
 
-    def __init__(self, store: IdempotencyStore, clock: Clock) -> None:
+    Args:
+        lease_seconds: longer than a run can take.
+    """
+
+    def __init__(self, store: IdempotencyStore, clock: Clock, *, lease_seconds: int = _LEASE_SECONDS) -> None:
         self._store = store
         self._clock = clock
+        self._lease_seconds = lease_seconds
 
     def run(self, owner: Owner, key: str, fingerprint: str, produce: Callable[[], StoredAnswer]) -> StoredAnswer:
         """The answer of the first run with this key, running it now if this is the first.
@@ -40,7 +45,7 @@ class Idempotency:
         """
         if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
             raise InvalidRequestError(f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters.")
-        earlier = self._store.claim(owner, key, fingerprint, now=self._clock.now(), lease_seconds=_LEASE_SECONDS)
+        earlier = self._store.claim(owner, key, fingerprint, now=self._clock.now(), lease_seconds=self._lease_seconds)
         if earlier is not None:
             return earlier
         try:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from tollgate.domain.catalogue import Road
-    from tollgate.ports.backends import RealtimeBackend
+    from tollgate.ports.backends import ModelAnswer, RealtimeBackend
     from tollgate.ports.dialects import Dialects
     from tollgate.ports.registry import DurationRecorder
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.admission import Admission
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
+    from tollgate.services.run_live import LiveRun
     from tollgate.services.trail import Trail
 
 _MARGIN_SECONDS = 1.5
@@ -31,7 +32,11 @@ _MARGIN_SECONDS = 1.5
 
 
 class RealtimeRun:
-    """Calls the model, and settles what the call cost however it ends."""
+    """Calls the model, and settles what the call cost however it ends.
+
+    Args:
+        live: runs the calls of those who see their answer as it comes; None where nobody can.
+    """
 
     def __init__(
         self,
@@ -45,8 +50,10 @@ class RealtimeRun:
         ids: IdSource,
         memory_gb: Decimal,
         time_limit_seconds: float,
+        live: LiveRun | None = None,
     ) -> None:
         self._realtime = realtime
+        self._live = live
         self._durations = durations
         self._dialects = dialects
         self._admission = admission
@@ -113,13 +120,7 @@ class RealtimeRun:
         trail.variant = road.target_variant or ""
         began = self._clock.monotonic()
         try:
-            answer = self._realtime.invoke(
-                road,
-                plan.rendered.body,
-                plan.rendered.content_type,
-                timeout_seconds=max(0.1, left),
-                trace=trail.traceparent,
-            )
+            answer = self._invoke(plan, road, trail, inference_id, max(0.1, left))
             parsed = self._dialects.of(deployment).parse(answer.body)
         except BackendError as error:
             # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
@@ -135,6 +136,14 @@ class RealtimeRun:
         self._health.answered(deployment.resource, answer.seconds, plan.model.health)
         self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
         return Completed(inference_id, self._clock.now(), parsed.output)
+
+    def _invoke(self, plan: Plan, road: Road, trail: Trail, inference_id: str, timeout_seconds: float) -> ModelAnswer:
+        if self._live is not None and trail.live is not None and self._live.suits(plan, road):
+            return self._live.invoke(plan, road, trail, inference_id=inference_id, timeout_seconds=timeout_seconds)
+        rendered = plan.rendered
+        return self._realtime.invoke(
+            road, rendered.body, rendered.content_type, timeout_seconds=timeout_seconds, trace=trail.traceparent
+        )
 
     def _settle(self, plan: Plan, road: Road, held: float, trail: Trail) -> None:
         elapsed = seconds(self._clock.monotonic() - trail.started)

@@ -28,10 +28,10 @@ _ROAD = InferenceType.REALTIME
 def may_work_elsewhere(error: BackendError) -> bool:
     """Whether another deployment may be asked.
 
-    Not after a time-out: the model may still be at work, and the caller's time is used up. Not when the model blames
-    the input: another one would as well.
+    Not when the caller has seen a part of the first one's answer. Not after a time-out: the model may still be at work,
+    and the caller's time is used up. Not when the model blames the input: another one would as well.
     """
-    if isinstance(error, BackendTimeoutError):
+    if error.answer_begun or isinstance(error, BackendTimeoutError):
         return False
     return not (isinstance(error, ModelFailedError) and 400 <= error.original_status < 500)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tollgate.domain.near_record import NearSearch
     from tollgate.domain.prompt_trimming import TrimReport
     from tollgate.domain.settlement import Settlement
+    from tollgate.ports.streams import LiveAnswer
     from tollgate.services.admission import Admitted, Run
     from tollgate.services.choose_tier import Chosen
 
@@ -47,9 +48,9 @@ class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
     The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
-    first call for the same request has paid already. `cache` is a
-    `CacheOutcome`, empty for a model without a cache; `cache_age` is in seconds, `near` what a
-    search for near matches found.
+    first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
+    `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
+    it comes, None where it is given as a whole.
     """
 
     request_id: str
@@ -80,6 +81,7 @@ class Trail:
     charged: Decimal | None = None
     variant: str = ""
     own_parts: Decimal = ZERO
+    live: LiveAnswer | None = None
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""

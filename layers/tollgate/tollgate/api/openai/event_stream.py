@@ -1,6 +1,7 @@
 """Server-sent events of OpenAI's streams, for an answer that is there as a whole.
 
-API Gateway's buffered integration delivers them together; clients read them like any stream.
+API Gateway's buffered integration delivers them together; clients read them like any stream. `live_events` has those
+of an answer that is still being made.
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
@@ -12,7 +13,7 @@ from tollgate.api.openai.answers import Served, token_usage
 from tollgate.domain.generated import Choice, choices_in
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
-_DONE = "data: [DONE]\n\n"
+DONE = "data: [DONE]\n\n"
 
 
 def chat_events(served: Served, *, include_usage: bool) -> str:
@@ -57,11 +58,12 @@ def text_events(served: Served, *, include_usage: bool) -> str:
 def _stream(head: dict[str, Any], served: Served, choices: Iterable[dict[str, Any]], *, include_usage: bool) -> str:
     # With the option, OpenAI puts the field into every chunk: null until the last.
     before = {"usage": None} if include_usage else {}
-    events = [_event({**head, "choices": [choice], **before}) for choice in choices]
+    events = [event({**head, "choices": [choice], **before}) for choice in choices]
     if include_usage:
-        events.append(_event({**head, "choices": [], "usage": token_usage(served.usage)}))
-    return "".join([*events, _DONE])
+        events.append(event({**head, "choices": [], "usage": token_usage(served.usage)}))
+    return "".join([*events, DONE])
 
 
-def _event(document: dict[str, Any]) -> str:
+def event(document: dict[str, Any]) -> str:
+    """One event with this JSON document."""
     return f"data: {answer_text(document)}\n\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.api.cache_wishes import wishes_of
 from tollgate.api.http import Answer, Call, json_answer, json_body
@@ -51,6 +51,9 @@ from tollgate.services.inference import Accepted, Completed, InferenceRequest
 from tollgate.services.trail import Trail
 from tollgate.services.wait import JobWaiter
 
+if TYPE_CHECKING:
+    from tollgate.api.openai.live_events import LiveEvents
+
 WAIT_SECONDS = 26.5
 """API Gateway answers within 29 s; what is left is for the answer itself."""
 
@@ -67,9 +70,21 @@ Render = Callable[[Served], Answer]
 
 
 class OpenAIApi:
-    """Chat completions, completions, embeddings, and responses."""
+    """Chat completions, completions, embeddings, and responses.
 
-    def __init__(self, *, inference: InferenceService, idempotency: Idempotency, waiter: JobWaiter) -> None:
+    Args:
+        wait_seconds: that a caller waits for a job.
+    """
+
+    def __init__(
+        self,
+        *,
+        inference: InferenceService,
+        idempotency: Idempotency,
+        waiter: JobWaiter,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._wait_seconds = wait_seconds
         self._inference = inference
         self._idempotency = idempotency
         self._waiter = waiter
@@ -97,8 +112,11 @@ class OpenAIApi:
             body = {name: part for name, part in body.items() if name != "documents"}
         parameters, needed = chat_parameters(body)
         request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
+        live = _live(call, trail, body)
 
         def render(served: Served) -> Answer:
+            if live is not None and live.begun:
+                live.finish(served.usage)
             if body.get("stream"):
                 return _streamed(chat_events(served, include_usage=_include_usage(body)))
             return json_answer(200, chat_completion(served) | choice_fields(trail))
@@ -110,8 +128,11 @@ class OpenAIApi:
         parameters, needed = completion_parameters(body)
         (prompt,) = texts_of(body, "prompt")
         request = self._request(call, body, {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed))
+        live = _live(call, trail, body)
 
         def render(served: Served) -> Answer:
+            if live is not None and live.begun:
+                live.finish(served.usage)
             if body.get("stream"):
                 return _streamed(text_events(served, include_usage=_include_usage(body)))
             return json_answer(200, text_completion(served) | choice_fields(trail))
@@ -216,7 +237,7 @@ class OpenAIApi:
     def _waited(self, call: Call, trail: Trail, begun: Answer, render: Render) -> Answer:
         """What came of the job, with its own cost in the headers."""
         location = begun.headers["Location"]
-        until = trail.started + WAIT_SECONDS
+        until = trail.started + self._wait_seconds
         try:
             job = self._waiter.wait(call.owner, location.removeprefix(_INFERENCES), until=until)
         except TollgateError as error:
@@ -271,6 +292,25 @@ def _fitting(answer: Answer, location: str | None = None) -> Answer:
         return answer
     where = f"Its result can be fetched from {location}." if location else "Ask for less, or with service_tier 'flex'."
     raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
+
+
+def _live(call: Call, trail: Trail, body: Body) -> "LiveEvents | None":
+    """What shows the caller the answer as it comes, where that was asked for and can be done."""
+    if call.outlet is None or not body.get("stream"):
+        return None
+    # Only the streaming function has an outlet.
+    from tollgate.api.openai.live_events import CHAT_CHUNKS, TEXT_CHUNKS, LiveEvents  # noqa: PLC0415 -- see above
+
+    live = trail.live = LiveEvents(
+        call.outlet,
+        trail,
+        chunks=CHAT_CHUNKS if call.route == "POST /v1/chat/completions" else TEXT_CHUNKS,
+        model=body["model"],
+        tier=body.get("service_tier"),
+        include_usage=_include_usage(body),
+        repeatable="idempotency-key" in call.headers,
+    )
+    return live
 
 
 def _streamed(events: str) -> Answer:

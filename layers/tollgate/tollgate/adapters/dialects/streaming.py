@@ -1,0 +1,283 @@
+"""Streams of model containers: server-sent events or lines of JSON, in OpenAI's chunks or Hugging Face's tokens.
+
+One reader for all of them, since every line says what it is: vLLM and DJL-LMI send OpenAI's chunks as events, TGI sends
+tokens as events, DJL-LMI tokens as lines. SageMaker cuts the bytes wherever it likes. A container that does not stream
+answers with one document, which is a stream of one piece.
+https://docs.djl.ai/master/docs/serving/serving/docs/lmi/user_guides/lmi_input_output_schema.html
+https://huggingface.co/docs/text-generation-inference/conceptual/streaming
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tollgate.domain.errors import ModelFailedError
+from tollgate.domain.generated import Choice, choices_in
+from tollgate.domain.jobs import Usage
+from tollgate.domain.json_values import escaped_json, json_text, strict_json
+from tollgate.ports.streams import Delta, StreamReader
+
+_DONE = "[DONE]"
+_TOKEN_REASONS: Mapping[str, str] = {"eos_token": "stop", "stop_sequence": "stop"}
+_JOINED = ("content", "refusal", "reasoning_content")
+_CUT = "cut"
+"""In place of a finish reason: no complete answer ends with it, so none that was cut is ever kept."""
+
+_LARGEST_LINE = 16 * 1024 * 1024
+
+
+class ContainerStreams:
+    """The `StreamForms` of all dialects."""
+
+    def ask(self, body: bytes) -> bytes:
+        """See `StreamForms`; OpenAI's bodies ask for the usage as well."""
+        document = strict_json(body)
+        if not isinstance(document, dict):
+            return body
+        document["stream"] = True
+        if "messages" in document or "prompt" in document:
+            document["stream_options"] = {"include_usage": True}
+        return escaped_json(document)
+
+    def reader(self) -> StreamReader:
+        """See `StreamForms`."""
+        return ChunkReader()
+
+
+class _Gathered:
+    """One choice as far as it has come."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, list[str]] = {}
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.logprobs: list[Any] = []
+        self.finish_reason: str | None = None
+
+    def add(self, delta: Delta) -> None:
+        for name in _JOINED:
+            if isinstance(text := delta.fields.get(name), str):
+                self.texts.setdefault(name, []).append(text)
+        for call in delta.fields.get("tool_calls") or ():
+            _merge_call(self.calls.setdefault(call.get("index", len(self.calls)), {}), call)
+        if isinstance(delta.logprobs, dict):
+            self.logprobs += delta.logprobs.get("content") or ()
+        self.finish_reason = delta.finish_reason or self.finish_reason
+
+    def message(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": None}
+        message |= {name: "".join(texts) for name, texts in self.texts.items()}
+        if self.calls:
+            message["tool_calls"] = [self.calls[position] for position in sorted(self.calls)]
+        return message
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts.get("content", ()))
+
+
+class ChunkReader:
+    """The `StreamReader` for every container."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._choices: dict[int, _Gathered] = {}
+        self._form = ""
+        self._document: Any = None
+        self._input_tokens: int | None = None
+        self._output_tokens: int | None = None
+        self._pieces = 0
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """See `StreamReader`."""
+        self._pending += data
+        *lines, self._pending = self._pending.split(b"\n")
+        if len(self._pending) > _LARGEST_LINE:
+            raise ModelFailedError("The model container sent a line without end.", original_status=502)
+        if not self._form and any(not _is_complete(line) for line in lines):
+            # A document in several lines, which only its end completes.
+            self._pending = b"\n".join([*lines, self._pending])
+            return ()
+        return [delta for line in lines for delta in self._line(line)]
+
+    def end(self) -> Sequence[Delta]:
+        """See `StreamReader`; a choice without a reason to finish broke off."""
+        rest, self._pending = self._pending, b""
+        found = list(self._line(rest))
+        if not self._form:
+            raise ModelFailedError("The model container answered with nothing.", original_status=502)
+        if self._document is None and not all(choice.finish_reason for choice in self._choices.values()):
+            raise ModelFailedError("The model's answer broke off.", original_status=502)
+        return found
+
+    def usage(self) -> Usage:
+        """See `StreamReader`."""
+        return Usage(self._input_tokens, self._output_tokens)
+
+    @property
+    def pieces(self) -> int:
+        """See `StreamReader`."""
+        return self._pieces
+
+    def whole(self, usage: Usage) -> bytes:
+        """See `StreamReader`."""
+        if self._document is not None:
+            return json_text(self._document).encode()
+        choices = [self._choices[index] for index in sorted(self._choices)] or [_Gathered()]
+        if self._form == "token":
+            (first, *_) = choices
+            details = {
+                "finish_reason": first.finish_reason or _CUT,
+                "generated_tokens": usage.output_tokens,
+                "input_length": usage.input_tokens,
+            }
+            return json_text([{"generated_text": first.text, "details": details}]).encode()
+        kind = "text_completion" if self._form == "text" else "chat.completion"
+        document: dict[str, Any] = {
+            "object": kind,
+            "choices": [self._closed(index, choice) for index, choice in enumerate(choices)],
+            "usage": {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens},
+        }
+        return json_text(document).encode()
+
+    def _closed(self, index: int, choice: _Gathered) -> dict[str, Any]:
+        closed: dict[str, Any] = {"index": index, "finish_reason": choice.finish_reason or _CUT}
+        closed |= {"text": choice.text} if self._form == "text" else {"message": choice.message()}
+        if choice.logprobs:
+            closed["logprobs"] = {"content": choice.logprobs}
+        return closed
+
+    def _line(self, line: bytes) -> Sequence[Delta]:
+        text = _payload(line)
+        if not text or text == _DONE:
+            return ()
+        try:
+            document = strict_json(text.encode())
+        except ValueError as error:
+            raise ModelFailedError(
+                "The model container sent something that is no JSON.", original_status=502
+            ) from error
+        found = self._read(document)
+        for delta in found:
+            self._choices.setdefault(delta.index, _Gathered()).add(delta)
+        return found
+
+    def _read(self, document: Any) -> Sequence[Delta]:
+        if isinstance(document, dict):
+            if document.get("error") or document.get("object") == "error":
+                raise _reported(document)
+            self._note_usage(document.get("usage"))
+            choices = document.get("choices")
+            if isinstance(choices, list) and all(_is_piece(choice) for choice in choices):
+                return [self._chunk(choice) for choice in choices]
+            if isinstance(document.get("token"), dict):
+                return [self._token(document)]
+        if self._form:
+            raise ModelFailedError("The model container sent a piece that nobody understands.", original_status=502)
+        self._form, self._document = "document", document
+        return _pieces_of(document)
+
+    def _chunk(self, choice: Mapping[str, Any]) -> Delta:
+        index = choice.get("index")
+        index = index if isinstance(index, int) else 0
+        reason = choice.get("finish_reason")
+        self._form = "chat" if "delta" in choice else "text"
+        delta = choice.get("delta") or {"content": choice.get("text") or ""}
+        if any(delta.get(name) for name in (*_JOINED, "tool_calls")):
+            self._pieces += 1
+        return Delta(index, delta, choice.get("logprobs"), reason if isinstance(reason, str) else None)
+
+    def _token(self, document: Mapping[str, Any]) -> Delta:
+        self._form = "token"
+        token, details = document["token"], document.get("details") or {}
+        self._pieces += 1
+        special = token.get("special") is True
+        text = "" if special or not isinstance(token.get("text"), str) else token["text"]
+        reason = details.get("finish_reason") or document.get("finish_reason")
+        if reason is None and document.get("generated_text") is not None:
+            reason = "stop"
+        self._output_tokens = _count(details.get("generated_tokens"), self._output_tokens)
+        for name in ("input_length", "prompt_tokens"):
+            self._input_tokens = _count(details.get(name), self._input_tokens)
+        return Delta(0, {"content": text}, None, _TOKEN_REASONS.get(reason, reason) if reason else None)
+
+    def _note_usage(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            self._input_tokens = _count(usage.get("prompt_tokens"), self._input_tokens)
+            self._output_tokens = _count(usage.get("completion_tokens"), self._output_tokens)
+
+
+def _payload(line: bytes) -> str:
+    """What a line says: the data of an event, or the line itself; empty for the fields around the data."""
+    try:
+        text = line.decode().strip()
+    except UnicodeDecodeError as error:
+        raise ModelFailedError("The model container sent something that is no text.", original_status=502) from error
+    if text.startswith("data:"):
+        return text[5:].strip()
+    # https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+    return "" if text.startswith((":", "event:", "id:", "retry:")) else text
+
+
+def _is_complete(line: bytes) -> bool:
+    try:
+        text = _payload(line)
+        return not text or text == _DONE or strict_json(text.encode()) is not None
+    except (ValueError, ModelFailedError):
+        return False
+
+
+def _is_piece(choice: Any) -> bool:
+    return isinstance(choice, dict) and "message" not in choice and ("delta" in choice or "text" in choice)
+
+
+def _pieces_of(document: Any) -> Sequence[Delta]:
+    """A whole answer as one piece for each choice; none where the dialect has to say what it is."""
+    try:
+        if isinstance(document, dict) and isinstance(document.get("choices"), list):
+            flat = [
+                {**(choice.get("message") or {"content": choice.get("text")}), **_ending(choice)}
+                for choice in document["choices"]
+            ]
+            choices = choices_in({"choices": [{"text": entry.get("content"), **entry} for entry in flat]})
+        else:
+            choices = choices_in(document)
+    except (ModelFailedError, AttributeError, TypeError):
+        return ()
+    return [
+        Delta(index, _fields(choice), choice.logprobs, choice.finish_reason) for index, choice in enumerate(choices)
+    ]
+
+
+def _ending(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {"finish_reason": choice.get("finish_reason"), "logprobs": choice.get("logprobs")}
+
+
+def _fields(choice: Choice) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": "assistant", "content": choice.text or ""}
+    if choice.reasoning:
+        fields["reasoning_content"] = choice.reasoning
+    if choice.refusal:
+        fields["refusal"] = choice.refusal
+    if choice.tool_calls:
+        fields["tool_calls"] = [{**call, "index": index} for index, call in enumerate(choice.tool_calls)]
+    return fields
+
+
+def _merge_call(known: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """A tool call comes in pieces, too: its arguments are a text that grows."""
+    known |= {name: value for name, value in piece.items() if name not in {"index", "function"} and value}
+    function = known.setdefault("function", {"name": "", "arguments": ""})
+    given = piece.get("function") or {}
+    function["name"] += given.get("name") or ""
+    function["arguments"] += given.get("arguments") or ""
+
+
+def _reported(document: Mapping[str, Any]) -> ModelFailedError:
+    error = document.get("error")
+    said = error.get("message") if isinstance(error, dict) else error or document.get("message")
+    code = error.get("code") if isinstance(error, dict) else document.get("code")
+    status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    return ModelFailedError(f"The model container reports an error: {str(said)[:300]}", original_status=status)
+
+
+def _count(value: Any, known: int | None) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else known

@@ -1,0 +1,93 @@
+"""SageMaker's ``InvokeEndpointWithResponseStream``: an AWS event stream around the container's bytes.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointWithResponseStream.html
+"""
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from botocore.eventstream import EventStreamBuffer, ParserError
+
+from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, error_from_response
+from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
+from tollgate.adapters.aws_streaming import StreamingTransport
+from tollgate.adapters.aws_translation import backend_errors
+from tollgate.adapters.sagemaker_runtime_client import path_segment
+from tollgate.domain.catalogue import Road
+from tollgate.domain.errors import BackendTimeoutError, ModelFailedError
+from tollgate.domain.json_values import strict_json
+
+_OPERATION = "InvokeEndpointWithResponseStream"
+_TOO_LONG = "ModelInvocationTimeExceeded"
+
+
+class SageMakerStream:
+    """Invokes a real-time endpoint, once, and hands its answer on as it comes."""
+
+    def __init__(self, transport: StreamingTransport) -> None:
+        self._transport = transport
+
+    def open(
+        self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str
+    ) -> Generator[bytes]:
+        """See `StreamingBackend`."""
+        headers = {
+            "content-type": content_type,
+            "x-amzn-sagemaker-custom-attributes": f"traceparent={trace}" if trace else None,
+            "x-amzn-sagemaker-target-variant": road.target_variant,
+            "x-amzn-sagemaker-inference-component": road.inference_component,
+        }
+        call = AwsCall(
+            service=AwsService.SAGEMAKER_RUNTIME,
+            operation=_OPERATION,
+            kind=OperationKind.INFERENCE,
+            path=f"/endpoints/{path_segment(road.target)}/invocations-response-stream",
+            headers=tuple((name, value) for name, value in headers.items() if value),
+            body=body,
+            retry=RetryPolicy.NEVER,
+        )
+        with backend_errors(road.target):
+            yield from _payloads(self._transport.open(call, timeout_s=timeout_seconds))
+
+
+def _payloads(answer: Generator[bytes]) -> Generator[bytes]:
+    """The payloads of an event stream.
+
+    Raises:
+        ModelFailedError, BackendTimeoutError: the container, or the connection to it, broke.
+        AwsError: the stream is none.
+    """
+    frames = EventStreamBuffer()
+    try:
+        for data in answer:
+            frames.add_data(data)
+            for message in frames:
+                headers = message.to_response_dict()["headers"]
+                if headers.get(":message-type") != "event":
+                    raise _failure(headers, message.payload)
+                if headers.get(":event-type") == "PayloadPart":
+                    yield message.payload
+    except ParserError as error:
+        raise AwsConnectionError(
+            "BadEventStream", str(error), operation=_OPERATION, kind=FailureKind.TRANSIENT
+        ) from error
+    finally:
+        answer.close()
+
+
+def _failure(headers: Mapping[str, Any], payload: bytes) -> ModelFailedError | BackendTimeoutError | AwsError:
+    """An exception or error in the stream: `ModelStreamError`, `InternalStreamFailure`, or one of the operation's."""
+    name = headers.get(":exception-type") or headers.get(":error-code") or "InternalStreamFailure"
+    try:
+        said = strict_json(payload)
+    except ValueError:
+        said = {}
+    text = str(said.get("Message") or headers.get(":error-message") or "") if isinstance(said, dict) else ""
+    if name == "ModelStreamError":
+        if said.get("ErrorCode") == _TOO_LONG:
+            return BackendTimeoutError(f"The model did not end its answer in time: {text[:300]}")
+        return ModelFailedError(f"The model container broke off its answer: {text[:300]}", original_status=502)
+    if name == "InternalStreamFailure":
+        return ModelFailedError(f"SageMaker broke off the answer: {text[:300]}", original_status=502)
+    return error_from_response(_OPERATION, 500, {"x-amzn-errortype": name}, payload)

@@ -1,0 +1,1 @@
+"""What the AWS emulator lacks for answers that are passed on while they are made."""
