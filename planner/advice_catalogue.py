@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from planner.designs import Design
 from planner.outcome import Outcome
-from planner.trace import NO_DEADLINE, Trace
+from planner.trace import Trace
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy
 
@@ -32,7 +32,7 @@ def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: Wor
             ]
         lines += ["", *_deployment(name, trace, outcome, world, instance_type)]
         if outcome.counts.get("async") and design.asynchronous.minimum == 0:
-            lines += ["", *_sleep(name, trace, design, world)]
+            lines += ["", *_sleep(name, design)]
         lines.append("")
     return [*lines, *_not_settable(outcome, world)]
 
@@ -94,17 +94,12 @@ def _deployment(name: str, trace: Trace, outcome: Outcome, world: World, instanc
     return lines
 
 
-def _sleep(name: str, trace: Trace, design: Design, world: World) -> list[str]:
+def _sleep(name: str, design: Design) -> list[str]:
     lines = [f"[models.{name}.deployments.main.sleep]", "idle_minutes = 1  # nothing waits: nobody pays for idle time"]
     if design.waking:
-        able = [d for d in set(trace.deadlines) if world.endpoint_startup + 180 < d < NO_DEADLINE]
-        patience = int(min([*able, 86_400.0]) - world.endpoint_startup - 120)
         lines += [
-            "# The shortest deadline that can wait for a start, less the start-up and two minutes. The plan asked",
-            "# `wake_by_deadline.decide_start`, with every request's own deadline; that is what `gather` does where",
-            "# the gateway knows it.",
-            "wake_backlog = 1000000",
-            f"wake_after_seconds = {patience}",
+            "# Requests wait together until one of them has to be begun, as the plan's did.",
+            "gather = true",
         ]
     return lines
 

@@ -65,11 +65,15 @@ def build(settings: StreamingSettings) -> GatewayApi:
         parts.clock,
         lease_seconds=int(parts.lease.total_seconds()),
     )
+    limits = RateLimits(
+        plan_rate=settings.plan_rate, plan_burst=settings.plan_burst, call_limit=parts.admission.call_limit
+    )
     openai = OpenAIApi(
         inference=inference,
         idempotency=idempotency,
         waiter=waiter,
         wait_seconds=min(parts.time_limit_seconds, _LONGEST_SILENCE_SECONDS),
+        limits=limits,
     )
     return GatewayApi(
         inference=inference,
@@ -81,9 +85,7 @@ def build(settings: StreamingSettings) -> GatewayApi:
         openai=lambda: openai,
         waiter=waiter,
         feedback=_no_such_route,
-        limits=RateLimits(
-            plan_rate=settings.plan_rate, plan_burst=settings.plan_burst, call_limit=parts.admission.call_limit
-        ),
+        limits=limits,
     )
 
 

@@ -257,7 +257,8 @@ class FakeGateway:
         feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
-        openai = OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
+        limits = RateLimits(plan_rate=50, plan_burst=120, call_limit=admission.call_limit)
+        openai = OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter, limits=limits)
         self.api = GatewayApi(
             inference=inference,
             idempotency=idempotency,
@@ -268,7 +269,7 @@ class FakeGateway:
             openai=lambda: openai,
             waiter=waiter,
             feedback=lambda: feedback,
-            limits=RateLimits(plan_rate=50, plan_burst=120, call_limit=admission.call_limit),
+            limits=limits,
         )
 
     def _pause(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ from tollgate.domain.jobs import Usage
 
 if TYPE_CHECKING:
     from tollgate.api.outlet import Outlet
+    from tollgate.api.rendering import RateLimits
     from tollgate.ports.streams import Delta
     from tollgate.services.trail import Trail
 
@@ -60,6 +61,7 @@ class LiveEvents:
     Args:
         chunks: their kind.
         repeatable: somebody may ask for the same answer again, so it is made to its end even if nobody reads it now.
+        limits: what the caller is told of its rates; None tells nothing.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class LiveEvents:
         tier: str | None,
         include_usage: bool,
         repeatable: bool,
+        limits: RateLimits | None = None,
     ) -> None:
         self._outlet = outlet
+        self._limits = limits
         self._trail = trail
         self._chunks = chunks
         self._model = model
@@ -131,7 +135,8 @@ class LiveEvents:
             fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
         )
         self._head = served.document(self._chunks.kind, self._chunks.prefix)
-        headers = trail_headers(trail)
+        limits = {} if self._limits is None else self._limits.headers(trail.admitted)
+        headers = {**limits, **trail_headers(trail)}
         # Nobody knows yet what it will cost; the last event tells those who ask for the usage.
         for name in ("x-tollgate-cost-usd", "x-tollgate-avoided-cost-usd"):
             headers.pop(name, None)

@@ -53,6 +53,7 @@ from tollgate.services.wait import JobWaiter
 
 if TYPE_CHECKING:
     from tollgate.api.openai.live_events import LiveEvents
+    from tollgate.api.rendering import RateLimits
 
 WAIT_SECONDS = 26.5
 """API Gateway answers within 29 s; what is left is for the answer itself."""
@@ -74,6 +75,7 @@ class OpenAIApi:
 
     Args:
         wait_seconds: that a caller waits for a job.
+        limits: what callers who see their answer as it comes are told of their rates; others are told by the gateway.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class OpenAIApi:
         idempotency: Idempotency,
         waiter: JobWaiter,
         wait_seconds: float = WAIT_SECONDS,
+        limits: "RateLimits | None" = None,
     ) -> None:
+        self._limits = limits
         self._wait_seconds = wait_seconds
         self._inference = inference
         self._idempotency = idempotency
@@ -112,7 +116,7 @@ class OpenAIApi:
             body = {name: part for name, part in body.items() if name != "documents"}
         parameters, needed = chat_parameters(body)
         request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
-        live = _live(call, trail, body)
+        live = _live(call, trail, body, self._limits)
 
         def render(served: Served) -> Answer:
             if live is not None and live.begun:
@@ -128,7 +132,7 @@ class OpenAIApi:
         parameters, needed = completion_parameters(body)
         (prompt,) = texts_of(body, "prompt")
         request = self._request(call, body, {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed))
-        live = _live(call, trail, body)
+        live = _live(call, trail, body, self._limits)
 
         def render(served: Served) -> Answer:
             if live is not None and live.begun:
@@ -294,7 +298,7 @@ def _fitting(answer: Answer, location: str | None = None) -> Answer:
     raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
 
 
-def _live(call: Call, trail: Trail, body: Body) -> "LiveEvents | None":
+def _live(call: Call, trail: Trail, body: Body, limits: "RateLimits | None") -> "LiveEvents | None":
     """What shows the caller the answer as it comes, where that was asked for and can be done."""
     if call.outlet is None or not body.get("stream"):
         return None
@@ -309,6 +313,7 @@ def _live(call: Call, trail: Trail, body: Body) -> "LiveEvents | None":
         tier=body.get("service_tier"),
         include_usage=_include_usage(body),
         repeatable="idempotency-key" in call.headers,
+        limits=limits,
     )
     return live
 
