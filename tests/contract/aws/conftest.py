@@ -160,6 +160,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
+    # boto3's shared session remembers the credentials of whichever test used it first.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @dataclass
