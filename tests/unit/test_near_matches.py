@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from functions.cache.app import handle
+from tests.fakes.cached_gateway import with_budget
 from tests.fakes.gateway import document
 from tests.fakes.near import InMemoryNear
 from tests.unit.functions.test_cache import Stack
 from tests.unit.template_document import ROOT
-from tests.unit.test_answer_cache import with_budget
 from tollgate.api.http import Answer
 from tollgate.domain.errors import BackendTimeoutError
 from tollgate.domain.near_index import MAX_CANDIDATES

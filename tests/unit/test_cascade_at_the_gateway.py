@@ -1,0 +1,179 @@
+"""A small answer that does not pass is asked for again, of the larger size: when, and at what cost."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
+from tests.fakes.gateway import FakeGateway, document
+from tests.fakes.sizes import EASY, chat_answer
+from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.choice_policy import (
+    CascadePolicy,
+    ChoicePolicy,
+    TierThresholds,
+)
+from tollgate.domain.errors import CapacityError, ModelFailedError
+from tollgate.domain.outcomes import of_quality
+
+
+class TestCascade:
+    """A small answer that does not pass is asked for again, of the larger size."""
+
+    POLICY = ChoicePolicy(cascade=CascadePolicy())
+
+    @pytest.mark.parametrize(
+        ("answer", "check"),
+        [
+            ("I'm sorry, but I can't help with that.", "refusal"),
+            ("I don't know.", "refusal"),
+            ("", "length"),
+            ("I'm not sure, but it may be Lyon.", "uncertain"),
+        ],
+    )
+    def test_a_bad_answer_is_escalated(self, answer: str, check: str) -> None:
+        """The caller gets the second answer; both are paid for and both are on the record."""
+        gateway = choosing_gateway(self.POLICY)
+        answers = iter([chat_answer(answer), chat_answer("Paris.")])
+        gateway.realtime.script = lambda: next(answers)
+        got = ask(gateway)
+        assert served_by(got) == BIG
+        assert document(got)["output"]["text"] == "Paris."
+        assert f"failed_check={check};escalated_to=large" in reason_of(got)
+        escalation = document(got)["escalation"]
+        assert (escalation["first_deployment"], escalation["failed_check"]) == (LITTLE, check)
+        whole = Decimal(got.headers["x-tollgate-cost-usd"])
+        assert Decimal(0) < Decimal(escalation["first_cost_usd"]) < whole
+        line = next(line for line in gateway.lines if line.get("message") == "request")
+        assert line["first_deployment"] == LITTLE
+        assert Decimal(line["first_cost_usd"]) + Decimal("0.00001") < Decimal(line["effective_cost_usd"])
+        assert gateway.outcomes.tallies["chat", "little", "question"].escalated == 1
+
+    def test_the_gateways_own_parts_are_paid_once(self) -> None:
+        """One API call and one run of the function, however many models were asked."""
+        gateway = choosing_gateway(self.POLICY)
+        answers = iter([chat_answer("I don't know."), chat_answer("Paris.")])
+        gateway.realtime.script = lambda: next(answers)
+        whole = Decimal(ask(gateway).headers["x-tollgate-cost-usd"])
+        takes, hour = Decimal(str(gateway.realtime.takes)), Decimal(3600)
+        instances = takes * (Decimal("0.4") + Decimal("3.2")) / hour
+        prices = gateway.catalogue.gateway_prices
+        assert prices.api_request < whole - instances < 2 * prices.api_request
+
+    def test_a_good_answer_is_kept(self) -> None:
+        """One call, and a good mark for the small size."""
+        gateway = choosing_gateway(self.POLICY)
+        assert served_by(ask(gateway)) == LITTLE
+        assert len(gateway.realtime.calls) == 1
+        assert gateway.outcomes.tallies["chat", "little", "question"].mean_quality == 1
+
+    def test_a_schema_is_checked(self) -> None:
+        """An answer that is no JSON of the asked form is not good enough."""
+        gateway = choosing_gateway(self.POLICY)
+        answers = iter([chat_answer('{"city": 7}'), chat_answer('{"city": "Paris"}')])
+        gateway.realtime.script = lambda: next(answers)
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+        wanted = {"type": "json_schema", "json_schema": {"name": "c", "schema": schema}}
+        got = ask(gateway, parameters={"response_format": wanted})
+        assert "failed_check=schema" in reason_of(got)
+        assert document(got)["output"]["text"] == '{"city": "Paris"}'
+
+    def test_low_probabilities_are_not_good_enough(self) -> None:
+        """Where the container gives them."""
+        gateway = choosing_gateway(self.POLICY)
+        unsure = chat_answer("Lyon.", logprobs={"content": [{"logprob": -3.0}, {"logprob": -2.0}]})
+        answers = iter([unsure, chat_answer("Paris.")])
+        gateway.realtime.script = lambda: next(answers)
+        assert "failed_check=logprob" in reason_of(ask(gateway))
+
+    def test_the_callers_own_rule(self) -> None:
+        """It switches the cascade on where the owner has none."""
+        gateway = choosing_gateway()
+        answers = iter([chat_answer("It is Lyon, I think."), chat_answer("SOURCE: atlas. Paris.")])
+        gateway.realtime.script = lambda: next(answers)
+        got = ask(gateway, cascade={"must_contain": ["SOURCE:"]})
+        assert "failed_check=rule" in reason_of(got)
+
+    def test_the_caller_may_switch_it_off(self) -> None:
+        """Then a refusal is the answer."""
+        gateway = choosing_gateway(self.POLICY)
+        gateway.realtime.answer = chat_answer("I don't know.")
+        assert served_by(ask(gateway, cascade=False)) == LITTLE
+        assert len(gateway.realtime.calls) == 1
+
+    def test_a_failed_second_call_leaves_the_first_answer(self) -> None:
+        """It is paid for and better than none."""
+        gateway = choosing_gateway(self.POLICY)
+        steps: list[Any] = [chat_answer("I don't know."), CapacityError("none", retry_after=1)]
+        gateway.realtime.script = lambda: steps.pop(0)
+        got = ask(gateway)
+        assert served_by(got) == LITTLE
+        assert document(got)["output"]["text"] == "I don't know."
+        assert "not_escalated=CapacityError" in reason_of(got)
+        assert "escalation" not in document(got)
+
+    def test_a_large_size_that_sleeps_is_not_waited_for(self) -> None:
+        """The first answer stands, and nothing becomes a job."""
+        gateway = choosing_gateway(self.POLICY)
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(BIG, InferenceType.REALTIME): asleep})
+        gateway.realtime.answer = chat_answer("I don't know.")
+        assert "not_escalated=CapacityError" in reason_of(ask(gateway))
+        assert (len(gateway.realtime.calls), gateway.jobs.jobs) == (1, {})
+
+    def test_a_small_size_that_sleeps_is_not_tried_first(self) -> None:
+        """The large one answers at once."""
+        gateway = choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(LITTLE, InferenceType.REALTIME): asleep})
+        assert served_by(ask(gateway)) == BIG
+
+    def test_a_second_call_that_breaks_is_paid_for(self) -> None:
+        """The container worked for it."""
+        gateway = choosing_gateway(self.POLICY)
+        steps: list[Any] = [chat_answer("I don't know."), ModelFailedError("boom", original_status=500)]
+        gateway.realtime.script = lambda: steps.pop(0)
+        broken = Decimal(ask(gateway).headers["x-tollgate-cost-usd"])
+        gateway.realtime.script = None
+        gateway.realtime.answer = chat_answer("Paris.")
+        assert broken > Decimal(ask(gateway).headers["x-tollgate-cost-usd"]) * 2
+
+    def test_small_is_asked_first_where_that_is_expected_to_be_cheaper(self) -> None:
+        """A large choice is tried on the small size first: an eighth of the price for a fair chance."""
+        gateway = choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        got = ask(gateway)
+        assert served_by(got) == LITTLE
+        assert "cascade=from_small" in reason_of(got)
+        for _ in range(200):
+            gateway.outcomes.add("chat", "little", "question", of_quality(0.0))
+        assert served_by(ask(gateway)) == BIG
+
+    def test_the_best_is_never_tried_small_first(self) -> None:
+        """A dial of 1 means the large size."""
+        gateway = choosing_gateway(ChoicePolicy(cascade=CascadePolicy()))
+        assert served_by(ask(gateway, quality=1)) == BIG
+
+    def test_jobs_do_not_cascade(self) -> None:
+        """Nobody looks at their answers here."""
+        gateway = choosing_gateway(self.POLICY)
+        answer = gateway.infer({"model": "chat", "input": EASY, "priority": "low"})
+        assert answer.status == 202
+
+
+@pytest.mark.parametrize(
+    ("cascade", "param", "said"),
+    [
+        ({"checks": ["nope"]}, "cascade.checks.0", "'schema'"),
+        ({"must_contain": "day"}, "cascade.must_contain", "list"),
+        ({"other": 1}, "cascade.other", "Unknown field"),
+        ("yes", "cascade", "true, false or an object"),
+    ],
+)
+def test_a_wrong_cascade_is_refused_for_what_is_wrong_with_it(cascade: Any, param: str, said: str) -> None:
+    """Not for being no boolean, which an object never is."""
+    answer = FakeGateway().infer({"model": "echo", "input": "hi", "cascade": cascade})
+    error = document(answer)["error"]
+    assert (answer.status, error["param"]) == (400, param)
+    assert said in error["message"]
