@@ -17,7 +17,7 @@ PYTHON_SOURCES := layers/tollgate/tollgate functions local cli planner tests ben
 PYTEST := $(DEV)/python -m pytest
 # One worker for each processor, up to four; the stack's tests stay together (see tests/conftest.py).
 WORKERS ?= auto
-SPREAD := -n $(WORKERS) --maxprocesses 4 --dist loadgroup
+SPREAD := -n $(WORKERS) --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_socket
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.local_stack import LocalStack, running_stack
 
@@ -19,25 +21,32 @@ LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 UNIT_TESTS = Path(__file__).parent / "unit"
 # The first test that asks for the stack also waits for the functions to be built and deployed.
 STACK_SECONDS = 300
-# Folders whose tests may start a whole local stack, or rely on the shared one being left alone.
-STACK_TESTS = (Path(__file__).parent / "integration", Path(__file__).parent / "e2e", Path(__file__).parent / "fuzz")
-STANDIN_TESTS = STACK_TESTS[0] / "sagemaker_standin"
+# Whose tests may start a local stack, or rely on the shared one being left alone; those of the stand-in do neither.
+STACK_TESTS = ("tests/e2e/", "tests/fuzz/", "tests/integration/")
+STANDIN_TESTS = "tests/integration/sagemaker_standin/"
 
 
-# Before pytest-xdist, which reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives the tests of the local stack the time that its start takes, and all of them to one worker.
+class OneWorkerForTheStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives all tests of the local stack to one worker, and every other file whole to the one that is free.
 
-    Every other file goes whole to the worker that is free; the group of most tests is begun first. So the stack's
-    tests, which mostly wait, run on one processor and the others beside them.
+    The group of most tests is begun first. So the stack's tests, which mostly wait, run on one processor and the others
+    beside them.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(STACK_TESTS) and not nodeid.startswith(STANDIN_TESTS):
+            return "stack"
+        return nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneWorkerForTheStack:
+    """How several workers share the tests."""
+    return OneWorkerForTheStack(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives the tests of the local stack the time that its start takes."""
     for item in items:
-        on_stack = any(item.path.is_relative_to(folder) for folder in STACK_TESTS)
-        shared = on_stack and not item.path.is_relative_to(STANDIN_TESTS)
-        item.add_marker(
-            pytest.mark.xdist_group("stack" if shared else str(item.path.relative_to(Path(__file__).parent)))
-        )
         if "local_stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(STACK_SECONDS))
 
