@@ -78,9 +78,20 @@ class Service:
 
             def do_POST(self) -> None:
                 """The client answers, or says that it failed."""
-                service.last_answer = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                service.last_answer = self._body()
                 self._send(202, b"{}")
                 service._answered.release()
+
+            def _body(self) -> bytes:
+                if "Content-Length" in self.headers:
+                    return self.rfile.read(int(self.headers["Content-Length"]))
+                pieces = []
+                while size := int(self.rfile.readline(), 16):
+                    pieces.append(self.rfile.read(size))
+                    self.rfile.readline()
+                while self.rfile.readline().strip():
+                    pass  # trailers
+                return b"".join(pieces)
 
             def _send(self, status: int, body: bytes) -> None:
                 self.send_response(status)
@@ -127,7 +138,7 @@ def measure(
     """Run a handler: init, one invocation, some to warm up, and many to measure.
 
     Args:
-        handler: ``module.function`` in `directory`.
+        handler: ``module.function`` in `directory`; a function with a runtime client of its own is run as ``app``.
         directory: the function's code.
         event: sent each time.
         environment: of the function.
@@ -135,8 +146,9 @@ def measure(
     """
     service = Service(event)
     port = service.server.server_address[1]
+    client = ["app"] if (directory / "bootstrap").exists() else ["awslambdaric", handler]
     process = subprocess.Popen(  # noqa: S603 -- our own function
-        [sys.executable, "-m", "awslambdaric", handler],
+        [sys.executable, "-m", *client],
         cwd=directory,
         env={
             **environment,
@@ -179,6 +191,7 @@ def measure(
 
 
 def _failure(answer: bytes) -> str:
-    document = json.loads(answer) if answer.startswith(b"{") else {}
+    head, _, _ = answer.partition(bytes(8))  # a streamed answer has its status before eight zeros, its body after them
+    document = json.loads(head) if head.startswith(b"{") else {}
     failed = document.get("statusCode", 200) >= 400 or "errorMessage" in document
     return answer.decode("utf-8", "replace") if failed else ""
