@@ -23,10 +23,10 @@ SPREAD := -n $(WORKERS) --maxprocesses 4
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
 	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay bench-planner \
-	bench-brakes bench-planner-truth bench-batching bench-streaming clean
+	bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## run Tollgate here until Ctrl-C (DETACH=1: in the background; TOLLGATE_PORT=4666: a second one)
 	@$(ENSURE) $(STACK_ENVIRONMENTS)
@@ -181,6 +181,11 @@ bench-batching: ## invocations of 2,000 queued requests, together and one by one
 	@$(ENSURE) dev
 	$(DEV)/python benchmarks/micro_batching.py
 	$(DEV)/python benchmarks/file_batch.py
+
+bench-batch-on-stack: ## a batch of 50,000 lines through a stack of its own: memory and longest call of every function
+	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python PYTHONPATH=layers/tollgate:. $(DEV)/python \
+		benchmarks/batch_on_stack.py
 
 bench-streaming: ## when the first word is there, piece by piece and as a whole
 	@$(ENSURE) dev standin

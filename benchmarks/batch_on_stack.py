@@ -1,6 +1,6 @@
 """A batch of 50,000 lines and nearly 100 MB through the local stack, with the unmodified `openai` package.
 
-    TOLLGATE_TEST_PORT=4566 PYTHONPATH=layers/tollgate:. .venv/dev/bin/python benchmarks/batch_on_stack.py
+    make bench-batch-on-stack
 
 The file goes up in parts through the API, its lines run on the deterministic model, and the answers are counted.
 Every function is the deployed one in a process of its own under the emulator, so its peak is its process's, and its
