@@ -139,6 +139,8 @@ def test_half_an_answer_is_marked_as_such() -> None:
         chunk("x") + b"data: [1]\n\n",
         b"\xff\xfe\n",
         b"no json at all\n",
+        chunk("x") + b"data: " + b"[" * 100_000 + b"\n\n",
+        b"[" * 100_000 + b"]" * 100_000,
     ],
 )
 def test_what_breaks_off_or_makes_no_sense_is_an_error(data: bytes) -> None:
