@@ -42,7 +42,7 @@ def test_streams_may_do_whatever_whole_answers_need() -> None:
 
     def rights(role: str) -> set[tuple[str, str, str]]:
         return {
-            (action, json.dumps(statement["Resource"], sort_keys=True), json.dumps(statement.get("Condition")))
+            (action, json.dumps(statement.get("Resource"), sort_keys=True), json.dumps(statement.get("Condition")))
             for name, statement in statements()
             if name == role and statement["Effect"] == "Allow"
             for action in as_list(statement["Action"])
