@@ -269,6 +269,19 @@ def test_whoever_hangs_up_pays_for_what_ran() -> None:
     assert gateway.watch(CHAT, ASK).headers["x-tollgate-cache"] == "miss"
 
 
+def test_choices_that_had_not_begun_are_missing_from_what_is_kept() -> None:
+    """The first of two choices has ended when the caller hangs up: that is half of the answer, however it reads."""
+    gateway = _gateway(cache=CachePolicy())
+    model = gateway.catalogues.catalogue.models["echo"]
+    (small,) = model.deployments
+    model = replace(model, deployments=(replace(small, supports=frozenset({"n"})),))
+    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
+    gateway.stream.pieces = [chunk("a", "stop"), chunk("b", index=1), chunk(None, "stop", index=1), DONE]
+    gateway.watch(CHAT, ASK | {"n": 2}, RecordingOutlet(leaves_after=3))
+    assert gateway.stream.closed_after == 1
+    assert gateway.watch(CHAT, ASK | {"n": 2}).headers["x-tollgate-cache"] == "miss"
+
+
 def test_an_answer_that_may_be_asked_for_again_is_made_to_its_end() -> None:
     """Whoever sent an Idempotency-Key, hung up and comes again gets it, and pays once."""
     gateway = _gateway()

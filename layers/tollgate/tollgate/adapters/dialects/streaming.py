@@ -110,6 +110,11 @@ class ChunkReader:
             raise ModelFailedError("The model's answer broke off.", original_status=502)
         return found
 
+    def cut(self) -> None:
+        """See `StreamReader`."""
+        for choice in self._choices.values():
+            choice.finish_reason = None
+
     def usage(self) -> Usage:
         """See `StreamReader`."""
         return Usage(self._input_tokens, self._output_tokens)
