@@ -171,6 +171,7 @@ class FakeGateway:
     # Orders to file, and samples to run again with what was served.
     filings: list[Mapping[str, Any]] = field(default_factory=list)
     checks: list[tuple[CachedRun, CacheTicket, Mapping[str, Any]]] = field(default_factory=list)
+    time_limit_seconds: float = 29.0
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
@@ -187,7 +188,7 @@ class FakeGateway:
             notices=self.notices,
             gate=BrakeGate(brakes=lambda: self.brakes, telemetry=telemetry, clock=self.clock),
         )
-        dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), 29.0
+        dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), self.time_limit_seconds
         wakes = WakeRequests(events=self.wakes, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         self.stream = ScriptedStream(self.clock)

@@ -39,6 +39,14 @@ def _wakes(world: Sleepers) -> int:
     return [line.phase for line in world.record(ASYNC).history].count(Phase.WAKING)
 
 
+def test_work_that_was_measured_as_nothing_does_not_stop_the_look() -> None:
+    """A place whose requests take less than the clock shows is woken in time, like any other."""
+    due = (DueWork((NOW + timedelta(minutes=20)).timestamp(), 0.0),)
+    watched = Watched(phase=Phase.ASLEEP, since=NOW, due=due, startup_seconds=STARTUP)
+    assert decide(NOW, watched, GATHER).action is Action.STAY
+    assert decide(NOW + timedelta(minutes=15), watched, GATHER).action is Action.WAKE
+
+
 def test_requests_with_a_deadline_wait_for_company(asleep: Sleepers) -> None:
     """Ten of them, a minute apart: nobody is asked to wake it until the first could be late, then once for all."""
     answers = []

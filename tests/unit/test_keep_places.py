@@ -13,7 +13,7 @@ from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendThrottledError, CapacityError, StorageError
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase, SleepPolicy
+from tollgate.domain.sleeping import Phase, SleepPolicy, WarmHours
 from tollgate.domain.standing import Place, StandStatus
 from tollgate.services.keep_places import DRAIN_SECONDS, FOLLOW_SECONDS, LOOK_AGAIN_SECONDS
 
@@ -48,6 +48,16 @@ def test_an_endpoint_in_use_stays_up_and_metrics_are_asked_rarely() -> None:
     assert world.record().phase is Phase.AWAKE
     assert world.endpoints.orders == []
     assert world.activity.asked <= 9
+
+
+def test_a_time_zone_that_is_not_known_here_keeps_only_its_place_up() -> None:
+    """Its hours cannot be told, so it does not sleep; the looks at all places go on, and somebody hears why."""
+    hours = WarmHours(frozenset(range(7)), 0, 60, zone="Mars/Olympus_Mons")
+    world = Sleepers(catalogue=sleepy_catalogue(replace(POLICY, warm_hours=(hours,))))
+    world.minutes(90)
+    assert world.record().phase is Phase.AWAKE
+    assert world.record(ASYNC).phase is Phase.AWAKE
+    assert [line for line in world.telemetry.lines if "Mars/Olympus_Mons" in str(line)]
 
 
 def test_without_metrics_nothing_sleeps() -> None:

@@ -14,7 +14,7 @@ from tests.fakes.sizes import chat_answer, sized_catalogue
 from tests.fakes.streams import DONE, RecordingOutlet, chunk, token, usage_chunk
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_policy import CachePolicy
-from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.catalogue import Catalogue, InferenceType, Timing
 from tollgate.domain.choice_policy import CascadePolicy, ChoicePolicy
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.domain.health import HealthPolicy
@@ -223,6 +223,39 @@ def test_another_deployment_answers_before_the_first_word() -> None:
     assert outlet.headers["x-tollgate-route-reason"].endswith("fallback=spare")
 
 
+def test_no_job_answers_once_a_word_was_said() -> None:
+    """The endpoint is throttled in the middle of its answer: one call is charged, and half of it never ends well."""
+    gateway = _gateway(_budget("1"), fall_back_to_async=True)
+    gateway.stream.pieces = [*PIECES[:3], CapacityError("full")]
+    outlet = gateway.watch(CHAT, ASK)
+    assert outlet.events[-1]["error"]["code"] == "no_capacity"
+    assert gateway.jobs.jobs == {}
+    counter = gateway.ledger.counters[DAY]
+    assert counter.spent == counter.committed
+
+
+def test_nobody_else_answers_a_stream_that_reads_badly_as_a_whole() -> None:
+    """The caller has seen all of it before the dialect finds that it is no answer of its kind."""
+    gateway = _gateway(health=HealthPolicy(fallback=("spare",)))
+    model = gateway.catalogues.catalogue.models["echo"]
+    (small,) = model.deployments
+    model = replace(model, deployments=(small, replace(small, name="spare", weight=0)))
+    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
+    gateway.stream.pieces = [b'data: {"choices":[{"index":0,"text":"hello","finish_reason":"stop"}]}\n\n', DONE]
+    outlet = gateway.watch(CHAT, ASK)
+    assert outlet.events[-1]["error"]["code"] == "model_error"
+    assert len(gateway.stream.bodies) == 1
+
+
+def test_a_piece_of_another_shape_is_an_error_of_the_model() -> None:
+    """Told to the caller and charged for what ran, rather than a failure of the function."""
+    gateway = _gateway(_budget("1"))
+    gateway.stream.pieces = [*PIECES[:3], chunk(tool_calls=7), *PIECES[3:], DONE]
+    outlet = gateway.watch(CHAT, ASK)
+    assert outlet.events[-1]["error"]["code"] == "model_error"
+    assert gateway.ledger.counters[DAY].spent == Decimal(_record(gateway)["effective_cost_usd"]) > 0
+
+
 def test_whoever_hangs_up_pays_for_what_ran() -> None:
     """The call is ended, and its time until then charged; nothing of it is kept."""
     gateway = _gateway(_budget("1"), cache=CachePolicy())
@@ -234,6 +267,19 @@ def test_whoever_hangs_up_pays_for_what_ran() -> None:
     assert record["output_tokens"] == 1
     assert gateway.ledger.counters[DAY].spent == Decimal(record["effective_cost_usd"]) > 0
     assert gateway.watch(CHAT, ASK).headers["x-tollgate-cache"] == "miss"
+
+
+def test_choices_that_had_not_begun_are_missing_from_what_is_kept() -> None:
+    """The first of two choices has ended when the caller hangs up: that is half of the answer, however it reads."""
+    gateway = _gateway(cache=CachePolicy())
+    model = gateway.catalogues.catalogue.models["echo"]
+    (small,) = model.deployments
+    model = replace(model, deployments=(replace(small, supports=frozenset({"n"})),))
+    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models={"echo": model})
+    gateway.stream.pieces = [chunk("a", "stop"), chunk("b", index=1), chunk(None, "stop", index=1), DONE]
+    gateway.watch(CHAT, ASK | {"n": 2}, RecordingOutlet(leaves_after=3))
+    assert gateway.stream.closed_after == 1
+    assert gateway.watch(CHAT, ASK | {"n": 2}).headers["x-tollgate-cache"] == "miss"
 
 
 def test_an_answer_that_may_be_asked_for_again_is_made_to_its_end() -> None:
@@ -259,6 +305,31 @@ def test_a_complete_stream_is_kept_and_given_again_as_one() -> None:
     plain = gateway.call(CHAT, ASK | {"stream": False})
     assert json.loads(plain.body)["choices"][0]["message"]["content"] == "three two one"
     assert plain.headers["x-tollgate-cache"] == "hit"
+
+
+def test_a_long_stream_keeps_its_lease() -> None:
+    """Whoever asks the same while it runs is not let run as well, and in the end the answer is kept."""
+    catalogue = _catalogue(cache=CachePolicy(strays=0, wait_seconds=1))
+    model = catalogue.models["echo"]
+    (small,) = model.deployments
+    model = replace(model, deployments=(replace(small, timing=Timing(base_seconds=20)),))
+    gateway = FakeGateway(catalogue=replace(catalogue, models={"echo": model}), time_limit_seconds=298)
+    gateway.stream.pieces, feed = WHOLE, gateway.stream.open
+    others: list[RecordingOutlet | None] = []
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        for piece in feed(*arguments, **options):
+            yield piece
+            if not others:
+                others.append(None)
+                gateway.clock.advance(60)
+                others.append(gateway.watch(CHAT, ASK))
+
+    gateway.stream.open = slowly  # type: ignore[method-assign]
+    gateway.watch(CHAT, ASK)
+    assert [seen and seen.status for seen in others] == [None, 503]
+    assert gateway.watch(CHAT, ASK).headers["x-tollgate-cache"] == "hit"
+    assert len(gateway.stream.bodies) == 1
 
 
 def test_an_answer_that_must_pass_a_check_is_not_shown_before() -> None:

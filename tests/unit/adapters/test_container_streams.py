@@ -139,6 +139,8 @@ def test_half_an_answer_is_marked_as_such() -> None:
         chunk("x") + b"data: [1]\n\n",
         b"\xff\xfe\n",
         b"no json at all\n",
+        chunk("x") + b"data: " + b"[" * 100_000 + b"\n\n",
+        b"[" * 100_000 + b"]" * 100_000,
     ],
 )
 def test_what_breaks_off_or_makes_no_sense_is_an_error(data: bytes) -> None:
@@ -146,6 +148,41 @@ def test_what_breaks_off_or_makes_no_sense_is_an_error(data: bytes) -> None:
     with pytest.raises(ModelFailedError) as failed:
         _read(data)
     assert failed.value.original_status == 502
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"choices": [{"index": 0, "delta": "x"}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [None]}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": 5}}]}}]},
+        {"choices": [{"index": 0, "delta": {"content": "x"}, "logprobs": {"content": 5}}]},
+        {"token": {"text": "a"}, "details": "x"},
+        {"token": {"text": "a"}, "details": {"finish_reason": ["x"]}},
+    ],
+)
+def test_fields_of_another_kind_are_the_models_failure(document: Any) -> None:
+    """Half of the answer may be out by then, so the caller has to hear of it as of any that breaks off."""
+    with pytest.raises(ModelFailedError):
+        _read(chunk("x") + b"data: " + json.dumps(document).encode() + b"\n\n")
+
+
+def test_places_of_tool_calls_that_are_no_numbers_do_not_mix_up_the_others() -> None:
+    """Calls without a place come in their own order."""
+    calls = [{"index": index, "function": {"name": name}} for index, name in ((None, "a"), ("x", "b"), (2, "c"))]
+    reader, _ = _read(chunk(tool_calls=calls) + chunk(None, "tool_calls"))
+    output = MessagesDialect().parse(reader.whole(reader.usage())).output
+    assert [call["function"]["name"] for call in output["tool_calls"]] == ["a", "b", "c"]
+
+
+def test_lines_that_never_become_a_document_are_not_gathered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one long line is not."""
+    monkeypatch.setattr("tollgate.adapters.dialects.streaming._LARGEST_LINE", 1000)
+    reader = ChunkReader()
+    for _ in range(100):
+        reader.feed(b"no json\n")
+    with pytest.raises(ModelFailedError, match="without end"):
+        reader.feed(b"no json\n" * 100)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,20 @@ def test_what_is_not_json_is_the_models_fault(name: str) -> None:
     """And the caller is told so."""
     with pytest.raises(ModelFailedError):
         _dialect(name).parse(b"<html>")
+    with pytest.raises(ModelFailedError):
+        _dialect(name).parse(b"[" * 100_000 + b"]" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "usage", [[], "5", {"prompt_tokens": -1_000_000}, {"prompt_tokens": "5"}, {"prompt_tokens": 1.5}]
+)
+@pytest.mark.parametrize("name", ["messages", "openai", "tgi", "inputs"])
+def test_tokens_that_cannot_be_are_not_known(name: str, usage: Any) -> None:
+    """A price by tokens would fall below nothing, or fail."""
+    text = {"object": "text_completion", "choices": [{"text": "there"}]}
+    lists = {"object": "list", "data": [{"index": 0, "embedding": [1.0]}]}
+    for answer in (COMPLETION, text, lists) if name == "openai" else (COMPLETION,):
+        assert _parsed(name, answer | {"usage": usage}).input_tokens is None
 
 
 @pytest.mark.parametrize("answer", [{}, {"object": "list"}, {"object": "text_completion", "choices": []}, [1]])

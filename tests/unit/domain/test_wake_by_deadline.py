@@ -33,6 +33,14 @@ def test_one_request_wakes_it_at_the_last_moment() -> None:
     assert decide_start(early.look_again_at, due, [], ENDPOINT).start == 1
 
 
+def test_work_that_takes_no_time_needs_an_instance_as_well() -> None:
+    """Measured in whole seconds, short requests take none; somebody has to answer them all the same."""
+    due = [DueWork(1_000.0, 0.0)]
+    assert decide_start(0.0, due, [], ENDPOINT).look_again_at == 1_000.0 - 10.0 - 300.0
+    assert [decide_start(now, due, [], ENDPOINT).start for now in (690.0, 2_000.0)] == [1, 1]
+    assert decide_start(690.0, due, [0.0], ENDPOINT).start == 0
+
+
 def test_an_instance_that_is_up_takes_what_it_can() -> None:
     """Work that fits into the instance that serves starts no other; more than that does at its last moment."""
     assert decide_start(0.0, [DueWork(1_000.0, 3_900.0)], [0.0], ENDPOINT).look_again_at == math.inf

@@ -62,7 +62,7 @@ def dropped_line(line: bytes) -> DroppedLine:
     """
     try:
         value = strict_json(line)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidRequestError("The line is not valid JSON.") from error
     if not isinstance(value, dict) or "input" not in value or not value.keys() <= _ENVELOPE:
         return DroppedLine(value)

@@ -274,7 +274,7 @@ def batch_line(line: bytes, endpoint: str) -> BatchLine:
     """
     try:
         value = strict_json(line)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BatchLineError("The line is not valid JSON.") from error
     if not isinstance(value, dict):
         raise BatchLineError("The line is not a JSON object.")

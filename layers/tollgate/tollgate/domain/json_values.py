@@ -26,9 +26,12 @@ def strict_json(text: bytes | str) -> Any:
     """The JSON value in a text, without the NaN and infinities that Python's own reader lets pass.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or nested too deeply to be read.
     """
-    return json.loads(text, parse_constant=_no_constant, parse_float=finite_float)
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=finite_float)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _no_constant(name: str) -> Any:

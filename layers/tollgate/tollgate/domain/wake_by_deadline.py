@@ -80,8 +80,8 @@ def decide_start(
         limit = entry.latest_start_at - endpoint.margin_seconds
         # The work up to the request without the request's own would be enough; its own is the price of grouping.
         missing = work - places * sum(max(0.0, limit - max(now, ready)) for ready in ready_at)
-        if missing <= 0:
-            continue
+        if missing <= 0 and ready_at:
+            continue  # Without an instance even work that takes no time is not done.
         one_is_enough_until = limit - startup - missing / places
         if one_is_enough_until > now:
             again = min(again, one_is_enough_until)

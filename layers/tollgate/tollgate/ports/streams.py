@@ -63,6 +63,9 @@ class StreamReader(Protocol):
             ModelFailedError: the answer broke off.
         """
 
+    def cut(self) -> None:
+        """No more will be read: nothing that came in pieces counts as ended, for others may not have begun."""
+
     def usage(self) -> Usage:
         """Tokens, as far as the container has said."""
 

@@ -103,7 +103,7 @@ class AnswerCache:
             CacheDownError: the table is down, and enough requests run without it.
             TollgateError: what `dispatch` raises, or what the model said of the input before.
         """
-        run = run_of(plan, trail, dispatch)
+        run = run_of(plan, trail, dispatch, limit_seconds=self._time_limit)
         if run is None:
             trail.cache = CacheOutcome.BYPASS.value
             return dispatch(plan)
@@ -130,7 +130,7 @@ class AnswerCache:
         """
         wishes = replace(plan.request.cache or NO_WISHES, only_if_cached=False)
         asked = replace(plan, request=replace(plan.request, cache=wishes))
-        run = run_of(asked, trail, _never)
+        run = run_of(asked, trail, _never, limit_seconds=self._time_limit)
         if run is None:
             return "", CacheOutcome.BYPASS, None
         answer = self._reader.look(run).answer
@@ -157,7 +157,7 @@ class AnswerCache:
         Raises:
             TollgateError: as `answer`.
         """
-        run = run_of(plan, trail, dispatch)
+        run = run_of(plan, trail, dispatch, limit_seconds=self._time_limit)
         slot, _ = self._store.read(ticket.key)
         if slot.fence != ticket.fence or not slot.is_led(self.now_ms()):
             return False
@@ -343,7 +343,7 @@ class AnswerCache:
             return
         ticket = run.ticket(slot.fence + 1, now)
         try:
-            until = now + 2 * run.lease_ms
+            until = now + run.order_lease_ms
             if self._store.lead(run.key, slot, scope=run.scope, now_ms=now, until_ms=until) is None:
                 self._refresh(run, ticket)
         except StorageError:

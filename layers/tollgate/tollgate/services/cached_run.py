@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _LEASE_TIMES = 4
 _LEASE_LEAST_SECONDS = 10.0
-_LEASE_MOST_SECONDS = 29.0
-"""A request cannot run longer than API Gateway waits for it."""
+_ORDER_MOST_SECONDS = 29.0
+"""For what is run again elsewhere: the function that does it gives it no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class CachedRun:
         scope: who shares it, see `cache_identity.scope_name`.
         identity: what else its key was made of.
         dispatch: runs the request by this plan, or accepts it as a job.
+        limit_seconds: that it can run for while its caller waits.
     """
 
     request: InferenceRequest
@@ -52,6 +53,7 @@ class CachedRun:
     scope: str
     identity: CacheIdentity
     dispatch: Callable[[Plan], Completed | Accepted]
+    limit_seconds: float
 
     @property
     def is_realtime(self) -> bool:
@@ -61,8 +63,16 @@ class CachedRun:
     @property
     def lease_ms(self) -> int:
         """How long whoever runs it may take before somebody else does."""
+        return self._patience_ms(self.limit_seconds)
+
+    @property
+    def order_lease_ms(self) -> int:
+        """The same for a run that is ordered elsewhere, where it may have to wait as long as it takes."""
+        return 2 * self._patience_ms(_ORDER_MOST_SECONDS)
+
+    def _patience_ms(self, most: float) -> int:
         expected = self.plan.decision.expected_seconds
-        return int(1000 * min(_LEASE_MOST_SECONDS, max(_LEASE_LEAST_SECONDS, _LEASE_TIMES * expected)))
+        return int(1000 * min(most, max(_LEASE_LEAST_SECONDS, _LEASE_TIMES * expected)))
 
     def ticket(self, fence: int, now_ms: int) -> CacheTicket:
         """The right to keep its answer."""
@@ -126,6 +136,8 @@ def run_of(
     plan: Plan,
     trail: Trail,
     dispatch: Callable[[Plan], Completed | Accepted],
+    *,
+    limit_seconds: float,
 ) -> CachedRun | None:
     """The request's place in the cache; None if it goes past it.
 
@@ -143,7 +155,8 @@ def run_of(
         trail.owner.tenant, control, policy, plan.decision.deployment, choosing=_choosing_of(plan)
     )
     key = request_key(identity, request.input, request.parameters)
-    return CachedRun(request, plan, trail, policy, control, key, scope_name(identity.scope), identity, dispatch)
+    scope = scope_name(identity.scope)
+    return CachedRun(request, plan, trail, policy, control, key, scope, identity, dispatch, limit_seconds)
 
 
 def _choosing_of(plan: Plan) -> str:

@@ -162,7 +162,9 @@ class InferenceService:
             return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
             return self._run(plan, trail)
-        except (CapacityError, BackendThrottledError):
+        except (CapacityError, BackendThrottledError) as error:
+            if error.answer_begun:
+                raise  # A job would answer, and cost, once more.
             fallback = plan.decision.fallback
             if fallback is None and plan.decision.deployment.sleep is not None:
                 # It may have gone to sleep since this gateway read otherwise; then it is woken.

@@ -145,8 +145,9 @@ class PlaceKeeper:
             return self._look(kept)
         except BackendError as error:
             self._hindered(kept.place, error.message)
-        except TollgateError as error:
-            self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=error.message)
+        except (TollgateError, LookupError) as error:
+            # Also a time zone that the machine on which the catalogue was read knew, and this one does not.
+            self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=str(error))
         return True
 
     def _hindered(self, place: Place, problem: str) -> None:

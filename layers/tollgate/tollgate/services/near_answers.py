@@ -157,7 +157,7 @@ class NearAnswers:
         now = self._now_ms()
         ticket = run.ticket(seen.fence + 1, now)
         try:
-            until = now + 2 * run.lease_ms
+            until = now + run.order_lease_ms
             if self._answers.lead(run.key, seen, scope=run.scope, now_ms=now, until_ms=until) is None:
                 self._check(run, ticket, {"key": found.match.key, "made_ms": served.made_ms})
         except StorageError:

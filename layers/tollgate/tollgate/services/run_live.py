@@ -66,6 +66,7 @@ class LiveRun:
             else:
                 # Whoever hung up pays for what ran; the container stops when its connection is closed.
                 trail.route_reason += ";caller_gone"
+                reader.cut()
         except BackendError as error:
             error.answer_begun = live.begun
             if live.begun:

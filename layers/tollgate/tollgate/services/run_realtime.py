@@ -123,6 +123,8 @@ class RealtimeRun:
             answer = self._invoke(plan, road, trail, inference_id, max(0.1, left))
             parsed = self._dialects.of(deployment).parse(answer.body)
         except BackendError as error:
+            # Also of an answer that came to its end, and only then turned out to be none.
+            error.answer_begun = trail.live is not None and trail.live.begun
             # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)

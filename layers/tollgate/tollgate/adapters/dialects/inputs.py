@@ -32,11 +32,11 @@ class InputsDialect:
             raise ModelFailedError("The model container did not answer with JSON.", original_status=502) from error
         usage = answer.get("usage") if isinstance(answer, dict) else None
         if isinstance(usage, dict):
-            return ParsedAnswer(answer, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+            return ParsedAnswer(answer, counted(usage, "prompt_tokens"), counted(usage, "completion_tokens"))
         first = answer[0] if isinstance(answer, list) and answer else answer
         details = first.get("details") if isinstance(first, dict) else None
         if isinstance(details, dict):
-            return ParsedAnswer(answer, _read_tokens(details), _count(details, "generated_tokens"))
+            return ParsedAnswer(answer, _read_tokens(details), counted(details, "generated_tokens"))
         return ParsedAnswer(answer, None, None)
 
 
@@ -45,10 +45,11 @@ def _read_tokens(details: Mapping[str, Any]) -> int | None:
     prefill = details.get("prefill")
     if isinstance(prefill, list) and prefill:
         return len(prefill)
-    counted = _count(details, "input_length")
-    return _count(details, "prefill_tokens") if counted is None else counted
+    length = counted(details, "input_length")
+    return counted(details, "prefill_tokens") if length is None else length
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
+def counted(usage: Any, name: str) -> int | None:
+    """Tokens in a container's report, None where what it says can be none: a price must not be negative."""
+    value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

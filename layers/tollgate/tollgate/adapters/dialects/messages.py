@@ -6,7 +6,7 @@ https://docs.djl.ai/master/docs/serving/serving/docs/lmi/user_guides/chat_input_
 from collections.abc import Mapping
 from typing import Any
 
-from tollgate.adapters.dialects.inputs import InputsDialect
+from tollgate.adapters.dialects.inputs import InputsDialect, counted
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
 from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
@@ -68,14 +68,14 @@ class MessagesDialect:
                 return _RAW.parse(body)
             choices = [_choice(choice) for choice in answer["choices"]]
             output: dict[str, Any] = dict(choices[0])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelFailedError(
                 "The model container did not answer with a chat completion.", original_status=502
             ) from error
         if len(choices) > 1:
             output["choices"] = choices
-        usage = answer.get("usage") or {}
-        return ParsedAnswer(output, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        usage = answer.get("usage")
+        return ParsedAnswer(output, counted(usage, "prompt_tokens"), counted(usage, "completion_tokens"))
 
 
 def _is_raw(answer: Any) -> bool:

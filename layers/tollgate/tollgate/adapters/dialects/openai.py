@@ -4,13 +4,13 @@ This is how vLLM's server answers there, and what SageMaker's `/openai` route ha
 https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from tollgate.adapters.dialects.inputs import counted
 from tollgate.adapters.dialects.messages import MessagesDialect
 from tollgate.domain.errors import ModelFailedError
-from tollgate.domain.json_values import escaped_json
+from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 _CHAT = MessagesDialect()
@@ -49,14 +49,14 @@ class OpenAIDialect:
             ModelFailedError: the body is none of OpenAI's answers.
         """
         try:
-            answer = json.loads(body)
+            answer = strict_json(body)
             kind = answer["object"]
             if kind == "list":
                 vectors = [entry["embedding"] for entry in sorted(answer["data"], key=lambda entry: entry["index"])]
-                return ParsedAnswer(vectors, (answer.get("usage") or {}).get("prompt_tokens"), 0)
+                return ParsedAnswer(vectors, counted(answer.get("usage"), "prompt_tokens"), 0)
             if kind == "text_completion":
                 return _completion(answer)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ModelFailedError(
                 "The model container did not answer as OpenAI's API does.", original_status=502
             ) from error
@@ -71,5 +71,5 @@ def _completion(answer: Mapping[str, Any]) -> ParsedAnswer:
     output: dict[str, Any] = dict(choices[0])
     if len(choices) > 1:
         output["choices"] = choices
-    usage = answer.get("usage") or {}
-    return ParsedAnswer(output, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    usage = answer.get("usage")
+    return ParsedAnswer(output, counted(usage, "prompt_tokens"), counted(usage, "completion_tokens"))

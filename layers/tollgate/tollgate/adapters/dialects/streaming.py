@@ -22,6 +22,7 @@ _JOINED = ("content", "refusal", "reasoning_content")
 _CUT = "cut"
 """In place of a finish reason: no complete answer ends with it, so none that was cut is ever kept."""
 
+_NOT_UNDERSTOOD = "The model container sent a piece that nobody understands."
 _LARGEST_LINE = 16 * 1024 * 1024
 
 
@@ -57,7 +58,8 @@ class _Gathered:
             if isinstance(text := delta.fields.get(name), str):
                 self.texts.setdefault(name, []).append(text)
         for call in delta.fields.get("tool_calls") or ():
-            _merge_call(self.calls.setdefault(call.get("index", len(self.calls)), {}), call)
+            index = call.get("index")
+            _merge_call(self.calls.setdefault(index if isinstance(index, int) else len(self.calls), {}), call)
         if isinstance(delta.logprobs, dict):
             self.logprobs += delta.logprobs.get("content") or ()
         self.finish_reason = delta.finish_reason or self.finish_reason
@@ -90,12 +92,12 @@ class ChunkReader:
         """See `StreamReader`."""
         self._pending += data
         *lines, self._pending = self._pending.split(b"\n")
-        if len(self._pending) > _LARGEST_LINE:
-            raise ModelFailedError("The model container sent a line without end.", original_status=502)
         if not self._form and any(not _is_complete(line) for line in lines):
             # A document in several lines, which only its end completes.
             self._pending = b"\n".join([*lines, self._pending])
-            return ()
+            lines = []
+        if len(self._pending) > _LARGEST_LINE:
+            raise ModelFailedError("The model container sent a line without end.", original_status=502)
         return [delta for line in lines for delta in self._line(line)]
 
     def end(self) -> Sequence[Delta]:
@@ -107,6 +109,11 @@ class ChunkReader:
         if self._document is None and not all(choice.finish_reason for choice in self._choices.values()):
             raise ModelFailedError("The model's answer broke off.", original_status=502)
         return found
+
+    def cut(self) -> None:
+        """See `StreamReader`."""
+        for choice in self._choices.values():
+            choice.finish_reason = None
 
     def usage(self) -> Usage:
         """See `StreamReader`."""
@@ -155,9 +162,13 @@ class ChunkReader:
             raise ModelFailedError(
                 "The model container sent something that is no JSON.", original_status=502
             ) from error
-        found = self._read(document)
-        for delta in found:
-            self._choices.setdefault(delta.index, _Gathered()).add(delta)
+        try:
+            found = self._read(document)
+            for delta in found:
+                self._choices.setdefault(delta.index, _Gathered()).add(delta)
+        except (AttributeError, TypeError) as error:
+            # A field of another kind, where the caller may have seen the pieces before: the same end as any broken one.
+            raise ModelFailedError(_NOT_UNDERSTOOD, original_status=502) from error
         return found
 
     def _read(self, document: Any) -> Sequence[Delta]:
@@ -171,7 +182,7 @@ class ChunkReader:
             if isinstance(document.get("token"), dict):
                 return [self._token(document)]
         if self._form:
-            raise ModelFailedError("The model container sent a piece that nobody understands.", original_status=502)
+            raise ModelFailedError(_NOT_UNDERSTOOD, original_status=502)
         self._form, self._document = "document", document
         return _pieces_of(document)
 

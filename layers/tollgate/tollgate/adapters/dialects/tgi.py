@@ -4,12 +4,12 @@ Its `/invocations` tells the two apart by the body's fields.
 https://huggingface.co/docs/text-generation-inference/reference/api_reference
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.adapters.dialects.messages import MessagesDialect
+from tollgate.domain.json_values import strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 _CHAT = MessagesDialect()
@@ -37,7 +37,7 @@ class TgiDialect:
             ModelFailedError: the body is not JSON, or half a chat completion.
         """
         try:
-            answer = json.loads(body)
+            answer = strict_json(body)
         except ValueError:
             answer = None
         chat = isinstance(answer, dict) and answer.get("object") == "chat.completion"
