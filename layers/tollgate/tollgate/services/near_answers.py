@@ -2,7 +2,7 @@
 
 A search makes at most two reads of the index (`near_index`), each of at most seven items, and two of answers. What it
 finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard serves.
-A small sample of what was served is run again through the queue of refreshes, see `near_upkeep`.
+A small sample of what was served is run again as refreshes are, see `near_upkeep`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What keeps near matching going behind the callers' backs: filing prompts, and counting how often it was wrong.
 
-Orders come through the queue of refreshes, maybe twice, maybe late. Filing twice changes nothing. A comparison has the
+Orders come as events, as refreshes do, maybe twice, maybe late. Filing twice changes nothing. A comparison has the
 name of the lease that its request was run under, so it counts once.
 """
 
