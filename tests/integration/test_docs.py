@@ -110,12 +110,21 @@ def test_documented_make_targets_exist() -> None:
     assert {"run", "test"} <= set(MAKE) <= {name for line in targets for name in line.split()}
 
 
-LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
+_DOCUMENTS = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))))
 
 
-@pytest.mark.parametrize("document", _GUIDES)
+def _anchors(document: Path) -> set[str]:
+    """Where links into a document may lead: its headings, as GitHub names them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
-    """A reader meets no dead end."""
-    here = (ROOT / document).parent
-    missing = [link for link in LINK.findall((ROOT / document).read_text()) if not Path(here / link).exists()]
-    assert not missing
+    """A reader meets no dead end, neither a missing file nor a heading that was renamed."""
+    here = ROOT / document
+    for link, anchor in LINK.findall(here.read_text()):
+        target = here.parent / link if link else here
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), f"{link}#{anchor}"
