@@ -80,6 +80,8 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise StackError(f"The picture cannot be written: {error}") from error
         print(f"Picture: {arguments.picture}")
+    if not found.lines:
+        print("Nothing is on record for this time; what runs is added up within five minutes.")
     if found.loaded_until is None or found.loaded_until < found.end:
         print("Loaded cost is known for closed hours only: half an hour after their end.")
     if any(line.totals.unknown_tokens for line in shown):

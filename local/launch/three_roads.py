@@ -97,8 +97,9 @@ def _rounded(output: Any) -> Any:
 
 
 READING_THE_COSTS = (
-    "  (Real-time on the always-on endpoint itself avoids nothing: the difference is the gateway itself. Async has no",
-    "  idle hours to pay. A batch of one record pays its job's whole start-up; N records share it.)",
+    "  (One small request saves nothing: most of what the last two cost is the gateway itself, and a batch of one",
+    "  record pays its job's whole start-up. Real-time on the always-on endpoint avoids nothing either. Savings come",
+    "  from many that share a start, and from endpoints that sleep: ./tollgate estimate --requests-per-day 5000)",
 )
 
 

@@ -279,9 +279,12 @@ def test_a_late_charge_is_dollars_without_a_request(aws: LocalAws) -> None:
 class Instances:
     """A `MetricsClient` and an `EndpointsClient`."""
 
-    def __init__(self, samples: dict[str, float], status: str | None = "InService") -> None:
+    def __init__(
+        self, samples: dict[str, float], status: str | None = "InService", *, age: timedelta = timedelta(days=9)
+    ) -> None:
         self._samples = samples
         self._status = status
+        self._created = NOON + HOUR - age
 
     def get_metric_statistics(self, **fields: Any) -> Mapping[str, Any]:
         assert (fields["Namespace"], fields["Statistics"]) == ("/aws/sagemaker/Endpoints", ["SampleCount"])
@@ -293,7 +296,7 @@ class Instances:
             raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeEndpoint")
         assert fields == {"EndpointName": "e"}
         variants = [{"VariantName": "blue", "CurrentInstanceCount": 2}, {"VariantName": "green"}]
-        return {"EndpointStatus": self._status, "ProductionVariants": variants}
+        return {"EndpointStatus": self._status, "CreationTime": self._created, "ProductionVariants": variants}
 
 
 @pytest.mark.parametrize(
@@ -305,10 +308,16 @@ class Instances:
         (Instances({}, "Failed"), "", Decimal(0)),
         (Instances({"AllTraffic": 60.0}, None), "", Decimal(1)),
         (Instances({}, None), "blue", Decimal(0)),
+        (Instances({}, age=timedelta(minutes=15)), "", Decimal("0.5")),
+        (Instances({}, age=-timedelta(minutes=1)), "", Decimal(0)),
+        (Instances({"blue": 60.0}, age=-timedelta(minutes=1)), "", Decimal(1)),
     ],
 )
 def test_instance_hours_are_the_endpoints_own_count(instances: Instances, variant: str, hours: Decimal) -> None:
-    """Samples of a minute each; without any, the instances of now; a deleted endpoint has what it reported."""
+    """Samples of a minute each; without any, the instances of now since the endpoint's creation.
+
+    A deleted endpoint has what it reported, and so has one that was deleted and made again meanwhile.
+    """
     endpoint = Endpoint("e", variant, (), Decimal(1), 1)
     assert EndpointHours(lambda: instances, lambda: instances).of(endpoint, NOON) == hours
 

@@ -1,8 +1,8 @@
 """How long the instances of SageMaker endpoints were up, by their own count.
 
 Every instance reports its CPU once a minute under the name of its endpoint and variant, so the number of samples in an
-hour is the number of instance minutes. An endpoint that reports nothing is asked how many instances it has now: right
-after a start the metrics are not there yet, and an endpoint at zero has none.
+hour is the number of instance minutes. An endpoint that reports nothing is asked how many instances it has now, and
+counts from its creation on: right after a start the metrics are not there yet, and an endpoint at zero has none.
 https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 """
 
@@ -34,6 +34,12 @@ class EndpointsClient(Protocol):
         """An endpoint and its variants."""
 
 
+def _share_of_hour(created: datetime, hour: datetime) -> Decimal:
+    """How much of an hour, 0 to 1, came after the creation: nobody pays for an endpoint before it was there."""
+    seconds = (hour + HOUR - max(created, hour)).total_seconds()
+    return Decimal(max(0, round(seconds))) / Decimal(round(HOUR.total_seconds()))
+
+
 class EndpointHours:
     """The `InstanceHours` of AWS."""
 
@@ -44,31 +50,32 @@ class EndpointHours:
     def of(self, endpoint: Endpoint, hour: datetime) -> Decimal | None:
         """See `InstanceHours`."""
         try:
-            variants = self._variants(endpoint)
+            variants = self._variants(endpoint, hour)
             samples = sum(self._samples(endpoint.target, name, hour) for name in variants)
         except (ClientError, BotoCoreError) as error:
             name = type(error).__name__
             raise StorageError(f"The instances of '{endpoint.target}' cannot be counted ({name}).") from error
         if samples:
             return Decimal(samples) / _SAMPLES_PER_HOUR
-        return Decimal(sum(variants.values()))
+        return sum(variants.values(), Decimal(0))
 
-    def _variants(self, endpoint: Endpoint) -> Mapping[str, int]:
-        """Variants and how many instances each has now."""
+    def _variants(self, endpoint: Endpoint, hour: datetime) -> Mapping[str, Decimal]:
+        """Variants, and the hours of each if what it has now was there since the endpoint was created."""
         try:
             found = self._endpoints().describe_endpoint(EndpointName=endpoint.target)
         except ClientError as error:
             # SageMaker has no code of its own for an endpoint that is not there.
             if error.response.get("Error", {}).get("Code") != "ValidationException":
                 raise
-            return {endpoint.variant or "AllTraffic": 0}
+            return {endpoint.variant or "AllTraffic": Decimal(0)}
+        share = _share_of_hour(found["CreationTime"], hour)
         variants = {
-            each["VariantName"]: int(each.get("CurrentInstanceCount") or 0)
+            each["VariantName"]: int(each.get("CurrentInstanceCount") or 0) * share
             for each in found.get("ProductionVariants", ())
             if endpoint.variant in {"", each["VariantName"]}
         }
         up = found.get("EndpointStatus") in {"InService", "Updating", "SystemUpdating", "RollingBack"}
-        return variants if up else dict.fromkeys(variants, 0)
+        return variants if up else dict.fromkeys(variants, Decimal(0))
 
     def _samples(self, target: str, variant: str, hour: datetime) -> int:
         answer = self._metrics().get_metric_statistics(
