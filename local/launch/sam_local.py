@@ -73,6 +73,9 @@ def write_variables(layout: Layout, cloudformation: CloudFormationClient, lambda
         logical_id: {**lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"], **everywhere}
         for logical_id, name in sorted(_functions(cloudformation))
     }
+    if gateway := variables.get("GatewayFunction"):
+        # Deployed only where answers are streamed, which the emulator cannot do; it reads what the gateway reads.
+        variables.setdefault("StreamingFunction", gateway)
     layout.sam_variables_file.write_text(json.dumps(variables, indent=1))
 
 
