@@ -1,16 +1,16 @@
 """Telling people that the brakes have changed: the alarm topic first, then the owner's webhook."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tollgate.domain.errors import CatalogueError, InvalidRequestError, StorageError, WebhookError
-from tollgate.domain.webhooks import Networks, check_webhook_url, signed_headers
+from tollgate.domain.errors import CatalogueError, StorageError
+from tollgate.domain.webhooks import Networks
 from tollgate.ports.control import NoticeTopic
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Telemetry
 from tollgate.ports.webhooks import WebhookSecrets, WebhookSender
+from tollgate.services.signed_notices import SignedNotices
 
 WEBHOOK_TENANT = "tollgate-brakes"
 """Whose secret signs: ``tollgate webhooks rotate --tenant tollgate-brakes`` makes one."""
@@ -32,11 +32,9 @@ class BrakeAnnouncer:
         allowed: Networks = (),
     ) -> None:
         self._topic = topic
-        self._sender = sender
-        self._secrets = secrets
+        self._calls = SignedNotices(sender, secrets, WEBHOOK_TENANT, allowed)
         self._catalogues = catalogues
         self._telemetry = telemetry
-        self._allowed = allowed
 
     def announce(self, notice: Mapping[str, Any], *, at: datetime) -> None:
         """See `Announcer`."""
@@ -48,22 +46,8 @@ class BrakeAnnouncer:
         if brakes is None or not brakes.webhook_url:
             return
         for attempt in range(1, _ATTEMPTS + 1):
-            reason = self._call(brakes.webhook_url, notice, at)
+            reason = self._calls.call(brakes.webhook_url, notice, name=f"brake_{notice['revision']}", at=at)
             if not reason:
                 return
             self._telemetry.log("WARNING", "brake webhook failed", attempt=attempt, reason=reason)
         self._telemetry.count("BrakeWebhookFailed")
-
-    def _call(self, address: str, notice: Mapping[str, Any], at: datetime) -> str:
-        """Why it failed; empty if it did not."""
-        body = json.dumps({"type": notice["event"], "timestamp": at.isoformat(), "data": notice}).encode()
-        name = f"brake_{notice['revision']}"
-        try:
-            url = check_webhook_url(address, self._allowed)
-            headers = signed_headers(self._secrets.of(WEBHOOK_TENANT), name, int(at.timestamp()), body)
-            answer = self._sender.send(url, {"Content-Type": "application/json", **headers}, body)
-        except (InvalidRequestError, WebhookError, StorageError) as error:
-            return error.message
-        except ValueError:
-            return f"no secret to sign with; give '{WEBHOOK_TENANT}' one"
-        return "" if 200 <= answer.status < 300 else f"status {answer.status}"

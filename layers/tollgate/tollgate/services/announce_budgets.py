@@ -1,15 +1,15 @@
 """Calling the URL that a budget names when one of its thresholds is crossed."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tollgate.domain.budget_notices import period_of
-from tollgate.domain.errors import InvalidRequestError, StorageError, WebhookError
-from tollgate.domain.webhooks import Networks, check_webhook_url, signed_headers
+from tollgate.domain.errors import StorageError
+from tollgate.domain.webhooks import Networks
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.webhooks import WebhookSecrets, WebhookSender
+from tollgate.services.signed_notices import SignedNotices
 
 WEBHOOK_TENANT = "tollgate-budgets"
 """Whose secret signs: ``tollgate webhooks secret --tenant tollgate-budgets`` makes one."""
@@ -32,12 +32,10 @@ class BudgetWebhooks:
         clock: Clock,
         allowed: Networks = (),
     ) -> None:
-        self._sender = sender
-        self._secrets = secrets
+        self._calls = SignedNotices(sender, secrets, WEBHOOK_TENANT, allowed)
         self._catalogues = catalogues
         self._telemetry = telemetry
         self._clock = clock
-        self._allowed = allowed
 
     def tell(self, notice: Mapping[str, Any]) -> bool:
         """Call the URL of the budget that a notice is about; False where it names none.
@@ -49,7 +47,8 @@ class BudgetWebhooks:
         address = self._address(notice)
         if not address:
             return False
-        reason = self._call(address, notice)
+        name = notice.get("id") or f"{notice['counter']}@{notice['at_percent']}"
+        reason = self._calls.call(address, notice, name=name, at=self._clock.now())
         if reason:
             self._telemetry.count("BudgetWebhookFailed")
             self._telemetry.log("WARNING", "budget webhook failed", budget=notice["budget"], reason=reason)
@@ -62,18 +61,3 @@ class BudgetWebhooks:
             if budget.scope == notice["budget"] and budget.period == period:
                 return budget.webhook_url
         return ""
-
-    def _call(self, address: str, notice: Mapping[str, Any]) -> str:
-        """Why it failed; empty if it did not."""
-        now = self._clock.now()
-        name = notice.get("id") or f"{notice['counter']}@{notice['at_percent']}"
-        body = json.dumps({"type": notice["event"], "timestamp": now.isoformat(), "data": notice}).encode()
-        try:
-            url = check_webhook_url(address, self._allowed)
-            headers = signed_headers(self._secrets.of(WEBHOOK_TENANT), name, int(now.timestamp()), body)
-            answer = self._sender.send(url, {"Content-Type": "application/json", **headers}, body)
-        except (InvalidRequestError, WebhookError, StorageError) as error:
-            return error.message
-        except ValueError:
-            return f"no secret to sign with; give '{WEBHOOK_TENANT}' one"
-        return "" if 200 <= answer.status < 300 else f"status {answer.status}"
