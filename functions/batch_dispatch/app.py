@@ -5,29 +5,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.aws_transport import TransportConfig
-from tollgate.adapters.batch_assembly import BatchAssembly
-from tollgate.adapters.file_batch_assembly import FileBatchAssembly
-from tollgate.adapters.system import TimeSortedIds
 from tollgate.api.bucket_events import created_object, is_object_created
-from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.api.queue_events import process_messages, text_field
-from tollgate.api.telemetry import Telemetry
 from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.file_batch_run import FileBatchRunner
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import BatchSettings
+from tollgate.wiring.batches import BatchParts
 
 
-class BatchDispatchSettings(Settings):
+class BatchDispatchSettings(BatchSettings):
     """Settings of this function."""
-
-    table_jobs: str
-    table_ledger: str
-    table_registry: str
-    bucket: str
-    file_retention_days: int
-    batch_queue_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +29,20 @@ class BatchDispatch:
 
 def build(settings: BatchDispatchSettings) -> BatchDispatch:
     """Wire the services; nothing is connected before the first event."""
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
-    )
-    parts = BatchAssembly(
-        transport_config=TransportConfig.from_mapping(aws_environment()),
-        telemetry=telemetry,
-        table_jobs=settings.table_jobs,
-        table_ledger=settings.table_ledger,
-        table_registry=settings.table_registry,
-        bucket=settings.bucket,
-        line_bodies=OpenAILineBodies(),
-        refusal_of=refusal_of,
-        file_retention_days=settings.file_retention_days,
-        batch_queue_url=settings.batch_queue_url,
-    )
+    parts = BatchParts(settings)
     pools = BatchDispatcher(
         jobs=parts.jobs,
         batches=parts.batches,
         catalogues=parts.catalogues,
-        queue=parts.queue(settings.batch_queue_url),
+        queue=parts.batch_queue,
         runs=parts.pooled,
         completer=parts.completer,
-        telemetry=telemetry,
+        telemetry=parts.telemetry,
         clock=parts.clock,
-        ids=TimeSortedIds(),
+        ids=parts.ids,
         is_held_back=parts.is_held_back,
     )
-    return BatchDispatch(pools=pools, drops=parts.drops, file_batches=FileBatchAssembly(parts).runner)
+    return BatchDispatch(pools=pools, drops=parts.drops, file_batches=parts.file_batch_runner)
 
 
 def handle(event: dict[str, Any], service: BatchDispatch) -> dict[str, Any] | None:

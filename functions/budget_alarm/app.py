@@ -4,18 +4,14 @@ import time
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_brake_steps import RegistryBrakes
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.sns_notices import SnsNotices, SnsTopic
-from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.adapters.webhook_http import HttpWebhookSender
 from tollgate.api.brake_orders import follow
-from tollgate.api.telemetry import Telemetry
 from tollgate.domain.webhooks import parse_networks
 from tollgate.services.announce_brakes import BrakeAnnouncer
 from tollgate.services.announce_budgets import BudgetWebhooks
@@ -23,7 +19,8 @@ from tollgate.services.brake_steps import BrakeSteps
 from tollgate.services.brakes import Brakes
 from tollgate.services.finish_notices import NoticeFinisher
 from tollgate.services.watch_spend import SpendWatch
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 
 class BudgetAlarmSettings(Settings):
@@ -37,15 +34,11 @@ class BudgetAlarmSettings(Settings):
 
 def build(settings: BudgetAlarmSettings) -> SpendWatch:
     """Wire the service; nothing is connected before the first event."""
-    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment())))
-    clock, registry = SystemClock(), settings.table_registry
+    parts = Parts(settings)
+    tables, clock, telemetry = parts.tables, parts.clock, parts.telemetry
+    registry = settings.table_registry
     catalogues = RegistryCatalogue(tables, registry, clock.monotonic)
     allowed = parse_networks(settings.webhook_allowed_cidrs)
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
-    )
     store = RegistryBrakes(tables, registry)
     sender, secrets = HttpWebhookSender(allowed=allowed), RegistryWebhookSecrets(tables, registry)
     brakes = Brakes(
@@ -62,7 +55,7 @@ def build(settings: BudgetAlarmSettings) -> SpendWatch:
         ),
         telemetry=telemetry,
         clock=clock,
-        ids=TimeSortedIds(),
+        ids=parts.ids,
     )
     ledger = DynamoDBLedger(tables, settings.table_ledger)
     notices = NoticeFinisher(

@@ -18,7 +18,7 @@ from tollgate.services.near_answers import NearAnswers
 from tollgate.services.near_upkeep import NearUpkeep
 from tollgate.services.refresh_answers import AnswerRefresher
 from tollgate.settings import InferenceSettings
-from tollgate.wiring import API_SECONDS, InferenceParts
+from tollgate.wiring.inference import API_SECONDS, InferenceParts
 
 
 class CacheSettings(InferenceSettings):

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.cloudwatch_activity import CloudWatchActivity
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_capacity import RegistryCapacity
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
@@ -16,13 +14,12 @@ from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
-from tollgate.adapters.system import SystemClock
 from tollgate.adapters.time_zones import time_zone
 from tollgate.api.place_events import keep
-from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.keep_places import PlaceKeeper
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
     from tollgate.services.rightsize import RightSizing
@@ -38,24 +35,20 @@ class CapacitySettings(Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Services:
     """What the keeper of endpoints needs, and what the daily look at their size needs."""
 
     keeper: PlaceKeeper
     rightsizing: "Callable[[], RightSizing]"
 
 
-def build(settings: CapacitySettings) -> Parts:
+def build(settings: CapacitySettings) -> Services:
     """Wire the services; nothing is connected before the first look."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    tables, queues, clock = DynamoDBClient(transport), SqsClient(transport), SystemClock()
+    parts = Parts(settings)
+    tables, clock, telemetry = parts.tables, parts.clock, parts.telemetry
+    queues = SqsClient(parts.transport)
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
     places, control = RegistryPlaces(tables, settings.table_registry), SageMakerControl()
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
-    )
 
     def rightsizing() -> "RightSizing":
         # Once a day.
@@ -94,10 +87,10 @@ def build(settings: CapacitySettings) -> Parts:
         pause=time.sleep,
         zones=time_zone,
     )
-    return Parts(keeper, rightsizing)
+    return Services(keeper, rightsizing)
 
 
-def handle(event: dict[str, Any], service: Parts) -> None:
+def handle(event: dict[str, Any], service: Services) -> None:
     """One look, one wake request, or the daily look at sizes."""
     if event.get("task") == "rightsize":
         service.rightsizing().run()
@@ -106,7 +99,7 @@ def handle(event: dict[str, Any], service: Parts) -> None:
 
 
 @cache
-def _service() -> Parts:
+def _service() -> Services:
     return build(CapacitySettings.load())
 
 

@@ -8,8 +8,6 @@ import boto3
 from botocore.config import Config
 
 from tollgate.adapters import cost_explorer, price_list_api
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.endpoint_hours import EndpointHours
@@ -21,8 +19,6 @@ from tollgate.adapters.request_log import RequestLog
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.settled_jobs import SettledJobs
-from tollgate.adapters.system import SystemClock
-from tollgate.api.telemetry import Telemetry
 from tollgate.domain.focus import FocusAccount
 from tollgate.services.compare_bill import BillComparison
 from tollgate.services.export_focus import FocusExport
@@ -30,7 +26,8 @@ from tollgate.services.load_hours import HourLoader
 from tollgate.services.refresh_prices import PriceRefresh
 from tollgate.services.roll_up_usage import UsageRollUp
 from tollgate.services.tell_budgets import BudgetGauge
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 type Tasks = Mapping[str, Callable[[], object]]
 
@@ -57,13 +54,9 @@ def _client(service: str, region: str | None = None) -> Any:
 
 def build(settings: CostReconcileSettings) -> Tasks:
     """Wire the services by the name of their task; nothing is connected before the first run."""
-    transport, clock = AwsTransport(TransportConfig.from_mapping(aws_environment())), SystemClock()
-    tables, client = DynamoDBClient(transport), cache(_client)
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
-    )
+    parts = Parts(settings)
+    tables, clock, telemetry = parts.tables, parts.clock, parts.telemetry
+    client = cache(_client)
     store, jobs = DynamoDBUsage(tables, settings.table_ledger), SettledJobs(tables, settings.table_jobs)
     prices = PriceRefresh(
         prices=price_list_api.PriceListApi(partial(client, "pricing", price_list_api.ENDPOINT_REGION)),
@@ -97,7 +90,7 @@ def build(settings: CostReconcileSettings) -> Tasks:
     export = FocusExport(
         store=store,
         jobs=jobs,
-        files=FocusBucket(S3DirectObjects(S3Client(transport), settings.bucket)),
+        files=FocusBucket(S3DirectObjects(S3Client(parts.transport), settings.bucket)),
         account=FocusAccount(settings.account_id, settings.aws_region, settings.stack_name),
         telemetry=telemetry,
         clock=clock,

@@ -3,38 +3,19 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dialects import ContainerDialects
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.lambda_events import LambdaEvents
-from tollgate.adapters.registry_capacity import RegistryDurations
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_control import RegistryControl
 from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_queue import SqsQueue
-from tollgate.adapters.system import SystemClock
 from tollgate.api.queue_events import process_messages, text_field
-from tollgate.api.telemetry import Telemetry
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.complete_job import JobCompleter
 from tollgate.services.run_deferred import DeferredRun
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import RoadSettings
+from tollgate.wiring.jobs import JobParts
 
 
-class DeferredSettings(Settings):
+class DeferredSettings(RoadSettings):
     """Settings of this function."""
 
-    table_jobs: str
-    table_ledger: str
-    table_registry: str
-    bucket: str
     deferred_queue_url: str
     capacity_function: str
     webhook_queue_url: str
@@ -42,40 +23,20 @@ class DeferredSettings(Settings):
 
 def build(settings: DeferredSettings) -> DeferredRun:
     """Wire the service; nothing is connected before the first message."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    tables, clock, dialects = DynamoDBClient(transport), SystemClock(), ContainerDialects()
-    queues = SqsClient(transport)
-    jobs = DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger))
-    objects = S3DirectObjects(S3Client(transport), settings.bucket)
-    catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
-    )
-    control = RegistryControl(tables, settings.table_registry, clock.monotonic)
+    parts = JobParts(settings, webhook_queue_url=settings.webhook_queue_url)
     return DeferredRun(
-        jobs=jobs,
-        objects=objects,
-        catalogues=catalogues,
-        dialects=dialects,
-        backend=SageMakerRealtime(SageMakerRuntimeClient(transport)),
-        places=RegistryPlaces(tables, settings.table_registry),
-        wakes=LambdaEvents(transport, settings.capacity_function),
-        completer=JobCompleter(
-            jobs=jobs,
-            objects=objects,
-            webhooks=SqsQueue(queues, settings.webhook_queue_url),
-            catalogues=catalogues,
-            dialects=dialects,
-            durations=RegistryDurations(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
-            telemetry=telemetry,
-            clock=clock,
-        ),
-        telemetry=telemetry,
-        clock=clock,
-        gate=BrakeGate(brakes=lambda: control, telemetry=telemetry, clock=clock),
-        queue=SqsQueue(queues, settings.deferred_queue_url),
+        jobs=parts.jobs,
+        objects=parts.objects,
+        catalogues=parts.catalogues,
+        dialects=parts.dialects,
+        backend=SageMakerRealtime(SageMakerRuntimeClient(parts.transport)),
+        places=RegistryPlaces(parts.tables, settings.table_registry),
+        wakes=LambdaEvents(parts.transport, settings.capacity_function),
+        completer=parts.completer,
+        telemetry=parts.telemetry,
+        clock=parts.clock,
+        gate=parts.gate,
+        queue=parts.queue(settings.deferred_queue_url),
     )
 
 

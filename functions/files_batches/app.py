@@ -5,23 +5,20 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
-from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.files_routes import FilesApi
 from tollgate.api.http import read_call
-from tollgate.api.telemetry import Telemetry
 from tollgate.services.file_batches import FileBatches
 from tollgate.services.files import Files
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.uploads import Uploads
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
     from tollgate.ports.files import ChunkedObjects
@@ -39,15 +36,10 @@ class FilesBatchesSettings(Settings):
 
 def build(settings: FilesBatchesSettings) -> FilesApi:
     """Wire the services; nothing is connected before the first call."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    transport.prepare()
-    tables, clock, ids = DynamoDBClient(transport), SystemClock(), TimeSortedIds()
-    objects = S3DirectObjects(S3Client(transport), settings.bucket)
-    telemetry = Telemetry(
-        namespace=settings.powertools_metrics_namespace,
-        service=settings.powertools_service_name,
-        level=settings.log_level,
-    )
+    parts = Parts(settings)
+    parts.transport.prepare()
+    tables, clock, ids = parts.tables, parts.clock, parts.ids
+    objects = S3DirectObjects(S3Client(parts.transport), settings.bucket)
 
     def chunked() -> "ChunkedObjects":
         # Needs boto3, and few calls join parts.
@@ -66,8 +58,8 @@ def build(settings: FilesBatchesSettings) -> FilesApi:
     batches = FileBatches(
         batches=DynamoDBFileBatchStore(tables, settings.table_jobs),
         files=files,
-        queue=SqsQueue(SqsClient(transport), settings.batch_queue_url),
-        telemetry=telemetry,
+        queue=SqsQueue(SqsClient(parts.transport), settings.batch_queue_url),
+        telemetry=parts.telemetry,
         clock=clock,
         ids=ids,
     )
@@ -76,7 +68,7 @@ def build(settings: FilesBatchesSettings) -> FilesApi:
         uploads=Uploads(store=store, files=files, objects=objects, chunked=cache(chunked), clock=clock, ids=ids),
         batches=batches,
         idempotency=Idempotency(DynamoDBIdempotency(tables, settings.table_cache, objects), clock),
-        telemetry=telemetry,
+        telemetry=parts.telemetry,
         random_hex=lambda: os.urandom(24).hex(),
     )
 

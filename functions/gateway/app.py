@@ -1,26 +1,18 @@
 """POST /v1/inferences, POST /v1/route, GET /v1/models, and OpenAI's chat, completions and embeddings."""
 
-import os
-import time
 from functools import cache, partial
 from typing import Any
 
-from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
-from tollgate.api.rendering import RateLimits
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.wait import JobWaiter
 from tollgate.settings import ServingSettings
-from tollgate.wiring import ServingParts
+from tollgate.wiring.inference import ServingParts
 
 
 class GatewaySettings(ServingSettings):
     """Settings of this function."""
 
     webhook_allowed_cidrs: str = ""
-    plan_rate: float = 0
-    plan_burst: int = 0
 
 
 def _check_webhook(allowed: str, url: str) -> None:
@@ -34,16 +26,13 @@ def build(settings: GatewaySettings) -> GatewayApi:
     """Wire the service; nothing is connected before the first call."""
     parts = ServingParts(settings)
     parts.transport.prepare()
-    inference = parts.inference
-    waiter = JobWaiter(jobs=parts.jobs, objects=parts.objects, clock=parts.clock, pause=time.sleep)
-    idempotency = Idempotency(DynamoDBIdempotency(parts.tables, settings.table_cache, parts.objects), parts.clock)
 
     @cache
     def openai() -> RoutesOnDemand:
         # The models of OpenAI's bodies take a while to build, and only some callers need them.
         from tollgate.api.openai.routes import OpenAIApi  # noqa: PLC0415 -- see above
 
-        return OpenAIApi(inference=inference, idempotency=idempotency, waiter=waiter)
+        return OpenAIApi(inference=parts.inference, idempotency=parts.idempotency, waiter=parts.waiter)
 
     @cache
     def feedback() -> RoutesOnDemand:
@@ -52,19 +41,8 @@ def build(settings: GatewaySettings) -> GatewayApi:
 
         return FeedbackApi(FeedbackService(catalogues=parts.catalogues, feedback=parts.outcomes))
 
-    return GatewayApi(
-        inference=inference,
-        idempotency=idempotency,
-        telemetry=parts.telemetry,
-        clock=parts.clock,
-        random_hex=lambda: os.urandom(24).hex(),
-        check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs),
-        openai=openai,
-        waiter=waiter,
-        feedback=feedback,
-        limits=RateLimits(
-            plan_rate=settings.plan_rate, plan_burst=settings.plan_burst, call_limit=parts.admission.call_limit
-        ),
+    return parts.gateway_api(
+        openai=openai, feedback=feedback, check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs)
     )
 
 

@@ -3,18 +3,15 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.jobs_routes import JobsApi
-from tollgate.api.telemetry import Telemetry
 from tollgate.services.job_queries import JobQueries
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 
 class JobsSettings(Settings):
@@ -27,20 +24,16 @@ class JobsSettings(Settings):
 
 def build(settings: JobsSettings) -> JobsApi:
     """Wire the service; nothing is connected before the first call."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    transport.prepare()
-    tables = DynamoDBClient(transport)
+    parts = Parts(settings)
+    parts.transport.prepare()
+    ledger = DynamoDBLedger(parts.tables, settings.table_ledger)
     return JobsApi(
         queries=JobQueries(
-            jobs=DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger)),
-            objects=S3DirectObjects(S3Client(transport), settings.bucket),
-            clock=SystemClock(),
+            jobs=DynamoDBJobStore(parts.tables, settings.table_jobs, ledger),
+            objects=S3DirectObjects(S3Client(parts.transport), settings.bucket),
+            clock=parts.clock,
         ),
-        telemetry=Telemetry(
-            namespace=settings.powertools_metrics_namespace,
-            service=settings.powertools_service_name,
-            level=settings.log_level,
-        ),
+        telemetry=parts.telemetry,
     )
 
 

@@ -1,27 +1,21 @@
 """POST /v1/chat/completions and /v1/completions, streamed while the model answers. See docs/openai.md, "Streaming"."""
 
-import os
-import time
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from tollgate.adapters.aws_streaming import StreamingTransport
 from tollgate.adapters.dialects.streaming import ContainerStreams
-from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.lambda_runtime import Handle, RuntimeLoop
 from tollgate.adapters.sagemaker_stream import SageMakerStream
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.outlet import Outlet, send
-from tollgate.api.rendering import RateLimits
 from tollgate.domain.errors import NotFoundError
-from tollgate.services.idempotent import Idempotency
 from tollgate.services.run_live import LiveRun
-from tollgate.services.wait import JobWaiter
 from tollgate.settings import ServingSettings, aws_environment
-from tollgate.wiring import ServingParts
+from tollgate.wiring.inference import ServingParts
 
 _KEPT_BACK_SECONDS = 2.0
 """Of the function's time, to settle after the last event and before Lambda ends the environment."""
@@ -35,8 +29,6 @@ class StreamingSettings(ServingSettings):
     """Settings of this function."""
 
     streaming_seconds: int = 300
-    plan_rate: float = 0
-    plan_burst: int = 0
 
 
 class StreamingParts(ServingParts):
@@ -58,35 +50,14 @@ def build(settings: StreamingSettings) -> GatewayApi:
     """Wire the service; nothing is connected before the first call."""
     parts = StreamingParts(settings)
     parts.transport.prepare()
-    inference = parts.inference
-    waiter = JobWaiter(jobs=parts.jobs, objects=parts.objects, clock=parts.clock, pause=time.sleep)
-    idempotency = Idempotency(
-        DynamoDBIdempotency(parts.tables, settings.table_cache, parts.objects),
-        parts.clock,
-        lease_seconds=int(parts.lease.total_seconds()),
-    )
-    limits = RateLimits(
-        plan_rate=settings.plan_rate, plan_burst=settings.plan_burst, call_limit=parts.admission.call_limit
-    )
     openai = OpenAIApi(
-        inference=inference,
-        idempotency=idempotency,
-        waiter=waiter,
+        inference=parts.inference,
+        idempotency=parts.idempotency,
+        waiter=parts.waiter,
         wait_seconds=min(parts.time_limit_seconds, _LONGEST_SILENCE_SECONDS),
-        limits=limits,
+        limits=parts.limits,
     )
-    return GatewayApi(
-        inference=inference,
-        idempotency=idempotency,
-        telemetry=parts.telemetry,
-        clock=parts.clock,
-        random_hex=lambda: os.urandom(24).hex(),
-        check_webhook=_no_such_route,
-        openai=lambda: openai,
-        waiter=waiter,
-        feedback=_no_such_route,
-        limits=limits,
-    )
+    return parts.gateway_api(openai=lambda: openai, feedback=_no_such_route, check_webhook=_no_such_route)
 
 
 def _no_such_route(*_: object) -> RoutesOnDemand:

@@ -3,19 +3,16 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
-from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
-from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.services.budget_queries import BudgetQueries
 from tollgate.services.usage_queries import UsageQueries
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
     from tollgate.services.brake_queries import BrakeQueries
@@ -30,9 +27,9 @@ class UsageSettings(Settings):
 
 def build(settings: UsageSettings) -> UsageApi:
     """Wire the service; nothing is connected before the first call."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    transport.prepare()
-    tables, clock = DynamoDBClient(transport), SystemClock()
+    parts = Parts(settings)
+    parts.transport.prepare()
+    tables, clock = parts.tables, parts.clock
 
     @cache
     def brakes() -> "BrakeQueries":
@@ -48,11 +45,7 @@ def build(settings: UsageSettings) -> UsageApi:
             clock=clock,
         ),
         usage=UsageQueries(store=DynamoDBUsage(tables, settings.table_ledger), clock=clock),
-        telemetry=Telemetry(
-            namespace=settings.powertools_metrics_namespace,
-            service=settings.powertools_service_name,
-            level=settings.log_level,
-        ),
+        telemetry=parts.telemetry,
         brakes=brakes,
         recommendations=RegistryRecommendations(tables, settings.table_registry),
     )

@@ -5,23 +5,20 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_visibility import SqsVisibility
-from tollgate.adapters.system import SystemClock
 from tollgate.adapters.webhook_http import HttpWebhookSender
 from tollgate.api.job_rendering import job_document
-from tollgate.api.telemetry import Telemetry
 from tollgate.api.webhook_events import Postponing, deliver_messages
 from tollgate.domain.webhooks import parse_networks
 from tollgate.services.deliver_webhook import WebhookDelivery
 from tollgate.services.job_queries import JobQueries
-from tollgate.settings import Settings, aws_environment
+from tollgate.settings import Settings
+from tollgate.wiring.parts import Parts
 
 
 class WebhookDeliverySettings(Settings):
@@ -43,20 +40,20 @@ class WebhookDeliverySettings(Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Services:
     """What one event needs."""
 
     delivery: WebhookDelivery
     postpone: Postponing
 
 
-def build(settings: WebhookDeliverySettings) -> Parts:
+def build(settings: WebhookDeliverySettings) -> Services:
     """Wire the service; nothing is connected before the first message."""
-    transport = AwsTransport(TransportConfig.from_mapping(aws_environment()))
-    tables, clock = DynamoDBClient(transport), SystemClock()
+    parts = Parts(settings)
+    tables, clock = parts.tables, parts.clock
     allowed = parse_networks(settings.webhook_allowed_cidrs)
     jobs = DynamoDBJobStore(tables, settings.table_jobs)
-    objects = S3DirectObjects(S3Client(transport), settings.bucket)
+    objects = S3DirectObjects(S3Client(parts.transport), settings.bucket)
     queries = JobQueries(jobs=jobs, objects=objects, clock=clock)
     delivery = WebhookDelivery(
         jobs=jobs,
@@ -66,23 +63,19 @@ def build(settings: WebhookDeliverySettings) -> Parts:
         clock=clock,
         # The system's randomness, for environments restored from one snapshot must not wait alike.
         jitter=random.SystemRandom().random,
-        telemetry=Telemetry(
-            namespace=settings.powertools_metrics_namespace,
-            service=settings.powertools_service_name,
-            level=settings.log_level,
-        ),
+        telemetry=parts.telemetry,
         allowed=allowed,
     )
-    return Parts(delivery, SqsVisibility(SqsClient(transport), settings.webhook_queue_url).hide)
+    return Services(delivery, SqsVisibility(SqsClient(parts.transport), settings.webhook_queue_url).hide)
 
 
-def handle(event: dict[str, Any], service: Parts) -> dict[str, Any]:
+def handle(event: dict[str, Any], service: Services) -> dict[str, Any]:
     """One batch of messages."""
     return deliver_messages(event, service.delivery, service.postpone)
 
 
 @cache
-def _service() -> Parts:
+def _service() -> Services:
     return build(WebhookDeliverySettings.load())
 
 

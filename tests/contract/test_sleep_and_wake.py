@@ -101,7 +101,7 @@ class Stack:
     def pump(self) -> None:
         """Hand events and what waits in the queue to their functions."""
         for event in self.events.take(self._environment["CAPACITY_FUNCTION"]):
-            capacity.handle(event, capacity.Parts(self.keeper, _not_now))
+            capacity.handle(event, capacity.Services(self.keeper, _not_now))
         while records := self._take(self._environment["DEFERRED_QUEUE_URL"]):
             deferred.handle({"Records": records}, self.deferred)
 

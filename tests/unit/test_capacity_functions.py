@@ -38,11 +38,11 @@ def asleep() -> Sleepers:
     return world
 
 
-def _parts(world: Sleepers) -> capacity.Parts:
+def _parts(world: Sleepers) -> capacity.Services:
     def not_now() -> RightSizing:
         raise AssertionError("Only the daily event looks at sizes")
 
-    return capacity.Parts(world.keeper, not_now)
+    return capacity.Services(world.keeper, not_now)
 
 
 def test_the_schedule_looks_at_every_place() -> None:

@@ -72,7 +72,7 @@ def test_the_daily_event_stores_the_advice_with_its_date() -> None:
     """For each endpoint that stands: the rule, the saving, and when it was worked out; transform jobs have none."""
     world = _World()
     event = json.loads((ROOT / "events" / "capacity" / "rightsize.json").read_text())
-    capacity.handle(event, capacity.Parts(Sleepers().keeper, lambda: world.service))
+    capacity.handle(event, capacity.Services(Sleepers().keeper, lambda: world.service))
     [(report, now)] = world.reports.stored
     assert now == ManualClock().now()
     assert report["created_at"] == now.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.webhook_delivery.app import Parts, WebhookDeliverySettings, handle
+from functions.webhook_delivery.app import Services, WebhookDeliverySettings, handle
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_job
 from tests.fakes.jobs import InMemoryJobStore
@@ -41,7 +41,7 @@ def test_a_sample_is_answered(sample: str, wait: int) -> None:
         jitter=lambda: 1.0,
         telemetry=RecordingTelemetry(),
     )
-    answer = handle(event, Parts(delivery, lambda receipt, seconds: hidden.append((receipt, seconds))))
+    answer = handle(event, Services(delivery, lambda receipt, seconds: hidden.append((receipt, seconds))))
     assert answer == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
     assert hidden == [(record["receiptHandle"], wait)]
 

@@ -69,14 +69,33 @@ class Settings:
         return settings
 
 
-class InferenceSettings(Settings):
-    """Settings of every function that runs requests."""
+class RoadSettings(Settings):
+    """Settings of functions that run requests or move jobs along."""
 
     table_jobs: str
     table_ledger: str
-    table_cache: str
     table_registry: str
     bucket: str
+
+
+class AsyncSettings(RoadSettings):
+    """Settings of functions of the asynchronous road."""
+
+    table_cache: str
+    async_queue_url: str
+
+
+class BatchSettings(RoadSettings):
+    """Settings of functions of the batch road."""
+
+    file_retention_days: int
+    batch_queue_url: str
+
+
+class InferenceSettings(RoadSettings):
+    """Settings of functions that run requests."""
+
+    table_cache: str
     async_queue_url: str
     deferred_queue_url: str = ""
     capacity_function: str = ""
@@ -89,6 +108,8 @@ class ServingSettings(InferenceSettings):
     refresh_function: str = ""
     alarm_topic_arn: str = ""
     cache_timeout_ms: int = 300
+    plan_rate: float = 0
+    plan_burst: int = 0
 
 
 def aws_environment() -> Mapping[str, str]:

@@ -1,49 +1,38 @@
-"""What the functions that run requests are made of: the gateway, its twin that streams, and the cache function.
-
-Every part is made when it is first asked for, and what only some requests or catalogues need is imported no earlier.
-Nothing is connected before the first call. A function that needs a part of another kind overrides it.
-"""
+"""What the functions need that run requests: the gateway, its twin that streams, and the cache function."""
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
+from tollgate.adapters.registry_capacity import RegistryHealth
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sns_notices import SnsNotices
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_queue import SqsQueue
-from tollgate.adapters.system import SystemClock, TimeSortedIds
-from tollgate.api.telemetry import Telemetry
+from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
+from tollgate.api.rendering import RateLimits
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import REALTIME_LEASE, Admission
-from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.deployment_health import DeploymentHealth
+from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
-from tollgate.settings import InferenceSettings, ServingSettings, aws_environment
+from tollgate.services.wait import JobWaiter
+from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tollgate.adapters.bucket_tokenizers import BucketTokenizers
     from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
     from tollgate.adapters.lambda_events import LambdaEvents
-    from tollgate.adapters.registry_control import RegistryControl
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.ports.money import BudgetNotices
@@ -54,13 +43,14 @@ if TYPE_CHECKING:
     from tollgate.services.refresh_answers import RefreshOrders
     from tollgate.services.run_live import LiveRun
     from tollgate.services.wake_requests import WakeRequests
+    from tollgate.settings import InferenceSettings, ServingSettings
 
 API_SECONDS = 29.0
 """API Gateway's own limit on an answer. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
 
-class InferenceParts(ABC):
-    """Adapters and services of one execution environment.
+class InferenceParts(RoadParts, ABC):
+    """For functions that run requests.
 
     Args:
         settings: of the function.
@@ -68,33 +58,17 @@ class InferenceParts(ABC):
     """
 
     def __init__(self, settings: InferenceSettings, *, time_limit_seconds: float = API_SECONDS) -> None:
+        super().__init__(settings)
         self._settings = settings
         self.time_limit_seconds = time_limit_seconds
         self.lease = REALTIME_LEASE
-        self.clock = SystemClock()
-        self.ids = TimeSortedIds()
-        self.transport_config = TransportConfig.from_mapping(aws_environment())
-        self.transport = AwsTransport(self.transport_config)
-        self.tables = DynamoDBClient(self.transport)
-        self.objects = S3DirectObjects(S3Client(self.transport), settings.bucket)
-        self.dialects = ContainerDialects()
-        self.catalogues = RegistryCatalogue(self.tables, settings.table_registry, self.clock.monotonic)
-        self.ledger = DynamoDBLedger(self.tables, settings.table_ledger)
-        self.jobs = DynamoDBJobStore(self.tables, settings.table_jobs, self.ledger)
-        self.telemetry = Telemetry(
-            namespace=settings.powertools_metrics_namespace,
-            service=settings.powertools_service_name,
-            level=settings.log_level,
-        )
 
     @cached_property
     def inference(self) -> InferenceService:
         """Takes a request down its road."""
         return InferenceService(
             catalogues=self.catalogues,
-            capacities=RegistryCapacity(
-                self.tables, self._settings.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
-            ),
+            capacities=self.capacities,
             dialects=self.dialects,
             admission=self.admission,
             realtime=self.realtime,
@@ -114,7 +88,7 @@ class InferenceParts(ABC):
             telemetry=self.telemetry,
             clock=self.clock,
             notices=self.notices,
-            gate=BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock),
+            gate=self.gate,
             lease=self.lease,
         )
 
@@ -123,9 +97,7 @@ class InferenceParts(ABC):
         """Runs a request while its caller waits."""
         return RealtimeRun(
             realtime=SageMakerRealtime(SageMakerRuntimeClient(self.transport)),
-            durations=RegistryDurations(
-                self.tables, self._settings.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
-            ),
+            durations=self.durations,
             dialects=self.dialects,
             admission=self.admission,
             health=self.health,
@@ -144,10 +116,9 @@ class InferenceParts(ABC):
     @cached_property
     def acceptance(self) -> JobAcceptance:
         """Takes a request as a job; only down roads whose queue the function knows."""
-        client = SqsClient(self.transport)
         return JobAcceptance(
             jobs=self.jobs,
-            queues={road: SqsQueue(client, url) for road, url in self.queues.items()},
+            queues={road: self.queue(url) for road, url in self.queues.items()},
             objects=self.objects,
             admission=self.admission,
             clock=self.clock,
@@ -177,20 +148,13 @@ class InferenceParts(ABC):
     @cached_property
     def health(self) -> DeploymentHealth:
         """Which deployments are better left alone."""
-        recorder = RegistryHealth(self.tables, self._settings.table_registry, self.clock.now)
+        recorder = RegistryHealth(self.tables, self._registry, self.clock.now)
         return DeploymentHealth(clock=self.clock, recorder=recorder)
 
     @property
     def memory_gb(self) -> Decimal:
         """The function's memory, which its time is priced by."""
         return Decimal(self._settings.aws_lambda_function_memory_size) / 1024
-
-    @cached_property
-    def brakes(self) -> RegistryControl:
-        """The brakes; asked only when the catalogue has some."""
-        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
-
-        return RegistryControl(self.tables, self._settings.table_registry, self.clock.monotonic)
 
     def events(self, function: str) -> LambdaEvents:
         """What another function of the stack is sent."""
@@ -208,11 +172,7 @@ class InferenceParts(ABC):
     @cached_property
     def outcomes(self) -> RegistryOutcomes:
         """How answers went down with callers; most models have no choice that would need it."""
-        from tollgate.adapters.registry_outcomes import RegistryOutcomes  # noqa: PLC0415 -- see above
-
-        return RegistryOutcomes(
-            self.tables, self._settings.table_registry, now=self.clock.now, monotonic=self.clock.monotonic
-        )
+        return self.outcome_store()
 
     @cached_property
     def choosing(self) -> Choosing:
@@ -239,6 +199,48 @@ class ServingParts(InferenceParts):
     """For functions whose callers wait for the answer."""
 
     _settings: ServingSettings
+
+    def gateway_api(
+        self,
+        *,
+        openai: Callable[[], RoutesOnDemand],
+        feedback: Callable[[], RoutesOnDemand],
+        check_webhook: Callable[[str], object],
+    ) -> GatewayApi:
+        """The routes, with those that not every function or caller needs as given."""
+        return GatewayApi(
+            inference=self.inference,
+            idempotency=self.idempotency,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            random_hex=lambda: os.urandom(24).hex(),
+            check_webhook=check_webhook,
+            openai=openai,
+            waiter=self.waiter,
+            feedback=feedback,
+            limits=self.limits,
+        )
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """Runs a request once for each idempotency key."""
+        store = DynamoDBIdempotency(self.tables, self._settings.table_cache, self.objects)
+        # Longer than Lambda lets the function run, so that a live request never loses its claim.
+        return Idempotency(store, self.clock, lease_seconds=int(self.time_limit_seconds) + 6)
+
+    @cached_property
+    def waiter(self) -> JobWaiter:
+        """Waits for jobs on behalf of callers who want their answer now."""
+        return JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=time.sleep)
+
+    @cached_property
+    def limits(self) -> RateLimits:
+        """What answers say of rate limits."""
+        return RateLimits(
+            plan_rate=self._settings.plan_rate,
+            plan_burst=self._settings.plan_burst,
+            call_limit=self.admission.call_limit,
+        )
 
     @property
     def queues(self) -> Mapping[InferenceType, str]:

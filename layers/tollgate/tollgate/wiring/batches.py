@@ -1,0 +1,194 @@
+"""What the three functions of the batch road need."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
+from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
+from tollgate.adapters.s3_objects import S3ObjectStore
+from tollgate.adapters.sagemaker_transform import SageMakerTransform
+from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
+from tollgate.services.admission import Admission
+from tollgate.services.batch_pooled import PooledRuns
+from tollgate.services.batch_start import BatchStarter
+from tollgate.services.collect_batch import BatchCollector
+from tollgate.services.collect_drop import DropCollector
+from tollgate.services.drop_batch import DroppedRuns
+from tollgate.services.drop_budget import DropBudget
+from tollgate.services.drop_results import DropResults
+from tollgate.services.file_batch_finish import FileBatchResults
+from tollgate.services.run_results import ResultsBySource
+from tollgate.wiring.jobs import JobParts
+
+if TYPE_CHECKING:
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.services.file_batch_run import FileBatchRunner
+    from tollgate.settings import BatchSettings
+
+
+class BatchParts(JobParts):
+    """Pools, dropped files and batches of files, on their way into transform jobs and out of them."""
+
+    def __init__(self, settings: BatchSettings, *, webhook_queue_url: str = "") -> None:
+        super().__init__(settings, webhook_queue_url=webhook_queue_url)
+        self._kept = timedelta(days=settings.file_retention_days)
+        self.line_bodies = OpenAILineBodies()
+        self.batch_queue = self.queue(settings.batch_queue_url)
+        self.files = DynamoDBFileStore(self.tables, settings.table_jobs)
+        self.file_batches = DynamoDBFileBatchStore(self.tables, settings.table_jobs, self.ledger)
+        self.batches = DynamoDBBatchStore(self.tables, settings.table_jobs, self.ledger)
+
+    @cached_property
+    def objects(self) -> S3ObjectStore:
+        """The bucket, whose files need not fit into memory."""
+        return S3ObjectStore(self._bucket)
+
+    @cached_property
+    def outcomes(self) -> RegistryOutcomes:
+        """One write for the many records of a transform job."""
+        return self.outcome_store(flush_seconds=2)
+
+    @cached_property
+    def backend(self) -> SageMakerTransform:
+        """Transform jobs."""
+        return SageMakerTransform(self.objects)
+
+    @cached_property
+    def admission(self) -> Admission:
+        """Reserves what files may cost."""
+        return Admission(ledger=self.ledger, telemetry=self.telemetry, clock=self.clock)
+
+    @cached_property
+    def starter(self) -> BatchStarter:
+        """Where transform jobs start."""
+        return BatchStarter(
+            batches=self.batches, backend=self.backend, telemetry=self.telemetry, is_held_back=self.is_held_back
+        )
+
+    def is_held_back(self, resource: str) -> bool:
+        """Whether the brakes keep transform jobs of a deployment from starting."""
+        return self.gate.holds_back(self.catalogues.current(), resource)
+
+    @cached_property
+    def pooled(self) -> PooledRuns:
+        """Runs of jobs."""
+        return PooledRuns(
+            jobs=self.jobs,
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            starter=self.starter,
+            completer=self.completer,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def file_batch_results(self) -> FileBatchResults:
+        """Results of batches of files."""
+        return FileBatchResults(
+            batches=self.file_batches,
+            files=self.files,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            bodies=self.line_bodies,
+            refusal_of=refusal_of,
+            queue=self.batch_queue,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            kept=self._kept,
+        )
+
+    @cached_property
+    def run_results(self) -> ResultsBySource:
+        """Results of whatever came in a file."""
+        return ResultsBySource(drops=self.results, batches=self.file_batch_results)
+
+    @cached_property
+    def results(self) -> DropResults:
+        """Results of dropped files."""
+        return DropResults(
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def drops(self) -> DroppedRuns:
+        """Runs of files."""
+        return DroppedRuns(
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            starter=self.starter,
+            budget=DropBudget(
+                batches=self.batches,
+                catalogues=self.catalogues,
+                admission=self.admission,
+            ),
+            drops=self.results,
+            results=self.run_results,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def collector(self) -> BatchCollector:
+        """Where runs end."""
+        return BatchCollector(
+            jobs=self.jobs,
+            batches=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            backend=self.backend,
+            runs=self.pooled,
+            drops=DropCollector(
+                batches=self.batches,
+                objects=self.objects,
+                runs=self.drops,
+                results=self.run_results,
+                starter=self.starter,
+                clock=self.clock,
+            ),
+            starter=self.starter,
+            completer=self.completer,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def file_batch_runner(self) -> FileBatchRunner:
+        """Takes batches of files on their way; `batch_dispatch` alone does."""
+        from tollgate.services.file_batch_cut import BatchCutter  # noqa: PLC0415 -- see above
+        from tollgate.services.file_batch_run import FileBatchRunner  # noqa: PLC0415 -- see above
+
+        return FileBatchRunner(
+            batches=self.file_batches,
+            files=self.files,
+            runs=self.batches,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            backend=self.backend,
+            cutter=BatchCutter(
+                objects=self.objects,
+                capacities=self.capacities,
+                dialects=self.dialects,
+                bodies=self.line_bodies,
+                refusal_of=refusal_of,
+            ),
+            admission=self.admission,
+            starter=self.drops,
+            results=self.file_batch_results,
+            refusal_of=refusal_of,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            is_held_back=self.is_held_back,
+        )

@@ -1,0 +1,84 @@
+"""What the functions need that end jobs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tollgate.services.complete_job import JobCompleter
+from tollgate.wiring.roads import RoadParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.services.job_answers import JobAnswers
+    from tollgate.settings import AsyncSettings, RoadSettings
+
+
+class JobParts(RoadParts):
+    """For functions that end jobs.
+
+    Args:
+        settings: of the function.
+        webhook_queue_url: empty in a function that ends jobs only now and then; the sweeper then sends for it.
+    """
+
+    def __init__(self, settings: RoadSettings, *, webhook_queue_url: str = "") -> None:
+        super().__init__(settings)
+        self._webhook_queue_url = webhook_queue_url
+
+    @cached_property
+    def completer(self) -> JobCompleter:
+        """Where jobs end."""
+        return JobCompleter(
+            jobs=self.jobs,
+            objects=self.objects,
+            webhooks=self.queue(self._webhook_queue_url) if self._webhook_queue_url else None,
+            catalogues=self.catalogues,
+            dialects=self.dialects,
+            durations=self.durations,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            answers=self.answers,
+            outcomes=self.outcomes,
+        )
+
+    @property
+    def answers(self) -> Callable[[], JobAnswers] | None:
+        """Answers that equal jobs share, where they do."""
+        return None
+
+    @property
+    def outcomes(self) -> RegistryOutcomes | None:
+        """Records of how deployments do, in a function that ends enough jobs to count."""
+        return None
+
+
+class AsyncParts(JobParts):
+    """For the functions of the asynchronous road, whose equal jobs share an answer."""
+
+    def __init__(self, settings: AsyncSettings, *, webhook_queue_url: str = "") -> None:
+        super().__init__(settings, webhook_queue_url=webhook_queue_url)
+        self._table_cache = settings.table_cache
+        self.async_queue = self.queue(settings.async_queue_url)
+
+    @property
+    def answers(self) -> Callable[[], JobAnswers]:
+        """Asked only for jobs of a model that has a cache."""
+        return lambda: self._job_answers
+
+    @cached_property
+    def _job_answers(self) -> JobAnswers:
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
+
+        return JobAnswers(
+            store=DynamoDBAnswers(self.tables, self._table_cache, self.objects),
+            jobs=self.jobs,
+            objects=self.objects,
+            queue=self.async_queue,
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
