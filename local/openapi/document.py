@@ -4,15 +4,14 @@ Bodies come from the very rules that the gateway checks them with, so the docume
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
 from local.openapi import answers, cache_answers, file_answers, spending_answers
+from local.openapi.operation import REFERENCE, Operation, described, reference
 from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.inference_rules import INFERENCE_SCHEMA
@@ -21,8 +20,9 @@ from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREAT
 from tollgate.api.openai.response_body import RESPONSE
 from tollgate.api.openai.text_bodies import COMPLETION, EMBEDDING
 
-_REFERENCE = "#/components/schemas/{model}"
-_KEY_ERRORS = (401, 403, 429, 500, 502, 503, 504)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 _RUN_ERRORS = (400, 404, 409, 413, 422)
 _MAKE_ERRORS = (400, 409, 413, 422)
 _PART_FORM: Mapping[str, Any] = {
@@ -40,36 +40,6 @@ _FILE_FORM: Mapping[str, Any] = {
         "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2592000},
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One route.
-
-    Attributes:
-        body: name of the schema of its body, if it has one.
-        answer: shape of a good answer; None for any JSON.
-        accepted: whether it may answer 202 with a job.
-        streams: whether it may answer with an event stream.
-        errors: statuses beside those that every route may have.
-        query: names of query parameters.
-        form: fields of its body, if that is a form.
-        raw: whether the answer is a file's content, or leads to it.
-        once: whether an idempotency key is obeyed.
-    """
-
-    path: str
-    method: str
-    summary: str
-    answer: type[BaseModel] | None
-    body: str | None = None
-    accepted: bool = False
-    streams: bool = False
-    errors: Sequence[int] = ()
-    query: Sequence[str] = ()
-    form: Mapping[str, Any] | None = None
-    raw: bool = False
-    once: bool = False
 
 
 _INFERENCE = "InferenceRequest"
@@ -296,7 +266,7 @@ def openapi_document() -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method] = described(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -330,77 +300,7 @@ def _schemas() -> dict[str, Any]:
     inputs: list[tuple[Any, JsonSchemaMode, core_schema.CoreSchema]] = [
         (name, "validation", schema) for name, schema in sources.items()
     ]
-    roots, definitions = GenerateJsonSchema(ref_template=_REFERENCE).generate_definitions(inputs)
+    roots, definitions = GenerateJsonSchema(ref_template=REFERENCE).generate_definitions(inputs)
     found: dict[str, Any] = {str(name): schema for name, schema in definitions.items()}
-    found |= {str(name): schema for (name, _), schema in roots.items() if schema != _schema(str(name))}
+    found |= {str(name): schema for (name, _), schema in roots.items() if schema != reference(str(name))}
     return dict(sorted(found.items()))
-
-
-def _schema(name: str) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(model=name)}
-
-
-def _operation(operation: Operation) -> dict[str, Any]:
-    words = operation.path.removeprefix("/v1/").replace("{", "").replace("}", "").replace(".", "/").split("/")
-    described: dict[str, Any] = {
-        "operationId": "_".join([operation.method, *words]),
-        "summary": operation.summary,
-        "responses": _responses(operation),
-    }
-    parameters = [
-        _parameter(name, "path") for name in ("id", "model", "namespace", "key") if f"{{{name}}}" in operation.path
-    ]
-    parameters += [_parameter(name, "query") for name in operation.query]
-    if operation.body is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": _schema(operation.body)}},
-        }
-    if operation.form is not None:
-        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
-    if operation.accepted or operation.once:
-        parameters.append(_parameter("Idempotency-Key", "header"))
-    if operation.path == "/v1/inferences" and operation.accepted:
-        parameters.append(_parameter("Prefer", "header"))
-    if parameters:
-        described["parameters"] = parameters
-    return described
-
-
-def _parameter(name: str, place: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
-
-
-def _responses(operation: Operation) -> dict[str, Any]:
-    good = {} if operation.answer is None else _schema(operation.answer.__name__)
-    content: dict[str, Any] = {"application/json": {"schema": good}}
-    if operation.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
-    if operation.raw:
-        content = {"application/octet-stream": {"schema": {"type": "string"}}}
-    found: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
-    if operation.raw:
-        found["302"] = {"description": "A large file, or one that is no text, is at Location for 15 minutes."}
-    if operation.accepted:
-        accepted = {"application/json": {"schema": _schema("Inference")}}
-        found["202"] = {"description": "Accepted as a job; look at Location.", "content": accepted}
-    error = {"application/json": {"schema": _schema("Error")}}
-    for status in sorted({*_KEY_ERRORS, *operation.errors}):
-        found[str(status)] = {"description": _WHAT[status], "content": error}
-    return found
-
-
-_WHAT: Mapping[int, str] = {
-    400: "The request is malformed, or asks for what the model does not support.",
-    401: "No valid API key.",
-    403: "The key lacks the scope.",
-    404: "There is no such thing.",
-    409: "Not in this state, or the idempotency key is in use.",
-    413: "The body is too large.",
-    422: "The deadline cannot be met, or the idempotency key came with another body.",
-    429: "Too many requests, or a quota or budget is used up.",
-    500: "The gateway failed.",
-    502: "The model failed.",
-    503: "No capacity, no price, or no storage now.",
-    504: "No answer in time; a job goes on.",
-}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from functions.budget_alarm.app import handle
+from tests.fakes.braked_stack import World
 from tests.fakes.webhooks import ScriptedSender
-from tests.unit.test_brakes_at_work import World
 from tollgate.domain.brakes import BrakeLevel
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.errors import StorageError, WebhookUnreachableError

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from functions.budget_alarm.app import handle
+from tests.fakes.braked_stack import World
 from tests.unit.template_document import ROOT
-from tests.unit.test_brakes_at_work import World
 from tollgate.api.alarm_events import UnreadableAlarmError
 from tollgate.domain.brakes import BrakeLevel
 

@@ -10,13 +10,13 @@ import pytest
 
 from functions.usage.app import handle
 from local.openapi.spending_answers import BudgetList, Control, UsageReport, Workflow
+from tests.fakes.braked_stack import World
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
-from tests.unit.test_brakes_at_work import World
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
 from tollgate.domain.avoided import AvoidedReason

@@ -1,9 +1,9 @@
 """Answers that were paid for already, given again; and one run at a time for those that are missing.
 
 A request that finds a fresh answer costs one read. One that finds none takes the key's lease and runs; those that come
-meanwhile wait for it, for a while, and then a few of them run as well. Whoever holds the lease and dies is replaced
-when it ends. Where the table does not answer, a share of the requests runs without it and the others are refused, so
-that an outage of the cache costs no more than that share (docs/cache.md).
+meanwhile wait for it (`cache_turn`). Whoever holds the lease and dies is replaced when it ends. Where the table does
+not answer, a share of the requests runs without it and the others are refused, so that an outage of the cache costs no
+more than that share (docs/cache.md).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tollgate.domain.reserving import Ask
 from tollgate.domain.settlement import settle_cache_hit
 from tollgate.services.cache_breaker import may_go_on
 from tollgate.services.cache_reader import RETRY_SECONDS, CacheReader
+from tollgate.services.cache_turn import NOT_KEPT, WITHOUT_LEASE, Turn, Turns
 from tollgate.services.cached_run import CachedRun, run_of
 from tollgate.services.inference import Accepted, Completed
 
@@ -46,12 +47,6 @@ if TYPE_CHECKING:
     from tollgate.services.inference import InferenceRequest, Plan
     from tollgate.services.near_answers import NearAnswers
     from tollgate.services.trail import Trail
-
-_FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 0.5
-_PAUSE_GROWTH = 1.5
-_ANSWERING_SECONDS = 3.0
-"""Of API Gateway's 29 s, kept for whatever follows the wait."""
 
 
 class AnswerCache:
@@ -84,11 +79,18 @@ class AnswerCache:
         self._clock = clock
         self._ids = ids
         self._telemetry = telemetry
-        self._pause = pause
         self._time_limit = time_limit_seconds
         self._refresh = refresh
         self._near = near
         self._reader = CacheReader(store, clock)
+        self._turns = Turns(
+            store=store,
+            reader=self._reader,
+            clock=clock,
+            telemetry=telemetry,
+            pause=pause,
+            time_limit_seconds=time_limit_seconds,
+        )
 
     def answer(
         self,
@@ -117,10 +119,10 @@ class AnswerCache:
                 return found
             if run.control.only_if_cached:
                 raise NotCachedError("The cache has no answer to this request.")
-            turn = self._turn(run, slot)
+            turn = self._turns.take(run, slot, lambda there: self._found(run, there))
         except StorageError as error:
             return self._without(run, error)
-        return turn if isinstance(turn, Completed | Accepted) else self._lead(run, *turn)
+        return turn if isinstance(turn, Completed) else self._lead(run, turn)
 
     def lookup(self, plan: Plan, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
         """The key of a request, how it would be answered now, and with what. Nothing is run and nothing written.
@@ -165,7 +167,7 @@ class AnswerCache:
             self._released(ticket)
             return False
         trail.cache = CacheOutcome.MISS.value
-        self._lead(run, ticket.fence, EMPTY_SLOT)
+        self._lead(run, Turn(ticket.fence, EMPTY_SLOT))
         return True
 
     def embeddings(
@@ -238,66 +240,12 @@ class AnswerCache:
             raise ModelFailedError(answer.refusal.message, original_status=answer.refusal.status)
         return Completed(inference_id, self._clock.now(), answer.output)
 
-    def _turn(self, run: CachedRun, slot: CacheSlot) -> Completed | Accepted | tuple[int, CacheSlot]:
-        """The answer of somebody else's run, or the fence under which this request may run.
-
-        A fence of 0 keeps the answer without a lease, one of -1 does not keep it.
-        """
-        if not run.policy.coalesce or not run.control.store:
-            return 0, slot
-        waits_until = self._clock.monotonic() + self._longest_wait(run)
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            now = self.now_ms()
-            if not slot.is_led(now):
-                there = self._taken(run, slot, now)
-                if there is None:
-                    return slot.fence + 1, slot
-                slot = there
-                if not run.control.read:
-                    if slot.is_led(now):
-                        return -1, slot
-                    continue
-            else:
-                left = waits_until - self._clock.monotonic()
-                # A job may take minutes; nobody waits for it with the connection open.
-                if left <= 0 or slot.job_id:
-                    return self._stray(run, slot)
-                self._pause(min(pause, left))
-                pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
-                slot = self._reader.look(run)
-            found = self._found(run, slot)
-            if found is not None:
-                return found
-
-    def _taken(self, run: CachedRun, seen: CacheSlot, now: int) -> CacheSlot | None:
-        """None if the lease is this request's now, otherwise what is there instead of what was seen."""
-        until = now + run.lease_ms
-        return self._reader.asked(lambda: self._store.lead(run.key, seen, scope=run.scope, now_ms=now, until_ms=until))
-
-    def _stray(self, run: CachedRun, slot: CacheSlot) -> tuple[int, CacheSlot]:
-        """The right to run beside somebody else.
-
-        Raises:
-            CacheDownError: enough others do.
-        """
-        if not self._reader.asked(lambda: self._store.stray(run.key, run.policy.strays)):
-            raise CacheDownError(
-                "The same request is running, and has not ended in time. Try again.", retry_after=RETRY_SECONDS
-            )
-        self._telemetry.count("CacheStrays")
-        return -1, slot
-
-    def _longest_wait(self, run: CachedRun) -> float:
-        spent = self._clock.monotonic() - run.trail.started
-        left = self._time_limit - _ANSWERING_SECONDS - spent - run.plan.decision.expected_seconds
-        return max(0.0, min(run.policy.wait_seconds, left))
-
-    def _lead(self, run: CachedRun, fence: int, seen: CacheSlot) -> Completed | Accepted:
+    def _lead(self, run: CachedRun, turn: Turn) -> Completed | Accepted:
         """Run the request, and keep what comes of it."""
-        ticket = run.ticket(max(0, fence), self.now_ms())
-        keeps = fence >= 0 and run.control.store
-        held = keeps and fence > 0
+        ticket = run.ticket(max(WITHOUT_LEASE, turn.fence), self.now_ms())
+        keeps = turn.fence != NOT_KEPT and run.control.store
+        held = keeps and turn.fence != WITHOUT_LEASE
+        seen = turn.seen
         try:
             result = run.dispatch(run.plan)
             if keeps and isinstance(result, Completed):

@@ -1,0 +1,34 @@
+"""Forms with files in them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.api.multipart import FormPart, read_form
+from tollgate.domain.errors import InvalidRequestError
+
+
+@given(content=st.binary(max_size=200), name=st.text(st.characters(min_codepoint=65, max_codepoint=122), min_size=1))
+def test_a_forms_file_keeps_every_byte(content: bytes, name: str) -> None:
+    """Line breaks, marks of other forms and bytes that are no text included."""
+    clean = name.replace("\\", "")
+    head = f'--b\r\nContent-Disposition: form-data; name="f"; filename="x{clean}"\r\n\r\n'.encode()
+    found = read_form('multipart/form-data; boundary="b"', head + content.replace(b"--b", b"") + b"\r\n--b--")
+    assert found["f"] == FormPart(content.replace(b"--b", b""), f"x{clean}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b"{}"),
+        ("multipart/form-data", b"--b--"),
+        ("multipart/form-data; boundary=b", b""),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1'),
+        ("multipart/form-data; boundary=b", b"--b\r\nX: y\r\n\r\n1\r\n--b--"),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n--b--'),
+    ],
+)
+def test_what_is_no_form_is_refused(kind: str, body: bytes) -> None:
+    """Incomplete, nameless, or something else."""
+    with pytest.raises(InvalidRequestError):
+        read_form(kind, body)
