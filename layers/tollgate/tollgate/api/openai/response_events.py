@@ -36,7 +36,7 @@ class _Text:
         self._position = position
         self._inside = {**self._place, "content_index": 0}
         # Only what was said has probabilities.
-        self._logprobs = {"logprobs": []} if kind is MESSAGE else {}
+        self._logprobs: dict[str, Any] = {"logprobs": []} if kind is MESSAGE else {}
 
     def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
         item = text_item(self._kind, self._own, None, "in_progress")

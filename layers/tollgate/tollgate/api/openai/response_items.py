@@ -50,7 +50,8 @@ def text_item(kind: TextKind, own: str, text: str | None, status: str) -> dict[s
 
 def text_part(kind: TextKind, text: str) -> dict[str, Any]:
     """The part that holds an item's text."""
-    return {"type": kind.part, "text": text} | ({"annotations": []} if kind is MESSAGE else {})
+    part: dict[str, Any] = {"type": kind.part, "text": text}
+    return part | ({"annotations": []} if kind is MESSAGE else {})
 
 
 def call_item(own: str, position: int, call: Mapping[str, Any], status: str) -> dict[str, Any]:
