@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions and /v1/completions, streamed while the model answers. See docs/openai.md, "Streaming"."""
+"""Chats, completions and responses, streamed while the model answers. See docs/openai.md, "Streams"."""
 
 from datetime import timedelta
 from functools import cached_property

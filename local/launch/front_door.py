@@ -21,7 +21,7 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's, not registered
 GENERATED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 STREAMING_PREFIX = "/streaming"
 """Before paths whose answers are to come piece by piece, so that one door gives both kinds."""
-STREAMED = frozenset({"/v1/chat/completions", "/v1/completions"})
+STREAMED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
 
 
 class Streaming(Protocol):

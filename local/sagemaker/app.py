@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from local.sagemaker.admin import PREFIX, Admin
 from local.sagemaker.control import Control
+from local.sagemaker.openai_route import PATH, OpenAIRoute
 from local.sagemaker.runtime import Runtime
 from local.sagemaker.scaling import TARGET_PREFIX, Scaling
 from local.sagemaker.wire import (
@@ -39,6 +40,7 @@ class App:
 
     def __init__(self, runtime: Runtime, control: Control, scaling: Scaling, admin: Admin) -> None:
         self._runtime = runtime
+        self._chats = OpenAIRoute(runtime)
         self._control = control
         self._scaling = scaling
         self._admin = admin
@@ -79,7 +81,11 @@ class App:
         raise ServiceError(404, "UnknownOperationException", f"{request.method} {request.path} is not served")
 
     async def _runtime_reply(self, request: Request) -> Reply:
-        _, _, name, action = [*request.path.split("/"), "", ""][:4]
+        _, _, name, *below = request.path.split("/")
+        if request.method == "POST" and self._chats.serves(below):
+            component = unquote(below[1]) if len(below) > len(PATH) else None
+            return await self._chats.answer(unquote(name), component, request)
+        action = below[0] if below else ""
         actions = {
             "invocations": self._runtime.invoke,
             "async-invocations": self._runtime.invoke_async,

@@ -1,8 +1,9 @@
 """The runtime API: InvokeEndpoint, InvokeEndpointAsync, InvokeEndpointWithResponseStream."""
 
+import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -108,20 +109,29 @@ class Runtime:
         Raises:
             ServiceError: as `invoke`.
         """
+        target, first, pieces = await self._begin_stream(endpoint, request, request.header("x-amzn-sagemaker-accept"))
+        headers = _answer_headers(target, request, eventstream.CONTENT_TYPE)
+        kind = "text/event-stream" if first.startswith(b"data:") else "application/json"
+        return Reply(200, _frames(first, pieces), headers | {"x-amzn-sagemaker-content-type": kind})
+
+    async def invoke_events(self, endpoint: str, request: Request) -> Reply:
+        """Answer with the container's own events, without a frame around them. Raises as `invoke_stream`."""
+        target, first, pieces = await self._begin_stream(endpoint, request, request.header("accept"))
+        return Reply(200, _unframed(first, pieces), _answer_headers(target, request, "text/event-stream"))
+
+    async def _begin_stream(
+        self, endpoint: str, request: Request, accept: str | None
+    ) -> tuple[Target, bytes, AsyncGenerator[bytes]]:
         _check_size(request.body, BODY_LIMIT_BYTES)
         await self._faults.strike("invoke_stream", endpoint)
         target = self._target(endpoint, request)
-        accept = request.header("x-amzn-sagemaker-accept")
         call = _call(request, accept=accept, content_type=request.header("content-type"))
         inference_id = request.header("x-amzn-sagemaker-inference-id") or str(uuid.uuid4())
         pieces = self._serving.stream(target, call, inference_id=inference_id)
         try:
-            first = await anext(pieces, b"")
+            return target, await anext(pieces, b""), pieces
         except ContainerError as error:
             raise self._model_error(endpoint, error.status, error.message) from error
-        headers = _answer_headers(target, request, eventstream.CONTENT_TYPE)
-        kind = "text/event-stream" if first.startswith(b"data:") else "application/json"
-        return Reply(200, _frames(first, pieces), headers | {"x-amzn-sagemaker-content-type": kind})
 
     async def invoke_async(self, endpoint: str, request: Request) -> Reply:
         """Answer InvokeEndpointAsync: 202 once the request is stored.
@@ -201,6 +211,19 @@ async def _frames(first: bytes, rest: Any) -> AsyncIterator[bytes]:
             yield eventstream.payload_part(piece)
     except ContainerError as error:
         yield eventstream.stream_exception("ModelStreamError", error.message, str(error.status))
+    finally:
+        await rest.aclose()
+
+
+async def _unframed(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        async for piece in rest:
+            yield piece
+    except ContainerError as error:
+        # vLLM ends a stream that breaks with an event of this form.
+        broken = {"error": {"message": error.message, "type": "server_error", "code": error.status}}
+        yield b"data: " + json.dumps(broken).encode() + b"\n\n"
     finally:
         await rest.aclose()
 

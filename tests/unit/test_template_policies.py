@@ -18,6 +18,7 @@ WITHOUT_RESOURCES = {
     "cloudwatch:GetMetricStatistics",
     "sagemaker:ListTransformJobs",
     "ce:GetCostAndUsage",
+    "sagemaker:CallWithBearerToken",
 }
 CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpoint": {"GatewayRole", "CacheRole", "DeferredRole", "StreamingRole"},
@@ -91,6 +92,14 @@ def test_few_roles_can_start_what_costs_most(action: str, roles: set[str]) -> No
                 "${EndpointPrefix}*" in r["Fn::Sub"] or "/tollgate-*" in r["Fn::Sub"]
                 for r in as_list(statement["Resource"])
             ), name
+
+
+def test_only_who_may_call_endpoints_may_do_so_by_token() -> None:
+    """A token has its maker's rights, so it opens nothing to whoever may not invoke."""
+    holders = {
+        name for name, statement in statements() if "sagemaker:CallWithBearerToken" in as_list(statement["Action"])
+    }
+    assert holders == CAN_START_INFERENCE["sagemaker:InvokeEndpoint"]
 
 
 @pytest.mark.parametrize("role", [name for name in resources("AWS::IAM::Role") if name.endswith("Role")])

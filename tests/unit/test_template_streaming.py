@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.template_document import ROOT, functions, resources, template
 
-ROUTES = ("/v1/chat/completions", "/v1/completions")
+ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 
 
 def _integration(path: str) -> dict[str, Any]:

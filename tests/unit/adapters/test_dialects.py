@@ -50,6 +50,15 @@ def test_chats_go_out_in_openais_form(name: str) -> None:
     assert _rendered(name, CHAT | {"stream": True}, max_tokens=5) == CHAT | {"max_tokens": 5}
 
 
+def test_sagemakers_openai_route_is_for_chats() -> None:
+    """With the model field that OpenAI's form wants; the endpoint is in the URL."""
+    assert _rendered("sagemaker-openai", CHAT, max_tokens=5) == CHAT | {"model": "", "max_tokens": 5}
+    assert _rendered("sagemaker-openai", "hello") == CHAT | {"model": ""}
+    assert _parsed("sagemaker-openai", COMPLETION) == _parsed("messages", COMPLETION)
+    with pytest.raises(InvalidRequestError):
+        _rendered("sagemaker-openai", {"inputs": "continue this"})
+
+
 @pytest.mark.parametrize("name", ["messages", "openai"])
 def test_a_plain_text_is_a_users_message(name: str) -> None:
     """What Tollgate's own route takes for chat models."""

@@ -41,6 +41,27 @@ def test_a_stored_catalogue_reads_back_the_same() -> None:
     assert catalogue_from_document(json.loads(json.dumps(catalogue_document(catalogue)))) == catalogue
 
 
+ROUTE = ('dialect = "messages"', 'dialect = "sagemaker-openai"')
+
+
+def test_only_the_real_time_road_takes_sagemakers_openai_route() -> None:
+    """It is stored where it is used, so that older gateways can read all other catalogues."""
+    assert ROUTE[0] in EXAMPLE
+    catalogue = _read(EXAMPLE.replace(*ROUTE))
+    (deployment,) = catalogue.models["smollm2"].deployments
+    assert {road.inference_type for road in deployment.roads.values() if road.openai_route} == {InferenceType.REALTIME}
+    stored = json.loads(json.dumps(catalogue_document(catalogue)))
+    assert catalogue_from_document(stored) == catalogue
+    assert "openai_route" not in json.dumps(catalogue_document(_read(EXAMPLE)))
+
+
+def test_the_openai_route_knows_no_variants() -> None:
+    """Said when the catalogue is applied, not when a request fails."""
+    overlay = '[models.smollm2.deployments.main]\nrealtime = { target_variant = "blue" }'
+    with pytest.raises(CatalogueError, match="target_variant"):
+        _read(EXAMPLE.replace(*ROUTE), overlay)
+
+
 CHOICE = """
 choice = { medium_from = 0.2, quality = 0.9, cascade = {}, explore = { share = 0.05, usd_per_day = 1 } }
 trimming = { input_tokens = 4096, documents_top_k = 5 }

@@ -73,6 +73,7 @@ class AwsCall(NamedTuple):
         read_timeout_s: instead of the configured one.
         method: of HTTP; GET and HEAD have no body.
         subdomain: part of the host before the service's, such as a bucket; not with a configured endpoint.
+        signed: whether it is to be signed; what is not brings its own `authorization`.
     """
 
     service: AwsService
@@ -86,3 +87,4 @@ class AwsCall(NamedTuple):
     read_timeout_s: float | None = None
     method: str = "POST"
     subdomain: str = ""
+    signed: bool = True

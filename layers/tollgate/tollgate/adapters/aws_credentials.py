@@ -23,11 +23,9 @@ _CREDENTIALS_TIMEOUT_S = 5.0
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 _S3_PATH: Mapping[str, Any] = {"use_double_uri_encode": False, "should_normalize_uri_path": False}
 _S3_HEADERS: Mapping[str, Any] = {**_S3_PATH, "signed_body_header_type": AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256}
-_S3_QUERY: Mapping[str, Any] = {
-    **_S3_PATH,
-    "signature_type": AwsSignatureType.HTTP_REQUEST_QUERY_PARAMS,
-    "signed_body_value": AwsSignedBodyValue.UNSIGNED_PAYLOAD,
-}
+_QUERY: Mapping[str, Any] = {"signature_type": AwsSignatureType.HTTP_REQUEST_QUERY_PARAMS}
+_S3_QUERY: Mapping[str, Any] = {**_S3_PATH, **_QUERY, "signed_body_value": AwsSignedBodyValue.UNSIGNED_PAYLOAD}
+_EMPTY_QUERY: Mapping[str, Any] = {**_QUERY, "signed_body_value": AwsSignedBodyValue.EMPTY_SHA256}
 
 
 class CredentialsError(Exception):
@@ -73,15 +71,16 @@ class RequestSigner:
         """Put the signature into the query of the request's path, so that the URL alone opens it.
 
         Args:
-            request: a GET with its host header and nothing else; the path is percent-encoded once.
-            service: signing name.
+            request: without a body, with its host header and nothing else; the path is percent-encoded once.
+            service: signing name. Only `s3` leaves open what body is sent.
             expires_seconds: how long the signature holds, a week at most; it ends with the credentials if
                 those end sooner.
 
         Raises:
             CredentialsError: as `sign`.
         """
-        self._sign(request, service, _S3_QUERY, expiration_in_seconds=expires_seconds)
+        rules = _S3_QUERY if service == "s3" else _EMPTY_QUERY
+        self._sign(request, service, rules, expiration_in_seconds=expires_seconds)
 
     def _sign(self, request: HttpRequest, service: str, rules: Mapping[str, Any], **settings: Any) -> None:
         config = AwsSigningConfig(

@@ -190,7 +190,13 @@ def _body_as_object(body: bytes) -> dict[str, Any]:
             # S3 answers in XML; an error is a flat element, not worth an XML parser in every cold start.
             return _fields_of_xml(body.decode("utf-8", "replace"))
         parsed = {"message": body[:_MAX_FOREIGN_MESSAGE].decode("utf-8", "replace")}
-    return parsed if isinstance(parsed, dict) else {}
+    if not isinstance(parsed, dict):
+        return {}
+    if isinstance(parsed.get("error"), dict):
+        from tollgate.adapters.sagemaker_openai_errors import fields_of  # noqa: PLC0415  # one route's, and rare
+
+        return fields_of(parsed["error"])
+    return parsed
 
 
 def _fields_of_xml(text: str) -> dict[str, Any]:

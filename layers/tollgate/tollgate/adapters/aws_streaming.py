@@ -89,6 +89,11 @@ class StreamingTransport:
         self._signer = RequestSigner(config.region, self._runtime, credentials_provider)
         self._pools: dict[str, _Connections] = {}
 
+    @property
+    def signer(self) -> RequestSigner:
+        """See `AwsTransport`."""
+        return self._signer
+
     def open(self, call: AwsCall, *, timeout_s: float) -> Generator[bytes]:
         """The body of the answer in pieces; nothing is sent before the first is asked for.
 
@@ -131,7 +136,8 @@ class StreamingTransport:
             call.body,
         )
         try:
-            self._signer.sign(request, call.body, call.service)
+            if call.signed:
+                self._signer.sign(request, call.body, call.service)
         except CredentialsError as error:
             raise AwsError("CredentialsError", str(error), operation=call.operation) from error
         request.headers.add("content-length", str(len(call.body)))

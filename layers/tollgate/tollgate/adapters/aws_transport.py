@@ -222,6 +222,11 @@ class AwsTransport:
             raise AwsError("CredentialsError", str(error), operation="Presign") from error
         return f"{'https' if endpoint.secure else 'http'}://{endpoint.host_header}{request.path}"
 
+    @property
+    def signer(self) -> RequestSigner:
+        """Has the credentials, for calls that bring a token of their own."""
+        return self._signer
+
     def pause(self, service: AwsService, attempt: int) -> None:
         """Wait as after the throttle-free failure of attempt `attempt`: for work a service left undone."""
         self._sleep(backoff_s(attempt, FailureKind.TRANSIENT, service, None, self._jitter()))
@@ -277,7 +282,8 @@ class AwsTransport:
             call.body,
         )
         try:
-            self._signer.sign(request, call.body, call.service)
+            if call.signed:
+                self._signer.sign(request, call.body, call.service)
         except CredentialsError as error:
             raise AwsError("CredentialsError", str(error), operation=call.operation) from error
         if request.body_stream is not None:

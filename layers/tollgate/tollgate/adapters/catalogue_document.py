@@ -78,7 +78,7 @@ def _model_document(model: Model) -> dict[str, Any]:
                 **_standing_document(deployment),
                 **({} if deployment.micro_batch is None else {"micro_batch": _plain(deployment.micro_batch)}),
                 "timing": _plain(deployment.timing),
-                "roads": {road_type.value: _plain(road) for road_type, road in deployment.roads.items()},
+                "roads": {road_type.value: _road_document(road) for road_type, road in deployment.roads.items()},
                 **_sleep_document(deployment),
             }
             for deployment in model.deployments
@@ -292,6 +292,14 @@ def _timing(entry: Mapping[str, Any]) -> Timing:
         seconds_per_output_token=float(entry["seconds_per_output_token"]),
         expected_output_tokens=int(entry["expected_output_tokens"]),
     )
+
+
+def _road_document(road: Road) -> dict[str, Any]:
+    document = _plain(road)
+    if not road.openai_route:
+        # Roads without it stay readable for gateways that do not know it.
+        del document["openai_route"]
+    return document
 
 
 def _road(entry: Mapping[str, Any]) -> Road:

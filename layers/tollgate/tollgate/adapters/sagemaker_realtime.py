@@ -19,15 +19,19 @@ class SageMakerRealtime:
             ModelFailedError, CapacityError, BackendThrottledError, BackendTimeoutError, BackendError.
         """
         with backend_errors(road.target):
-            answer = self._client.invoke_endpoint(
-                road.target,
-                body,
-                content_type=content_type,
-                target_model=road.target_model,
-                target_variant=road.target_variant,
-                inference_component=road.inference_component,
-                custom_attributes=f"traceparent={trace}" if trace else None,
-                timeout_s=timeout_seconds,
+            answer = (
+                self._client.chat(road, body, content_type=content_type, timeout_s=timeout_seconds)
+                if road.openai_route
+                else self._client.invoke_endpoint(
+                    road.target,
+                    body,
+                    content_type=content_type,
+                    target_model=road.target_model,
+                    target_variant=road.target_variant,
+                    inference_component=road.inference_component,
+                    custom_attributes=f"traceparent={trace}" if trace else None,
+                    timeout_s=timeout_seconds,
+                )
             )
         return ModelAnswer(
             body=answer.body,

@@ -8,6 +8,7 @@ from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
 from tollgate.adapters.aws_errors import object_from_response
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport
+from tollgate.domain.catalogue import Road
 
 # A container has 60 s; SageMaker's own error for a late one comes a little after that.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
@@ -138,6 +139,24 @@ class SageMakerRuntimeClient:
             content_type=headers.get("content-type", ""),
             invoked_production_variant=headers.get("x-amzn-invoked-production-variant", ""),
             custom_attributes=headers.get("x-amzn-sagemaker-custom-attributes", ""),
+            latency_s=time.monotonic() - started,
+        )
+
+    def chat(self, road: Road, body: bytes, *, content_type: str, timeout_s: float) -> InvokeResult:
+        """One chat on an endpoint's `/openai` route. Raises as `invoke_endpoint`."""
+        # Few endpoints are called this way.
+        from tollgate.adapters.sagemaker_openai_route import chat_call  # noqa: PLC0415 -- see above
+
+        started = time.monotonic()
+        call = chat_call(
+            self._transport.signer, road, body, content_type, retry=RetryPolicy.UNPROCESSED, timeout_seconds=timeout_s
+        )
+        response = self._transport.send(call)
+        return InvokeResult(
+            body=response.body,
+            content_type=response.headers.get("content-type", ""),
+            invoked_production_variant=response.headers.get("x-amzn-invoked-production-variant", ""),
+            custom_attributes="",
             latency_s=time.monotonic() - started,
         )
 

@@ -32,6 +32,9 @@ class SageMakerStream:
         self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str
     ) -> Generator[bytes]:
         """See `StreamingBackend`."""
+        if road.openai_route:
+            yield from self._chat(road, body, content_type, timeout_seconds)
+            return
         headers = {
             "content-type": content_type,
             "x-amzn-sagemaker-custom-attributes": f"traceparent={trace}" if trace else None,
@@ -49,6 +52,21 @@ class SageMakerStream:
         )
         with backend_errors(road.target):
             yield from _payloads(self._transport.open(call, timeout_s=timeout_seconds))
+
+    def _chat(self, road: Road, body: bytes, content_type: str, timeout_seconds: float) -> Generator[bytes]:
+        """The `/openai` route sends the container's own events, without a frame."""
+        from tollgate.adapters.sagemaker_openai_route import chat_call  # noqa: PLC0415 -- few endpoints need it
+
+        with backend_errors(road.target):
+            call = chat_call(
+                self._transport.signer,
+                road,
+                body,
+                content_type,
+                retry=RetryPolicy.NEVER,
+                timeout_seconds=timeout_seconds,
+            )
+            yield from self._transport.open(call, timeout_s=timeout_seconds)
 
 
 def _payloads(answer: Generator[bytes]) -> Generator[bytes]:

@@ -84,7 +84,7 @@ class DeploymentEntry(_Strict):
     """A backend of a model."""
 
     tier: Tier
-    dialect: Literal["messages", "inputs", "tgi", "openai"]
+    dialect: Literal["messages", "inputs", "tgi", "openai", "sagemaker-openai"]
     instance_type: str
     weight: Annotated[int, Field(ge=0, le=1000)] = 1
     supports: frozenset[Parameter] = frozenset()
@@ -224,6 +224,7 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
             instance_type=road.instance_type or entry.instance_type,
             book=book,
             region=region,
+            openai_route=entry.dialect == "sagemaker-openai" and inference_type is InferenceType.REALTIME,
         )
         for inference_type, road in entries.items()
         if road is not None
@@ -255,6 +256,7 @@ def _road(
     instance_type: str,
     book: PriceBook,
     region: str,
+    openai_route: bool,
 ) -> Road:
     wanted, other = (
         ("transform_model", "endpoint") if inference_type is InferenceType.BATCH else ("endpoint", "transform_model")
@@ -262,6 +264,11 @@ def _road(
     target = getattr(entry, wanted)
     if target is None or getattr(entry, other) is not None:
         raise CatalogueError(f"The {inference_type} road of '{resource}' needs '{wanted}' and no '{other}'.")
+    if openai_route and (entry.target_model or entry.target_variant):
+        raise CatalogueError(
+            f"The {inference_type} road of '{resource}' can name no target_model or target_variant: "
+            "SageMaker's /openai route takes neither."
+        )
     listed = book.instance_hour(region, instance_type)
     price = entry.usd_per_hour or (listed.usd if listed else None)
     if price is None and entry.ceiling_usd is None:
@@ -282,4 +289,5 @@ def _road(
         target_model=entry.target_model,
         target_variant=entry.target_variant,
         inference_component=entry.inference_component,
+        openai_route=openai_route,
     )

@@ -100,6 +100,7 @@ class Road:
         utilisation: share of the paid instance time that serves requests, 0 < u <= 1. Below 1 for an endpoint that is
             kept up whether or not requests come.
         ceiling_usd: charged for one request when usd_per_hour is unknown; None refuses such requests.
+        openai_route: whether the endpoint is called on SageMaker's `/openai` route instead of `/invocations`.
     """
 
     inference_type: InferenceType
@@ -114,6 +115,7 @@ class Road:
     target_model: str | None = None
     target_variant: str | None = None
     inference_component: str | None = None
+    openai_route: bool = False
 
 
 class BatchPolicy(NamedTuple):

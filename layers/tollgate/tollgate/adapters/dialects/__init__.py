@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.adapters.dialects.messages import MessagesDialect
 from tollgate.adapters.dialects.openai import OpenAIDialect
+from tollgate.adapters.dialects.sagemaker_openai import SageMakerOpenAIDialect
 from tollgate.adapters.dialects.tgi import TgiDialect
 from tollgate.domain.catalogue import Deployment
 from tollgate.domain.errors import CatalogueError
 from tollgate.ports.dialects import Dialect
 
 _BY_NAME: Mapping[str, Dialect] = {
-    d.name: d for d in (InputsDialect(), MessagesDialect(), OpenAIDialect(), TgiDialect())
+    d.name: d for d in (InputsDialect(), MessagesDialect(), OpenAIDialect(), SageMakerOpenAIDialect(), TgiDialect())
 }
 
 

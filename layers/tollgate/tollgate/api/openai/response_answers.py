@@ -9,7 +9,8 @@ from typing import Any
 
 from tollgate.api.openai.answers import Served, served_by_job
 from tollgate.api.openai.response_body import tools_of_chat
-from tollgate.domain.generated import Choice, choices_in
+from tollgate.api.openai.response_items import items_of
+from tollgate.domain.generated import choices_in
 from tollgate.domain.jobs import Job, JobState, Usage
 
 _STATUS: Mapping[JobState, str] = {
@@ -47,13 +48,13 @@ def served_response(served: Served, parameters: Mapping[str, Any], metadata: Map
     Raises:
         ModelFailedError: the output is no generated text.
     """
-    return _frame(served, parameters, metadata, background=False) | _result(served)
+    return response_frame(served, parameters, metadata, background=False) | _result(served)
 
 
 def job_response(job: Job, output: Any) -> dict[str, Any]:
     """The response of a job; `output` is read when the job is completed. Raises as `served_response`."""
     served = served_by_job(job, output)
-    document = _frame(served, job.parameters, job.metadata, background=True) | {"status": _STATUS[job.state]}
+    document = response_frame(served, job.parameters, job.metadata, background=True) | {"status": _STATUS[job.state]}
     if job.finished_at is not None:
         document["completed_at"] = int(job.finished_at.timestamp())
     if job.failure is not None:
@@ -61,9 +62,10 @@ def job_response(job: Job, output: Any) -> dict[str, Any]:
     return document | _result(served) if job.state is JobState.COMPLETED else document
 
 
-def _frame(
+def response_frame(
     served: Served, parameters: Mapping[str, Any], metadata: Mapping[str, str], *, background: bool
 ) -> dict[str, Any]:
+    """The fields of a response that has nothing to show yet; `parameters` are those of the chat."""
     return {
         "id": response_id(served.inference_id),
         "object": "response",
@@ -87,41 +89,23 @@ def _frame(
     }
 
 
+def response_ending(finish_reason: str) -> dict[str, Any]:
+    """How a response ended, by the reason that the model stopped for."""
+    reason = _INCOMPLETE.get(finish_reason)
+    if reason is None:
+        return {"status": "completed", "incomplete_details": None}
+    return {"status": "incomplete", "incomplete_details": {"reason": reason}}
+
+
 def _result(served: Served) -> dict[str, Any]:
     choice = choices_in(served.output)[0]
-    reason = _INCOMPLETE.get(choice.finish_reason)
-    status = "completed" if reason is None else "incomplete"
-    return {
-        "status": status,
-        "incomplete_details": None if reason is None else {"reason": reason},
-        "output": _output(choice, served.inference_id, status),
-        "usage": _usage(served.usage),
-    }
+    ending = response_ending(choice.finish_reason)
+    output = items_of(choice, served.inference_id.removeprefix(_JOB_PREFIX), ending["status"])
+    return {**ending, "output": output, "usage": response_usage(served.usage)}
 
 
-def _output(choice: Choice, inference_id: str, status: str) -> list[dict[str, Any]]:
-    own = inference_id.removeprefix(_JOB_PREFIX)
-    items: list[dict[str, Any]] = []
-    if choice.text or not choice.tool_calls:
-        part = {"type": "output_text", "text": choice.text or "", "annotations": []}
-        message = {"type": "message", "id": f"msg_{own}", "role": "assistant", "status": status, "content": [part]}
-        items.append(message)
-    for position, call in enumerate(choice.tool_calls):
-        function = call.get("function", {})
-        items.append(
-            {
-                "type": "function_call",
-                "id": f"fc_{own}_{position}",
-                "call_id": call.get("id", f"call_{own}_{position}"),
-                "name": function.get("name", ""),
-                "arguments": function.get("arguments", ""),
-                "status": "completed",
-            }
-        )
-    return items
-
-
-def _usage(usage: Usage) -> dict[str, Any] | None:
+def response_usage(usage: Usage) -> dict[str, Any] | None:
+    """Tokens in a response's words, None where the container did not count."""
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
     return {

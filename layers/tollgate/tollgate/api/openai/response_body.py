@@ -50,8 +50,8 @@ def chat_of(body: Body) -> Body:
         InvalidRequestError: an input item is incomplete.
         UnsupportedParameterError: something that this gateway or a chat does not have.
     """
-    if body.get("stream"):
-        raise UnsupportedParameterError("Responses are not streamed here; stream chat completions.", param="stream")
+    if body.get("stream") and body.get("background"):
+        raise UnsupportedParameterError("A background response is not streamed; look it up by its id.", param="stream")
     if body.get("background") and body.get("store") is False:
         raise InvalidRequestError("A background response is stored until it is fetched.", param="store")
     chat: dict[str, Any] = {name: value for name, value in body.items() if name not in _OWN}

@@ -52,7 +52,7 @@ from tollgate.services.trail import Trail
 from tollgate.services.wait import JobWaiter
 
 if TYPE_CHECKING:
-    from tollgate.api.openai.live_events import LiveEvents
+    from tollgate.api.openai.live_events import EventForm, LiveEvents
     from tollgate.api.rendering import RateLimits
 
 WAIT_SECONDS = 26.5
@@ -116,7 +116,7 @@ class OpenAIApi:
             body = {name: part for name, part in body.items() if name != "documents"}
         parameters, needed = chat_parameters(body)
         request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
-        live = _live(call, trail, body, self._limits)
+        live = self._live_chunks(call, trail, body)
 
         def render(served: Served) -> Answer:
             if live is not None and live.begun:
@@ -132,7 +132,7 @@ class OpenAIApi:
         parameters, needed = completion_parameters(body)
         (prompt,) = texts_of(body, "prompt")
         request = self._request(call, body, {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed))
-        live = _live(call, trail, body, self._limits)
+        live = self._live_chunks(call, trail, body)
 
         def render(served: Served) -> Answer:
             if live is not None and live.begun:
@@ -169,10 +169,32 @@ class OpenAIApi:
         if body.get("background"):
             return self._in_background(call, trail, request, body.get("service_tier"))
 
+        if body.get("stream"):
+            return self._respond_in_events(call, trail, body, request)
+
         def render(served: Served) -> Answer:
             return json_answer(200, served_response(served, parameters, request.metadata) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
+
+    def _respond_in_events(self, call: Call, trail: Trail, body: Body, request: InferenceRequest) -> Answer:
+        # Most responses are not streamed.
+        from tollgate.api.openai.response_events import ResponseEvents, response_stream  # noqa: PLC0415 -- see above
+
+        form = ResponseEvents(request.parameters, request.metadata)
+        live = self._live(call, trail, body, form)
+
+        def render(served: Served) -> Answer:
+            if live is not None and live.begun:
+                live.finish(served.usage)
+            return _streamed(response_stream(served, request.parameters, request.metadata, choice_fields(trail)))
+
+        try:
+            return self._serve(call, trail, request, body.get("service_tier"), render)
+        except TollgateError as error:
+            if call.outlet is not None and live is not None and live.begun:
+                call.outlet.write(form.failed(error))
+            raise
 
     def _in_background(self, call: Call, trail: Trail, request: InferenceRequest, tier: str | None) -> Answer:
         """A job under a response's name: on the batch road where that is the model's default, else asynchronous."""
@@ -225,6 +247,32 @@ class OpenAIApi:
         if _wants_async(call):
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
+
+    def _live_chunks(self, call: Call, trail: Trail, body: Body) -> "LiveEvents | None":
+        if call.outlet is None or not body.get("stream"):
+            return None
+        # Only the streaming function has an outlet.
+        from tollgate.api.openai.live_events import CHAT_CHUNKS, TEXT_CHUNKS, ChunkEvents  # noqa: PLC0415 -- see above
+
+        chunks = CHAT_CHUNKS if call.route == "POST /v1/chat/completions" else TEXT_CHUNKS
+        return self._live(call, trail, body, ChunkEvents(chunks, include_usage=_include_usage(body)))
+
+    def _live(self, call: Call, trail: Trail, body: Body, form: "EventForm") -> "LiveEvents | None":
+        """What shows the caller the answer as it comes, where that can be done."""
+        if call.outlet is None:
+            return None
+        from tollgate.api.openai.live_events import LiveEvents  # noqa: PLC0415 -- as above
+
+        live = trail.live = LiveEvents(
+            call.outlet,
+            trail,
+            form=form,
+            model=body["model"],
+            tier=body.get("service_tier"),
+            repeatable="idempotency-key" in call.headers,
+            limits=self._limits,
+        )
+        return live
 
     @staticmethod
     def _served(result: Completed, trail: Trail, model: str, tier: str | None) -> Served:
@@ -296,26 +344,6 @@ def _fitting(answer: Answer, location: str | None = None) -> Answer:
         return answer
     where = f"Its result can be fetched from {location}." if location else "Ask for less, or with service_tier 'flex'."
     raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
-
-
-def _live(call: Call, trail: Trail, body: Body, limits: "RateLimits | None") -> "LiveEvents | None":
-    """What shows the caller the answer as it comes, where that was asked for and can be done."""
-    if call.outlet is None or not body.get("stream"):
-        return None
-    # Only the streaming function has an outlet.
-    from tollgate.api.openai.live_events import CHAT_CHUNKS, TEXT_CHUNKS, LiveEvents  # noqa: PLC0415 -- see above
-
-    live = trail.live = LiveEvents(
-        call.outlet,
-        trail,
-        chunks=CHAT_CHUNKS if call.route == "POST /v1/chat/completions" else TEXT_CHUNKS,
-        model=body["model"],
-        tier=body.get("service_tier"),
-        include_usage=_include_usage(body),
-        repeatable="idempotency-key" in call.headers,
-        limits=limits,
-    )
-    return live
 
 
 def _streamed(events: str) -> Answer:
