@@ -13,6 +13,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
 from local.openapi import answers, cache_answers, file_answers, spending_answers
+from local.openapi.headers import header_components, headers
+from local.openapi.links import links, operation_id
+from local.openapi.parameters import parameter, path_names
 from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.inference_rules import INFERENCE_SCHEMA
@@ -310,6 +313,8 @@ def openapi_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
+            "headers": header_components(),
+            "responses": {str(status): _error(said) for status, said in _WHAT.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -341,16 +346,13 @@ def _schema(name: str) -> dict[str, str]:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    words = operation.path.removeprefix("/v1/").replace("{", "").replace("}", "").replace(".", "/").split("/")
     described: dict[str, Any] = {
-        "operationId": "_".join([operation.method, *words]),
+        "operationId": operation_id(operation.method, operation.path),
         "summary": operation.summary,
         "responses": _responses(operation),
     }
-    parameters = [
-        _parameter(name, "path") for name in ("id", "model", "namespace", "key") if f"{{{name}}}" in operation.path
-    ]
-    parameters += [_parameter(name, "query") for name in operation.query]
+    parameters = [parameter(name, "path", operation.path) for name in path_names(operation.path)]
+    parameters += [parameter(name, "query", operation.path) for name in operation.query]
     if operation.body is not None:
         described["requestBody"] = {
             "required": True,
@@ -359,16 +361,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.form is not None:
         described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     if operation.accepted or operation.once:
-        parameters.append(_parameter("Idempotency-Key", "header"))
+        parameters.append(parameter("Idempotency-Key", "header", operation.path))
     if operation.path == "/v1/inferences" and operation.accepted:
-        parameters.append(_parameter("Prefer", "header"))
+        parameters.append(parameter("Prefer", "header", operation.path))
     if parameters:
         described["parameters"] = parameters
     return described
-
-
-def _parameter(name: str, place: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
@@ -384,11 +382,33 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.accepted:
         accepted = {"application/json": {"schema": _schema("Inference")}}
         found["202"] = {"description": "Accepted as a job; look at Location.", "content": accepted}
-    error = {"application/json": {"schema": _schema("Error")}}
-    for status in sorted({*_KEY_ERRORS, *operation.errors}):
-        found[str(status)] = {"description": _WHAT[status], "content": error}
+    for status, answer in found.items():
+        answer["headers"] = headers(runs=operation.path.startswith(_RUN_PATHS), content=operation.raw)
+        if follow := links(operation.method, operation.path, status):
+            answer["links"] = follow
+    for error in sorted({*_KEY_ERRORS, *operation.errors}):
+        found[str(error)] = {"$ref": f"#/components/responses/{error}"}
     return found
 
+
+def _error(said: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": _schema("Error")}}
+    return {"description": said, "content": content, "headers": headers(runs=True, content=False)}
+
+
+_RUN_PATHS = (
+    "/v1/chat/",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/inferences",
+    "/v1/models",
+    "/v1/openapi.json",
+    "/v1/route",
+    "/v1/feedback",
+    "/v1/cache",
+)
+"""Routes of whose calls the gateway keeps a record, or that speak of one."""
 
 _WHAT: Mapping[int, str] = {
     400: "The request is malformed, or asks for what the model does not support.",
