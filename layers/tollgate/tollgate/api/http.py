@@ -4,11 +4,11 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy
 """
 
 import base64
-import binascii
 import codecs
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,20 +73,14 @@ def answer_text(document: Any) -> str:
 
 
 def read_call(event: Mapping[str, Any]) -> Call:
-    """The call in an API Gateway proxy event.
-
-    Raises:
-        InvalidRequestError: the body says that it is base64 and is not.
-    """
+    """The call in an API Gateway proxy event."""
     context = event.get("requestContext") or {}
     text = event.get("body") or ""
+    body = text.encode("utf-8", "surrogatepass")
     if event.get("isBase64Encoded"):
-        try:
+        # API Gateway encodes by itself. What somebody else got wrong stays as it is, and is no body for any route.
+        with suppress(ValueError):
             body = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidRequestError("The body is not valid base64.") from error
-    else:
-        body = text.encode("utf-8", "surrogatepass")
     return Call(
         route=f"{event.get('httpMethod')} {event.get('resource')}",
         path_parameters=event.get("pathParameters") or {},
