@@ -11,7 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import core_schema
 
 from local.openapi import answers, cache_answers, file_answers, spending_answers
-from local.openapi.operation import REFERENCE, Operation, described, reference
+from local.openapi.headers import header_components
+from local.openapi.operation import REFERENCE, Operation, described, error_responses, reference
 from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.inference_rules import INFERENCE_SCHEMA
@@ -280,6 +281,8 @@ def openapi_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
+            "headers": header_components(),
+            "responses": error_responses(),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},

@@ -6,6 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from local.openapi.headers import headers
+from local.openapi.links import links, operation_id
+from local.openapi.parameters import parameter, path_names
+
 REFERENCE = "#/components/schemas/{model}"
 _KEY_ERRORS = (401, 403, 429, 500, 502, 503, 504)
 _WHAT: Mapping[int, str] = {
@@ -22,6 +26,19 @@ _WHAT: Mapping[int, str] = {
     503: "No capacity, no price, or no storage now.",
     504: "No answer in time; a job goes on.",
 }
+_RUN_PATHS = (
+    "/v1/chat/",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/inferences",
+    "/v1/models",
+    "/v1/openapi.json",
+    "/v1/route",
+    "/v1/feedback",
+    "/v1/cache",
+)
+"""Routes of whose calls the gateway keeps a record, or that speak of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +78,13 @@ def reference(name: str) -> dict[str, str]:
 
 def described(operation: Operation) -> dict[str, Any]:
     """The operation as the document has it."""
-    words = operation.path.removeprefix("/v1/").replace("{", "").replace("}", "").replace(".", "/").split("/")
     found: dict[str, Any] = {
-        "operationId": "_".join([operation.method, *words]),
+        "operationId": operation_id(operation.method, operation.path),
         "summary": operation.summary,
         "responses": _responses(operation),
     }
-    parameters = [
-        _parameter(name, "path") for name in ("id", "model", "namespace", "key") if f"{{{name}}}" in operation.path
-    ]
-    parameters += [_parameter(name, "query") for name in operation.query]
+    parameters = [parameter(name, "path", operation.path) for name in path_names(operation.path)]
+    parameters += [parameter(name, "query", operation.path) for name in operation.query]
     if operation.body is not None:
         found["requestBody"] = {
             "required": True,
@@ -79,16 +93,21 @@ def described(operation: Operation) -> dict[str, Any]:
     if operation.form is not None:
         found["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": operation.form}}}
     if operation.accepted or operation.once:
-        parameters.append(_parameter("Idempotency-Key", "header"))
+        parameters.append(parameter("Idempotency-Key", "header", operation.path))
     if operation.path == "/v1/inferences" and operation.accepted:
-        parameters.append(_parameter("Prefer", "header"))
+        parameters.append(parameter("Prefer", "header", operation.path))
     if parameters:
         found["parameters"] = parameters
     return found
 
 
-def _parameter(name: str, place: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+def error_responses() -> dict[str, Any]:
+    """What every error looks like, by its status."""
+    content = {"application/json": {"schema": reference("Error")}}
+    return {
+        str(status): {"description": said, "content": content, "headers": headers(runs=True, content=False)}
+        for status, said in _WHAT.items()
+    }
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
@@ -104,7 +123,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.accepted:
         accepted = {"application/json": {"schema": reference("Inference")}}
         found["202"] = {"description": "Accepted as a job; look at Location.", "content": accepted}
-    error = {"application/json": {"schema": reference("Error")}}
-    for status in sorted({*_KEY_ERRORS, *operation.errors}):
-        found[str(status)] = {"description": _WHAT[status], "content": error}
+    for status, answer in found.items():
+        answer["headers"] = headers(runs=operation.path.startswith(_RUN_PATHS), content=operation.raw)
+        if follow := links(operation.method, operation.path, status):
+            answer["links"] = follow
+    for error in sorted({*_KEY_ERRORS, *operation.errors}):
+        found[str(error)] = {"$ref": f"#/components/responses/{error}"}
     return found

@@ -11,6 +11,7 @@ from tests.fakes.sizes import chat_answer, sized_catalogue
 from tests.fakes.tokenizers import count_words
 from tollgate.api.http import Answer
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.errors import TokenizerError
 from tollgate.domain.prompt import estimate_input_tokens
 from tollgate.domain.token_rates import TokenizerFamily
 from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
@@ -265,6 +266,25 @@ def test_without_its_tokenizer_the_upper_bound_holds_the_budget() -> None:
     assert len(_sent(gateways[1])["messages"]) < len(_sent(gateways[0])["messages"])
     assert ";tokens=upper_bound" in bounded.headers["x-tollgate-route-reason"]
     assert ";tokens=" not in plain.headers["x-tollgate-route-reason"]
+
+
+def test_a_tokenizer_that_fails_is_as_good_as_none() -> None:
+    """One word that it cannot take, and all of the request is bounded by the estimate."""
+
+    def fails_at_last(text: str) -> int:
+        if TALK[-1]["content"] in text:
+            raise TokenizerError("panicked")
+        return count_words(text)
+
+    answers = []
+    for counters in ({}, {OWN: fails_at_last}):
+        gateway = _gateway(sized_catalogue(None, trimming=TrimmingPolicy(input_tokens=200, tokenizer_file=OWN)))
+        gateway.tokenizers.counters |= counters
+        answers.append((_chat(gateway), _sent(gateway)))
+    (without, sent_without), (failing, sent_failing) = answers
+    assert failing.status == 200
+    assert failing.headers["x-tollgate-route-reason"] == without.headers["x-tollgate-route-reason"]
+    assert sent_failing == sent_without
 
 
 def test_a_caller_cannot_name_a_tokenizer() -> None:

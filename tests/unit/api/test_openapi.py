@@ -1,6 +1,7 @@
 """The OpenAPI document: up to date, valid, complete, and true of what the gateway answers."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -67,13 +68,32 @@ def test_every_schema_is_a_schema(name: str) -> None:
     _Refs(schema)
 
 
+def test_every_reference_leads_somewhere() -> None:
+    """To a schema, a header or an answer; and every link to a route, with the parameters that its path has."""
+    _Refs(DOCUMENT)
+    by_name = {
+        operation["operationId"]: path for path, methods in DOCUMENT["paths"].items() for operation in methods.values()
+    }
+    links = [
+        link
+        for methods in DOCUMENT["paths"].values()
+        for operation in methods.values()
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) > 20
+    for link in links:
+        assert set(re.findall(r"{(\w+)}", by_name[link["operationId"]])) == set(link.get("parameters", {}))
+
+
 class _Refs:
     """Follows every reference in a value."""
 
     def __init__(self, value: Any) -> None:
         if isinstance(value, dict):
             if "$ref" in value:
-                assert value["$ref"].removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
+                kind, name = value["$ref"].removeprefix("#/components/").split("/")
+                assert name in DOCUMENT["components"][kind]
             for inner in value.values():
                 _Refs(inner)
         elif isinstance(value, list):
@@ -81,11 +101,19 @@ class _Refs:
                 _Refs(inner)
 
 
+def _described(path: str, method: str, status: int) -> dict[str, Any]:
+    found: dict[str, Any] = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    kept: dict[str, Any] = DOCUMENT["components"]["responses"]
+    return kept[found["$ref"].rpartition("/")[2]] if "$ref" in found else found
+
+
 def _holds(route: str, answer: Answer) -> None:
     method, path = route.lower().split(" ")
-    described = DOCUMENT["paths"][path][method]["responses"][str(answer.status)]["content"]
+    described = _described(path, method, answer.status)
+    named = {name.lower() for name in described["headers"]} | {"content-type"}
+    assert {name.lower() for name in answer.headers} <= named
     kind = answer.to_event()["headers"]["Content-Type"].partition(";")[0]
-    schema = {**described[kind]["schema"], "components": DOCUMENT["components"]}
+    schema = {**described["content"][kind]["schema"], "components": DOCUMENT["components"]}
     jsonschema.Draft202012Validator(schema).validate(answer.body if kind != "application/json" else document(answer))
 
 

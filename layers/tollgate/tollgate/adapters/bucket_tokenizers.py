@@ -6,10 +6,11 @@ first request that needs it. See docs/trimming.md.
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tollgate.domain.errors import StorageError
+from tollgate.domain.errors import StorageError, TokenizerError
 
 if TYPE_CHECKING:
     from tollgate.domain.trimming import TokenCounter
@@ -21,6 +22,8 @@ _LIBRARY = "tokenizers"
 def counter_of(file: str) -> "TokenCounter | None":
     """What counts tokens as a `tokenizer.json` says; None where it is not one or the library is not installed.
 
+    It raises TokenizerError for a text that the library cannot take by that file.
+
     Special tokens, padding and truncation are left out: a container adds the first by its template, and the others are
     settings for batches.
     """
@@ -28,17 +31,34 @@ def counter_of(file: str) -> "TokenCounter | None":
         return None
     library = importlib.import_module(_LIBRARY)
     try:
-        tokenizer = library.Tokenizer.from_str(file)
-    except Exception:  # noqa: BLE001 - the library raises nothing narrower for a file that it cannot read
+        with _failures():
+            tokenizer = library.Tokenizer.from_str(file)
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+    except TokenizerError:
         return None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
 
     def count(text: str) -> int:
         clean = text.encode("utf-8", "replace").decode("utf-8")  # the library refuses unpaired surrogates
-        return len(tokenizer.encode(clean, add_special_tokens=False).ids)
+        with _failures():
+            return len(tokenizer.encode(clean, add_special_tokens=False).ids)
 
     return count
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turns what the library raises into an error of ours: nothing narrower than `Exception`, and what panics in Rust.
+
+    A panic is deliberately no `Exception`, so that it ends a program; here it would end the execution environment.
+    https://docs.rs/pyo3/latest/pyo3/panic/struct.PanicException.html
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise TokenizerError("The model's tokenizer failed.") from error
+        raise
 
 
 class BucketTokenizers:

@@ -4,17 +4,17 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy
 """
 
 import base64
-import binascii
 import codecs
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
-from tollgate.domain.json_values import compact_json, finite_float
+from tollgate.domain.json_values import DEEPEST, compact_json, finite_float, within_depth
 
 if TYPE_CHECKING:
     from tollgate.api.outlet import Outlet
@@ -73,20 +73,14 @@ def answer_text(document: Any) -> str:
 
 
 def read_call(event: Mapping[str, Any]) -> Call:
-    """The call in an API Gateway proxy event.
-
-    Raises:
-        InvalidRequestError: the body says that it is base64 and is not.
-    """
+    """The call in an API Gateway proxy event."""
     context = event.get("requestContext") or {}
     text = event.get("body") or ""
+    body = text.encode("utf-8", "surrogatepass")
     if event.get("isBase64Encoded"):
-        try:
+        # API Gateway encodes by itself. What somebody else got wrong stays as it is, and is no body for any route.
+        with suppress(ValueError):
             body = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidRequestError("The body is not valid base64.") from error
-    else:
-        body = text.encode("utf-8", "surrogatepass")
     return Call(
         route=f"{event.get('httpMethod')} {event.get('resource')}",
         path_parameters=event.get("pathParameters") or {},
@@ -111,12 +105,12 @@ def json_body(call: Call) -> Any:
     """The JSON value in the body.
 
     Raises:
-        InvalidRequestError: empty, not UTF-8, or not JSON; says where.
+        InvalidRequestError: empty, not UTF-8, not JSON, or nested too deeply; says where.
     """
     if not call.body.strip():
         raise InvalidRequestError("The body is empty; send a JSON object.")
     try:
-        return _DECODER.decode(call.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass"))
+        value = _DECODER.decode(call.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass"))
     except json.JSONDecodeError as error:
         raise InvalidRequestError(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -124,16 +118,20 @@ def json_body(call: Call) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidRequestError("The body is not UTF-8.") from error
     except RecursionError as error:
-        raise InvalidRequestError("The body is nested too deeply.") from error
+        raise InvalidRequestError(_TOO_DEEP) from error
     except ValueError as error:
         # `finite_float`, or a whole number of over 4,300 digits, which Python does not read:
         # https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation
         raise InvalidRequestError("The body has a number that is too large.") from error
+    if not within_depth(value, call.body):
+        raise InvalidRequestError(_TOO_DEEP)
+    return value
 
 
 def _refuse_constant(name: str) -> Any:
     raise InvalidRequestError(f"The body is not valid JSON: {name} is not a JSON number.")
 
 
+_TOO_DEEP = f"The body is nested too deeply; at most {DEEPEST} levels are read."
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=finite_float)

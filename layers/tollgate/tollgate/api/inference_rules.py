@@ -74,6 +74,9 @@ def read_by_rules(document: dict[str, Any], headers: Mapping[str, str]) -> Infer
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:
     found = error.errors(include_url=False, include_context=False)
     first, place = found[0], found[0]["loc"]
+    if not place:
+        # Of the object itself, and it is one.
+        return InvalidRequestError("The name of a field is no text.")
     if place[0] == "cascade":
         # True, false or an object; both say what they miss, and name themselves on the way. An object was meant as one.
         first = max(found[:2], key=lambda entry: len(entry["loc"]))

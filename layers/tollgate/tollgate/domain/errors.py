@@ -27,6 +27,7 @@ TollgateError
 ├── WebhookError                   the call to a client's own URL
 │   ├── WebhookRefusedError        it would go where webhooks may not go
 │   └── WebhookUnreachableError    no answer
+├── TokenizerError                 a model's tokenizer cannot count; never leaves the services
 ├── LedgerRefusedError             a counter's condition was false; never leaves the services
 ├── NotCachedError                 only a cached answer was wanted, and there is none
 └── StorageError                   a table, queue or bucket failed
@@ -194,6 +195,10 @@ class WebhookRefusedError(WebhookError):
 
 class WebhookUnreachableError(WebhookError):
     """The receiver did not answer: unknown name, no connection, no trust, no time, or not HTTP."""
+
+
+class TokenizerError(TollgateError):
+    """The model's own tokenizer cannot count a text."""
 
 
 class LedgerRefusedError(TollgateError):

@@ -22,16 +22,49 @@ def finite_float(digits: str) -> float:
     return value
 
 
+DEEPEST = 100
+"""Levels of nesting that are read. Whatever is done with a value afterwards takes a step for each level, here and in
+containers; Python alone gives up a little below ten thousand, sooner where more is wrapped around the value."""
+
+_CONTAINERS = frozenset({dict, list})
+
+
+def within_depth(value: Any, text: bytes | str) -> bool:
+    """Whether a value has at most `DEEPEST` levels.
+
+    Args:
+        value: as it was read.
+        text: that it was read from; one with few brackets need not be looked at further.
+    """
+    opened = text.count(b"{") + text.count(b"[") if isinstance(text, bytes) else text.count("{") + text.count("[")
+    if opened <= DEEPEST:
+        return True
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _CONTAINERS
+        ]
+        if not level:
+            return True
+    return False
+
+
 def strict_json(text: bytes | str) -> Any:
     """The JSON value in a text, without the NaN and infinities that Python's own reader lets pass.
 
     Raises:
-        ValueError: it is not JSON, or nested too deeply to be read.
+        ValueError: it is not JSON, or nested too deeply.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=finite_float)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=finite_float)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if not within_depth(value, text):
+        raise ValueError("nested too deeply")
+    return value
 
 
 def _no_constant(name: str) -> Any:

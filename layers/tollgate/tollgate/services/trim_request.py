@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tollgate.domain.errors import TokenizerError
 from tollgate.domain.prompt_trimming import trim_input
 from tollgate.domain.tokens import upper_bound
 from tollgate.domain.trimming_policy import trimming_for
@@ -36,8 +37,8 @@ def trimmed(
 ) -> InferenceRequest:
     """The request as it is to be sent; what was dropped is on the trail.
 
-    Where the model names its own tokenizer and that cannot be had, the estimate's upper bound counts, so that the
-    budget holds either way.
+    Where the model names its own tokenizer and that cannot be had, or cannot count what is in the request, the
+    estimate's upper bound counts, so that the budget holds either way.
 
     Raises:
         InputBudgetError: what must be sent exceeds the budget.
@@ -52,14 +53,19 @@ def trimmed(
     )
     if policy is None:
         return request
-    count, trail.tokens = _counter(policy, tokenizers)
-    value, trail.trimmed = trim_input(
+    trim = partial(
+        trim_input,
         request.input,
         policy,
         parameters=request.parameters,
         takes_documents=all(DOCUMENTS in deployment.supports for deployment in model.deployments),
-        count_tokens=count,
     )
+    count, trail.tokens = _counter(policy, tokenizers)
+    try:
+        value, trail.trimmed = trim(count_tokens=count)
+    except TokenizerError:
+        count, trail.tokens = _counter(policy, None)
+        value, trail.trimmed = trim(count_tokens=count)
     return replace(request, input=value)
 
 
