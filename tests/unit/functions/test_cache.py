@@ -1,6 +1,7 @@
 """The cache function: what a caller may ask of the cache itself, and stale answers made anew."""
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -66,6 +67,7 @@ class Stack:
                 compare=upkeep.compare,
             ),
             upkeep,
+            self.telemetry,
         )
 
     def call(self, route: str, body: Any = None, **options: Any) -> tuple[int, Any, dict[str, str]]:
@@ -352,6 +354,18 @@ def test_an_order_that_nobody_understands_says_why(order: dict[str, Any]) -> Non
         handle(order, stack.parts)
     assert stack.gateway.realtime.calls == []
     assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["order not understood"]
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [({"kind": "dance"}, "dance"), ({"kind": ["refresh"]}, "['refresh']"), ({"source": "aws.events"}, "")],
+)
+def test_an_event_of_an_unknown_kind_says_so(event: dict[str, Any], kind: str) -> None:
+    """It is no call that nobody answers: it is raised, so that it ends among the dead letters with the reason."""
+    stack = Stack()
+    with pytest.raises(InvalidRequestError, match=f"unknown kind '{re.escape(kind)}'"):
+        handle(event, stack.parts)
+    assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["event not understood"]
 
 
 @pytest.mark.parametrize("sample", ["lookup", "forget_model", "keep_value", "get_value", "drop_value"])
