@@ -10,8 +10,9 @@ from tollgate.adapters.batch_assembly import BatchAssembly
 from tollgate.adapters.file_batch_assembly import FileBatchAssembly
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.api.bucket_events import created_object, is_object_created
+from tollgate.api.message_fields import text_field
 from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
-from tollgate.api.queue_events import process_messages, text_field
+from tollgate.api.queue_events import process_messages
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns

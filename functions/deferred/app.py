@@ -20,7 +20,8 @@ from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.system import SystemClock
-from tollgate.api.queue_events import process_messages, text_field
+from tollgate.api.message_fields import text_field
+from tollgate.api.queue_events import process_messages
 from tollgate.api.telemetry import Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.complete_job import JobCompleter
