@@ -10,10 +10,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.table import Table
 
 from cli.stack import Stack, StackError
+from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_brake_steps import RegistryBrakes
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.sagemaker_control import SageMakerControl
@@ -77,14 +76,12 @@ def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
             except BackendError as error:
                 print(f"{place.key} cannot be looked at: {error.message}")
     steps = brake_plan(catalogue, BrakeLevel.of(arguments.level), standing)
-    table = Table(title="Dry run: nothing was changed")
-    for heading in ("level", "target", "what", "saves USD/h"):
-        table.add_column(heading, overflow="fold")
+    table = folding_table(("level", "target", "what", "saves USD/h"), title="Dry run: nothing was changed")
     for step in steps:
         what = f"nothing, {step.exempt}" if step.exempt else step.what
         usd = "" if step.usd_per_hour is None or step.exempt else usd_text(step.usd_per_hour)
         table.add_row(step.level.word, step.target, what, usd)
-    Console().print(table)
+    new_console().print(table)
     print(f"Saves {usd_text(saving(steps))} USD an hour while everything that stands now is down.")
     return 0
 
@@ -127,9 +124,7 @@ def _print(document: Mapping[str, Any]) -> None:
         held = "dismissed" if cause["dismissed"] else cause["level"]
         print(f"  {cause['cause']}: {held}, {cause['reason']}")
     if document["steps"]:
-        table = Table()
-        for heading in ("#", "level", "target", "state", "changed", "saves USD/h"):
-            table.add_column(heading, overflow="fold")
+        table = folding_table(("#", "level", "target", "state", "changed", "saves USD/h"))
         for step in document["steps"]:
             changed = "; ".join(step["changes"] + step["undone"]) + (f" ({step['problem']})" if step["problem"] else "")
             table.add_row(
@@ -140,4 +135,4 @@ def _print(document: Mapping[str, Any]) -> None:
                 changed,
                 step["saves_usd_per_hour"] or "",
             )
-        Console().print(table)
+        new_console().print(table)

@@ -8,10 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import boto3
-from rich.console import Console
-from rich.table import Table
 
 from cli.stack import Stack, StackError
+from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
@@ -48,14 +47,14 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
-    table = Table("place", "status", "now", "wanted", "$/hour", "phase", "why")
+    table = folding_table(("place", "status", "now", "wanted", "$/hour", "phase", "why"))
     for row in rows:
         cells = ("place", "status", "current", "desired", "usd_per_hour", "phase", "reason")
         table.add_row(*(str(row[cell]) for cell in cells))
         if arguments.history:
             for line in row["history"]:
                 table.add_row("", "", "", "", "", line["phase"], f"{line['at']}  {line['reason']}", style="dim")
-    Console().print(table)
+    new_console().print(table)
     return 0
 
 

@@ -6,12 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from cli import variants
 from cli.prices import price_book, price_origins
 from cli.stack import Stack, StackError
+from cli.tables import folding_table, new_console
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.api.catalogue_file import read_catalogue
@@ -72,9 +70,8 @@ def show(stack: Stack, _arguments: argparse.Namespace) -> int:
     if document is None:
         raise StackError("No catalogue was applied yet. Run: tollgate models apply models.toml")
     catalogue = catalogue_from_document(document)
-    table = Table(title=f"Catalogue version {catalogue.version}, {catalogue.region}")
-    for heading in ("model", "deployment", "road", "target", "instance", "USD/hour"):
-        table.add_column(heading)
+    title = f"Catalogue version {catalogue.version}, {catalogue.region}"
+    table = folding_table(("model", "deployment", "road", "target", "instance", "USD/hour"), title=title)
     for model in catalogue.models.values():
         for deployment in model.deployments:
             for road in deployment.roads.values():
@@ -82,7 +79,7 @@ def show(stack: Stack, _arguments: argparse.Namespace) -> int:
                 table.add_row(
                     model.name, deployment.name, road.inference_type.value, road.target, road.instance_type, price
                 )
-    Console().print(table)
+    new_console().print(table)
     return 0
 
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.table import Table
 
 from cli.prices import price_book
 from cli.stack import Stack, StackError
+from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.domain.orphans import Orphan, OrphanKind, Running, orphans
 from tollgate.domain.standing import PlaceKind, places_of
@@ -41,13 +40,13 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     unknown = set(arguments.stop) - {orphan.running.name for orphan in found}
     if unknown:
         raise StackError(f"Not among the orphans, so not stopped: {', '.join(sorted(unknown))}.")
-    table = Table("kind", "name", "instances", "since", "$/day")
+    table = folding_table(("kind", "name", "instances", "since", "$/day"))
     for orphan in found:
         thing = orphan.running
         instances = ", ".join(f"{count} x {name}" for name, count in thing.instances)
         cost = "unknown" if orphan.daily_cost is None else f"{orphan.daily_cost:,.2f}"
         table.add_row(thing.kind, thing.name, instances, f"{thing.since:%Y-%m-%d %H:%M}", cost)
-    Console().print(table)
+    new_console().print(table)
     known = sum((o.daily_cost for o in found if o.daily_cost is not None), Decimal(0))
     print(f"{len(found)} run for nobody, ${known:,.2f} a day where prices are known.")
     for orphan in found:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cli import plan_report
 from cli.plan_choices import Choices, add_world, read_choices
+from cli.tables import new_console
 from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
@@ -34,7 +35,6 @@ from planner.workload import Workload, draw_deadlines
 from tollgate.domain.errors import TollgateError
 
 _EXIT_UNREADABLE = 2
-_PIPE_WIDTH = 140
 _HOUR = 3600.0
 _SEEDS = 5
 _WORTH_SHARING = 100_000
@@ -127,9 +127,7 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
     else:
-        console = Console()
-        # A pipe has no width of its own; the table must not be cut there.
-        console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+        console = new_console()
         show(trace, comparison, console)
         plan_report.show(findings, console)
     if arguments.out:

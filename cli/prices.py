@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import boto3
-from rich.console import Console
-from rich.table import Table
 
 from cli.stack import Stack
+from cli.tables import folding_table, new_console
 from tollgate.adapters.price_list_api import ENDPOINT_REGION, PriceListApi, PricingClient
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_prices import RegistryPrices
@@ -40,14 +39,12 @@ def show_prices(stack: Stack, arguments: argparse.Namespace) -> int:
     region = arguments.region or stack.region
     records = RegistryPrices(stack.tables, stack.registry).records(region)
     prices = _with_registry(snapshot_book(), region, records).of_region(region)
-    table = Table(title=f"Prices in {region}")
-    for heading in ("name", "USD", "date", "source", "pending"):
-        table.add_column(heading, overflow="fold")
+    table = folding_table(("name", "USD", "date", "source", "pending"), title=f"Prices in {region}")
     for name in sorted(prices.keys() | records.keys()):
         price = prices.get(name)
         shown = ("none", "", "") if price is None else (format(price.usd, "f"), price.date, price.source)
         table.add_row(name, *shown, _pending(records.get(name)))
-    Console().print(table)
+    new_console().print(table)
     waiting = [name for name, record in records.items() if record.pending is not None]
     if waiting:
         print(f"{len(waiting)} pending. Accept with: tollgate prices accept NAME")

@@ -8,12 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from cli.report_amounts import amount_texts
 from cli.report_picture import Chart, bar, chart_of, svg_of
 from cli.stack import Stack, StackError
+from cli.tables import new_console
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.system import SystemClock
 from tollgate.domain.jobs import Owner
@@ -55,7 +55,7 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     queries = UsageQueries(store=DynamoDBUsage(stack.tables, stack.outputs["LedgerTableName"]), clock=SystemClock())
     names = [name.strip() for name in arguments.group_by.split(",") if name.strip()]
     found = queries.usage(_EVERYONE, group_by=names, start=arguments.start, end=arguments.end)
-    console = Console()
+    console = new_console()
     title = f"{found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
     shown = [*found.lines, found.total]
     console.print(_table(found, title, {name: [cell(line) for line in shown] for name, cell in _REQUESTS.items()}))

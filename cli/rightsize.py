@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import boto3
-from rich.console import Console
-from rich.table import Table
 
 from cli.stack import Stack
+from cli.tables import folding_table, new_console
 from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
 from tollgate.adapters.instance_prices import instance_prices
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
@@ -61,13 +60,13 @@ def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -
     if as_json:
         print(json.dumps([advice_document(advice) for advice in advices], indent=2))
         return
-    console = Console()
-    table = Table("deployment", "now", "advice", "to", "$/month saved", "rule", "what would break")
+    table = folding_table(("deployment", "now", "advice", "to", "$/month saved", "rule", "what would break"))
     for advice in advices:
         saved = "" if advice.monthly_saving is None else f"{advice.monthly_saving:,.2f}"
         table.add_row(
             advice.resource, advice.instance_type, advice.verdict, advice.to or "", saved, advice.rule, advice.breaks
         )
+    console = new_console()
     console.print(table)
     total = sum((a.monthly_saving for a in advices if a.monthly_saving is not None), Decimal(0))
     console.print(f"All of it together: ${total:,.2f} a month.")

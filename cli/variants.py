@@ -4,10 +4,8 @@ import argparse
 import time
 from datetime import UTC, datetime
 
-from rich.console import Console
-from rich.table import Table
-
 from cli.stack import Stack, StackError
+from cli.tables import folding_table, new_console
 from tollgate.adapters.catalogue_document import catalogue_from_document
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_outcomes import RegistryOutcomes
@@ -60,12 +58,11 @@ def compare(stack: Stack, arguments: argparse.Namespace) -> int:
     if not any(tally.requests or tally.judged for tally in tallies.values()):
         print(f"Nothing is on record for '{model.name}' yet. Records are kept for models with 'choice'.")
         return 0
-    table = Table(title=f"{model.name}, last four weeks, 95 % intervals")
-    for heading in ("deployment", "tier", "role", "requests", "USD", "seconds", "errors", "quality"):
-        table.add_column(heading)
+    headings = ("deployment", "tier", "role", "requests", "USD", "seconds", "errors", "quality")
+    table = folding_table(headings, title=f"{model.name}, last four weeks, 95 % intervals")
     for deployment in model.deployments:
         table.add_row(*_row(deployment, tallies[deployment.name], standings[deployment.name]))
-    Console(width=160).print(table)
+    new_console().print(table)
     for tier in dict.fromkeys(deployment.tier for deployment in model.deployments):
         same = [deployment for deployment in model.deployments if deployment.tier is tier]
         champion = max(same, key=lambda d: (d.role is None, d.weight))

@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from tollgate.api.bucket_events import created_object, is_object_created
-from tollgate.api.queue_events import process_messages, text_field
+from tollgate.api.message_fields import text_field
+from tollgate.api.queue_events import process_messages
 from tollgate.services.dispatch_batch import BatchDispatcher
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.file_batch_run import FileBatchRunner

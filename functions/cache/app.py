@@ -10,8 +10,10 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_near import DynamoDBNear
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
 from tollgate.adapters.word_vectors import likeness
+from tollgate.api.cache_orders import carry_out
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.http import read_call
+from tollgate.ports.system import Telemetry
 from tollgate.services.answer_cache import AnswerCache
 from tollgate.services.manage_cache import CacheManager
 from tollgate.services.near_answers import NearAnswers
@@ -85,6 +87,7 @@ class Services:
     api: CacheApi
     refresher: AnswerRefresher
     upkeep: NearUpkeep
+    telemetry: Telemetry
 
 
 def build(settings: CacheSettings) -> Services:
@@ -108,18 +111,16 @@ def build(settings: CacheSettings) -> Services:
             compare=parts.upkeep.compare,
         ),
         upkeep=parts.upkeep,
+        telemetry=parts.telemetry,
     )
 
 
 def handle(event: dict[str, Any], service: Services) -> dict[str, Any] | None:
     """One API call, or one order of the gateway's."""
-    if event.get("kind") == "refresh":
-        service.refresher.carry_out(event)
-        return None
-    if event.get("kind") == "near":
-        service.upkeep.file(event)
-        return None
-    return service.api.respond(read_call(event)).to_event()
+    if "httpMethod" in event:
+        return service.api.respond(read_call(event)).to_event()
+    carry_out(event, {"refresh": service.refresher.carry_out, "near": service.upkeep.file}, service.telemetry)
+    return None
 
 
 @cache

@@ -7,7 +7,8 @@ from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.api.queue_events import process_messages, text_field
+from tollgate.api.message_fields import text_field
+from tollgate.api.queue_events import process_messages
 from tollgate.services.run_deferred import DeferredRun
 from tollgate.settings import RoadSettings
 from tollgate.wiring.jobs import JobParts

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.sagemaker.components import Components
@@ -21,6 +21,7 @@ _TEXT_SETTINGS = {
     "error_topic_arn": "error_topic",
 }
 _NUMBER_SETTINGS = ("model_limit_seconds", "metrics_seconds")
+_LOOKS = ("Describe", "List")
 
 
 class Admin:
@@ -35,6 +36,7 @@ class Admin:
         transforms: transform jobs.
         reseed: makes seeded resources again after settings change.
         reset: forgets everything and seeds again.
+        taken: control-plane actions done since the start, by action and name.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Admin:
         transforms: Transforms,
         reseed: Callable[[], None],
         reset: Callable[[], None],
+        taken: Mapping[tuple[str, str], int],
     ) -> None:
         self._store = store
         self._settings = settings
@@ -57,6 +60,7 @@ class Admin:
         self._transforms = transforms
         self._reseed = reseed
         self._reset = reset
+        self._taken = taken
         self._since = time.time()
         self._actions: dict[str, Callable[[Request], Json]] = {
             "GET health": self._health,
@@ -105,7 +109,7 @@ class Admin:
         return {"status": "ok"}
 
     def state(self) -> Json:
-        """Return everything: endpoints, queues, inferences, components, jobs, faults."""
+        """Return everything: endpoints, queues, inferences, components, jobs, faults, and what was ordered of whom."""
         backlog = self._store.backlog()
         gates = self._fleet.gates()
         counts = self._store.inference_counts()
@@ -127,7 +131,15 @@ class Admin:
             "async_requests": backlog,
             "transform_jobs": {name: self._transforms.describe(name) for name in self._transforms.every()},
             "faults": self._faults.listing(),
+            "actions": self._actions_taken(),
         }
+
+    def _actions_taken(self) -> Json:
+        actions: Json = {}
+        for (action, name), count in self._taken.items():
+            if not action.startswith(_LOOKS):
+                actions.setdefault(name, {})[action] = count
+        return actions
 
     def _config(self) -> Json:
         texts = {name: getattr(self._settings, field) for name, field in _TEXT_SETTINGS.items()}

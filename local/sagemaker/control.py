@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class Control:
         components: inference components.
         transforms: transform jobs.
         faults: failures to inject, by action name.
+        taken: counts what was done, by action and name.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Control:
         components: Components,
         transforms: Transforms,
         faults: Faults,
+        taken: Counter[tuple[str, str]],
     ) -> None:
         self._store = store
         self._settings = settings
@@ -51,6 +54,7 @@ class Control:
         self._components = components
         self._transforms = transforms
         self._faults = faults
+        self._taken = taken
         self._actions: dict[str, Callable[[Json], Json]] = {
             "CreateModel": self._create_model,
             "DescribeModel": lambda q: self._described("model", q["ModelName"]),
@@ -100,6 +104,7 @@ class Control:
         if full:
             raise ServiceError(400, "ResourceLimitExceeded", full.message)
         body = handler(query)
+        self._taken[action, _subject(query)] += 1
         lost = self._faults.take(action, _subject(query), "timeout_after_work", "abandon")
         if lost:
             raise ServiceError(503, "ServiceUnavailable", "The action was taken, the answer is lost.")

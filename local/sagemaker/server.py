@@ -5,6 +5,7 @@ import logging
 import signal
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -83,6 +84,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     news = EndpointNews(fleet, store, bus, faults)
     transforms = Transforms(store=store, settings=settings, aws=aws, bus=bus, faults=faults)
     seed = Seed(options.config, store, settings, fleet)
+    taken: Counter[tuple[str, str]] = Counter()
     _restore(store, settings)
 
     def reset() -> None:
@@ -100,6 +102,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
         transforms=transforms,
         reseed=seed.apply,
         reset=reset,
+        taken=taken,
     )
     control = Control(
         store=store,
@@ -108,6 +111,7 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
         components=components,
         transforms=transforms,
         faults=faults,
+        taken=taken,
     )
     runtime = Runtime(
         fleet=fleet,

@@ -275,9 +275,13 @@ def test_an_endpoint_that_did_not_start_is_made_again(world: World) -> None:
     assert world.control.describe(place) == before
 
 
-def test_a_scale_up_without_capacity_is_asked_for_again(world: World) -> None:
-    """Instances that do not come leave the endpoint at 0 with a reason; the next call asks again and gets them."""
-    place = world.make(PlaceKind.ASYNC, 1, None)
+@pytest.mark.parametrize("kind", [PlaceKind.ASYNC, PlaceKind.COMPONENT])
+def test_a_scale_up_without_capacity_is_asked_for_again(world: World, kind: PlaceKind) -> None:
+    """Instances or copies that do not come leave it at 0 with a reason; the next call asks again and gets them.
+
+    An endpoint falls back to the counts it had, a component keeps the wanted count and has failed.
+    """
+    place = world.make(kind, 1, None)
     before = world.control.describe(place)
     _until_settled(world, place, lambda: world.control.take_down(before))
     world.fail_next_start()

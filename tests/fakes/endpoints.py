@@ -89,8 +89,8 @@ class FakeEndpoints:
         now = self.describe(place)
         counts = zip(now.variants, before.variants, strict=True)
         wanted = tuple(replace(is_, desired=was.desired, weight=was.weight) for is_, was in counts)
-        if wanted == now.variants:
-            return Step(settled=now.status is not StandStatus.FAILED, changes=changes, problem=now.problem)
+        if wanted == now.variants and now.status is not StandStatus.FAILED:
+            return Step(settled=True, changes=changes, problem=now.problem)
         self._count(now, wanted)
         return Step(
             settled=False,
@@ -141,6 +141,9 @@ class FakeEndpoints:
         if reason and old is None:
             failed = replace(aimed, status=StandStatus.FAILED, variants=(), problem=reason)
             self.standings[aimed.place] = failed
+            return
+        if reason and aimed.place.kind is PlaceKind.COMPONENT:
+            self.standings[aimed.place] = replace(aimed, status=StandStatus.FAILED, problem=reason)
             return
         variants = old if reason and old is not None else tuple(replace(v, current=v.desired) for v in aimed.variants)
         idle = aimed.place.kind is not PlaceKind.REALTIME and not any(v.desired for v in variants)

@@ -12,7 +12,7 @@ from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from tests.fakes.examples import make_job
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue
-from tollgate.api.queue_events import MessageError
+from tollgate.api.message_fields import MessageError
 from tollgate.domain.brakes import NO_CONTROL, BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import JobState

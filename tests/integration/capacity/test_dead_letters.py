@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local.launch.layout import STACK_NAME
 from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.integration
@@ -29,15 +30,16 @@ def _dead_letter(stack: LocalStack, event: Any, *, seconds: float = 60) -> str:
 @pytest.mark.parametrize(
     ("function", "event", "reason"),
     [
-        ("CapacityFunctionName", {"kind": "wake", "place": "toaster/kitchen"}, "no such place 'toaster/kitchen'"),
-        ("CapacityFunctionName", {"kind": "dance", "place": "x/y"}, "unknown kind 'dance'"),
-        ("BudgetAlarmFunctionName", {"what": "is this"}, "neither a message, nor the schedule, nor an order"),
+        ("capacity", {"kind": "wake", "place": "toaster/kitchen"}, "no such place 'toaster/kitchen'"),
+        ("capacity", {"kind": "dance", "place": "x/y"}, "unknown kind 'dance'"),
+        ("cache", {"kind": "dance"}, "unknown kind 'dance'"),
+        ("budget-alarm", {"what": "is this"}, "neither a message, nor the schedule, nor an order"),
     ],
 )
 def test_what_nobody_understands_becomes_a_dead_letter_with_its_reason(
     local_stack: LocalStack, function: str, event: dict[str, str], reason: str
 ) -> None:
     """Lambda's own queue gives the event again twice, and then puts it there with the error."""
-    name = local_stack.outputs[function]
+    name = f"{STACK_NAME}-{function}"
     local_stack.aws("lambda").invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(event).encode())
     assert reason in _dead_letter(local_stack, event)

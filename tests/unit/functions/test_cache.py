@@ -17,6 +17,7 @@ from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.template_document import ROOT
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.cache_wishes import LONGEST_SECONDS, MODES
+from tollgate.api.message_fields import MessageError
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
@@ -66,6 +67,7 @@ class Stack:
                 compare=upkeep.compare,
             ),
             upkeep,
+            self.telemetry,
         )
 
     def call(self, route: str, body: Any = None, **options: Any) -> tuple[int, Any, dict[str, str]]:
@@ -352,6 +354,22 @@ def test_an_order_that_nobody_understands_says_why(order: dict[str, Any]) -> Non
         handle(order, stack.parts)
     assert stack.gateway.realtime.calls == []
     assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["order not understood"]
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"kind": "dance"}, "unknown kind 'dance'"),
+        ({"kind": ["refresh"]}, "no 'kind'"),
+        ({"source": "aws.events"}, "no 'kind'"),
+    ],
+)
+def test_an_event_of_an_unknown_kind_says_so(event: dict[str, Any], reason: str) -> None:
+    """It is no call that nobody answers: it is raised, so that it ends among the dead letters with the reason."""
+    stack = Stack()
+    with pytest.raises(MessageError, match=reason):
+        handle(event, stack.parts)
+    assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["event not understood"]
 
 
 @pytest.mark.parametrize("sample", ["lookup", "forget_model", "keep_value", "get_value", "drop_value"])

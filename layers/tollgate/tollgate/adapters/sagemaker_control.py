@@ -102,14 +102,17 @@ class SageMakerControl:
         with _errors(before.place):
             if before.place.kind is PlaceKind.REALTIME and now.status in {StandStatus.ABSENT, StandStatus.FAILED}:
                 return self._make(before, now)
-            if now.status is StandStatus.ABSENT:
-                return Step(settled=False, problem=f"{before.place.key} does not exist any more", failed=True)
+            if problem := _beyond_help(now):
+                return Step(settled=False, problem=problem, failed=True)
             if now.status is StandStatus.CHANGING:
                 return _changing(now)
             changes = self._scaling.restore(now.scaling, before.scaling)
             wanted = {v.name: v for v in before.variants}
-            if all(_same_count(wanted.get(v.name, v), v) for v in now.variants):
-                return Step(settled=now.status is StandStatus.UP or now.is_down, changes=changes, problem=now.problem)
+            # A component that failed to start keeps the wanted count: the same order again is a new try.
+            if now.status is not StandStatus.FAILED and all(
+                _same_count(wanted.get(v.name, v), v) for v in now.variants
+            ):
+                return Step(settled=True, changes=changes, problem=now.problem)
             return self._count(now, tuple(wanted.get(v.name, v) for v in now.variants), changes)
 
     # -- looking
@@ -280,6 +283,15 @@ class SageMakerControl:
 
 def _changing(now: Standing, changes: tuple[str, ...] = ()) -> Step:
     return Step(settled=False, changes=changes, problem=f"{now.place.key} is changing")
+
+
+def _beyond_help(now: Standing) -> str:
+    """Why only a person can bring this back, empty if it is not so: an endpoint's queue would go with the endpoint."""
+    if now.status is StandStatus.ABSENT:
+        return f"{now.place.key} does not exist any more"
+    if now.status is StandStatus.FAILED and now.place.kind is PlaceKind.ASYNC:
+        return now.problem or f"{now.place.key} has failed"
+    return ""
 
 
 def _same_count(one: VariantStanding, other: VariantStanding) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tollgate.api.queue_events import MessageError, text_field
+from tollgate.api.message_fields import MessageError, text_field
 from tollgate.domain.standing import Place
 from tollgate.services.keep_places import PlaceKeeper
 

@@ -7,12 +7,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from tollgate.api.message_fields import MessageError
 from tollgate.domain.errors import TollgateError
 from tollgate.ports.system import Telemetry
-
-
-class MessageError(Exception):
-    """A message is not one of ours; it goes to the dead-letter queue."""
 
 
 def process_messages(
@@ -65,15 +62,3 @@ def named_in(event: Mapping[str, Any], name: str) -> list[str]:
         if isinstance(value, str) and value:
             found.append(value)
     return found
-
-
-def text_field(message: Mapping[str, Any], name: str) -> str:
-    """A field that must be a text.
-
-    Raises:
-        MessageError: it is missing or something else.
-    """
-    value = message.get(name)
-    if not isinstance(value, str) or not value:
-        raise MessageError(f"no '{name}'")
-    return value
