@@ -8,8 +8,8 @@ from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.api.message_fields import named_in, text_field
-from tollgate.api.queue_events import process_messages
+from tollgate.api.message_fields import text_field
+from tollgate.api.queue_events import named_in, process_messages
 from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.services.submit_together import GroupSubmitter
 from tollgate.settings import AsyncSettings
