@@ -5,7 +5,7 @@ attribute values (`:v`).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tollgate.adapters.aws_call import AwsCall, AwsService
@@ -227,6 +227,35 @@ class DynamoDBClient:
             last_key=from_attributes(last_key) if last_key else None,
             item_count=int(answer.get("Count", 0)),
         )
+
+    def query_all(
+        self,
+        table: str,
+        *,
+        key_condition: str,
+        values: Mapping[str, Any],
+        index: str | None = None,
+        consistent: bool = False,
+    ) -> Iterator[Item]:
+        """Read a partition to its end, a page at a time as the items are taken.
+
+        Raises:
+            AwsError: see `aws_errors`.
+        """
+        start: Item | None = None
+        while True:
+            page = self.query(
+                table,
+                key_condition=key_condition,
+                values=values,
+                index=index,
+                consistent=consistent,
+                start_key=start,
+            )
+            yield from page.items
+            start = page.last_key
+            if start is None:
+                return
 
     def batch_get_item(
         self, keys: Mapping[str, Sequence[Mapping[str, Any]]], *, consistent: bool = False
