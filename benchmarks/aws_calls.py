@@ -76,7 +76,7 @@ def cases(url: str) -> dict[str, dict[str, Callable[[], Any]]]:
     import boto3  # noqa: PLC0415  # the cold start measurements must not have it
 
     from tollgate.adapters.aws_transport import AwsTransport, TransportConfig  # noqa: PLC0415  # as above
-    from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues  # noqa: PLC0415  # as above
+    from tollgate.adapters.dynamodb_client import DynamoDBClient  # noqa: PLC0415  # as above
     from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient  # noqa: PLC0415  # as above
     from tollgate.adapters.sqs_client import QueueMessage, SqsClient  # noqa: PLC0415  # as above
 
@@ -127,7 +127,7 @@ def cases(url: str) -> dict[str, dict[str, Callable[[], Any]]]:
                 update=update,
                 condition=condition,
                 values={":amount": 1, ":room": 99},
-                return_values=ReturnValues.UPDATED_NEW,
+                return_changed=True,
             ),
         },
         "send_message": {

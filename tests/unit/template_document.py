@@ -95,15 +95,18 @@ def target(value: Any) -> str:
 
 
 def statements() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every statement of every identity policy, with the logical id of what holds it."""
-    for name, resource in resources("AWS::IAM::Role", "AWS::IAM::ManagedPolicy").items():
-        properties = resource["Properties"]
-        documents = [properties[key] for key in ("AssumeRolePolicyDocument", "PolicyDocument") if key in properties]
-        documents += [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    """Every statement of every role, with the role's logical id: its own and those of the stack's managed policies."""
+    for name, role in resources("AWS::IAM::Role").items():
+        properties = role["Properties"]
+        shared = [policy["Ref"] for policy in properties.get("ManagedPolicyArns", []) if "Ref" in policy]
+        documents = [
+            properties["AssumeRolePolicyDocument"],
+            *(resources()[policy]["Properties"]["PolicyDocument"] for policy in shared),
+            *(policy["PolicyDocument"] for policy in properties.get("Policies", [])),
+        ]
         for document in documents:
             for statement in document["Statement"]:
-                chosen = statement.get("Fn::If", [None, statement])[1]
-                yield name, chosen
+                yield name, statement.get("Fn::If", [None, statement])[1]
 
 
 def sent_events() -> set[str]:

@@ -26,6 +26,7 @@ CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
     "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
 }
+_BASE = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 
 
@@ -36,6 +37,11 @@ def _allowed(role: str) -> set[str]:
         if name == role and statement["Effect"] == "Allow"
         for action in as_list(statement["Action"])
     }
+
+
+def _resources(role: str) -> str:
+    """What the role's statements are about, as text."""
+    return json.dumps([statement.get("Resource") for name, statement in statements() if name == role])
 
 
 def test_streams_may_do_whatever_whole_answers_need() -> None:
@@ -74,7 +80,9 @@ def test_functions_use_no_managed_policies_of_aws() -> None:
     for function in functions().values():
         assert "Policies" not in function["Properties"]
         role = resources()[target(function["Properties"]["Role"])]["Properties"]
-        assert role["ManagedPolicyArns"] == [{"Ref": "FunctionBasePolicy"}]
+        policies = [target(policy) for policy in role["ManagedPolicyArns"]]
+        assert policies[0] == "FunctionBasePolicy"
+        assert set(policies) <= set(resources("AWS::IAM::ManagedPolicy"))
 
 
 @pytest.mark.parametrize(("action", "roles"), CAN_START_INFERENCE.items())
@@ -122,7 +130,7 @@ def test_no_function_can_write_keys_secrets_or_the_catalogue(role: str) -> None:
 
 def test_reconciliation_changes_nothing_but_prices_usage_notices_and_exports() -> None:
     """It reads what was logged, settled, up and invoiced; it starts and stops nothing."""
-    assert _allowed("CostReconcileRole") == {
+    assert _allowed("CostReconcileRole") - _BASE == {
         "sts:AssumeRole",
         "pricing:GetProducts",
         "cloudwatch:GetMetricStatistics",
@@ -150,7 +158,7 @@ def test_reconciliation_changes_nothing_but_prices_usage_notices_and_exports() -
 
 def test_the_authorizer_only_reads_keys() -> None:
     """The function that every caller reaches can do one thing."""
-    assert _allowed("AuthorizerRole") == {"sts:AssumeRole", "dynamodb:GetItem"}
+    assert _allowed("AuthorizerRole") - _BASE == {"sts:AssumeRole", "dynamodb:GetItem"}
 
 
 @pytest.mark.parametrize("logical_id", functions())
@@ -169,8 +177,8 @@ TABLES = ("Jobs", "Cache", "Ledger", "Registry")
 def test_a_role_opens_the_tables_that_its_function_was_told_of(logical_id: str) -> None:
     """The emulator does not check policies, so this does: nothing is missing on AWS, and nothing is left over."""
     told = {name for name in TABLES if f"table_{name.lower()}" in settings_class(folder_of(logical_id)).fields()}
-    role = json.dumps(resources()[target(functions()[logical_id]["Properties"]["Role"])])
-    assert {name for name in TABLES if f"{name}Table.Arn" in role} == told
+    opened = _resources(target(functions()[logical_id]["Properties"]["Role"]))
+    assert {name for name in TABLES if f"{name}Table.Arn" in opened} == told
 
 
 @pytest.mark.parametrize("logical_id", functions())
@@ -179,8 +187,8 @@ def test_a_role_opens_the_queues_and_the_bucket_that_its_function_was_told_of(lo
     properties = functions()[logical_id]["Properties"]
     told = {target(value) for value in properties.get("Environment", {}).get("Variables", {}).values()}
     fed = {target(e["Properties"]["Queue"]) for e in properties.get("Events", {}).values() if e["Type"] == "SQS"}
-    role = json.dumps(resources()[target(properties["Role"])])
+    opened = _resources(target(properties["Role"]))
     queues = [name for name in resources("AWS::SQS::Queue") if name != "EventsDeadLetterQueue"]
-    assert {name for name in queues if f'"{name}.Arn"' in role} == (told | fed) & set(queues)
-    assert ("EventsDeadLetterQueue.Arn" in role) == ("EventInvokeConfig" in properties)
-    assert ("${Bucket.Arn}" in role) == ("bucket" in settings_class(folder_of(logical_id)).fields())
+    assert {name for name in queues if f'"{name}.Arn"' in opened} == (told | fed) & set(queues)
+    assert ("EventsDeadLetterQueue.Arn" in opened) == ("EventInvokeConfig" in properties)
+    assert ("${Bucket.Arn}" in opened) == ("bucket" in settings_class(folder_of(logical_id)).fields())

@@ -12,7 +12,6 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tollgate.adapters.aws_call import OperationRecord
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 
 CREDENTIALS = {
@@ -166,11 +165,10 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Ours:
-    """A transport at the recorder, with what it slept and reported."""
+    """A transport at the recorder, with what it slept."""
 
     transport: AwsTransport
     slept: list[float]
-    records: list[OperationRecord]
 
 
 @pytest.fixture
@@ -190,9 +188,8 @@ def make_transport(recorder: Recorder) -> Callable[..., Ours]:
             }
         )
         slept: list[float] = []
-        records: list[OperationRecord] = []
-        transport = AwsTransport(config, on_operation=records.append, sleep=slept.append, jitter=lambda: 0.5)
-        return Ours(transport, slept, records)
+        transport = AwsTransport(config, sleep=slept.append, jitter=lambda: 0.5)
+        return Ours(transport, slept)
 
     return make
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tollgate.adapters.aws_call import OperationKind
 from tollgate.adapters.aws_errors import (
     AwsConnectionError,
     AwsError,
@@ -237,7 +236,7 @@ def test_headers_cannot_be_injected(value: str, recorder: Any, ours: Any) -> Non
 
 
 def test_item_of_a_failed_condition(recorder: Any, answer: Any, ours: Any) -> None:
-    """The item that stood in the way comes back as plain values, and the write is still recorded."""
+    """The item that stood in the way comes back as plain values; a refusal is no reason to try again."""
     body = {
         "__type": DYNAMODB + "ConditionalCheckFailedException",
         "message": "The conditional request failed",
@@ -248,8 +247,7 @@ def test_item_of_a_failed_condition(recorder: Any, answer: Any, ours: Any) -> No
         DynamoDBClient(ours.transport).put_item("t", {"pk": "a"}, condition="attribute_not_exists(pk)")
     assert failed.value.item == {"pk": "a", "committed": Decimal("0.10")}
     assert not failed.value.outcome_unknown
-    (record,) = ours.records
-    assert (record.kind, record.status, record.attempts) == (OperationKind.WRITE, 400, 1)
+    assert len(recorder.requests) == 1
 
 
 def test_reasons_of_a_cancelled_transaction(recorder: Any, answer: Any, ours: Any) -> None:
@@ -320,20 +318,6 @@ def test_accepted_async_inference(recorder: Any, answer: Any, ours: Any, make_bo
     )
 
 
-def test_partly_refused_batch(recorder: Any, answer: Any, ours: Any) -> None:
-    """Sent messages have their id in the place of the message, refused ones their reason."""
-    body = {
-        "Successful": [{"Id": "1", "MessageId": "m-1", "MD5OfMessageBody": ""}],
-        "Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}],
-    }
-    recorder.script = [answer(body=json.dumps(body).encode())]
-    result = SqsClient(ours.transport).send_message_batch(QUEUE, [QueueMessage("a"), QueueMessage("b")])
-    assert result.message_ids == (None, "m-1")
-    assert [(failure.position, failure.code, failure.sender_fault) for failure in result.failures] == [
-        (0, "InternalError", False)
-    ]
-
-
 def test_damaged_body_is_fetched_again(recorder: Any, answer: Any, ours: Any) -> None:
     """A body that does not match DynamoDB's checksum is not believed; the read is repeated."""
     good = b'{"Item":{"pk":{"S":"a"}}}'
@@ -352,18 +336,3 @@ def test_body_damaged_every_time(recorder: Any, answer: Any, ours: Any) -> None:
         DynamoDBClient(ours.transport).get_item("t", {"pk": "a"})
     assert failed.value.code == "ChecksumMismatch"
     assert len(recorder.requests) == 3
-
-
-def test_record_of_an_operation(recorder: Any, answer: Any, ours: Any) -> None:
-    """The hook learns service, kind, sizes in bytes and the number of attempts."""
-    body = b'{"Item":{"pk":{"S":"a"}}}'
-    recorder.script = [answer(status=500), answer(body=body)]
-    DynamoDBClient(ours.transport).get_item("t", {"pk": "a"}, consistent=True)
-    (record,) = ours.records
-    assert (record.service, record.operation, record.kind) == (
-        "dynamodb",
-        "GetItem",
-        OperationKind.READ_CONSISTENT,
-    )
-    assert (record.request_bytes, record.response_bytes) == (len(recorder.requests[0].body), len(body))
-    assert (record.units, record.attempts, record.status) == (1, 2, 200)

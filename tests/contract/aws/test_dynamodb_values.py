@@ -19,7 +19,7 @@ from moto import mock_aws
 
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError, TransactionCancelledError
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
+from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_transaction import TransactCheck, TransactPut
 from tollgate.adapters.dynamodb_values import from_attribute, to_attribute, to_attributes
 
@@ -236,13 +236,13 @@ def test_life_of_an_item(table: Any) -> None:
     own, _ = table
     key = {"pk": "a", "sk": 1}
     assert own.get_item("t", key) is None
-    assert own.put_item("t", {**key, "n": 1}) is None
+    own.put_item("t", {**key, "n": 1})
     with pytest.raises(ConditionalCheckFailedError) as failed:
         own.put_item("t", key, condition="attribute_not_exists(pk)", return_item_on_failure=True)
     assert failed.value.item == {**key, "n": 1}
-    changed = own.update_item("t", key, update="ADD n :two", values={":two": 2}, return_values=ReturnValues.UPDATED_NEW)
+    changed = own.update_item("t", key, update="ADD n :two", values={":two": 2}, return_changed=True)
     assert changed == {"n": 3}
-    assert own.delete_item("t", key, return_values=ReturnValues.ALL_OLD) == {**key, "n": 3}
+    own.delete_item("t", key)
     assert own.get_item("t", key, consistent=True) is None
 
 

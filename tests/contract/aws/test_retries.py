@@ -168,8 +168,6 @@ def test_refused_connection_is_tried_again_even_for_unsafe_calls(make_transport:
         invoke(ours.transport)
     assert not failed.value.outcome_unknown
     assert ours.slept == [0.025, 0.05]
-    (record,) = ours.records
-    assert (record.attempts, record.status) == (3, 0)
 
 
 def test_budget_stops_retries_when_everything_fails(recorder: Any, answer: Any, ours: Any) -> None:

@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tollgate.adapters.aws_transport import AwsTransport
-from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
+from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_transaction import TransactCheck, TransactDelete, TransactPut, TransactUpdate
 from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
@@ -53,7 +53,6 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
                 "m": {"l": [None, True]},
             },
             condition="attribute_not_exists(pk)",
-            return_values=ReturnValues.ALL_OLD,
             return_item_on_failure=True,
         ),
         lambda b: b.put_item(
@@ -66,7 +65,6 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
                 "m": {"M": {"l": {"L": [{"NULL": True}, {"BOOL": True}]}}},
             },
             ConditionExpression="attribute_not_exists(pk)",
-            ReturnValues="ALL_OLD",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         ),
     ),
@@ -79,7 +77,7 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             condition="#c <= :room",
             names={"#c": "committed"},
             values={":amount": Decimal("1.25"), ":room": 99},
-            return_values=ReturnValues.UPDATED_NEW,
+            return_changed=True,
         ),
         lambda b: b.update_item(
             TableName="ledger",
@@ -109,7 +107,6 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             names={"#o": "owner"},
             values={":o": "me"},
             index="by_owner",
-            filter_expression="cost > :o",
             projection="pk",
             limit=5,
             forward=False,
@@ -123,7 +120,6 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             ExpressionAttributeNames={"#o": "owner"},
             ExpressionAttributeValues={":o": {"S": "me"}},
             IndexName="by_owner",
-            FilterExpression="cost > :o",
             ProjectionExpression="pk",
             Limit=5,
             ScanIndexForward=False,
@@ -196,19 +192,6 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             },
             DelaySeconds=5,
             MessageGroupId="tenant-1",
-        ),
-    ),
-    "send_message_batch": (
-        "sqs",
-        lambda t: SqsClient(t).send_message_batch(
-            QUEUE, [QueueMessage("a"), QueueMessage("b", deduplication_id="d", delay_seconds=0)]
-        ),
-        lambda b: b.send_message_batch(
-            QueueUrl=QUEUE,
-            Entries=[
-                {"Id": "0", "MessageBody": "a"},
-                {"Id": "1", "MessageBody": "b", "MessageDeduplicationId": "d", "DelaySeconds": 0},
-            ],
         ),
     ),
     "change_message_visibility": (
@@ -286,7 +269,6 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
 }
 ANSWERS = {
     "send_message": b'{"MessageId":"m","MD5OfMessageBody":""}',
-    "send_message_batch": b'{"Successful":[],"Failed":[]}',
     "change_message_visibility": b"",
     "batch_get_item": b'{"Responses":{},"UnprocessedKeys":{}}',
 }

@@ -223,7 +223,7 @@ def test_exact_duplicates_are_folded() -> None:
     trimmed = trim_conversation(messages, 10_000)
     assert texts_of(trimmed) == ["yes", LONG, "yes", "Bye."]
     assert [(entry.index, entry.reason) for entry in trimmed.dropped] == [(0, DropReason.DUPLICATE)]
-    assert trimmed.dropped_for(DropReason.DUPLICATE) == 1
+    assert [entry.reason for entry in trimmed.dropped].count(DropReason.DUPLICATE) == 1
     assert len(trim_conversation(messages, 10_000, fold_duplicates=False).items) == 5
 
 

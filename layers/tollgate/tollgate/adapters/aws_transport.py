@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from awscrt.auth import AwsCredentialsProvider
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationHook, OperationRecord
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_credentials import CredentialsError, RequestSigner
 from tollgate.adapters.aws_errors import (
     AwsConnectionError,
@@ -129,7 +129,6 @@ class AwsTransport:
     Args:
         config: endpoints, time-outs, attempts.
         credentials_provider: awscrt's provider; the default looks in the environment, then in AWS's chain.
-        on_operation: told of every operation that ended, failed ones too; must not raise.
         sleep: waits between attempts.
         jitter: random numbers in [0, 1).
     """
@@ -139,12 +138,10 @@ class AwsTransport:
         config: TransportConfig,
         *,
         credentials_provider: AwsCredentialsProvider | None = None,
-        on_operation: OperationHook | None = None,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = system_random,
     ) -> None:
         self.config = config
-        self.on_operation = on_operation
         self._runtime = ClientRuntime(config.ca_file)
         self._signer = RequestSigner(config.region, self._runtime, credentials_provider)
         self._pools = {str(service): self._new_pool(service) for service in AwsService}
@@ -181,11 +178,9 @@ class AwsTransport:
             outcome = self._attempt(call)
             if isinstance(outcome, HttpResponse):
                 self._budgets[call.service].release(retry_cost)
-                self._record(call, attempt, outcome.status, len(outcome.body))
                 return outcome
             retry_cost = self._cost_of_retry(call, attempt, outcome)
             if not retry_cost:
-                self._record(call, attempt, outcome.status, 0)
                 raise outcome
             self._sleep(backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter()))
             attempt += 1
@@ -305,21 +300,6 @@ class AwsTransport:
     def _new_pool(self, service: AwsService, subdomain: str = "") -> ConnectionPool:
         endpoint = Endpoint.parse(self.config.endpoint_url(service, subdomain))
         return ConnectionPool(endpoint, self._runtime, self.config.connect_timeout_s)
-
-    def _record(self, call: AwsCall, attempts: int, status: int, response_bytes: int) -> None:
-        if self.on_operation is not None:
-            self.on_operation(
-                OperationRecord(
-                    service=call.service,
-                    operation=call.operation,
-                    kind=call.kind,
-                    units=call.units,
-                    request_bytes=len(call.body),
-                    response_bytes=response_bytes,
-                    attempts=attempts,
-                    status=status,
-                )
-            )
 
 
 def _was_stale(failure: ExchangeFailedError, policy: RetryPolicy) -> bool:

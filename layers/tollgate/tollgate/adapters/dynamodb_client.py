@@ -5,11 +5,10 @@ attribute values (`:v`).
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_errors import ThrottledError
 from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport
@@ -37,16 +36,6 @@ _MAX_TRANSACTION_ACTIONS = 100
 type Item = dict[str, Any]
 
 
-class ReturnValues(StrEnum):
-    """Which attributes a write answers with."""
-
-    NONE = "NONE"
-    ALL_OLD = "ALL_OLD"
-    UPDATED_OLD = "UPDATED_OLD"
-    ALL_NEW = "ALL_NEW"
-    UPDATED_NEW = "UPDATED_NEW"
-
-
 class QueryPage(NamedTuple):
     """One page of a query.
 
@@ -54,24 +43,21 @@ class QueryPage(NamedTuple):
         items: in key order.
         last_key: `start_key` of the next page; None after the last one.
         item_count: items in this page; also set when `count_only` left the items out.
-        scanned: items read, and charged, before the filter.
     """
 
     items: tuple[Item, ...]
     last_key: Item | None
     item_count: int
-    scanned: int
 
 
-def _expressions(
+def _add_expressions(
     fields: dict[str, Any],
-    *,
     condition: str | None,
     names: Mapping[str, str] | None,
     values: Mapping[str, Any] | None,
-    return_values: ReturnValues,
+    *,
     return_item_on_failure: bool,
-) -> dict[str, Any]:
+) -> None:
     """Add the parts that all writes share."""
     if condition is not None:
         fields["ConditionExpression"] = condition
@@ -79,11 +65,8 @@ def _expressions(
         fields["ExpressionAttributeNames"] = names
     if values:
         fields["ExpressionAttributeValues"] = to_attributes(values)
-    if return_values is not ReturnValues.NONE:
-        fields["ReturnValues"] = return_values
     if return_item_on_failure:
         fields["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    return fields
 
 
 class DynamoDBClient:
@@ -130,7 +113,7 @@ class DynamoDBClient:
             fields["ProjectionExpression"] = projection
         if names:
             fields["ExpressionAttributeNames"] = names
-        item = self._read("GetItem", fields, consistent).get("Item")
+        item = self._read("GetItem", fields).get("Item")
         return None if item is None else from_attributes(item)
 
     def put_item(
@@ -141,26 +124,18 @@ class DynamoDBClient:
         condition: str | None = None,
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
-        return_values: ReturnValues = ReturnValues.NONE,
         return_item_on_failure: bool = False,
         retry: RetryPolicy | None = None,
-    ) -> Item | None:
-        """Write a whole item; the one it replaced when `return_values` is ALL_OLD.
+    ) -> None:
+        """Write a whole item.
 
         Raises:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`.
         """
         fields = {"TableName": table, "Item": to_attributes(item)}
-        _expressions(
-            fields,
-            condition=condition,
-            names=names,
-            values=values,
-            return_values=return_values,
-            return_item_on_failure=return_item_on_failure,
-        )
-        return self._write("PutItem", fields, retry or _default_retry(condition))
+        _add_expressions(fields, condition, names, values, return_item_on_failure=return_item_on_failure)
+        self._call("PutItem", fields, retry or _default_retry(condition))
 
     def update_item(
         self,
@@ -171,26 +146,22 @@ class DynamoDBClient:
         condition: str | None = None,
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
-        return_values: ReturnValues = ReturnValues.NONE,
+        return_changed: bool = False,
         return_item_on_failure: bool = False,
         retry: RetryPolicy = RetryPolicy.UNPROCESSED,
     ) -> Item | None:
-        """Change an item in place; the attributes that `return_values` asks for.
+        """Change an item in place; what its changed attributes are now, if `return_changed`.
 
         Raises:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`; `outcome_unknown` tells whether it may have been applied.
         """
         fields = {"TableName": table, "Key": to_attributes(key), "UpdateExpression": update}
-        _expressions(
-            fields,
-            condition=condition,
-            names=names,
-            values=values,
-            return_values=return_values,
-            return_item_on_failure=return_item_on_failure,
-        )
-        return self._write("UpdateItem", fields, retry)
+        _add_expressions(fields, condition, names, values, return_item_on_failure=return_item_on_failure)
+        if return_changed:
+            fields["ReturnValues"] = "UPDATED_NEW"
+        changed = self._call("UpdateItem", fields, retry).get("Attributes")
+        return None if changed is None else from_attributes(changed)
 
     def delete_item(
         self,
@@ -200,26 +171,18 @@ class DynamoDBClient:
         condition: str | None = None,
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
-        return_values: ReturnValues = ReturnValues.NONE,
         return_item_on_failure: bool = False,
         retry: RetryPolicy | None = None,
-    ) -> Item | None:
-        """Delete an item, which need not exist; the deleted one when `return_values` is ALL_OLD.
+    ) -> None:
+        """Delete an item, which need not exist.
 
         Raises:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`.
         """
         fields: dict[str, Any] = {"TableName": table, "Key": to_attributes(key)}
-        _expressions(
-            fields,
-            condition=condition,
-            names=names,
-            values=values,
-            return_values=return_values,
-            return_item_on_failure=return_item_on_failure,
-        )
-        return self._write("DeleteItem", fields, retry or _default_retry(condition))
+        _add_expressions(fields, condition, names, values, return_item_on_failure=return_item_on_failure)
+        self._call("DeleteItem", fields, retry or _default_retry(condition))
 
     def query(
         self,
@@ -229,7 +192,6 @@ class DynamoDBClient:
         values: Mapping[str, Any],
         names: Mapping[str, str] | None = None,
         index: str | None = None,
-        filter_expression: str | None = None,
         projection: str | None = None,
         limit: int | None = None,
         forward: bool = True,
@@ -237,7 +199,7 @@ class DynamoDBClient:
         consistent: bool = False,
         count_only: bool = False,
     ) -> QueryPage:
-        """Read one page (up to 1 MB, or `limit` items before the filter) of a partition.
+        """Read one page (up to 1 MB, or `limit` items) of a partition.
 
         Raises:
             AwsError: see `aws_errors`.
@@ -250,7 +212,6 @@ class DynamoDBClient:
         optional = {
             "ExpressionAttributeNames": names or None,
             "IndexName": index,
-            "FilterExpression": filter_expression,
             "ProjectionExpression": projection,
             "Limit": limit,
             "ScanIndexForward": None if forward else False,
@@ -259,14 +220,42 @@ class DynamoDBClient:
             "Select": "COUNT" if count_only else None,
         }
         fields.update((name, value) for name, value in optional.items() if value is not None)
-        answer = self._read("Query", fields, consistent)
+        answer = self._read("Query", fields)
         last_key = answer.get("LastEvaluatedKey")
         return QueryPage(
             items=tuple(from_attributes(item) for item in answer.get("Items") or ()),
             last_key=from_attributes(last_key) if last_key else None,
             item_count=int(answer.get("Count", 0)),
-            scanned=int(answer.get("ScannedCount", 0)),
         )
+
+    def query_all(
+        self,
+        table: str,
+        *,
+        key_condition: str,
+        values: Mapping[str, Any],
+        index: str | None = None,
+        consistent: bool = False,
+    ) -> Iterator[Item]:
+        """Read a partition to its end, a page at a time as the items are taken.
+
+        Raises:
+            AwsError: see `aws_errors`.
+        """
+        start: Item | None = None
+        while True:
+            page = self.query(
+                table,
+                key_condition=key_condition,
+                values=values,
+                index=index,
+                consistent=consistent,
+                start_key=start,
+            )
+            yield from page.items
+            start = page.last_key
+            if start is None:
+                return
 
     def batch_get_item(
         self, keys: Mapping[str, Sequence[Mapping[str, Any]]], *, consistent: bool = False
@@ -291,8 +280,7 @@ class DynamoDBClient:
                 if consistent:
                     pending[table]["ConsistentRead"] = True
         for round_number in range(1, _MAX_BATCH_ROUNDS + 1):
-            units = sum(len(request["Keys"]) for request in pending.values())
-            answer = self._read("BatchGetItem", {"RequestItems": pending}, consistent, units)
+            answer = self._read("BatchGetItem", {"RequestItems": pending})
             for table, items in answer.get("Responses", {}).items():
                 found[table].extend(from_attributes(item) for item in items)
             pending = answer.get("UnprocessedKeys") or {}
@@ -335,29 +323,20 @@ class DynamoDBClient:
             fields["ClientRequestToken"] = client_request_token
         if retry is None:
             retry = RetryPolicy.UNPROCESSED if client_request_token is None else RetryPolicy.IDEMPOTENT
-        self._call("TransactWriteItems", fields, OperationKind.WRITE_TRANSACTION, retry, len(actions))
+        self._call("TransactWriteItems", fields, retry)
 
-    def _read(self, operation: str, fields: dict[str, Any], consistent: bool, units: int = 1) -> dict[str, Any]:
-        kind = OperationKind.READ_CONSISTENT if consistent else OperationKind.READ_EVENTUAL
-        return self._call(operation, fields, kind, RetryPolicy.IDEMPOTENT, units)
+    def _read(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
+        return self._call(operation, fields, RetryPolicy.IDEMPOTENT)
 
-    def _write(self, operation: str, fields: dict[str, Any], retry: RetryPolicy) -> Item | None:
-        attributes = self._call(operation, fields, OperationKind.WRITE, retry, 1).get("Attributes")
-        return None if attributes is None else from_attributes(attributes)
-
-    def _call(
-        self, operation: str, fields: dict[str, Any], kind: OperationKind, retry: RetryPolicy, units: int
-    ) -> dict[str, Any]:
+    def _call(self, operation: str, fields: dict[str, Any], retry: RetryPolicy) -> dict[str, Any]:
         return self._transport.send_for_object(
             AwsCall(
                 service=AwsService.DYNAMODB,
                 operation=operation,
-                kind=kind,
                 path="/",
                 headers=_HEADERS[operation],
                 body=_ENCODE(fields).encode(),
                 retry=self._retry or retry,
-                units=units,
                 read_timeout_s=self._read_timeout_s,
             )
         )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.adapters.aws_errors import AwsError, ConditionalCheckFailedError, TransactionCancelledError
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_translation import storage_errors
-from tollgate.adapters.dynamodb_client import DynamoDBClient, ReturnValues
+from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_transaction import TransactAction, TransactPut, TransactUpdate
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import LedgerRefusedError, StorageError
@@ -203,7 +203,7 @@ class DynamoDBLedger:
                         condition=condition,
                         names=names,
                         values=values,
-                        return_values=ReturnValues.UPDATED_NEW,
+                        return_changed=True,
                         return_item_on_failure=True,
                         # The condition on the slot tells a repetition from a first attempt.
                         retry=RetryPolicy.IDEMPOTENT,

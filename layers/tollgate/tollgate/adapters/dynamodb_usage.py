@@ -69,21 +69,10 @@ class DynamoDBUsage:
 
     def read(self, span: Span, within: datetime) -> Sequence[RollUp]:
         """See `UsageStore`."""
-        found: list[RollUp] = []
-        start: Mapping[str, Any] | None = None
-        while True:
-            with storage_errors("usage"):
-                page = self._client.query(
-                    self._table,
-                    key_condition="pk = :pk",
-                    values={":pk": f"usage#{span}#{within.strftime(_PARTITION[span])}"},
-                    start_key=start,
-                    consistent=True,
-                )
-            found += [_roll_up(item) for item in page.items]
-            start = page.last_key
-            if start is None:
-                return found
+        values = {":pk": f"usage#{span}#{within.strftime(_PARTITION[span])}"}
+        with storage_errors("usage"):
+            items = self._client.query_all(self._table, key_condition="pk = :pk", values=values, consistent=True)
+            return [_roll_up(item) for item in items]
 
     def closed_until(self, span: Span) -> datetime | None:
         """See `UsageStore`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.domain.json_values import json_text
@@ -39,7 +39,6 @@ class LambdaEvents:
                 AwsCall(
                     service=AwsService.LAMBDA,
                     operation="Invoke",
-                    kind=OperationKind.FUNCTION_EVENT,
                     path=f"/2015-03-31/functions/{self._function}/invocations",
                     headers=(("x-amz-invocation-type", "Event"),),
                     body=json_text(event).encode(),

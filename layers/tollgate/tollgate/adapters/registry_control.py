@@ -77,21 +77,9 @@ class RegistryControlStore:
 
     def query(self, partition: str) -> Sequence[Mapping[str, Any]]:
         """All items of a partition, in order."""
-        found: list[Mapping[str, Any]] = []
-        start: Mapping[str, Any] | None = None
-        while True:
-            with storage_errors("registry"):
-                page = self._client.query(
-                    self._table,
-                    key_condition="pk = :pk",
-                    values={":pk": partition},
-                    consistent=True,
-                    start_key=start,
-                )
-            found += page.items
-            start = page.last_key
-            if start is None:
-                return found
+        values = {":pk": partition}
+        with storage_errors("registry"):
+            return list(self._client.query_all(self._table, key_condition="pk = :pk", values=values, consistent=True))
 
     def put_item(self, item: Mapping[str, Any]) -> None:
         """Store an item as it is."""

@@ -31,21 +31,10 @@ class RegistryPlaces:
 
     def all(self) -> Sequence[PlaceRecord]:
         """See `PlaceRecords`."""
-        found: list[PlaceRecord] = []
-        start: Item | None = None
+        values = {":pk": _PARTITION}
         with storage_errors("registry"):
-            while True:
-                page = self._client.query(
-                    self._table,
-                    key_condition="pk = :pk",
-                    values={":pk": _PARTITION},
-                    start_key=start,
-                    consistent=True,
-                )
-                found += [_record(item) for item in page.items]
-                start = page.last_key
-                if start is None:
-                    return found
+            items = self._client.query_all(self._table, key_condition="pk = :pk", values=values, consistent=True)
+            return [_record(item) for item in items]
 
     def get(self, place: Place) -> PlaceRecord | None:
         """See `PlaceRecords`."""

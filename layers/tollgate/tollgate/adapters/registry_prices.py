@@ -24,21 +24,10 @@ class RegistryPrices:
 
     def records(self, region: str) -> Mapping[str, PriceRecord]:
         """See `PriceStore`."""
-        found: dict[str, PriceRecord] = {}
-        start: Mapping[str, Any] | None = None
-        while True:
-            with storage_errors("registry"):
-                page = self._client.query(
-                    self._table,
-                    key_condition="pk = :pk",
-                    values={":pk": f"prices#{region}"},
-                    consistent=True,
-                    start_key=start,
-                )
-            found |= {item["sk"]: _record(item) for item in page.items}
-            start = page.last_key
-            if start is None:
-                return found
+        values = {":pk": f"prices#{region}"}
+        with storage_errors("registry"):
+            items = self._client.query_all(self._table, key_condition="pk = :pk", values=values, consistent=True)
+            return {item["sk"]: _record(item) for item in items}
 
     def store(self, region: str, name: str, record: PriceRecord) -> None:
         """See `PriceStore`."""

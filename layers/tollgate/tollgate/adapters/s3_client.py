@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_errors import AwsError, ResourceNotFoundError
 from tollgate.adapters.aws_http import HttpResponse
 from tollgate.adapters.aws_retry import RetryPolicy
@@ -143,7 +143,6 @@ class S3Client:
             AwsCall(
                 service=AwsService.S3,
                 operation=operation,
-                kind=OperationKind.BUCKET_GET if method in {"GET", "HEAD"} else OperationKind.BUCKET_PUT,
                 path=path,
                 headers=headers,
                 body=body,

@@ -4,7 +4,7 @@ import time
 from functools import lru_cache
 from typing import NamedTuple
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_errors import object_from_response
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport
@@ -115,7 +115,6 @@ class SageMakerRuntimeClient:
             AwsCall(
                 service=AwsService.SAGEMAKER_RUNTIME,
                 operation="InvokeEndpoint",
-                kind=OperationKind.INFERENCE,
                 path=f"/endpoints/{path_segment(endpoint_name)}/invocations",
                 headers=_present(
                     (
@@ -199,7 +198,6 @@ class SageMakerRuntimeClient:
             AwsCall(
                 service=AwsService.SAGEMAKER_RUNTIME,
                 operation="InvokeEndpointAsync",
-                kind=OperationKind.INFERENCE,
                 path=f"/endpoints/{path_segment(endpoint_name)}/async-invocations",
                 headers=_present(
                     (

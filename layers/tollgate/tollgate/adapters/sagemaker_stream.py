@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.eventstream import EventStreamBuffer, ParserError
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, error_from_response
 from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
 from tollgate.adapters.aws_streaming import StreamingTransport
@@ -44,7 +44,6 @@ class SageMakerStream:
         call = AwsCall(
             service=AwsService.SAGEMAKER_RUNTIME,
             operation=_OPERATION,
-            kind=OperationKind.INFERENCE,
             path=f"/endpoints/{path_segment(road.target)}/invocations-response-stream",
             headers=tuple((name, value) for name, value in headers.items() if value),
             body=body,

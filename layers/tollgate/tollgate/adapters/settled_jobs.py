@@ -60,21 +60,15 @@ class SettledJobs:
             moment += SLICE
 
     def _group(self, group: str, start: datetime, end: datetime) -> Iterator[Mapping[str, Any]]:
-        position: Mapping[str, Any] | None = None
-        while True:
-            with storage_errors("job store"):
-                page = self._client.query(
-                    self._table,
-                    index=INDEX,
-                    key_condition="settled_group = :group AND settled_at BETWEEN :start AND :end",
-                    values={":group": group, ":start": time_text(start), ":end": time_text(end)},
-                    start_key=position,
-                )
+        with storage_errors("job store"):
+            items = self._client.query_all(
+                self._table,
+                index=INDEX,
+                key_condition="settled_group = :group AND settled_at BETWEEN :start AND :end",
+                values={":group": group, ":start": time_text(start), ":end": time_text(end)},
+            )
             # BETWEEN takes its end in; the next span begins there.
-            yield from (item for item in page.items if item["settled_at"] < time_text(end))
-            position = page.last_key
-            if position is None:
-                return
+            yield from (item for item in items if item["settled_at"] < time_text(end))
 
 
 def job_record(job: Job) -> UsageRecord:

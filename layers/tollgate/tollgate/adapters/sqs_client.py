@@ -2,15 +2,14 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-_MAX_BATCH = 10
 
 
 class QueueMessage(NamedTuple):
@@ -21,35 +20,12 @@ class QueueMessage(NamedTuple):
         attributes: up to ten; str is sent as String, bytes as Binary, int as Number.
         delay_seconds: 0 to 900; None for the queue's own.
         group_id: on a standard queue, the tenant for fair queues.
-        deduplication_id: FIFO queues only.
     """
 
     body: str
     attributes: Mapping[str, str | int | bytes] | None = None
     delay_seconds: int | None = None
     group_id: str | None = None
-    deduplication_id: str | None = None
-
-
-class BatchFailure(NamedTuple):
-    """A message of a batch that SQS refused: its position, SQS's code and words, and whether it is our fault."""
-
-    position: int
-    code: str
-    message: str
-    sender_fault: bool
-
-
-class BatchResult(NamedTuple):
-    """What became of a batch.
-
-    Attributes:
-        message_ids: by index of the message; None where it was refused.
-        failures: the refused ones.
-    """
-
-    message_ids: tuple[str | None, ...]
-    failures: tuple[BatchFailure, ...]
 
 
 def _attribute(value: str | int | bytes) -> dict[str, str]:
@@ -68,8 +44,6 @@ def _fields(message: QueueMessage) -> dict[str, Any]:
         fields["MessageAttributes"] = {name: _attribute(value) for name, value in message.attributes.items()}
     if message.group_id is not None:
         fields["MessageGroupId"] = message.group_id
-    if message.deduplication_id is not None:
-        fields["MessageDeduplicationId"] = message.deduplication_id
     return fields
 
 
@@ -87,41 +61,9 @@ class SqsClient:
         Raises:
             AwsError: see `aws_errors`; `ResourceNotFoundError` for an unknown queue.
         """
-        call = _call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, 1, retry)
+        call = _call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, retry)
         answer = self._transport.send_for_object(call)
         return str(answer["MessageId"])
-
-    def send_message_batch(
-        self,
-        queue_url: str,
-        messages: Sequence[QueueMessage],
-        *,
-        retry: RetryPolicy = RetryPolicy.IDEMPOTENT,
-    ) -> BatchResult:
-        """Send one to ten messages in one request, which SQS charges as one per 64 KiB.
-
-        Raises:
-            ValueError: no message, or more than ten.
-            AwsError: the whole batch was refused; see `aws_errors`.
-        """
-        if not 1 <= len(messages) <= _MAX_BATCH:
-            raise ValueError(f"a batch holds 1 to {_MAX_BATCH} messages, not {len(messages)}")
-        entries = [{"Id": str(index), **_fields(message)} for index, message in enumerate(messages)]
-        call = _call("SendMessageBatch", {"QueueUrl": queue_url, "Entries": entries}, len(entries), retry)
-        answer = self._transport.send_for_object(call)
-        ids = {int(sent["Id"]): str(sent["MessageId"]) for sent in answer.get("Successful") or ()}
-        return BatchResult(
-            message_ids=tuple(ids.get(index) for index in range(len(messages))),
-            failures=tuple(
-                BatchFailure(
-                    position=int(failed["Id"]),
-                    code=str(failed.get("Code", "")),
-                    message=str(failed.get("Message") or ""),
-                    sender_fault=bool(failed.get("SenderFault")),
-                )
-                for failed in answer.get("Failed") or ()
-            ),
-        )
 
     def change_message_visibility(self, queue_url: str, receipt_handle: str, seconds: int) -> None:
         """Hide a received message for this long from now, 0 to 43,200 seconds; doing so twice does no harm.
@@ -131,14 +73,13 @@ class SqsClient:
         """
         fields = {"QueueUrl": queue_url, "ReceiptHandle": receipt_handle, "VisibilityTimeout": seconds}
         # SQS answers with an empty body.
-        self._transport.send(_call("ChangeMessageVisibility", fields, 1, RetryPolicy.IDEMPOTENT))
+        self._transport.send(_call("ChangeMessageVisibility", fields, RetryPolicy.IDEMPOTENT))
 
 
-def _call(operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy) -> AwsCall:
+def _call(operation: str, fields: dict[str, Any], retry: RetryPolicy) -> AwsCall:
     return AwsCall(
         service=AwsService.SQS,
         operation=operation,
-        kind=OperationKind.QUEUE_REQUEST,
         path="/",
         headers=(
             ("content-type", "application/x-amz-json-1.0"),
@@ -147,5 +88,4 @@ def _call(operation: str, fields: dict[str, Any], units: int, retry: RetryPolicy
         ),
         body=_ENCODE(fields).encode(),
         retry=retry,
-        units=units,
     )

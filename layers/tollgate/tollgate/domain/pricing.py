@@ -88,17 +88,3 @@ def table_write_units(item_bytes: int, *, transactional: bool = False) -> Decima
     """Write units of one DynamoDB write: one per KB, two in a transaction; a refused one costs the same."""
     blocks = Decimal(max(1, -(-item_bytes // 1024)))
     return blocks * 2 if transactional else blocks
-
-
-class RequestCost(NamedTuple):
-    """The three figures on every answer.
-
-    Attributes:
-        estimated: dollars expected before the call.
-        effective: dollars it did cost, None while that is not known.
-        avoided: dollars that the baseline would have cost more; negative where the baseline was cheaper.
-    """
-
-    estimated: Decimal
-    effective: Decimal | None = None
-    avoided: Decimal | None = None

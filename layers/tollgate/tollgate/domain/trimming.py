@@ -61,10 +61,6 @@ class Trimmed[Item]:
         """Tokens that need not be paid for."""
         return self.input_tokens_before - self.input_tokens_after
 
-    def dropped_for(self, reason: DropReason) -> int:
-        """How many entries were dropped for a reason."""
-        return sum(entry.reason is reason for entry in self.dropped)
-
 
 def require_room(needed: int, budget_tokens: int, what: str) -> None:
     """Check that what may not be dropped fits.
