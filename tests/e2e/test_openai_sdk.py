@@ -132,8 +132,8 @@ def test_sagemakers_openai_route(client: OpenAI) -> None:
     raw = client.chat.completions.with_raw_response.create(model="echo-openai", messages=HELLO)
     assert raw.parse().choices[0].message.content == "three two one"
     assert raw.headers["x-tollgate-inference-type"] == "realtime"
+    said: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "x _fail=422"}]
     with pytest.raises(openai.BadRequestError) as refused:
-        said: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "x _fail=422"}]
         client.chat.completions.create(model="echo-openai", messages=said)
     assert refused.value.code == "model_rejected_input"
     assert "Asked to fail" in refused.value.message
