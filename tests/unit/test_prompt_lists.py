@@ -12,10 +12,13 @@ from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.openai_calls import events_of, finish_jobs, openai_catalogue
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import CapacityError, ModelFailedError
+from tollgate.domain.health import HealthPolicy
 
 ROUTE = "POST /v1/completions"
 ASK: dict[str, Any] = {"model": "echo", "prompt": ["a b", "c", "d e f"], "service_tier": "priority", "temperature": 0}
+MAIN = "tollgate-echo-realtime"
 DAY = "gateway#day#2026-03-01"
 BROKE = ModelFailedError("out of memory", original_status=500)
 
@@ -134,6 +137,22 @@ def test_what_ran_before_a_failure_is_charged() -> None:
     assert answer.status == 502
     assert len(gateway.realtime.calls) == 2
     assert _charged(gateway) == Decimal(answer.headers["x-tollgate-cost-usd"]) > 0
+
+
+def test_a_deployment_that_stands_in_holds_its_own_money() -> None:
+    """The share of the prompt that failed is used up; nothing is charged twice."""
+    gateway = _gateway("1")
+    (model,) = gateway.catalogue.models.values()
+    (small,) = model.deployments
+    road = replace(small.roads[InferenceType.REALTIME], target="spare")
+    spare = replace(small, name="spare", weight=0, roads={InferenceType.REALTIME: road})
+    model = replace(model, deployments=(small, spare), health=HealthPolicy(fallback=("spare",)))
+    gateway.catalogues.catalogue = replace(gateway.catalogue, models={"echo": model})
+    gateway.realtime.script = _failing(gateway, BROKE, at=2)
+    answer = _ask(gateway)
+    assert [choice["text"] for choice in document(answer)["choices"]] == ["b a", "c", "f e d"]
+    assert [target for target, _ in gateway.realtime.calls] == [MAIN, MAIN, "spare", MAIN]
+    assert _charged(gateway) == Decimal(answer.headers["x-tollgate-cost-usd"])
 
 
 def test_a_prompt_that_nobody_can_serve_is_found_before_any_runs() -> None:

@@ -105,7 +105,10 @@ class InferenceService:
             NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """
-        plan = self._plan(request, trail)
+        return self._carry_out(self._plan(request, trail), trail)
+
+    def _carry_out(self, plan: Plan, trail: Trail) -> Completed | Accepted:
+        request = plan.request
         if plan.model.cache is None or self._cache is None:
             if request.cache is not None and request.cache.only_if_cached:
                 raise NotCachedError(f"Model '{plan.model.name}' has no cache, and the request may not run without.")
@@ -123,7 +126,9 @@ class InferenceService:
         """Answer or accept several requests of one call. Raises as `infer`; see `InferAll`."""
         from tollgate.services.infer_all import InferAll  # noqa: PLC0415 -- few calls have several
 
-        together = InferAll(plan=self._plan, infer=self.infer, admission=self._admission, realtime=self._realtime)
+        together = InferAll(
+            plan=self._plan, carry_out=self._carry_out, admission=self._admission, realtime=self._realtime
+        )
         return together.run(requests, trail)
 
     def _run_now(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:

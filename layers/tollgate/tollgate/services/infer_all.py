@@ -7,12 +7,14 @@ has not enough for all refuses the call before anything is spent. Imported only 
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import Usage
+from tollgate.domain.money import ZERO
 from tollgate.domain.settlement import sum_of
+from tollgate.services.trail import Cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,19 +38,19 @@ class InferAll:
 
     Args:
         plan: of one request; writes what it finds on the trail.
-        infer: answers one request, or accepts it as a job.
+        carry_out: answers what was planned, or accepts it as a job.
     """
 
     def __init__(
         self,
         *,
         plan: Callable[[InferenceRequest, Trail], Plan],
-        infer: Callable[[InferenceRequest, Trail], Completed | Accepted],
+        carry_out: Callable[[Plan, Trail], Completed | Accepted],
         admission: Admission,
         realtime: RealtimeRun,
     ) -> None:
         self._plan = plan
-        self._infer = infer
+        self._carry_out = carry_out
         self._admission = admission
         self._realtime = realtime
 
@@ -59,31 +61,34 @@ class InferAll:
             TollgateError: of the first request that cannot be answered. Before anything was run, if it cannot be
                 planned or paid for; otherwise what was run until then is charged.
         """
+        trails = [replace(trail) for _ in requests]
         # A request that nobody can serve is found before any other is run.
-        plans = [self._plan(request, replace(trail)) for request in requests]
+        plans = [self._planned(request, part, trail) for request, part in zip(requests, trails, strict=True)]
         held = self._held(plans, trail)
-        parts: list[Part] = []
-        status = "failed"
+        done: list[Part] = []
+        own_parts, status = trail.own_parts, "failed"
         try:
-            for request in requests:
+            for plan, part in zip(plans, trails, strict=True):
                 # The gateway's own time and writes are counted once.
-                part = replace(
-                    trail,
-                    covered=held is not None,
-                    reservation=None if parts else held,
-                    own_parts=(parts[-1].trail if parts else trail).own_parts,
-                )
-                try:
-                    parts.append(Part(self._infer(request, part), part))
-                except Exception:
-                    _sum_up([*(done.trail for done in parts), part], trail)
-                    raise
+                part.own_parts, part.reservation = own_parts, None if done else held
+                part.cover = None if held is None else Cover()
+                done.append(Part(self._carry_out(plan, part), part))
+                own_parts = part.own_parts
             status = "completed"
-            _sum_up([done.trail for done in parts], trail)
         finally:
+            # With the one that failed.
+            _sum_up(trails[: len(done) + 1], trail)
             if held is not None:
-                self._admission.settle(held, trail.charged or Decimal(0), status)
-        return parts
+                spent = sum((part.cover.spent for part in trails if part.cover is not None), ZERO)
+                self._admission.settle(held, spent, status)
+        return done
+
+    def _planned(self, request: InferenceRequest, part: Trail, trail: Trail) -> Plan:
+        try:
+            return self._plan(request, part)
+        except TollgateError:
+            _sum_up([part], trail)
+            raise
 
     def _held(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
         """Money for all that will run now. Jobs hold theirs by themselves, until they end."""
@@ -101,11 +106,11 @@ def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
     settled = [part.settlement for part in parts if part.settlement is not None]
     charged = [part.charged for part in parts if part.charged is not None]
     trail.settlement = sum_of(settled) if settled else None
-    trail.charged = sum(charged, Decimal(0)) if charged else None
+    trail.charged = sum(charged, ZERO) if charged else None
     trail.usage = sum_of_usage([part.usage for part in parts])
     for name in ("estimated_cost", "estimated_avoided"):
         amounts = [getattr(part, name) for part in parts]
-        setattr(trail, name, None if None in amounts else sum(amounts, Decimal(0)))
+        setattr(trail, name, None if None in amounts else sum(amounts, ZERO))
     for name in ("catalogue", "admitted", "inference_type", "resource", "route_reason", "variant", "own_parts"):
         setattr(trail, name, getattr(last, name))
     trail.job_id = next((part.job_id for part in parts if part.job_id), "")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
     from tollgate.services.run_live import LiveRun
-    from tollgate.services.trail import Trail
+    from tollgate.services.trail import Cover, Trail
 
 _MARGIN_SECONDS = 1.5
 """Kept back from the time limit, to settle and to answer in."""
@@ -78,9 +78,8 @@ class RealtimeRun:
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
         if plan.admitted is None:
             return self._call(plan, trail, inference_id, left)
-        if trail.covered:
-            trail.covered = False
-            return self._run_covered(plan, trail, inference_id, left)
+        if trail.cover is not None and not trail.cover.used:
+            return self._run_covered(plan, trail, trail.cover, inference_id, left)
         reservation = trail.reservation = self._admission.reserve(
             plan.admitted,
             plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb),
@@ -117,16 +116,17 @@ class RealtimeRun:
     def _least(self, plan: Plan, left: float) -> Ask:
         return plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb)[-1]
 
-    def _run_covered(self, plan: Plan, trail: Trail, inference_id: str, left: float) -> Completed:
+    def _run_covered(self, plan: Plan, trail: Trail, cover: Cover, inference_id: str, left: float) -> Completed:
         """A call whose money is held together with others'; it is cut where its own share ends."""
         share = self._least(plan, left)
         paid = share.seconds or left
+        cover.used = True
         try:
             return self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
         finally:
             settled = trail.settlement
-            actual = share.amount if settled is None or settled.effective is None else settled.effective
-            trail.charged = actual if trail.charged is None else trail.charged + actual
+            cover.spent = share.amount if settled is None or settled.effective is None else settled.effective
+            trail.charged = cover.spent if trail.charged is None else trail.charged + cover.spent
 
     def run_again(self, plan: Plan, trail: Trail) -> Completed:
         """The same with another deployment, after one has failed. Held and settled by itself; the trail has the sum.

@@ -164,7 +164,6 @@ class OpenAIApi:
         request = self._request(call, body, {"messages": chat_messages(chat["messages"])}, parameters, needs)
         if body.get("background"):
             return self._in_background(call, trail, request, body.get("service_tier"))
-
         if body.get("stream"):
             return self._respond_in_events(call, trail, body, request)
 
