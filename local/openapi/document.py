@@ -92,6 +92,7 @@ OPERATIONS = (
         answers.Response,
         body=RESPONSE.name,
         accepted=True,
+        streams=True,
         errors=_RUN_ERRORS,
     ),
     Operation("/v1/responses/{id}", "get", "Look a background response up", answers.Response, errors=(404,)),

@@ -23,13 +23,16 @@ def test_the_guides_examples_run(
         exec(code, names)  # noqa: S102 -- the guide's own code is what is tested
         printed.append(capsys.readouterr().out)
     names["client"].close()
-    chat, flex, accepted, response, stream, embeddings, error = printed
+    chat, flex, accepted, response, stream, streamed_response, conversation, several, embeddings, error = printed
     assert chat.strip()
     assert flex.startswith("three two one 0.")
     assert accepted.startswith("202 /v1/inferences/inf_")
     assert response == "three two one\n"
     assert "three two one" in stream
     assert "total_tokens=6" in stream
+    assert streamed_response.endswith("three two one\n")
+    assert conversation == "five four\n"
+    assert several == "['two one', 'four three']\n"
     assert embeddings == "2 384\n"
     assert error == "unsupported_parameter n\n"
 

@@ -106,6 +106,41 @@ def test_a_completion(client: OpenAI) -> None:
     assert "".join(chunk.choices[0].text for chunk in chunks) == "two one"
 
 
+def test_a_list_of_prompts(client: OpenAI) -> None:
+    """One answer, whose choices are in the order of the prompts."""
+    raw = client.completions.with_raw_response.create(
+        model="echo", prompt=["a b", "c", "d e f"], extra_body={"service_tier": "priority"}
+    )
+    answer = raw.parse()
+    assert [(choice.index, choice.text) for choice in answer.choices] == [(0, "b a"), (1, "c"), (2, "f e d")]
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 6
+    assert float(raw.headers["x-tollgate-cost-usd"]) > 0
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(model="echo", prompt=[[1, 2, 3]])
+    assert refused.value.param == "prompt[0]"
+
+
+def test_a_list_of_prompts_as_jobs(client: OpenAI) -> None:
+    """Asynchronously, and waited for."""
+    answer = client.completions.create(model="echo", prompt=["a b", "c d"], extra_body={"service_tier": "flex"})
+    assert [choice.text for choice in answer.choices] == ["b a", "d c"]
+
+
+def test_sagemakers_openai_route(client: OpenAI) -> None:
+    """A deployment behind it answers like any other: with a token in place of a signature."""
+    raw = client.chat.completions.with_raw_response.create(model="echo-openai", messages=HELLO)
+    assert raw.parse().choices[0].message.content == "three two one"
+    assert raw.headers["x-tollgate-inference-type"] == "realtime"
+    said: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "x _fail=422"}]
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="echo-openai", messages=said)
+    assert refused.value.code == "model_rejected_input"
+    assert "Asked to fail" in refused.value.message
+    later = client.chat.completions.create(model="echo-openai", messages=HELLO, service_tier="flex")
+    assert later.choices[0].message.content == "three two one"
+
+
 def test_embeddings_of_a_real_model(client: OpenAI) -> None:
     """Packed, which is what the SDK asks for by itself, and as numbers: the same vectors of length 1."""
     packed = client.embeddings.create(model="minilm", input=["a toll booth", "a banana"])
@@ -258,3 +293,25 @@ def test_a_response_can_be_waited_for(client: OpenAI) -> None:
     )
     assert response.output_text == "two one"
     assert response.service_tier == "priority"
+
+
+def test_a_response_is_streamed(client: OpenAI) -> None:
+    """The SDK puts the events together again."""
+    with client.responses.stream(model="echo", input="one two three", service_tier="priority") as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert final.output_text == "three two one"
+    assert final.usage is not None
+    assert final.usage.total_tokens == 6
+
+
+def test_a_conversation_of_responses_goes_on_by_its_items(client: OpenAI) -> None:
+    """The SDK's own output items are input items; a stored response would not be found."""
+    first = client.responses.create(model="echo", input="one two", service_tier="priority")
+    items: list[Any] = [{"role": "user", "content": "one two"}, *first.output, {"role": "user", "content": "and you"}]
+    second = client.responses.create(model="echo", input=items, service_tier="priority")
+    assert second.output_text == "you and"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="echo", input="go on", previous_response_id=first.id)
+    assert refused.value.param == "previous_response_id"

@@ -91,6 +91,37 @@ def test_a_plain_completion_streams_as_well(client: OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens == 3
 
 
+def test_a_response_comes_piece_by_piece(client: OpenAI) -> None:
+    """Its deltas arrive while the model works, and the SDK puts the response together."""
+    text = f"one two three four five six _pace={PACE_SECONDS}"
+    with client.responses.stream(model="echo", input=text, service_tier="priority") as stream:
+        arrived = [time.monotonic() for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert final.output_text.split() == text.split()[::-1]
+    assert arrived[-1] - arrived[0] > 0.7 * PACE_SECONDS * (len(arrived) - 1)
+    assert float(final.to_dict()["tollgate"]["cost_usd"]) > 0  # type: ignore[index]  # a field of our own
+
+
+def test_a_response_that_breaks_off_fails(client: OpenAI) -> None:
+    """OpenAI's event says so, then the SDK raises."""
+    seen: list[str] = []
+    with (
+        client.responses.create(
+            model="echo", input="one two three four _break=2", stream=True, service_tier="priority"
+        ) as stream,
+        pytest.raises(openai.APIError),
+    ):
+        seen.extend(event.type for event in stream)
+    assert seen[-1] == "response.failed"
+
+
+def test_sagemakers_openai_route_streams(client: OpenAI) -> None:
+    """It sends the container's events without the frame of `InvokeEndpointWithResponseStream`."""
+    with client.chat.completions.create(model="echo-openai", messages=_said("a b c"), stream=True) as stream:
+        pieces = [chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content]
+    assert pieces == ["c", " b", " a"]
+
+
 def test_what_is_not_streamed_is_answered_by_the_same_function(client: OpenAI) -> None:
     """One base URL serves both, and every other route."""
     answer = client.chat.completions.create(model="echo", messages=_said("one two"), service_tier="priority")

@@ -14,7 +14,10 @@ PYTHON = ROOT / ".venv" / "clients" / "bin" / "python"
 
 @pytest.mark.parametrize(
     ("program", "printed"),
-    [("langchain_chat", ["three two one", "384"]), ("litellm_chat", ["three two one", "6"])],
+    [
+        ("langchain_chat", ["three two one", "384", "six five four", "eight seven"]),
+        ("litellm_chat", ["three two one", "6", "six five four"]),
+    ],
 )
 def test_a_framework_just_works(local_stack: LocalStack, program: str, printed: list[str]) -> None:
     """Only its base URL and its key are ours."""
@@ -24,4 +27,4 @@ def test_a_framework_just_works(local_stack: LocalStack, program: str, printed: 
     command = [str(PYTHON), str(script), f"{local_stack.url}/v1", local_stack.key]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)  # noqa: S603 -- our own program
     assert done.returncode == 0, done.stderr[-4_000:]
-    assert done.stdout.split("\n")[: len(printed)] == printed
+    assert done.stdout.splitlines()[: len(printed)] == printed

@@ -16,7 +16,14 @@ from tests.local_stack import LocalStack
 pytestmark = pytest.mark.integration
 _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Documents whose calls of the API can be run as they stand.
-_CALLS = ("README.md", "docs/requests.md", "docs/cache.md", "docs/model-choice.md", "docs/trimming.md")
+_CALLS = (
+    "README.md",
+    "docs/requests.md",
+    "docs/cache.md",
+    "docs/model-choice.md",
+    "docs/sagemaker-openai.md",
+    "docs/trimming.md",
+)
 _GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
 
 

@@ -55,6 +55,28 @@ def test_without_a_budget_of_calls_the_plan_is_told() -> None:
     assert _limits(_gateway(dollars).infer(HELLO)) == OF_PLAN
 
 
+@pytest.mark.parametrize(
+    ("route", "body", "took"),
+    [
+        ("POST /v1/chat/completions", {"model": "echo", "messages": []}, "0"),
+        ("POST /v1/completions", {"model": "echo", "prompt": "x", "service_tier": "priority"}, "200"),
+        ("POST /v1/embeddings", {"model": "none", "input": "x"}, "0"),
+        ("POST /v1/responses", {"model": "none", "input": "x"}, "0"),
+        ("POST /v1/inferences", HELLO, "200"),
+        ("POST /v1/route", HELLO, "0"),
+        ("GET /v1/models", None, "0"),
+        ("GET /v1/models/{model}", None, "0"),
+        ("GET /v1/openapi.json", None, "0"),
+        ("GET /v1/nothing", None, "0"),
+    ],
+)
+def test_every_answer_has_its_name_and_its_time(route: str, body: Any, took: str) -> None:
+    """Good or bad: the SDK shows the name in its errors, and people look for the milliseconds."""
+    answer = _gateway().call(route, body)
+    assert answer.headers["x-request-id"] == answer.headers["x-tollgate-request-id"] == "req-1"
+    assert answer.headers["openai-processing-ms"] == took
+
+
 def test_a_plan_that_is_not_known_is_not_told() -> None:
     """As where the function was given none."""
     assert RateLimits(plan_rate=0, plan_burst=0, call_limit=lambda _: None).headers(None) == {}

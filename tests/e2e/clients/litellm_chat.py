@@ -1,21 +1,19 @@
-"""One chat through LiteLLM's SDK. Arguments: base URL and key."""
+"""A chat, whole and streamed, through LiteLLM's SDK. Arguments: base URL and key."""
 
 import sys
+from functools import partial
 
 import litellm
 
 
 def main(url: str, key: str) -> None:
-    """Print the answer and its tokens."""
-    answer = litellm.completion(
-        model="openai/echo",
-        messages=[{"role": "user", "content": "one two three"}],
-        api_base=url,
-        api_key=key,
-        service_tier="priority",
-    )
+    """Print both answers, and the tokens of the first."""
+    ask = partial(litellm.completion, model="openai/echo", api_base=url, api_key=key, service_tier="priority")
+    answer = ask(messages=[{"role": "user", "content": "one two three"}])
     print(answer.choices[0].message.content)
     print(answer.usage.total_tokens)
+    stream = ask(messages=[{"role": "user", "content": "four five six"}], stream=True)
+    print("".join(chunk.choices[0].delta.content or "" for chunk in stream))
 
 
 if __name__ == "__main__":

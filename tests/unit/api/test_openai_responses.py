@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway import FakeGateway, document, proxy_event
+from tests.fakes.openai_calls import openai_catalogue
 from tollgate.api.http import Answer, read_call
 from tollgate.api.jobs_routes import JobsApi
 from tollgate.api.telemetry import Telemetry
@@ -195,6 +196,35 @@ def test_a_conversation_of_items_becomes_a_chat() -> None:
     ]
 
 
+def test_a_models_own_output_is_input_again() -> None:
+    """So a conversation goes on without being kept: thoughts are left out, what was said goes with its calls."""
+    gateway = _gateway()
+    output = {"text": "wait", "finish_reason": "tool_calls", "tool_calls": [CALL], "reasoning_content": "hm"}
+    made = document(_create(gateway))["id"]
+    _end(gateway, output=Payload(output))
+    items = document(_get(gateway, made))["output"]
+    assert [item["type"] for item in items] == ["reasoning", "message", "function_call"]
+    given = {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "42"}]}
+    gateway.jobs.jobs.clear()
+    assert _create(gateway, input=[{"role": "user", "content": "go"}, *items, given]).status == 200
+    (job,) = gateway.jobs.jobs.values()
+    assert job.input.inline["messages"] == [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": "wait", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "42"},
+    ]
+
+
+def test_the_effort_goes_to_containers_that_know_it() -> None:
+    """Under the name that it has in chats."""
+    gateway = FakeGateway(
+        catalogue=openai_catalogue(FakeGateway(), dialect="messages", supports=frozenset({"reasoning_effort"}))
+    )
+    assert _create(gateway, reasoning={"effort": "low", "summary": None}, text={"verbosity": "medium"}).status == 200
+    (job,) = gateway.jobs.jobs.values()
+    assert job.parameters == {"reasoning_effort": "low"}
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
@@ -207,6 +237,18 @@ def test_a_conversation_of_items_becomes_a_chat() -> None:
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"truncation": "auto"}, "truncation"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"include": ["message.output_text.logprobs"]}, "include"),
+        ({"max_tool_calls": 1}, "max_tool_calls"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"n": 2}, "n"),
+        ({"messages": []}, "messages"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
+        ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
+        ({"input": [{"type": "reasoning", "summary": []}]}, "input"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"text": {"format": []}}, "text.format"),
     ],

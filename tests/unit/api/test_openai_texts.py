@@ -35,12 +35,24 @@ def test_a_completion_continues_one_text() -> None:
     assert [event["choices"][0]["text"] for event in events] == ["there hello", ""]
 
 
-@pytest.mark.parametrize("prompt", [["a", "b"], [1, 2], []])
-def test_several_prompts_in_one_request_are_refused(prompt: list[Any]) -> None:
-    """One request has one cost."""
-    answer = openai_gateway().call("POST /v1/completions", {"model": "echo", "prompt": prompt})
+@pytest.mark.parametrize(
+    ("prompt", "param", "reason"),
+    [
+        ([1, 2], "prompt[0]", "Input should be a text, since what a token means depends on the model"),
+        ([[1, 2], [3]], "prompt[0]", "Input should be a text, since what a token means depends on the model"),
+        ([], "prompt", "at least 1 item"),
+        (["a"] * 33, "prompt", "at most 32 items"),
+    ],
+)
+def test_prompts_are_texts_and_not_too_many(prompt: list[Any], param: str, reason: str) -> None:
+    """Tokens are refused in so many words; nothing is run."""
+    gateway = openai_gateway()
+    answer = gateway.call("POST /v1/completions", {"model": "echo", "prompt": prompt, "service_tier": "priority"})
     assert answer.status == 400
-    assert document(answer)["error"]["param"].startswith("prompt")
+    error = document(answer)["error"]
+    assert error["param"] == param
+    assert reason in error["message"]
+    assert gateway.realtime.calls == []
 
 
 def test_embeddings_come_as_numbers_or_packed() -> None:

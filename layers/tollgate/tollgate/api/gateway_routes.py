@@ -110,10 +110,11 @@ class GatewayApi:
             problem = problem_of(error)
             outcome, code = problem.outcome, problem.code
             answer = problem_answer(error)
-        record = trail.record(outcome=outcome, status=answer.status, ended=self._clock.monotonic(), error_code=code)
-        self._telemetry.request(record)
+        ended = self._clock.monotonic()
+        self._telemetry.request(trail.record(outcome=outcome, status=answer.status, ended=ended, error_code=code))
         limits = {} if self._limits is None else self._limits.headers(trail.admitted)
-        return Answer(answer.status, answer.body, {**limits, **trail_headers(trail), **answer.headers})
+        took = {"openai-processing-ms": str(round((ended - trail.started) * 1000))}
+        return Answer(answer.status, answer.body, {**limits, **took, **trail_headers(trail), **answer.headers})
 
     @staticmethod
     def _run(call: Call) -> Run:

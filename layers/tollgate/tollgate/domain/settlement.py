@@ -5,7 +5,7 @@ cost compares fully loaded figures: both roads carry their idle time, so an endp
 for its nights too, on either side of the comparison. The baseline has no gateway parts and no job start-up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
@@ -98,6 +98,26 @@ def together(first: Settlement, last: Settlement) -> Settlement:
         held_seconds=last.held_seconds,
         loaded=None if first.loaded is None or last.loaded is None else first.loaded + last.loaded,
     )
+
+
+def sum_of(settlements: Sequence[Settlement]) -> Settlement:
+    """Several requests of one call: each would have been made on the baseline road. Unknown where one is."""
+    one, *others = settlements
+    for other in others:
+        avoided = _added(one.avoided, other.avoided)
+        one = Settlement(
+            effective=_added(one.effective, other.effective),
+            avoided=avoided,
+            reasons={} if avoided is None else add_reasons(one.reasons, other.reasons),
+            instance=_added(one.instance, other.instance),
+            held_seconds=_added(one.held_seconds, other.held_seconds),
+            loaded=_added(one.loaded, other.loaded),
+        )
+    return one
+
+
+def _added(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
 
 
 def settle_cache_hit(worth: Decimal | None) -> Settlement:

@@ -22,7 +22,7 @@ from tollgate.domain.selection import selector_of
 from tollgate.services.inference import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
     from tollgate.domain.cache_ticket import CacheTicket
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tollgate.services.answer_cache import AnswerCache
     from tollgate.services.choosing import Choosing
     from tollgate.services.deployment_health import DeploymentHealth
+    from tollgate.services.infer_all import Part
     from tollgate.services.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
@@ -104,7 +105,10 @@ class InferenceService:
             NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """
-        plan = self._plan(request, trail)
+        return self._carry_out(self._plan(request, trail), trail)
+
+    def _carry_out(self, plan: Plan, trail: Trail) -> Completed | Accepted:
+        request = plan.request
         if plan.model.cache is None or self._cache is None:
             if request.cache is not None and request.cache.only_if_cached:
                 raise NotCachedError(f"Model '{plan.model.name}' has no cache, and the request may not run without.")
@@ -117,6 +121,15 @@ class InferenceService:
         if by_text is not None:
             return by_text
         return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
+
+    def infer_all(self, requests: Sequence[InferenceRequest], trail: Trail) -> Sequence[Part]:
+        """Answer or accept several requests of one call. Raises as `infer`; see `InferAll`."""
+        from tollgate.services.infer_all import InferAll  # noqa: PLC0415 -- few calls have several
+
+        together = InferAll(
+            plan=self._plan, carry_out=self._carry_out, admission=self._admission, realtime=self._realtime
+        )
+        return together.run(requests, trail)
 
     def _run_now(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:
         """Run a part of a request where the whole would have run.

@@ -8,15 +8,17 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import Usage
-from tollgate.domain.money import seconds
-from tollgate.domain.reserving import reservation_parts
+from tollgate.domain.money import ZERO, seconds
+from tollgate.domain.reserving import Ask, reservation_parts
 from tollgate.domain.settlement import settle
 from tollgate.services.inference import Completed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from tollgate.domain.catalogue import Road
+    from tollgate.domain.ledger import Reservation
     from tollgate.ports.backends import ModelAnswer, RealtimeBackend
     from tollgate.ports.dialects import Dialects
     from tollgate.ports.registry import DurationRecorder
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
     from tollgate.services.run_live import LiveRun
-    from tollgate.services.trail import Trail
+    from tollgate.services.trail import Cover, Trail
 
 _MARGIN_SECONDS = 1.5
 """Kept back from the time limit, to settle and to answer in."""
@@ -76,6 +78,8 @@ class RealtimeRun:
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
         if plan.admitted is None:
             return self._call(plan, trail, inference_id, left)
+        if trail.cover is not None and not trail.cover.used:
+            return self._run_covered(plan, trail, trail.cover, inference_id, left)
         reservation = trail.reservation = self._admission.reserve(
             plan.admitted,
             plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb),
@@ -96,6 +100,33 @@ class RealtimeRun:
             self._admission.settle(reservation, actual, status)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed
+
+    def hold_for(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
+        """Money for calls of one request that are made one after the other; None where no budget counts them.
+
+        Raises:
+            BudgetExceededError: some budget has not enough for all of them.
+        """
+        admitted = plans[0].admitted
+        if admitted is None:
+            return None
+        amount = sum((self._least(plan, self.seconds_left(trail)).amount for plan in plans), ZERO)
+        return self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("inf"))
+
+    def _least(self, plan: Plan, left: float) -> Ask:
+        return plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb)[-1]
+
+    def _run_covered(self, plan: Plan, trail: Trail, cover: Cover, inference_id: str, left: float) -> Completed:
+        """A call whose money is held together with others'; it is cut where its own share ends."""
+        share = self._least(plan, left)
+        paid = share.seconds or left
+        cover.used = True
+        try:
+            return self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
+        finally:
+            settled = trail.settlement
+            cover.spent = share.amount if settled is None or settled.effective is None else settled.effective
+            trail.charged = cover.spent if trail.charged is None else trail.charged + cover.spent
 
     def run_again(self, plan: Plan, trail: Trail) -> Completed:
         """The same with another deployment, after one has failed. Held and settled by itself; the trail has the sum.

@@ -44,13 +44,27 @@ class Escalation(NamedTuple):
 
 
 @dataclass(slots=True)
+class Cover:
+    """A share of money that is held for several calls together, for one call; further ones hold their own.
+
+    Attributes:
+        used: whether that call was made.
+        spent: dollars that it cost.
+    """
+
+    used: bool = False
+    spent: Decimal = ZERO
+
+
+@dataclass(slots=True)
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
     The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
     first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
     `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
-    it comes, None where it is given as a whole.
+    it comes, None where it is given as a whole. `cover` says that money for a call is held already, together with
+    that for others.
     """
 
     request_id: str
@@ -82,6 +96,7 @@ class Trail:
     variant: str = ""
     own_parts: Decimal = ZERO
     live: LiveAnswer | None = None
+    cover: Cover | None = None
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""

@@ -13,6 +13,8 @@ from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in, vectors_in
 from tollgate.domain.jobs import Job, Usage
 from tollgate.domain.tokens import estimate_tokens
+from tollgate.services.inference import Completed
+from tollgate.services.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,19 @@ class Served:
 def fingerprint_of(resource: str, catalogue_version: int) -> str:
     """``fp_`` and ten digits: the same for answers of the same deployment under the same catalogue."""
     return "fp_" + hashlib.sha256(f"{resource}@{catalogue_version}".encode()).hexdigest()[:10]
+
+
+def served_now(result: Completed, trail: Trail, model: str, tier: str | None) -> Served:
+    """A request that was answered at once, which asked for this service tier."""
+    return Served(
+        inference_id=result.inference_id,
+        created_at=result.created_at,
+        model=model,
+        output=result.output,
+        usage=trail.usage,
+        tier=tier_used(InferenceType.REALTIME, asked_priority=tier == "priority"),
+        fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
+    )
 
 
 def served_by_job(job: Job, output: Any) -> Served:

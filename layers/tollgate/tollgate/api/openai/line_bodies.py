@@ -24,7 +24,7 @@ from tollgate.api.openai.text_bodies import (
 from tollgate.api.problems import error_body, problem_of
 from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import ModelKind
-from tollgate.domain.errors import ModelFailedError, TollgateError
+from tollgate.domain.errors import InvalidRequestError, ModelFailedError, TollgateError
 from tollgate.domain.jobs import Usage
 from tollgate.domain.tokens import estimate_tokens
 from tollgate.ports.files import LineAnswer, ReadBody
@@ -70,7 +70,9 @@ def _read_chat(given: Mapping[str, Any]) -> ReadBody:
 def _read_completion(given: Mapping[str, Any]) -> ReadBody:
     body = COMPLETION.read(given)
     parameters, needed = completion_parameters(body)
-    (prompt,) = texts_of(body, "prompt")
+    prompt, *others = texts_of(body, "prompt")
+    if others:
+        raise InvalidRequestError("A line of a batch takes one prompt; give every prompt a line.", param="prompt")
     return ReadBody(body["model"], {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed), {})
 
 

@@ -32,13 +32,28 @@ RESPONSE = BodyReader(
         "tools": optional(rules.list_schema(json_object())),
         "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
         "parallel_tool_calls": optional(rules.bool_schema()),
-        "text": optional(open_object("ResponseText", {"format": optional(json_object())})),
+        "text": optional(
+            open_object("ResponseText", {"format": optional(json_object()), "verbosity": optional(rules.str_schema())})
+        ),
+        "reasoning": optional(open_object("ResponseReasoning", {"effort": optional(rules.str_schema())})),
+        "previous_response_id": optional(rules.str_schema()),
         "store": optional(rules.bool_schema()),
         "stream": optional(rules.bool_schema()),
     },
 )
 
-_OWN = frozenset("input instructions background max_output_tokens tools tool_choice text store stream".split())
+_OWN = frozenset(
+    "input instructions background max_output_tokens tools tool_choice text reasoning store stream".split()
+)
+_CHATS_ALONE = ("messages", "max_tokens", "max_completion_tokens", "response_format", "n", "logprobs", "top_logprobs")
+"""A response has one choice, no place for probabilities, and other names for the rest."""
+
+_NOT_KEPT = (
+    "Responses are not kept for later ones to go on from. Send the whole conversation as 'input': what was asked, the "
+    "'output' items of every response, and what is new."
+)
+_WITHOUT_WISH: Mapping[str, Any] = {"n": 1, "logprobs": False, "top_logprobs": 0}
+_RESPONSE_NAMES: Mapping[str, str] = {"response_format": "text.format", "reasoning_effort": "reasoning.effort"}
 _ROLES = {"system", "developer", "user", "assistant"}
 _TEXT_PARTS = {"input_text", "output_text", "text"}
 
@@ -50,6 +65,7 @@ def chat_of(body: Body) -> Body:
         InvalidRequestError: an input item is incomplete.
         UnsupportedParameterError: something that this gateway or a chat does not have.
     """
+    _refuse_others(body)
     if body.get("stream") and body.get("background"):
         raise UnsupportedParameterError("A background response is not streamed; look it up by its id.", param="stream")
     if body.get("background") and body.get("store") is False:
@@ -64,14 +80,33 @@ def chat_of(body: Body) -> Body:
         chat["tool_choice"] = _tool_choice(body["tool_choice"])
     if (body.get("text") or {}).get("format") is not None:
         chat["response_format"] = _response_format(body["text"]["format"])
+    if (body.get("reasoning") or {}).get("effort") is not None:
+        chat["reasoning_effort"] = body["reasoning"]["effort"]
     return chat
+
+
+def _refuse_others(body: Body) -> None:
+    """Refuse what a response cannot have here, by its name.
+
+    Raises:
+        UnsupportedParameterError
+    """
+    if body.get("previous_response_id") is not None:
+        raise UnsupportedParameterError(_NOT_KEPT, param="previous_response_id")
+    for name in _CHATS_ALONE:
+        if body.get(name) is not None and body[name] != _WITHOUT_WISH.get(name):
+            raise UnsupportedParameterError(f"'{name}' is no parameter of responses here.", param=name)
+    for name, known in (("text", ("format",)), ("reasoning", ("effort",))):
+        for field, value in (body.get(name) or {}).items():
+            if field not in known and value is not None and (name, field, value) != ("text", "verbosity", "medium"):
+                raise UnsupportedParameterError(f"'{name}.{field}' is not supported.", param=f"{name}.{field}")
 
 
 def response_parameter(chat_parameter: str) -> str:
     """The name that a chat's parameter has in a response's body, for error messages."""
     if chat_parameter.startswith("messages["):
         return "input"
-    return "text.format" if chat_parameter == "response_format" else chat_parameter
+    return _RESPONSE_NAMES.get(chat_parameter, chat_parameter)
 
 
 def _messages(body: Body) -> list[dict[str, Any]]:
@@ -82,6 +117,9 @@ def _messages(body: Body) -> list[dict[str, Any]]:
         return [*messages, {"role": "user", "content": body["input"]}]
     for position, item in enumerate(body["input"]):
         kind = item.get("type") or "message"
+        if kind == "reasoning":
+            # What a model thought for an earlier answer is not shown to it again: chat templates leave it out.
+            continue
         read = _ITEMS.get(kind)
         if read is None:
             raise UnsupportedParameterError(
@@ -92,14 +130,16 @@ def _messages(body: Body) -> list[dict[str, Any]]:
         except (KeyError, TypeError) as error:
             raise InvalidRequestError(f"The input item lacks {error}.", param=f"input[{position}]") from error
         _append(messages, message)
+    if len(messages) == (1 if body.get("instructions") else 0):
+        raise InvalidRequestError("There is nothing to answer in 'input'.", param="input")
     return messages
 
 
 def _append(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
-    """Adds a message; calls of several tools in a row are one message of a chat."""
+    """Adds a message; in a chat, the calls of several tools and what was said before them are one message."""
     last = messages[-1] if messages else {}
-    if message.get("tool_calls") and last.get("tool_calls"):
-        last["tool_calls"] += message["tool_calls"]
+    if message.get("tool_calls") and last.get("role") == "assistant":
+        last["tool_calls"] = [*last.get("tool_calls", ()), *message["tool_calls"]]
     else:
         messages.append(message)
 
@@ -128,7 +168,9 @@ def _call(item: Body) -> dict[str, Any]:
 
 
 def _call_output(item: Body) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": item["call_id"], "content": str(item["output"])}
+    output = item["output"]
+    content = [_part(part) for part in output] if isinstance(output, list) else str(output)
+    return {"role": "tool", "tool_call_id": item["call_id"], "content": content}
 
 
 _ITEMS: Mapping[str, Callable[[Body], dict[str, Any]]] = {

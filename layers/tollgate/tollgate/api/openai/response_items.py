@@ -45,7 +45,9 @@ def text_item(kind: TextKind, own: str, text: str | None, status: str) -> dict[s
     """A message or a chain of thought; `text` is None for one that has only begun."""
     content = [] if text is None else [text_part(kind, text)]
     item: dict[str, Any] = {"type": kind.item, "id": f"{kind.prefix}_{own}", "status": status, "content": content}
-    return item | ({"role": "assistant"} if kind is MESSAGE else {"summary": []})
+    if kind is MESSAGE:
+        return item | {"role": "assistant"}
+    return item | {"summary": []}
 
 
 def text_part(kind: TextKind, text: str) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from tollgate.api.openai.answers import (
     Served,
     chat_completion,
     embedding_list,
-    fingerprint_of,
     served_by_job,
+    served_now,
     text_completion,
-    tier_used,
 )
 from tollgate.api.openai.chat_body import CHAT, chat_messages, chat_parameters
+from tollgate.api.openai.ending import INFERENCES, NO_RETRY, POLL_SECONDS, fitting, unfinished, wants_async
 from tollgate.api.openai.event_stream import CONTENT_TYPE, chat_events, text_events
 from tollgate.api.openai.reading import PRIORITY_OF_TIER, Body
 from tollgate.api.openai.response_answers import job_response, served_response
@@ -33,21 +33,16 @@ from tollgate.api.rendering import choice_fields
 from tollgate.api.repeating import once
 from tollgate.api.wishes import read_wishes
 from tollgate.domain.capabilities import Needs
-from tollgate.domain.catalogue import InferenceType, ModelKind, Priority
+from tollgate.domain.catalogue import ModelKind, Priority
 from tollgate.domain.errors import (
     AnswerTooLargeError,
-    BackendTimeoutError,
-    ConflictError,
-    InvalidRequestError,
     ModelFailedError,
-    NotReadyError,
     TollgateError,
 )
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.domain.json_values import json_text
+from tollgate.domain.jobs import FINAL_STATES, JobState
 from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
-from tollgate.services.inference import Accepted, Completed, InferenceRequest
+from tollgate.services.inference import Accepted, InferenceRequest
 from tollgate.services.trail import Trail
 from tollgate.services.wait import JobWaiter
 
@@ -57,15 +52,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 26.5
 """API Gateway answers within 29 s; what is left is for the answer itself."""
-
-ANSWER_BYTES = 6_000_000
-"""A little less than Lambda's limit of 6 MB for a response: headers have to fit as well.
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-
-_POLL_SECONDS = 5
-_INFERENCES = "/v1/inferences/"
-# The SDK would send the request again and pay for a second job; it obeys this header.
-_NO_RETRY = {"x-should-retry": "false"}
 
 Render = Callable[[Served], Answer]
 
@@ -130,9 +116,12 @@ class OpenAIApi:
     def _complete(self, call: Call, trail: Trail) -> Answer:
         body = COMPLETION.read(json_body(call))
         parameters, needed = completion_parameters(body)
-        (prompt,) = texts_of(body, "prompt")
-        request = self._request(call, body, {"inputs": prompt}, parameters, Needs(ModelKind.CHAT, needed))
-        live = self._live_chunks(call, trail, body)
+        needs = Needs(ModelKind.CHAT, needed)
+        requests = [
+            self._request(call, body, {"inputs": prompt}, parameters, needs) for prompt in texts_of(body, "prompt")
+        ]
+        # The prompts of a list are answered one after the other, so nothing of it can be shown as it comes.
+        live = self._live_chunks(call, trail, body) if len(requests) == 1 else None
 
         def render(served: Served) -> Answer:
             if live is not None and live.begun:
@@ -141,7 +130,14 @@ class OpenAIApi:
                 return _streamed(text_events(served, include_usage=_include_usage(body)))
             return json_answer(200, text_completion(served) | choice_fields(trail))
 
-        return self._serve(call, trail, request, body.get("service_tier"), render)
+        if len(requests) == 1:
+            return self._serve(call, trail, requests[0], body.get("service_tier"), render)
+        # Few calls bring several.
+        from tollgate.api.openai.prompt_lists import PromptList  # noqa: PLC0415 -- see above
+
+        together = PromptList(self._inference, self._idempotency, self._waiter, self._wait_seconds)
+        choices = body.get("n") or 1
+        return together.answer(call, trail, requests, body.get("service_tier"), choices=choices, render=render)
 
     def _embed(self, call: Call, trail: Trail) -> Answer:
         body = EMBEDDING.read(json_body(call))
@@ -168,7 +164,6 @@ class OpenAIApi:
         request = self._request(call, body, {"messages": chat_messages(chat["messages"])}, parameters, needs)
         if body.get("background"):
             return self._in_background(call, trail, request, body.get("service_tier"))
-
         if body.get("stream"):
             return self._respond_in_events(call, trail, body, request)
 
@@ -207,7 +202,7 @@ class OpenAIApi:
             if isinstance(result, Accepted):
                 headers = {"x-tollgate-job-id": result.job.job_id}
                 return json_answer(200, job_response(result.job, None), headers)
-            served = self._served(result, trail, request.model, None)
+            served = served_now(result, trail, request.model, None)
             return json_answer(200, served_response(served, request.parameters, request.metadata))
 
         return once(self._idempotency, call, trail, begin)
@@ -216,7 +211,7 @@ class OpenAIApi:
         self, call: Call, body: Body, value: Any, parameters: Mapping[str, Any], needs: Needs
     ) -> InferenceRequest:
         priority = PRIORITY_OF_TIER[body.get("service_tier")]
-        if priority is None and not _wants_async(call):
+        if priority is None and not wants_async(call):
             model = self._inference.catalogue().models.get(body["model"])
             if model is not None and model.default_priority is Priority.LOW:
                 # Nobody can wait for a batch with the connection open.
@@ -236,15 +231,15 @@ class OpenAIApi:
         def begin() -> Answer:
             result = self._inference.infer(request, trail)
             if isinstance(result, Accepted):
-                headers = {"Location": _INFERENCES + result.job.job_id, "Retry-After": str(_POLL_SECONDS)}
+                headers = {"Location": INFERENCES + result.job.job_id, "Retry-After": str(POLL_SECONDS)}
                 return json_answer(202, job_document(result.job), headers)
-            return render(self._served(result, trail, request.model, tier))
+            return render(served_now(result, trail, request.model, tier))
 
         # A repetition finds the job of the first call and waits for it again.
         begun = once(self._idempotency, call, trail, begin)
         if begun.status != 202:
-            return _fitting(begun)
-        if _wants_async(call):
+            return fitting(begun)
+        if wants_async(call):
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
 
@@ -274,76 +269,29 @@ class OpenAIApi:
         )
         return live
 
-    @staticmethod
-    def _served(result: Completed, trail: Trail, model: str, tier: str | None) -> Served:
-        return Served(
-            inference_id=result.inference_id,
-            created_at=result.created_at,
-            model=model,
-            output=result.output,
-            usage=trail.usage,
-            tier=tier_used(InferenceType.REALTIME, asked_priority=tier == "priority"),
-            fingerprint=fingerprint_of(trail.resource, trail.catalogue.version if trail.catalogue else 0),
-        )
-
     def _waited(self, call: Call, trail: Trail, begun: Answer, render: Render) -> Answer:
         """What came of the job, with its own cost in the headers."""
         location = begun.headers["Location"]
         until = trail.started + self._wait_seconds
         try:
-            job = self._waiter.wait(call.owner, location.removeprefix(_INFERENCES), until=until)
+            job = self._waiter.wait(call.owner, location.removeprefix(INFERENCES), until=until)
         except TollgateError as error:
             answer = problem_answer(error)
-            return Answer(answer.status, answer.body, {**answer.headers, "Location": location, **_NO_RETRY})
+            return Answer(answer.status, answer.body, {**answer.headers, "Location": location, **NO_RETRY})
         replayed = {name: value for name, value in begun.headers.items() if name == "x-tollgate-idempotent-replay"}
         headers = {**job_headers(job), **replayed, "x-tollgate-job-id": job.job_id}
         if replayed:
             headers |= {"x-tollgate-cost-usd": "0", "x-tollgate-avoided-cost-usd": "0"}
         try:
             if job.state is not JobState.COMPLETED:
-                raise _unfinished(job)
-            answer = _fitting(render(served_by_job(job, self._waiter.output(job))), location)
+                raise unfinished(job)
+            answer = fitting(render(served_by_job(job, self._waiter.output(job))), location)
         except TollgateError as error:
             if job.state not in FINAL_STATES or isinstance(error, AnswerTooLargeError):
                 headers["Location"] = location
             answer = problem_answer(error)
-            headers |= _NO_RETRY
+            headers |= NO_RETRY
         return Answer(answer.status, answer.body, {**answer.headers, **headers})
-
-
-def _unfinished(job: Job) -> TollgateError:
-    reason = job.failure.message if job.failure else job.state.value
-    match job.state:
-        case JobState.FAILED if job.failure and job.failure.code == "invalid_request":
-            return InvalidRequestError(reason)
-        case JobState.FAILED:
-            return ModelFailedError(reason, original_status=502)
-        case JobState.EXPIRED:
-            return BackendTimeoutError(reason)
-        case JobState.CANCELLED:
-            return ConflictError(f"Inference '{job.job_id}' was cancelled.")
-        case _:
-            return NotReadyError(
-                f"Inference '{job.job_id}' is still {job.state}. It goes on: look for it at {_INFERENCES}{job.job_id}, "
-                "or send 'Prefer: respond-async' to be answered at once.",
-                retry_after=_POLL_SECONDS,
-            )
-
-
-def _fitting(answer: Answer, location: str | None = None) -> Answer:
-    """The answer, if a function may return it.
-
-    Raises:
-        AnswerTooLargeError: says where the result of a job can be fetched.
-    """
-    if len(answer.body) < ANSWER_BYTES // 8:
-        return answer
-    # The body travels as a text inside JSON, where quotation marks and line breaks take two bytes.
-    size = len(json_text(answer.body).encode())
-    if size <= ANSWER_BYTES:
-        return answer
-    where = f"Its result can be fetched from {location}." if location else "Ask for less, or with service_tier 'flex'."
-    raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
 
 
 def _streamed(events: str) -> Answer:
@@ -353,9 +301,3 @@ def _streamed(events: str) -> Answer:
 def _include_usage(body: Body) -> bool:
     options = body.get("stream_options") or {}
     return options.get("include_usage") is True
-
-
-def _wants_async(call: Call) -> bool:
-    """RFC 7240; the header may hold several preferences."""
-    preferences = call.headers.get("prefer", "").split(",")
-    return any(entry.partition(";")[0].strip().lower() == "respond-async" for entry in preferences)

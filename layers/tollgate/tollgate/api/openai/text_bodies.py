@@ -24,14 +24,21 @@ from tollgate.api.openai.reading import (
 _MAX_TEXTS = 2048
 """OpenAI's own limit of one embeddings request."""
 
+MAX_PROMPTS = 32
+"""They are answered one after the other, in the time of one call."""
+
+_PROMPT = rules.custom_error_schema(
+    rules.str_schema(),
+    "text_type",
+    custom_error_message="Input should be a text, since what a token means depends on the model",
+)
 _TEXT = rules.str_schema(min_length=1)
 
 COMPLETION = BodyReader(
     "CompletionRequest",
     {
-        # One text: one request has one cost.
         "prompt": required(
-            rules.union_schema([rules.str_schema(), rules.list_schema(rules.str_schema(), min_length=1, max_length=1)])
+            rules.union_schema([_PROMPT, rules.list_schema(_PROMPT, min_length=1, max_length=MAX_PROMPTS)])
         ),
         "best_of": optional(rules.int_schema(ge=1, le=20)),
         "echo": optional(rules.bool_schema()),

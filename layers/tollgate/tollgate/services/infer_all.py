@@ -1,0 +1,130 @@
+"""Several requests that are one call: every one is planned and paid for by itself, and all of them or none are begun.
+
+What all of them may cost is held before the first is run, in one write, and settled after the last; so a budget that
+has not enough for all refuses the call before anything is spent. Imported only when a call has several requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import TollgateError
+from tollgate.domain.jobs import Usage
+from tollgate.domain.money import ZERO
+from tollgate.domain.settlement import sum_of
+from tollgate.services.trail import Cover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tollgate.domain.ledger import Reservation
+    from tollgate.services.admission import Admission
+    from tollgate.services.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.run_realtime import RealtimeRun
+    from tollgate.services.trail import Trail
+
+
+class Part(NamedTuple):
+    """What became of one of the requests, with a trail of its own."""
+
+    result: Completed | Accepted
+    trail: Trail
+
+
+class InferAll:
+    """Runs requests one after the other, since they share one caller's time.
+
+    Args:
+        plan: of one request; writes what it finds on the trail.
+        carry_out: answers what was planned, or accepts it as a job.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Callable[[InferenceRequest, Trail], Plan],
+        carry_out: Callable[[Plan, Trail], Completed | Accepted],
+        admission: Admission,
+        realtime: RealtimeRun,
+    ) -> None:
+        self._plan = plan
+        self._carry_out = carry_out
+        self._admission = admission
+        self._realtime = realtime
+
+    def run(self, requests: Sequence[InferenceRequest], trail: Trail) -> Sequence[Part]:
+        """The answers in the order of the requests; the trail has the sum of their costs.
+
+        Raises:
+            TollgateError: of the first request that cannot be answered. Before anything was run, if it cannot be
+                planned or paid for; otherwise what was run until then is charged.
+        """
+        trails = [replace(trail) for _ in requests]
+        # A request that nobody can serve is found before any other is run.
+        plans = [self._planned(request, part, trail) for request, part in zip(requests, trails, strict=True)]
+        held = self._held(plans, trail)
+        done: list[Part] = []
+        own_parts, status = trail.own_parts, "failed"
+        try:
+            for plan, part in zip(plans, trails, strict=True):
+                # The gateway's own time and writes are counted once.
+                part.own_parts, part.reservation = own_parts, None if done else held
+                part.cover = None if held is None else Cover()
+                done.append(Part(self._carry_out(plan, part), part))
+                own_parts = part.own_parts
+            status = "completed"
+        finally:
+            # With the one that failed.
+            _sum_up(trails[: len(done) + 1], trail)
+            if held is not None:
+                spent = sum((part.cover.spent for part in trails if part.cover is not None), ZERO)
+                self._admission.settle(held, spent, status)
+        return done
+
+    def _planned(self, request: InferenceRequest, part: Trail, trail: Trail) -> Plan:
+        try:
+            return self._plan(request, part)
+        except TollgateError:
+            _sum_up([part], trail)
+            raise
+
+    def _held(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
+        """Money for all that will run now. Jobs hold theirs by themselves, until they end."""
+        now = [
+            plan
+            for plan in plans
+            if plan.decision.inference_type is InferenceType.REALTIME and not plan.decision.deferred
+        ]
+        return self._realtime.hold_for(now, trail) if now else None
+
+
+def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
+    """Put the parts' costs and tokens on the call's trail; where they went differently, the last one's way."""
+    last = parts[-1]
+    settled = [part.settlement for part in parts if part.settlement is not None]
+    charged = [part.charged for part in parts if part.charged is not None]
+    trail.settlement = sum_of(settled) if settled else None
+    trail.charged = sum(charged, ZERO) if charged else None
+    trail.usage = sum_of_usage([part.usage for part in parts])
+    for name in ("estimated_cost", "estimated_avoided"):
+        amounts = [getattr(part, name) for part in parts]
+        setattr(trail, name, None if None in amounts else sum(amounts, ZERO))
+    for name in ("catalogue", "admitted", "inference_type", "resource", "route_reason", "variant", "own_parts"):
+        setattr(trail, name, getattr(last, name))
+    trail.job_id = next((part.job_id for part in parts if part.job_id), "")
+    outcomes = {part.cache for part in parts}
+    trail.cache = outcomes.pop() if len(outcomes) == 1 else "miss"
+    remaining = [part.budget_remaining for part in parts if part.budget_remaining is not None]
+    trail.budget_remaining = min(remaining, default=None)
+
+
+def sum_of_usage(usages: Sequence[Usage]) -> Usage:
+    """Tokens of all, None where one is not known."""
+    read = [usage.input_tokens for usage in usages]
+    made = [usage.output_tokens for usage in usages]
+    return Usage(
+        None if None in read else sum(filter(None, read)),
+        None if None in made else sum(filter(None, made)),
+    )
