@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 
 # Added by whatever carries an answer, or part of any.
 _CARRIED = frozenset(
-    {"content-type", "content-length", "date", "server", "connection", "transfer-encoding", "content-encoding", "via"}
+    {
+        *("content-type", "content-length", "date", "server", "connection", "transfer-encoding", "content-encoding"),
+        *("x-amzn-requestid", "x-amz-request-id", "x-amzn-errortype"),
+    }
 )
 
 
@@ -34,11 +37,11 @@ class Called:
         return any(400 <= status < 500 for status in self.statuses)
 
 
-def calls_by_operation(events: Path, document: Mapping[str, Any]) -> Mapping[str, Called]:
+def calls_by_operation(events: Iterable[Path], document: Mapping[str, Any]) -> Mapping[str, Called]:
     """What was called of each operation of the document; one that never was has no calls."""
     paths = {path: re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))) for path in document["paths"]}
     found = {f"{method.upper()} {path}": Called() for path, methods in document["paths"].items() for method in methods}
-    for mode, request, response in _interactions(events):
+    for mode, request, response in (found for file in events for found in _interactions(file)):
         path = urlsplit(request["uri"]).path
         # The longest that fits: /v1/x/y is no /v1/x/{id}.
         names = [name for name, pattern in paths.items() if pattern.fullmatch(path)]
@@ -57,13 +60,10 @@ def _plainness(path: str) -> int:
 def _interactions(events: Path) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
     with events.open() as lines:
         for line in lines:
-            recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder")
-            if recorder is None:
-                continue
-            for name, interaction in recorder["interactions"].items():
-                meta = recorder["cases"][name]["value"].get("meta") or {}
-                mode = meta.get("generation", {}).get("mode", "example")
-                yield mode, interaction["request"], interaction.get("response")
+            recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder", {})
+            for name, interaction in recorder.get("interactions", {}).items():
+                generation = recorder["cases"][name]["value"].get("meta", {}).get("generation", {})
+                yield generation.get("mode", ""), interaction["request"], interaction.get("response")
 
 
 def table(calls: Mapping[str, Called]) -> str:
