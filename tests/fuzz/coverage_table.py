@@ -26,6 +26,12 @@ class Called:
     statuses: Counter[int] = field(default_factory=Counter)
     headers: set[str] = field(default_factory=set)
 
+    def count(self, status: int, headers: Iterable[str], mode: str = "positive") -> None:
+        """One call that was answered."""
+        self.sent[mode] += 1
+        self.statuses[status] += 1
+        self.headers |= {name.lower() for name in headers} - _CARRIED
+
     @property
     def succeeded(self) -> bool:
         """Whether any call did."""
@@ -37,19 +43,20 @@ class Called:
         return any(400 <= status < 500 for status in self.statuses)
 
 
-def calls_by_operation(events: Iterable[Path], document: Mapping[str, Any]) -> Mapping[str, Called]:
-    """What was called of each operation of the document; one that never was has no calls."""
+def calls_by_operation(
+    events: Iterable[Path], document: Mapping[str, Any], earlier: Mapping[str, Called]
+) -> Mapping[str, Called]:
+    """What was called of each operation of the document, with earlier calls; one that never was has no calls."""
     paths = {path: re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))) for path in document["paths"]}
     found = {f"{method.upper()} {path}": Called() for path, methods in document["paths"].items() for method in methods}
+    found |= earlier
     for mode, request, response in (found for file in events for found in _interactions(file)):
         path = urlsplit(request["uri"]).path
         # The longest that fits: /v1/x/y is no /v1/x/{id}.
         names = [name for name, pattern in paths.items() if pattern.fullmatch(path)]
         operation = found.get(f"{request['method'].upper()} {max(names, key=_plainness)}") if names else None
         if operation is not None and response is not None:
-            operation.sent[mode] += 1
-            operation.statuses[response["status_code"]] += 1
-            operation.headers |= {name.lower() for name in response["headers"]} - _CARRIED
+            operation.count(response["status_code"], response["headers"], mode)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from local.launch.layout import ROOT
 from tests.fuzz.coverage_table import calls_by_operation, table
-from tests.fuzz.known_values import known_document
+from tests.fuzz.known_values import KnownValues
 from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(3600)]
@@ -44,7 +44,8 @@ def test_the_api_keeps_its_promises(
     local_stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Right and wrong calls of every operation, each alone and one after another, for `TOLLGATE_FUZZ_SECONDS`."""
-    document = known_document(local_stack)
+    known = KnownValues(local_stack)
+    document = known.document()
     schema = tmp_path / "openapi.json"
     schema.write_text(json.dumps(document))
     failures, events = [], []
@@ -70,11 +71,11 @@ def test_the_api_keeps_its_promises(
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)  # noqa: S603 -- a tool of ours
         if done.returncode:
             failures.append(f"{phase}:\n{done.stdout[-20_000:]}{done.stderr[-4_000:]}")
-    calls = calls_by_operation(events, document)
+    calls = calls_by_operation(events, document, known.calls)
     with capsys.disabled():
         print("\n" + table(calls))  # noqa: T201 -- what was tried is part of the result
     assert not failures, "\n\n".join(failures)
     assert [name for name, called in calls.items() if not called.succeeded] == []
     assert [name for name, called in calls.items() if called.sent["negative"] and not called.refused] == []
-    known = {name.lower() for name in document["components"]["headers"]}
-    assert {name for called in calls.values() for name in called.headers} <= known
+    described = {name.lower() for name in document["components"]["headers"]}
+    assert {name for called in calls.values() for name in called.headers} <= described
