@@ -93,6 +93,11 @@ class LiveEvents:
         """See `LiveAnswer`."""
         return bool(self._head)
 
+    @property
+    def sent_bytes(self) -> int:
+        """See `LiveAnswer`."""
+        return self._outlet.sent_bytes
+
     def estimated(self) -> None:
         """See `LiveAnswer`. As for embeddings, an estimate says that it is one."""
         self._estimated = {"estimated": True}

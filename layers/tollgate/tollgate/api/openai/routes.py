@@ -119,10 +119,8 @@ class OpenAIApi:
         live = _live(call, trail, body, self._limits)
 
         def render(served: Served) -> Answer:
-            if live is not None and live.begun:
-                live.finish(served.usage)
             if body.get("stream"):
-                return _streamed(chat_events(served, include_usage=_include_usage(body)))
+                return _ended(live, served, chat_events(served, include_usage=_include_usage(body)))
             return json_answer(200, chat_completion(served) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
@@ -135,10 +133,8 @@ class OpenAIApi:
         live = _live(call, trail, body, self._limits)
 
         def render(served: Served) -> Answer:
-            if live is not None and live.begun:
-                live.finish(served.usage)
             if body.get("stream"):
-                return _streamed(text_events(served, include_usage=_include_usage(body)))
+                return _ended(live, served, text_events(served, include_usage=_include_usage(body)))
             return json_answer(200, text_completion(served) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
@@ -221,7 +217,7 @@ class OpenAIApi:
         # A repetition finds the job of the first call and waits for it again.
         begun = once(self._idempotency, call, trail, begin)
         if begun.status != 202:
-            return _fitting(begun)
+            return _fitting(call, begun)
         if _wants_async(call):
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
@@ -254,7 +250,7 @@ class OpenAIApi:
         try:
             if job.state is not JobState.COMPLETED:
                 raise _unfinished(job)
-            answer = _fitting(render(served_by_job(job, self._waiter.output(job))), location)
+            answer = _fitting(call, render(served_by_job(job, self._waiter.output(job))), location)
         except TollgateError as error:
             if job.state not in FINAL_STATES or isinstance(error, AnswerTooLargeError):
                 headers["Location"] = location
@@ -282,13 +278,13 @@ def _unfinished(job: Job) -> TollgateError:
             )
 
 
-def _fitting(answer: Answer, location: str | None = None) -> Answer:
-    """The answer, if a function may return it.
+def _fitting(call: Call, answer: Answer, location: str | None = None) -> Answer:
+    """The answer, if a function may return it. What goes out piece by piece may be larger, and may have gone already.
 
     Raises:
         AnswerTooLargeError: says where the result of a job can be fetched.
     """
-    if len(answer.body) < ANSWER_BYTES // 8:
+    if call.outlet is not None or len(answer.body) < ANSWER_BYTES // 8:
         return answer
     # The body travels as a text inside JSON, where quotation marks and line breaks take two bytes.
     size = len(json_text(answer.body).encode())
@@ -318,7 +314,10 @@ def _live(call: Call, trail: Trail, body: Body, limits: "RateLimits | None") -> 
     return live
 
 
-def _streamed(events: str) -> Answer:
+def _ended(live: "LiveEvents | None", served: Served, events: str) -> Answer:
+    """A stream as a whole; whoever has seen it come is told its end, now that nothing can go wrong any more."""
+    if live is not None and live.begun:
+        live.finish(served.usage)
     return Answer(200, events, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
 
 
