@@ -38,9 +38,9 @@ class Called:
         return any(200 <= status < 400 for status in self.statuses)
 
     @property
-    def refused(self) -> bool:
-        """Whether any call was, as it should be with wrong data."""
-        return any(400 <= status < 500 for status in self.statuses)
+    def refused_as_wrong(self) -> bool:
+        """Whether wrong data was sent, and any call was refused."""
+        return self.sent["negative"] > 0 and any(400 <= status < 500 for status in self.statuses)
 
 
 def calls_by_operation(

@@ -112,8 +112,8 @@ class KnownValues:
         }
 
     def _file(self) -> str:
-        form = {"files": {"file": ("a.jsonl", _FILE)}, "data": {"purpose": "batch"}}
-        return str(self._call("POST", "/v1/files", **form)["id"])
+        sent, purpose = {"file": ("a.jsonl", _FILE)}, {"purpose": "batch"}
+        return str(self._call("POST", "/v1/files", files=sent, data=purpose)["id"])
 
     def _called_off(self, method: str, path: str, made_at: str, body: Mapping[str, Any]) -> None:
         """Make something and call it off, again where the queue was faster."""
