@@ -260,6 +260,15 @@ def test_parts_are_counted_up_to_a_limit(files: FileStore) -> None:
     assert files.get("upload-1") == claimed
 
 
+@pytest.mark.parametrize("after", ["", "x", "x" * 3_000, "\ud800"])
+def test_a_page_begins_after_what_is_in_the_list(files: FileStore, batches: FileBatchStore, after: str) -> None:
+    """Anything else is the caller's mistake, also what no table takes as a key."""
+    with pytest.raises(InvalidRequestError):
+        files.list_of(OWNER, purpose=None, limit=9, after=after, oldest_first=False)
+    with pytest.raises(InvalidRequestError):
+        batches.list_of(OWNER, limit=9, after=after)
+
+
 def test_files_and_batches_are_no_jobs(aws: LocalAws) -> None:
     """They share a table, and none is taken for another."""
     files, jobs = DynamoDBFileStore(aws.dynamodb, JOBS_TABLE), DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
