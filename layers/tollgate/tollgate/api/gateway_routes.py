@@ -120,7 +120,8 @@ class GatewayApi:
 
     @staticmethod
     def _run(call: Call) -> Run:
-        if "x-tollgate-workflow" not in call.headers and "x-tollgate-parent" not in call.headers:
+        named = "x-tollgate-workflow" in call.headers or "x-tollgate-parent" in call.headers
+        if not named or call.route.startswith("GET"):
             return NO_RUN
         # Most requests belong to no run and need not pay for the import.
         from tollgate.api.run_headers import run_of  # noqa: PLC0415 -- see above
