@@ -64,7 +64,7 @@ e2e: ## end-to-end tests with official clients against a stack of their own
 	@$(ENSURE) dev clients $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m e2e
 
-fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_SECONDS=120)
+fuzz: ## made-up calls of every route against a stack of its own (TOLLGATE_FUZZ_EXAMPLES=4)
 	@$(ENSURE) dev fuzz $(STACK_ENVIRONMENTS)
 	TOLLGATE_STANDIN_PYTHON=$(CURDIR)/.venv/standin/bin/python $(PYTEST) -m fuzz
 

@@ -122,7 +122,8 @@ async def front_door(target: forwarding.Target, port: int, streaming: "Streaming
         trust_env=False,
     ) as session:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        application.router.add_route("*", "/{path:.*}", FrontDoor(target, session, port, streaming).handle)
+        # A line break in a path is for the API to refuse as well.
+        application.router.add_route("*", "/{path:(?s:.*)}", FrontDoor(target, session, port, streaming).handle)
         runner = web.AppRunner(
             application, access_log=None, handle_signals=False, auto_decompress=False, shutdown_timeout=2.0
         )

@@ -114,7 +114,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     good = {} if operation.answer is None else reference(operation.answer.__name__)
     content: dict[str, Any] = {"application/json": {"schema": good}}
     if operation.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": {"description": "Events, each with a chunk as JSON; [DONE] is last."}}
     if operation.raw:
         content = {"application/octet-stream": {"schema": {"type": "string"}}}
     found: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}

@@ -231,6 +231,44 @@ def test_batches_are_listed_and_found_open(batches: FileBatchStore) -> None:
     assert list(batches.open_since(later, limit=9)) == ["batch_1"]
 
 
+def test_an_upload_is_changed_only_as_it_was(files: FileStore) -> None:
+    """Whoever comes second sees that something else happened; nothing is made where there was nothing."""
+    upload = replace(_FILE, file_id="upload-1", upload_id="file-9", state=FileState.PENDING)
+    claimed = replace(upload, claimed_until=_NOW + timedelta(seconds=35))
+    assert not files.change(claimed, upload)
+    files.add(upload)
+    assert files.change(claimed, upload)
+    assert files.get("upload-1") == claimed
+    assert not files.change(replace(upload, state=FileState.CANCELLED), upload)
+    assert files.change(replace(upload, state=FileState.READY), claimed)
+    assert files.get("upload-1") == replace(upload, state=FileState.READY)
+
+
+def test_parts_are_counted_up_to_a_limit(files: FileStore) -> None:
+    """By number and by bytes; a change of the record does not begin the count anew."""
+    upload = replace(_FILE, file_id="upload-1", upload_id="file-9", state=FileState.PENDING)
+    files.add(upload)
+    assert not files.count_part(upload, 11, most=3, most_bytes=10)
+    assert files.count_part(upload, 4, most=3, most_bytes=10)
+    claimed = replace(upload, claimed_until=_NOW)
+    assert files.change(claimed, upload)
+    assert not files.count_part(upload, 1, most=3, most_bytes=10)
+    assert files.count_part(claimed, 6, most=3, most_bytes=10)
+    assert not files.count_part(claimed, 1, most=3, most_bytes=10)
+    assert files.count_part(claimed, 0, most=3, most_bytes=10)
+    assert not files.count_part(claimed, 0, most=3, most_bytes=99)
+    assert files.get("upload-1") == claimed
+
+
+@pytest.mark.parametrize("after", ["", "x", "x" * 3_000, "\ud800"])
+def test_a_page_begins_after_what_is_in_the_list(files: FileStore, batches: FileBatchStore, after: str) -> None:
+    """Anything else is the caller's mistake, also what no table takes as a key."""
+    with pytest.raises(InvalidRequestError):
+        files.list_of(OWNER, purpose=None, limit=9, after=after, oldest_first=False)
+    with pytest.raises(InvalidRequestError):
+        batches.list_of(OWNER, limit=9, after=after)
+
+
 def test_files_and_batches_are_no_jobs(aws: LocalAws) -> None:
     """They share a table, and none is taken for another."""
     files, jobs = DynamoDBFileStore(aws.dynamodb, JOBS_TABLE), DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)

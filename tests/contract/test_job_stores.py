@@ -1,5 +1,6 @@
 """The same promises, kept by the store in memory and by the one on DynamoDB."""
 
+import base64
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -159,7 +160,18 @@ def test_a_list_can_be_narrowed_to_a_state(store: JobStore) -> None:
     assert found == ["inf_3", "inf_1"]
 
 
-@pytest.mark.parametrize("after", ["", "x", "[]", "💥", encode_cursor({"job_id": "a"}), encode_cursor({"a": "b"})])
+_POSITION = {"job_id": "a", "created_at": "2026-03-01T12:00:00.000Z"}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        *("", "x", "[]", "💥", encode_cursor({"job_id": "a"}), encode_cursor({"a": "b"})),
+        # Of the right form, with what no table takes.
+        *(encode_cursor(_POSITION | {"job_id": odd}) for odd in ("", "x" * 3_000, "\ud800", "ä")),
+        base64.urlsafe_b64encode(b"[" * 200_000).decode(),
+    ],
+)
 def test_a_made_up_cursor_is_refused(store: JobStore, after: str) -> None:
     """With the name of the parameter at fault."""
     with pytest.raises(InvalidRequestError) as caught:

@@ -17,12 +17,26 @@ class InMemoryFileStore:
 
     def __init__(self) -> None:
         self.files: dict[str, StoredFile] = {}
+        self.parts: dict[str, list[int]] = {}
 
     def add(self, file: StoredFile) -> None:
         self.files[file.file_id] = file
 
     def get(self, file_id: str) -> StoredFile | None:
         return self.files.get(file_id)
+
+    def change(self, upload: StoredFile, was: StoredFile) -> bool:
+        if self.files.get(upload.file_id) != was:
+            return False
+        self.files[upload.file_id] = upload
+        return True
+
+    def count_part(self, upload: StoredFile, size: int, *, most: int, most_bytes: int) -> bool:
+        parts = self.parts.setdefault(upload.file_id, [])
+        if self.files.get(upload.file_id) != upload or len(parts) >= most or sum(parts) + size > most_bytes:
+            return False
+        parts.append(size)
+        return True
 
     def delete(self, file_id: str) -> None:
         self.files.pop(file_id, None)

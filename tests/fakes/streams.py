@@ -54,6 +54,11 @@ class RecordingOutlet:
         return self.status != 0
 
     @property
+    def sent_bytes(self) -> int:
+        """Bytes of the body so far."""
+        return sum(len(text.encode()) for text in self.written)
+
+    @property
     def gone(self) -> bool:
         """Whether the client has hung up."""
         return self._leaves_after is not None and len(self.written) >= self._leaves_after

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 
 # Added by whatever carries an answer, or part of any.
 _CARRIED = frozenset(
-    {"content-type", "content-length", "date", "server", "connection", "transfer-encoding", "content-encoding", "via"}
+    {
+        *("content-type", "content-length", "date", "server", "connection", "transfer-encoding", "content-encoding"),
+        *("x-amzn-requestid", "x-amz-request-id", "x-amzn-errortype"),
+    }
 )
 
 
@@ -23,30 +26,37 @@ class Called:
     statuses: Counter[int] = field(default_factory=Counter)
     headers: set[str] = field(default_factory=set)
 
+    def count(self, status: int, headers: Iterable[str], mode: str = "positive") -> None:
+        """One call that was answered."""
+        self.sent[mode] += 1
+        self.statuses[status] += 1
+        self.headers |= {name.lower() for name in headers} - _CARRIED
+
     @property
     def succeeded(self) -> bool:
         """Whether any call did."""
         return any(200 <= status < 400 for status in self.statuses)
 
     @property
-    def refused(self) -> bool:
-        """Whether any call was, as it should be with wrong data."""
-        return any(400 <= status < 500 for status in self.statuses)
+    def refused_as_wrong(self) -> bool:
+        """Whether wrong data was sent, and any call was refused."""
+        return self.sent["negative"] > 0 and any(400 <= status < 500 for status in self.statuses)
 
 
-def calls_by_operation(events: Path, document: Mapping[str, Any]) -> Mapping[str, Called]:
-    """What was called of each operation of the document; one that never was has no calls."""
+def calls_by_operation(
+    events: Iterable[Path], document: Mapping[str, Any], earlier: Mapping[str, Called]
+) -> Mapping[str, Called]:
+    """What was called of each operation of the document, with earlier calls; one that never was has no calls."""
     paths = {path: re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))) for path in document["paths"]}
     found = {f"{method.upper()} {path}": Called() for path, methods in document["paths"].items() for method in methods}
-    for mode, request, response in _interactions(events):
+    found |= earlier
+    for mode, request, response in (found for file in events for found in _interactions(file)):
         path = urlsplit(request["uri"]).path
         # The longest that fits: /v1/x/y is no /v1/x/{id}.
         names = [name for name, pattern in paths.items() if pattern.fullmatch(path)]
         operation = found.get(f"{request['method'].upper()} {max(names, key=_plainness)}") if names else None
         if operation is not None and response is not None:
-            operation.sent[mode] += 1
-            operation.statuses[response["status_code"]] += 1
-            operation.headers |= {name.lower() for name in response["headers"]} - _CARRIED
+            operation.count(response["status_code"], response["headers"], mode)
     return found
 
 
@@ -57,13 +67,10 @@ def _plainness(path: str) -> int:
 def _interactions(events: Path) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
     with events.open() as lines:
         for line in lines:
-            recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder")
-            if recorder is None:
-                continue
-            for name, interaction in recorder["interactions"].items():
-                meta = recorder["cases"][name]["value"].get("meta") or {}
-                mode = meta.get("generation", {}).get("mode", "example")
-                yield mode, interaction["request"], interaction.get("response")
+            recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder", {})
+            for name, interaction in recorder.get("interactions", {}).items():
+                generation = recorder["cases"][name]["value"].get("meta", {}).get("generation", {})
+                yield generation.get("mode", ""), interaction["request"], interaction.get("response")
 
 
 def table(calls: Mapping[str, Called]) -> str:

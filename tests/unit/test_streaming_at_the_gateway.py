@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tests.fakes.examples import make_catalogue
-from tests.fakes.gateway import FakeGateway
+from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import chat_answer, sized_catalogue
 from tests.fakes.streams import DONE, RecordingOutlet, chunk, token, usage_chunk
+from tests.fakes.usage import NOON
+from tollgate.adapters.request_log import records_of_line
 from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue, InferenceType, Timing
@@ -263,10 +265,61 @@ def test_whoever_hangs_up_pays_for_what_ran() -> None:
     assert gateway.stream.closed_after == 2
     record = _record(gateway)
     assert record["route_reason"].endswith(";caller_gone")
+    assert (record["outcome"], record["error_code"]) == ("cancelled", "cancelled_by_caller")
     assert Decimal(record["held_seconds"]) == Decimal("1.0")
     assert record["output_tokens"] == 1
     assert gateway.ledger.counters[DAY].spent == Decimal(record["effective_cost_usd"]) > 0
     assert gateway.watch(CHAT, ASK).headers["x-tollgate-cache"] == "miss"
+
+
+def test_how_long_a_caller_stayed_is_no_latency() -> None:
+    """Neither a measurement that roads are compared by, nor part of the metrics and quantiles that people look at."""
+    gateway = _gateway()
+    gateway.watch(CHAT, ASK, RecordingOutlet(leaves_after=2))
+    assert not gateway.measurements.durations
+    (metrics,) = gateway.metrics
+    assert "Latency" not in metrics
+    assert metrics["Requests"] == [1]
+    (counted,) = records_of_line(json.dumps(_record(gateway), separators=(",", ":")), NOON)
+    assert counted.latency_seconds is None
+    assert counted.charged == counted.effective == Decimal(_record(gateway)["effective_cost_usd"])
+    gateway.watch(CHAT, ASK)
+    assert len(gateway.measurements.durations) == 1
+    assert "Latency" in gateway.metrics[-1]
+
+
+def test_a_stream_may_be_larger_than_a_function_may_return() -> None:
+    """It has gone out already: its end is [DONE], with no error behind it, live and as a repetition."""
+    gateway = _gateway()
+    gateway.stream.pieces = [*(chunk("a" * 100_000) for _ in range(70)), chunk(None, "stop"), DONE]
+    first = gateway.watch(CHAT, ASK, headers={"Idempotency-Key": "k1"})
+    again = gateway.watch(CHAT, ASK, headers={"Idempotency-Key": "k1"})
+    for outlet in (first, again):
+        assert outlet.status == 200
+        assert "".join(outlet.written).endswith("data: [DONE]\n\n")
+        assert sum(map(len, outlet.written)) > 7_000_000
+        assert not any("error" in event for event in outlet.events)
+    assert len(gateway.stream.bodies) == 1
+    refused = gateway.call(CHAT, ASK, headers={"Idempotency-Key": "k1"})
+    assert (refused.status, document(refused)["error"]["code"]) == (502, "answer_too_large")
+
+
+def test_what_a_large_stream_costs_more_is_charged() -> None:
+    """Bytes beyond the free ones, and API requests beyond the first, at their prices; a small one costs neither."""
+    costs = []
+    for per_gb in ("0", "8"):
+        gateway = _gateway()
+        prices = gateway.catalogues.catalogue.gateway_prices._replace(lambda_streamed_gb=Decimal(per_gb))
+        gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, gateway_prices=prices)
+        gateway.watch(CHAT, ASK)
+        small = Decimal(_record(gateway)["effective_cost_usd"])
+        gateway.stream.pieces = [chunk("a" * 1_100_000) for _ in range(10)]
+        outlet = gateway.watch(CHAT, ASK)
+        costs.append((small, Decimal(_record(gateway)["effective_cost_usd"])))
+    (small, free), (same, paid) = costs
+    assert small == same
+    beyond = Decimal(outlet.sent_bytes - len(outlet.written[-1]) - 6_000_000)
+    assert paid - free == pytest.approx(beyond / 1024**3 * 8, rel=Decimal("0.001"))
 
 
 def test_choices_that_had_not_begun_are_missing_from_what_is_kept() -> None:

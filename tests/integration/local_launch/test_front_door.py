@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, web
+from yarl import URL
 
 from local.launch.control import free_port
 from local.launch.forwarding import Target
@@ -43,7 +44,7 @@ async def opened(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     """A client of a front door whose API is the handler."""
     port = free_port(FIRST_PORT)
     application = web.Application(client_max_size=2 * MAX_BODY_BYTES)
-    application.router.add_route("*", "/{path:.*}", handler)
+    application.router.add_route("*", "/{path:(?s:.*)}", handler)
     runner = web.AppRunner(application)
     await runner.setup()
     try:
@@ -70,6 +71,17 @@ def test_hundreds_of_requests_at_once_each_get_their_own_answer() -> None:
                     assert said["length"] == number
 
             await asyncio.gather(*(one(number) for number in range(AT_ONCE)))
+
+    asyncio.run(scenario())
+
+
+def test_any_path_is_passed_on() -> None:
+    """Also one with line breaks in it, which is for the API to refuse."""
+
+    async def scenario() -> None:
+        async with opened(describe) as client, client.get(URL("/v1/files/a%0Ab%2Fc", encoded=True)) as answer:
+            assert answer.status == 200
+            assert (await answer.json())["target"].endswith("/v1/files/a%0Ab%2Fc")
 
     asyncio.run(scenario())
 

@@ -147,7 +147,8 @@ def test_what_is_no_json_is_refused(route: str, raw: tuple[bytes, bool]) -> None
     api = WholeApi()
     body, in_base64 = raw
     text = base64.b64encode(body).decode() if in_base64 else body.decode()
-    for kind in ("application/json", "multipart/form-data", "multipart/form-data; boundary=x", "", "a/b; c=\xe9"):
+    kinds = ("application/json", "multipart/form-data; boundary=x", "", "a/b; c=\xe9", "a\udcff; b*=utf-8''\udcff%zz")
+    for kind in kinds:
         headers = {"Content-Type": kind}
         for changes in ({"isBase64Encoded": in_base64}, {"isBase64Encoded": True, "body": "%%% no base64 %%%"}):
             answer = _call(api, route, text, headers=headers, changes=changes)

@@ -125,7 +125,7 @@ def test_a_missing_gateway_price_is_named() -> None:
     """And another region may stand in only when told to."""
     entry = ListPrice(Decimal("0.1"), "2026-01", "test")
     full = ("api_request", "lambda_request", "table_read_unit", "table_write_unit", "queue_request", "topic_request")
-    names = (*full, "bucket_put", "bucket_get", "log_gb", "lambda_gb_second_arm64")
+    names = (*full, "bucket_put", "bucket_get", "log_gb", "lambda_streamed_gb", "lambda_gb_second_arm64")
     book = PriceBook(instances={}, parts={("us-east-1", name): entry for name in names})
     with pytest.raises(CatalogueError, match=r"api_request.*eu-north-1"):
         book.gateway_prices("eu-north-1", architecture="arm64")

@@ -27,6 +27,7 @@ from tollgate.ports.files import Page
 
 _OPEN = "file-batches"
 _KEPT = timedelta(days=30)
+_LONGEST_ID = 64
 _READ_AT_ONCE = 100
 _MOST_PAGES = 20
 
@@ -56,6 +57,35 @@ class DynamoDBFileStore:
         with storage_errors("file store"):
             item = self._client.get_item(self._table, {"job_id": file_id}, consistent=True)
         return None if item is None or "stored_file" not in item else file_of(file_id, item["stored_file"])
+
+    def change(self, upload: StoredFile, was: StoredFile) -> bool:
+        """See `FileStore`."""
+        return self._update(
+            upload,
+            "SET stored_file = :new",
+            "stored_file = :was",
+            {":new": file_document(upload), ":was": file_document(was)},
+        )
+
+    def count_part(self, upload: StoredFile, size: int, *, most: int, most_bytes: int) -> bool:
+        """See `FileStore`."""
+        return size <= most_bytes and self._update(
+            upload,
+            "ADD part_count :one, part_bytes :size",
+            "stored_file = :was AND (attribute_not_exists(part_count) OR part_count < :most) "
+            "AND (attribute_not_exists(part_bytes) OR part_bytes <= :room)",
+            {":one": 1, ":size": size, ":most": most, ":room": most_bytes - size, ":was": file_document(upload)},
+        )
+
+    def _update(self, upload: StoredFile, update: str, condition: str, values: Mapping[str, Any]) -> bool:
+        with storage_errors("file store"):
+            try:
+                self._client.update_item(
+                    self._table, {"job_id": upload.file_id}, update=update, condition=condition, values=values
+                )
+            except ConditionalCheckFailedError:
+                return False
+        return True
 
     def delete(self, file_id: str) -> None:
         """See `FileStore`."""
@@ -181,7 +211,9 @@ class _Listing:
         return found[:limit], len(found) > limit or start is not None
 
     def _position(self, after: str) -> Mapping[str, Any]:
-        item = self._client.get_item(self._table, {"job_id": after}) if after else None
+        # A table refuses longer keys, which would look like a failure of the table.
+        known = 0 < len(after) <= _LONGEST_ID and after.isascii()
+        item = self._client.get_item(self._table, {"job_id": after}) if known else None
         if item is None or item.get("tenant") != self._group:
             raise InvalidRequestError(f"'after' names nothing in this list: '{after[:100]}'.", param="after")
         return {name: item[name] for name in ("job_id", "tenant", "created_at")}

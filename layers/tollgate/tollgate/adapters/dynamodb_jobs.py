@@ -24,6 +24,7 @@ from tollgate.adapters.job_items import (
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError, StorageError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState, Owner
+from tollgate.domain.json_values import strict_json
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.jobs import JobPage
 
@@ -32,6 +33,8 @@ _ROADS_ITEM = "open#roads"
 are still found."""
 
 _READ_AT_ONCE = 100
+_LONGEST_NAME = 64
+"""Of what a cursor names: ids, times and groups."""
 
 
 def encode_cursor(position: Mapping[str, str]) -> str:
@@ -46,13 +49,14 @@ def decode_cursor(text: str, names: frozenset[str]) -> dict[str, str]:
         InvalidRequestError: it is not one, or of another list.
     """
     try:
-        position = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        position = strict_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError):
         position = None
+    # A table refuses other keys, which would look like a failure of the table.
     if (
         not isinstance(position, dict)
         or set(position) != names
-        or not all(isinstance(v, str) and v for v in position.values())
+        or not all(isinstance(v, str) and v.isascii() and 0 < len(v) <= _LONGEST_NAME for v in position.values())
     ):
         raise InvalidRequestError("'after' is not a cursor from an earlier page. Leave it out to start.", param="after")
     return position

@@ -47,6 +47,7 @@ def file_document(file: StoredFile) -> str:
             "created_at": time_text(file.created_at),
             "expires_at": time_text(file.expires_at),
         }
+        | ({} if file.claimed_until is None else {"claimed_until": time_text(file.claimed_until)})
     )
 
 
@@ -60,6 +61,7 @@ def file_of(file_id: str, text: str) -> StoredFile:
         state=FileState(found["state"]),
         created_at=time_of(found["created_at"]),
         expires_at=time_of(found["expires_at"]),
+        claimed_until=time_of(found["claimed_until"]) if "claimed_until" in found else None,
         **{name: found[name] for name in _FILE_FIELDS},
     )
 

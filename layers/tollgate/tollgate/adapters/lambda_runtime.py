@@ -32,6 +32,7 @@ class ResponseStream:
         self._request_id = request_id
         self._begun = False
         self._gone = False
+        self._sent_bytes = 0
 
     @property
     def begun(self) -> bool:
@@ -42,6 +43,11 @@ class ResponseStream:
     def gone(self) -> bool:
         """Whether the service takes no more. Lambda need not say so when a client hangs up."""
         return self._gone
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the body so far."""
+        return self._sent_bytes
 
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head."""
@@ -63,6 +69,7 @@ class ResponseStream:
         """Send a piece of the body now."""
         # An empty chunk would be the end.
         if data := text.encode():
+            self._sent_bytes += len(data)
             self._chunk(data)
 
     def close(self, error: BaseException | None = None) -> None:

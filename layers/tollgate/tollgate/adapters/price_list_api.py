@@ -63,6 +63,7 @@ _PARTS: Mapping[str, _PartQuery] = {
     "bucket_put": _PartQuery("AmazonS3", {"group": "S3-API-Tier1"}),
     "bucket_get": _PartQuery("AmazonS3", {"group": "S3-API-Tier2"}),
     "log_gb": _PartQuery("AmazonCloudWatch", {}, "DataProcessing-Bytes"),
+    "lambda_streamed_gb": _PartQuery("AWSLambda", {}, "Lambda-Streaming-Response-Processed-Bytes"),
 }
 
 

@@ -18,7 +18,7 @@ from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
-from tollgate.domain.records import REFRESH_MARK
+from tollgate.domain.records import CALLER_GONE, REFRESH_MARK
 from tollgate.domain.usage import Dimensions, UsageRecord
 
 _PATTERN = '{ $.message = "request" }'
@@ -95,7 +95,7 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
         ended_at=written_at,
         dimensions=_dimensions(fields, fields["deployment"], fields.get("variant", "")),
         outcome=fields["outcome"],
-        latency_seconds=fields["latency_ms"] / 1000,
+        latency_seconds=None if fields.get("error_code") == CALLER_GONE else fields["latency_ms"] / 1000,
         usage=Usage(fields.get("input_tokens"), fields.get("output_tokens")),
         effective=effective,
         charged=(effective or ZERO) if charged is None else charged,

@@ -19,6 +19,7 @@ from tollgate.api.rendering import (
 from tollgate.api.repeating import once
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.records import CALLER_GONE
 from tollgate.domain.trace import continue_trace
 from tollgate.ports.system import Clock
 from tollgate.services.admission import NO_RUN, Run
@@ -102,7 +103,9 @@ class GatewayApi:
             handler = self._admitted(call)
             trail.run = self._run(call)
             answer = handler(call, trail)
-            if call.route == "POST /v1/route":
+            if trail.caller_gone:
+                outcome, code = "cancelled", CALLER_GONE
+            elif call.route == "POST /v1/route":
                 outcome = "routed"
             elif answer.status == 202 or trail.job_id:
                 outcome = "accepted"
@@ -118,7 +121,8 @@ class GatewayApi:
 
     @staticmethod
     def _run(call: Call) -> Run:
-        if "x-tollgate-workflow" not in call.headers and "x-tollgate-parent" not in call.headers:
+        named = "x-tollgate-workflow" in call.headers or "x-tollgate-parent" in call.headers
+        if not named or call.route.startswith("GET"):
             return NO_RUN
         # Most requests belong to no run and need not pay for the import.
         from tollgate.api.run_headers import run_of  # noqa: PLC0415 -- see above

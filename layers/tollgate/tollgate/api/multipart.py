@@ -40,7 +40,8 @@ def read_form(content_type: str, body: bytes) -> Mapping[str, FormPart]:
         InvalidRequestError: it is not such a form.
     """
     header = Message()
-    header["content-type"] = content_type
+    # What is not ASCII arrives as half of surrogate pairs, which the parser cannot write.
+    header["content-type"] = content_type.encode("ascii", "replace").decode()
     boundary = header.get_boundary()
     if header.get_content_type() != "multipart/form-data" or not boundary:
         raise InvalidRequestError("Send the file as multipart/form-data.")

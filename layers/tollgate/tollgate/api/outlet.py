@@ -21,6 +21,10 @@ class Outlet(Protocol):
     def gone(self) -> bool:
         """Whether the client is known to have hung up."""
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the body so far."""
+
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head."""
 

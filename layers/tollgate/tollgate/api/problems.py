@@ -35,6 +35,7 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.ScopeError: Problem(403, "permission_error", "insufficient_scope"),
     errors.NotFoundError: Problem(404, "invalid_request_error", "not_found"),
     errors.ConflictError: Problem(409, "conflict_error", "conflict"),
+    errors.BusyError: Problem(409, "conflict_error", "conflict"),
     errors.IdempotencyInProgressError: Problem(409, "conflict_error", "idempotency_key_in_use"),
     errors.BudgetExceededError: Problem(429, "insufficient_quota", "insufficient_quota"),
     errors.PriceUnknownError: Problem(503, "server_error", "price_unknown"),

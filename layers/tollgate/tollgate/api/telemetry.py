@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.money import usd_text
-from tollgate.domain.records import RequestRecord
+from tollgate.domain.records import CALLER_GONE, RequestRecord
 
 _DIMENSIONS = [["InferenceType", "Model", "Deployment"]]
 _NOT_COUNTED = frozenset({"accepted", "routed"})
@@ -137,9 +137,10 @@ class Telemetry:
     def _metrics(self, record: RequestRecord, model: str, deployment: str, *, failed: bool) -> None:
         values: list[tuple[str, str, float]] = [
             ("Requests", "Count", 1),
-            ("Latency", "Milliseconds", round(record.latency_seconds * 1000, 3)),
             ("Errors", "Count", 1 if failed else 0),
         ]
+        if record.error_code != CALLER_GONE:
+            values.insert(1, ("Latency", "Milliseconds", round(record.latency_seconds * 1000, 3)))
         if record.effective_cost is not None:
             values.append(("EffectiveCostUSD", "None", float(record.effective_cost)))
         if record.avoided_cost is not None:

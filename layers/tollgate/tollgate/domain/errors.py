@@ -12,6 +12,7 @@ TollgateError
 ├── ScopeError                     a known key that may not do this
 ├── NotFoundError                  also for another tenant's things
 ├── ConflictError                  not in this state
+│   ├── BusyError                  another call is at it, and soon done
 │   └── IdempotencyInProgressError
 ├── BudgetExceededError            a budget has nothing left for it
 │   └── SpendStoppedError          the brakes refuse all new work
@@ -120,6 +121,10 @@ class NotFoundError(TollgateError):
 
 class ConflictError(TollgateError):
     """The operation does not fit the present state."""
+
+
+class BusyError(ConflictError):
+    """Another call works on the same thing; soon it will be known what came of it."""
 
 
 class IdempotencyInProgressError(ConflictError):

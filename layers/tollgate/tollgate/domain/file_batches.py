@@ -60,6 +60,7 @@ class StoredFile:
         size: bytes; of a pending one what the caller announced.
         upload_id: in the record of an upload, the id of the file that it brings; empty in a file's.
         keep_seconds: that the caller wants it kept for, if it said so.
+        claimed_until: in the record of an upload, until when one call alone may complete it; None where none does.
     """
 
     file_id: str
@@ -72,6 +73,7 @@ class StoredFile:
     state: FileState = FileState.READY
     upload_id: str = ""
     keep_seconds: int | None = None
+    claimed_until: datetime | None = None
 
     @property
     def key(self) -> str:

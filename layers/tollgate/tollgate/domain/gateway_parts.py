@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.money import seconds, usd
-from tollgate.domain.pricing import GatewayPrices, GatewayUsage, gateway_cost
+from tollgate.domain.pricing import GatewayPrices, GatewayUsage, gateway_cost, stream_cost
 
 _GB = Decimal("0.25")
 _REALTIME_OVERHEAD_SECONDS = 0.01
@@ -124,9 +124,15 @@ class GatewayRates(NamedTuple):
     table_write_unit: Decimal
     prices: GatewayPrices
 
-    def realtime(self, lambda_gb_seconds: Decimal) -> Decimal:
-        """Dollars of a request that was answered at once, with the gateway function's own time."""
-        return usd(self.by_road[InferenceType.REALTIME] + lambda_gb_seconds * self.lambda_gb_second)
+    def realtime(self, lambda_gb_seconds: Decimal, sent_bytes: int = 0) -> Decimal:
+        """Dollars of a request that was answered at once, with the gateway function's own time.
+
+        Args:
+            lambda_gb_seconds: the function's.
+            sent_bytes: of the answer, where it was sent while it was made.
+        """
+        own = self.by_road[InferenceType.REALTIME] + lambda_gb_seconds * self.lambda_gb_second
+        return usd(own + stream_cost(sent_bytes, self.prices) if sent_bytes else own)
 
     def expected(self, inference_type: InferenceType, body_bytes: int, held_seconds: float) -> Decimal:
         """Dollars of the gateway's parts for a request of this size on this road."""

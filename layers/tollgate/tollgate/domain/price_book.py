@@ -19,6 +19,7 @@ _PARTS = (
     "bucket_put",
     "bucket_get",
     "log_gb",
+    "lambda_streamed_gb",
 )
 
 

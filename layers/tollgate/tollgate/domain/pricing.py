@@ -10,6 +10,8 @@ from typing import NamedTuple
 from tollgate.domain.money import SECONDS_PER_HOUR, ZERO, usd
 
 _BYTES_PER_GB = Decimal(1024**3)
+_FREE_STREAMED_BYTES = 6_000_000
+_STREAMED_BYTES_A_REQUEST = 10_000_000
 
 
 class GatewayPrices(NamedTuple):
@@ -25,6 +27,8 @@ class GatewayPrices(NamedTuple):
     bucket_put: Decimal
     bucket_get: Decimal
     log_gb: Decimal
+    # Versions of the catalogue that were stored before streams were priced have none.
+    lambda_streamed_gb: Decimal = ZERO
 
     def __hash__(self) -> int:
         """One price is enough to tell price lists apart; hashing all of them would cost more than it saves."""
@@ -68,6 +72,19 @@ def gateway_cost(usage: GatewayUsage, prices: GatewayPrices) -> Decimal:
         + usage.bucket_gets * prices.bucket_get
         + usage.log_bytes / _BYTES_PER_GB * prices.log_gb
     )
+
+
+def stream_cost(sent_bytes: int, prices: GatewayPrices) -> Decimal:
+    """Dollars that an answer costs more for being sent as a stream of so many bytes; nothing up to 6 MB.
+
+    Lambda takes a price for each GB beyond the first 6 MB of an answer, and API Gateway counts every 10 MB that are
+    begun as a request.
+    https://aws.amazon.com/lambda/pricing/
+    https://aws.amazon.com/blogs/compute/building-responsive-apis-with-amazon-api-gateway-response-streaming/
+    """
+    beyond = max(0, sent_bytes - _FREE_STREAMED_BYTES)
+    more_requests = max(0, -(-sent_bytes // _STREAMED_BYTES_A_REQUEST) - 1)
+    return usd(beyond / _BYTES_PER_GB * prices.lambda_streamed_gb + more_requests * prices.api_request)
 
 
 def instance_cost(held_seconds: Decimal, usd_per_hour: Decimal, concurrency: int) -> Decimal:

@@ -9,6 +9,10 @@ from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import Owner, Usage
 
+CALLER_GONE = "cancelled_by_caller"
+"""Error code of a request whose caller hung up in the midst of the answer. What ran is charged; how long it took is no
+latency of the model's."""
+
 REFRESH_MARK = "#refresh"
 """End of the id of a record that is about no request: an answer was made anew, at the cost of who was given the old."""
 

@@ -20,6 +20,15 @@ class FileStore(Protocol):
     def get(self, file_id: str) -> StoredFile | None:
         """The record, read consistently."""
 
+    def change(self, upload: StoredFile, was: StoredFile) -> bool:
+        """Replace an upload's record if it still is as it was; False if not, and nothing was written."""
+
+    def count_part(self, upload: StoredFile, size: int, *, most: int, most_bytes: int) -> bool:
+        """Count a part of so many bytes that is to come; False if it would be one too many, or too much.
+
+        Also False if the upload's record is no longer this one. The count outlives every change of the record.
+        """
+
     def delete(self, file_id: str) -> None:
         """Forget the file; nothing happens if it is not there."""
 

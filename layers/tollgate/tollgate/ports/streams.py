@@ -94,6 +94,10 @@ class LiveAnswer(Protocol):
     def begun(self) -> bool:
         """Whether the caller has seen a part of the answer, so that no other can be given any more."""
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the answer that were sent so far."""
+
     def estimated(self) -> None:
         """The usage of this answer will be an estimate: the container has not said it."""
 

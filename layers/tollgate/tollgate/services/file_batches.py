@@ -100,7 +100,7 @@ class FileBatches:
         Raises:
             NotFoundError: none of the owner's tenant.
         """
-        found = self._batches.get(batch_id) if 0 < len(batch_id) <= _LONGEST_ID else None
+        found = self._batches.get(batch_id) if batch_id.isascii() and 0 < len(batch_id) <= _LONGEST_ID else None
         if found is None or found.owner.tenant != owner.tenant:
             raise NotFoundError(f"There is no batch '{batch_id[:100]}'.", param="batch_id")
         return found

@@ -116,7 +116,7 @@ class Files:
 
     def known(self, owner: Owner, file_id: str) -> StoredFile | None:
         """A record of the owner's tenant, whatever it is and in any state; None if its time is over."""
-        found = self._files.get(file_id) if 0 < len(file_id) <= _LONGEST_ID else None
+        found = self._files.get(file_id) if file_id.isascii() and 0 < len(file_id) <= _LONGEST_ID else None
         if found is None or found.owner.tenant != owner.tenant or self._clock.now() >= found.expires_at:
             return None
         return found

@@ -12,6 +12,7 @@ from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,
     CapacityError,
+    InvalidRequestError,
     NotCachedError,
     SpendStoppedError,
 )
@@ -152,13 +153,12 @@ class InferenceService:
         """The key of a request, how the cache would answer it, and with what; see `AnswerCache.lookup`.
 
         Raises:
-            InvalidRequestError, UnknownModelError, DeadlineImpossibleError, PriceUnknownError, CapacityError.
-            NotCachedError: the model has no cache.
-            StorageError
+            InvalidRequestError: also where the model has no cache.
+            UnknownModelError, DeadlineImpossibleError, PriceUnknownError, CapacityError, StorageError
         """
         plan = self._plan(request, trail)
         if plan.model.cache is None or self._cache is None:
-            raise NotCachedError(f"Model '{plan.model.name}' has no cache.")
+            raise InvalidRequestError(f"Model '{plan.model.name}' has no cache.", param="model")
         return self._cache().lookup(plan, trail)
 
     def refresh(self, request: InferenceRequest, trail: Trail, ticket: CacheTicket) -> bool:

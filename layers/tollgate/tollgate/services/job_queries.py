@@ -37,7 +37,7 @@ class JobQueries:
             NotFoundError: no such job, or another tenant's: the two cannot be told apart.
         """
         # A table refuses keys over 2,048 bytes, which would look like a failure of the table.
-        job = self._jobs.get(job_id) if len(job_id) <= LONGEST_ID else None
+        job = self._jobs.get(job_id) if job_id.isascii() and 0 < len(job_id) <= LONGEST_ID else None
         if job is None or job.owner.tenant != owner.tenant:
             raise NotFoundError(f"There is no inference '{job_id[:100]}'.", param="id")
         return job

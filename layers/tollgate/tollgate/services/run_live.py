@@ -65,6 +65,7 @@ class LiveRun:
                 live.show(inference_id, self._clock.now(), reader.end())
             else:
                 # Whoever hung up pays for what ran; the container stops when its connection is closed.
+                trail.caller_gone = True
                 trail.route_reason += ";caller_gone"
                 reader.cut()
         except BackendError as error:

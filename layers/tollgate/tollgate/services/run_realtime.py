@@ -91,7 +91,7 @@ class RealtimeRun:
             left = self.seconds_left(trail)
             paid = reservation.seconds or left
             completed = self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
-            status = "completed"
+            status = "cancelled" if trail.caller_gone else "completed"
         finally:
             settled = trail.settlement
             # What nobody can price is charged as it was held, never as nothing.
@@ -167,7 +167,9 @@ class RealtimeRun:
         trail.usage = Usage(parsed.input_tokens, parsed.output_tokens)
         self._settle(plan, road, answer.seconds, trail)
         self._health.answered(deployment.resource, answer.seconds, plan.model.health)
-        self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
+        if not trail.caller_gone:
+            # When a caller hung up says nothing about how long answers take.
+            self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
         return Completed(inference_id, self._clock.now(), parsed.output)
 
     def _invoke(self, plan: Plan, road: Road, trail: Trail, inference_id: str, timeout_seconds: float) -> ModelAnswer:
@@ -181,7 +183,7 @@ class RealtimeRun:
     def _settle(self, plan: Plan, road: Road, held: float, trail: Trail) -> None:
         elapsed = seconds(self._clock.monotonic() - trail.started)
         rates = gateway_rates(plan.catalogue.gateway_prices)
-        own = rates.realtime(elapsed * self._memory_gb)
+        own = rates.realtime(elapsed * self._memory_gb, 0 if trail.live is None else trail.live.sent_bytes)
         trail.settlement = settle(
             plan.model,
             plan.decision.deployment,

@@ -63,8 +63,8 @@ class Trail:
     The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
     first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
     `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
-    it comes, None where it is given as a whole. `cover` says that money for a call is held already, together with
-    that for others.
+    it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
+    says that money for a call is held already, together with that for others.
     """
 
     request_id: str
@@ -97,6 +97,7 @@ class Trail:
     own_parts: Decimal = ZERO
     live: LiveAnswer | None = None
     cover: Cover | None = None
+    caller_gone: bool = False
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""

@@ -1,17 +1,25 @@
 """Files that come in more than one step: PUT straight into the bucket, or in parts through the API.
 
 Either way they are read once more when the upload is completed, in constant memory, into the file's own place: the URL
-and the parts are the caller's until they expire, and a file in use must not change. Parts lie in the bucket under names
-that the upload's own is part of, so nothing but the upload needs a record.
+and the parts are the caller's until they expire, and a file in use must not change. One call at a time completes an
+upload. Parts lie in the bucket under names that the upload's own is part of, so nothing but the upload needs a record.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tollgate.domain.errors import BodyTooLargeError, ConflictError, InvalidRequestError, NotFoundError
+from tollgate.domain.errors import (
+    BodyTooLargeError,
+    BusyError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    TollgateError,
+)
 from tollgate.domain.file_batches import MOST_FILE_BYTES, FileState, StoredFile, uploads_of
 from tollgate.domain.jobs import Owner
 from tollgate.ports.files import ChunkedObjects, FileObjects, FileStore
@@ -23,6 +31,12 @@ UPLOAD_WINDOW = timedelta(hours=1)
 
 MOST_PARTS = 200
 """In one file: each is an object that is read when the upload is completed, while the caller waits."""
+
+_SENT_AGAIN = 4
+"""How often a part may be sent: OpenAI's clients try three times, and nobody knows what arrived."""
+
+_CLAIM = timedelta(seconds=35)
+"""A little longer than the function may run, so that whoever has the claim is gone when it ends."""
 
 _PART_ID = re.compile(r"part_[0-9A-Za-z_]{1,58}")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
@@ -92,18 +106,29 @@ class Uploads:
         Raises:
             NotFoundError: as `get`.
             ConflictError: the upload is complete or cancelled.
+            BusyError: another call completes it.
             InvalidRequestError: an empty part.
-            BodyTooLargeError: it does not fit through the API, or is larger than the whole file shall be.
+            BodyTooLargeError: it does not fit through the API, is larger than the whole file shall be, or one too many.
         """
         upload = self.get(owner, upload_id)
         if upload.state is not FileState.PENDING:
             raise ConflictError(f"Upload '{upload_id[:100]}' is {_WORDS[upload.state]}; it takes no more parts.")
+        self._not_claimed(upload)
         if not content:
             raise InvalidRequestError("The part is empty.", param="data")
         if len(content) > min(MOST_DIRECT_BYTES, upload.size):
             raise BodyTooLargeError(
                 f"The part has {len(content)} bytes; a part of this upload may have "
                 f"{min(MOST_DIRECT_BYTES, upload.size)}. Set 'part_size' accordingly.",
+                param="data",
+            )
+        most_bytes = _SENT_AGAIN * upload.size
+        if not self._store.count_part(upload, len(content), most=_SENT_AGAIN * MOST_PARTS, most_bytes=most_bytes):
+            if self.get(owner, upload_id) != upload:
+                raise self._changed(upload)
+            raise BodyTooLargeError(
+                f"An upload takes {_SENT_AGAIN * MOST_PARTS} parts and, for one of {upload.size} bytes, {most_bytes} "
+                "bytes, counting those that are sent again. Begin another one.",
                 param="data",
             )
         part_id = self._ids.new("part")
@@ -124,30 +149,42 @@ class Uploads:
         Raises:
             NotFoundError: as `get`.
             ConflictError: it was cancelled, nothing has arrived, or something else while this was at work.
+            BusyError: another call completes it.
             InvalidRequestError: a part that is not there, or not the bytes that were announced.
         """
         upload = self.get(owner, upload_id)
         if upload.state is FileState.CANCELLED:
             raise ConflictError(f"Upload '{upload_id[:100]}' was cancelled.")
-        done = replace(upload, state=FileState.READY)
+        done = replace(upload, state=FileState.READY, claimed_until=None)
         there = self._store.get(upload.upload_id)
         if there is not None:
-            self._store.add(done)
+            self._store.change(done, upload)
             return done, there
+        if upload.state is FileState.READY:
+            raise ConflictError(f"Upload '{upload_id[:100]}' was completed, and its file deleted.")
+        sources = [upload.key] if not part_ids else _places(upload, part_ids)
+        checksum = _checksum(md5)
+        claimed = self._claimed(upload)
         file = replace(
             upload,
             file_id=upload.upload_id,
             upload_id="",
             state=FileState.READY,
+            claimed_until=None,
             expires_at=self._files.until(upload.created_at, upload.keep_seconds),
         )
-        sources = [upload.key] if not part_ids else _places(upload, part_ids)
-        if part_ids or md5 is not None:
-            self._chunked().put_chunks(file.key, self._checked(upload, sources, _checksum(md5)))
-        else:
-            self._copy(upload, file)
+        try:
+            if part_ids or md5 is not None:
+                self._chunked().put_chunks(file.key, self._checked(upload, sources, checksum))
+            else:
+                self._copy(upload, file)
+        except TollgateError:
+            # The caller can mend what is wrong and complete it again at once.
+            self._store.change(upload, claimed)
+            raise
         self._store.add(file)
-        self._store.add(done)
+        # The file's record is what counts: without this change, the next call finds it and makes up for it.
+        self._store.change(done, claimed)
         for source in sources:
             self._objects.delete(source)
         return done, file
@@ -158,14 +195,43 @@ class Uploads:
         Raises:
             NotFoundError: as `get`.
             ConflictError: it is complete.
+            BusyError: another call completes it.
         """
         upload = self.get(owner, upload_id)
-        if self._store.get(upload.upload_id) is not None:
+        if upload.state is FileState.CANCELLED:
+            return upload
+        if upload.state is FileState.READY or self._store.get(upload.upload_id) is not None:
             raise ConflictError(f"Upload '{upload_id[:100]}' is already complete.")
-        cancelled = replace(upload, state=FileState.CANCELLED)
-        self._store.add(cancelled)
+        self._not_claimed(upload)
+        cancelled = replace(upload, state=FileState.CANCELLED, claimed_until=None)
+        if not self._store.change(cancelled, upload):
+            raise self._changed(upload)
         self._objects.delete(upload.key)
         return cancelled
+
+    def _claimed(self, upload: StoredFile) -> StoredFile:
+        """The upload, which this call alone may complete now: two would write to the same place, one over the other.
+
+        Raises:
+            BusyError: another call is at it.
+        """
+        self._not_claimed(upload)
+        claimed = replace(upload, claimed_until=self._clock.now() + _CLAIM)
+        if not self._store.change(claimed, upload):
+            raise self._changed(upload)
+        return claimed
+
+    def _not_claimed(self, upload: StoredFile) -> None:
+        if upload.claimed_until is not None and upload.claimed_until > self._clock.now():
+            wait = upload.claimed_until - self._clock.now()
+            raise BusyError(
+                f"Upload '{upload.file_id}' is being completed by another call.",
+                retry_after=max(1, math.ceil(wait.total_seconds())),
+            )
+
+    @staticmethod
+    def _changed(upload: StoredFile) -> BusyError:
+        return BusyError(f"Upload '{upload.file_id}' was completed or cancelled at the same moment.", retry_after=1)
 
     def _copy(self, upload: StoredFile, file: StoredFile) -> None:
         """Have the bucket copy what was PUT, without reading it."""

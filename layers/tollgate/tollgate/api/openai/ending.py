@@ -45,13 +45,13 @@ def unfinished(job: Job) -> TollgateError:
             )
 
 
-def fitting(answer: Answer, location: str | None = None) -> Answer:
-    """The answer, if a function may return it.
+def fitting(call: Call, answer: Answer, location: str | None = None) -> Answer:
+    """The answer, if a function may return it. What goes out piece by piece may be larger, and may have gone already.
 
     Raises:
         AnswerTooLargeError: says where the result of a job can be fetched.
     """
-    if len(answer.body) < ANSWER_BYTES // 8:
+    if call.outlet is not None or len(answer.body) < ANSWER_BYTES // 8:
         return answer
     # The body travels as a text inside JSON, where quotation marks and line breaks take two bytes.
     size = len(json_text(answer.body).encode())

@@ -159,6 +159,11 @@ class LiveEvents:
         """See `LiveAnswer`."""
         return self._begun
 
+    @property
+    def sent_bytes(self) -> int:
+        """See `LiveAnswer`."""
+        return self._outlet.sent_bytes
+
     def estimated(self) -> None:
         """See `LiveAnswer`."""
         self._estimated = True

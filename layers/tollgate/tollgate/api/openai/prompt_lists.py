@@ -79,7 +79,7 @@ class PromptList:
             parts = self._inference.infer_all(requests, trail)
             if not any(isinstance(part.result, Accepted) for part in parts):
                 served = [_served(part, model, tier) for part in parts]
-                return fitting(render(_as_one(served, choices)))
+                return fitting(call, render(_as_one(served, choices)))
             # What is kept for a repetition, which then waits for the same jobs.
             begun = {"parts": [_begun(part, model, tier) for part in parts], **_costs_now(parts)}
             return json_answer(202, begun, {"Retry-After": str(POLL_SECONDS)})
@@ -109,7 +109,7 @@ class PromptList:
                     headers["Location"] = INFERENCES + job.job_id
                     raise unfinished(job)
                 served.append(served_by_job(job, self._waiter.output(job)))
-            answer = fitting(render(_as_one(served, choices)))
+            answer = fitting(call, render(_as_one(served, choices)))
         except TollgateError as error:
             answer = problem_answer(error)
             headers |= NO_RETRY

@@ -105,10 +105,8 @@ class OpenAIApi:
         live = self._live_chunks(call, trail, body)
 
         def render(served: Served) -> Answer:
-            if live is not None and live.begun:
-                live.finish(served.usage)
             if body.get("stream"):
-                return _streamed(chat_events(served, include_usage=_include_usage(body)))
+                return _ended(live, served, chat_events(served, include_usage=_include_usage(body)))
             return json_answer(200, chat_completion(served) | choice_fields(trail))
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
@@ -124,10 +122,8 @@ class OpenAIApi:
         live = self._live_chunks(call, trail, body) if len(requests) == 1 else None
 
         def render(served: Served) -> Answer:
-            if live is not None and live.begun:
-                live.finish(served.usage)
             if body.get("stream"):
-                return _streamed(text_events(served, include_usage=_include_usage(body)))
+                return _ended(live, served, text_events(served, include_usage=_include_usage(body)))
             return json_answer(200, text_completion(served) | choice_fields(trail))
 
         if len(requests) == 1:
@@ -180,9 +176,8 @@ class OpenAIApi:
         live = self._live(call, trail, body, form)
 
         def render(served: Served) -> Answer:
-            if live is not None and live.begun:
-                live.finish(served.usage)
-            return _streamed(response_stream(served, request.parameters, request.metadata, choice_fields(trail)))
+            told = response_stream(served, request.parameters, request.metadata, choice_fields(trail))
+            return _ended(live, served, told)
 
         try:
             return self._serve(call, trail, request, body.get("service_tier"), render)
@@ -238,7 +233,7 @@ class OpenAIApi:
         # A repetition finds the job of the first call and waits for it again.
         begun = once(self._idempotency, call, trail, begin)
         if begun.status != 202:
-            return fitting(begun)
+            return fitting(call, begun)
         if wants_async(call):
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
@@ -285,7 +280,7 @@ class OpenAIApi:
         try:
             if job.state is not JobState.COMPLETED:
                 raise unfinished(job)
-            answer = fitting(render(served_by_job(job, self._waiter.output(job))), location)
+            answer = fitting(call, render(served_by_job(job, self._waiter.output(job))), location)
         except TollgateError as error:
             if job.state not in FINAL_STATES or isinstance(error, AnswerTooLargeError):
                 headers["Location"] = location
@@ -294,7 +289,10 @@ class OpenAIApi:
         return Answer(answer.status, answer.body, {**answer.headers, **headers})
 
 
-def _streamed(events: str) -> Answer:
+def _ended(live: "LiveEvents | None", served: Served, events: str) -> Answer:
+    """A stream as a whole; whoever has seen it come is told its end, now that nothing can go wrong any more."""
+    if live is not None and live.begun:
+        live.finish(served.usage)
     return Answer(200, events, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
 
 
