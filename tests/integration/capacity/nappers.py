@@ -12,7 +12,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import boto3
+from botocore.exceptions import ClientError
 
 from local.launch import programs
 from local.launch.layout import ROOT, STACK_NAME, aws_environment
@@ -34,7 +35,8 @@ from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place, PlaceKind, StandStatus
 
 START_SECONDS = 2
-_LOOK_SECONDS = 8
+ALARM = "tollgate-billing-and-traffic"
+_LOOK_SECONDS = 10
 _FILES = (ROOT / "models.toml", ROOT / "local" / "models.local.toml")
 _ROLE = "arn:aws:iam::000000000000:role/any"
 _MODEL = """
@@ -53,6 +55,7 @@ _BRAKES = """
 [brakes]
 steps = [{{ at_percent = 100, action = "stop" }}]
 critical = {critical}
+alarms = {{ "{alarm}" = "stop" }}
 """
 
 
@@ -171,7 +174,7 @@ class Bedroom:
     def apply_catalogue(self) -> None:
         """Add the nappers to the stack's catalogue, with brakes that spare everything else."""
         models, overlay = (tomllib.loads(file.read_text())["models"] for file in _FILES)
-        brakes = _BRAKES.format(critical=json.dumps(sorted(models | overlay)))
+        brakes = _BRAKES.format(critical=json.dumps(sorted(models | overlay)), alarm=ALARM)
         text = _FILES[1].read_text() + brakes + "".join(napper.toml() for napper in self.nappers)
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
             file.write(text)
@@ -187,7 +190,8 @@ class Bedroom:
             table.delete_item(TableName=self.stack.outputs["RegistryTableName"], Key=key)
             if napper.kind is PlaceKind.COMPONENT:
                 self._sagemaker.delete_inference_component(InferenceComponentName=napper.place.name)
-            self._sagemaker.delete_endpoint(EndpointName=napper.place.name)
+            with suppress(ClientError):  # after a test that failed it may be asleep
+                self._sagemaker.delete_endpoint(EndpointName=napper.place.name)
 
     def idle_since_an_hour(self, nappers: Iterable[Napper]) -> None:
         """Write down that they have been up for an hour, so that idle time need not be waited for."""
@@ -229,6 +233,10 @@ class Bedroom:
         with urlopen(Request(url, data=data, method=method), timeout=10):  # noqa: S310 -- our own stand-in
             return
 
+    def publish(self, message: str) -> None:
+        """Put a message on the alarm topic, as AWS Budgets and CloudWatch do."""
+        self.stack.aws("sns").publish(TopicArn=self.stack.outputs["AlarmTopicArn"], Message=message)
+
     def look(self) -> None:
         """Have the keeper look now, as its schedule does every minute; it goes on looking while something changes."""
         event = (ROOT / "events" / "capacity" / "schedule.json").read_bytes()
@@ -240,8 +248,10 @@ class Bedroom:
         over = threading.Event()
 
         def schedule() -> None:
-            while not over.wait(_LOOK_SECONDS):
+            while True:
                 self.look()
+                if over.wait(_LOOK_SECONDS):
+                    return
 
         thread = threading.Thread(target=schedule)
         thread.start()
