@@ -31,18 +31,19 @@ def storm_over_http(requests: int, clients: int) -> None:
         os.environ.update(aws_environment(stack.layout))
         bedroom = Bedroom(stack, (_SLEEPER,))
         bedroom.furnish()
-        bedroom.idle_since_an_hour(bedroom.nappers)
-        bedroom.apply_catalogue()
-        _storm(bedroom, Client(stack, stack.key), requests, clients)
+        try:
+            bedroom.idle_since_an_hour(bedroom.nappers)
+            bedroom.apply_catalogue()
+            _storm(bedroom, Client(stack, stack.key), requests, clients)
+        finally:
+            bedroom.clear()
 
 
 def _storm(bedroom: Bedroom, client: Client, requests: int, clients: int) -> None:
-    def is_in(phase: Phase) -> bool:
-        if bedroom.phases()[_SLEEPER.name] is Phase.AWAKE:
-            bedroom.look()
-        return bedroom.phases()[_SLEEPER.name] is phase
-
-    until(lambda: is_in(Phase.ASLEEP), _PATIENCE_SECONDS, pause=2)
+    # The emulator starts a process for each request at a time, slowly: they are there before the storm.
+    with bedroom.looked_at_often(), ThreadPoolExecutor(clients) as pool:
+        list(pool.map(lambda _: client.send("GET", "/v1/models"), range(2 * clients)))
+        until(lambda: bedroom.phases()[_SLEEPER.name] is Phase.ASLEEP, _PATIENCE_SECONDS)
     made = bedroom.ordered(_SLEEPER)["CreateEndpoint"]
 
     def ask(number: int) -> tuple[float, Reply]:
