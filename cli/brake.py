@@ -15,6 +15,7 @@ from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_brake_steps import RegistryBrakes
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.system import SystemClock
 from tollgate.api.control_documents import control_document
@@ -52,7 +53,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def show_status(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print the record; exit status 1 while something brakes."""
-    queries = BrakeQueries(RegistryBrakes(stack.tables, stack.registry))
+    registry = stack.registry
+    queries = BrakeQueries(RegistryBrakes(stack.tables, registry), RegistryPlaces(stack.tables, registry))
     control = queries.control()
     document = control_document(control, queries.steps(control))
     if arguments.json:

@@ -34,9 +34,11 @@ def build(settings: UsageSettings) -> UsageApi:
     @cache
     def brakes() -> "BrakeQueries":
         from tollgate.adapters.registry_brake_steps import RegistryBrakes  # noqa: PLC0415 -- asked for now and then
+        from tollgate.adapters.registry_places import RegistryPlaces  # noqa: PLC0415 -- as above
         from tollgate.services.brake_queries import BrakeQueries  # noqa: PLC0415 -- as above
 
-        return BrakeQueries(RegistryBrakes(tables, settings.table_registry))
+        registry = settings.table_registry
+        return BrakeQueries(RegistryBrakes(tables, registry), RegistryPlaces(tables, registry))
 
     return UsageApi(
         queries=BudgetQueries(

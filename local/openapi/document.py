@@ -218,7 +218,7 @@ OPERATIONS = (
         "/v1/feedback", "post", "Say how good an answer was", answers.Feedback, body=_FEEDBACK, errors=(400, 404, 413)
     ),
     Operation("/v1/budgets", "get", "What is left of budgets", spending_answers.BudgetList),
-    Operation("/v1/control", "get", "How far the spend brakes are on, and why", spending_answers.Control),
+    Operation("/v1/control", "get", "How far the spend brakes are on, what sleeps, and why", spending_answers.Control),
     Operation(
         "/v1/usage",
         "get",

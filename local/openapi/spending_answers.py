@@ -74,8 +74,28 @@ class ControlStep(Answer):
     problem: str | None
 
 
+class PlaceChange(Answer):
+    """A phase that a place entered, or a failure on the way, with the reason."""
+
+    at: str
+    phase: Literal["awake", "falling_asleep", "asleep", "waking"]
+    reason: str
+
+
+class ControlPlace(Answer):
+    """An endpoint or inference component that may sleep; `history` has the latest changes, oldest first."""
+
+    place: str
+    phase: Literal["awake", "falling_asleep", "asleep", "waking"]
+    since: str
+    held_by: str | None
+    problem: str | None
+    retry_at: str | None
+    history: list[PlaceChange]
+
+
 class Control(Answer):
-    """The spend brakes. Everything after `until` is for admins only."""
+    """The spend brakes, and what sleeps. Everything after `until` is for admins only."""
 
     object: Literal["control"]
     level: Literal["none", "warn", "downgrade", "defer", "stop"]
@@ -88,6 +108,7 @@ class Control(Answer):
     saves_usd_per_hour: str | None = None
     causes: list[ControlCause] | None = None
     steps: list[ControlStep] | None = None
+    places: list[ControlPlace] | None = None
 
 
 class Latency(Answer):

@@ -48,6 +48,9 @@ def test_an_endpoint_lives_from_creating_to_gone(world: World) -> None:
     world.wait(name)
     world.sagemaker.delete_endpoint(EndpointName=name)
     world.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
+    # What was refused does not count.
+    orders = {"CreateEndpoint": 1, "UpdateEndpointWeightsAndCapacities": 1, "DeleteEndpoint": 1}
+    assert world.standin.admin("GET", "state")["actions"][name] == orders
 
 
 def test_the_bus_hears_of_an_endpoints_life(world: World) -> None:

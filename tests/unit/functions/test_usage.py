@@ -15,6 +15,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCatalogue, proxy_event
 from tests.fakes.ledger import InMemoryLedger
+from tests.fakes.places import FakePlaces
 from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
 from tollgate.api.telemetry import Telemetry
@@ -25,7 +26,10 @@ from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKin
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.jobs import Usage
 from tollgate.domain.ledger import Counter, WorkflowCall
+from tollgate.domain.place_record import PlaceRecord
+from tollgate.domain.sleeping import Phase
 from tollgate.domain.spans import DAY, HOUR, SLICE
+from tollgate.domain.standing import Place, PlaceKind
 from tollgate.domain.usage import gathered, roll_up
 from tollgate.ports.usage import Span
 from tollgate.services.brake_queries import BrakeQueries
@@ -163,9 +167,12 @@ def test_the_samples_are_understood(ledger: InMemoryLedger, sample: str, status:
 
 @pytest.mark.parametrize(("scopes", "sees_steps"), [("read", False), ("admin", True)])
 def test_a_key_sees_the_brakes_and_an_admin_what_they_did(scopes: str, sees_steps: bool) -> None:
-    """The level, why and until when for everybody who may read; causes and steps name the owner's things."""
+    """The level, why and until when for everybody who may read; what was done and what sleeps names the owner's."""
     world = World()
     world.brake(BrakeLevel.STOP)
+    place, places = Place(PlaceKind.REALTIME, "tollgate-echo-realtime"), FakePlaces()
+    woken = PlaceRecord(place, Phase.ASLEEP, NOON).moved(Phase.WAKING, NOON, "asked for")
+    places.write(woken.hindered(NOON, "no capacity", NOON + timedelta(seconds=15)))
     event = json.loads((ROOT / "events" / "usage" / "control.json").read_text())
     event["requestContext"]["authorizer"]["scopes"] = scopes
     queries = BudgetQueries(catalogues=FixedCatalogue(make_catalogue()), ledger=InMemoryLedger(), clock=ManualClock())
@@ -174,13 +181,16 @@ def test_a_key_sees_the_brakes_and_an_admin_what_they_did(scopes: str, sees_step
         queries=queries,
         usage=UsageQueries(store=InMemoryUsage(), clock=ManualClock()),
         telemetry=telemetry,
-        brakes=lambda: BrakeQueries(world.store),
+        brakes=lambda: BrakeQueries(world.store, places),
     )
     body = json.loads(handle(event, api)["body"])
     Control.model_validate(body)
     assert (body["level"], body["reason"], body["until"]) == ("stop", "because", "2026-03-02T00:00:00.000Z")
-    assert ("steps" in body) is sees_steps
+    assert ("steps" in body) is ("places" in body) is sees_steps
     if sees_steps:
+        [shown] = body["places"]
+        assert (shown["place"], shown["phase"], shown["problem"]) == (place.key, "waking", "no capacity")
+        assert [line["reason"] for line in shown["history"]] == ["asked for", "failed: no capacity"]
         assert [step["state"] for step in body["steps"]] == ["done"] * 7
 
 

@@ -1,4 +1,4 @@
-"""The record of the brakes as JSON: what `GET /v1/control` and the command line show."""
+"""The records of the brakes and of sleeping places as JSON: what `GET /v1/control` and the command line show."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from typing import Any
 from tollgate.domain.brake_plan import BrakeEntry
 from tollgate.domain.brakes import Control
 from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.place_record import PlaceRecord
 
 
 def control_document(control: Control, entries: Sequence[BrakeEntry]) -> dict[str, Any]:
@@ -34,6 +35,21 @@ def control_document(control: Control, entries: Sequence[BrakeEntry]) -> dict[st
             for name, cause in sorted(control.causes.items())
         ],
         "steps": [_entry(entry) for entry in entries],
+    }
+
+
+def place_document(record: PlaceRecord) -> dict[str, Any]:
+    """A place that may sleep: its phase, why it is in it, and what is in the way of leaving it."""
+    return {
+        "place": record.place.key,
+        "phase": record.phase.value,
+        "since": _time(record.since),
+        "held_by": record.held_by or None,
+        "problem": record.problem or None,
+        "retry_at": _time(record.retry_at),
+        "history": [
+            {"at": _time(line.at), "phase": line.phase.value, "reason": line.reason} for line in record.history
+        ],
     }
 
 

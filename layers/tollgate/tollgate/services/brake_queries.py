@@ -1,17 +1,20 @@
-"""What can be seen of the brakes."""
+"""What can be seen of the brakes, and of the places that sleep and wake."""
 
 from collections.abc import Sequence
 
 from tollgate.domain.brake_plan import BrakeEntry
 from tollgate.domain.brakes import Control
+from tollgate.domain.place_record import PlaceRecord
 from tollgate.ports.control import ControlStore
+from tollgate.ports.endpoints import PlaceRecords
 
 
 class BrakeQueries:
-    """Reads the record; changes nothing."""
+    """Reads the records; changes nothing."""
 
-    def __init__(self, store: ControlStore) -> None:
+    def __init__(self, store: ControlStore, places: PlaceRecords) -> None:
         self._store = store
+        self._places = places
 
     def control(self) -> Control:
         """The record as it is now.
@@ -28,3 +31,11 @@ class BrakeQueries:
             StorageError
         """
         return self._store.entries(control.episode) if control.episode else ()
+
+    def places(self) -> Sequence[PlaceRecord]:
+        """Every place that may sleep, with its phase and how it came to be in it.
+
+        Raises:
+            StorageError
+        """
+        return self._places.all()
