@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
 from planner.token_bound import TokenWorld, foreseen_schedule, least_dollars
-from planner.waking import serve_waking
+from planner.waking import Requests, serve_waking
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
 small = st.lists(
@@ -71,7 +71,7 @@ def test_the_policy_in_time_is_above_the_bound(rows: list[tuple[float, float]]) 
     arrivals = array("d", sorted(arrival for arrival, _ in rows))
     held = array("d", [seconds for _, seconds in rows])
     deadlines = array("d", [900.0] * len(rows))
-    served = serve_waking(arrivals, held, deadlines, endpoint=SleepingEndpoint(300.0, 2, 8))
+    served = serve_waking(Requests(arrivals, held, deadlines), SleepingEndpoint(300.0, 2, 8))
     assert all(end - arrival <= 900 for end, arrival in zip(served.ends, arrivals, strict=True))
     least = least_instance_seconds(
         arrivals, held, deadlines, concurrency=2, startups=Startups(300.0, 240.0), horizon=1e9

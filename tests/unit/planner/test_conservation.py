@@ -14,7 +14,7 @@ from planner.designs import design_count, standard_designs
 from planner.outcome import replay
 from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
-from planner.waking import serve_waking
+from planner.waking import Requests, serve_waking
 from planner.world import World, price_book
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.gateway_parts import gateway_rates
@@ -118,7 +118,7 @@ def test_the_woken_endpoint_serves_everybody_within_its_paid_time(
     """A sleeping endpoint answers every request after it came, and bills at least its work and its start-ups."""
     trace = made(rows)
     held = WORLD.held(trace)
-    served = serve_waking(trace.arrivals, held, trace.deadlines, endpoint=SleepingEndpoint(300.0, 2, 3))
+    served = serve_waking(Requests(trace.arrivals, held, trace.deadlines), SleepingEndpoint(300.0, 2, 3))
     pairs = zip(served.ends, held, trace.arrivals, strict=True)
     assert all(end - seconds - arrival >= -1e-6 for end, seconds, arrival in pairs)
     assert served.instance_seconds >= served.startup_seconds + sum(held) / 2 - 1e-3
