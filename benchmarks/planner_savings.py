@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from planner.certainty import Certainty, certainty
-from planner.comparison import Comparison, compare
+from planner.comparison import Comparison, bound_names, compare
 from planner.designs import design_count, standard_designs
 from planner.gap import above_the_bound
 from planner.instance_types import side_by_side
@@ -76,7 +76,7 @@ def speed(instances: World, tokens: World) -> None:
 
 def _compared_with_a_bar(trace: Trace, world: World, designs: int) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=designs + 1)
+        task = progress.add_task("replaying", total=designs + len(bound_names(world)))
         compare(trace, world, processes=_PROCESSES, progress=lambda _done: progress.advance(task))
 
 
@@ -93,17 +93,17 @@ def _print_comparison(name: str, baselines: int, comparison: Comparison) -> None
     """Print one trace's recommendation, against `baselines` instances that never sleep."""
     hours = Decimal(comparison.horizon) / 3600
     always = max(comparison.baseline.total, hours * World.of(_INSTANCE).usd_per_hour * baselines)
-    chosen = comparison.recommended
+    chosen = comparison.cheapest
     if chosen is None:
         least = min(comparison.outcomes, key=lambda o: (o.missed, o.total))
         print(f"  {name:11} none without a missed deadline; fewest: {least.design}, {least.missed:,} missed")
         return
-    above = chosen.total / comparison.least - 1
+    above, bounds = comparison.above(chosen), comparison.bounds_of(chosen)
     print(
         f"  {name:11} {chosen.requests:8,} {chosen.design:22} {chosen.total:8.2f} of {always:8.2f}: saved "
-        f"{1 - chosen.total / always:6.1%}, missed {chosen.missed}, bound {comparison.least:7.2f} "
-        f"({above:+.1%}), foreseen {comparison.foreseen:7.2f} "
-        f"({chosen.total / comparison.foreseen - 1:+.1%}), baseline missed {comparison.baseline.missed:,}"
+        f"{1 - chosen.total / always:6.1%}, missed {chosen.missed}, bound {bounds.least:7.2f} "
+        f"({above:+.1%}), foreseen {bounds.foreseen_usd:7.2f} "
+        f"({chosen.total / bounds.foreseen_usd - 1:+.1%}), baseline missed {comparison.baseline.missed:,}"
     )
     if above > _FAR:
         for reason in above_the_bound(comparison, chosen):
@@ -112,9 +112,9 @@ def _print_comparison(name: str, baselines: int, comparison: Comparison) -> None
 
 def _print_designs(parts: Sequence[Comparison]) -> None:
     """Print the sum of the tenants, and what each design saves over all of them."""
-    chosen = [part.recommended for part in parts if part.recommended is not None]
-    total = sum((one.total for one in chosen), Decimal(0))
-    least = sum((part.least for part in parts), Decimal(0))
+    chosen = [(part, part.cheapest) for part in parts if part.cheapest is not None]
+    total = sum((one.total for _, one in chosen), Decimal(0))
+    least = sum((part.bounds_of(one).least for part, one in chosen), Decimal(0))
     always = sum((part.baseline.total for part in parts), Decimal(0))
     print(f"  {'all alone':11} {total:.2f} of {always:.2f}: saved {1 - total / always:.1%} ({total / least - 1:+.1%})")
     for position, outcome in enumerate(parts[0].outcomes):
@@ -161,7 +161,7 @@ def _balance(trace: Trace, world: World, comparison: Comparison) -> tuple[bool, 
     """Whether each request ends once and the parts are the total, by all designs; Little's law by the recommended."""
     once = all(sum(one.counts.values()) == len(trace) for one in comparison.outcomes)
     adds_up = all(sum(one.bill.values(), Decimal(0)) == one.total for one in comparison.outcomes)
-    chosen = comparison.recommended or comparison.baseline
+    chosen = comparison.cheapest or comparison.baseline
     held = world.held(trace)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     design = next(one for one in designs if one.name == chosen.design)

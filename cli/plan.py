@@ -19,7 +19,7 @@ from cli.plan_choices import Choices, add_world, read_choices
 from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
-from planner.comparison import Comparison, compare
+from planner.comparison import Comparison, bound_names, compare
 from planner.described import read_workload
 from planner.designs import design_count, standard_designs
 from planner.gap import above_the_bound
@@ -151,7 +151,7 @@ def _plan(
     world = choices.world
     processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        steps = design_count(world) + 1 + (1 if arguments.quick else 3) + bool(choices.others)
+        steps = design_count(world) + len(bound_names(world)) + (1 if arguments.quick else 3) + bool(choices.others)
         task = progress.add_task("replaying", total=steps)
 
         def advance(_done: str = "") -> None:
@@ -215,8 +215,9 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
         "rows": trace.rows,
         "malformed": dict(trace.malformed),
         "hours_billed": comparison.horizon / 3600,
-        "least_usd": str(comparison.least),
-        "foreseen_usd": str(comparison.foreseen),
+        "least_usd": str(comparison.bounds.least),
+        "foreseen_usd": str(comparison.bounds.foreseen_usd),
+        "least_usd_with_tokens": None if comparison.token_bounds is None else str(comparison.token_bounds.least),
         "above_the_bound": [
             {"reason": one.text, "usd": str(one.usd)} for one in (above_the_bound(comparison, chosen) if chosen else [])
         ],
@@ -233,6 +234,7 @@ def _entry(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
         "usd_per_1k_requests": _text(outcome.per_thousand_requests),
         "usd_per_1m_tokens": _text(outcome.per_million_tokens),
         "saved": float(comparison.saved(outcome)),
+        "can_be_deployed": not outcome.counts.get("tokens"),
     }
 
 
@@ -270,13 +272,27 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in trace.malformed.most_common())
         console.print(f"Left out {sum(trace.malformed.values()):,} of {trace.rows:,} rows: {reasons}.")
     console.print(
-        f"No design can cost less than ${comparison.least:,.2f} (clairvoyant bound); "
-        f"a schedule made with all requests known costs about ${comparison.foreseen:,.2f}."
+        f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "
+        f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
     )
     if chosen is None:
         console.print("Every design missed a deadline.")
     else:
-        over = chosen.total / comparison.least - 1
-        console.print(f"Cheapest without a missed deadline: {chosen.design}, {over:.1%} above the bound:")
-        for reason in above_the_bound(comparison, chosen):
-            console.print(f"  {reason.usd:+,.2f}  {reason.text}")
+        console.print(
+            f"Cheapest that can be deployed without a missed deadline: {chosen.design}, "
+            f"{comparison.above(chosen):.1%} above the bound:"
+        )
+        _show_reasons(comparison, chosen, console)
+    cheapest, bounds = comparison.cheapest, comparison.token_bounds
+    if cheapest is not None and cheapest is not chosen and bounds is not None:
+        console.print(
+            f"{cheapest.design} would cost ${cheapest.total:,.2f}, {comparison.above(cheapest):.1%} above its bound of "
+            f"${bounds.least:,.2f}. It is not recommended: catalogues have no backend that is paid by the token, and "
+            "the gateway calls SageMaker only. The distance:"
+        )
+        _show_reasons(comparison, cheapest, console)
+
+
+def _show_reasons(comparison: Comparison, outcome: Outcome, console: Console) -> None:
+    for reason in above_the_bound(comparison, outcome):
+        console.print(f"  {reason.usd:+,.2f}  {reason.text}")

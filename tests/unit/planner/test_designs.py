@@ -181,9 +181,7 @@ def test_little_traffic_goes_to_the_tokens_and_much_wakes_the_endpoint() -> None
         served = serve_sharing(
             Requests(arrivals, array("d", [1.0] * count), array("d", [900.0] * count)),
             SleepingEndpoint(300.0, 16, 4),
-            Tokens(
-                array("d", [0.001] * count), array("d", [0.001] * count), array("d", [2.0] * count), 0.00003, 0.12
-            ),
+            Tokens(array("d", [0.001] * count), array("d", [0.001] * count), array("d", [2.0] * count), 0.00003, 0.12),
         )
         assert served.starts == starts
         assert (sum(map(bool, served.elsewhere)) == count) is (starts == 0)
@@ -236,9 +234,7 @@ def test_waiting_in_vain_teaches_not_to_wait() -> None:
     served = serve_sharing(
         Requests(arrivals, array("d", [1.0] * count), array("d", [900.0] * count)),
         SleepingEndpoint(300.0, 16, 4),
-        Tokens(
-            array("d", [0.001] * count), array("d", [0.00008] * count), array("d", [2.0] * count), 0.00003, 0.12
-        ),
+        Tokens(array("d", [0.001] * count), array("d", [0.00008] * count), array("d", [2.0] * count), 0.00003, 0.12),
     )
     assert served.starts == 0
     first, last = served.elsewhere[:1_000].count(HELD), served.elsewhere[-1_000:].count(HELD)
