@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cli import plan_report
-from cli.plan_choices import Choices, add_world, read_choices
+from cli.plan_choices import Choices, add_world, number, read_choices, whole
 from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
@@ -29,7 +29,7 @@ from planner.rates import Rates, names, only, read_rates
 from planner.reading import TraceError, read_trace
 from planner.strategies import Contribution, contributions
 from planner.timeline import timeline
-from planner.trace import Trace
+from planner.trace import NO_DEADLINE, Trace
 from planner.workload import Workload, draw_deadlines
 from tollgate.domain.errors import TollgateError
 
@@ -39,6 +39,7 @@ _HOUR = 3600.0
 _SEEDS = 5
 _WORTH_SHARING = 100_000
 _MOST_PROCESSES = 4
+_MOST_MADE = 5_000_000
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,12 +52,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_world(plan)
     plan.set_defaults(run_offline=run_plan)
     estimate = commands.add_parser("estimate", help="the same from a few numbers")
-    estimate.add_argument("--requests-per-day", type=float, required=True)
-    estimate.add_argument("--input-tokens", type=float, default=1000.0, help="mean (default 1000)")
-    estimate.add_argument("--output-tokens", type=float, default=200.0, help="mean (default 200)")
-    estimate.add_argument("--busy-hours", type=int, default=10, help="hours of the day with traffic (default 10)")
-    estimate.add_argument("--burstiness", type=float, default=2.0, help="variation of the gaps; 1 is Poisson")
-    estimate.add_argument("--days", type=int, default=7, help="length of the made trace (default 7)")
+    estimate.add_argument("--requests-per-day", type=number(0.0), required=True)
+    estimate.add_argument("--input-tokens", type=number(0.0), default=1000.0, help="mean (default 1000)")
+    estimate.add_argument("--output-tokens", type=number(0.0), default=200.0, help="mean (default 200)")
+    estimate.add_argument("--busy-hours", type=whole(1), default=10, help="hours of the day with traffic (default 10)")
+    estimate.add_argument("--burstiness", type=number(0.0), default=2.0, help="variation of the gaps; 1 is Poisson")
+    estimate.add_argument("--days", type=whole(1), default=7, help="length of the made trace (default 7)")
     add_world(estimate)
     estimate.set_defaults(run_offline=run_estimate)
 
@@ -84,7 +85,10 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 def run_estimate(arguments: argparse.Namespace) -> int:
     """Replay traffic that is made from the arguments."""
-    busy = min(24, max(1, arguments.busy_hours))
+    made = arguments.requests_per_day * arguments.days
+    if made > _MOST_MADE:
+        return _refused(f"{made:,.0f} requests are too many to replay; take fewer --days, {_MOST_MADE:,} at most.")
+    busy = min(24, arguments.busy_hours)
     rates = [arguments.requests_per_day / busy if hour < busy else 0.0 for hour in range(24)]
     workload = Workload(
         rates,
@@ -120,17 +124,20 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         return _refused("these numbers make no request at all.")
     try:
         choices = read_choices(arguments, trace)
+        drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
         comparison, findings = _plan(made, trace, choices, arguments)
     except (TollgateError, SpeedUnknownError, OSError, ValueError) as error:
         return _refused(str(error))
     if arguments.json:
-        print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
+        found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
+        print(json.dumps(found, indent=2))
     else:
         console = Console()
         # A pipe has no width of its own; the table must not be cut there.
         console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
         show(trace, comparison, console)
+        plan_report.show_assumed(arguments, drawn, console)
         plan_report.show(findings, console)
     if arguments.out:
         for path in plan_report.write(findings, arguments.out):
@@ -244,7 +251,7 @@ def _text(amount: Decimal | None) -> str | None:
 
 def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     """Print the table, the rows that were left out, and the recommendation."""
-    table = Table(title=f"{len(trace):,} requests in {comparison.horizon / 3600:,.0f} hours")
+    table = Table(title=f"{len(trace):,} requests, {comparison.horizon / 3600:,.0f} h billed")
     table.add_column("design", no_wrap=True)
     for heading in ("bill $", "saved", "gateway $", "$/1k req", "$/1M tok", "p50 s", "p95 s", "p99 s", "missed"):
         table.add_column(heading, justify="right")
@@ -257,7 +264,7 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         table.add_row(
             outcome.design,
             f"{outcome.total:,.2f}",
-            f"{comparison.saved(outcome):.1%}",
+            plan_report.percent(comparison.saved(outcome)),
             f"{outcome.bill.get('gateway', Decimal(0)):,.2f}",
             f"{outcome.per_thousand_requests or 0:.4f}",
             "-" if tokens is None else f"{tokens:.4f}",

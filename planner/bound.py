@@ -6,10 +6,10 @@ for a weight s of time up against work, (1 - s) of its work, so that a schedule 
 
     the sum of min(tokens, (1 - s) x work) + start-ups + s x time up + what each window not met costs more.
 
-A request that finds nobody up costs a job more, or goes to the tokens. The last three are minimised exactly in one sweep
-over time. Kept is the least cost so far by the moment at which some instance was up last; a window that closes adds its
-price to all states older than its arrival. A later state that costs no more replaces an earlier one, so that states lie
-in order of cost and only their differences are needed.
+A request that finds nobody up costs a job more, or goes to the tokens. The last three are minimised exactly in one
+sweep over time. Kept is the least cost so far by the moment at which some instance was up last; a window that closes
+adds its price to all states older than its arrival. A later state that costs no more replaces an earlier one, so that
+states lie in order of cost and only their differences are needed.
 
 A transform job starts sooner than an endpoint, but serves nobody who comes after it was created, and nobody whose
 window closes before it is ready. No cheapest schedule has an endpoint up while a job starts: the endpoint would meet
