@@ -60,12 +60,14 @@ def write(findings: Findings, folder: Path) -> list[Path]:
 
 def show_assumed(arguments: argparse.Namespace, drawn: int, console: Console) -> None:
     """What the figures rest on that nobody measured."""
+    seconds = (
+        f"{arguments.base_seconds:g} + {arguments.seconds_per_input_token:g} x input + "
+        f"{arguments.seconds_per_output_token:g} x output tokens"
+    )
     console.print(
         f"Taken from the arguments or their defaults, not measured here: {arguments.instance_type} with "
-        f"{arguments.concurrency} places, a start-up of {arguments.startup_seconds:g} s, and "
-        f"{arguments.base_seconds:g} + {arguments.seconds_per_input_token:g} x input + {arguments.seconds_per_output_token:g} x output tokens in "
-        "seconds. `tollgate calibrate` measures them; "
-        "below it is shown what they matter."
+        f"{arguments.concurrency} places, a start-up of {arguments.startup_seconds:g} s, and {seconds} in seconds. "
+        "`tollgate calibrate` measures them; below it is shown how much they matter."
     )
     if drawn:
         console.print(
