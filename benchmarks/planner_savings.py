@@ -50,29 +50,25 @@ def made(requests: int) -> Trace:
     return trace
 
 
-def speed(instances: World, tokens: World) -> None:
-    """Print how fast made traffic is replayed by all designs, bounds included, for a quarter of it and for all."""
-    for title, world, sizes in (
-        ("instances alone", instances, (_SPEED_REQUESTS // 4, _SPEED_REQUESTS)),
-        ("with tokens", tokens, (_SPEED_REQUESTS // 4,)),
-    ):
-        designs = design_count(world)
-        print(f"speed, {designs} designs and the bounds, {title}, {_PROCESSES} processes")
-        seconds = []
-        for requests in sizes:
-            trace = made(requests)
-            began, used = time.perf_counter(), _processor_seconds()
-            _compared_with_a_bar(trace, world, designs)
-            took, used = time.perf_counter() - began, _processor_seconds() - used
-            seconds.append(used)
-            peak = _peak(resource.RUSAGE_SELF) + _PROCESSES * _peak(resource.RUSAGE_CHILDREN)
-            rate = len(trace) * designs / took
-            print(
-                f"  {len(trace):9,} requests: {took:6.1f} s, {used:6.1f} s of processor, "
-                f"{rate:9,.0f} requests x designs/s, peak of all processes at most {peak:,.0f} MB"
-            )
-        if len(seconds) > 1:
-            print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
+def speed(world: World) -> None:
+    """Print how fast made traffic is replayed by all designs, the bound included, for a quarter of it and for all."""
+    designs = design_count(world)
+    print(f"speed, {designs} designs and the bound, {_PROCESSES} processes", flush=True)
+    seconds = []
+    for requests in (_SPEED_REQUESTS // 4, _SPEED_REQUESTS):
+        trace = made(requests)
+        began, used = time.perf_counter(), _processor_seconds()
+        _compared_with_a_bar(trace, world, designs)
+        took, used = time.perf_counter() - began, _processor_seconds() - used
+        seconds.append(used)
+        peak = _peak(resource.RUSAGE_SELF) + _PROCESSES * _peak(resource.RUSAGE_CHILDREN)
+        rate = len(trace) * designs / took
+        print(
+            f"  {len(trace):9,} requests: {took:6.1f} s, {used:6.1f} s of processor, "
+            f"{rate:9,.0f} requests x designs/s, peak of all processes at most {peak:,.0f} MB",
+            flush=True,
+        )
+    print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
 
 
 def _compared_with_a_bar(trace: Trace, world: World, designs: int) -> None:
@@ -283,7 +279,7 @@ def main() -> None:
     world = World.of(_INSTANCE)
     tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive)
     began = time.perf_counter()
-    speed(world, tokens)
+    speed(world)
     path = Path(os.environ.get("TOLLGATE_DATA", "../shared/data")) / "traffic" / "servegen_tenants.csv.gz"
     if not path.exists():
         print(f"{path} is absent: savings by tenant are skipped.")
