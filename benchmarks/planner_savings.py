@@ -7,7 +7,7 @@ measured, on made traffic. Two processes share the work. `docs/planner.md` expla
 import os
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from planner.certainty import Certainty, certainty
-from planner.comparison import Comparison, compare
+from planner.comparison import Comparison, bound_names, compare
 from planner.designs import design_count, standard_designs
+from planner.foresight import find_bounds
 from planner.gap import above_the_bound
 from planner.instance_types import side_by_side
-from planner.outcome import replay
+from planner.outcome import Outcome, replay
 from planner.reading import read_trace
 from planner.strategies import Contribution, contributions
 from planner.timeline import timeline
@@ -49,34 +50,30 @@ def made(requests: int) -> Trace:
     return trace
 
 
-def speed(instances: World, tokens: World) -> None:
-    """Print how fast made traffic is replayed by all designs, bounds included, for a quarter of it and for all."""
-    for title, world, sizes in (
-        ("instances alone", instances, (_SPEED_REQUESTS // 4, _SPEED_REQUESTS)),
-        ("with tokens", tokens, (_SPEED_REQUESTS // 4,)),
-    ):
-        designs = design_count(world)
-        print(f"speed, {designs} designs and the bounds, {title}, {_PROCESSES} processes")
-        seconds = []
-        for requests in sizes:
-            trace = made(requests)
-            began, used = time.perf_counter(), _processor_seconds()
-            _compared_with_a_bar(trace, world, designs)
-            took, used = time.perf_counter() - began, _processor_seconds() - used
-            seconds.append(used)
-            peak = _peak(resource.RUSAGE_SELF) + _PROCESSES * _peak(resource.RUSAGE_CHILDREN)
-            rate = len(trace) * designs / took
-            print(
-                f"  {len(trace):9,} requests: {took:6.1f} s, {used:6.1f} s of processor, "
-                f"{rate:9,.0f} requests x designs/s, peak of all processes at most {peak:,.0f} MB"
-            )
-        if len(seconds) > 1:
-            print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
+def speed(world: World) -> None:
+    """Print how fast made traffic is replayed by all designs, the bound included, for a quarter of it and for all."""
+    designs = design_count(world)
+    print(f"speed, {designs} designs and the bound, {_PROCESSES} processes", flush=True)
+    seconds = []
+    for requests in (_SPEED_REQUESTS // 4, _SPEED_REQUESTS):
+        trace = made(requests)
+        began, used = time.perf_counter(), _processor_seconds()
+        _compared_with_a_bar(trace, world, designs)
+        took, used = time.perf_counter() - began, _processor_seconds() - used
+        seconds.append(used)
+        peak = _peak(resource.RUSAGE_SELF) + _PROCESSES * _peak(resource.RUSAGE_CHILDREN)
+        rate = len(trace) * designs / took
+        print(
+            f"  {len(trace):9,} requests: {took:6.1f} s, {used:6.1f} s of processor, "
+            f"{rate:9,.0f} requests x designs/s, peak of all processes at most {peak:,.0f} MB",
+            flush=True,
+        )
+    print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
 
 
 def _compared_with_a_bar(trace: Trace, world: World, designs: int) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=designs + 1)
+        task = progress.add_task("replaying", total=designs + len(bound_names(world)))
         compare(trace, world, processes=_PROCESSES, progress=lambda _done: progress.advance(task))
 
 
@@ -89,34 +86,42 @@ def _peak(who: int) -> float:
     return resource.getrusage(who).ru_maxrss / 1024
 
 
-def _print_comparison(name: str, baselines: int, comparison: Comparison) -> None:
-    """Print one trace's recommendation, against `baselines` instances that never sleep."""
-    hours = Decimal(comparison.horizon) / 3600
-    always = max(comparison.baseline.total, hours * World.of(_INSTANCE).usd_per_hour * baselines)
-    chosen = comparison.recommended
+def _print_chosen(name: str, comparison: Comparison, chosen: Outcome | None, always: Decimal) -> None:
+    """Print one trace's best design against instances that never sleep, and why it is not nearer to the bound."""
     if chosen is None:
         least = min(comparison.outcomes, key=lambda o: (o.missed, o.total))
         print(f"  {name:11} none without a missed deadline; fewest: {least.design}, {least.missed:,} missed")
         return
-    above = chosen.total / comparison.least - 1
+    above, bounds = comparison.above(chosen), comparison.bounds_of(chosen)
     print(
         f"  {name:11} {chosen.requests:8,} {chosen.design:22} {chosen.total:8.2f} of {always:8.2f}: saved "
-        f"{1 - chosen.total / always:6.1%}, missed {chosen.missed}, bound {comparison.least:7.2f} "
-        f"({above:+.1%}), foreseen {comparison.foreseen:7.2f} "
-        f"({chosen.total / comparison.foreseen - 1:+.1%}), baseline missed {comparison.baseline.missed:,}"
+        f"{1 - chosen.total / always:6.1%}, missed {chosen.missed}, bound {bounds.least:7.2f} "
+        f"({above:+.1%}), foreseen {bounds.foreseen_usd:7.2f} "
+        f"({chosen.total / bounds.foreseen_usd - 1:+.1%}), baseline missed {comparison.baseline.missed:,}"
     )
     if above > _FAR:
         for reason in above_the_bound(comparison, chosen):
             print(f"      {reason.usd:+8.2f}  {reason.text}")
 
 
-def _print_designs(parts: Sequence[Comparison]) -> None:
-    """Print the sum of the tenants, and what each design saves over all of them."""
-    chosen = [part.recommended for part in parts if part.recommended is not None]
-    total = sum((one.total for one in chosen), Decimal(0))
-    least = sum((part.least for part in parts), Decimal(0))
+def _print_best(
+    title: str, names: Sequence[str], parts: Sequence[Comparison], best: Callable[[Comparison], Outcome | None]
+) -> None:
+    """Print the tenants' best designs, and their sum."""
+    print(f"  {title}", flush=True)
+    for name, part in zip(names, parts, strict=True):
+        _print_chosen(name, part, best(part), part.baseline.total)
+    chosen = [(part, outcome) for part in parts if (outcome := best(part)) is not None]
+    total = sum((outcome.total for _, outcome in chosen), Decimal(0))
+    least = sum((part.bounds_of(outcome).least for part, outcome in chosen), Decimal(0))
     always = sum((part.baseline.total for part in parts), Decimal(0))
     print(f"  {'all alone':11} {total:.2f} of {always:.2f}: saved {1 - total / always:.1%} ({total / least - 1:+.1%})")
+
+
+def _print_designs(parts: Sequence[Comparison]) -> None:
+    """Print what each design saves over all of them."""
+    always = sum((part.baseline.total for part in parts), Decimal(0))
+    print("  by design, all alone")
     for position, outcome in enumerate(parts[0].outcomes):
         totals = [part.outcomes[position] for part in parts]
         bill = sum((one.total for one in totals), Decimal(0))
@@ -139,7 +144,12 @@ def _print_strategies(found: Sequence[Sequence[Contribution]], always: Decimal) 
         same = [one[position] for one in found]
         saved = 1 - sum((one.factor for one in same), Decimal(0)) / len(same)
         missed = sum(one.missed for one in same)
-        print(f"  {first.name:24} saves {saved:6.1%}, missed {missed:,}; first tenant: {first.basis}")
+        ranges = ""
+        if first.if_half is not None and first.if_twice is not None:
+            halves = 1 - sum((one.if_half or Decimal(1) for one in same), Decimal(0)) / len(same)
+            doubles = 1 - sum((one.if_twice or Decimal(1) for one in same), Decimal(0)) / len(same)
+            ranges = f" ({halves:.1%} if the assumed figure were half, {doubles:.1%} if twice)"
+        print(f"  {first.name:24} saves {saved:6.1%}{ranges}, missed {missed:,}; first tenant: {first.basis}")
 
 
 def _redrawn(trace: Trace, seed: int) -> Trace:
@@ -179,43 +189,88 @@ def _tenants(path: Path, mix: ClassMix) -> Iterator[tuple[str, Trace]]:
         yield name, trace.only(group)
 
 
+def _changed(trace: Trace) -> Iterator[tuple[str, Trace, float]]:
+    """The same tenant at other times: each of its weeks alone, and its fortnight stretched to three times as long."""
+    half = _HORIZON / 2
+    for title, begin, end, stretch in (
+        ("week 1", 0.0, half, 1.0),
+        ("week 2", half, _HORIZON, 1.0),
+        ("x 3", 0.0, _HORIZON, 3.0),
+    ):
+        keep = bytearray(begin <= arrival < end for arrival in trace.arrivals)
+        part = trace.chosen(keep)
+        for position, arrival in enumerate(part.arrivals):
+            part.arrivals[position] = (arrival - begin) * stretch
+        yield title, part, (end - begin) * stretch
+
+
+def _generalised(trace: Trace, world: World) -> list[str]:
+    """What the rule that wakes for deadlines saves on the changed tenant, and how far above the bound it is."""
+    found = []
+    for title, part, horizon in _changed(trace):
+        if not len(part):
+            found.append(f"{title}: no traffic")
+            continue
+        held = world.held(part)
+        designs = standard_designs(world, sum(held) / len(held), set(part.deadlines))
+        design = next(one for one in designs if one.name == "wake for deadlines")
+        outcome = replay(part, design, world, held=held, horizon=horizon)
+        bounds = find_bounds(part, world, held, horizon)
+        always = world.usd_per_hour * Decimal(horizon) / 3600
+        found.append(
+            f"{title}: saved {1 - outcome.total / always:.1%}, missed {outcome.missed}, "
+            f"{outcome.total / bounds.least - 1:+.1%}"
+        )
+    return found
+
+
 def savings(path: Path, world: World, tokens: World, pool: ProcessPoolExecutor) -> None:
     """Print what the planner finds for each tenant, alone and together."""
-    for title, mix, place in (
-        ("half medium (15 min), half low (24 h), instances alone", _WAITING, world),
-        (f"the same with {_PRICED_MODEL} beside them", _WAITING, tokens),
-        (f"10 % high (60 s), 30 %, 60 %, with {_PRICED_MODEL}", _MIXED, tokens),
-        ("10 % high (60 s), 30 %, 60 %, instances alone", _MIXED, world),
+    for title, mix in (
+        ("half medium (15 min), half low (24 h)", _WAITING),
+        ("10 % high (60 s), 30 % medium, 60 % low", _MIXED),
     ):
         print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places", flush=True)
         names, traces = zip(*_tenants(path, mix), strict=True)
-        parts = list(pool.map(_compared, traces, [place] * len(traces)))
-        for name, part in zip(names, parts, strict=True):
-            _print_comparison(name, 1, part)
+        parts = list(pool.map(_compared, traces, [tokens] * len(traces)))
+        _print_best("what can be deployed: instances alone", names, parts, lambda part: part.recommended)
+        _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.cheapest)
         _print_designs(parts)
-        if mix is not _WAITING:
-            continue
-        pooled = read_trace(path)
-        draw_deadlines(pooled, mix, 1)
-        _print_comparison("all pooled", len(names), compare(pooled, place, horizon=_HORIZON, processes=_PROCESSES))
-        print("  books: each request ends once; the parts are the total; Little's law is off by")
-        for name, found in zip(names, pool.map(_balance, traces, [place] * len(traces), parts), strict=True):
-            print(f"    {name:11} {found[0]}, {found[1]}, {found[2]:+.1e}")
-        if place is tokens:
-            always = sum((part.baseline.total for part in parts), Decimal(0))
-            _print_strategies(list(pool.map(_contributed, traces, [place] * len(traces), parts)), always)
-        print("  how sure: five seeds, and the greatest effects", flush=True)
-        design = "wake or tokens" if place is tokens else "wake for deadlines"
-        undrawn = read_trace(path)
-        alone = [undrawn.only(group) for group in range(len(names))]
-        for name, sure in zip(
-            names, pool.map(_certain, alone, [place] * len(alone), [design] * len(alone)), strict=True
-        ):
-            _print_certainty(name, design, sure)
-    name, trace = next(_tenants(path, _WAITING))
-    print(f"\n{name} on other instances, speed by data sheets")
+        if mix is _WAITING:
+            _more(path, world, tokens, pool, (names, traces, parts))
+
+
+def _more(
+    path: Path,
+    world: World,
+    tokens: World,
+    pool: ProcessPoolExecutor,
+    found: tuple[Sequence[str], Sequence[Trace], Sequence[Comparison]],
+) -> None:
+    """All tenants in one pool, other times, the books, the strategies, how sure it is, and other instances."""
+    names, traces, parts = found
+    pooled = read_trace(path)
+    draw_deadlines(pooled, _WAITING, 1)
+    together = compare(pooled, world, horizon=_HORIZON, processes=_PROCESSES)
+    _print_chosen("all pooled", together, together.recommended, together.baseline.total * len(names))
+    many, worlds = len(traces), [world] * len(traces)
+    print("  wake for deadlines at other times, and above the bound", flush=True)
+    for name, lines in zip(names, pool.map(_generalised, traces, worlds), strict=True):
+        print(f"    {name:11} {'; '.join(lines)}")
+    print("  books: each request ends once; the parts are the total; Little's law is off by", flush=True)
+    for name, books in zip(names, pool.map(_balance, traces, worlds, parts), strict=True):
+        print(f"    {name:11} {books[0]}, {books[1]}, {books[2]:+.1e}")
+    always = sum((part.baseline.total for part in parts), Decimal(0))
+    _print_strategies(list(pool.map(_contributed, traces, [tokens] * many, parts)), always)
+    print("  how sure: five seeds, and the greatest effects", flush=True)
+    undrawn = read_trace(path)
+    alone = [undrawn.only(group) for group in range(many)]
+    design = "wake for deadlines"
+    for name, sure in zip(names, pool.map(_certain, alone, worlds, [design] * many), strict=True):
+        _print_certainty(name, design, sure)
+    print(f"\n{names[0]} on other instances, speed by data sheets", flush=True)
     others = dict.fromkeys(_OTHERS)
-    for one in side_by_side(trace, world, _INSTANCE, "us-east-1", others, horizon=_HORIZON):
+    for one in side_by_side(traces[0], world, _INSTANCE, "us-east-1", others, horizon=_HORIZON):
         print(f"  {one.instance_type:16} ${one.usd_per_hour}/h, speed {one.speed:.2f}: {one.design} ${one.total:.2f}")
 
 
@@ -223,13 +278,15 @@ def main() -> None:
     """Print everything."""
     world = World.of(_INSTANCE)
     tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive)
-    speed(world, tokens)
+    began = time.perf_counter()
+    speed(world)
     path = Path(os.environ.get("TOLLGATE_DATA", "../shared/data")) / "traffic" / "servegen_tenants.csv.gz"
     if not path.exists():
         print(f"{path} is absent: savings by tenant are skipped.")
         return
     with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
         savings(path, world, tokens, pool)
+    print(f"\nall of this took {time.perf_counter() - began:.0f} s, {_processor_seconds():.0f} s of processor")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from planner.idling import serve_idling
 from planner.reading import read_trace
 from planner.serving import Metric, Scaling, Served, serve
 from planner.trace import Trace
-from planner.waking import serve_waking
+from planner.waking import Requests, serve_waking
 from planner.world import World
 from tollgate.adapters.time_zones import time_zone
 from tollgate.domain.sleeping import LOOK_SECONDS, SleepPolicy, WarmHours
@@ -112,7 +112,7 @@ def _gathering(arrivals: "array[float]", held: "array[float]", world: World) -> 
     margin = SleepPolicy(idle_minutes=1).gather_margin_seconds + LOOK_SECONDS
     endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, margin)
     deadlines = array("d", [_DEADLINE_SECONDS]) * len(arrivals)
-    served = serve_waking(arrivals, held, deadlines, endpoint=endpoint)
+    served = serve_waking(Requests(arrivals, held, deadlines), endpoint)
     late = sum(end - came > _DEADLINE_SECONDS for end, came in zip(served.ends, arrivals, strict=True))
     return _line(served, arrivals, held, world, cold=None, late=late)
 

@@ -15,12 +15,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cli import plan_report
-from cli.plan_choices import Choices, add_world, read_choices
+from cli.plan_choices import Choices, add_world, number, read_choices, whole
 from cli.tables import new_console
 from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
-from planner.comparison import Comparison, compare
+from planner.comparison import Comparison, bound_names, compare
 from planner.described import read_workload
 from planner.designs import design_count, standard_designs
 from planner.gap import above_the_bound
@@ -30,7 +30,7 @@ from planner.rates import Rates, names, only, read_rates
 from planner.reading import TraceError, read_trace
 from planner.strategies import Contribution, contributions
 from planner.timeline import timeline
-from planner.trace import Trace
+from planner.trace import NO_DEADLINE, Trace
 from planner.workload import Workload, draw_deadlines
 from tollgate.domain.errors import TollgateError
 
@@ -39,6 +39,7 @@ _HOUR = 3600.0
 _SEEDS = 5
 _WORTH_SHARING = 100_000
 _MOST_PROCESSES = 4
+_MOST_MADE = 5_000_000
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,12 +52,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add_world(plan)
     plan.set_defaults(run_offline=run_plan)
     estimate = commands.add_parser("estimate", help="the same from a few numbers")
-    estimate.add_argument("--requests-per-day", type=float, required=True)
-    estimate.add_argument("--input-tokens", type=float, default=1000.0, help="mean (default 1000)")
-    estimate.add_argument("--output-tokens", type=float, default=200.0, help="mean (default 200)")
-    estimate.add_argument("--busy-hours", type=int, default=10, help="hours of the day with traffic (default 10)")
-    estimate.add_argument("--burstiness", type=float, default=2.0, help="variation of the gaps; 1 is Poisson")
-    estimate.add_argument("--days", type=int, default=7, help="length of the made trace (default 7)")
+    estimate.add_argument("--requests-per-day", type=number(0.0), required=True)
+    estimate.add_argument("--input-tokens", type=number(0.0), default=1000.0, help="mean (default 1000)")
+    estimate.add_argument("--output-tokens", type=number(0.0), default=200.0, help="mean (default 200)")
+    estimate.add_argument("--busy-hours", type=whole(1), default=10, help="hours of the day with traffic (default 10)")
+    estimate.add_argument("--burstiness", type=number(0.0), default=2.0, help="variation of the gaps; 1 is Poisson")
+    estimate.add_argument("--days", type=whole(1), default=7, help="length of the made trace (default 7)")
     add_world(estimate)
     estimate.set_defaults(run_offline=run_estimate)
 
@@ -84,7 +85,10 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 def run_estimate(arguments: argparse.Namespace) -> int:
     """Replay traffic that is made from the arguments."""
-    busy = min(24, max(1, arguments.busy_hours))
+    made = arguments.requests_per_day * arguments.days
+    if made > _MOST_MADE:
+        return _refused(f"{made:,.0f} requests are too many to replay; take fewer --days, {_MOST_MADE:,} at most.")
+    busy = min(24, arguments.busy_hours)
     rates = [arguments.requests_per_day / busy if hour < busy else 0.0 for hour in range(24)]
     workload = Workload(
         rates,
@@ -120,15 +124,18 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         return _refused("these numbers make no request at all.")
     try:
         choices = read_choices(arguments, trace)
+        drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
         comparison, findings = _plan(made, trace, choices, arguments)
     except (TollgateError, SpeedUnknownError, OSError, ValueError) as error:
         return _refused(str(error))
     if arguments.json:
-        print(json.dumps(document(trace, comparison) | plan_report.document(findings), indent=2))
+        found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
+        print(json.dumps(found, indent=2))
     else:
         console = new_console()
         show(trace, comparison, console)
+        plan_report.show_assumed(arguments, drawn, console)
         plan_report.show(findings, console)
     if arguments.out:
         for path in plan_report.write(findings, arguments.out):
@@ -149,7 +156,7 @@ def _plan(
     world = choices.world
     processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        steps = design_count(world) + 1 + (1 if arguments.quick else 3) + bool(choices.others)
+        steps = design_count(world) + len(bound_names(world)) + (1 if arguments.quick else 3) + bool(choices.others)
         task = progress.add_task("replaying", total=steps)
 
         def advance(_done: str = "") -> None:
@@ -213,8 +220,9 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
         "rows": trace.rows,
         "malformed": dict(trace.malformed),
         "hours_billed": comparison.horizon / 3600,
-        "least_usd": str(comparison.least),
-        "foreseen_usd": str(comparison.foreseen),
+        "least_usd": str(comparison.bounds.least),
+        "foreseen_usd": str(comparison.bounds.foreseen_usd),
+        "least_usd_with_tokens": None if comparison.token_bounds is None else str(comparison.token_bounds.least),
         "above_the_bound": [
             {"reason": one.text, "usd": str(one.usd)} for one in (above_the_bound(comparison, chosen) if chosen else [])
         ],
@@ -231,6 +239,7 @@ def _entry(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
         "usd_per_1k_requests": _text(outcome.per_thousand_requests),
         "usd_per_1m_tokens": _text(outcome.per_million_tokens),
         "saved": float(comparison.saved(outcome)),
+        "can_be_deployed": not outcome.counts.get("tokens"),
     }
 
 
@@ -240,7 +249,7 @@ def _text(amount: Decimal | None) -> str | None:
 
 def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     """Print the table, the rows that were left out, and the recommendation."""
-    table = Table(title=f"{len(trace):,} requests in {comparison.horizon / 3600:,.0f} hours")
+    table = Table(title=f"{len(trace):,} requests, {comparison.horizon / 3600:,.0f} h billed")
     table.add_column("design", no_wrap=True)
     for heading in ("bill $", "saved", "gateway $", "$/1k req", "$/1M tok", "p50 s", "p95 s", "p99 s", "missed"):
         table.add_column(heading, justify="right")
@@ -253,7 +262,7 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         table.add_row(
             outcome.design,
             f"{outcome.total:,.2f}",
-            f"{comparison.saved(outcome):.1%}",
+            plan_report.percent(comparison.saved(outcome)),
             f"{outcome.bill.get('gateway', Decimal(0)):,.2f}",
             f"{outcome.per_thousand_requests or 0:.4f}",
             "-" if tokens is None else f"{tokens:.4f}",
@@ -268,13 +277,27 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in trace.malformed.most_common())
         console.print(f"Left out {sum(trace.malformed.values()):,} of {trace.rows:,} rows: {reasons}.")
     console.print(
-        f"No design can cost less than ${comparison.least:,.2f} (clairvoyant bound); "
-        f"a schedule made with all requests known costs about ${comparison.foreseen:,.2f}."
+        f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "
+        f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
     )
     if chosen is None:
         console.print("Every design missed a deadline.")
     else:
-        over = chosen.total / comparison.least - 1
-        console.print(f"Cheapest without a missed deadline: {chosen.design}, {over:.1%} above the bound:")
-        for reason in above_the_bound(comparison, chosen):
-            console.print(f"  {reason.usd:+,.2f}  {reason.text}")
+        console.print(
+            f"Cheapest that can be deployed without a missed deadline: {chosen.design}, "
+            f"{comparison.above(chosen):.1%} above the bound:"
+        )
+        _show_reasons(comparison, chosen, console)
+    cheapest, bounds = comparison.cheapest, comparison.token_bounds
+    if cheapest is not None and cheapest is not chosen and bounds is not None:
+        console.print(
+            f"{cheapest.design} would cost ${cheapest.total:,.2f}, {comparison.above(cheapest):.1%} above its bound of "
+            f"${bounds.least:,.2f}. It is not recommended: catalogues have no backend that is paid by the token, and "
+            "the gateway calls SageMaker only. The distance:"
+        )
+        _show_reasons(comparison, cheapest, console)
+
+
+def _show_reasons(comparison: Comparison, outcome: Outcome, console: Console) -> None:
+    for reason in above_the_bound(comparison, outcome):
+        console.print(f"  {reason.usd:+,.2f}  {reason.text}")

@@ -1,7 +1,8 @@
 """The arguments of `tollgate plan` and `tollgate estimate` that describe the world, and what they mean."""
 
 import argparse
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -46,7 +47,7 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
         raise ValueError(f"the price book knows {', '.join(sorted(book.tokens))}.")
     world = replace(
         World.of(arguments.instance_type, arguments.region, book),
-        concurrency=max(1, arguments.concurrency),
+        concurrency=arguments.concurrency,
         endpoint_startup=arguments.startup_seconds,
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
         tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
@@ -89,8 +90,8 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
         ValueError: it does not have the model in two tiers.
     """
     assumed = Assumptions(
-        trim_to=max(1, arguments.trim_to),
-        small_tokens=max(0, arguments.small_tokens),
+        trim_to=arguments.trim_to,
+        small_tokens=arguments.small_tokens,
         discount=arguments.commitment_discount,
     )
     if arguments.catalogue is None:
@@ -104,22 +105,57 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
     return replace(assumed, small_speed=speed, speed_basis="catalogue")
 
 
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """For an argument that wants a number in this range, both ends included; argparse says so where it is not."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not (math.isfinite(value) and least <= value <= most):
+            wanted = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
+
+    read.__name__ = "number"  # argparse names it where the text is no number at all
+    return read
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """For an argument that wants a whole number, `least` or more."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more, not {text}")
+        return value
+
+    read.__name__ = "whole number"
+    return read
+
+
+def _discount(text: str) -> Decimal:
+    share = number(0.0, 0.99)(text)
+    return Decimal(text) if share else Decimal(0)
+
+
+_discount.__name__ = "share"
+
+
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     base = Timing(0.2, 0.0001, 0.02)
     parser.add_argument("--instance-type", default="ml.g5.2xlarge")
     parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests that an instance serves at a time")
-    parser.add_argument("--base-seconds", type=float, default=base.base_seconds)
-    parser.add_argument("--seconds-per-input-token", type=float, default=base.seconds_per_input_token)
-    parser.add_argument("--seconds-per-output-token", type=float, default=base.seconds_per_output_token)
-    parser.add_argument("--startup-seconds", type=float, default=300.0, help="of an endpoint's instance")
+    parser.add_argument("--concurrency", type=whole(1), default=16, help="requests that an instance serves at a time")
+    parser.add_argument("--base-seconds", type=number(0.0), default=base.base_seconds)
+    parser.add_argument("--seconds-per-input-token", type=number(0.0), default=base.seconds_per_input_token)
+    parser.add_argument("--seconds-per-output-token", type=number(0.0), default=base.seconds_per_output_token)
+    parser.add_argument("--startup-seconds", type=number(0.0), default=300.0, help="of an endpoint's instance")
     parser.add_argument(
         "--mix", default="0,0.5,0.5", help="shares of high, medium, low where the trace names no class or deadline"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
-    parser.add_argument("--commitment-discount", type=Decimal, default=Decimal("0.28"), help="of a year's commitment")
+    parser.add_argument("--commitment-discount", type=_discount, default=Decimal("0.28"), help="of a year's commitment")
     parser.add_argument(
         "--instance-types",
         help="others to put beside the planned one, with their speed against it where it is measured: "
@@ -127,9 +163,14 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     )
     assumed = Assumptions()
     parser.add_argument(
-        "--small-tokens", type=int, default=assumed.small_tokens, help="inputs that a smaller model answers, at most"
+        "--small-tokens",
+        type=whole(0),
+        default=assumed.small_tokens,
+        help="inputs that a smaller model answers, at most",
     )
-    parser.add_argument("--trim-to", type=int, default=assumed.trim_to, help="tokens of input that trimming leaves")
+    parser.add_argument(
+        "--trim-to", type=whole(1), default=assumed.trim_to, help="tokens of input that trimming leaves"
+    )
     parser.add_argument("--catalogue", type=Path, help="models.toml, for how fast the smallest tier of --model is")
     parser.add_argument("--model", help="of the catalogue, with deployments in several tiers")
     parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")

@@ -1,5 +1,6 @@
 """What `tollgate plan` prints below its table and writes into a folder."""
 
+import argparse
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +58,24 @@ def write(findings: Findings, folder: Path) -> list[Path]:
     return written
 
 
+def show_assumed(arguments: argparse.Namespace, drawn: int, console: Console) -> None:
+    """What the figures rest on that nobody measured."""
+    seconds = (
+        f"{arguments.base_seconds:g} + {arguments.seconds_per_input_token:g} x input + "
+        f"{arguments.seconds_per_output_token:g} x output tokens"
+    )
+    console.print(
+        f"Taken from the arguments or their defaults, not measured here: {arguments.instance_type} with "
+        f"{arguments.concurrency} places, a start-up of {arguments.startup_seconds:g} s, and {seconds} in seconds. "
+        "`tollgate calibrate` measures them; below it is shown how much they matter."
+    )
+    if drawn:
+        console.print(
+            f"{drawn:,} requests name no deadline: by their class, else drawn by --mix {arguments.mix} (high 60 s, "
+            "medium 15 min, low 24 h)."
+        )
+
+
 def show(findings: Findings, console: Console) -> None:
     """The bill by part, the strategies, how sure it is, and commitments."""
     _show_parts(findings.comparison, console)
@@ -78,6 +97,12 @@ def show(findings: Findings, console: Console) -> None:
         )
 
 
+def percent(share: float | Decimal) -> str:
+    """With one digit, and no sign before a zero."""
+    text = f"{share:.1%}"
+    return "0.0%" if text == "-0.0%" else text
+
+
 def _show_parts(comparison: Comparison, console: Console) -> None:
     parts = sorted({part for outcome in comparison.outcomes for part in outcome.bill})
     table = Table(title="bill by part, $")
@@ -93,11 +118,18 @@ def _show_parts(comparison: Comparison, console: Console) -> None:
 
 def _show_strategies(strategies: tuple[Contribution, ...], console: Console) -> None:
     table = Table(title="what each strategy saves, alone and together")
-    for heading in ("strategy", "saves", "missed", "rests on"):
-        table.add_column(heading, justify="right" if heading in {"saves", "missed"} else "left")
+    for heading in ("strategy", "saves", "half/twice", "missed", "rests on"):
+        table.add_column(heading, justify="left" if heading in {"strategy", "rests on"} else "right")
     for one in strategies:
-        table.add_row(one.name, f"{1 - one.factor:.1%}", f"{one.missed:,}", one.basis)
+        table.add_row(one.name, percent(1 - one.factor), _range(one), f"{one.missed:,}", one.basis)
     console.print(table)
+    console.print("half/twice: what it saves if the assumed figure were half as great, and twice as great.")
+
+
+def _range(one: Contribution) -> str:
+    if one.if_half is None or one.if_twice is None:
+        return ""
+    return f"{percent(1 - one.if_half)} / {percent(1 - one.if_twice)}"
 
 
 def _show_types(types: tuple[OnType, ...], console: Console) -> None:
@@ -120,11 +152,11 @@ def _show_types(types: tuple[OnType, ...], console: Console) -> None:
 
 def _show_certainty(certainty: Certainty, console: Console) -> None:
     console.print(
-        f"Over {certainty.seeds} seeds it saves {certainty.low:.1%} to {certainty.high:.1%}, "
+        f"Over {certainty.seeds} seeds it saves {percent(certainty.low)} to {percent(certainty.high)}, "
         f"with at most {certainty.missed:,} missed."
     )
     for variation in certainty.sensitive:
-        console.print(f"  {variation.name}: saves {variation.saved:.1%}, {variation.missed:,} missed")
+        console.print(f"  {variation.name}: saves {percent(variation.saved)}, {variation.missed:,} missed")
 
 
 def document(findings: Findings) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Chart:
 
 def chart_of(title: str, times: Sequence[str], amounts: Mapping[tuple[str, str], Decimal]) -> Chart:
     """Put amounts by time and series in order: the largest series first, small ones beyond the eighth together."""
-    names = sorted({name for _, name in amounts}, key=lambda name: (-_sum_of(name, amounts), name))
+    spent = {name for (_, name), amount in amounts.items() if amount}  # the others would have no bar
+    names = sorted(spent, key=lambda name: (-_sum_of(name, amounts), name))
     kept = names if len(names) <= _MOST_SERIES else names[: _MOST_SERIES - 1]
     series = {name or "none": [amounts.get((time, name), Decimal(0)) for time in times] for name in kept}
     if len(kept) < len(names):

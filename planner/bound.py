@@ -1,196 +1,377 @@
 """What nobody can go below, even knowing every request ahead: a lower bound of the bill, not a schedule.
 
-Every request must find some instance up between its arrival and the last moment at which it can start (its window), or
-belong to a transform job that was created after it came and can still end in time. So with m start-ups and U the time
-in which at least one instance serves, a schedule costs m x start-up + the instance time, and that is at least U and at
-least the work (place-seconds divided by places). For any weights s(t) from 0 to 1 the instance time is then at least
+Each request must find some instance up between its arrival and the last moment at which it can start (its window),
+belong to a transform job, or, where there is such a backend, be paid by the token. One that an instance serves costs,
+for a weight s of time up against work, (1 - s) of its work, so that a schedule costs at least
 
-    the integral of s(t) over U + the sum over requests of work x the least (1 - s(t)) in the request's window.
+    the sum of min(tokens, (1 - s) x work) + start-ups + s x time up + what each window not met costs more.
 
-For given weights the cheapest way to meet all windows is found exactly, in one pass: nobody starts before the first
-window that is not met yet is about to close, and nobody stays up beyond an arrival. Leaving windows out can only lower
-the figure. Every choice of weights gives a bound; subgradient steps look for a great one, and the greatest is kept.
+A request that finds nobody up costs a job more, or goes to the tokens. The last three are minimised exactly in one
+sweep over time. Kept is the least cost so far by the moment at which some instance was up last; a window that closes
+adds its price to all states older than its arrival. A later state that costs no more replaces an earlier one, so that
+states lie in order of cost and only their differences are needed.
+
+A transform job starts sooner than an endpoint, but serves nobody who comes after it was created, and nobody whose
+window closes before it is ready. No cheapest schedule has an endpoint up while a job starts: the endpoint would meet
+all of the job's windows. So windows that close in that time are not met by anybody, and a job is weighed with the costs
+as they will be then: a second set of states, for which every window closes a job's start-up earlier.
+
+The weights may differ from hour to hour; a piece of work then counts by the greatest weight in its window. Every choice
+gives a bound, and subgradient steps look for a great one.
 """
 
+import math
 from array import array
-from bisect import bisect_right
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
+SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
-_STEPS = 12
-_SHARES = (0.001, 0.05, 0.2, 0.5, 0.8, 1.0)
-_MOST_WINDOWS = 60_000
-_LONGEST = 86_400.0 * 365
+_STEPS = 16
+_OPENS, _CLOSES = 0, 1
+_SWEPT = 900_000
+"""Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 
 @dataclass(frozen=True, slots=True)
-class Startups:
-    """Seconds from a decision to the first answer, all billed.
+class Prices:
+    """Prices of the two ways to serve a request.
 
     Attributes:
-        endpoint: of an endpoint's instance, which then serves what waits and what comes.
-        job: of a transform job, which serves what was there when it was created; None without that road.
+        elsewhere_usd: of each request that no instance serves; infinite where one must.
+        later_usd: what each request costs more when no instance is up as it comes: it becomes a job.
+        place_second_usd: of a place that is fully used.
+        start_usd: of an endpoint's start-up.
+        instance_second_usd: of an instance.
+        job_usd: of a transform job's start-up; infinite without that road.
+        job_seconds: how long that takes.
     """
 
-    endpoint: float
-    job: float | None = None
+    elsewhere_usd: "array[float]"
+    later_usd: "array[float]"
+    place_second_usd: float
+    start_usd: float
+    instance_second_usd: float
+    job_usd: float = math.inf
+    job_seconds: float = 0.0
 
 
-def least_instance_seconds(
-    arrivals: "array[float]",
-    held: "array[float]",
-    deadlines: "array[float]",
-    *,
-    concurrency: int,
-    startups: Startups,
-    horizon: float,
-) -> float:
-    """Instance seconds that no schedule can go below while every deadline is met that can be met.
+@dataclass(frozen=True, slots=True)
+class Least:
+    """Dollars for instances, for what is served elsewhere, and for waiting, that no schedule can go below.
+
+    Attributes:
+        dollars: on all roads.
+        without_jobs: without transform jobs, for the weights that gave `dollars`.
+    """
+
+    dollars: float
+    without_jobs: float
+
+
+def least_dollars(arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: Prices) -> Least:
+    """Find the greatest bound that a few sweeps give.
 
     Args:
         arrivals: seconds, in order.
         held: place-seconds of each request.
-        deadlines: seconds after arrival; infinite ones do not bind.
-        concurrency: places of an instance.
-        startups: of the roads that are open.
-        horizon: seconds for which an instance that never sleeps is billed.
+        deadlines: seconds after arrival.
+        prices: of both ways.
     """
     if not arrivals:
-        return 0.0
-    work = sum(held) / concurrency
-    windows = meaningful_windows(arrivals, held, deadlines)
-    load = _Load(arrivals, held, deadlines, concurrency)
-    least, share = max((_with_constant(windows, load, startups, share), share) for share in _SHARES)
-    shares = [share] * load.blocks
-    for step in range(_STEPS):
-        cover = cheapest_cover(windows, shares, startups)
-        credit, worked = load.credit(shares)
-        least = max(least, cover.cost + credit)
-        reach = 0.1 * 0.9**step
-        for block, (up, busy) in enumerate(zip(cover.bridged, worked, strict=True)):
-            if up + busy > 0:
-                shares[block] = min(1.0, max(0.0, shares[block] + reach * (up - busy) / (up + busy)))
-    return min(max(least, work), max(work, horizon))
-
-
-def _with_constant(windows: Sequence[tuple[float, float]], load: "_Load", startups: Startups, share: float) -> float:
-    shares = [share] * load.blocks
-    return cheapest_cover(windows, shares, startups).cost + load.credit(shares)[0]
-
-
-def meaningful_windows(
-    arrivals: "array[float]", held: "array[float]", deadlines: "array[float]"
-) -> list[tuple[float, float]]:
-    """Windows that contain no other one, in order; at most some tens of thousands of them, evenly chosen.
-
-    A window that contains another is met whenever that one is.
-    """
-    found: list[tuple[float, float]] = []
-    for arrival, seconds, deadline in zip(arrivals, held, deadlines, strict=True):
-        last = arrival + min(_LONGEST, max(0.0, deadline - seconds))
-        while found and found[-1][1] >= last:
-            found.pop()
-        found.append((arrival, last))
-    stride = -(-len(found) // _MOST_WINDOWS)
-    return found[::stride]
+        return Least(0.0, 0.0)
+    requests = _Requests(arrivals, held, deadlines, prices)
+    blocks = requests.blocks
+    sweeps = max(4, _SWEPT // len(arrivals))
+    swept = {share: requests.swept([share] * blocks, 1.0).dollars for share in SHARES[: max(3, sweeps // 4)]}
+    share = max(swept, key=swept.__getitem__)
+    least, shares = swept[share], [share] * blocks
+    best = shares[:]
+    for step in range(min(_STEPS, sweeps - len(swept))):
+        found = requests.swept(shares, 1.0)
+        if found.dollars > least:
+            least, best = found.dollars, shares[:]
+        up, busy = found.seconds_up(blocks), requests.worked(shares, found)
+        reach = 0.25 * 0.88**step
+        for block in range(blocks):
+            if up[block] + busy[block] > 0:
+                change = reach * (up[block] - busy[block]) / (up[block] + busy[block])
+                shares[block] = min(1.0, max(0.0, shares[block] + change))
+    if prices.job_usd == math.inf:
+        return Least(least, least)
+    endpoints = _Requests(arrivals, held, deadlines, replace(prices, job_usd=math.inf))
+    return Least(least, max(least, endpoints.swept(best, 1.0).dollars))
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
-    """A cheapest way to meet all windows.
+class Foreseen:
+    """The cheapest schedule that pays work and time up apart and never runs out of places.
 
     Attributes:
-        cost: start-ups and weighted time up between two windows, in seconds.
-        bridged: seconds up in each block, from each start to the last arrival that it waited for.
-        starts: endpoints and jobs that were started.
+        dollars: instances, what is served elsewhere, and what waiting costs.
+        instance_dollars: of it, for start-ups, work and time up.
+        starts: of endpoints or jobs.
+        elsewhere: 1 for each request that no instance serves.
     """
 
-    cost: float
-    bridged: Sequence[float]
+    dollars: float
+    instance_dollars: float
     starts: int
+    elsewhere: bytearray
 
 
-def cheapest_cover(windows: Sequence[tuple[float, float]], shares: Sequence[float], startups: Startups) -> Cover:
-    """Exact for the given weights.
-
-    Args:
-        windows: arrival and last moment to start, both increasing.
-        shares: weight of time up by block of an hour, 0 to 1; the last one holds for ever after.
-        startups: of the roads.
-    """
-    count = len(windows)
-    opens = [window[0] for window in windows]
-    whole = list(accumulate((share * _BLOCK_SECONDS for share in shares), initial=0.0))
-
-    def weighted(moment: float) -> float:
-        block = min(int(moment // _BLOCK_SECONDS), len(shares) - 1)
-        return whole[block] + shares[block] * (moment - block * _BLOCK_SECONDS)
-
-    infinite = float("inf")
-    job = infinite if startups.job is None else startups.job
-    cost = [0.0, *[infinite] * count]
-    came_from = [0] * (count + 1)
-    reach, best, best_from = 0, infinite, 0
-    reached: list[int] = []  # windows met by a start at the last moment of each state's first open window
-    for state in range(count + 1):
-        while reach < state and reached[reach] < state:
-            staying = cost[reach] - weighted(windows[reach][1])
-            if staying < best:
-                best, best_from = staying, reach
-            reach += 1
-        if state and best < infinite:
-            waited = best + startups.endpoint + weighted(opens[state - 1])
-            if waited < cost[state]:
-                cost[state], came_from[state] = waited, best_from
-        if state == count:
-            break
-        last = windows[state][1]
-        reached.append(bisect_right(opens, last))
-        for startup, met in ((startups.endpoint, reached[state]), (job, bisect_right(opens, last - job))):
-            if met > state and cost[state] + startup < cost[met]:
-                cost[met], came_from[met] = cost[state] + startup, state
-    return _followed(cost[count], came_from, windows, len(shares))
+def foreseen_schedule(
+    arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: Prices
+) -> Foreseen:
+    """Find it, with all requests known."""
+    if not arrivals:
+        return Foreseen(0.0, 0.0, 0, bytearray())
+    requests = _Requests(arrivals, held, deadlines, prices)
+    swept = requests.swept([0.0] * requests.blocks, 0.0)
+    served = requests.served([1.0] * len(requests.spans), swept)
+    instances = sum(prices.place_second_usd * seconds for seconds, mine in zip(held, served, strict=True) if mine)
+    for begin, end in swept.stretches:
+        instances += min(prices.start_usd, prices.job_usd) if begin == end else prices.start_usd
+        instances += prices.instance_second_usd * (end - begin)
+    return Foreseen(swept.dollars, instances, len(swept.stretches), bytearray(not one for one in served))
 
 
-def _followed(cost: float, came_from: Sequence[int], windows: Sequence[tuple[float, float]], blocks: int) -> Cover:
-    """The cover that the states lead to, from its end."""
-    bridged, starts, state = [0.0] * blocks, 0, len(windows)
-    while state:
-        before = came_from[state]
-        _spread(bridged, windows[before][1], windows[state - 1][0])
-        starts, state = starts + 1, before
-    return Cover(cost, bridged, starts)
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """A cheapest schedule for some weights: dollars, and when it is up."""
+
+    dollars: float
+    stretches: Sequence[tuple[float, float]]
+
+    def seconds_up(self, blocks: int) -> list[float]:
+        seconds = [0.0] * blocks
+        for begin, end in self.stretches:
+            now = begin
+            while now < end:
+                block = min(int(now // _BLOCK_SECONDS), blocks - 1)
+                until = end if block == blocks - 1 else min(end, (block + 1) * _BLOCK_SECONDS)
+                seconds[block] += until - now
+                now = until
+        return seconds
 
 
-def _spread(blocks: list[float], begin: float, end: float) -> None:
-    while begin < end:
-        block = min(int(begin // _BLOCK_SECONDS), len(blocks) - 1)
-        until = end if block == len(blocks) - 1 else min(end, (block + 1) * _BLOCK_SECONDS)
-        blocks[block] += until - begin
-        begin = until
-
-
-class _Load:
-    """Work by the blocks between which it can be chosen, an instance's seconds."""
-
+class _Requests:
     def __init__(
-        self, arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", concurrency: int
+        self, arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: Prices
     ) -> None:
+        self._arrivals, self._held, self._prices = arrivals, held, prices
         self.blocks = int(arrivals[-1] // _BLOCK_SECONDS) + 2
-        self._work: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self._latest = array("d", [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)])
+        spans: dict[tuple[int, int], int] = {}
+        self._span = array("L")
         for arrival, seconds, deadline in zip(arrivals, held, deadlines, strict=True):
             ends = arrival + max(deadline, seconds)
             last = self.blocks - 1 if ends >= self.blocks * _BLOCK_SECONDS else int(ends // _BLOCK_SECONDS)
-            self._work[int(arrival // _BLOCK_SECONDS), last] += seconds / concurrency
+            self._span.append(spans.setdefault((int(arrival // _BLOCK_SECONDS), last), len(spans)))
+        self.spans = list(spans)
+        count, latest = len(arrivals), self._latest
+        sooner = array("d", [max(a, end - prices.job_seconds) for a, end in zip(arrivals, latest, strict=True)])
+        times = arrivals + latest + (sooner if prices.job_usd < math.inf else array("d"))
+        binding = self._bind()
+        order = [n for n in range(len(times)) if times[n] < math.inf and (n < count or binding[n % count])]
+        order.sort(key=times.__getitem__)
+        self._moments = array("d", map(times.__getitem__, order))
+        self._blocks = array("L", [min(int(moment // _BLOCK_SECONDS), self.blocks - 1) for moment in self._moments])
+        self._positions = array("L", [n % count for n in order])
+        self._kinds = bytearray(n // count for n in order)
 
-    def credit(self, shares: Sequence[float]) -> tuple[float, list[float]]:
-        """The work's part of the bound, and the work in the block where each piece of it counts least."""
-        total, worked = 0.0, [0.0] * self.blocks
-        for (first, last), work in self._work.items():
-            block = first if first == last else max(range(first, last + 1), key=shares.__getitem__)
-            total += work * (1.0 - shares[block])
-            worked[block] += work
-        return total, worked
+    def _bind(self) -> bytearray:
+        """1 for each window that matters: one that contains another, which must be met, is met with it."""
+        binding = bytearray([1]) * len(self._arrivals)
+        earliest = math.inf
+        for position in range(len(binding) - 1, -1, -1):
+            if self._prices.elsewhere_usd[position] < math.inf:
+                continue
+            if self._latest[position] >= earliest:
+                binding[position] = 0
+            earliest = min(earliest, self._latest[position])
+        return binding
+
+    def _dearest(self, shares: Sequence[float]) -> list[int]:
+        """The block of each span in which work counts least."""
+        return [max(range(first, last + 1), key=shares.__getitem__) for first, last in self.spans]
+
+    def _weighed(self, by_span: Sequence[float]) -> "tuple[float, array[float], array[float]]":
+        """Dollars that are due anyway, what each request costs more if it waits, and more yet if nobody serves it.
+
+        Args:
+            by_span: dollars of a place-second of work, by the request's span.
+        """
+        prices, certain = self._prices, 0.0
+        waits, dearer = array("d"), array("d")
+        columns = zip(self._held, self._span, prices.elsewhere_usd, prices.later_usd, strict=True)
+        for seconds, span, tokens, later in columns:
+            work = by_span[span] * seconds
+            certain += min(tokens, work)
+            # Who must be served would cost a start of his own at most; more than that need not be charged.
+            more = max(0.0, tokens - work) if tokens < math.inf else 2 * prices.start_usd + later
+            waits.append(min(later, more))  # nobody up: it waits as a job, or goes elsewhere
+            dearer.append(more - waits[-1])
+        return certain, waits, dearer
+
+    def swept(self, shares: Sequence[float], overlap: float) -> _Swept:
+        """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
+        prices, arrivals = self._prices, self._arrivals
+        up_share = [share * overlap + 1.0 - overlap for share in shares]
+        whole = list(accumulate((share * _BLOCK_SECONDS for share in up_share), initial=0.0))
+        certain, waits, dearer = self._weighed(
+            [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
+        )
+        states, for_jobs, starts = _States(), _States(), _Starts()
+        rate, start_usd, job_usd = prices.instance_second_usd, prices.start_usd, prices.job_usd
+        both = (states, for_jobs) if job_usd < math.inf else (states,)
+        up, now_usd = math.inf, 0.0
+        events = zip(self._moments, self._blocks, self._positions, self._kinds, strict=True)
+        for moment, block, position, kind in events:
+            if kind != _OPENS and dearer[position] <= 0:
+                continue
+            weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
+            up += weighted_usd - now_usd
+            now_usd = weighted_usd
+            if states.least + start_usd < up:
+                up = states.least + start_usd
+                starts.begin(moment, states.first)
+            cost, start = up, starts.current
+            if for_jobs.least + job_usd < up:
+                cost, start = for_jobs.least + job_usd, starts.job(moment, for_jobs.first)
+            for mine in both:
+                mine.append(moment, cost, start)
+            if kind != _OPENS:
+                (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], dearer[position])
+            elif waits[position]:
+                for mine in both:
+                    mine.raise_before(moment, waits[position])
+        return _Swept(certain + states.least, starts.stretches(states))
+
+    def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
+        """1 for each request that an instance serves, if work of each span counts with this weight."""
+        prices, stretches = self._prices, swept.stretches
+        begins = [begin for begin, _ in stretches]
+        found = bytearray(len(self._arrivals))
+        columns = zip(self._arrivals, self._latest, self._held, self._span, prices.elsewhere_usd, strict=True)
+        for position, (arrival, latest, seconds, span, tokens) in enumerate(columns):
+            if tokens > prices.place_second_usd * weights[span] * seconds:
+                before = bisect_right(begins, latest) - 1
+                found[position] = before >= 0 and stretches[before][1] >= arrival
+        return found
+
+    def worked(self, shares: Sequence[float], swept: _Swept) -> list[float]:
+        """Seconds of an instance's work in the block where it counts least, of the requests that instances serve."""
+        busy, dearest = [0.0] * self.blocks, self._dearest(shares)
+        per_second = self._prices.place_second_usd / self._prices.instance_second_usd
+        served = self.served([1.0 - shares[block] for block in dearest], swept)
+        for seconds, span, mine in zip(self._held, self._span, served, strict=True):
+            if mine:
+                busy[dearest[span]] += per_second * seconds
+        return busy
+
+
+class _Starts:
+    """How each stretch up began, for finding the cheapest schedule's stretches from its end."""
+
+    def __init__(self) -> None:
+        self._moments = array("d", [-math.inf])
+        self._from = array("q", [-1])  # the state that it left
+        self.current = 0
+
+    def begin(self, moment: float, state: int) -> None:
+        self.current = self._noted(moment, state)
+
+    def job(self, moment: float, state: int) -> int:
+        return self._noted(moment, state)
+
+    def _noted(self, moment: float, state: int) -> int:
+        self._moments.append(moment)
+        self._from.append(state)
+        return len(self._moments) - 1
+
+    def stretches(self, states: "_States") -> list[tuple[float, float]]:
+        """From the beginning to the last moment up, in order."""
+        found = []
+        state = states.first
+        while state > 0:
+            start = states.start[state]
+            end = states.moments[state]
+            found.append((self._moments[start], end))
+            state = self._from[start]
+        return found[::-1]
+
+
+class _States:
+    """Costs by the moment of being up last, in increasing order of both.
+
+    Each living state keeps how much dearer the next living one is; dead ones point towards the living one before them.
+    """
+
+    def __init__(self) -> None:
+        self.moments = array("d", [-math.inf])
+        self.start = array("q", [0])  # how the stretch began that ends at each state
+        self._gaps = array("d", [0.0])
+        self._before = array("q", [-1])  # the living state before a living one
+        self._after = array("q", [-1])  # and the one after it
+        self._living = array("q", [0])  # itself, or a state nearer to the living one before it
+        self._last = 0
+        self._last_cost = 0.0
+        self.first = 0
+        self.least = 0.0
+
+    def append(self, moment: float, cost: float, start: int) -> None:
+        """A state that is newer than all others; those that cost as much or more die."""
+        if self._last_cost >= cost:
+            while self._last >= 0 and self._last_cost >= cost:
+                dead, self._last = self._last, self._before[self._last]
+                self._living[dead] = self._last
+                if self._last >= 0:
+                    self._last_cost -= self._gaps[self._last]
+        new = len(self.moments)
+        self.moments.append(moment)
+        self.start.append(start)
+        self._gaps.append(0.0)
+        self._before.append(self._last)
+        self._after.append(-1)
+        self._living.append(new)
+        if self._last < 0:
+            self.least, self.first = cost, new
+        else:
+            self._gaps[self._last] = cost - self._last_cost
+            self._after[self._last] = new
+        self._last, self._last_cost = new, cost
+
+    def raise_before(self, moment: float, amount: float) -> None:
+        """All states older than `moment` cost more."""
+        state = self._alive(bisect_left(self.moments, moment) - 1)
+        if state < 0:
+            return
+        self.least += amount
+        if state == self._last:
+            self._last_cost += amount
+            return
+        self._gaps[state] -= amount
+        while self._gaps[state] <= 0:  # the next one costs no more and is newer
+            before, gap = self._before[state], self._gaps[state]
+            following = self._after[state]
+            self._before[following] = before
+            self._living[state] = before
+            if before < 0:
+                self.least += gap
+                self.first = following
+                return
+            self._after[before] = following
+            self._gaps[before] += gap
+            state = before
+
+    def _alive(self, state: int) -> int:
+        living = self._living
+        root = state
+        while root >= 0 and living[root] != root:
+            root = living[root]
+        while state >= 0 and living[state] != root and state != root:
+            living[state], state = root, living[state]
+        return root

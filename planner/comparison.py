@@ -2,38 +2,20 @@
 
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import compress
 from multiprocessing import get_context
 
-from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
 from planner.designs import Design, standard_designs
-from planner.gateway_share import cheapest_job, gateway_parts
+from planner.foresight import Bounds, find_bounds
 from planner.outcome import Outcome, replay
-from planner.token_bound import TokenWorld, foreseen_schedule, least_dollars
 from planner.trace import Trace
 from planner.world import World
-from tollgate.domain.money import seconds, usd
-from tollgate.domain.pricing import instance_cost
 
 _HOUR = 3600.0
-BOUND = "the bound"
-
-
-@dataclass(frozen=True, slots=True)
-class Foresight:
-    """A schedule made with all requests known.
-
-    Attributes:
-        bill: dollars for instances, tokens and the gateway's own parts.
-        starts: of endpoints.
-    """
-
-    bill: Mapping[str, Decimal]
-    starts: int
+BOUND, TOKEN_BOUND = "the bound", "the bound with tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +24,15 @@ class Comparison:
 
     Attributes:
         outcomes: the baseline first.
-        least: dollars that no design can go below, its gateway parts included.
-        foresight: a schedule made with all requests known, that pays its work and its waiting apart and never runs out
-            of places; the true optimum lies near or below it, and not below `least`.
+        bounds: of the designs that use instances alone.
+        token_bounds: of those that may also pay by the token; None without such a backend.
         horizon: seconds that are billed.
     """
 
     outcomes: tuple[Outcome, ...]
-    least: Decimal
-    foresight: "Foresight"
+    bounds: Bounds
+    token_bounds: Bounds | None
     horizon: float
-
-    @property
-    def foreseen(self) -> Decimal:
-        """Dollars of the schedule made with all requests known."""
-        return sum(self.foresight.bill.values(), Decimal(0))
 
     @property
     def baseline(self) -> Outcome:
@@ -65,8 +41,31 @@ class Comparison:
 
     @property
     def recommended(self) -> Outcome | None:
-        """The cheapest that missed no deadline; None when each missed one."""
-        return min((o for o in self.outcomes if not o.missed), key=lambda o: o.total, default=None)
+        """The cheapest that can be deployed and missed no deadline; None when each missed one.
+
+        The gateway calls SageMaker's roads only, so that a design which pays by the token is shown, not recommended.
+        """
+        return min((o for o in self._in_time if not o.counts.get("tokens")), key=lambda o: o.total, default=None)
+
+    @property
+    def cheapest(self) -> Outcome | None:
+        """The cheapest that missed no deadline, whether it can be deployed or not."""
+        return min(self._in_time, key=lambda o: o.total, default=None)
+
+    @property
+    def _in_time(self) -> Iterator[Outcome]:
+        return (outcome for outcome in self.outcomes if not outcome.missed)
+
+    def bounds_of(self, outcome: Outcome) -> Bounds:
+        """The bounds of designs that have the same roads."""
+        if self.token_bounds is not None and outcome.counts.get("tokens"):
+            return self.token_bounds
+        return self.bounds
+
+    def above(self, outcome: Outcome) -> Decimal:
+        """How far the outcome's bill is above its bound, as a share of the bound."""
+        least = self.bounds_of(outcome).least
+        return outcome.total / least - 1 if least else Decimal(0)
 
     def saved(self, outcome: Outcome) -> Decimal:
         """Share of the baseline's bill that this design saves; negative where it costs more."""
@@ -87,15 +86,15 @@ def compare(
         trace: not empty, in order of arrival, with its deadlines.
         world: in which it is served.
         horizon: seconds that are billed; the trace's length in whole hours when that is longer.
-        progress: called with each design's name, and with `BOUND`, when it is done.
+        progress: called with each design's name, and with each of `bound_names`, when it is done.
         processes: that share the work; each one has the trace for itself.
     """
     held = world.held(trace)
     horizon = max(horizon, math.ceil(trace.seconds / _HOUR) * _HOUR)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     setting = _Setting(trace, world, held, horizon, designs)
-    found: dict[str, Outcome | tuple[Decimal, Foresight]] = {}
-    names = [BOUND, *(design.name for design in reversed(designs))]  # what takes long is begun first
+    found: dict[str, Outcome | Bounds] = {}
+    names = [*bound_names(world), *(design.name for design in reversed(designs))]  # what takes long is begun first
     if processes <= 1:
         for name in names:
             found[name] = setting.find(name)
@@ -106,10 +105,14 @@ def compare(
             for done in as_completed(running):
                 found[running[done]] = done.result()
                 progress(running[done])
-    bounds = found.pop(BOUND)
-    assert isinstance(bounds, tuple)  # noqa: S101 - for the type checker
     outcomes = [outcome for design in designs if isinstance(outcome := found[design.name], Outcome)]
-    return Comparison(tuple(outcomes), least=bounds[0], foresight=bounds[1], horizon=horizon)
+    bounds = [each for name in bound_names(world) if isinstance(each := found[name], Bounds)]
+    return Comparison(tuple(outcomes), bounds[0], bounds[1] if len(bounds) > 1 else None, horizon)
+
+
+def bound_names(world: World) -> tuple[str, ...]:
+    """What is found besides the designs: a bound, and another one where requests may be paid by the token."""
+    return (BOUND,) if world.tokens is None else (BOUND, TOKEN_BOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,11 @@ class _Setting:
     horizon: float
     designs: Sequence[Design]
 
-    def find(self, name: str) -> "Outcome | tuple[Decimal, Foresight]":
-        """One design's outcome, or the two bounds."""
-        if name == BOUND:
-            least = _least(self.trace, self.world, self.held, self.horizon)
-            return least, _foreseen(self.trace, self.world, self.held)
+    def find(self, name: str) -> Outcome | Bounds:
+        """One design's outcome, or bounds."""
+        if name in {BOUND, TOKEN_BOUND}:
+            world = self.world if name == TOKEN_BOUND else replace(self.world, tokens=None)
+            return find_bounds(self.trace, world, self.held, self.horizon)
         design = next(one for one in self.designs if one.name == name)
         return replay(self.trace, design, self.world, held=self.held, horizon=self.horizon)
 
@@ -137,65 +140,5 @@ def _keep(setting: _Setting) -> None:
     _kept[:] = [setting]
 
 
-def _find(name: str) -> "Outcome | tuple[Decimal, Foresight]":
+def _find(name: str) -> Outcome | Bounds:
     return _kept[0].find(name)
-
-
-def startups(world: World) -> Startups:
-    """Of the roads that the world has."""
-    return Startups(world.endpoint_startup, world.job_startup)
-
-
-def _least(trace: Trace, world: World, held: "array[float]", horizon: float) -> Decimal:
-    """The bound of all designs of this world."""
-    if world.tokens is None:
-        gateway = _least_gateway(trace, world, held)
-        least = least_instance_seconds(
-            trace.arrivals,
-            held,
-            trace.deadlines,
-            concurrency=world.concurrency,
-            startups=startups(world),
-            horizon=horizon,
-        )
-        return instance_cost(seconds(least), world.usd_per_hour, 1) + gateway
-    prices = _prices(trace, world, held)
-    dollars = least_dollars(trace.arrivals, held, trace.deadlines, prices)
-    return usd(Decimal(dollars)) + _least_gateway(trace, world, held)
-
-
-def _prices(trace: Trace, world: World, held: "array[float]") -> TokenWorld:
-    """Prices of the bound with tokens; the gateway's parts of an instance's requests are added to both sides."""
-    per_second = world.usd_per_second
-    by_token, by_instance = gateway_parts(trace, world, held)
-    own = zip(world.token_dollars(trace), by_token, by_instance, strict=True)
-    return TokenWorld(
-        tokens_usd=array("d", [usd_ + more - less for usd_, more, less in own]),
-        later_usd=array("d", [cheapest_job(world) - less for less in by_instance]),
-        place_second_usd=per_second / world.concurrency,
-        start_usd=per_second * world.endpoint_startup,
-        instance_second_usd=per_second,
-        job_usd=per_second * world.job_startup,
-        job_seconds=world.job_startup,
-    )
-
-
-def _foreseen(trace: Trace, world: World, held: "array[float]") -> Foresight:
-    gateway = _least_gateway(trace, world, held)
-    if world.tokens is None:
-        windows = meaningful_windows(trace.arrivals, held, trace.deadlines)
-        cover = cheapest_cover(windows, [1.0], Startups(world.endpoint_startup))
-        lasts = cover.cost + sum(held) / world.concurrency
-        bill = {"instances": instance_cost(seconds(lasts), world.usd_per_hour, 1), "gateway": gateway}
-        return Foresight(bill, cover.starts)
-    prices = replace(_prices(trace, world, held), job_usd=math.inf)
-    found = foreseen_schedule(trace.arrivals, held, trace.deadlines, prices)
-    instances = usd(Decimal(found.instance_dollars))
-    tokens = usd(Decimal(sum(compress(world.token_dollars(trace), found.by_token))))
-    rest = usd(Decimal(found.dollars)) - instances - tokens
-    return Foresight({"instances": instances, "tokens": tokens, "gateway": gateway + rest}, found.starts)
-
-
-def _least_gateway(trace: Trace, world: World, held: "array[float]") -> Decimal:
-    """Every request at the gateway's cheapest road, which keeps a function waiting or records a job."""
-    return usd(Decimal(sum(gateway_parts(trace, world, held)[1])))

@@ -17,30 +17,37 @@ class Reason:
 
 
 def above_the_bound(comparison: Comparison, outcome: Outcome) -> list[Reason]:
-    """The distance between the outcome's bill and the bound, part by part; the parts add up to it.
+    """The distance between the outcome's bill and its bound, part by part; the parts add up to it.
 
-    The first ones hold the outcome against the schedule that was made with all requests known; the last one is what
-    that schedule costs more than the bound, which may be out of reach for everybody.
+    The first ones hold the outcome against the schedule that was made with all requests known; the last two are what
+    that schedule costs more than the bound.
     """
-    mine, foreseen = _by_kind(outcome), comparison.foresight.bill
+    bounds = comparison.bounds_of(outcome)
+    mine, foreseen = _by_kind(outcome), bounds.foreseen
     texts = {
         "instances": (
-            f"instances: {outcome.starts:,} starts against {comparison.foresight.starts:,} by somebody who knows "
-            "when the next request comes and when there will be none"
+            f"not knowing the next arrival: {outcome.starts:,} start-ups (billed from their first second) and waiting "
+            f"up, against {bounds.starts:,} by somebody who knows when requests come and when there will be none"
         ),
-        "tokens": "tokens: requests sent there before it was known that a start was to be worth it",
-        "gateway": "the gateway's own parts: waiting requests are recorded jobs, the bound takes the cheapest road",
+        "tokens": "not knowing whether company comes: requests paid by the token that a start would have served",
+        "gateway": "waiting: each gathered request is a recorded job; the bound takes the gateway's cheapest road",
     }
     reasons = [
         Reason(text, mine.get(kind, Decimal(0)) - foreseen.get(kind, Decimal(0)))
         for kind, text in texts.items()
         if kind in mine or kind in foreseen
     ]
-    proof = (
-        "the bound itself: it lets work and waiting overlap at will and starts by job where that is cheaper; no "
-        "schedule may be as good"
-    )
-    return [*reasons, Reason(proof, comparison.foreseen - comparison.least)]
+    return [
+        *reasons,
+        Reason(
+            "work that somebody who knows all would spread over the waits between requests, so that staying up is free",
+            bounds.foreseen_usd - bounds.without_jobs,
+        ),
+        Reason(
+            "transform jobs, which start sooner than endpoints, just where nobody will come during their start",
+            bounds.without_jobs - bounds.least,
+        ),
+    ]
 
 
 def _by_kind(outcome: Outcome) -> Mapping[str, Decimal]:

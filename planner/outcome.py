@@ -15,7 +15,7 @@ from planner.gateway_share import cheapest_job, gateway_parts, job_part
 from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
 from planner.sharing import Tokens, serve_sharing
 from planner.trace import Trace
-from planner.waking import serve_waking
+from planner.waking import Requests, serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
@@ -168,11 +168,10 @@ def _serve_pool(
     if code == ASYNC and design.waking:
         deadlines = _chosen(trace.deadlines, codes, code)
         endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest)
-        expected = None if world.lengths_known else world.expected(works)
+        requests = Requests(arrivals, works, deadlines, None if world.lengths_known else world.expected(works))
         if design.tokens:
-            tokens = _tokens(codes, trace, world)
-            return serve_sharing(arrivals, works, deadlines, endpoint=endpoint, tokens=tokens, expected=expected)
-        return serve_waking(arrivals, works, deadlines, endpoint=endpoint, expected=expected)
+            return serve_sharing(requests, endpoint, _tokens(codes, trace, world))
+        return serve_waking(requests, endpoint)
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)

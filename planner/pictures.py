@@ -9,6 +9,8 @@ from planner.outcome import Outcome
 from planner.timeline import Timeline
 
 _WIDTH = 860
+_THINNEST = 0.05
+"""Bars that are thinner would be drawn as nothing."""
 _COLOURS = ("#31688e", "#35b779", "#b8860b", "#440154", "#90a0b0", "#d95f02")
 _TICK_HOURS = (0.25, 1.0, 3.0, 6.0, 12.0, 24.0, 72.0, 168.0, 744.0)
 _TEXT = 'font-family="sans-serif" font-size="12" fill="#222"'
@@ -19,7 +21,7 @@ def cost_by_design(comparison: Comparison) -> str:
     outcomes = comparison.outcomes
     most = float(max(outcome.total for outcome in outcomes)) or 1.0
     left, row, wide = 190, 26, _WIDTH - 290
-    parts = sorted({part for outcome in outcomes for part in outcome.bill})
+    parts = sorted({part for outcome in outcomes for part, amount in outcome.bill.items() if amount})
     colour = {part: _COLOURS[n % len(_COLOURS)] for n, part in enumerate(parts)}
     shapes = [_label(left + 150 * n, 16, part, fill=colour[part]) for n, part in enumerate(parts)]
     for number, outcome in enumerate(outcomes):
@@ -27,14 +29,15 @@ def cost_by_design(comparison: Comparison) -> str:
         shapes.append(_label(left - 8, top + 15, outcome.design, anchor="end"))
         for part in parts:
             length = wide * float(outcome.bill.get(part, 0)) / most
-            shapes.append(f'<rect x="{at:.1f}" y="{top}" width="{length:.1f}" height="18" fill="{colour[part]}"/>')
+            if length >= _THINNEST:
+                shapes.append(f'<rect x="{at:.1f}" y="{top}" width="{length:.1f}" height="18" fill="{colour[part]}"/>')
             at += length
         late = f", {outcome.missed:,} late" if outcome.missed else ""
         shapes.append(_label(at + 6, top + 14, f"${outcome.total:,.2f}{late}"))
     height = 40 + row * len(outcomes)
-    bound = left + wide * float(comparison.least) / most
+    bound = left + wide * float(comparison.bounds.least) / most
     shapes.append(f'<line x1="{bound:.1f}" x2="{bound:.1f}" y1="26" y2="{height - 12}" stroke="#c00"/>')
-    shapes.append(_label(bound, height, f"bound ${comparison.least:,.2f}", fill="#c00"))
+    shapes.append(_label(bound, height, f"bound on instances ${comparison.bounds.least:,.2f}", fill="#c00"))
     return _svg(height + 12, "Cost by design", shapes)
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from heapq import heappop, heappush, heapreplace
 
 from planner.serving import AT_ONCE, HELD, IN_JOB, Served
-from planner.waking import Columns, Lately, Sleeper
+from planner.waking import Lately, Requests, Sleeper
 from tollgate.domain.job_or_endpoint import job_is_cheaper
 from tollgate.domain.wake_by_deadline import SleepingEndpoint, worth_holding, worth_waking
 
@@ -46,42 +46,25 @@ class Tokens:
     less_in_job: float = 0.0
 
 
-def serve_sharing(
-    arrivals: "array[float]",
-    held: "array[float]",
-    deadlines: "array[float]",
-    *,
-    endpoint: SleepingEndpoint,
-    tokens: Tokens,
-    expected: "array[float] | None" = None,
-) -> Served:
-    """Serve every request; `Served.elsewhere` tells who did.
-
-    Args:
-        arrivals: seconds, in order.
-        held: seconds that each one holds its place.
-        deadlines: seconds after arrival.
-        endpoint: that sleeps and wakes.
-        tokens: the other backend.
-        expected: seconds that the policy believes each one will hold its place; what it does hold without.
-    """
-    sharer = _Sharer((arrivals, held, deadlines), held if expected is None else expected, endpoint, tokens)
+def serve_sharing(requests: Requests, endpoint: SleepingEndpoint, tokens: Tokens) -> Served:
+    """Serve every request by the endpoint or by the tokens beside it; `Served.elsewhere` tells by which."""
+    sharer = _Sharer(requests, endpoint, tokens)
     sharer.run()
     return sharer.served
 
 
 class _Sharer(Sleeper):
-    def __init__(self, columns: Columns, expected: "array[float]", endpoint: SleepingEndpoint, tokens: Tokens) -> None:
-        super().__init__(columns, expected, endpoint)
+    def __init__(self, requests: Requests, endpoint: SleepingEndpoint, tokens: Tokens) -> None:
+        super().__init__(requests, endpoint)
         self._tokens = tokens
         self._start_usd = Decimal(tokens.usd_per_start)
         self._saved_lately: dict[float, Lately] = {}
-        self._waits = bytearray(len(expected))
+        self._waits = bytearray(len(requests.arrivals))
         self._patient: list[tuple[float, int]] = []  # by latest start; those who wait no longer are dropped later
         self._no_job = -1
-        self._hopes = array("d", bytes(8 * len(expected)))
+        self._hopes = array("d", bytes(8 * len(requests.arrivals)))
         self._hoped = self._came_true = _AS_IF_SEEN
-        self.served.elsewhere = bytearray(len(expected))
+        self.served.elsewhere = bytearray(len(requests.arrivals))
 
     def _wait(self, position: int, now: float, deadline: float, latest: float) -> bool:
         work, tokens = self._expected[position], self._tokens
@@ -133,6 +116,10 @@ class _Sharer(Sleeper):
     def _expect(self, now: float, latest: float, work: float) -> None:
         super()._expect(now, latest, work)
         self._look_at = min(self._look_at, max(now, self._job_due()))
+
+    def _starts_early(self, _now: float) -> bool:
+        """Not beside tokens, which take what one instance cannot do in time."""
+        return False
 
     def _look(self, now: float) -> None:
         if self._job_due() <= now:

@@ -19,6 +19,8 @@ from planner.world import World
 from tollgate.domain.catalogue import Timing
 
 _HOUR = 3600.0
+ASSUMED = "ASSUMED"
+_ASSUMING = frozenset({"tiering", "trimming", "micro-batching"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Assumptions:
     trim_to: int = 2_048
     small_tokens: int = 512
     small_speed: float = 3.0
-    speed_basis: str = "assumed"
+    speed_basis: str = ASSUMED
     batched: int = 8
     discount: Decimal = Decimal("0.28")
 
@@ -50,12 +52,16 @@ class Contribution:
         factor: dollars with it for each dollar without it.
         missed: deadlines missed with it.
         basis: what the figure rests on.
+        if_half: the factor if what is assumed were half as great; None where nothing of the kind is.
+        if_twice: the same for twice as great.
     """
 
     name: str
     factor: Decimal
     missed: int
     basis: str = ""
+    if_half: Decimal | None = None
+    if_twice: Decimal | None = None
 
 
 _Change = Callable[[Trace, World, Design], tuple[Trace, World, Design]]
@@ -77,27 +83,23 @@ def contributions(
     mean = baseline.place_seconds / max(1, baseline.requests)
     designs = {design.name: design for design in standard_designs(world, mean, set(trace.deadlines))}
     waking = designs["wake for deadlines"]
-    changes: dict[str, tuple[_Change, str]] = {
-        "exact cache": (lambda t, w, d: (t, w, replace(d, cache_ttl=_HOUR)), _repetitions(trace)),
-        "tiering": (lambda t, w, d: (_tiered(t, w, assumed), w, d), _small(trace, assumed)),
-        "trimming": (lambda t, w, d: (_trimmed(t, assumed.trim_to), w, d), _long(trace, assumed.trim_to)),
-        "micro-batching": (
-            lambda t, w, d: (t, _batched(w, assumed.batched), d),
-            f"assumed: {assumed.batched} share the fixed part of their time",
-        ),
-    }
-    if world.tokens is not None:
-        shared = designs["wake or tokens"]
-        changes["token-priced"] = (
-            lambda t, w, d: (t, w, replace(shared, cache_ttl=d.cache_ttl)),
-            "price book; assumed: its answers are as good",
-        )
+    changes = _changes(trace, assumed)
+    halved, doubled = _changes(trace, _scaled(assumed, 0.5)), _changes(trace, _scaled(assumed, 2.0))
     woken = replay(trace, waking, world, horizon=horizon)
+
+    def factor(change: _Change) -> tuple[Decimal, int]:
+        changed, other, design = change(trace, world, waking)
+        outcome = replay(changed, design, other, horizon=horizon)
+        return _share(outcome.total, woken.total), outcome.missed
+
     found = [_contribution("sleep and wake", woken, baseline, "replayed, against one instance that never sleeps")]
     together = trace, world, waking
     for name, (change, basis) in changes.items():
-        changed, other, design = change(trace, world, waking)
-        found.append(_contribution(name, replay(changed, design, other, horizon=horizon), woken, basis))
+        share, missed = factor(change)
+        ranges: list[Decimal | None] = [None, None]
+        if name in _ASSUMING and not (name == "tiering" and assumed.speed_basis != ASSUMED):
+            ranges = [factor(halved[name][0])[0], factor(doubled[name][0])[0]]
+        found.append(Contribution(name, share, missed, basis, *ranges))
         together = change(*together)
     saved, level = _by_commitment((trace, world, waking), horizon, assumed.discount)
     basis = f"replayed hours: {level} instances committed at {assumed.discount:.0%} off"
@@ -110,11 +112,40 @@ def contributions(
         product *= one.factor
     all_of_them = replay(together[0], together[2], together[1], horizon=horizon)
     saved, _ = _by_commitment(together, horizon, assumed.discount)
+    beside: list[Contribution] = []
+    if world.tokens is not None:
+        shared = replay(trace, designs["wake or tokens"], world, horizon=horizon)
+        basis = f"price book; {ASSUMED}: its answers are as good. No catalogue can say it: not in the lines above"
+        beside.append(_contribution("token-priced", shared, woken, basis))
     return [
         *found,
         Contribution("product of the factors", product, 0, "as if each acted on another factor of the bill"),
         Contribution("together", _share(all_of_them.total - saved, baseline.total), all_of_them.missed, "replayed"),
+        *beside,
     ]
+
+
+def _changes(trace: Trace, assumed: Assumptions) -> dict[str, tuple[_Change, str]]:
+    """What each strategy changes, and what its figure rests on."""
+    return {
+        "exact cache": (lambda t, w, d: (t, w, replace(d, cache_ttl=_HOUR)), _repetitions(trace)),
+        "tiering": (lambda t, w, d: (_tiered(t, w, assumed), w, d), _small(trace, assumed)),
+        "trimming": (lambda t, w, d: (_trimmed(t, assumed.trim_to), w, d), _long(trace, assumed.trim_to)),
+        "micro-batching": (
+            lambda t, w, d: (t, _batched(w, assumed.batched), d),
+            f"{ASSUMED}: {assumed.batched} share the fixed part of their time",
+        ),
+    }
+
+
+def _scaled(assumed: Assumptions, factor: float) -> Assumptions:
+    """Everything that is assumed, so many times as great; a smaller model is not slower than the planned one."""
+    return replace(
+        assumed,
+        trim_to=max(1, round(assumed.trim_to * factor)),
+        small_speed=max(1.0, assumed.small_speed * factor),
+        batched=max(1, round(assumed.batched * factor)),
+    )
 
 
 def _by_commitment(setting: tuple[Trace, World, Design], horizon: float, discount: Decimal) -> tuple[Decimal, Decimal]:
@@ -147,7 +178,7 @@ def _small(trace: Trace, assumed: Assumptions) -> str:
 def _long(trace: Trace, most: int) -> str:
     cut = sum(tokens - most for tokens in trace.input_tokens if tokens > most)
     share = cut / max(1, sum(trace.input_tokens))
-    return f"measured: {share:.0%} of the input lies beyond {most:,} tokens; assumed: it is not needed"
+    return f"measured: {share:.0%} of the input lies beyond {most:,} tokens; ASSUMED: it is not needed"
 
 
 def _contribution(name: str, outcome: Outcome, against: Outcome, basis: str) -> Contribution:

@@ -104,8 +104,11 @@ class Trace:
 
     def only(self, group: int) -> "Trace":
         """The requests of one group, on the same clock."""
-        keep = bytearray(g == group for g in self.groups)
-        return self._chosen(
+        return self.chosen(bytearray(g == group for g in self.groups))
+
+    def chosen(self, keep: bytearray) -> "Trace":
+        """The requests that are marked by 1, on the same clock."""
+        return self._with(
             [
                 array(column.typecode, compress(column, keep))
                 for column in (self.arrivals, self.deadlines, self.durations)
@@ -115,7 +118,7 @@ class Trace:
 
     def copy(self) -> "Trace":
         """Columns of its own."""
-        return self._chosen(
+        return self._with(
             [self.arrivals[:], self.deadlines[:], self.durations[:]], [column[:] for column in self._whole_columns()]
         )
 
@@ -125,7 +128,7 @@ class Trace:
         if all(map(float.__le__, arrivals, arrivals[1:])):
             return self
         order = sorted(range(len(arrivals)), key=arrivals.__getitem__)
-        return self._chosen(
+        return self._with(
             [
                 array(column.typecode, map(column.__getitem__, order))
                 for column in (arrivals, self.deadlines, self.durations)
@@ -136,7 +139,7 @@ class Trace:
     def _whole_columns(self) -> "Sequence[array[int]]":
         return self.input_tokens, self.output_tokens, self.groups, self.classes, self.prompts
 
-    def _chosen(self, doubles: "Sequence[array[float]]", whole: "Sequence[array[int]]") -> "Trace":
+    def _with(self, doubles: "Sequence[array[float]]", whole: "Sequence[array[int]]") -> "Trace":
         arrivals, deadlines, durations = doubles
         input_tokens, output_tokens, groups, classes, prompts = whole
         return Trace(

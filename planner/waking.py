@@ -10,11 +10,18 @@ before what it is doing, and then sleeps, unless the traffic of the last minutes
 import math
 from array import array
 from collections import deque
+from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 
 from planner.serving import Served
 from planner.waiting import Waiting
-from tollgate.domain.wake_by_deadline import SleepingEndpoint, decide_start, instances_worth_keeping
+from tollgate.domain.wake_by_deadline import (
+    SOON_STARTS,
+    SleepingEndpoint,
+    busy_from_the_start,
+    decide_start,
+    instances_worth_keeping,
+)
 
 LONGEST_WAIT_SECONDS = 86_400.0
 """A request without a deadline is served within a day, as the batch road's greatest age is one."""
@@ -23,8 +30,22 @@ _RECHECK_SECONDS = 60.0
 _RECOUNT_SECONDS = 5.0
 """How old the count of work in places may get; until then what was started since is added."""
 
-Columns = tuple["array[float]", "array[float]", "array[float]"]
-"""Arrivals in order, seconds on a place, and deadlines in seconds after arrival."""
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What an endpoint that sleeps has to serve, in columns.
+
+    Attributes:
+        arrivals: seconds, in order.
+        held: seconds that each one holds its place.
+        deadlines: seconds after arrival.
+        expected: seconds that the policy believes each one will hold its place; where it is not given, what it does.
+    """
+
+    arrivals: "array[float]"
+    held: "array[float]"
+    deadlines: "array[float]"
+    expected: "array[float] | None" = None
 
 
 class Lately:
@@ -53,24 +74,9 @@ class Lately:
             self.total = 0.0
 
 
-def serve_waking(
-    arrivals: "array[float]",
-    held: "array[float]",
-    deadlines: "array[float]",
-    *,
-    endpoint: SleepingEndpoint,
-    expected: "array[float] | None" = None,
-) -> Served:
-    """Serve every request.
-
-    Args:
-        arrivals: seconds, in order.
-        held: seconds that each one holds its place.
-        deadlines: seconds after arrival.
-        endpoint: that sleeps and wakes.
-        expected: seconds that the policy believes each one will hold its place; what it does hold without.
-    """
-    sleeper = Sleeper((arrivals, held, deadlines), held if expected is None else expected, endpoint)
+def serve_waking(requests: Requests, endpoint: SleepingEndpoint) -> Served:
+    """Serve every request on an endpoint that sleeps and wakes."""
+    sleeper = Sleeper(requests, endpoint)
     sleeper.run()
     return sleeper.served
 
@@ -78,9 +84,9 @@ def serve_waking(
 class Sleeper:
     """The endpoint and what waits for it."""
 
-    def __init__(self, columns: Columns, expected: "array[float]", endpoint: SleepingEndpoint) -> None:
-        self._arrivals, self._held, self._deadlines = arrivals, _, deadlines = columns
-        self._expected = expected
+    def __init__(self, requests: Requests, endpoint: SleepingEndpoint) -> None:
+        self._arrivals, self._held, self._deadlines = requests.arrivals, requests.held, requests.deadlines
+        self._expected = requests.held if requests.expected is None else requests.expected
         self._endpoint = endpoint
         self._waiting = Waiting()
         self._next = 0
@@ -90,9 +96,9 @@ class Sleeper:
         self._closes = math.inf
         self._counted_at, self._at_most_in_work = -math.inf, 0.0
         able = endpoint.startup_seconds + endpoint.margin_seconds
-        patient = min((d for d in set(deadlines) if d > able), default=able)
+        patient = min((d for d in set(self._deadlines) if d > able), default=able)
         self._work_lately = Lately(min(patient, LONGEST_WAIT_SECONDS))
-        self.served = Served(ends=array("d", bytes(8 * len(arrivals))))
+        self.served = Served(ends=array("d", bytes(8 * len(self._arrivals))))
 
     def run(self) -> None:
         """Event by event: an arrival, a place that gets free for what waits, a look, the end of the last work."""
@@ -156,7 +162,15 @@ class Sleeper:
         if own < look_at:
             own = lead - (self._waiting.until(latest) + self._at_most_in_work) / places
             look_at = min(look_at, own)
-        self._look_at = max(now, look_at)
+        self._look_at = now if self._starts_early(now) else max(now, look_at)
+
+    def _starts_early(self, now: float) -> bool:
+        """Whether what is due soon is enough work for an instance, so that none has to wait for more."""
+        enough = self._endpoint.startup_seconds * self._endpoint.concurrency
+        if self._ready or self._waiting.work < enough:  # the sum of what is due soon takes longer
+            return False
+        soon = now + SOON_STARTS * self._endpoint.startup_seconds
+        return busy_from_the_start(self._waiting.until(soon), self._endpoint)
 
     @property
     def _up(self) -> list[float]:
@@ -208,6 +222,8 @@ class Sleeper:
             )
             self._look_at = decision.look_again_at
             if decision.start <= 0:
+                if self._starts_early(now):
+                    self._wake(1, now)
                 break
             if self._closes < math.inf:  # still up: cheaper than a start
                 self._closes = math.inf

@@ -47,6 +47,16 @@ def test_work_that_was_measured_as_nothing_does_not_stop_the_look() -> None:
     assert decide(NOW + timedelta(minutes=15), watched, GATHER).action is Action.WAKE
 
 
+def test_enough_gathered_work_wakes_the_place_before_its_last_moment() -> None:
+    """Work for as long as a start takes is not kept waiting for more; the same work for the next day is."""
+    soon = DueWork((NOW + timedelta(minutes=15)).timestamp(), STARTUP)
+    tomorrow = DueWork((NOW + timedelta(hours=20)).timestamp(), STARTUP)
+    for due, action, instances in (((soon,), Action.WAKE, 1), ((tomorrow,), Action.STAY, 0)):
+        watched = Watched(phase=Phase.ASLEEP, since=NOW, due=due, startup_seconds=STARTUP)
+        decision = decide(NOW, watched, GATHER)
+        assert (decision.action, decision.instances) == (action, instances)
+
+
 def test_requests_with_a_deadline_wait_for_company(asleep: Sleepers) -> None:
     """Ten of them, a minute apart: nobody is asked to wake it until the first could be late, then once for all."""
     answers = []

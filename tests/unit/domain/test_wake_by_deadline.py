@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tollgate.domain.wake_by_deadline import (
     DueWork,
     SleepingEndpoint,
+    busy_from_the_start,
     decide_start,
     instances_worth_keeping,
     worth_holding,
@@ -81,6 +82,12 @@ def test_steady_traffic_keeps_instances_and_thin_traffic_does_not() -> None:
     assert instances_worth_keeping(0.7, 870.0, 300.0) == 1
     assert instances_worth_keeping(0.6, 870.0, 300.0) == 0
     assert instances_worth_keeping(2.1, 870.0, 300.0) == 2
+
+
+def test_enough_work_for_a_start_need_not_wait_for_more() -> None:
+    """Four places are busy for a start of 300 s with 1,200 seconds of work, and not with less."""
+    assert busy_from_the_start(1_200.0, ENDPOINT)
+    assert not busy_from_the_start(1_199.0, ENDPOINT)
 
 
 def test_a_start_pays_when_it_saves_its_price_or_is_needed_anyway() -> None:

@@ -2,15 +2,15 @@
 
 import math
 from array import array
-from itertools import combinations, pairwise
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.bound import Startups, cheapest_cover, least_instance_seconds, meaningful_windows
-from planner.token_bound import TokenWorld, foreseen_schedule, least_dollars
-from planner.waking import serve_waking
+from planner.bound import Prices, foreseen_schedule, least_dollars
+from planner.waking import Requests, serve_waking
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
 small = st.lists(
@@ -24,23 +24,49 @@ def columns(rows: list[tuple[int, float, float, float]]) -> tuple["array[float]"
     return tuple(array("d", column) for column in zip(*sorted(rows), strict=True))
 
 
-@given(small, st.floats(1, 10), st.floats(0, 1))
-@settings(max_examples=80, deadline=None)
-def test_the_cover_is_the_cheapest_of_all(
-    rows: list[tuple[int, float, float, float]], startup: float, share: float
-) -> None:
-    """Trying every way to cut the windows into stretches finds nothing cheaper, and the same cost once."""
-    arrivals, held, deadlines, _ = columns(rows)
-    windows = meaningful_windows(arrivals, held, deadlines)
-    count = len(windows)
-    best = math.inf
-    for cuts in (c for size in range(count) for c in combinations(range(1, count), size)):
-        edges = [0, *cuts, count]
-        best = min(
-            best,
-            sum(startup + share * max(0.0, windows[e - 1][0] - windows[b][1]) for b, e in pairwise(edges)),
+def endpoints_only(count: int, startup: float, later: float = 0.0) -> Prices:
+    """Who comes must be served by an endpoint, a dollar a second; waiting for it costs `later` more."""
+    return Prices(
+        array("d", [math.inf]) * count, array("d", [later]) * count, place_second_usd=0.5, start_usd=startup,
+        instance_second_usd=1.0,
+    )  # fmt: skip
+
+
+def cheapest_stretches(windows: list[tuple[float, float]], startup: float, rate: float, later: float = 0.0) -> float:
+    """Every set of stretches up that meets all windows is tried; who comes between two of them waits."""
+    moments = sorted({moment for window in windows for moment in window})
+
+    def dollars(before: float, begin: float) -> float:
+        """Of those who come after `before` and before `begin`; infinite if one of them cannot wait so long."""
+        mine = [last for opens, last in windows if before < opens < begin]
+        return math.inf if any(last < begin for last in mine) else later * len(mine)
+
+    ends = {-math.inf: 0.0}
+    for end in moments:
+        ends[end] = min(
+            cost + dollars(before, begin) + startup + rate * (end - begin)
+            for begin in moments
+            if begin <= end
+            for before, cost in ends.items()
+            if before < begin
         )
-    assert cheapest_cover(windows, [share], Startups(startup)).cost == pytest.approx(best)
+    return min(cost + dollars(before, math.inf) for before, cost in ends.items())
+
+
+@given(small, st.floats(1, 10), st.floats(0, 3))
+@settings(max_examples=80, deadline=None)
+def test_who_must_be_served_is_served_by_the_cheapest_schedule(
+    rows: list[tuple[int, float, float, float]], startup: float, later: float
+) -> None:
+    """Trying every schedule finds nothing cheaper than the sweep, and the bound is not above it."""
+    arrivals, held, deadlines, _ = columns(rows)
+    windows = [(a, a + max(0.0, d - h)) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
+    best = 0.5 * sum(held) + cheapest_stretches(windows, startup, 1.0, later)
+    prices = endpoints_only(len(arrivals), startup, later)
+    found = foreseen_schedule(arrivals, held, deadlines, prices)
+    assert found.dollars == pytest.approx(best)
+    assert not any(found.elsewhere)
+    assert least_dollars(arrivals, held, deadlines, prices).dollars <= best + 1e-6
 
 
 @given(small, st.floats(1, 10))
@@ -51,16 +77,15 @@ def test_no_choice_of_served_requests_beats_the_token_bound(
     """Any part served by instances that start as late as possible, the rest by tokens, costs the bound or more."""
     arrivals, held, deadlines, tokens = columns(rows)
     none = array("d", bytes(8 * len(arrivals)))
-    prices = TokenWorld(tokens, none, place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0)
-    least = least_dollars(arrivals, held, deadlines, prices)
+    prices = Prices(tokens, none, place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0)
+    least = least_dollars(arrivals, held, deadlines, prices).dollars
     count = len(arrivals)
     for mask in range(1 << count):
         mine = [n for n in range(count) if mask >> n & 1]
         dollars = sum(tokens[n] for n in range(count) if n not in mine)
         if mine:
-            chosen = (array("d", [column[n] for n in mine]) for column in (arrivals, held, deadlines))
-            cover = cheapest_cover(meaningful_windows(*chosen), [1.0], Startups(startup))
-            dollars += cover.cost + 0.5 * sum(held[n] for n in mine)
+            windows = [(arrivals[n], arrivals[n] + max(0.0, deadlines[n] - held[n])) for n in mine]
+            dollars += cheapest_stretches(windows, startup, 1.0) + 0.5 * sum(held[n] for n in mine)
         assert least <= dollars + 1e-6
 
 
@@ -71,20 +96,20 @@ def test_the_policy_in_time_is_above_the_bound(rows: list[tuple[float, float]]) 
     arrivals = array("d", sorted(arrival for arrival, _ in rows))
     held = array("d", [seconds for _, seconds in rows])
     deadlines = array("d", [900.0] * len(rows))
-    served = serve_waking(arrivals, held, deadlines, endpoint=SleepingEndpoint(300.0, 2, 8))
+    served = serve_waking(Requests(arrivals, held, deadlines), SleepingEndpoint(300.0, 2, 8))
     assert all(end - arrival <= 900 for end, arrival in zip(served.ends, arrivals, strict=True))
-    least = least_instance_seconds(
-        arrivals, held, deadlines, concurrency=2, startups=Startups(300.0, 240.0), horizon=1e9
-    )
-    assert served.instance_seconds >= least - 1e-6
+    prices = replace(endpoints_only(len(rows), 300.0), job_usd=240.0, job_seconds=240.0)
+    least = least_dollars(arrivals, held, deadlines, prices)
+    assert served.instance_seconds >= least.without_jobs - 1e-6
+    assert least.without_jobs >= least.dollars - 1e-6
 
 
 def test_a_job_serves_only_what_was_there_when_it_was_created() -> None:
     """Two requests whose windows touch only at the end share an endpoint's start, but no transform job."""
-    windows = [(0.0, 300.0), (290.0, 590.0)]
-    assert cheapest_cover(windows, [1.0], Startups(100.0)).cost == 100.0
-    assert cheapest_cover(windows, [1.0], Startups(100.0, 60.0)).cost == 100.0
-    assert cheapest_cover(windows, [1.0], Startups(100.0, 5.0)).cost == 5.0
+    arrivals, held, deadlines = array("d", [0.0, 290.0]), array("d", [0.0, 0.0]), array("d", [300.0, 300.0])
+    for job_usd, job_seconds, dollars in ((math.inf, 0.0, 100.0), (60.0, 60.0, 100.0), (5.0, 5.0, 5.0)):
+        prices = replace(endpoints_only(2, 100.0), job_usd=job_usd, job_seconds=job_seconds)
+        assert least_dollars(arrivals, held, deadlines, prices).dollars == pytest.approx(dollars)
 
 
 @given(small, st.floats(1, 10), st.floats(0, 3))
@@ -96,7 +121,7 @@ def test_the_schedule_with_tokens_is_the_cheapest_of_all(
     arrivals, held, deadlines, tokens = columns(rows)
     lasts = [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
     moments = sorted({*arrivals, *lasts})
-    prices = TokenWorld(
+    prices = Prices(
         tokens, array("d", [later] * len(arrivals)), place_second_usd=0.5, start_usd=startup, instance_second_usd=0.3
     )
 
@@ -122,7 +147,7 @@ def test_the_schedule_with_tokens_is_the_cheapest_of_all(
     certain = sum(min(t, 0.5 * h) for t, h in zip(tokens, held, strict=True))
     found = foreseen_schedule(arrivals, held, deadlines, prices)
     assert found.dollars == pytest.approx(certain + best)
-    by_token = sum(t for t, mine in zip(tokens, found.by_token, strict=True) if mine)
+    by_token = sum(t for t, mine in zip(tokens, found.elsewhere, strict=True) if mine)
     assert found.dollars >= found.instance_dollars + by_token - 1e-9
 
 
@@ -135,11 +160,11 @@ def test_jobs_serve_who_is_there_and_can_wait_for_them(
     arrivals, held, deadlines, tokens = columns(rows)
     lasts = [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
     none = array("d", bytes(8 * len(arrivals)))
-    prices = TokenWorld(
+    prices = Prices(
         tokens, none, place_second_usd=0.5, start_usd=1.5 * job_usd, instance_second_usd=1.0, job_usd=job_usd,
         job_seconds=job_seconds,
     )  # fmt: skip
-    least = least_dollars(arrivals, held, deadlines, prices)
+    least = least_dollars(arrivals, held, deadlines, prices).dollars
     moments = sorted({*arrivals, *(max(0.0, last - job_seconds) for last in lasts)})
     for size in range(4):
         for created in combinations(moments, size):

@@ -1,5 +1,6 @@
 """Random small worlds: nobody is lost, money adds up, and the bound stays below every design that is in time."""
 
+import math
 from array import array
 from dataclasses import replace
 from decimal import Decimal
@@ -8,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.bound import Startups, least_instance_seconds
+from planner.bound import Prices, least_dollars
 from planner.comparison import compare
 from planner.designs import design_count, standard_designs
 from planner.outcome import replay
 from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
-from planner.waking import serve_waking
+from planner.waking import Requests, serve_waking
 from planner.world import World, price_book
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.gateway_parts import gateway_rates
@@ -65,7 +66,7 @@ def test_no_design_in_time_beats_the_bound(rows: list[tuple[float, int, int, flo
     comparison = compare(trace, WORLD)
     for design, outcome in zip(standard_designs(WORLD, 1.0, {30.0}), comparison.outcomes, strict=True):
         if design.gateway and not outcome.missed and "cache" not in outcome.counts:
-            assert outcome.total >= comparison.least - Decimal("0.000001")
+            assert outcome.total >= comparison.bounds_of(outcome).least - Decimal("0.000001")
 
 
 @given(requests)
@@ -81,7 +82,7 @@ def test_beside_tokens_nobody_is_lost_or_late_and_the_bound_holds(
         assert sum(outcome.bill.values(), Decimal(0)) == outcome.total
         if "tokens" in outcome.design and "cache" not in outcome.counts:
             assert not outcome.missed
-            assert outcome.total >= comparison.least - Decimal("0.000001")
+            assert outcome.total >= comparison.bounds_of(outcome).least - Decimal("0.000001")
 
 
 @given(requests, st.integers(1, 4), st.integers(0, 2), st.sampled_from(list(Metric)))
@@ -118,7 +119,7 @@ def test_the_woken_endpoint_serves_everybody_within_its_paid_time(
     """A sleeping endpoint answers every request after it came, and bills at least its work and its start-ups."""
     trace = made(rows)
     held = WORLD.held(trace)
-    served = serve_waking(trace.arrivals, held, trace.deadlines, endpoint=SleepingEndpoint(300.0, 2, 3))
+    served = serve_waking(Requests(trace.arrivals, held, trace.deadlines), SleepingEndpoint(300.0, 2, 3))
     pairs = zip(served.ends, held, trace.arrivals, strict=True)
     assert all(end - seconds - arrival >= -1e-6 for end, seconds, arrival in pairs)
     assert served.instance_seconds >= served.startup_seconds + sum(held) / 2 - 1e-3
@@ -160,17 +161,16 @@ def test_an_always_on_instance_costs_its_hours() -> None:
 
 def test_the_bound_counts_a_start_for_windows_far_apart() -> None:
     """Two requests a day apart need two start-ups and their work; an instance kept up between them would cost more."""
-    least = least_instance_seconds(
-        array("d", [0.0, 86_400.0]), array("d", [16.0, 16.0]), array("d", [60.0, 60.0]),
-        concurrency=16, startups=Startups(240.0), horizon=90_000.0,
-    )  # fmt: skip
-    assert least == pytest.approx(2 * 240.0 + 2.0, abs=0.1)
+    assert _least([0.0, 86_400.0], [16.0, 16.0], 16) == pytest.approx(2 * 240.0 + 2.0, abs=0.1)
 
 
 def test_the_bound_bridges_windows_that_are_close() -> None:
     """Windows that lie a few seconds apart share one start-up and the time between them."""
-    least = least_instance_seconds(
-        array("d", [0.0, 100.0]), array("d", [0.0, 0.0]), array("d", [60.0, 60.0]),
-        concurrency=1, startups=Startups(240.0), horizon=90_000.0,
-    )  # fmt: skip
-    assert least == pytest.approx(240.0 + 40.0)
+    assert _least([0.0, 100.0], [0.0, 0.0], 1) == pytest.approx(240.0 + 40.0)
+
+
+def _least(arrivals: list[float], held: list[float], places: int) -> float:
+    """Instance seconds at least, with start-ups of 240 s and a minute for each request."""
+    none = array("d", bytes(8 * len(arrivals)))
+    prices = Prices(array("d", [math.inf]) * len(arrivals), none, 1.0 / places, 240.0, 1.0)
+    return least_dollars(array("d", arrivals), array("d", held), array("d", [60.0] * len(arrivals)), prices).dollars

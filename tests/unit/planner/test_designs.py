@@ -14,7 +14,7 @@ from planner.outcome import replay
 from planner.serving import HELD, IN_JOB, Metric, Scaling, Served, serve
 from planner.sharing import Tokens, serve_sharing
 from planner.trace import Trace
-from planner.waking import serve_waking
+from planner.waking import Requests, serve_waking
 from planner.world import World
 from tollgate.domain.batches import WaitingJob, due_at
 from tollgate.domain.capacity import Capacity
@@ -120,7 +120,7 @@ def test_a_deadline_wakes_the_sleeping_endpoint_once_for_all_that_wait() -> None
     """Requests of a quarter of an hour are answered by one start, none late."""
     arrivals = array("d", [1_000.0, 1_100.0, 1_200.0])
     served = serve_waking(
-        arrivals, array("d", [2.0] * 3), array("d", [900.0] * 3), endpoint=SleepingEndpoint(300.0, 1, 4)
+        Requests(arrivals, array("d", [2.0] * 3), array("d", [900.0] * 3)), SleepingEndpoint(300.0, 1, 4)
     )
     assert served.starts == 1
     assert all(e - a <= 900 for e, a in zip(served.ends, arrivals, strict=True))
@@ -131,18 +131,30 @@ def test_a_burst_that_one_instance_cannot_finish_wakes_several() -> None:
     """2,000 seconds of work with 590 left after the start-up take four instances, no more, and end in time."""
     arrivals = array("d", [600.0] * 200)
     served = serve_waking(
-        arrivals, array("d", [10.0] * 200), array("d", [900.0] * 200), endpoint=SleepingEndpoint(300.0, 1, 20)
+        Requests(arrivals, array("d", [10.0] * 200), array("d", [900.0] * 200)), SleepingEndpoint(300.0, 1, 20)
     )
     assert served.starts == 4
     assert max(served.ends) <= 1_500
 
 
+def test_busy_traffic_is_served_by_one_instance_that_starts_early() -> None:
+    """Work for nine tenths of an instance wakes one before the last moment, and no second one is ever needed."""
+    count = 3_000
+    arrivals = array("d", [1.0 * n for n in range(count)])
+    served = serve_waking(
+        Requests(arrivals, array("d", [0.9] * count), array("d", [900.0] * count)), SleepingEndpoint(300.0, 1, 8)
+    )
+    assert (served.starts, served.peak) == (1, 1)
+    assert served.changes[0][0] < 400
+    assert all(end - arrival <= 900 for end, arrival in zip(served.ends, arrivals, strict=True))
+
+
 def test_without_a_deadline_the_endpoint_still_wakes() -> None:
     """Requests that may wait for ever are served by one start, a day after the first of them came."""
     served = serve_waking(
-        array("d", [5.0, 500.0]), array("d", [1.0, 1.0]), array("d", [math.inf] * 2),
-        endpoint=SleepingEndpoint(300.0, 1, 1),
-    )  # fmt: skip
+        Requests(array("d", [5.0, 500.0]), array("d", [1.0, 1.0]), array("d", [math.inf] * 2)),
+        SleepingEndpoint(300.0, 1, 1),
+    )
     assert served.starts == 1
     assert max(served.ends) < 86_500
 
@@ -167,13 +179,9 @@ def test_little_traffic_goes_to_the_tokens_and_much_wakes_the_endpoint() -> None
     for count, starts in ((3, 0), (3_000, 1)):
         arrivals = array("d", [0.1 * n for n in range(count)])
         served = serve_sharing(
-            arrivals,
-            array("d", [1.0] * count),
-            array("d", [900.0] * count),
-            endpoint=SleepingEndpoint(300.0, 16, 4),
-            tokens=Tokens(
-                array("d", [0.001] * count), array("d", [0.001] * count), array("d", [2.0] * count), 0.00003, 0.12
-            ),
+            Requests(arrivals, array("d", [1.0] * count), array("d", [900.0] * count)),
+            SleepingEndpoint(300.0, 16, 4),
+            Tokens(array("d", [0.001] * count), array("d", [0.001] * count), array("d", [2.0] * count), 0.00003, 0.12),
         )
         assert served.starts == starts
         assert (sum(map(bool, served.elsewhere)) == count) is (starts == 0)
@@ -184,20 +192,19 @@ def test_a_second_to_answer_never_waits_for_a_sleeping_endpoint() -> None:
     """A deadline shorter than the start-up is met by the tokens at once."""
     tokens = Tokens(array("d", [9.0]), array("d", [1.0]), array("d", [2.0]), 0.0, 0.12)
     served = serve_sharing(
-        array("d", [5.0]), array("d", [1.0]), array("d", [20.0]),
-        endpoint=SleepingEndpoint(300.0, 1, 1), tokens=tokens,
-    )  # fmt: skip
+        Requests(array("d", [5.0]), array("d", [1.0]), array("d", [20.0])), SleepingEndpoint(300.0, 1, 1), tokens
+    )
     assert (list(served.ends), served.starts, served.instance_seconds) == ([7.0], 0, 0.0)
 
 
 def a_day_of_patience(count: int, less_in_job: float) -> Served:
     """Short requests that may take a day, one a minute, beside dear tokens."""
     return serve_sharing(
-        array("d", [60.0 * n for n in range(count)]),
-        array("d", [1.0] * count),
-        array("d", [86_400.0] * count),
-        endpoint=SleepingEndpoint(300.0, 16, 4),
-        tokens=Tokens(
+        Requests(
+            array("d", [60.0 * n for n in range(count)]), array("d", [1.0] * count), array("d", [86_400.0] * count)
+        ),
+        SleepingEndpoint(300.0, 16, 4),
+        Tokens(
             array("d", [0.01] * count), array("d", [0.00001] * count), array("d", [2.0] * count), 0.00003, 0.12,
             job_startup=240.0, less_in_job=less_in_job,
         ),
@@ -225,13 +232,9 @@ def test_waiting_in_vain_teaches_not_to_wait() -> None:
     count = 4_000
     arrivals = array("d", [45.0 * n for n in range(count)])
     served = serve_sharing(
-        arrivals,
-        array("d", [1.0] * count),
-        array("d", [900.0] * count),
-        endpoint=SleepingEndpoint(300.0, 16, 4),
-        tokens=Tokens(
-            array("d", [0.001] * count), array("d", [0.00008] * count), array("d", [2.0] * count), 0.00003, 0.12
-        ),
+        Requests(arrivals, array("d", [1.0] * count), array("d", [900.0] * count)),
+        SleepingEndpoint(300.0, 16, 4),
+        Tokens(array("d", [0.001] * count), array("d", [0.00008] * count), array("d", [2.0] * count), 0.00003, 0.12),
     )
     assert served.starts == 0
     first, last = served.elsewhere[:1_000].count(HELD), served.elsewhere[-1_000:].count(HELD)

@@ -139,8 +139,22 @@ def test_the_reasons_add_up_to_the_distance_from_the_bound(world: World, rate: f
     comparison = compare(made(mix, rate), world)
     for outcome in comparison.outcomes:
         reasons = above_the_bound(comparison, outcome)
-        assert sum((one.usd for one in reasons), Decimal(0)) == outcome.total - comparison.least
+        assert sum((one.usd for one in reasons), Decimal(0)) == outcome.total - comparison.bounds_of(outcome).least
+        assert reasons[-2].usd >= -Decimal("0.000001")
         assert reasons[-1].usd >= -Decimal("0.000001")
+
+
+def test_what_no_catalogue_can_say_is_shown_and_not_recommended() -> None:
+    """Tokens are the cheapest way for thin traffic; the recommendation is a design whose roads the gateway has."""
+    comparison = compare(made(), TOKENS)
+    assert comparison.cheapest is not None
+    assert comparison.recommended is not None
+    assert comparison.token_bounds is not None
+    assert comparison.cheapest.counts["tokens"]
+    assert comparison.bounds_of(comparison.cheapest) is comparison.token_bounds
+    assert not comparison.recommended.counts.get("tokens")
+    assert comparison.bounds_of(comparison.recommended) is comparison.bounds
+    assert comparison.cheapest.total < comparison.recommended.total
 
 
 def test_processes_share_the_work_and_change_nothing() -> None:
@@ -148,7 +162,9 @@ def test_processes_share_the_work_and_change_nothing() -> None:
     trace = made()
     done: list[str] = []
     assert compare(trace, TOKENS, processes=2, progress=done.append) == compare(trace, TOKENS)
-    assert sorted(done) == sorted(["the bound", *(o.design for o in compare(trace, TOKENS).outcomes)])
+    assert sorted(done) == sorted(
+        ["the bound", "the bound with tokens", *(o.design for o in compare(trace, TOKENS).outcomes)]
+    )
 
 
 @pytest.mark.parametrize("mix", [ClassMix(), ClassMix(0.3, 0.3, 0.4)])

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
 
-from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
+from tollgate.domain.wake_by_deadline import (
+    SOON_STARTS,
+    DueWork,
+    SleepingEndpoint,
+    busy_from_the_start,
+    decide_start,
+)
 
 LOOK_SECONDS = 60.0
 """Between two looks at a place that sleeps; what must start before the next look starts at this one."""
@@ -200,6 +206,9 @@ def _gathered(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDeci
     found = decide_start(now.timestamp(), watched.due, (), endpoint)
     if found.start > 0:
         return SleepDecision(Action.WAKE, "gathered requests must start", found.start)
+    soon = now.timestamp() + SOON_STARTS * endpoint.startup_seconds
+    if busy_from_the_start(sum(work.place_seconds for work in watched.due if work.latest_start_at <= soon), endpoint):
+        return SleepDecision(Action.WAKE, "gathered requests keep an instance busy", 1)
     until = datetime.fromtimestamp(found.look_again_at, now.tzinfo)
     return _stay(f"requests are gathered until {until:%Y-%m-%d %H:%M}")
 

@@ -16,6 +16,9 @@ from decimal import Decimal
 
 _NOTHING = Decimal(0)
 
+SOON_STARTS = 4
+"""What must begin within this many start-ups is due soon."""
+
 
 @dataclass(frozen=True, slots=True)
 class SleepingEndpoint:
@@ -92,6 +95,19 @@ def decide_start(
         elif not ready_at:
             start = max(start, 1)
     return WakeDecision(min(start, endpoint.maximum - len(ready_at)), again)
+
+
+def busy_from_the_start(place_seconds: float, endpoint: SleepingEndpoint) -> bool:
+    """Whether an instance that starts now would be busy for at least as long as its start takes.
+
+    Then nothing is gained by waiting for more company: the instance has no idle second, and what would gather meanwhile
+    may be more than it can do in time, so that a second one would have to be started beside it.
+
+    Args:
+        place_seconds: expected of what must start within `SOON_STARTS` starts; patient work is left for later gaps.
+        endpoint: that sleeps.
+    """
+    return place_seconds >= endpoint.startup_seconds * endpoint.concurrency
 
 
 def instances_worth_keeping(busy_instances: float, quiet_seconds: float, startup_seconds: float) -> int:
