@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 from rich.table import Table
 
+from cli.arguments import add
 from cli.prices import price_book
 from cli.stack import Stack, StackError
+from cli.terminal import console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.domain.orphans import Orphan, OrphanKind, Running, orphans
 from tollgate.domain.standing import PlaceKind, places_of
@@ -26,7 +27,13 @@ _JOB_HOURS = 24.0
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("orphans", help="tagged endpoints, transform jobs and notebooks that nobody uses")
+    parser = add(
+        commands,
+        "orphans",
+        "tagged endpoints, transform jobs and notebooks that nobody uses",
+        "orphans",
+        "orphans --stop tollgate-old-realtime",
+    )
     parser.add_argument("--stop", action="append", default=[], metavar="NAME", help="stop this one of those listed")
     parser.set_defaults(run=report)
 
@@ -47,7 +54,7 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
         instances = ", ".join(f"{count} x {name}" for name, count in thing.instances)
         cost = "unknown" if orphan.daily_cost is None else f"{orphan.daily_cost:,.2f}"
         table.add_row(thing.kind, thing.name, instances, f"{thing.since:%Y-%m-%d %H:%M}", cost)
-    Console().print(table)
+    console().print(table)
     known = sum((o.daily_cost for o in found if o.daily_cost is not None), Decimal(0))
     print(f"{len(found)} run for nobody, ${known:,.2f} a day where prices are known.")
     for orphan in found:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from cli.arguments import natural, number, positive, share
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
 from planner.trace import Trace
@@ -46,7 +47,7 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
         raise ValueError(f"the price book knows {', '.join(sorted(book.tokens))}.")
     world = replace(
         World.of(arguments.instance_type, arguments.region, book),
-        concurrency=max(1, arguments.concurrency),
+        concurrency=arguments.concurrency,
         endpoint_startup=arguments.startup_seconds,
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
         tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
@@ -74,9 +75,10 @@ def _types(text: str | None) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for part in filter(None, (text or "").split(",")):
         name, _, speed = part.strip().partition("=")
-        found[name] = float(speed) if speed else None
-        if found[name] is not None and not 0 < float(speed) < float("inf"):
-            raise ValueError(f"--instance-types wants speeds above 0, not {part}.")
+        try:
+            found[name] = positive(speed) if speed else None
+        except argparse.ArgumentTypeError:
+            raise ValueError(f"--instance-types wants speeds above 0, not {part}.") from None
     return found
 
 
@@ -94,6 +96,8 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
         discount=arguments.commitment_discount,
     )
     if arguments.catalogue is None:
+        if arguments.model:
+            raise ValueError("--model is one of the catalogue that --catalogue names.")
         return assumed
     text = arguments.catalogue.read_text(encoding="utf-8")
     catalogue = read_catalogue(text, book, region=arguments.region, architecture="arm64", version=1)
@@ -107,19 +111,32 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     base = Timing(0.2, 0.0001, 0.02)
-    parser.add_argument("--instance-type", default="ml.g5.2xlarge")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--concurrency", type=int, default=16, help="requests that an instance serves at a time")
-    parser.add_argument("--base-seconds", type=float, default=base.base_seconds)
-    parser.add_argument("--seconds-per-input-token", type=float, default=base.seconds_per_input_token)
-    parser.add_argument("--seconds-per-output-token", type=float, default=base.seconds_per_output_token)
-    parser.add_argument("--startup-seconds", type=float, default=300.0, help="of an endpoint's instance")
+    shown = "(default: %(default)s)"
+    parser.add_argument("--instance-type", default="ml.g5.2xlarge", help=f"SageMaker's name for it {shown}")
+    parser.add_argument("--region", default="us-east-1", help=f"whose prices count {shown}")
     parser.add_argument(
-        "--mix", default="0,0.5,0.5", help="shares of high, medium, low where the trace names no class or deadline"
+        "--concurrency", type=natural, default=16, help=f"requests that an instance serves at a time {shown}"
     )
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--base-seconds", type=number, default=base.base_seconds, help=f"of every request, whatever its size {shown}"
+    )
+    parser.add_argument(
+        "--seconds-per-input-token", type=number, default=base.seconds_per_input_token, help=f"to read one {shown}"
+    )
+    parser.add_argument(
+        "--seconds-per-output-token", type=number, default=base.seconds_per_output_token, help=f"to write one {shown}"
+    )
+    parser.add_argument("--startup-seconds", type=positive, default=300.0, help=f"of an endpoint's instance {shown}")
+    parser.add_argument(
+        "--mix",
+        default="0,0.5,0.5",
+        help=f"shares of high, medium, low where the trace names no class or deadline {shown}",
+    )
+    parser.add_argument("--seed", type=int, default=1, help=f"of everything that is drawn {shown}")
     parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
-    parser.add_argument("--commitment-discount", type=Decimal, default=Decimal("0.28"), help="of a year's commitment")
+    parser.add_argument(
+        "--commitment-discount", type=share, default=Decimal("0.28"), help=f"of a year's commitment {shown}"
+    )
     parser.add_argument(
         "--instance-types",
         help="others to put beside the planned one, with their speed against it where it is measured: "
@@ -127,11 +144,16 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     )
     assumed = Assumptions()
     parser.add_argument(
-        "--small-tokens", type=int, default=assumed.small_tokens, help="inputs that a smaller model answers, at most"
+        "--small-tokens",
+        type=natural,
+        default=assumed.small_tokens,
+        help=f"inputs that a smaller model answers, at most {shown}",
     )
-    parser.add_argument("--trim-to", type=int, default=assumed.trim_to, help="tokens of input that trimming leaves")
+    parser.add_argument(
+        "--trim-to", type=natural, default=assumed.trim_to, help=f"tokens of input that trimming leaves {shown}"
+    )
     parser.add_argument("--catalogue", type=Path, help="models.toml, for how fast the smallest tier of --model is")
     parser.add_argument("--model", help="of the catalogue, with deployments in several tiers")
     parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")
-    parser.add_argument("--out", type=Path, help="folder for the recommended settings and the pictures")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the recommended settings and the pictures")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")

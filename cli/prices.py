@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import boto3
-from rich.console import Console
 from rich.table import Table
 
+from cli.arguments import add
 from cli.stack import Stack
+from cli.terminal import console
 from tollgate.adapters.price_list_api import ENDPOINT_REGION, PriceListApi, PricingClient
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_prices import RegistryPrices
@@ -22,11 +23,17 @@ from tollgate.services.refresh_prices import PriceRefresh
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("prices", help="show, refresh and accept list prices")
-    actions = parser.add_subparsers(dest="action", required=True)
-    show = actions.add_parser("show", help="print the prices in force with date and source, and what is pending")
-    refresh = actions.add_parser("refresh", help="compare with the price list of AWS now")
-    accept = actions.add_parser("accept", help="put pending prices in force for the next 'models apply'")
+    parser = add(commands, "prices", "show, refresh and accept list prices")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = add(actions, "show", "print the prices in force with date and source, and what is pending", "prices show")
+    refresh = add(actions, "refresh", "compare with the price list of AWS now", "prices refresh")
+    accept = add(
+        actions,
+        "accept",
+        "put pending prices in force for the next 'models apply'",
+        "prices accept ml.g5.xlarge",
+        "prices accept --all",
+    )
     chosen = accept.add_mutually_exclusive_group(required=True)
     chosen.add_argument("names", nargs="*", default=[], metavar="NAME", help="instance types or gateway parts")
     chosen.add_argument("--all", action="store_true", help="everything that is pending")
@@ -47,7 +54,7 @@ def show_prices(stack: Stack, arguments: argparse.Namespace) -> int:
         price = prices.get(name)
         shown = ("none", "", "") if price is None else (format(price.usd, "f"), price.date, price.source)
         table.add_row(name, *shown, _pending(records.get(name)))
-    Console().print(table)
+    console().print(table)
     waiting = [name for name, record in records.items() if record.pending is not None]
     if waiting:
         print(f"{len(waiting)} pending. Accept with: tollgate prices accept NAME")

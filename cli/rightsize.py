@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import boto3
-from rich.console import Console
 from rich.table import Table
 
+from cli.arguments import add
 from cli.stack import Stack
+from cli.terminal import console as terminal
 from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
 from tollgate.adapters.instance_prices import instance_prices
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
@@ -29,7 +30,7 @@ _PLOT_WIDTH = 56
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("rightsize", help="do the endpoints' instances fit their last seven days?")
+    parser = add(commands, "rightsize", "do the endpoints' instances fit their last seven days?", "rightsize --json")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=rightsize)
 
@@ -61,7 +62,7 @@ def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -
     if as_json:
         print(json.dumps([advice_document(advice) for advice in advices], indent=2))
         return
-    console = Console()
+    console = terminal()
     table = Table("deployment", "now", "advice", "to", "$/month saved", "rule", "what would break")
     for advice in advices:
         saved = "" if advice.monthly_saving is None else f"{advice.monthly_saving:,.2f}"
