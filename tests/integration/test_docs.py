@@ -16,7 +16,10 @@ from tests.local_stack import LocalStack
 pytestmark = pytest.mark.integration
 _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Documents whose calls of the API can be run as they stand.
-_CALLS = ("README.md", "docs/cache.md", "docs/local.md", "docs/model-choice.md", "docs/trimming.md", "docs/usage.md")
+_CALLS = (
+    "README.md",
+    *(f"docs/{name}.md" for name in "brakes budgets cache local model-choice requests trimming usage".split()),
+)
 _GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
