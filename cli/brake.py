@@ -4,13 +4,13 @@ import argparse
 import getpass
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.arguments import add, moment_with_offset
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_brake_steps import RegistryBrakes
@@ -31,23 +31,40 @@ _LEVELS = ("warn", "downgrade", "defer", "stop")
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("brake", help="show, plan, set and let go of the spend brakes")
-    actions = parser.add_subparsers(dest="action", required=True)
-    status = actions.add_parser("status", help="the level in force, why, until when, and what was done for it")
+    parser = add(commands, "brake", "show, plan, set and let go of the spend brakes")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    status = add(
+        actions, "status", "the level in force, why, until when, and what was done for it", "brake status --json"
+    )
     status.add_argument("--json", action="store_true", help="the whole record as JSON")
     status.set_defaults(run=show_status)
-    plan = actions.add_parser("plan", help="what each level would do now, and the dollars an hour it would save")
+    plan = add(
+        actions,
+        "plan",
+        "what each level would do now, and the dollars an hour it would save",
+        "brake plan --dry-run",
+        "brake plan --level defer --offline",
+    )
     plan.add_argument("--dry-run", action="store_true", help="the default, and all that this command ever does")
     plan.add_argument("--level", choices=_LEVELS, default="stop", help="the furthest level (default: stop)")
     plan.add_argument("--offline", action="store_true", help="count what the catalogue says, without asking SageMaker")
     plan.set_defaults(run=show_plan)
-    brake = actions.add_parser("set", help="brake by hand, until somebody resumes")
-    brake.add_argument("level", choices=_LEVELS)
+    brake = add(
+        actions,
+        "set",
+        "brake by hand, until somebody resumes",
+        'brake set stop --reason "a runaway agent"',
+        "brake set defer --until 2026-11-23T00:00+00:00",
+    )
+    brake.add_argument("level", choices=_LEVELS, help="how far")
     brake.add_argument("--reason", default="", help="shown to callers that are refused")
-    brake.add_argument("--until", type=datetime.fromisoformat, help="let go at this time (ISO 8601 with offset)")
+    brake.add_argument(
+        "--until", type=moment_with_offset, metavar="TIME", help="let go then, like 2026-11-23T00:00+00:00"
+    )
     brake.set_defaults(run=set_level)
     for place in (actions, commands):
-        resume = place.add_parser("resume", help="let go of every brake that is on, and undo what was done, in reverse")
+        example = "resume" if place is commands else "brake resume"
+        resume = add(place, "resume", "let go of every brake that is on, and undo what was done, in reverse", example)
         resume.set_defaults(run=resume_all)
 
 
@@ -68,7 +85,7 @@ def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print the plan; changes nothing."""
     catalogue = RegistryCatalogue(stack.tables, stack.registry, SystemClock().monotonic).current()
     if catalogue.brakes is None:
-        raise CatalogueError("The catalogue has no [brakes], so nothing would happen.")
+        raise CatalogueError("The catalogue has no [brakes], so nothing would happen: see docs/brakes.md.")
     standing: dict[Place, Standing] = {}
     if not arguments.offline:
         endpoints = SageMakerControl()
@@ -91,8 +108,6 @@ def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
 def set_level(stack: Stack, arguments: argparse.Namespace) -> int:
     """Brake by hand."""
     until = arguments.until
-    if until is not None and until.tzinfo is None:
-        raise StackError("--until needs an offset, like 2026-11-23T00:00+00:00.")
     order = {"order": "set", "level": arguments.level, "reason": arguments.reason}
     _print(_give(stack, order | ({} if until is None else {"until": until.isoformat()})))
     return 0

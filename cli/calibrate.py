@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
+from cli.arguments import add, natural
 from planner.calibration import Sample, fit, places
 
 _FAILED = 2
@@ -24,12 +25,20 @@ Invoke = Callable[[bytes], bytes]
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command; it calls the endpoint itself and needs no stack."""
-    parser = commands.add_parser("calibrate", help="measure a live endpoint's timing and places (its time is billed)")
+    parser = add(
+        commands,
+        "calibrate",
+        "measure a live endpoint's timing and places (its time is billed)",
+        "calibrate my-endpoint",
+        "calibrate my-endpoint --dialect inputs --most-at-once 8",
+    )
     parser.add_argument("endpoint", help="name of a real-time SageMaker endpoint that serves one model")
-    parser.add_argument("--dialect", choices=("messages", "inputs"), default="messages")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each size (default 3)")
-    parser.add_argument("--most-at-once", type=int, default=16, help="most requests at once (default 16)")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--dialect", choices=("messages", "inputs"), default="messages", help="of its container (default: messages)"
+    )
+    parser.add_argument("--rounds", type=natural, default=3, help="measurements of each size (default: 3)")
+    parser.add_argument("--most-at-once", type=natural, default=16, help="most requests at once (default: 16)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run_offline=run)
 
 
@@ -42,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     except NoRegionError:
         print("tollgate: Set AWS_REGION to the region of the endpoint.", file=sys.stderr)
+        return _FAILED
+    except ValueError as error:  # botocore, of an AWS_ENDPOINT_URL that is none
+        print(f"tollgate: {error}", file=sys.stderr)
         return _FAILED
 
     def invoke(body: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 
+from cli.arguments import add
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
@@ -25,7 +26,12 @@ type Users = Sequence[tuple[Deployment, Road]]
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the commands."""
-    listing = commands.add_parser("endpoints", help="what stands behind the catalogue's deployments, and what it costs")
+    listing = add(
+        commands,
+        "endpoints",
+        "what stands behind the catalogue's deployments, and what it costs",
+        "endpoints --history",
+    )
     listing.add_argument("--history", action="store_true", help="how each came to be so")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=show)
@@ -33,8 +39,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("sleep", sleep, "put a deployment's endpoints to sleep now"),
         ("wake", wake, "wake a deployment's endpoints"),
     ):
-        command = commands.add_parser(name, help=words)
-        command.add_argument("deployment", help="MODEL/DEPLOYMENT")
+        command = add(commands, name, words, f"{name} smollm2/main", f"{name} smollm2/main --road async")
+        command.add_argument("deployment", metavar="MODEL/DEPLOYMENT", help="as 'tollgate models show' names them")
         command.add_argument("--road", choices=["realtime", "async"], help="only what serves this road")
         command.set_defaults(run=run)
 

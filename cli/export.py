@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.arguments import add, day
 from cli.stack import Stack, StackError
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.focus_file import FocusBucket, focus_file, focus_key
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("export", help="export what requests cost")
-    formats = parser.add_subparsers(dest="format", required=True)
-    focus = formats.add_parser("focus", help="one day as FOCUS rows, to the bucket or a file")
-    focus.add_argument("--date", type=date.fromisoformat, required=True, help="the day, UTC, like 2026-11-22")
-    focus.add_argument("--output", type=Path, help="a local file instead of exports/focus/ in the stack's bucket")
+    parser = add(commands, "export", "export what requests cost")
+    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    focus = add(
+        formats,
+        "focus",
+        "one day as FOCUS rows, to the bucket or a file",
+        "export focus --date 2026-11-21",
+        "export focus --date 2026-11-21 --output day.csv.gz",
+    )
+    focus.add_argument("--date", type=day, required=True, help="the day, UTC, like 2026-11-22")
+    focus.add_argument(
+        "--output", type=Path, metavar="FILE", help="a local file instead of exports/focus/ in the stack's bucket"
+    )
     focus.set_defaults(run=export_focus)
 
 

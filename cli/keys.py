@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.arguments import add, natural
 from cli.stack import Stack, StackError
 from cli.webhooks import ensure_secret
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
@@ -22,16 +23,31 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("keys", help="create and disable API keys")
-    actions = parser.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create", help="create a key and print its secret, once")
+    parser = add(commands, "keys", "create and disable API keys")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = add(
+        actions,
+        "create",
+        "create a key and print its secret, once",
+        "keys create --tenant acme --team search",
+        "keys create --tenant acme --scopes read --expires-days 30",
+    )
     create.add_argument("--tenant", required=True, help="who owns what the key makes; keys of one tenant share jobs")
     create.add_argument("--team", default="", help="for budgets and cost reports")
-    create.add_argument("--scopes", default=_DEFAULT_SCOPES, help=f"comma list of {', '.join(SCOPES)}")
-    create.add_argument("--expires-days", type=int, default=None, help="the key stops working after so many days")
+    create.add_argument(
+        "--scopes", default=_DEFAULT_SCOPES, help=f"comma list of {', '.join(SCOPES)} (default: {_DEFAULT_SCOPES})"
+    )
+    create.add_argument(
+        "--expires-days", type=natural, help="the key stops working after so many days (default: never)"
+    )
     create.set_defaults(run=create_key)
-    disable = actions.add_parser("disable", help="disable a key; takes up to a minute to reach every function")
-    disable.add_argument("secret_or_hash", help="the secret key, or its SHA-256 in hexadecimal")
+    disable = add(
+        actions,
+        "disable",
+        "disable a key for good; takes up to a minute to reach every function",
+        "keys disable tg_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
+    )
+    disable.add_argument("secret_or_hash", metavar="KEY", help="the secret key, or its SHA-256 in hexadecimal")
     disable.set_defaults(run=disable_key)
 
 
@@ -48,8 +64,6 @@ def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
     unknown = scopes - set(SCOPES)
     if unknown or not scopes:
         raise StackError(f"Unknown scopes: {', '.join(sorted(unknown)) or 'none given'}. Known: {', '.join(SCOPES)}.")
-    if arguments.expires_days is not None and arguments.expires_days < 1:
-        raise StackError("--expires-days must be at least 1.")
     secret = f"tg_{secrets.token_urlsafe(32)}"
     hashed = key_hash(secret)
     now = datetime.now(UTC)
@@ -89,7 +103,7 @@ def disable_key(stack: Stack, arguments: argparse.Namespace) -> int:
     keys = RegistryKeys(stack.tables, stack.registry)
     record = keys.find(hashed)
     if record is None:
-        raise StackError("There is no such key.")
+        raise StackError("There is no such key. Give the secret (tg_...) or its SHA-256 in hexadecimal.")
     keys.store(hashed, record._replace(disabled=True))
     print(f"{record.key_id} is disabled.")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import variants
+from cli.arguments import add, natural
 from cli.prices import price_book, price_origins
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
@@ -19,17 +20,20 @@ from tollgate.domain.price_book import PriceBook
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("models", help="apply, show, compare and roll back the catalogue")
-    actions = parser.add_subparsers(dest="action", required=True)
-    for name, text in (("apply", "check the file and put it in force"), ("diff", "say what apply would change")):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("file", type=Path, help="models.toml")
+    parser = add(commands, "models", "apply, show, compare and roll back the catalogue")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("apply", "check the file and put it in force as a new version"),
+        ("diff", "say what apply would change; exit status 1 if anything"),
+    ):
+        action = add(actions, name, text, f"models {name} models.toml")
+        action.add_argument("file", type=Path, help="the catalogue, such as models.toml")
         action.add_argument("--overlay", type=Path, help="a file of the same shape whose values win")
         action.set_defaults(run=apply if name == "apply" else diff)
     variants.add_actions(actions)
-    actions.add_parser("show", help="print the catalogue in force").set_defaults(run=show)
-    rollback = actions.add_parser("rollback", help="put an earlier version in force again")
-    rollback.add_argument("version", type=int, nargs="?", help="the one before the one in force, if left out")
+    add(actions, "show", "print the catalogue in force", "models show").set_defaults(run=show)
+    rollback = add(actions, "rollback", "put an earlier version in force again", "models rollback", "models rollback 3")
+    rollback.add_argument("version", type=natural, nargs="?", help="the one before the one in force, if left out")
     rollback.set_defaults(run=roll_back)
 
 
@@ -111,10 +115,16 @@ def _read(stack: Stack, arguments: argparse.Namespace, version: int, book: Price
 
 
 def _changes(writer: RegistryCatalogueWriter, current: int, catalogue: Catalogue) -> list[str]:
-    earlier = _flat(writer.document(current) or {})
-    later = _flat(json.loads(json.dumps(catalogue_document(catalogue))))
+    """What differs, a line each: a model that comes or goes as a whole, else every value."""
+    before: dict[str, Any] = writer.document(current) or {}
+    after: dict[str, Any] = json.loads(json.dumps(catalogue_document(catalogue)))
+    had, has = before.get("models", {}), after["models"]
+    whole = [f"models.{name}: {'removed' if name in had else 'new'}" for name in sorted(had.keys() ^ has.keys())]
+    both = had.keys() & has.keys()
+    earlier = _flat(before | {"models": {name: had[name] for name in both}})
+    later = _flat(after | {"models": {name: has[name] for name in both}})
     names = sorted((earlier.keys() | later.keys()) - {"version"})
-    return [
+    return whole + [
         f"{name}: {earlier.get(name, '-')} -> {later.get(name, '-')}"
         for name in names
         if earlier.get(name) != later.get(name)

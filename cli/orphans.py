@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.arguments import add
 from cli.prices import price_book
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
@@ -25,7 +26,13 @@ _JOB_HOURS = 24.0
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("orphans", help="tagged endpoints, transform jobs and notebooks that nobody uses")
+    parser = add(
+        commands,
+        "orphans",
+        "tagged endpoints, transform jobs and notebooks that nobody uses",
+        "orphans",
+        "orphans --stop tollgate-old-realtime",
+    )
     parser.add_argument("--stop", action="append", default=[], metavar="NAME", help="stop this one of those listed")
     parser.set_defaults(run=report)
 

@@ -15,7 +15,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cli import plan_report
-from cli.plan_choices import Choices, add_world, number, read_choices, whole
+from cli.arguments import add, hours, natural, number, positive
+from cli.plan_choices import Choices, add_world, read_choices
 from cli.tables import new_console
 from planner.advice import advise
 from planner.certainty import certainty
@@ -38,26 +39,41 @@ _EXIT_UNREADABLE = 2
 _HOUR = 3600.0
 _SEEDS = 5
 _WORTH_SHARING = 100_000
-_MOST_PROCESSES = 4
 _MOST_MADE = 5_000_000
+_MOST_PROCESSES = 4
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the commands; they need no stack."""
-    plan = commands.add_parser("plan", help="what each design would have cost on a trace (CSV or JSON Lines)")
+    plan = add(
+        commands,
+        "plan",
+        "what each design would have cost on a trace (CSV or JSON Lines)",
+        "plan traffic.csv --quick",
+        "plan traffic.jsonl.gz --group team-a --mix 0.1,0.3,0.6 --out advice/",
+        "plan traffic.csv --token-model meta.llama3-1-8b-instruct-v1:0 --json",
+    )
     plan.add_argument(
         "trace", type=Path, help="columns as in docs/planner.md, .gz is read as it is; or a workload described in .toml"
     )
     plan.add_argument("--group", help="only this tenant, team or model of the trace")
     add_world(plan)
     plan.set_defaults(run_offline=run_plan)
-    estimate = commands.add_parser("estimate", help="the same from a few numbers")
-    estimate.add_argument("--requests-per-day", type=number(0.0), required=True)
-    estimate.add_argument("--input-tokens", type=number(0.0), default=1000.0, help="mean (default 1000)")
-    estimate.add_argument("--output-tokens", type=number(0.0), default=200.0, help="mean (default 200)")
-    estimate.add_argument("--busy-hours", type=whole(1), default=10, help="hours of the day with traffic (default 10)")
-    estimate.add_argument("--burstiness", type=number(0.0), default=2.0, help="variation of the gaps; 1 is Poisson")
-    estimate.add_argument("--days", type=whole(1), default=7, help="length of the made trace (default 7)")
+    estimate = add(
+        commands,
+        "estimate",
+        "what each design would cost, from a few numbers",
+        "estimate --requests-per-day 5000 --quick",
+        "estimate --requests-per-day 5000 --input-tokens 400 --output-tokens 50 --instance-type ml.g6.2xlarge",
+    )
+    estimate.add_argument("--requests-per-day", type=positive, required=True, help="mean")
+    estimate.add_argument("--input-tokens", type=positive, default=1000.0, help="mean (default: 1000)")
+    estimate.add_argument("--output-tokens", type=number, default=200.0, help="mean (default: 200)")
+    estimate.add_argument("--busy-hours", type=hours, default=10, help="hours of the day with traffic (default: 10)")
+    estimate.add_argument(
+        "--burstiness", type=number, default=2.0, help="variation of the gaps; 1 is Poisson (default: 2)"
+    )
+    estimate.add_argument("--days", type=natural, default=7, help="length of the made trace (default: 7)")
     add_world(estimate)
     estimate.set_defaults(run_offline=run_estimate)
 
@@ -85,10 +101,9 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 def run_estimate(arguments: argparse.Namespace) -> int:
     """Replay traffic that is made from the arguments."""
-    made = arguments.requests_per_day * arguments.days
-    if made > _MOST_MADE:
-        return _refused(f"{made:,.0f} requests are too many to replay; take fewer --days, {_MOST_MADE:,} at most.")
-    busy = min(24, arguments.busy_hours)
+    if arguments.requests_per_day * arguments.days > _MOST_MADE:
+        return _refused(f"that is more than {_MOST_MADE:,} requests; plan fewer --days.")
+    busy = arguments.busy_hours
     rates = [arguments.requests_per_day / busy if hour < busy else 0.0 for hour in range(24)]
     workload = Workload(
         rates,
@@ -138,7 +153,11 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         plan_report.show_assumed(arguments, drawn, console)
         plan_report.show(findings, console)
     if arguments.out:
-        for path in plan_report.write(findings, arguments.out):
+        try:
+            written = plan_report.write(findings, arguments.out)
+        except OSError as error:
+            return _refused(f"--out cannot be written: {error}")
+        for path in written:
             print(f"wrote {path}", file=sys.stderr)
     return 0
 

@@ -1,12 +1,12 @@
 """The arguments of `tollgate plan` and `tollgate estimate` that describe the world, and what they mean."""
 
 import argparse
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from cli.arguments import natural, number, positive, share
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
 from planner.trace import Trace
@@ -75,9 +75,10 @@ def _types(text: str | None) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for part in filter(None, (text or "").split(",")):
         name, _, speed = part.strip().partition("=")
-        found[name] = float(speed) if speed else None
-        if found[name] is not None and not 0 < float(speed) < float("inf"):
-            raise ValueError(f"--instance-types wants speeds above 0, not {part}.")
+        try:
+            found[name] = positive(speed) if speed else None
+        except argparse.ArgumentTypeError:
+            raise ValueError(f"--instance-types wants speeds above 0, not {part}.") from None
     return found
 
 
@@ -95,6 +96,8 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
         discount=arguments.commitment_discount,
     )
     if arguments.catalogue is None:
+        if arguments.model:
+            raise ValueError("--model is one of the catalogue that --catalogue names.")
         return assumed
     text = arguments.catalogue.read_text(encoding="utf-8")
     catalogue = read_catalogue(text, book, region=arguments.region, architecture="arm64", version=1)
@@ -105,57 +108,35 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
     return replace(assumed, small_speed=speed, speed_basis="catalogue")
 
 
-def number(least: float, most: float = math.inf) -> Callable[[str], float]:
-    """For an argument that wants a number in this range, both ends included; argparse says so where it is not."""
-
-    def read(text: str) -> float:
-        value = float(text)
-        if not (math.isfinite(value) and least <= value <= most):
-            wanted = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
-            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
-        return value
-
-    read.__name__ = "number"  # argparse names it where the text is no number at all
-    return read
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """For an argument that wants a whole number, `least` or more."""
-
-    def read(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be {least} or more, not {text}")
-        return value
-
-    read.__name__ = "whole number"
-    return read
-
-
-def _discount(text: str) -> Decimal:
-    share = number(0.0, 0.99)(text)
-    return Decimal(text) if share else Decimal(0)
-
-
-_discount.__name__ = "share"
-
-
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     base = Timing(0.2, 0.0001, 0.02)
-    parser.add_argument("--instance-type", default="ml.g5.2xlarge")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--concurrency", type=whole(1), default=16, help="requests that an instance serves at a time")
-    parser.add_argument("--base-seconds", type=number(0.0), default=base.base_seconds)
-    parser.add_argument("--seconds-per-input-token", type=number(0.0), default=base.seconds_per_input_token)
-    parser.add_argument("--seconds-per-output-token", type=number(0.0), default=base.seconds_per_output_token)
-    parser.add_argument("--startup-seconds", type=number(0.0), default=300.0, help="of an endpoint's instance")
+    shown = "(default: %(default)s)"
+    parser.add_argument("--instance-type", default="ml.g5.2xlarge", help=f"SageMaker's name for it {shown}")
+    parser.add_argument("--region", default="us-east-1", help=f"whose prices count {shown}")
     parser.add_argument(
-        "--mix", default="0,0.5,0.5", help="shares of high, medium, low where the trace names no class or deadline"
+        "--concurrency", type=natural, default=16, help=f"requests that an instance serves at a time {shown}"
     )
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--base-seconds", type=number, default=base.base_seconds, help=f"of every request, whatever its size {shown}"
+    )
+    parser.add_argument(
+        "--seconds-per-input-token", type=number, default=base.seconds_per_input_token, help=f"to read one {shown}"
+    )
+    parser.add_argument(
+        "--seconds-per-output-token", type=number, default=base.seconds_per_output_token, help=f"to write one {shown}"
+    )
+    parser.add_argument("--startup-seconds", type=positive, default=300.0, help=f"of an endpoint's instance {shown}")
+    parser.add_argument(
+        "--mix",
+        default="0,0.5,0.5",
+        help=f"shares of high, medium, low where the trace names no class or deadline {shown}",
+    )
+    parser.add_argument("--seed", type=int, default=1, help=f"of everything that is drawn {shown}")
     parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
-    parser.add_argument("--commitment-discount", type=_discount, default=Decimal("0.28"), help="of a year's commitment")
+    parser.add_argument(
+        "--commitment-discount", type=share, default=Decimal("0.28"), help=f"of a year's commitment {shown}"
+    )
     parser.add_argument(
         "--instance-types",
         help="others to put beside the planned one, with their speed against it where it is measured: "
@@ -164,15 +145,15 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     assumed = Assumptions()
     parser.add_argument(
         "--small-tokens",
-        type=whole(0),
+        type=natural,
         default=assumed.small_tokens,
-        help="inputs that a smaller model answers, at most",
+        help=f"inputs that a smaller model answers, at most {shown}",
     )
     parser.add_argument(
-        "--trim-to", type=whole(1), default=assumed.trim_to, help="tokens of input that trimming leaves"
+        "--trim-to", type=natural, default=assumed.trim_to, help=f"tokens of input that trimming leaves {shown}"
     )
     parser.add_argument("--catalogue", type=Path, help="models.toml, for how fast the smallest tier of --model is")
     parser.add_argument("--model", help="of the catalogue, with deployments in several tiers")
     parser.add_argument("--quick", action="store_true", help="leave out strategies, seeds and sensitivity")
-    parser.add_argument("--out", type=Path, help="folder for the recommended settings and the pictures")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the recommended settings and the pictures")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")

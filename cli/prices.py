@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 
+from cli.arguments import add
 from cli.stack import Stack
 from cli.tables import folding_table, new_console
 from tollgate.adapters.price_list_api import ENDPOINT_REGION, PriceListApi, PricingClient
@@ -21,11 +22,17 @@ from tollgate.services.refresh_prices import PriceRefresh
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("prices", help="show, refresh and accept list prices")
-    actions = parser.add_subparsers(dest="action", required=True)
-    show = actions.add_parser("show", help="print the prices in force with date and source, and what is pending")
-    refresh = actions.add_parser("refresh", help="compare with the price list of AWS now")
-    accept = actions.add_parser("accept", help="put pending prices in force for the next 'models apply'")
+    parser = add(commands, "prices", "show, refresh and accept list prices")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = add(actions, "show", "print the prices in force with date and source, and what is pending", "prices show")
+    refresh = add(actions, "refresh", "compare with the price list of AWS now", "prices refresh")
+    accept = add(
+        actions,
+        "accept",
+        "put pending prices in force for the next 'models apply'",
+        "prices accept ml.g5.xlarge",
+        "prices accept --all",
+    )
     chosen = accept.add_mutually_exclusive_group(required=True)
     chosen.add_argument("names", nargs="*", default=[], metavar="NAME", help="instance types or gateway parts")
     chosen.add_argument("--all", action="store_true", help="everything that is pending")

@@ -3,13 +3,14 @@
 import argparse
 from calendar import month_abbr
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from cli.arguments import add, moment
 from cli.report_amounts import amount_texts
 from cli.report_picture import Chart, bar, chart_of, svg_of
 from cli.stack import Stack, StackError
@@ -31,17 +32,28 @@ _Amount = Callable[[UsageLine], Decimal | None]
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("report", help="print what requests cost, as tables and a chart")
-    parser.add_argument("--group-by", default="model,inference_type", help=f"comma list of {', '.join(GROUPS)}")
-    parser.add_argument("--from", dest="start", type=_moment, help="UTC, like 2026-11-22 or 2026-11-22T09:00")
-    parser.add_argument("--to", dest="end", type=_moment, help="as --from; now if not given")
-    parser.add_argument("--picture", type=Path, help="write the chart as SVG to this file")
+    parser = add(
+        commands,
+        "report",
+        "print what requests cost, as tables and a chart",
+        "report",
+        "report --group-by team,model --from 2026-11-21 --picture costs.svg",
+    )
+    parser.add_argument(
+        "--group-by",
+        default="model,inference_type",
+        help=f"comma list of {', '.join(GROUPS)} (default: model,inference_type)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=moment,
+        metavar="TIME",
+        help="UTC, like 2026-11-22 or 2026-11-22T09:00 (default: a day before --to)",
+    )
+    parser.add_argument("--to", dest="end", type=moment, metavar="TIME", help="as --from (default: now)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the chart as SVG to this file")
     parser.set_defaults(run=report)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def report(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -55,6 +67,12 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     queries = UsageQueries(store=DynamoDBUsage(stack.tables, stack.outputs["LedgerTableName"]), clock=SystemClock())
     names = [name.strip() for name in arguments.group_by.split(",") if name.strip()]
     found = queries.usage(_EVERYONE, group_by=names, start=arguments.start, end=arguments.end)
+    if not found.lines and arguments.picture is None:
+        print(
+            f"Nothing is on record from {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC; "
+            "what runs is added up within five minutes."
+        )
+        return 0
     console = new_console()
     title = f"{found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
     shown = [*found.lines, found.total]
@@ -80,8 +98,6 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise StackError(f"The picture cannot be written: {error}") from error
         print(f"Picture: {arguments.picture}")
-    if not found.lines:
-        print("Nothing is on record for this time; what runs is added up within five minutes.")
     if found.loaded_until is None or found.loaded_until < found.end:
         print("Loaded cost is known for closed hours only: half an hour after their end.")
     if any(line.totals.unknown_tokens for line in shown):

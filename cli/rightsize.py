@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import boto3
 
+from cli.arguments import add
 from cli.stack import Stack
 from cli.tables import folding_table, new_console
 from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
@@ -28,7 +29,7 @@ _PLOT_WIDTH = 56
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("rightsize", help="do the endpoints' instances fit their last seven days?")
+    parser = add(commands, "rightsize", "do the endpoints' instances fit their last seven days?", "rightsize --json")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=rightsize)
 

@@ -20,6 +20,20 @@ class StackError(Exception):
     """The stack cannot be found or used; the message says what to do."""
 
 
+class Outputs(dict[str, str]):
+    """Outputs of a stack; asking for one that is not there says which stack that is."""
+
+    def __missing__(self, name: str) -> str:
+        """Refuse.
+
+        Raises:
+            StackError: always.
+        """
+        raise StackError(
+            f"The stack has no output {name}: it is not a Tollgate stack, or an older one. Deploy it anew."
+        )
+
+
 @dataclass(frozen=True)
 class Stack:
     """A deployed stack, by its outputs.
@@ -48,13 +62,17 @@ class Stack:
             if not region:
                 raise StackError("Set AWS_REGION to the region of the stack.")
             found = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-        except (ClientError, BotoCoreError) as error:
-            raise StackError(f"Stack '{name}' cannot be read: {error}") from error
+        except (ClientError, BotoCoreError, ValueError) as error:
+            # botocore says ValueError of an AWS_ENDPOINT_URL that is none.
+            reason = str(error).rstrip(".")
+            raise StackError(
+                f"Stack '{name}' cannot be read: {reason}. Check --stack, AWS_REGION and the credentials."
+            ) from error
         parameters = {p.get("ParameterKey"): p.get("ParameterValue") for p in found.get("Parameters", [])}
         return cls(
             name=name,
             region=region,
-            outputs={o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])},
+            outputs=Outputs({o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}),
             architecture=parameters.get("Architecture") or "arm64",
         )
 

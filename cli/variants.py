@@ -4,6 +4,7 @@ import argparse
 import time
 from datetime import UTC, datetime
 
+from cli.arguments import add
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.catalogue_document import catalogue_from_document
@@ -25,13 +26,21 @@ from tollgate.domain.promotion import promoted
 
 def add_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the actions."""
-    comparing = actions.add_parser("compare", help="cost, latency, errors and quality of a model's deployments")
-    comparing.add_argument("model")
+    comparing = add(
+        actions,
+        "compare",
+        "cost, latency, errors and quality of a model's deployments",
+        "models compare assistant",
+        "models compare assistant --topic code",
+    )
+    comparing.add_argument("model", help="its name in the catalogue")
     comparing.add_argument("--topic", choices=TOPICS, help="only requests of one kind")
     comparing.set_defaults(run=compare)
-    promoting = actions.add_parser("promote", help="let a deployment serve all the traffic of its tier")
-    promoting.add_argument("model")
-    promoting.add_argument("deployment")
+    promoting = add(
+        actions, "promote", "let a deployment serve all the traffic of its tier", "models promote assistant next"
+    )
+    promoting.add_argument("model", help="its name in the catalogue")
+    promoting.add_argument("deployment", help="of the model, without the model's name")
     promoting.set_defaults(run=promote)
 
 

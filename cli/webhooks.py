@@ -3,6 +3,7 @@
 import argparse
 import secrets
 
+from cli.arguments import add
 from cli.stack import Stack
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.domain.webhooks import secret_text
@@ -12,9 +13,15 @@ _KEY_BYTES = 32
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("webhooks", help="signing secrets of tenants")
-    actions = parser.add_subparsers(dest="action", required=True)
-    secret = actions.add_parser("secret", help="print a tenant's secret; makes one for a tenant that has none")
+    parser = add(commands, "webhooks", "signing secrets of tenants")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    secret = add(
+        actions,
+        "secret",
+        "print a tenant's secret; makes one for a tenant that has none",
+        "webhooks secret --tenant acme",
+        "webhooks secret --tenant acme --rotate",
+    )
     secret.add_argument("--tenant", required=True, help="the tenant of the API keys whose jobs call webhooks")
     secret.add_argument(
         "--rotate", action="store_true", help="make a new one; calls carry both signatures until --finish"

@@ -117,9 +117,10 @@ class Stack:
         if examples:
             await self._drive_examples(key)
         state.write_env(layout, key)
+        # Before it is ready: who started it in the background stops listening then.
+        self._say_how_to_use(key)
         self._record = replace(self._record, ready=True)
         self._write_record()
-        self._say_how_to_use(key)
 
     async def _drive_examples(self, key: str) -> None:
         self._terminal.say()
@@ -162,13 +163,13 @@ class Stack:
         say(f"Logs: {layout.relative(layout.logs)}/   Variables: {layout.relative(layout.env_file)}")
         say(f"Answers piece by piece: {layout.url}{STREAMING_PREFIX}")
         say()
-        say("Try it:")
+        say("Try it (README.md and docs/ have more):")
         say(f"  export TOLLGATE_URL={layout.url} TOLLGATE_KEY={key}")
         for example in three_roads.EXAMPLES:
             say(f"  # {example.road}")
             say(f"  {three_roads.curl(example)}")
-        say("  # what became of an async or batch request")
-        say('  curl -s "$TOLLGATE_URL/v1/inferences?limit=5" -H "Authorization: Bearer $TOLLGATE_KEY"')
+        say("  # what became of the last job")
+        say('  curl -s "$TOLLGATE_URL/v1/inferences?limit=1" -H "Authorization: Bearer $TOLLGATE_KEY"')
         say()
         say(f"Restart SageMaker: make restart-standin{port}   End: Ctrl-C, or make stop{port} when detached")
 

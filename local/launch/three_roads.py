@@ -32,19 +32,13 @@ EXAMPLES = (
         "real-time",
         {
             "model": "smollm2",
-            "input": {
-                "messages": [{"role": "user", "content": "What does a toll booth do? Answer in one sentence."}],
-                "max_tokens": 40,
-            },
+            "input": "What does a toll booth do? Answer in one sentence.",
             "priority": "high",
+            "parameters": {"max_tokens": 40},
         },
     ),
-    Example(
-        "async", {"model": "minilm", "input": {"inputs": "A toll booth in front of your models."}, "priority": "medium"}
-    ),
-    Example(
-        "batch", {"model": "langid", "input": {"inputs": "Der billigste Weg, der noch reicht."}, "priority": "low"}
-    ),
+    Example("async", {"model": "minilm", "input": "A toll booth in front of your models.", "priority": "medium"}),
+    Example("batch", {"model": "langid", "input": "Der billigste Weg, der noch reicht.", "priority": "low"}),
 )
 
 

@@ -18,11 +18,10 @@ _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Documents whose calls of the API can be run as they stand.
 _CALLS = (
     "README.md",
-    "docs/requests.md",
-    "docs/cache.md",
-    "docs/model-choice.md",
-    "docs/sagemaker-openai.md",
-    "docs/trimming.md",
+    *(
+        f"docs/{name}.md"
+        for name in "brakes budgets cache local model-choice requests sagemaker-openai trimming usage".split()
+    ),
 )
 _GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
 
@@ -35,12 +34,17 @@ def _commands(document: str) -> Iterator[str]:
                 yield line.strip()
 
 
-CURLS = [(document, line) for document in _CALLS for line in _commands(document) if line.startswith("curl ")]
+# The stand-in's own switches answer in its own words; tests/integration/sagemaker_standin has them.
+CURLS = [
+    (document, line)
+    for document in _CALLS
+    for line in _commands(document)
+    if line.startswith("curl ") and "/_standin/" not in line
+]
 
 
-@pytest.mark.parametrize(("document", "command"), CURLS, ids=[f"{d}-{n}" for n, (d, _) in enumerate(CURLS)])
-def test_a_documented_call_succeeds(document: str, command: str, local_stack: LocalStack) -> None:
-    """Copied and pasted, with the two variables that `make run` prints, it gets an answer and no error."""
+def _asked(command: str, local_stack: LocalStack) -> str:
+    """What a documented call prints, with the two variables that `make run` prints."""
     assert shutil.which("curl"), "curl is not installed"
     done = subprocess.run(  # noqa: S603 -- the repository's own documents
         ["/bin/sh", "-c", command],
@@ -50,9 +54,31 @@ def test_a_documented_call_succeeds(document: str, command: str, local_stack: Lo
         check=True,
         timeout=100,
     )
-    answer = json.loads(done.stdout)
-    assert "error" not in answer or answer["error"] is None, f"{document}: {done.stdout}"
+    return done.stdout
+
+
+@pytest.mark.parametrize(("document", "command"), CURLS, ids=[f"{d}-{n}" for n, (d, _) in enumerate(CURLS)])
+def test_a_documented_call_succeeds(document: str, command: str, local_stack: LocalStack) -> None:
+    """Copied and pasted it gets an answer and no error."""
+    printed = _asked(command, local_stack)
+    # With -i the head comes first; text mode has made one line end of its two characters.
+    answer = json.loads(printed.partition("\n\n")[2] if "curl -si " in command else printed)
+    assert "error" not in answer or answer["error"] is None, f"{document}: {printed}"
     assert "object" in answer
+
+
+def test_the_readme_shows_what_really_comes_back(local_stack: LocalStack) -> None:
+    """Status line, headers and fields under its first call are those of the answer; only the values differ."""
+    head, shown = re.findall(r"```(?:http|json)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
+    printed, _, body = _asked(CURLS[0][1], local_stack).partition("\n\n")
+    status, *headers = head.splitlines()
+    assert printed.splitlines()[0] == status
+    names = {line.partition(":")[0].lower() for line in printed.splitlines()[1:]}
+    assert {line.partition(":")[0] for line in headers} <= names
+    answer = json.loads(body)
+    for part in ("output", "usage", "cost"):
+        assert json.loads(shown)[part].keys() == answer[part].keys()
+    assert json.loads(shown).keys() <= answer.keys()
 
 
 def test_the_readme_has_a_call_for_each_road() -> None:
@@ -118,7 +144,11 @@ def test_documented_make_targets_exist() -> None:
 
 
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
-_DOCUMENTS = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))))
+_DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
+)
 
 
 def _anchors(document: Path) -> set[str]:

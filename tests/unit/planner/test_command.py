@@ -90,4 +90,4 @@ def test_an_estimate_needs_five_numbers_at_most(capsys: pytest.CaptureFixture[st
     """A few numbers give the same table."""
     assert main(["estimate", "--requests-per-day", "100", "--days", "1", "--quick"]) == 0
     assert "wake for deadlines" in capsys.readouterr().out
-    assert main(["estimate", "--requests-per-day", "0", "--quick"]) == 2
+    assert main(["estimate", "--requests-per-day", "0.001", "--days", "1", "--quick"]) == 2
