@@ -14,6 +14,7 @@ from tollgate.domain.json_values import compact_json
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.settlement import settle
 from tollgate.services.inference import Accepted
+from tollgate.services.queue_job import queue_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,9 +102,8 @@ class JobAcceptance:
         # Only now: what was refused has no job, and its caller is not told a job's cost.
         trail.job_id = job.job_id
         trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
-        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
         try:
-            self._queues[inference_type].send(message, trace=trail.traceparent, group=trail.owner.tenant)
+            queue_job(self._queues[inference_type], job)
         except StorageError:
             # The record is the promise; the sweeper puts jobs that wait too long into the queue again.
             trail.route_reason += ";queue=later"

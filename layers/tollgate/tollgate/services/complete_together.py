@@ -25,6 +25,7 @@ from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Telemetry
 from tollgate.services.async_notice import AsyncNotice
 from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.queue_job import queue_job
 from tollgate.services.submit_together import ALONE, members_key
 
 
@@ -142,8 +143,7 @@ class GroupCompletion:
             earlier_parts=(job.earlier_parts or ZERO) + parts,
         )
         if self._jobs.change(again, expected=OPEN_STATES):
-            message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-            self._queue.send(message, trace=job.traceparent, group=job.owner.tenant)
+            queue_job(self._queue, job)
 
 
 def _waits_for(job: Job, group_id: str) -> bool:

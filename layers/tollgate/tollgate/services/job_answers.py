@@ -22,6 +22,7 @@ from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.queue_job import queue_job
 from tollgate.services.results import output_of
 
 LEASE = timedelta(minutes=15)
@@ -37,7 +38,7 @@ _LONGEST_PAUSE_SECONDS = 60
 class JobAnswers:
     """Looks under a job's key before it runs, and keeps its answer afterwards.
 
-    `queue` is where jobs wait that follow another; a function that only ends jobs has none.
+    `queue` is where jobs wait that follow another.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class JobAnswers:
         store: AnswerStore,
         jobs: JobStore,
         objects: WholeObjectStore,
-        queue: MessageQueue | None,
+        queue: MessageQueue,
         catalogues: CatalogueSource,
         telemetry: Telemetry,
         clock: Clock,
@@ -69,8 +70,8 @@ class JobAnswers:
         Raises:
             StorageError: it could not be put back; try again later.
         """
-        ticket, queue = job.cache, self._queue
-        if ticket is None or queue is None:
+        ticket = job.cache
+        if ticket is None:
             return job
         if self._clock.now() - job.created_at >= LONGEST_FOLLOWING:
             return replace(job, cache=None)
@@ -81,12 +82,7 @@ class JobAnswers:
             self._telemetry.count("CacheDown")
             found = None
         if found is None:
-            queue.send(
-                {"kind": "job", "job_id": job.job_id, "resource": job.resource},
-                trace=job.traceparent,
-                group=job.owner.tenant,
-                delay_seconds=self._pause(job),
-            )
+            queue_job(self._queue, job, delay_seconds=self._pause(job))
         return found
 
     def _decided(self, job: Job, ticket: CacheTicket) -> Job | CachedAnswer | None:

@@ -32,6 +32,7 @@ from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceReco
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.queue_job import queue_job
 
 DRAIN_SECONDS = 20
 """Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
@@ -359,8 +360,7 @@ class PlaceKeeper:
             found = self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT)
             for job in sorted(found, key=lambda job: job.deadline_at or job.created_at):
                 if job.state is JobState.QUEUED:
-                    message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-                    queue.send(message, trace=job.traceparent, group=job.owner.tenant)
+                    queue_job(queue, job)
 
 
 @dataclass(frozen=True, slots=True)

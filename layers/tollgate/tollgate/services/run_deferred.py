@@ -31,6 +31,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import QUEUED, claim_job
 from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.queue_job import queue_job
 from tollgate.services.submit_async import BRAKED_SECONDS, stored_input
 
 MODEL_LIMIT_SECONDS = 60.0
@@ -109,8 +110,7 @@ class DeferredRun:
         """Whether the brakes hold the job back; it comes back by itself, without a delivery that counts as failed."""
         if not self._gate.holds_back(self._catalogues.current(), job.resource):
             return False
-        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-        self._queue.send(message, trace=job.traceparent, group=job.owner.tenant, delay_seconds=BRAKED_SECONDS)
+        queue_job(self._queue, job, delay_seconds=BRAKED_SECONDS)
         self.telemetry.log("INFO", "deferred job waits for the brakes", job_id=job.job_id)
         return True
 

@@ -31,11 +31,13 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
+from tollgate.services.queue_job import queue_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tollgate.services.job_answers import JobAnswers
+
 BRAKED_SECONDS = 300
 """How long a job that the brakes hold back waits for another look."""
 
@@ -115,8 +117,7 @@ class AsyncSubmitter:
             return False
         if not self._gate.holds_back(self._catalogues.current(), job.resource):
             return False
-        message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
-        self._queue.send(message, trace=job.traceparent, group=job.owner.tenant, delay_seconds=BRAKED_SECONDS)
+        queue_job(self._queue, job, delay_seconds=BRAKED_SECONDS)
         self.telemetry.log("INFO", "async job waits for the brakes", job_id=job.job_id)
         return True
 

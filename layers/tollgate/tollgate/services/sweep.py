@@ -24,6 +24,7 @@ from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_job import JobCompleter, webhook_message
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.file_batches import batch_message
+from tollgate.services.queue_job import queue_job
 
 BUDGET_SECONDS = 35.0
 """A sweep stops looking after this; the next one goes on from there. Less than the function may run."""
@@ -186,10 +187,8 @@ class Sweeper:
             self._services.completer.expire(job, "No endpoint took the request in time.")
             self._telemetry.count("ExpiredJob")
         elif look_due(age, first=_FIRST_LOOK, factor=2):
-            message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
             realtime = job.inference_type is InferenceType.REALTIME
-            queue = self._queues.deferred if realtime else self._queues.asynchronous
-            queue.send(message, trace=job.traceparent, group=job.owner.tenant)
+            queue_job(self._queues.deferred if realtime else self._queues.asynchronous, job)
 
     def _look_at_submitted(self, job: Job) -> None:
         age = self._age(job.submitted_at or job.created_at)
