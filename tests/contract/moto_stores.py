@@ -23,6 +23,15 @@ CACHE_TABLE = "Answers"
 GATEWAY_LOGS = "/aws/lambda/tollgate-gateway"
 CACHE_LOGS = "/aws/lambda/tollgate-cache"
 _REGION = "us-east-1"
+STORE_VARIABLES = {
+    "AWS_REGION": _REGION,
+    "TABLE_JOBS": JOBS_TABLE,
+    "TABLE_REGISTRY": REGISTRY_TABLE,
+    "TABLE_LEDGER": LEDGER_TABLE,
+    "TABLE_CACHE": CACHE_TABLE,
+    "BUCKET": BUCKET,
+}
+"""What functions are told of the stores below."""
 
 
 @dataclass(frozen=True, slots=True)

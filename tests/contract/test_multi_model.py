@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from functions.gateway import app as gateway
-from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
+from tests.contract.moto_stores import REGISTRY_TABLE, STORE_VARIABLES, LocalAws
 from tests.fakes.gateway import proxy_event
 from tests.integration.sagemaker_standin.process import StandIn, client, until
 from tollgate.adapters.price_snapshot import snapshot_book
@@ -69,13 +69,8 @@ def api(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     sagemaker.create_endpoint(EndpointName=_ENDPOINT, EndpointConfigName=_ENDPOINT)
     until(lambda: sagemaker.describe_endpoint(EndpointName=_ENDPOINT)["EndpointStatus"] == "InService")
     environment = {
-        "AWS_REGION": "us-east-1",
+        **STORE_VARIABLES,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
-        "TABLE_JOBS": JOBS_TABLE,
-        "TABLE_REGISTRY": REGISTRY_TABLE,
-        "TABLE_LEDGER": LEDGER_TABLE,
-        "TABLE_CACHE": "Cache",
-        "BUCKET": "tollgate-test",
         "ASYNC_QUEUE_URL": "http://127.0.0.1/none",
         "BATCH_QUEUE_URL": "http://127.0.0.1/none",
     }

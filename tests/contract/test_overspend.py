@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from functions.budget_alarm import app as budget_alarm
 from functions.gateway import app as gateway
 from functions.usage import app as usage
-from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
+from tests.contract.moto_stores import REGISTRY_TABLE, STORE_VARIABLES, LocalAws
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import proxy_event
 from tests.integration.sagemaker_standin.process import StandIn, client, until
@@ -140,15 +140,10 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     topic = sns.create_topic(Name="alarms")["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     environment = {
-        "AWS_REGION": "us-east-1",
+        **STORE_VARIABLES,
         "AWS_ENDPOINT_URL_SAGEMAKER": standin.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
         "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": standin.url,
-        "TABLE_JOBS": JOBS_TABLE,
-        "TABLE_REGISTRY": REGISTRY_TABLE,
-        "TABLE_LEDGER": LEDGER_TABLE,
-        "TABLE_CACHE": "Cache",
-        "BUCKET": "tollgate-test",
         "ALARM_TOPIC_ARN": topic,
         "LOG_LEVEL": "CRITICAL",
         **queues,

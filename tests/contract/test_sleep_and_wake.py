@@ -19,7 +19,7 @@ from functions.async_submit import app as async_submit
 from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from functions.gateway import app as gateway
-from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
+from tests.contract.moto_stores import REGISTRY_TABLE, STORE_VARIABLES, LocalAws
 from tests.fakes.function_events import FunctionEventsServer
 from tests.fakes.gateway import proxy_event
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
@@ -164,17 +164,12 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     }
     events = FunctionEventsServer()
     environment = {
-        "AWS_REGION": "us-east-1",
+        **STORE_VARIABLES,
         "AWS_ENDPOINT_URL_LAMBDA": events.url,
         "CAPACITY_FUNCTION": "tollgate-capacity",
         "AWS_ENDPOINT_URL_SAGEMAKER": standin.url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": standin.url,
         "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": standin.url,
-        "TABLE_JOBS": JOBS_TABLE,
-        "TABLE_REGISTRY": REGISTRY_TABLE,
-        "TABLE_LEDGER": LEDGER_TABLE,
-        "TABLE_CACHE": "Cache",
-        "BUCKET": "tollgate-test",
         **queues,
     }
     for name, value in environment.items():
