@@ -6,7 +6,7 @@ from typing import Any
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.settings import ServingSettings
-from tollgate.wiring.inference import ServingParts
+from tollgate.wiring.gateway import GatewayParts
 
 
 class GatewaySettings(ServingSettings):
@@ -24,7 +24,7 @@ def _check_webhook(allowed: str, url: str) -> None:
 
 def build(settings: GatewaySettings) -> GatewayApi:
     """Wire the service; nothing is connected before the first call."""
-    parts = ServingParts(settings)
+    parts = GatewayParts(settings)
     parts.transport.prepare()
 
     @cache

@@ -15,7 +15,7 @@ from tollgate.api.outlet import Outlet, send
 from tollgate.domain.errors import NotFoundError
 from tollgate.services.run_live import LiveRun
 from tollgate.settings import ServingSettings, aws_environment
-from tollgate.wiring.inference import ServingParts
+from tollgate.wiring.gateway import GatewayParts
 
 _KEPT_BACK_SECONDS = 2.0
 """Of the function's time, to settle after the last event and before Lambda ends the environment."""
@@ -31,7 +31,7 @@ class StreamingSettings(ServingSettings):
     streaming_seconds: int = 300
 
 
-class StreamingParts(ServingParts):
+class StreamingParts(GatewayParts):
     """Answers that are seen as they come, and requests that last longer than API Gateway waits for others."""
 
     def __init__(self, settings: StreamingSettings) -> None:

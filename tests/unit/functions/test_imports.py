@@ -78,7 +78,7 @@ def test_hot_functions_import_no_business_of_others(function: str, module: str) 
     assert module not in _imported(function)
 
 
-@pytest.mark.parametrize(("function", "most"), [("gateway", 180), ("authorizer", 86), ("jobs", 128)])
+@pytest.mark.parametrize(("function", "most"), [("gateway", 182), ("authorizer", 86), ("jobs", 128)])
 def test_the_number_of_modules_stays_small(function: str, most: int) -> None:
     """About what it was when the limit was set; raise it for a reason only (last: the wiring and `queue_job`)."""
     assert len(_imported(function)) <= most

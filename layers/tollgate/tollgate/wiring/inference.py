@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from decimal import Decimal
@@ -10,25 +9,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.adapters.registry_capacity import RegistryHealth
 from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sns_notices import SnsNotices
-from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
-from tollgate.api.rendering import RateLimits
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import REALTIME_LEASE, Admission
 from tollgate.services.deployment_health import DeploymentHealth
-from tollgate.services.idempotent import Idempotency
 from tollgate.services.infer import InferenceService
 from tollgate.services.run_realtime import RealtimeRun
-from tollgate.services.wait import JobWaiter
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from tollgate.adapters.bucket_tokenizers import BucketTokenizers
     from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
@@ -199,48 +193,6 @@ class ServingParts(InferenceParts):
     """For functions whose callers wait for the answer."""
 
     _settings: ServingSettings
-
-    def gateway_api(
-        self,
-        *,
-        openai: Callable[[], RoutesOnDemand],
-        feedback: Callable[[], RoutesOnDemand],
-        check_webhook: Callable[[str], object],
-    ) -> GatewayApi:
-        """The routes, with those that not every function or caller needs as given."""
-        return GatewayApi(
-            inference=self.inference,
-            idempotency=self.idempotency,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            random_hex=lambda: os.urandom(24).hex(),
-            check_webhook=check_webhook,
-            openai=openai,
-            waiter=self.waiter,
-            feedback=feedback,
-            limits=self.limits,
-        )
-
-    @cached_property
-    def idempotency(self) -> Idempotency:
-        """Runs a request once for each idempotency key."""
-        store = DynamoDBIdempotency(self.tables, self._settings.table_cache, self.objects)
-        # Longer than Lambda lets the function run, so that a live request never loses its claim.
-        return Idempotency(store, self.clock, lease_seconds=int(self.time_limit_seconds) + 6)
-
-    @cached_property
-    def waiter(self) -> JobWaiter:
-        """Waits for jobs on behalf of callers who want their answer now."""
-        return JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=time.sleep)
-
-    @cached_property
-    def limits(self) -> RateLimits:
-        """What answers say of rate limits."""
-        return RateLimits(
-            plan_rate=self._settings.plan_rate,
-            plan_burst=self._settings.plan_burst,
-            call_limit=self.admission.call_limit,
-        )
 
     @property
     def queues(self) -> Mapping[InferenceType, str]:
