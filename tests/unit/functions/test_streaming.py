@@ -47,8 +47,15 @@ def test_what_is_not_streamed_goes_out_as_one() -> None:
     assert json.loads(outlet.body)["choices"][0]["message"]["content"] == "hello whole"
 
 
+def test_a_response_goes_out_in_its_own_events() -> None:
+    """From the first to the last."""
+    kinds = [line.removeprefix("event: ") for line in _handled("response_stream").body.split("\n") if "event: " in line]
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert kinds.count("response.output_text.delta") == 2
+
+
 def test_a_plain_completion_is_answered() -> None:
-    """The other route of this function."""
+    """The third route of this function."""
     outlet = _handled("completion")
     assert json.loads(outlet.body)["choices"][0]["text"] == "hello whole"
 
