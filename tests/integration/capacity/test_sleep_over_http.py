@@ -91,7 +91,6 @@ def night(bedroom: Bedroom, local_stack: LocalStack) -> Night:
         phases = bedroom.phases()
         return all(phases[napper.name] is Phase.ASLEEP for napper in SLEEPERS)
 
-    asleep_before = time.monotonic()
     runtime.invoke_endpoint(EndpointName=BUSY.place.name, Body=b'{"inputs": "here"}')
     time.sleep(2.5)  # until its metric is with CloudWatch
     bedroom.idle_since_an_hour(bedroom.nappers)
@@ -100,22 +99,16 @@ def night(bedroom: Bedroom, local_stack: LocalStack) -> Night:
         # The emulator starts a process for each request at a time, slowly: they are there before the storm.
         warmed = pool.map(lambda _: client.send("GET", "/v1/models").status, range(2 * _CLIENTS))
         until(asleep, _NIGHT_SECONDS, pause=2)
-        print(f"asleep after {time.monotonic() - asleep_before:.1f} s")
         assert set(warmed) == {200}
-        print(f"warm after {time.monotonic() - asleep_before:.1f} s")
         night.busy_phase = bedroom.phases()[BUSY.name]
         night.asleep = {napper.name: bedroom.standing(napper) for napper in SLEEPERS}
         slept = {napper.name: Counter(bedroom.ordered(napper)) for napper in SLEEPERS}
         bedroom.tell_standin("PUT", "faults", {"faults": FAULTS})
-        began = time.monotonic()
         _storm(night, client)
-        print(f"storm over after {time.monotonic() - began:.1f} s")
         replies = [*night.waited, *(reply for replies in night.replies.values() for reply in replies)]
         accepted = [reply.body["id"] for reply in replies if reply.status == 202]
         night.jobs = _ended(client, accepted)
-        print(f"all jobs ended after {time.monotonic() - began:.1f} s")
         until(lambda: all(bedroom.phases()[napper.name] is Phase.AWAKE for napper in SLEEPERS), _NIGHT_SECONDS)
-        print(f"all awake after {time.monotonic() - began:.1f} s")
     night.ordered = {napper.name: Counter(bedroom.ordered(napper)) - slept[napper.name] for napper in SLEEPERS}
     night.after = {napper.name: bedroom.standing(napper) for napper in SLEEPERS}
     control = client.send("GET", "/v1/control").body
