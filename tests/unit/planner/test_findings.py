@@ -103,12 +103,26 @@ def test_strategies_name_themselves_alone_and_together() -> None:
     """Each has a factor, waking saves on thin traffic, and repetition makes the cache save something."""
     trace = made()
     baseline = compare(trace, TOKENS).baseline
-    found = {one.name: one.factor for one in contributions(trace, TOKENS, baseline, horizon=43_200.0)}
-    assert list(found)[-2:] == ["product of the factors", "together"]
+    strategies = contributions(trace, TOKENS, baseline, horizon=43_200.0)
+    found = {one.name: one.factor for one in strategies}
+    assert list(found)[-3:] == ["product of the factors", "together", "token-priced"]
     assert found["sleep and wake"] < 1
     assert found["exact cache"] <= 1
     assert found["token-priced"] < 1
     assert found["together"] < found["sleep and wake"]
+    alone = contributions(trace, WORLD, baseline, horizon=43_200.0)
+    assert strategies[:-1] == alone, "what cannot be deployed changes no other figure"
+
+
+def test_what_is_assumed_is_shown_for_half_and_for_twice() -> None:
+    """A figure that rests on an assumption says so and has a range; a measured one has none."""
+    trace = made()
+    for one in contributions(trace, WORLD, compare(trace, WORLD).baseline, horizon=43_200.0):
+        assert ("ASSUMED" in one.basis) is (one.if_half is not None) is (one.if_twice is not None)
+        if one.name == "micro-batching":
+            assert one.if_half is not None
+            assert one.if_twice is not None
+            assert one.if_half >= one.factor >= one.if_twice
 
 
 def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:
@@ -160,6 +174,7 @@ def test_pictures_are_svg_with_every_design(planned: Comparison) -> None:
     for picture in (cost_by_design(planned), cost_against_p99(planned)):
         text = "".join(ET.fromstring(picture).itertext())  # noqa: S314 - our own picture
         assert all(outcome.design in text for outcome in planned.outcomes)
+        assert 'width="0.0"' not in picture
     assert ET.fromstring(over_time(line, "a & b")).tag.endswith("svg")  # noqa: S314 - our own picture
 
 
