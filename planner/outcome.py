@@ -129,7 +129,7 @@ def replay(
     if world.tokens is not None and tally.counts["tokens"]:
         bill["tokens"] = _token_bill(trace, codes, world.tokens)
     if design.gateway:
-        bill |= _gateway_bill(tally, trace, codes, world.prices)
+        bill |= _gateway_bill(tally, trace, codes, world)
     billed = sum(tally.billed.values())
     return Outcome(
         design=design.name,
@@ -284,15 +284,17 @@ class _Tally:
         return Latency(sum(ordered) / count, p50, p95, p99)
 
 
-def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, prices: GatewayPrices) -> dict[str, Decimal]:
+def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -> dict[str, Decimal]:
     """The sum of `GatewayRates.expected` over all requests, which is linear in counts and seconds.
 
     Answers from the cache are priced as real-time requests that take no time; refused ones as rejected. Requests that
     are paid by the token are priced like real-time ones, or like jobs if they waited for company first or take so
     long that a job is cheaper than a function that waits.
     """
-    rates = gateway_rates(prices)
+    rates = gateway_rates(world.prices)
     jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
+    alone, shared = rates.invocation(1), rates.invocation(world.together) / world.together
+    jobs[InferenceType.ASYNC] -= (alone - shared) * tally.counts["async"]
     jobs[InferenceType.ASYNC] += rates.by_road[InferenceType.ASYNC] * tally.token_jobs
     quick = tally.counts["realtime"] + tally.counts["cache"] + tally.counts["tokens"] - tally.token_jobs
     per_request = rates.expected(InferenceType.REALTIME, 0, 0.0)

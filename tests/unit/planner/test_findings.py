@@ -25,6 +25,7 @@ from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
 from tests.unit.template_document import template
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.token_prices import BucketRates
 
 WORLD = World.of("ml.g5.2xlarge")
@@ -123,6 +124,16 @@ def test_what_is_assumed_is_shown_for_half_and_for_twice() -> None:
             assert one.if_half is not None
             assert one.if_twice is not None
             assert one.if_half >= one.factor >= one.if_twice
+
+
+def test_requests_that_share_an_invocation_share_its_price() -> None:
+    """Eight together save the gateway what the domain says of one invocation against an eighth of a shared one."""
+    trace = made()
+    design = next(d for d in standard_designs(WORLD, 1.0, set(trace.deadlines)) if d.name == "wake for deadlines")
+    alone, shared = (replay(trace, design, replace(WORLD, together=count)) for count in (1, 8))
+    rates = gateway_rates(WORLD.prices)
+    saved = (rates.invocation(1) - rates.invocation(8) / 8) * alone.counts["async"]
+    assert alone.bill["gateway"] - shared.bill["gateway"] == pytest.approx(saved, abs=Decimal("1E-9"))
 
 
 def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:
