@@ -167,11 +167,14 @@ def _serve_pool(
         )
     if code == ASYNC and design.waking:
         deadlines = _chosen(trace.deadlines, codes, code)
-        endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest)
+        endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, world.margin_seconds)
         requests = Requests(arrivals, works, deadlines, None if world.lengths_known else world.expected(works))
         if design.tokens:
-            return serve_sharing(requests, endpoint, _tokens(codes, trace, world))
-        return serve_waking(requests, endpoint)
+            served = serve_sharing(requests, endpoint, _tokens(codes, trace, world))
+        else:
+            served = serve_waking(requests, endpoint)
+        served.instance_seconds += world.tail_seconds * served.starts
+        return served
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)
