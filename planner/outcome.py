@@ -78,6 +78,11 @@ class Outcome:
         return sum(self.bill.values(), ZERO)
 
     @property
+    def deployable(self) -> bool:
+        """Whether catalogues can say it: the gateway calls SageMaker's roads, none that is paid by the token."""
+        return not self.counts.get("tokens")
+
+    @property
     def per_thousand_requests(self) -> Decimal | None:
         """Dollars; None without requests."""
         return usd(self.total * 1000 / self.requests) if self.requests else None
