@@ -89,7 +89,7 @@ def _peak(who: int) -> float:
 def _print_chosen(name: str, comparison: Comparison, chosen: Outcome | None, always: Decimal) -> None:
     """Print one trace's best design against instances that never sleep, and why it is not nearer to the bound."""
     if chosen is None:
-        least = min(comparison.outcomes, key=lambda o: (o.missed, o.total))
+        least = comparison.best
         print(f"  {name:11} none without a missed deadline; fewest: {least.design}, {least.missed:,} missed")
         return
     above, bounds = comparison.above(chosen), comparison.bounds_of(chosen)

@@ -185,7 +185,7 @@ def _plan(
         findings = _find(trace, comparison, choices, arguments, advance)
         if not arguments.quick:
             seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
-            name = _best(comparison).design
+            name = comparison.best.design
             sure = certainty(redrawn, world, name, horizon=comparison.horizon, seeds=seeds)
             findings = replace(findings, certainty=sure)
             advance()
@@ -197,11 +197,6 @@ def _plan(
     return comparison, findings
 
 
-def _best(comparison: Comparison) -> Outcome:
-    """The recommended design, or the cheapest of those with the fewest missed deadlines."""
-    return comparison.recommended or min(comparison.outcomes, key=lambda o: (o.missed, o.total))
-
-
 def _find(
     trace: Trace,
     comparison: Comparison,
@@ -210,7 +205,7 @@ def _find(
     advance: Callable[[], None],
 ) -> "plan_report.Findings":
     """Everything about the recommended design but how sure it is."""
-    chosen, world = _best(comparison), choices.world
+    chosen, world = comparison.best, choices.world
     held = world.held(trace)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     design = next(d for d in designs if d.name == chosen.design)
@@ -258,7 +253,7 @@ def _entry(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
         "usd_per_1k_requests": _text(outcome.per_thousand_requests),
         "usd_per_1m_tokens": _text(outcome.per_million_tokens),
         "saved": float(comparison.saved(outcome)),
-        "can_be_deployed": not outcome.counts.get("tokens"),
+        "can_be_deployed": outcome.deployable,
     }
 
 
@@ -300,7 +295,11 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
     )
     if chosen is None:
-        console.print("Every design missed a deadline.")
+        best = comparison.best
+        console.print(
+            f"Every design that can be deployed missed a deadline; {best.design} missed the fewest, {best.missed:,}. "
+            "The settings, and how sure it is, are this one's."
+        )
     else:
         console.print(
             f"Cheapest that can be deployed without a missed deadline: {chosen.design}, "

@@ -31,7 +31,7 @@ SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
 _STEPS = 16
 _OPENS, _CLOSES = 0, 1
-_SWEPT = 900_000
+_SWEPT = 1_200_000
 """Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 

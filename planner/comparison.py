@@ -41,11 +41,14 @@ class Comparison:
 
     @property
     def recommended(self) -> Outcome | None:
-        """The cheapest that can be deployed and missed no deadline; None when each missed one.
+        """The cheapest that can be deployed and missed no deadline; None when each of those missed one."""
+        return min((o for o in self._in_time if o.deployable), key=lambda o: o.total, default=None)
 
-        The gateway calls SageMaker's roads only, so that a design which pays by the token is shown, not recommended.
-        """
-        return min((o for o in self._in_time if not o.counts.get("tokens")), key=lambda o: o.total, default=None)
+    @property
+    def best(self) -> Outcome:
+        """The recommended one; where there is none, the one that can be deployed and missed the fewest deadlines."""
+        deployable = (outcome for outcome in self.outcomes if outcome.deployable)
+        return self.recommended or min(deployable, key=lambda o: (o.missed, o.total))
 
     @property
     def cheapest(self) -> Outcome | None:

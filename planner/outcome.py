@@ -78,6 +78,11 @@ class Outcome:
         return sum(self.bill.values(), ZERO)
 
     @property
+    def deployable(self) -> bool:
+        """Whether catalogues can say it: the gateway calls SageMaker's roads, none that is paid by the token."""
+        return not self.counts.get("tokens")
+
+    @property
     def per_thousand_requests(self) -> Decimal | None:
         """Dollars; None without requests."""
         return usd(self.total * 1000 / self.requests) if self.requests else None
@@ -129,7 +134,7 @@ def replay(
     if world.tokens is not None and tally.counts["tokens"]:
         bill["tokens"] = _token_bill(trace, codes, world.tokens)
     if design.gateway:
-        bill |= _gateway_bill(tally, trace, codes, world.prices)
+        bill |= _gateway_bill(tally, trace, codes, world)
     billed = sum(tally.billed.values())
     return Outcome(
         design=design.name,
@@ -167,11 +172,14 @@ def _serve_pool(
         )
     if code == ASYNC and design.waking:
         deadlines = _chosen(trace.deadlines, codes, code)
-        endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest)
+        endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, world.margin_seconds)
         requests = Requests(arrivals, works, deadlines, None if world.lengths_known else world.expected(works))
         if design.tokens:
-            return serve_sharing(requests, endpoint, _tokens(codes, trace, world))
-        return serve_waking(requests, endpoint)
+            served = serve_sharing(requests, endpoint, _tokens(codes, trace, world))
+        else:
+            served = serve_waking(requests, endpoint)
+        served.instance_seconds += world.tail_seconds * served.starts
+        return served
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)
@@ -284,15 +292,17 @@ class _Tally:
         return Latency(sum(ordered) / count, p50, p95, p99)
 
 
-def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, prices: GatewayPrices) -> dict[str, Decimal]:
+def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -> dict[str, Decimal]:
     """The sum of `GatewayRates.expected` over all requests, which is linear in counts and seconds.
 
     Answers from the cache are priced as real-time requests that take no time; refused ones as rejected. Requests that
     are paid by the token are priced like real-time ones, or like jobs if they waited for company first or take so
     long that a job is cheaper than a function that waits.
     """
-    rates = gateway_rates(prices)
+    rates = gateway_rates(world.prices)
     jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
+    alone, shared = rates.invocation(1), rates.invocation(world.together) / world.together
+    jobs[InferenceType.ASYNC] -= (alone - shared) * tally.counts["async"]
     jobs[InferenceType.ASYNC] += rates.by_road[InferenceType.ASYNC] * tally.token_jobs
     quick = tally.counts["realtime"] + tally.counts["cache"] + tally.counts["tokens"] - tally.token_jobs
     per_request = rates.expected(InferenceType.REALTIME, 0, 0.0)

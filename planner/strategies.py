@@ -133,7 +133,7 @@ def _changes(trace: Trace, assumed: Assumptions) -> dict[str, tuple[_Change, str
         "trimming": (lambda t, w, d: (_trimmed(t, assumed.trim_to), w, d), _long(trace, assumed.trim_to)),
         "micro-batching": (
             lambda t, w, d: (t, _batched(w, assumed.batched), d),
-            f"{ASSUMED}: {assumed.batched} share the fixed part of their time",
+            f"{ASSUMED}: {assumed.batched} share an invocation and the fixed part of their time",
         ),
     }
 
@@ -209,4 +209,4 @@ def _batched(world: World, together: int) -> World:
         timing.seconds_per_output_token,
         timing.expected_output_tokens,
     )
-    return replace(world, timing=shared)
+    return replace(world, timing=shared, together=together)

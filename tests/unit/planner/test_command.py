@@ -33,6 +33,9 @@ def test_a_plan_prints_tables_and_writes_settings_and_pictures(
         "instance types side by side",
         "Over 5 seeds",
         "Commit to",
+        "not measured here",
+        "name no deadline",
+        "half/twice",
     ):
         assert part in printed
     assert {path.name for path in out.iterdir()} == {
@@ -84,6 +87,34 @@ def test_an_argument_that_makes_no_sense_is_refused_with_the_reason(
     """Exit status 2 and one line, no traceback."""
     assert main(["plan", str(workload), *arguments]) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--concurrency", "0", "must be 1 or more"),
+        ("--startup-seconds", "-5", "must be 0 or more"),
+        ("--base-seconds", "nan", "must be 0 or more"),
+        ("--commitment-discount", "3", "must be from 0 to 0.99"),
+        ("--commitment-discount", "much", "invalid share"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_before_anything_is_read(
+    option: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, the option and the range, even where the trace does not exist."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", "absent.csv", option, value])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert option in said
+    assert reason in said
+
+
+def test_an_estimate_of_too_many_requests_says_how_many_are_possible(capsys: pytest.CaptureFixture[str]) -> None:
+    """A billion requests a day are refused at once."""
+    assert main(["estimate", "--requests-per-day", "1e9"]) == 2
+    assert "5,000,000 at most" in capsys.readouterr().err
 
 
 def test_an_estimate_needs_five_numbers_at_most(capsys: pytest.CaptureFixture[str]) -> None:

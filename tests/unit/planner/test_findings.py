@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.advice import advise
-from planner.certainty import certainty
+from planner.certainty import as_the_stack_looks, certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
 from planner.designs import standard_designs
@@ -25,6 +25,7 @@ from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
 from tests.unit.template_document import template
+from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.token_prices import BucketRates
 
 WORLD = World.of("ml.g5.2xlarge")
@@ -103,12 +104,45 @@ def test_strategies_name_themselves_alone_and_together() -> None:
     """Each has a factor, waking saves on thin traffic, and repetition makes the cache save something."""
     trace = made()
     baseline = compare(trace, TOKENS).baseline
-    found = {one.name: one.factor for one in contributions(trace, TOKENS, baseline, horizon=43_200.0)}
-    assert list(found)[-2:] == ["product of the factors", "together"]
+    strategies = contributions(trace, TOKENS, baseline, horizon=43_200.0)
+    found = {one.name: one.factor for one in strategies}
+    assert list(found)[-3:] == ["product of the factors", "together", "token-priced"]
     assert found["sleep and wake"] < 1
     assert found["exact cache"] <= 1
     assert found["token-priced"] < 1
     assert found["together"] < found["sleep and wake"]
+    alone = contributions(trace, WORLD, baseline, horizon=43_200.0)
+    assert strategies[:-1] == alone, "what cannot be deployed changes no other figure"
+
+
+def test_what_is_assumed_is_shown_for_half_and_for_twice() -> None:
+    """A figure that rests on an assumption says so and has a range; a measured one has none."""
+    trace = made()
+    for one in contributions(trace, WORLD, compare(trace, WORLD).baseline, horizon=43_200.0):
+        assert ("ASSUMED" in one.basis) is (one.if_half is not None) is (one.if_twice is not None)
+        if one.name == "micro-batching":
+            assert one.if_half is not None
+            assert one.if_twice is not None
+            assert one.if_half >= one.factor >= one.if_twice
+
+
+def test_requests_that_share_an_invocation_share_its_price() -> None:
+    """Eight together save the gateway what the domain says of one invocation against an eighth of a shared one."""
+    trace = made()
+    design = next(d for d in standard_designs(WORLD, 1.0, set(trace.deadlines)) if d.name == "wake for deadlines")
+    alone, shared = (replay(trace, design, replace(WORLD, together=count)) for count in (1, 8))
+    rates = gateway_rates(WORLD.prices)
+    saved = (rates.invocation(1) - rates.invocation(8) / 8) * alone.counts["async"]
+    assert alone.bill["gateway"] - shared.bill["gateway"] == pytest.approx(saved, abs=Decimal("1E-9"))
+
+
+def test_the_stack_s_own_looks_cost_more_and_are_in_time() -> None:
+    """Waking by the minute with the default margin, and a tail after each start, is dearer by at least the tails."""
+    trace = made()
+    design = next(d for d in standard_designs(WORLD, 1.0, set(trace.deadlines)) if d.name == "wake for deadlines")
+    planned, looked = (replay(trace, design, world) for world in (WORLD, as_the_stack_looks(WORLD)))
+    assert looked.missed == planned.missed == 0
+    assert looked.total > planned.total
 
 
 def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:
@@ -160,6 +194,7 @@ def test_pictures_are_svg_with_every_design(planned: Comparison) -> None:
     for picture in (cost_by_design(planned), cost_against_p99(planned)):
         text = "".join(ET.fromstring(picture).itertext())  # noqa: S314 - our own picture
         assert all(outcome.design in text for outcome in planned.outcomes)
+        assert 'width="0.0"' not in picture
     assert ET.fromstring(over_time(line, "a & b")).tag.endswith("svg")  # noqa: S314 - our own picture
 
 

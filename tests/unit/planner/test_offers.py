@@ -157,6 +157,18 @@ def test_what_no_catalogue_can_say_is_shown_and_not_recommended() -> None:
     assert comparison.cheapest.total < comparison.recommended.total
 
 
+def test_where_nothing_in_time_can_be_deployed_the_fewest_missed_is_the_best() -> None:
+    """A deadline that only tokens meet leaves no recommendation, and the best is still one that can be deployed."""
+    trace = made()
+    for position in range(len(trace)):
+        trace.deadlines[position] = 0.01
+    comparison = compare(trace, replace(TOKENS, token_timing=Timing(0.001, 0.0, 0.0)))
+    assert comparison.recommended is None
+    assert comparison.cheapest is not None
+    assert comparison.best.deployable
+    assert comparison.best.missed == min(o.missed for o in comparison.outcomes if o.deployable)
+
+
 def test_processes_share_the_work_and_change_nothing() -> None:
     """Two processes find what one finds, and each design and the bound are reported once."""
     trace = made()
