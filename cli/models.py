@@ -116,7 +116,7 @@ def _read(stack: Stack, arguments: argparse.Namespace, version: int, book: Price
 
 def _changes(writer: RegistryCatalogueWriter, current: int, catalogue: Catalogue) -> list[str]:
     """What differs, a line each: a model that comes or goes as a whole, else every value."""
-    before: dict[str, Any] = writer.document(current) or {}
+    before = dict(writer.document(current) or {})
     after: dict[str, Any] = json.loads(json.dumps(catalogue_document(catalogue)))
     had, has = before.get("models", {}), after["models"]
     whole = [f"models.{name}: {'removed' if name in had else 'new'}" for name in sorted(had.keys() ^ has.keys())]

@@ -31,7 +31,7 @@ def sample_event(root: Path, function: str, event: str) -> str:
     """The text of a sample; `event` is its name, or the path of a file of one's own.
 
     Raises:
-        LaunchError: there is no such sample; the message lists those that there are.
+        LaunchError: there is no such sample; the message lists the function's own, or else all functions.
     """
     folder = root / "events"
     own = root / event
@@ -39,10 +39,14 @@ def sample_event(root: Path, function: str, event: str) -> str:
         return own.read_text()
     path = folder / function / f"{event}.json"
     if not path.is_file():
-        names = sorted(str(sample.relative_to(folder).with_suffix("")) for sample in folder.glob("*/*.json"))
-        listed = "\n".join(f"    FUNCTION={name.partition('/')[0]} EVENT={name.partition('/')[2]}" for name in names)
+        if function and path.parent.is_dir():
+            names, what = (sample.stem for sample in path.parent.glob("*.json")), f"EVENT for FUNCTION={function}"
+        else:
+            names, what = (found.name for found in folder.iterdir() if found.is_dir()), "FUNCTION"
         raise LaunchError(
-            f"There is no sample events/{function}/{event}.json.\nWhat to do: take one of these:\n{listed}"
+            f"There is no sample events/{function or '?'}/{event or '?'}.json.\n"
+            f"What to do: take one of these as {what}: {', '.join(sorted(names))}.\n"
+            "For example: make invoke FUNCTION=gateway EVENT=inference_high"
         )
     return path.read_text()
 

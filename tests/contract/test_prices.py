@@ -168,6 +168,21 @@ def test_a_jump_is_accepted_and_then_charged(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_model_that_comes_or_goes_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not one for each of its values."""
+    catalogue = tmp_path / "models.toml"
+    whole = (ROOT / "models.toml").read_text()
+    catalogue.write_text(whole)
+    assert main(["models", "diff", str(catalogue)]) == 1
+    assert "models.echo: new" in capsys.readouterr().out.splitlines()
+    assert main(["models", "apply", str(catalogue)]) == 0
+    catalogue.write_text(whole.partition("[models.echo]")[0])
+    capsys.readouterr()
+    assert main(["models", "diff", str(catalogue)]) == 1
+    assert capsys.readouterr().out == "models.echo: removed\n"
+
+
+@pytest.mark.usefixtures("stack")
 def test_a_price_that_vanished_is_refused_once_that_was_accepted(
     tmp_path: Path, price_list: PriceListServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

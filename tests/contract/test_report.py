@@ -98,6 +98,15 @@ def test_a_picture_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest
     assert "colour" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("stack")
+def test_a_time_without_requests_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Instead of three empty tables and a chart of nothing."""
+    assert main(["report", "--from", "2025-01-01", "--to", "2025-01-02"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Nothing is on record from 2025-01-01 00:00 to 2025-01-02 00:00 UTC")
+    assert printed.count("\n") == 1
+
+
 def test_a_long_span_is_shown_by_day(stack: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
     """Days without requests have their place too; the present has no loaded cost yet."""
     DynamoDBUsage(stack.dynamodb, LEDGER_TABLE).close(Span.DAY, NOON - timedelta(hours=12))

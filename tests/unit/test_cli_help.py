@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import main as command_line
 from cli.main import main, parser
-from cli.stack import Outputs, StackError
+from cli.stack import Outputs, Stack, StackError
 
 _OPTIONS_WITHOUT_VALUES = (argparse._HelpAction, argparse._SubParsersAction)
 
@@ -44,7 +43,7 @@ def test_every_command_shows_an_example_of_itself(prog: str) -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_can_be_typed(example: str) -> None:
     """They are understood as they stand."""
-    assert parser().parse_args(shlex.split(example)[1:])
+    assert parser().parse_args(shlex.split(example)[1:]).command
 
 
 @pytest.mark.parametrize("prog", PARSERS)
@@ -201,6 +200,6 @@ def test_a_command_that_ends_early_leaves_no_traceback(
     def find(_name: str) -> None:
         raise raised
 
-    monkeypatch.setattr(command_line.Stack, "find", find)
+    monkeypatch.setattr(Stack, "find", find)
     assert main(["models", "show"]) == status
     assert capsys.readouterr().err in {"", "tollgate: no such\n"}
