@@ -32,7 +32,7 @@ from pathlib import Path
 
 from tollgate.adapters.word_vectors import likeness
 from tollgate.domain.cache_key import CacheIdentity, CacheScope, cache_key
-from tollgate.domain.near_guard import LADDERS
+from tollgate.domain.near_guard import ladder_of
 from tollgate.domain.near_index import MAX_CANDIDATES, NearIndex
 from tollgate.domain.near_match import (
     BALANCED_THRESHOLD,
@@ -43,7 +43,7 @@ from tollgate.domain.near_match import (
     verify_match,
     word_similarity,
 )
-from tollgate.domain.near_policy import Strictness
+from tollgate.domain.near_policy import NearPolicy, Strictness
 from tollgate.domain.near_reading import Reading, read
 
 INDEX_ENTRIES = 100_000
@@ -208,7 +208,7 @@ def verify_pairs(pairs: Sequence[Pair], embed: Callable[[str], Sequence[float]] 
         f"rules {verifying_cpu * 1e6:.0f} us a pair; one lookup with {MAX_CANDIDATES} candidates "
         f"{lookup_cpu * 1e3:.1f} ms (goal <= 20)"
     )
-    return [row.pair for row in verifier if row.pair.duplicate and row.score >= LADDERS[Strictness.LOOSE][0]]
+    return [row.pair for row in verifier if row.pair.duplicate and row.score >= ladder_of(NearPolicy(Strictness.LOOSE))[0]]
 
 
 def verify_as_shipped(pairs: Sequence[Pair], readings: dict[str, Reading]) -> list[Scored]:
@@ -226,7 +226,7 @@ def verify_as_shipped(pairs: Sequence[Pair], readings: dict[str, Reading]) -> li
         refused = verdict.reasons and verdict.reasons != (Disagreement.SCORE,)
         scored.append(Scored(pair, -1 if refused else verdict.score))
     verifying_cpu = (time.process_time() - started) / len(pairs)
-    report("the product's verifier", scored, [LADDERS[each][0] for each in reversed(Strictness)])
+    report("the product's verifier", scored, [ladder_of(NearPolicy(each))[0] for each in reversed(Strictness)])
     print(
         f"  CPU: {loading_cpu * 1e3:.0f} ms once to read the vectors, {verifying_cpu * 1e3:.2f} ms a candidate, "
         f"{MAX_CANDIDATES * verifying_cpu * 1e3:.1f} ms a lookup with {MAX_CANDIDATES} (goal <= 20)"

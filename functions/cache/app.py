@@ -20,6 +20,9 @@ from tollgate.services.refresh_answers import AnswerRefresher
 from tollgate.settings import InferenceSettings
 from tollgate.wiring import API_SECONDS, InferenceParts
 
+_PATIENCE_SECONDS = 10.0
+"""For a function that is only starting; nobody waits for what is filed."""
+
 
 class CacheSettings(InferenceSettings):
     """Settings of this function."""
@@ -62,6 +65,7 @@ class CacheParts(InferenceParts):
             catalogues=self.catalogues,
             telemetry=self.telemetry,
             clock=self.clock,
+            sentences=self.sentences(_PATIENCE_SECONDS),
         )
 
     @cached_property
@@ -70,7 +74,8 @@ class CacheParts(InferenceParts):
         return NearAnswers(
             index=self.index,
             answers=self.answer_store,
-            likeness=likeness(),
+            words=likeness,
+            sentences=self.sentences(_PATIENCE_SECONDS),
             file=lambda _run, order: self.upkeep.file(order),
             check=None,
             clock=self.clock,

@@ -80,6 +80,8 @@ class InferenceSettings(Settings):
     async_queue_url: str
     deferred_queue_url: str = ""
     capacity_function: str = ""
+    sentences_function: str = ""
+    sentences_timeout_ms: int = 150
 
 
 class ServingSettings(InferenceSettings):

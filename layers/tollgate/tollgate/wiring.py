@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tollgate.adapters.bucket_tokenizers import BucketTokenizers
     from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
     from tollgate.adapters.lambda_events import LambdaEvents
+    from tollgate.adapters.lambda_sentences import LambdaSentences
     from tollgate.adapters.registry_control import RegistryControl
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.domain.cache_ticket import CacheTicket
@@ -234,6 +235,19 @@ class InferenceParts(ABC):
 
         return BucketTokenizers(self.objects)
 
+    def sentences(self, timeout_s: float) -> LambdaSentences:
+        """Vectors of whole questions; asked for models whose near matches compare those."""
+        from tollgate.adapters.lambda_sentences import LambdaSentences  # noqa: PLC0415 -- as answers
+        from tollgate.services.cache_breaker import CacheBreaker  # noqa: PLC0415 -- as answers
+
+        return LambdaSentences(
+            self.transport,
+            self._settings.sentences_function,
+            timeout_s=timeout_s,
+            breaker=CacheBreaker(self.clock),
+            telemetry=self.telemetry,
+        )
+
 
 class ServingParts(InferenceParts):
     """For functions whose callers wait for the answer."""
@@ -303,7 +317,8 @@ class ServingParts(InferenceParts):
         return NearAnswers(
             index=DynamoDBNear(self.cache_tables, self._settings.table_cache),
             answers=self.answer_store,
-            likeness=likeness(),
+            words=likeness,
+            sentences=self.sentences(self._settings.sentences_timeout_ms / 1000),
             file=self.refresh_orders.file,
             check=self.refresh_orders.order,
             clock=self.clock,

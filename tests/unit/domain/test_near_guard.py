@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tollgate.domain.near_guard import LADDERS, REMEMBERED, NearGuard, guard_of
+from tollgate.domain.near_guard import REMEMBERED, NearGuard, guard_of, ladder_of
 from tollgate.domain.near_policy import NearPolicy, Strictness
 
 names = some.lists(some.tuples(some.sampled_from("abcdefgh"), some.booleans()), max_size=30)
@@ -30,14 +30,14 @@ def test_a_guard_survives_storage(seen: list[tuple[str, bool]], strictness: Stri
 def test_a_guard_is_never_looser_than_configured(seen: list[tuple[str, bool]], strictness: Strictness) -> None:
     """Whatever is compared, the threshold stays on the ladder from the configured one upwards."""
     guard = _after(NearPolicy(strictness=strictness), seen)
-    assert guard.bound.threshold >= LADDERS[strictness][0]
+    assert guard.bound.threshold >= ladder_of(NearPolicy(strictness))[0]
 
 
 def test_ladders_start_in_order_and_end_the_same() -> None:
     """Stricter policies start higher; all of them can be tightened to the same end."""
-    starts = [LADDERS[each][0] for each in (Strictness.LOOSE, Strictness.BALANCED, Strictness.STRICT)]
+    starts = [ladder_of(NearPolicy(each))[0] for each in (Strictness.LOOSE, Strictness.BALANCED, Strictness.STRICT)]
     assert starts == sorted(set(starts))
-    assert len({ladder[-1] for ladder in LADDERS.values()}) == 1
+    assert len({ladder_of(NearPolicy(each))[-1] for each in Strictness}) == 1
 
 
 def test_it_loosens_step_by_step_and_not_beyond_the_policy() -> None:

@@ -29,6 +29,7 @@ class OperationKind(StrEnum):
     BUCKET_PUT = "bucket_put"
     BUCKET_GET = "bucket_get"
     FUNCTION_EVENT = "function_event"
+    FUNCTION_CALL = "function_call"
 
 
 class OperationRecord(NamedTuple):
