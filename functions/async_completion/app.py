@@ -39,6 +39,7 @@ class AsyncCompletionSettings(Settings):
     bucket: str
     async_queue_url: str
     webhook_queue_url: str
+    refresh_function: str = ""
 
 
 def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
@@ -58,6 +59,7 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
     def answers() -> "JobAnswers":
         # Only jobs of a model that has a cache need it.
         from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
+        from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- see above
         from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
 
         return JobAnswers(
@@ -68,6 +70,7 @@ def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
             catalogues=catalogues,
             telemetry=telemetry,
             clock=clock,
+            filing=LambdaEvents(transport, settings.refresh_function) if settings.refresh_function else None,
         )
 
     queues = SqsClient(transport)

@@ -18,10 +18,12 @@ class BatchCompletionSettings(Settings):
     table_jobs: str
     table_ledger: str
     table_registry: str
+    table_cache: str
     bucket: str
     file_retention_days: int
     batch_queue_url: str
     webhook_queue_url: str
+    refresh_function: str = ""
 
 
 def build(settings: BatchCompletionSettings) -> BatchCollector:
@@ -42,6 +44,8 @@ def build(settings: BatchCompletionSettings) -> BatchCollector:
         file_retention_days=settings.file_retention_days,
         batch_queue_url=settings.batch_queue_url,
         webhook_queue_url=settings.webhook_queue_url,
+        table_cache=settings.table_cache,
+        refresh_function=settings.refresh_function,
     ).collector
 
 

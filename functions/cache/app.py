@@ -27,9 +27,13 @@ _PATIENCE_SECONDS = 10.0
 class CacheSettings(InferenceSettings):
     """Settings of this function."""
 
+    sentences_function: str = ""
+
 
 class CacheParts(InferenceParts):
     """Nobody waits for what this function does to kept answers, so it has more patience with their table."""
+
+    _settings: CacheSettings
 
     @cached_property
     def answer_store(self) -> DynamoDBAnswers:
@@ -65,7 +69,7 @@ class CacheParts(InferenceParts):
             catalogues=self.catalogues,
             telemetry=self.telemetry,
             clock=self.clock,
-            sentences=self.sentences(_PATIENCE_SECONDS),
+            sentences=self.sentences(self._settings.sentences_function, _PATIENCE_SECONDS),
         )
 
     @cached_property
@@ -75,7 +79,7 @@ class CacheParts(InferenceParts):
             index=self.index,
             answers=self.answer_store,
             words=likeness,
-            sentences=self.sentences(_PATIENCE_SECONDS),
+            sentences=self.sentences(self._settings.sentences_function, _PATIENCE_SECONDS),
             file=lambda _run, order: self.upkeep.file(order),
             check=None,
             clock=self.clock,

@@ -1,10 +1,16 @@
-"""Vectors of sentences, for near matches of models that compare by those; asked by functions of the stack only."""
+"""Vectors of questions, for near matches of models that compare whole questions; only functions of the stack ask for them."""
 
 import base64
 from functools import cache
 from typing import Any, Protocol
 
 from tollgate.adapters.sentence_model import SentenceModel
+from tollgate.api.telemetry import Telemetry
+from tollgate.settings import Settings
+
+
+class SentencesSettings(Settings):
+    """Settings of this function."""
 
 
 class Sentences(Protocol):
@@ -14,9 +20,20 @@ class Sentences(Protocol):
         """The packed vector of a text, see `near_vector`."""
 
 
-def build() -> Sentences:
-    """Read the model; a stack whose layer lacks it fails here, before the first text."""
-    return SentenceModel()
+def build(settings: SentencesSettings) -> Sentences:
+    """Read the model, which takes the first caller longer than it waits.
+
+    Raises:
+        SentenceModelError: the layer lacks it.
+    """
+    model = SentenceModel()
+    telemetry = Telemetry(
+        namespace=settings.powertools_metrics_namespace,
+        service=settings.powertools_service_name,
+        level=settings.log_level,
+    )
+    telemetry.log("INFO", "sentence model read")
+    return model
 
 
 def handle(event: dict[str, Any], service: Sentences) -> dict[str, Any]:
@@ -26,7 +43,7 @@ def handle(event: dict[str, Any], service: Sentences) -> dict[str, Any]:
 
 @cache
 def _service() -> Sentences:
-    return build()
+    return build(SentencesSettings.load())
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

@@ -106,6 +106,10 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, chosen
 
 
+CALLED = {"SentencesFunction"}
+"""Functions whose callers wait for their answer: what is lost is lost to them, and nothing is kept for later."""
+
+
 def sent_events() -> set[str]:
     """Functions that others send events to, by their permission to."""
     return {
@@ -113,7 +117,7 @@ def sent_events() -> set[str]:
         for _, statement in statements()
         if as_list(statement["Action"]) == ["lambda:InvokeFunction"]
         for resource in as_list(statement["Resource"])
-    }
+    } - CALLED
 
 
 def as_list(value: Any) -> list[Any]:

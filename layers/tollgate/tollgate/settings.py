@@ -80,8 +80,6 @@ class InferenceSettings(Settings):
     async_queue_url: str
     deferred_queue_url: str = ""
     capacity_function: str = ""
-    sentences_function: str = ""
-    sentences_timeout_ms: int = 150
 
 
 class ServingSettings(InferenceSettings):
@@ -89,6 +87,8 @@ class ServingSettings(InferenceSettings):
 
     batch_queue_url: str
     refresh_function: str = ""
+    sentences_function: str = ""
+    sentences_timeout_ms: int = 150
     alarm_topic_arn: str = ""
     cache_timeout_ms: int = 300
 

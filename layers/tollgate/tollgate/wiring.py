@@ -235,14 +235,14 @@ class InferenceParts(ABC):
 
         return BucketTokenizers(self.objects)
 
-    def sentences(self, timeout_s: float) -> LambdaSentences:
+    def sentences(self, function: str, timeout_s: float) -> LambdaSentences:
         """Vectors of whole questions; asked for models whose near matches compare those."""
         from tollgate.adapters.lambda_sentences import LambdaSentences  # noqa: PLC0415 -- as answers
         from tollgate.services.cache_breaker import CacheBreaker  # noqa: PLC0415 -- as answers
 
         return LambdaSentences(
             self.transport,
-            self._settings.sentences_function,
+            function,
             timeout_s=timeout_s,
             breaker=CacheBreaker(self.clock),
             telemetry=self.telemetry,
@@ -318,7 +318,9 @@ class ServingParts(InferenceParts):
             index=DynamoDBNear(self.cache_tables, self._settings.table_cache),
             answers=self.answer_store,
             words=likeness,
-            sentences=self.sentences(self._settings.sentences_timeout_ms / 1000),
+            sentences=self.sentences(
+                self._settings.sentences_function, self._settings.sentences_timeout_ms / 1000
+            ),
             file=self.refresh_orders.file,
             check=self.refresh_orders.order,
             clock=self.clock,

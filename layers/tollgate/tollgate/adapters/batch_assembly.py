@@ -6,11 +6,13 @@ from functools import cached_property
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.registry_capacity import RegistryDurations
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_control import RegistryControl
@@ -34,6 +36,7 @@ from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
 from tollgate.services.file_batch_cut import RefusalOf
 from tollgate.services.file_batch_finish import FileBatchResults
+from tollgate.services.job_answers import JobAnswers
 from tollgate.services.run_results import ResultsBySource
 
 
@@ -47,6 +50,8 @@ class BatchAssembly:
         file_retention_days: that result files are kept.
         batch_queue_url: of the dispatcher.
         webhook_queue_url: empty in a function that ends jobs only now and then; the sweeper then sends for it.
+        table_cache: where the answers of jobs are kept; empty in a function that ends none with an answer.
+        refresh_function: that files those answers for near matches.
     """
 
     transport_config: TransportConfig
@@ -60,6 +65,8 @@ class BatchAssembly:
     file_retention_days: int
     batch_queue_url: str
     webhook_queue_url: str = ""
+    table_cache: str = ""
+    refresh_function: str = ""
 
     @cached_property
     def clock(self) -> SystemClock:
@@ -142,10 +149,26 @@ class BatchAssembly:
             durations=self.durations,
             telemetry=self.telemetry,
             clock=self.clock,
+            answers=(lambda: self.answers) if self.table_cache else None,
             # One write for the many records of a transform job.
             outcomes=RegistryOutcomes(
                 self.tables, self.table_registry, now=self.clock.now, monotonic=self.clock.monotonic, flush_seconds=2
             ),
+        )
+
+    @cached_property
+    def answers(self) -> JobAnswers:
+        """Where answers of jobs are kept; asked when the first job of a model with a cache ends."""
+        filing = LambdaEvents(self.transport, self.refresh_function) if self.refresh_function else None
+        return JobAnswers(
+            store=DynamoDBAnswers(self.tables, self.table_cache, self.objects),
+            jobs=self.jobs,
+            objects=self.objects,
+            queue=None,
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            filing=filing,
         )
 
     @cached_property
