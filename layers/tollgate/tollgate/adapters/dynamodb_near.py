@@ -170,9 +170,9 @@ def _filed(item: Mapping[str, Any] | None) -> FiledPrompt | None:
         filed = FiledPrompt(
             item["key"], item["context"], prompt, int(item["made"]), int(item["expires"]), item.get("vector", b"")
         )
+        return filed if item.get("check") == filed.check() else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    return filed if item.get("check") == filed.check() else None
 
 
 def _bucket_name(bucket: str) -> str:

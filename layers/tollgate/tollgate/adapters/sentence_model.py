@@ -48,7 +48,8 @@ class SentenceModel:
 
     def vector(self, text: str) -> bytes:
         """The packed vector of a text, see `near_vector`."""
-        encoded, array = self._tokenizer.encode(text), self._numpy.array
+        # Half a surrogate pair is no text to the tokeniser.
+        encoded, array = self._tokenizer.encode(text.encode("utf-8", "replace").decode()), self._numpy.array
         (hidden,) = self._session.run(
             None,
             {
