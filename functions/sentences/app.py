@@ -1,4 +1,4 @@
-"""Vectors of questions, for near matches of models that compare whole questions; only functions of the stack ask for them."""
+"""Vectors of questions, for near matches of models that compare whole questions; asked by functions of the stack."""
 
 import base64
 from functools import cache

@@ -115,7 +115,15 @@ def test_damaged_and_misplaced_items_are_as_good_as_none(aws: LocalAws) -> None:
     other = "e" * 32
     table.put_item(CACHE_TABLE, {**prompt, "cache_key": f"near-text#{other}"})
     assert store.prompts([other]) == {}
-    for change in ({"context": "d" * 64}, {"prompt": b"another"}, {"prompt": "text"}, {"check": ""}, {"made": None}, {"vector": b"1"}, {"vector": "1"}):
+    for change in (
+        {"context": "d" * 64},
+        {"prompt": b"another"},
+        {"prompt": "text"},
+        {"check": ""},
+        {"made": None},
+        {"vector": b"1"},
+        {"vector": "1"},
+    ):
         table.put_item(CACHE_TABLE, {**prompt, **change})
         assert store.prompts([filed().entry_id]) == {}
     store.file(filed(), entry(filed()), BUCKETS[1:3], NOW)

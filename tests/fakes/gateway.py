@@ -36,7 +36,6 @@ from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
-from tollgate.ports.near import SentenceVectors
 from tollgate.services.accept_job import JobAcceptance
 from tollgate.services.admission import Admission
 from tollgate.services.answer_cache import AnswerCache
@@ -177,7 +176,7 @@ class FakeGateway:
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
         self.likeness: Callable[[str, str], float] = lambda _one, _other: 1.0
-        self.sentences: SentenceVectors = lambda _text: None
+        self.sentences: Callable[[str], bytes | None] = lambda _text: None
         self.jobs = InMemoryJobStore(self.ledger)
         self.catalogues = FixedCatalogue(self.catalogue)
         telemetry = Telemetry(
@@ -250,7 +249,7 @@ class FakeGateway:
         self.near = NearAnswers(
             index=self.near_index,
             answers=self.answers,
-            words=lambda: lambda one, other: self.likeness(one, other),
+            words=lambda: self.likeness,
             sentences=lambda text: self.sentences(text),  # noqa: PLW0108 -- tests change it later
             file=lambda _run, order: self.filings.append(order),
             check=lambda run, ticket, against: self.checks.append((run, ticket, against)),

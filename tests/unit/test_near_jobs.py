@@ -33,12 +33,15 @@ def _ended_async(ticket: CacheTicket) -> AsyncRoad:
     road.submitter().submit("inf_1")
     now = road.clock.now()
     location = road.answer("inf_1", b'{"label": "en"}')
-    road.completion().notice(AsyncNotice("inf_1", True, now, now + timedelta(seconds=2), location, None))
+    ended = now + timedelta(seconds=2)
+    road.completion().notice(
+        AsyncNotice("inf_1", completed=True, received_at=now, finished_at=ended, output_location=location)
+    )
     return road
 
 
 def test_a_job_knows_the_words_of_its_request() -> None:
-    """A request that becomes a job takes its context and prompt along; without near matches it takes neither."""
+    """A request that becomes a job takes its context and prompt along, whichever its road."""
     stack = Near()
     for body in (BODY | {"priority": "medium"}, BODY | {"priority": "low"}):
         assert stack.gateway.infer(body).status == 202

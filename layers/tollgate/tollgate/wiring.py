@@ -318,9 +318,7 @@ class ServingParts(InferenceParts):
             index=DynamoDBNear(self.cache_tables, self._settings.table_cache),
             answers=self.answer_store,
             words=likeness,
-            sentences=self.sentences(
-                self._settings.sentences_function, self._settings.sentences_timeout_ms / 1000
-            ),
+            sentences=self.sentences(self._settings.sentences_function, self._settings.sentences_timeout_ms / 1000),
             file=self.refresh_orders.file,
             check=self.refresh_orders.order,
             clock=self.clock,

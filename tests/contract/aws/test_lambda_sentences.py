@@ -19,9 +19,7 @@ class Asked:
     def __init__(self, transport: Any, *, function: str = "tollgate-sentences") -> None:
         self.clock, self.telemetry = ManualClock(), RecordingTelemetry()
         breaker = CacheBreaker(self.clock)
-        self.sentences = LambdaSentences(
-            transport, function, timeout_s=0.2, breaker=breaker, telemetry=self.telemetry
-        )
+        self.sentences = LambdaSentences(transport, function, timeout_s=0.2, breaker=breaker, telemetry=self.telemetry)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """all-MiniLM-L6-v2 in eight bits on ONNX Runtime: a text becomes a vector of 384 numbers.
 
-Model, tokeniser and libraries come in a layer that the operator adds (docs/cache.md); nothing but the function that makes
-vectors imports this module. The vector is the mean over all tokens, those that frame the text included, which is what
-the model was trained for. https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
+Model, tokeniser and libraries come in a layer that the operator adds (docs/cache.md); nothing but the function that
+makes vectors imports this module. The vector is the mean over all tokens, those that frame the text included, which is
+what the model was trained for. https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class SentenceModel:
 
     def vector(self, text: str) -> bytes:
         """The packed vector of a text, see `near_vector`."""
+        return packed_vector(self.numbers(text))
+
+    def numbers(self, text: str) -> list[float]:
+        """The vector of a text; its length says nothing."""
         # Half a surrogate pair is no text to the tokeniser.
         encoded, array = self._tokenizer.encode(text.encode("utf-8", "replace").decode()), self._numpy.array
         (hidden,) = self._session.run(
@@ -59,7 +63,7 @@ class SentenceModel:
             },
         )
         numbers: list[float] = hidden[0].mean(0).tolist()
-        return packed_vector(numbers)
+        return numbers
 
 
 def _file(package: str, *parts: str) -> str:

@@ -15,9 +15,9 @@ _RUNGS = {
     Likeness.WORDS: (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995),
     Likeness.SENTENCES: (0.92, 0.93, 0.94, 0.96, 0.975, 0.985, 0.995),
 }
-"""Thresholds, each likeness on a scale of its own. On labelled pairs of questions about one match in ten is wrong from the
-third, and one in eighteen from the fifth (`make bench-cache`). What it is for a model's own questions, the comparisons
-show."""
+"""Thresholds, each likeness on a scale of its own. On labelled pairs of questions about one match in ten is wrong from
+the third, and one in eighteen from the fifth (`make bench-cache`). What it is for a model's own questions, the
+comparisons show."""
 
 _FIRST_RUNG = {Strictness.LOOSE: 0, Strictness.BALANCED: 2, Strictness.STRICT: 4}
 
@@ -71,7 +71,7 @@ class NearGuard:
 
 
 def ladder_of(policy: NearPolicy) -> tuple[float, ...]:
-    """Thresholds from the configured one upwards: the guard tightens along them, and never gets looser than the first."""
+    """Thresholds from the configured one up: the guard tightens along them, and never gets looser than the first."""
     return _RUNGS[policy.likeness][_FIRST_RUNG[policy.strictness] :]
 
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.near_guard import NearGuard
-from tollgate.domain.near_index import NearEntry
-from tollgate.domain.near_match import Disagreement
-
 if TYPE_CHECKING:
     from tollgate.domain.cache_entry import CachedAnswer
+    from tollgate.domain.near_guard import NearGuard
+    from tollgate.domain.near_index import NearEntry
+    from tollgate.domain.near_match import Disagreement
 
 ID_CHARACTERS = 32
 """Of an exact key's 64. The rest is in the filed prompt."""
@@ -118,7 +117,8 @@ def filing_order(
     Args:
         model: that gave it.
         key: of its entry.
-        context_key, prompt: of the request.
+        context_key: of the request.
+        prompt: of the request.
         answer: that was kept.
         vector: of the prompt, where it is known already.
         beside: the match that was not served because the guard does not serve: a comparison that costs nothing.
@@ -139,6 +139,4 @@ def filing_order(
 def filed_prompt(order: Mapping[str, Any]) -> FiledPrompt:
     """What an order files."""
     vector = base64.b64decode(order.get("vector", ""))
-    return FiledPrompt(
-        order["key"], order["context"], order["prompt"], order["made_ms"], order["expires_s"], vector
-    )
+    return FiledPrompt(order["key"], order["context"], order["prompt"], order["made_ms"], order["expires_s"], vector)

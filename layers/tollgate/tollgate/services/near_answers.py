@@ -1,9 +1,9 @@
 """Answers to other words of the same question: looked for after an exact miss, and only where a model opts in.
 
-A search makes at most two reads of the index (`near_index`), each of at most seven items, and two of answers. Models that
-compare by sentences have the prompt's vector made before, by a function of its own; without it there is no match. What it
-finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard serves.
-A small sample of what was served is run again as refreshes are, see `near_upkeep`.
+A search makes at most two reads of the index (`near_index`), each of at most seven items, and two of answers. Models
+that compare by sentences have the prompt's vector made before, by a function of its own; without it there is no match.
+What it finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard
+serves. A small sample of what was served is run again as refreshes are, see `near_upkeep`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tollgate.domain.errors import StorageError
 from tollgate.domain.near_guard import guard_of
 from tollgate.domain.near_index import shortlist
 from tollgate.domain.near_match import verify_match
-from tollgate.domain.near_reading import read
 from tollgate.domain.near_policy import Likeness
+from tollgate.domain.near_reading import read
 from tollgate.domain.near_record import NearCandidate, NearSearch, entry_id, filing_order
 from tollgate.domain.near_signature import NearSignature, bucket_keys
 from tollgate.domain.near_vector import vector_cosine

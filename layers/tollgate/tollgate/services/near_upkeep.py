@@ -13,8 +13,8 @@ from tollgate.domain.answer_agreement import answers_agree
 from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.near_guard import guard_of
 from tollgate.domain.near_index import NearEntry
-from tollgate.domain.near_reading import read
 from tollgate.domain.near_policy import Likeness
+from tollgate.domain.near_reading import read
 from tollgate.domain.near_record import filed_prompt
 from tollgate.domain.near_signature import NearSignature, bucket_keys
 
