@@ -249,8 +249,8 @@ class FakeGateway:
         self.near = NearAnswers(
             index=self.near_index,
             answers=self.answers,
-            words=lambda: self.likeness,
-            sentences=lambda text: self.sentences(text),  # noqa: PLW0108 -- tests change it later
+            words=lambda: lambda one, other: self.likeness(one, other),  # noqa: PLW0108 -- tests change it later
+            sentences=lambda text: self.sentences(text),  # noqa: PLW0108 -- as above
             file=lambda _run, order: self.filings.append(order),
             check=lambda run, ticket, against: self.checks.append((run, ticket, against)),
             clock=self.clock,
