@@ -35,7 +35,7 @@ class Sentences(Near):
 
 
 def test_a_question_is_found_by_its_vector() -> None:
-    """One vector for a lookup, which is filed with the answer: nothing asks for it again."""
+    """Where nothing could be alike, no caller waits for a vector; the one that is filed is made afterwards."""
     stack = Sentences()
     assert [stack.state_of(text) for text in (FIRST, SECOND)] == ["miss", "near"]
     assert stack.asked == [FIRST, SECOND]
@@ -97,7 +97,10 @@ def test_no_tenant_is_given_what_another_asked() -> None:
 
 
 def test_an_order_brings_the_vector_as_text() -> None:
-    """It goes through JSON."""
+    """The one that its lookup made, through JSON: nothing makes it again."""
     stack = Sentences()
-    stack.gateway.infer(BODY)
-    assert base64.b64decode(stack.gateway.filings[0]["vector"]) == VECTORS[FIRST]
+    stack.ask(FIRST)
+    stack.gateway.infer(BODY | {"input": THIRD}, request_id="req-2")
+    assert base64.b64decode(stack.gateway.filings[0]["vector"]) == VECTORS[THIRD]
+    stack.deliver()
+    assert stack.asked == [FIRST, THIRD]

@@ -13,7 +13,7 @@ vectors = some.lists(some.floats(-1, 1), min_size=384, max_size=384)
 
 @given(vectors, vectors)
 def test_packing_hardly_moves_a_cosine(one: list[float], other: list[float]) -> None:
-    """By less than a hundredth, whatever the vectors; a byte a number is all it takes."""
+    """By three hundredths at the very worst, whatever the vectors; a byte a number is all it takes."""
     lengths = sqrt(sumprod(one, one) * sumprod(other, other))
     assume(sumprod(one, one) > 0.1 and sumprod(other, other) > 0.1)
     a, b = packed_vector(one), packed_vector(other)

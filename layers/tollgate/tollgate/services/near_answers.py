@@ -1,7 +1,8 @@
 """Answers to other words of the same question: looked for after an exact miss, and only where a model opts in.
 
 A search makes at most two reads of the index (`near_index`), each of at most seven items, and two of answers. Models
-that compare by sentences have the prompt's vector made before, by a function of its own; without it there is no match.
+that compare by sentences have the prompt's vector made in between, by a function of its own, if there is anything to
+compare; without it there is no match.
 What it finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard
 serves. A small sample of what was served is run again as refreshes are, see `near_upkeep`.
 """
@@ -106,9 +107,6 @@ class NearAnswers:
         if place is None or self._breaker.is_open():
             return None
         context, reading, buckets = place
-        alike = self._comparison(policy, context.prompt)
-        if alike is None:
-            return None
         try:
             shelf = self._index.shelf(buckets, run.request.model)
             self._breaker.worked()
@@ -117,10 +115,11 @@ class NearAnswers:
             own = entry_id(run.key)
             likely = shortlist(NearSignature.of(reading), shelf.buckets, now=now_s, limit=policy.candidates)
             ids = [entry.entry_id for entry in likely if entry.entry_id != own]
-            found = NearSearch(context.context_key, context.prompt, (), guard, vector=alike.vector)
-            if not ids:
+            found = NearSearch(context.context_key, context.prompt, (), guard)
+            alike = self._comparison(policy, context.prompt) if ids else None
+            if alike is None:
                 return found, None
-            found = replace(found, candidates=self._compared(found, reading, ids, alike))
+            found = replace(found, candidates=self._compared(found, reading, ids, alike), vector=alike.vector)
             return self._matched(found, run, reader)
         except StorageError:
             self._breaker.failed()
