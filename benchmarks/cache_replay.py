@@ -34,7 +34,7 @@ from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome, usable
 from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import seconds
-from tollgate.domain.near_guard import LADDERS
+from tollgate.domain.near_guard import ladder_of
 from tollgate.domain.near_index import NearIndex
 from tollgate.domain.near_match import verify_match
 from tollgate.domain.near_policy import NearPolicy, Strictness
@@ -90,7 +90,7 @@ class NearSearch:
         readings = {question: read(question) for question in questions}
         for question, reading in readings.items():
             index.add("", reading, question, expires_at=2, now=1)
-        loosest = LADDERS[Strictness.LOOSE][0]
+        loosest = ladder_of(NearPolicy(Strictness.LOOSE))[0]
         self._partners: dict[str, list[tuple[float, str]]] = {}
         for question, reading in readings.items():
             scored = []
@@ -106,7 +106,7 @@ class NearSearch:
         self, question: str, kept: Callable[[str], CachedAnswer | None], policy: NearPolicy, now_ms: int
     ) -> str | None:
         """The question whose fresh answer is given to this one."""
-        threshold = LADDERS[policy.strictness][0]
+        threshold = ladder_of(policy)[0]
         for score, other in self._partners[question]:
             answer = kept(other) if score >= threshold else None
             if answer is not None and now_ms < answer.fresh_ms:

@@ -14,8 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from near_cache import load_embedder
-
+from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
 from tollgate.adapters.word_vectors import FILE
 from tollgate.domain.near_words import WordVectors
 
@@ -35,11 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dimensions", type=int, default=192)
     arguments = parser.parse_args()
-    words, embed = vocabulary(), load_embedder()
-    if embed is None:
-        raise SystemExit("the packaged model is not installed; see requirements/models.in")
+    words = vocabulary()
+    try:
+        model = SentenceModel()
+    except SentenceModelError as error:
+        raise SystemExit(f"{error}; see requirements/models.in") from error
     np: Any = importlib.import_module("numpy")
-    whole = np.array([embed(word) for word in words], dtype=np.float64)
+    whole = np.array([model.numbers(word) for word in words], dtype=np.float64)
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
     _, _, directions = np.linalg.svd(whole, full_matrices=False)
     less = whole @ directions[: arguments.dimensions].T
     less /= np.linalg.norm(less, axis=1, keepdims=True)

@@ -15,6 +15,7 @@ class AsyncCompletionSettings(AsyncSettings):
     """Settings of this function."""
 
     webhook_queue_url: str
+    refresh_function: str = ""
 
 
 class CompletionParts(AsyncParts):
@@ -28,7 +29,9 @@ class CompletionParts(AsyncParts):
 
 def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
     """Wire the service; nothing is connected before the first notice."""
-    parts = CompletionParts(settings, webhook_queue_url=settings.webhook_queue_url)
+    parts = CompletionParts(
+        settings, webhook_queue_url=settings.webhook_queue_url, refresh_function=settings.refresh_function
+    )
     return async_completion(parts, settings, parts.async_queue)
 
 

@@ -12,12 +12,19 @@ from tollgate.wiring.batches import BatchParts
 class BatchCompletionSettings(BatchSettings):
     """Settings of this function."""
 
+    table_cache: str
     webhook_queue_url: str
+    refresh_function: str = ""
 
 
 def build(settings: BatchCompletionSettings) -> BatchCollector:
     """Wire the service; nothing is connected before the first event."""
-    return BatchParts(settings, webhook_queue_url=settings.webhook_queue_url).collector
+    return BatchParts(
+        settings,
+        webhook_queue_url=settings.webhook_queue_url,
+        table_cache=settings.table_cache,
+        refresh_function=settings.refresh_function,
+    ).collector
 
 
 def handle(event: dict[str, Any], service: BatchCollector) -> None:

@@ -22,13 +22,20 @@ from tollgate.services.refresh_answers import AnswerRefresher
 from tollgate.settings import InferenceSettings
 from tollgate.wiring.inference import API_SECONDS, InferenceParts
 
+_PATIENCE_SECONDS = 10.0
+"""For a function that is only starting; nobody waits for what is filed."""
+
 
 class CacheSettings(InferenceSettings):
     """Settings of this function."""
 
+    sentences_function: str = ""
+
 
 class CacheParts(InferenceParts):
     """Nobody waits for what this function does to kept answers, so it has more patience with their table."""
+
+    _settings: CacheSettings
 
     @cached_property
     def answer_store(self) -> DynamoDBAnswers:
@@ -64,6 +71,7 @@ class CacheParts(InferenceParts):
             catalogues=self.catalogues,
             telemetry=self.telemetry,
             clock=self.clock,
+            sentences=self.sentences(self._settings.sentences_function, _PATIENCE_SECONDS),
         )
 
     @cached_property
@@ -72,7 +80,8 @@ class CacheParts(InferenceParts):
         return NearAnswers(
             index=self.index,
             answers=self.answer_store,
-            likeness=likeness(),
+            words=likeness,
+            sentences=self.sentences(self._settings.sentences_function, _PATIENCE_SECONDS),
             file=lambda _run, order: self.upkeep.file(order),
             check=None,
             clock=self.clock,

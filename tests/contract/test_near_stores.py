@@ -44,6 +44,14 @@ def test_what_is_filed_is_found(store: NearStore) -> None:
     assert store.prompts([filed().entry_id, "f" * 32]) == {filed().entry_id: filed()}
 
 
+def test_a_prompt_keeps_its_vector(store: NearStore) -> None:
+    """To the last byte; one that was filed without has none."""
+    one, other = dataclasses.replace(filed(1), vector=bytes(range(256))), filed(2)
+    for each in (one, other):
+        store.file(each, entry(each), BUCKETS[:1], NOW)
+    assert store.prompts([one.entry_id, other.entry_id]) == {one.entry_id: one, other.entry_id: other}
+
+
 def test_a_later_answer_takes_the_place_of_the_earlier(store: NearStore) -> None:
     """The entry lives as long as the answer that it points to now."""
     later = filed(expires_s=NOW + 900)
@@ -107,7 +115,15 @@ def test_damaged_and_misplaced_items_are_as_good_as_none(aws: LocalAws) -> None:
     other = "e" * 32
     table.put_item(CACHE_TABLE, {**prompt, "cache_key": f"near-text#{other}"})
     assert store.prompts([other]) == {}
-    for change in ({"context": "d" * 64}, {"prompt": b"another"}, {"prompt": "text"}, {"check": ""}, {"made": None}):
+    for change in (
+        {"context": "d" * 64},
+        {"prompt": b"another"},
+        {"prompt": "text"},
+        {"check": ""},
+        {"made": None},
+        {"vector": b"1"},
+        {"vector": "1"},
+    ):
         table.put_item(CACHE_TABLE, {**prompt, **change})
         assert store.prompts([filed().entry_id]) == {}
     store.file(filed(), entry(filed()), BUCKETS[1:3], NOW)

@@ -9,7 +9,7 @@ from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
-from tests.fakes.messages import BUCKET, InMemoryObjectStore, InMemoryQueue
+from tests.fakes.messages import BUCKET, InMemoryEvents, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import InMemoryHoldingStore, RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
@@ -40,6 +40,7 @@ class AsyncRoad:
         self.telemetry = RecordingTelemetry()
         self.queue = InMemoryQueue()
         self.answers = InMemoryAnswers()
+        self.filings = InMemoryEvents()
 
     def job_answers(self, watch: CrashPoint) -> JobAnswers:
         return JobAnswers(
@@ -50,6 +51,7 @@ class AsyncRoad:
             catalogues=self.catalogues,
             telemetry=self.telemetry,
             clock=self.clock,
+            filing=self.filings,
         )
 
     def completer(self, point: CrashPoint | None = None) -> JobCompleter:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.fakes.backends import FixedCatalogue, RecordingTransformBackend
 from tests.fakes.batches import InMemoryBatchStore
+from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
@@ -14,7 +15,7 @@ from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
 from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
-from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
+from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
@@ -33,6 +34,7 @@ from tollgate.services.drop_results import DropResults
 from tollgate.services.file_batch_cut import BatchCutter
 from tollgate.services.file_batch_finish import FileBatchResults
 from tollgate.services.file_batch_run import FileBatchRunner
+from tollgate.services.job_answers import JobAnswers
 from tollgate.services.run_results import ResultsBySource
 
 RESOURCE = "echo/small"
@@ -58,6 +60,18 @@ class BatchRoad:
         self.telemetry = RecordingTelemetry()
         self.files = InMemoryFileStore()
         self.file_batches = InMemoryFileBatchStore()
+        self.answers = InMemoryAnswers()
+        self.filings = InMemoryEvents()
+        self.job_answers = JobAnswers(
+            store=self.answers,
+            jobs=self.jobs,
+            objects=self.objects,
+            queue=None,
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            filing=self.filings,
+        )
 
     def add_jobs(self, count: int, **changes: Any) -> None:
         """Queued batch jobs, a second apart; the input is the number."""
@@ -80,6 +94,7 @@ class BatchRoad:
             durations=self.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
+            answers=lambda: self.job_answers,
         )
 
     def starter(self, point: CrashPoint) -> BatchStarter:

@@ -176,6 +176,7 @@ class FakeGateway:
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
         self.likeness: Callable[[str, str], float] = lambda _one, _other: 1.0
+        self.sentences: Callable[[str], bytes | None] = lambda _text: None
         self.jobs = InMemoryJobStore(self.ledger)
         self.catalogues = FixedCatalogue(self.catalogue)
         telemetry = Telemetry(
@@ -248,7 +249,8 @@ class FakeGateway:
         self.near = NearAnswers(
             index=self.near_index,
             answers=self.answers,
-            likeness=lambda one, other: self.likeness(one, other),  # noqa: PLW0108 -- tests change it later
+            words=lambda: lambda one, other: self.likeness(one, other),  # noqa: PLW0108 -- tests change it later
+            sentences=lambda text: self.sentences(text),  # noqa: PLW0108 -- as above
             file=lambda _run, order: self.filings.append(order),
             check=lambda run, ticket, against: self.checks.append((run, ticket, against)),
             clock=self.clock,

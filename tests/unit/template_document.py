@@ -109,6 +109,10 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, statement.get("Fn::If", [None, statement])[1]
 
 
+CALLED = {"SentencesFunction"}
+"""Functions whose callers wait for their answer: what is lost is lost to them, and nothing is kept for later."""
+
+
 def sent_events() -> set[str]:
     """Functions that others send events to, by their permission to."""
     return {
@@ -116,7 +120,7 @@ def sent_events() -> set[str]:
         for _, statement in statements()
         if as_list(statement["Action"]) == ["lambda:InvokeFunction"]
         for resource in as_list(statement["Resource"])
-    }
+    } - CALLED
 
 
 def as_list(value: Any) -> list[Any]:

@@ -353,7 +353,8 @@ def test_without_vectors_there_are_no_near_matches() -> None:
     stack.gateway.near = NearAnswers(
         index=stack.index,
         answers=stack.gateway.answers,
-        likeness=None,
+        words=lambda: None,
+        sentences=lambda _text: None,
         file=lambda _run, order: stack.gateway.filings.append(order),
         check=None,
         clock=stack.gateway.clock,
@@ -362,7 +363,7 @@ def test_without_vectors_there_are_no_near_matches() -> None:
     assert (stack.state_of(SECOND), stack.state_of(SECOND)) == ("miss", "hit")
     assert len(stack.index.filed) == 1
     ((level, message, _),) = stack.telemetry.lines
-    assert (level, "near matching is off" in message) == ("WARNING", True)
+    assert (level, "near matching by words is off" in message) == ("WARNING", True)
 
 
 def test_an_order_files_a_prompt() -> None:

@@ -106,6 +106,8 @@ class ServingSettings(InferenceSettings):
 
     batch_queue_url: str
     refresh_function: str = ""
+    sentences_function: str = ""
+    sentences_timeout_ms: int = 150
     alarm_topic_arn: str = ""
     cache_timeout_ms: int = 300
     plan_rate: float = 0

@@ -11,12 +11,16 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.fakes.clock import ManualClock
+from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_transaction import TransactCheck, TransactDelete, TransactPut, TransactUpdate
 from tollgate.adapters.lambda_events import LambdaEvents
+from tollgate.adapters.lambda_sentences import LambdaSentences
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import QueueMessage, SqsClient
+from tollgate.services.cache_breaker import CacheBreaker
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs"
 # What botocore adds for its own book-keeping; the services do not need it.
@@ -255,6 +259,17 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             InputLocation="s3://b/k",
             ContentType="application/json",
             CustomAttributes="c",
+        ),
+    ),
+    "function_call": (
+        "lambda",
+        lambda t: LambdaSentences(
+            t, "tollgate-sentences", timeout_s=1, breaker=CacheBreaker(ManualClock()), telemetry=RecordingTelemetry()
+        )("ä€😀"),
+        lambda b: b.invoke(
+            FunctionName="tollgate-sentences",
+            InvocationType="RequestResponse",
+            Payload=json.dumps({"text": "ä€😀"}, ensure_ascii=False).encode(),
         ),
     ),
     "function_event": (

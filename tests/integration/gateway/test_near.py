@@ -84,6 +84,15 @@ def test_a_shared_namespace_is_shared_nearly_too(ann: Client, eve: Client) -> No
     assert given.headers["x-tollgate-cache"] == "near"
 
 
+def test_the_answer_of_a_job_is_found_by_other_words(ann: Client) -> None:
+    """An asynchronous job's answer is filed when it ends."""
+    place = f"Town{uuid.uuid4().hex[:6]}"
+    first, second = f"How do I renew my passport in {place}?", f"How can I renew my passport in {place}?"
+    assert ann.send("POST", "/v1/inferences", {"model": MODEL, "input": first, "priority": "medium"}).status == 202
+    _until(lambda: _lookup(ann, second), lambda found: found["cache"] == "near")
+    assert ann.infer(MODEL, second).headers["x-tollgate-cache"] == "near"
+
+
 def test_samples_run_again_are_charged_and_tighten_the_threshold(local_stack: LocalStack, ann: Client) -> None:
     """Each near hit of this model is run again behind the caller's back; answers that differ move the threshold."""
     started = int(time.time() * 1000)

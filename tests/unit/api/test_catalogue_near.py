@@ -11,7 +11,7 @@ from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.near_policy import NearPolicy, Strictness
+from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
 from tollgate.domain.price_book import PriceBook
 
 _FILE = """
@@ -41,6 +41,7 @@ def _read(near: str) -> Catalogue:
             '{ strictness = "loose", wrong_hits = 0.1, sample = 0.5, candidates = 2 }',
             NearPolicy(Strictness.LOOSE, 0.1, 0.5, 2),
         ),
+        ('{ likeness = "sentences" }', NearPolicy(likeness=Likeness.SENTENCES)),
     ],
 )
 def test_a_policy_is_read_and_stored_unharmed(near: str, policy: NearPolicy | None) -> None:
@@ -58,10 +59,18 @@ def test_a_catalogue_stored_before_there_were_near_matches_is_read() -> None:
     assert catalogue_from_document(json.loads(json.dumps(document), parse_float=Decimal)) == _read("")
 
 
+def test_a_policy_stored_before_there_was_a_choice_compares_words() -> None:
+    """Which is what it did."""
+    document = catalogue_document(_read("{ }"))
+    del document["models"]["m"]["cache"]["near"]["likeness"]
+    assert catalogue_from_document(json.loads(json.dumps(document), parse_float=Decimal)) == _read("{ }")
+
+
 @pytest.mark.parametrize(
     "near",
     [
         '{ strictness = "sloppy" }',
+        '{ likeness = "pictures" }',
         "{ wrong_hits = 0 }",
         "{ wrong_hits = 0.9 }",
         "{ sample = 1.5 }",

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tollgate.domain.near_guard import LADDERS, REMEMBERED, NearGuard, guard_of
-from tollgate.domain.near_policy import NearPolicy, Strictness
+from tollgate.domain.near_guard import REMEMBERED, NearGuard, guard_of, ladder_of
+from tollgate.domain.near_match import LOOSEST_THRESHOLD
+from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
 
 names = some.lists(some.tuples(some.sampled_from("abcdefgh"), some.booleans()), max_size=30)
 
@@ -30,14 +31,24 @@ def test_a_guard_survives_storage(seen: list[tuple[str, bool]], strictness: Stri
 def test_a_guard_is_never_looser_than_configured(seen: list[tuple[str, bool]], strictness: Strictness) -> None:
     """Whatever is compared, the threshold stays on the ladder from the configured one upwards."""
     guard = _after(NearPolicy(strictness=strictness), seen)
-    assert guard.bound.threshold >= LADDERS[strictness][0]
+    assert guard.bound.threshold >= ladder_of(NearPolicy(strictness))[0]
 
 
-def test_ladders_start_in_order_and_end_the_same() -> None:
-    """Stricter policies start higher; all of them can be tightened to the same end."""
-    starts = [LADDERS[each][0] for each in (Strictness.LOOSE, Strictness.BALANCED, Strictness.STRICT)]
+@pytest.mark.parametrize("likeness", Likeness)
+def test_ladders_start_in_order_and_end_the_same(likeness: Likeness) -> None:
+    """Stricter policies start higher, none below what the verifier takes; all can be tightened to the same end."""
+    ladders = [ladder_of(NearPolicy(each, likeness=likeness)) for each in reversed(Strictness)]
+    starts = [ladder[0] for ladder in ladders]
     assert starts == sorted(set(starts))
-    assert len({ladder[-1] for ladder in LADDERS.values()}) == 1
+    assert starts[0] >= LOOSEST_THRESHOLD
+    assert len({ladder[-1] for ladder in ladders}) == 1
+
+
+def test_what_is_compared_by_changes_the_guard() -> None:
+    """Comparisons on one scale say nothing about thresholds on the other."""
+    by_words, by_sentences = NearPolicy(), NearPolicy(likeness=Likeness.SENTENCES)
+    guard = _after(by_words, [("a", False), ("b", False)])
+    assert guard_of(by_sentences, guard.document()).disagreed == 0
 
 
 def test_it_loosens_step_by_step_and_not_beyond_the_policy() -> None:

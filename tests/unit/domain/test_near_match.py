@@ -46,6 +46,9 @@ texts = st.text(max_size=60) | st.lists(
         ("Convert 5 kg of flour", "Convert 5 lb of flour", Disagreement.NUMBERS),
         ("How far is $20 of fuel?", "How far is \u20ac20 of fuel?", Disagreement.NUMBERS),
         ("The first man on the moon", "The second man on the moon", Disagreement.NUMBERS),
+        ("How do women in their forties live?", "How do women in their fifties live?", Disagreement.NUMBERS),
+        ("What did Ada Lovelace write?", "What did Linda Lovelace write?", Disagreement.NAMES),
+        ("What did Ada Lovelace write?", "What did Ada write?", Disagreement.NAMES),
         ("What is 7 + 2?", "What is 7 * 2?", Disagreement.OPERATORS),
         ("What is 7-2?", "What is 7/2?", Disagreement.OPERATORS),
         ("What does \u2622 mean?", "What does \u2623 mean?", Disagreement.SYMBOLS),
@@ -96,6 +99,9 @@ def test_a_rule_refuses_whatever_the_embedding_says(one: str, other: str, reason
         ("Why don't cats like water?", "Why do cats not like water?"),
         ("What should I do this year?", "What should I do this year?"),
         ("What are the benefits of yoga?", "What are benefits of Yoga?"),
+        ("What did Churchill say of Stalin?", "What did Winston Churchill say of Stalin?"),
+        ("What are the Best books about bees?", "Which are the best books about bees?"),
+        ("How does one learn to swim?", "How do I learn to swim?"),
     ],
 )
 def test_rewording_is_accepted_when_the_embedding_agrees(one: str, other: str) -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tollgate.adapters.word_vectors import FILE, likeness
-from tollgate.domain.near_guard import LADDERS
-from tollgate.domain.near_policy import Strictness
+from tollgate.domain.near_guard import ladder_of
+from tollgate.domain.near_policy import NearPolicy, Strictness
 from tollgate.domain.near_words import MAGIC, WordVectors, WordVectorsError
 
 SMALL = WordVectors.decode(
@@ -58,7 +58,7 @@ def test_the_file_that_ships_knows_synonyms() -> None:
     """Paraphrases are on the ladder of the loosest policy, other questions below all of it."""
     alike = likeness()
     assert alike is not None
-    loosest = LADDERS[Strictness.LOOSE][0]
+    loosest = ladder_of(NearPolicy(Strictness.LOOSE))[0]
     assert alike("How do I purchase a car in Geneva?", "How do I buy a car in Geneva?") > loosest
     assert alike("How do I buy a big car in Geneva?", "How do I buy a large car in Geneva?") > loosest
     assert alike("How do I fix my car?", "How do I repair my automobile?") > 0.8

@@ -54,6 +54,7 @@ class Stack:
             catalogues=gateway.catalogues,
             telemetry=self.telemetry,
             clock=gateway.clock,
+            sentences=lambda text: gateway.sentences(text),  # noqa: PLW0108 -- tests change it later
         )
         lines = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
         self.parts = Services(

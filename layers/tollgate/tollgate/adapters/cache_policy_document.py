@@ -23,20 +23,22 @@ def _near_document(policy: "NearPolicy | None") -> dict[str, Any] | None:
     if policy is None:
         return None
     found = {field.name: getattr(policy, field.name) for field in fields(policy)}
-    return found | {"strictness": policy.strictness.value}
+    return found | {"strictness": policy.strictness.value, "likeness": policy.likeness.value}
 
 
 def _near_of(document: Mapping[str, Any] | None) -> "NearPolicy | None":
     if document is None:
         return None
     # Caches of exact matches need not pay for the import.
-    from tollgate.domain.near_policy import NearPolicy, Strictness  # noqa: PLC0415 -- see above
+    from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness  # noqa: PLC0415 -- see above
 
     return NearPolicy(
         strictness=Strictness(document["strictness"]),
         wrong_hits=float(document["wrong_hits"]),
         sample=float(document["sample"]),
         candidates=int(document["candidates"]),
+        # Catalogues that were stored before there was a choice have none.
+        likeness=Likeness(document.get("likeness", "words")),
     )
 
 

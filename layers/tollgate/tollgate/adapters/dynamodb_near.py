@@ -3,7 +3,7 @@
 | item                   | holds                                                                    |
 |------------------------|--------------------------------------------------------------------------|
 | ``near#<bucket>``      | entries packed, 49 bytes each at most, 64 of them at most; check, version |
-| ``near-text#<entry>``  | key, context, prompt, made, expires, check                                 |
+| ``near-text#<entry>``  | key, context, prompt, made, expires, vector where there is one, check    |
 | ``near-guard#<model>`` | see `NearGuard.document`; it has no `ttl`                                  |
 
 A bucket of 64 entries has about 3 KB, so each read of one is half a unit however many entries a model has. Bucket
@@ -67,6 +67,7 @@ class DynamoDBNear:
                     "prompt": filed.prompt.encode("utf-8", "surrogatepass"),
                     "made": filed.made_ms,
                     "expires": filed.expires_s,
+                    **({"vector": filed.vector} if filed.vector else {}),
                     "check": filed.check(),
                     "ttl": filed.expires_s + _MARGIN_SECONDS,
                 },
@@ -166,10 +167,12 @@ def _filed(item: Mapping[str, Any] | None) -> FiledPrompt | None:
         return None
     try:
         prompt = item["prompt"].decode("utf-8", "surrogatepass")
-        filed = FiledPrompt(item["key"], item["context"], prompt, int(item["made"]), int(item["expires"]))
+        filed = FiledPrompt(
+            item["key"], item["context"], prompt, int(item["made"]), int(item["expires"]), item.get("vector", b"")
+        )
+        return filed if item.get("check") == filed.check() else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    return filed if item.get("check") == filed.check() else None
 
 
 def _bucket_name(bucket: str) -> str:

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-openai-compat
 
 from base64 import b64encode
 
-from tollgate.adapters.aws_call import AwsCall, AwsService, OperationKind
+from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_credentials import CredentialsError, RequestSigner
 from tollgate.adapters.aws_errors import AwsError
 from tollgate.adapters.aws_http import new_request
@@ -38,7 +38,6 @@ def chat_call(
     return AwsCall(
         service=AwsService.SAGEMAKER_RUNTIME,
         operation=OPERATION,
-        kind=OperationKind.INFERENCE,
         path=f"/endpoints/{path_segment(road.target)}{below}/openai/v1/chat/completions",
         headers=(("content-type", content_type), ("authorization", f"Bearer {bearer_token(signer)}")),
         body=body,

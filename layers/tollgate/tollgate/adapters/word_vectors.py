@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from tollgate.domain.near_words import WordVectors, WordVectorsError
 
 if TYPE_CHECKING:
-    from tollgate.ports.near import Likeness
+    from tollgate.ports.near import WordLikeness
 
 FILE = Path(__file__).parent.parent / "data" / "words.bin"
 
 
 @cache
-def likeness(file: Path = FILE) -> Likeness | None:
+def likeness(file: Path = FILE) -> WordLikeness | None:
     """Similarity of two texts by their words; None where the vectors are not there or cannot be used."""
     try:
         return WordVectors.decode(file.read_bytes()).likeness

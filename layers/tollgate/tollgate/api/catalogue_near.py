@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollgate.domain.near_index import MAX_CANDIDATES
-from tollgate.domain.near_policy import NearPolicy, Strictness
+from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
 
 
 class NearMatches(BaseModel):
@@ -17,6 +17,7 @@ class NearMatches(BaseModel):
     wrong_hits: Annotated[float, Field(ge=0.01, le=0.5)] = 0.05
     sample: Annotated[float, Field(ge=0, le=1)] = 0.02
     candidates: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)] = MAX_CANDIDATES
+    likeness: Likeness = Likeness.WORDS
 
 
 def near_policy(section: NearMatches | None) -> NearPolicy | None:

@@ -16,6 +16,7 @@ class CacheTicket:
         scope: whose entry it is, see `cache_identity.scope_name`.
         namespace: that the request named.
         reads: whether an answer that is there already will do, for a job that has not begun.
+        context, prompt: of a job whose answer other words may find, see `cache_key.near_context`; otherwise empty.
     """
 
     key: str
@@ -26,3 +27,5 @@ class CacheTicket:
     scope: str
     namespace: str = ""
     reads: bool = True
+    context: str = ""
+    prompt: str = ""

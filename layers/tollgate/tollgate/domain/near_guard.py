@@ -8,20 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tollgate.domain.near_policy import NearPolicy, Strictness
+from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
 from tollgate.domain.wrong_hit_bound import WrongHitBound
 
-_RUNGS = (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995)
-LADDERS: Mapping[Strictness, tuple[float, ...]] = {
-    Strictness.LOOSE: _RUNGS,
-    Strictness.BALANCED: _RUNGS[2:],
-    Strictness.STRICT: _RUNGS[4:],
+_RUNGS = {
+    Likeness.WORDS: (0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995),
+    Likeness.SENTENCES: (0.92, 0.93, 0.94, 0.96, 0.975, 0.985, 0.995),
 }
-"""Thresholds from the configured one upwards: the guard tightens along them, and never gets looser than the first.
+"""Thresholds, each likeness on a scale of its own. On labelled pairs of questions about one match in ten is wrong from
+the third, and one in eighteen from the fifth (`make bench-cache`). What it is for a model's own questions, the
+comparisons show."""
 
-They are on the scale of `near_words`: on labelled pairs of questions about one match in ten is wrong from 0.97, and one
-in eighteen from 0.985 (`make bench-cache`). What it is for a model's own questions, the comparisons show.
-"""
+_FIRST_RUNG = {Strictness.LOOSE: 0, Strictness.BALANCED: 2, Strictness.STRICT: 4}
 
 REMEMBERED = 100
 """Names of comparisons that are kept to tell one that comes twice; a queue repeats within minutes."""
@@ -72,9 +70,14 @@ class NearGuard:
         }
 
 
+def ladder_of(policy: NearPolicy) -> tuple[float, ...]:
+    """Thresholds from the configured one up: the guard tightens along them, and never gets looser than the first."""
+    return _RUNGS[policy.likeness][_FIRST_RUNG[policy.strictness] :]
+
+
 def guard_of(policy: NearPolicy, stored: Mapping[str, Any] | None) -> NearGuard:
     """The guard as it was stored; a new one where nothing was, or under another policy, or nothing that fits."""
-    ladder = LADDERS[policy.strictness]
+    ladder = ladder_of(policy)
     new = NearGuard(WrongHitBound(limit=policy.wrong_hits, ladder=ladder, step=0))
     if stored is None:
         return new

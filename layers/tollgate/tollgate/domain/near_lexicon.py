@@ -88,6 +88,14 @@ NUMBER_WORDS = {
     "2nd": "2nd",
     "third": "3rd",
     "3rd": "3rd",
+    "twenties": "20s",
+    "thirties": "30s",
+    "forties": "40s",
+    "fifties": "50s",
+    "sixties": "60s",
+    "seventies": "70s",
+    "eighties": "80s",
+    "nineties": "90s",
 }
 
 UNITS = {

@@ -13,6 +13,7 @@ differences that are suspicious but not decisive. The weights are round numbers 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
 from tollgate.domain.near_question import QuestionKind
@@ -149,8 +150,16 @@ def _weight(stems: frozenset[str]) -> float:
 
 
 def _names_differ(a: Reading, b: Reading) -> bool:
-    """Whether one text names something that the other does not mention in any spelling."""
-    return any(not _mentioned(name, b) for name in a.names) or any(not _mentioned(name, a) for name in b.names)
+    """Whether one text names something that the other does not mention in any spelling.
+
+    A full name may stand for its last part, as in "Donald Trump" and "Trump", where only one text says more.
+    """
+    unknown_a = {name for name in a.names if not _mentioned(name, b)}
+    unknown_b = {name for name in b.names if not _mentioned(name, a)}
+    if unknown_a and unknown_b:
+        return True
+    text, unknown = (a, unknown_a) if unknown_a else (b, unknown_b)
+    return bool(unknown - {first for first, last in pairwise(text.stems) if last in a.names & b.names})
 
 
 def spoken_of(words: tuple[str, ...]) -> frozenset[str]:
@@ -231,6 +240,7 @@ _COMPATIBLE = frozenset(
         (QuestionKind.THING, QuestionKind.TIME),
         (QuestionKind.THING, QuestionKind.MANNER),  # what can I do to, how can I
         (QuestionKind.MANNER, QuestionKind.OTHER),
+        (QuestionKind.MANNER, QuestionKind.WORKING),  # how do I become, how does one become
         (QuestionKind.POLAR, QuestionKind.OTHER),
         (QuestionKind.POLAR, QuestionKind.THING),  # is there a good, what is a good
         (QuestionKind.POLAR, QuestionKind.QUANTITY),
@@ -242,7 +252,6 @@ _DOUBTFUL = frozenset(
     frozenset(pair)
     for pair in (
         (QuestionKind.WORKING, QuestionKind.WORKING),  # how does it spread, how did it spread
-        (QuestionKind.WORKING, QuestionKind.MANNER),  # how does one become, how do I become
         (QuestionKind.WORKING, QuestionKind.THING),  # how are they related, what is the relation
         (QuestionKind.REASON, QuestionKind.THING),  # which do you like and why, which do you like
     )

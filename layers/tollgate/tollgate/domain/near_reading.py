@@ -13,6 +13,7 @@ from tollgate.domain.near_lexicon import (
     DIRECTIONS,
     FUNCTION_WORDS,
     JOINERS,
+    LIGHT_WORDS,
     NEGATIONS,
     NUMBER_WORDS,
     POINTERS,
@@ -125,7 +126,7 @@ def read(text: str) -> Reading:
                 directed.update((before, stemmed) for before in stems[-2:])
             stems.append(stemmed)
             capitals += written[0].isupper()
-            if word in CALENDAR_NAMES or _is_name(written, at_start=at_start):
+            if word in CALENDAR_NAMES or (stemmed not in LIGHT_WORDS and _is_name(written, at_start=at_start)):
                 names.add(stemmed)
         at_start = False
     if len(stems) > 3 and capitals == len(stems):

@@ -1,13 +1,18 @@
 """What the index of near-duplicates keeps, and what a search in it found. Times are as in `cache_entry`."""
 
+from __future__ import annotations
+
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.near_guard import NearGuard
-from tollgate.domain.near_index import NearEntry
-from tollgate.domain.near_match import Disagreement
+if TYPE_CHECKING:
+    from tollgate.domain.cache_entry import CachedAnswer
+    from tollgate.domain.near_guard import NearGuard
+    from tollgate.domain.near_index import NearEntry
+    from tollgate.domain.near_match import Disagreement
 
 ID_CHARACTERS = 32
 """Of an exact key's 64. The rest is in the filed prompt."""
@@ -23,6 +28,7 @@ class FiledPrompt:
         prompt: its text.
         made_ms: when the answer was there.
         expires_s: Unix time in seconds from which it is not served.
+        vector: of the prompt, see `near_vector`; empty where the model compares by words.
     """
 
     key: str
@@ -30,6 +36,7 @@ class FiledPrompt:
     prompt: str
     made_ms: int
     expires_s: int
+    vector: bytes = b""
 
     @property
     def entry_id(self) -> str:
@@ -39,7 +46,7 @@ class FiledPrompt:
     def check(self) -> str:
         """Digest by which a damaged or misplaced one is known."""
         head = f"{self.key} {self.context_key} {self.made_ms} {self.expires_s} "
-        return hashlib.sha256((head + self.prompt).encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256((head + self.prompt).encode("utf-8", "surrogatepass") + self.vector).hexdigest()
 
 
 def entry_id(key: str) -> str:
@@ -84,6 +91,7 @@ class NearSearch:
         candidates: that were compared, likeliest first.
         guard: of the model, as it stands.
         match: the candidate whose entry is there and fresh; it is served only if the guard serves.
+        vector: of the prompt, where the model compares by sentences.
     """
 
     context_key: str
@@ -91,3 +99,44 @@ class NearSearch:
     candidates: tuple[NearCandidate, ...]
     guard: NearGuard
     match: NearCandidate | None = None
+    vector: bytes = b""
+
+
+def filing_order(
+    model: str,
+    key: str,
+    context_key: str,
+    prompt: str,
+    answer: CachedAnswer,
+    *,
+    vector: bytes = b"",
+    beside: NearCandidate | None = None,
+) -> dict[str, Any]:
+    """The order to file an answer, see `near_upkeep`.
+
+    Args:
+        model: that gave it.
+        key: of its entry.
+        context_key: of the request.
+        prompt: of the request.
+        answer: that was kept.
+        vector: of the prompt, where it is known already.
+        beside: the match that was not served because the guard does not serve: a comparison that costs nothing.
+    """
+    return {
+        "kind": "near",
+        "model": model,
+        "key": key,
+        "context": context_key,
+        "prompt": prompt,
+        "vector": base64.b64encode(vector).decode(),
+        "made_ms": answer.made_ms,
+        "expires_s": answer.fresh_ms // 1000,
+        "beside": None if beside is None else {"key": beside.key, "made_ms": beside.made_ms},
+    }
+
+
+def filed_prompt(order: Mapping[str, Any]) -> FiledPrompt:
+    """What an order files."""
+    vector = base64.b64decode(order.get("vector", ""))
+    return FiledPrompt(order["key"], order["context"], order["prompt"], order["made_ms"], order["expires_s"], vector)

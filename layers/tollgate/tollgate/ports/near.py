@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from tollgate.domain.near_index import NearEntry
     from tollgate.domain.near_record import FiledPrompt, NearShelf
 
-type Likeness = Callable[[str, str], float]
-"""Similarity of two texts, 0..1, on the scale of `near_guard.LADDERS`."""
+type WordLikeness = Callable[[str, str], float]
+"""Similarity of two texts by their words, 0..1; see `near_words`."""
+
+type SentenceVectors = Callable[[str], bytes | None]
+"""The packed vector of a text, see `near_vector`; None where it cannot be had now. Never raises."""
 
 
 class NearStore(Protocol):

@@ -82,7 +82,7 @@ class JobAcceptance:
             traceparent=trail.traceparent,
             metadata=request.metadata,
             webhook_url=request.webhook_url,
-            cache=plan.ticket if inference_type is InferenceType.ASYNC else None,
+            cache=plan.ticket,
         )
         job = replace(job, input=self._keep_input(job.job_id, request.input))
         trail.inference_type = inference_type

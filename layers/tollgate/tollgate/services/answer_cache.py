@@ -314,8 +314,16 @@ class AnswerCache:
                 return found
         if run.control.only_if_cached:
             raise NotCachedError("The cache has no answer to this request.")
-        ticket = run.ticket(0, self.now_ms()) if run.control.store else None
+        ticket = self._job_ticket(run)
         return run.dispatch(replace(run.plan, ticket=ticket))
+
+    def _job_ticket(self, run: CachedRun) -> CacheTicket | None:
+        """What a job needs to keep its answer, and to have it found by other words."""
+        if not run.control.store:
+            return None
+        ticket = run.ticket(0, self.now_ms())
+        context = None if self._near is None or run.policy.near is None else self._near().context(run)
+        return ticket if context is None else replace(ticket, context=context.context_key, prompt=context.prompt)
 
     def _without(self, run: CachedRun, error: StorageError) -> Completed | Accepted:
         """What becomes of a request whose entry cannot be read or leased.
@@ -334,7 +342,7 @@ class AnswerCache:
         if run.policy.when_down is WhenDown.ASYNC and InferenceType.ASYNC in run.plan.decision.deployment.roads:
             run.trail.route_reason += ";async_fallback=cache_down"
             decision = run.plan.decision._replace(inference_type=InferenceType.ASYNC)
-            ticket = run.ticket(0, self.now_ms()) if run.control.store else None
+            ticket = self._job_ticket(run)
             return run.dispatch(replace(run.plan, decision=decision, ticket=ticket))
         self._telemetry.count("CacheDownRefused")
         raise CacheDownError(

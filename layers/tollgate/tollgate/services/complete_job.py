@@ -197,7 +197,7 @@ class JobCompleter:
         )
         if not self._settled(ended):
             return False
-        if job.cache is not None and job.cache.fence and self._answers is not None and ending.settlement is None:
+        if job.cache is not None and self._answers is not None and ending.settlement is None:
             self._answers().ended(ended, ending.output, self._worth(ended))
         self._announce(ended)
         return True

@@ -13,12 +13,13 @@ from typing import Any
 from tollgate.domain.cache_control import CacheControl
 from tollgate.domain.cache_entry import NOTHING_FORGOTTEN, CachedAnswer, CacheOutcome, CacheSlot, is_complete, usable
 from tollgate.domain.cache_ticket import CacheTicket
-from tollgate.domain.catalogue import ModelKind
+from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError, NotFoundError, StorageError, UnknownModelError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState
 from tollgate.domain.money import ZERO
+from tollgate.domain.near_record import filing_order
 from tollgate.ports.cache import AnswerStore
-from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.jobs import FunctionEvents, JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
@@ -38,7 +39,8 @@ _LONGEST_PAUSE_SECONDS = 60
 class JobAnswers:
     """Looks under a job's key before it runs, and keeps its answer afterwards.
 
-    `queue` is where jobs wait that follow another.
+    `queue` is where jobs wait that follow another; a function that only ends jobs has none. `filing` takes the orders
+    to file answers for near matches, see `near_upkeep`; without it none are filed.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class JobAnswers:
         catalogues: CatalogueSource,
         telemetry: Telemetry,
         clock: Clock,
+        filing: FunctionEvents | None = None,
     ) -> None:
         self._store = store
         self._jobs = jobs
@@ -59,6 +62,7 @@ class JobAnswers:
         self._catalogues = catalogues
         self._telemetry = telemetry
         self._clock = clock
+        self._filing = filing
 
     def turn(self, job: Job) -> Job | CachedAnswer | None:
         """What to do with a job that could be submitted now.
@@ -109,32 +113,44 @@ class JobAnswers:
         return None if slot.is_led(now) else self._lead(job, ticket, slot, now)
 
     def ended(self, job: Job, output: Any, worth: Decimal | None) -> None:
-        """Keep the answer of a job that led, or give its lease back. Never raises: the lease ends by itself."""
+        """Keep the answer of a job that led, or give its lease back. Never raises: the lease ends by itself.
+
+        Jobs of a transform run take no lease, for they all run at once; what they answer is kept all the same.
+        """
         ticket = job.cache
-        if ticket is None or not ticket.fence:
+        if ticket is None or not (ticket.fence or job.inference_type is InferenceType.BATCH):
             return
         now = self._now_ms()
         try:
             if job.state is JobState.COMPLETED and is_complete(output, self._kind(job)):
                 fresh_ms = now + ticket.ttl_seconds * 1000
-                kept = self._store.store(
-                    ticket,
-                    CachedAnswer(
-                        output=output,
-                        usage=job.usage,
-                        resource=job.resource,
-                        worth=worth,
-                        began_ms=ticket.began_ms,
-                        made_ms=now,
-                        fresh_ms=fresh_ms,
-                        kept_ms=fresh_ms + ticket.kept_seconds * 1000,
-                    ),
+                answer = CachedAnswer(
+                    output=output,
+                    usage=job.usage,
+                    resource=job.resource,
+                    worth=worth,
+                    began_ms=ticket.began_ms,
+                    made_ms=now,
+                    fresh_ms=fresh_ms,
+                    kept_ms=fresh_ms + ticket.kept_seconds * 1000,
                 )
-                if kept:
+                if self._store.store(ticket, answer):
+                    self._file(job, ticket, answer)
                     return
-            self._store.release(ticket)
+            if ticket.fence:
+                self._store.release(ticket)
         except (StorageError, ValueError):
             self._telemetry.count("CacheWriteFailed")
+
+    def _file(self, job: Job, ticket: CacheTicket, answer: CachedAnswer) -> None:
+        """Have a kept answer filed, so that other words of its question find it."""
+        if self._filing is None or not ticket.context:
+            return
+        order = filing_order(job.model, ticket.key, ticket.context, ticket.prompt, answer)
+        try:
+            self._filing.send({**order, "traceparent": job.traceparent})
+        except StorageError:
+            self._telemetry.count("CacheNearDown")
 
     def _answer_in(self, slot: CacheSlot, job: Job, ticket: CacheTicket, now: int) -> CachedAnswer | None:
         if slot.answer is None:

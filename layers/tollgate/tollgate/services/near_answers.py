@@ -1,13 +1,16 @@
 """Answers to other words of the same question: looked for after an exact miss, and only where a model opts in.
 
-A search makes at most two reads of the index (`near_index`), each of at most seven items, and two of answers. What it
-finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard serves.
-A small sample of what was served is run again as refreshes are, see `near_upkeep`.
+A search makes at most two reads of the index (`near_index`), each of at most seven items, and two of answers. Models
+that compare by sentences have the prompt's vector made in between, by a function of its own, if there is anything to
+compare; without it there is no match.
+What it finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard
+serves. A small sample of what was served is run again as refreshes are, see `near_upkeep`.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache_entry import CacheOutcome, usable
@@ -17,9 +20,11 @@ from tollgate.domain.errors import StorageError
 from tollgate.domain.near_guard import guard_of
 from tollgate.domain.near_index import shortlist
 from tollgate.domain.near_match import verify_match
+from tollgate.domain.near_policy import Likeness
 from tollgate.domain.near_reading import read
-from tollgate.domain.near_record import NearCandidate, NearSearch, entry_id
+from tollgate.domain.near_record import NearCandidate, NearSearch, entry_id, filing_order
 from tollgate.domain.near_signature import NearSignature, bucket_keys
+from tollgate.domain.near_vector import vector_cosine
 from tollgate.domain.selection import selector_of
 from tollgate.services.cache_breaker import CacheBreaker
 
@@ -31,8 +36,9 @@ if TYPE_CHECKING:
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.domain.near_policy import NearPolicy
     from tollgate.domain.near_reading import Reading
+    from tollgate.domain.near_record import FiledPrompt
     from tollgate.ports.cache import AnswerStore
-    from tollgate.ports.near import Likeness, NearStore
+    from tollgate.ports.near import NearStore, SentenceVectors, WordLikeness
     from tollgate.ports.system import Clock, Telemetry
     from tollgate.services.cache_reader import CacheReader
     from tollgate.services.cached_run import CachedRun
@@ -51,7 +57,9 @@ class NearAnswers:
     Args:
         index: where prompts are filed.
         answers: for the leases under which a sample is run again.
-        likeness: similarity of two texts; None where nothing can tell, then there are no near matches.
+        words: gives what compares two texts by their words; None where the word vectors are not there. Models that
+            compare by words have no near matches then.
+        sentences: vectors of whole texts, for models that compare by those.
         file: takes the order to file an answer, see `near_upkeep`.
         check: has a request run again elsewhere, for comparison with what was served; None where nothing can.
     """
@@ -61,7 +69,8 @@ class NearAnswers:
         *,
         index: NearStore,
         answers: AnswerStore,
-        likeness: Likeness | None,
+        words: Callable[[], WordLikeness | None],
+        sentences: SentenceVectors,
         file: Callable[[CachedRun, Mapping[str, Any]], None],
         check: Callable[[CachedRun, CacheTicket, Mapping[str, Any]], None] | None,
         clock: Clock,
@@ -69,14 +78,20 @@ class NearAnswers:
     ) -> None:
         self._index = index
         self._answers = answers
-        self._likeness = likeness
+        self._words = words
+        self._sentences = sentences
         self._file = file
         self._check = check
         self._clock = clock
         self._telemetry = telemetry
         self._breaker = CacheBreaker(clock)
-        if likeness is None:
-            telemetry.log("WARNING", "near matching is off: the word vectors are not there")
+
+    @cached_property
+    def _by_words(self) -> WordLikeness | None:
+        found = self._words()
+        if found is None:
+            self._telemetry.log("WARNING", "near matching by words is off: the word vectors are not there")
+        return found
 
     def search(self, run: CachedRun, reader: CacheReader) -> tuple[NearSearch, CachedAnswer | None] | None:
         """What a search finds, with the entry of its match; None where there can be no near match.
@@ -84,8 +99,8 @@ class NearAnswers:
         A table that does not answer is no match: the request goes on as after any other miss, and after a few of those
         nothing is searched for a while.
         """
-        policy, likeness = run.policy.near, self._likeness
-        if policy is None or likeness is None or run.request.wishes is not None:
+        policy = run.policy.near
+        if policy is None or run.request.wishes is not None:
             # An order to run it again could not carry wishes, so what is served could not be checked.
             return None
         place = _place_of(run)
@@ -101,18 +116,25 @@ class NearAnswers:
             likely = shortlist(NearSignature.of(reading), shelf.buckets, now=now_s, limit=policy.candidates)
             ids = [entry.entry_id for entry in likely if entry.entry_id != own]
             found = NearSearch(context.context_key, context.prompt, (), guard)
-            if not ids:
+            alike = self._comparison(policy, context.prompt) if ids else None
+            if alike is None:
                 return found, None
-            candidates = self._compared(found, reading, ids, guard.bound.threshold, likeness)
-            found = NearSearch(context.context_key, context.prompt, candidates, guard)
+            found = replace(found, candidates=self._compared(found, reading, ids, alike), vector=alike.vector)
             return self._matched(found, run, reader)
         except StorageError:
             self._breaker.failed()
             self._telemetry.count("CacheNearDown")
             return None
 
+    def _comparison(self, policy: NearPolicy, prompt: str) -> _Comparison | None:
+        """How to compare a prompt with others; None where nothing can tell now."""
+        if policy.likeness is Likeness.WORDS:
+            return None if self._by_words is None else _Comparison(prompt, words=self._by_words)
+        vector = self._sentences(prompt)
+        return _Comparison(prompt, vector=vector) if vector else None
+
     def _compared(
-        self, found: NearSearch, reading: Reading, ids: Sequence[str], threshold: float, likeness: Likeness
+        self, found: NearSearch, reading: Reading, ids: Sequence[str], alike: _Comparison
     ) -> tuple[NearCandidate, ...]:
         """The entries behind these ids as the verifier sees them, those that it takes first, then by score."""
         compared: list[NearCandidate] = []
@@ -122,8 +144,8 @@ class NearAnswers:
             verdict = verify_match(
                 reading,
                 read(filed.prompt),
-                cosine=partial(likeness, found.prompt, filed.prompt),
-                threshold=threshold,
+                cosine=partial(alike.with_filed, filed),
+                threshold=found.guard.bound.threshold,
             )
             compared.append(NearCandidate(filed.key, filed.made_ms, verdict.score, verdict.reasons))
         return tuple(sorted(compared, key=lambda each: (not each.agreed, -each.score, -each.made_ms, each.key)))
@@ -138,7 +160,7 @@ class NearAnswers:
             if answer is None or answer.refusal is not None:
                 continue
             if usable(answer, run.control, run.policy, self._now_ms()) is CacheOutcome.HIT:
-                return NearSearch(found.context_key, found.prompt, found.candidates, found.guard, candidate), answer
+                return replace(found, match=candidate), answer
         return found, None
 
     def sample(self, run: CachedRun, seen: CacheSlot, served: CachedAnswer) -> None:
@@ -167,15 +189,32 @@ class NearAnswers:
     def _belongs(run: CachedRun, policy: NearPolicy) -> bool:
         return selector_of(f"{run.trail.request_id}/near") < policy.sample
 
+    @staticmethod
+    def context(run: CachedRun) -> NearContext | None:
+        """Where the answer to a request is filed; None where it takes no part."""
+        place = None if run.policy.near is None else _place_of(run)
+        return None if place is None else place[0]
+
     def kept(self, run: CachedRun, answer: CachedAnswer) -> None:
         """Have a new answer filed, so that other words of its question find it. Never raises."""
-        if run.policy.near is None or self._likeness is None or answer.refusal is not None:
+        policy = run.policy.near
+        if policy is None or (policy.likeness is Likeness.WORDS and self._by_words is None):
             return
-        place = _place_of(run)
-        if place is None:
+        context = None if answer.refusal is not None else self.context(run)
+        if context is None:
             return
+        search = run.trail.near
+        order = filing_order(
+            run.request.model,
+            run.key,
+            context.context_key,
+            context.prompt,
+            answer,
+            vector=b"" if search is None else search.vector,
+            beside=None if search is None else search.match,
+        )
         try:
-            self._file(run, filing_of(run, place[0], answer))
+            self._file(run, order)
         except StorageError:
             self._telemetry.count("CacheNearDown")
 
@@ -193,19 +232,15 @@ def _place_of(run: CachedRun) -> tuple[NearContext, Reading, tuple[str, ...]] | 
     return (context, reading, buckets) if buckets else None
 
 
-def filing_of(run: CachedRun, context: NearContext, answer: CachedAnswer) -> dict[str, Any]:
-    """The order to file an answer.
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """How like a filed prompt the one that is asked about is: by words, or where it has one, by its vector."""
 
-    `beside` names the match that was not served because the guard does not serve: a comparison that costs nothing.
-    """
-    match = None if run.trail.near is None else run.trail.near.match
-    return {
-        "kind": "near",
-        "model": run.request.model,
-        "key": run.key,
-        "context": context.context_key,
-        "prompt": context.prompt,
-        "made_ms": answer.made_ms,
-        "expires_s": answer.fresh_ms // 1000,
-        "beside": None if match is None else {"key": match.key, "made_ms": match.made_ms},
-    }
+    prompt: str
+    words: WordLikeness | None = None
+    vector: bytes = b""
+
+    def with_filed(self, filed: FiledPrompt) -> float:
+        if self.words is not None:
+            return self.words(self.prompt, filed.prompt)
+        return vector_cosine(self.vector, filed.vector)

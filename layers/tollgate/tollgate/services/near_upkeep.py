@@ -6,14 +6,16 @@ name of the lease that its request was run under, so it counts once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.answer_agreement import answers_agree
 from tollgate.domain.errors import UnknownModelError
 from tollgate.domain.near_guard import guard_of
 from tollgate.domain.near_index import NearEntry
+from tollgate.domain.near_policy import Likeness
 from tollgate.domain.near_reading import read
-from tollgate.domain.near_record import FiledPrompt
+from tollgate.domain.near_record import filed_prompt
 from tollgate.domain.near_signature import NearSignature, bucket_keys
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from tollgate.domain.catalogue import Model
     from tollgate.domain.near_guard import NearGuard
     from tollgate.ports.cache import AnswerStore
-    from tollgate.ports.near import NearStore
+    from tollgate.ports.near import NearStore, SentenceVectors
     from tollgate.ports.registry import CatalogueSource
     from tollgate.ports.system import Clock, Telemetry
 
@@ -31,7 +33,10 @@ _TRIES = 5
 
 
 class NearUpkeep:
-    """Carries out what the gateway leaves for later."""
+    """Carries out what the gateway leaves for later.
+
+    `sentences` gives the vectors that an order does not bring, such as those of jobs.
+    """
 
     def __init__(
         self,
@@ -41,12 +46,14 @@ class NearUpkeep:
         catalogues: CatalogueSource,
         telemetry: Telemetry,
         clock: Clock,
+        sentences: SentenceVectors,
     ) -> None:
         self._index = index
         self._answers = answers
         self._catalogues = catalogues
         self._telemetry = telemetry
         self._clock = clock
+        self._sentences = sentences
 
     def file(self, order: Mapping[str, Any]) -> None:
         """File the prompt of a new answer under its buckets, and compare the answer with what it names.
@@ -58,7 +65,13 @@ class NearUpkeep:
         now_s = int(self._clock.now().timestamp())
         if model is None or order["expires_s"] <= now_s:
             return
-        filed = FiledPrompt(order["key"], order["context"], order["prompt"], order["made_ms"], order["expires_s"])
+        filed = filed_prompt(order)
+        if not filed.vector and _by_sentences(model):
+            filed = replace(filed, vector=self._sentences(filed.prompt) or b"")
+            if not filed.vector:
+                # Nothing could be compared with it. Its exact entry is there all the same.
+                self._telemetry.count("CacheNearDown")
+                return
         reading = read(filed.prompt)
         entry = NearEntry(filed.entry_id, NearSignature.of(reading), filed.expires_s)
         self._index.file(filed, entry, bucket_keys(filed.context_key, reading), now_s)
@@ -127,3 +140,8 @@ class NearUpkeep:
         except UnknownModelError:
             return None
         return model if model.cache is not None and model.cache.near is not None else None
+
+
+def _by_sentences(model: Model) -> bool:
+    policy = None if model.cache is None else model.cache.near
+    return policy is not None and policy.likeness is Likeness.SENTENCES

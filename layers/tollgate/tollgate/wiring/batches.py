@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 class BatchParts(JobParts):
     """Pools, dropped files and batches of files, on their way into transform jobs and out of them."""
 
-    def __init__(self, settings: BatchSettings, *, webhook_queue_url: str = "") -> None:
-        super().__init__(settings, webhook_queue_url=webhook_queue_url)
+    def __init__(
+        self, settings: BatchSettings, *, webhook_queue_url: str = "", table_cache: str = "", refresh_function: str = ""
+    ) -> None:
+        super().__init__(
+            settings, webhook_queue_url=webhook_queue_url, table_cache=table_cache, refresh_function=refresh_function
+        )
         self._kept = timedelta(days=settings.file_retention_days)
         self.line_bodies = OpenAILineBodies()
         self.batch_queue = self.queue(settings.batch_queue_url)

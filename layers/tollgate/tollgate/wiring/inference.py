@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tollgate.adapters.bucket_tokenizers import BucketTokenizers
     from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
     from tollgate.adapters.lambda_events import LambdaEvents
+    from tollgate.adapters.lambda_sentences import LambdaSentences
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.domain.cache_ticket import CacheTicket
     from tollgate.ports.money import BudgetNotices
@@ -188,6 +189,19 @@ class InferenceParts(RoadParts, ABC):
 
         return BucketTokenizers(self.objects)
 
+    def sentences(self, function: str, timeout_s: float) -> LambdaSentences:
+        """Vectors of whole questions; asked for models whose near matches compare those."""
+        from tollgate.adapters.lambda_sentences import LambdaSentences  # noqa: PLC0415 -- as answers
+        from tollgate.services.cache_breaker import CacheBreaker  # noqa: PLC0415 -- as answers
+
+        return LambdaSentences(
+            self.transport,
+            function,
+            timeout_s=timeout_s,
+            breaker=CacheBreaker(self.clock),
+            telemetry=self.telemetry,
+        )
+
 
 class ServingParts(InferenceParts):
     """For functions whose callers wait for the answer."""
@@ -257,7 +271,8 @@ class ServingParts(InferenceParts):
         return NearAnswers(
             index=DynamoDBNear(self.cache_tables, self._settings.table_cache),
             answers=self.answer_store,
-            likeness=likeness(),
+            words=likeness,
+            sentences=self.sentences(self._settings.sentences_function, self._settings.sentences_timeout_ms / 1000),
             file=self.refresh_orders.file,
             check=self.refresh_orders.order,
             clock=self.clock,

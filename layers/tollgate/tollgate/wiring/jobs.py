@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.adapters.sqs_queue import SqsQueue
     from tollgate.services.job_answers import JobAnswers
     from tollgate.settings import AsyncSettings, RoadSettings
 
@@ -22,11 +23,17 @@ class JobParts(RoadParts):
     Args:
         settings: of the function.
         webhook_queue_url: empty in a function that ends jobs only now and then; the sweeper then sends for it.
+        table_cache: where answers are kept; empty in a function whose jobs end without one.
+        refresh_function: that files those answers for near matches; empty where none are to be filed.
     """
 
-    def __init__(self, settings: RoadSettings, *, webhook_queue_url: str = "") -> None:
+    def __init__(
+        self, settings: RoadSettings, *, webhook_queue_url: str = "", table_cache: str = "", refresh_function: str = ""
+    ) -> None:
         super().__init__(settings)
         self._webhook_queue_url = webhook_queue_url
+        self._table_cache = table_cache
+        self._refresh_function = refresh_function
 
     @cached_property
     def completer(self) -> JobCompleter:
@@ -46,8 +53,30 @@ class JobParts(RoadParts):
 
     @property
     def answers(self) -> Callable[[], JobAnswers] | None:
-        """Answers that equal jobs share, where they do."""
+        """Answers that equal jobs share, where they do; asked only for jobs of a model that has a cache."""
+        return (lambda: self._job_answers) if self._table_cache else None
+
+    @property
+    def followers(self) -> SqsQueue | None:
+        """Where jobs wait that follow another, in a function that may meet some."""
         return None
+
+    @cached_property
+    def _job_answers(self) -> JobAnswers:
+        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see `answers`
+        from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- see `answers`
+        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see `answers`
+
+        return JobAnswers(
+            store=DynamoDBAnswers(self.tables, self._table_cache, self.objects),
+            jobs=self.jobs,
+            objects=self.objects,
+            queue=self.followers,
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            filing=LambdaEvents(self.transport, self._refresh_function) if self._refresh_function else None,
+        )
 
     @property
     def outcomes(self) -> RegistryOutcomes | None:
@@ -58,27 +87,16 @@ class JobParts(RoadParts):
 class AsyncParts(JobParts):
     """For the functions of the asynchronous road, whose equal jobs share an answer."""
 
-    def __init__(self, settings: AsyncSettings, *, webhook_queue_url: str = "") -> None:
-        super().__init__(settings, webhook_queue_url=webhook_queue_url)
-        self._table_cache = settings.table_cache
+    def __init__(self, settings: AsyncSettings, *, webhook_queue_url: str = "", refresh_function: str = "") -> None:
+        super().__init__(
+            settings,
+            webhook_queue_url=webhook_queue_url,
+            table_cache=settings.table_cache,
+            refresh_function=refresh_function,
+        )
         self.async_queue = self.queue(settings.async_queue_url)
 
     @property
-    def answers(self) -> Callable[[], JobAnswers]:
-        """Asked only for jobs of a model that has a cache."""
-        return lambda: self._job_answers
-
-    @cached_property
-    def _job_answers(self) -> JobAnswers:
-        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see above
-        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see above
-
-        return JobAnswers(
-            store=DynamoDBAnswers(self.tables, self._table_cache, self.objects),
-            jobs=self.jobs,
-            objects=self.objects,
-            queue=self.async_queue,
-            catalogues=self.catalogues,
-            telemetry=self.telemetry,
-            clock=self.clock,
-        )
+    def followers(self) -> SqsQueue:
+        """They wait where all jobs of this road do."""
+        return self.async_queue
