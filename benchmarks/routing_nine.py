@@ -10,11 +10,11 @@ from routing_data import ModelSet
 from routing_metrics import interval
 
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.exchange import exchange_rate
+from tollgate.domain.exchange import best_lead, cautious_share, exchange_rate
 from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, OWN_SPREAD
 
 type Array = np.ndarray[Any, Any]
-DIALS = np.concatenate([np.linspace(0.0, 0.94, 95), np.linspace(0.95, 1.0, 51)])
+DIALS = np.concatenate([np.linspace(0.0, 0.78, 14), np.linspace(0.8, 0.945, 30), np.linspace(0.95, 1.0, 26)])
 RATES = np.geomspace(1e-3, 100.0, 400)
 LARGE_PRICE = 0.5
 """Dollars a million tokens; models above it are of the large tier."""
@@ -49,12 +49,16 @@ def best_values(quality: Array, prices: Array, rate: Array | float) -> Array:
 def at_dial(told: Predicted, prices: Array, dial: float) -> Array:
     """Return the model for each prompt under the rule of `choose_model`."""
     general = tuple(np.where(told.is_large, GENERAL_SHARE[Tier.LARGE] * GENERAL_SPREAD, 0.0).tolist())
-    shares = tuple(np.round(prices / prices.max(), 2).tolist())
+    price_shares = tuple(np.round(prices / prices.max(), 2).tolist())
+    known = np.round(told.familiarity, 1).tolist()
+    shares = [cautious_share(dial, one) for one in known]
     rates = [
-        exchange_rate(tuple(means), shares, general, OWN_SPREAD * round(known, 1), dial)
-        for means, known in zip(told.means.tolist(), told.familiarity.tolist(), strict=True)
+        exchange_rate(tuple(means), price_shares, general, OWN_SPREAD * one, share)
+        for means, one, share in zip(told.means.tolist(), known, shares, strict=True)
     ]
-    return best_values(told.quality, prices, np.array(rates))
+    quality = told.quality.copy()
+    quality[np.arange(len(quality)), told.means.argmax(axis=1)] += [best_lead(share) for share in shares]
+    return best_values(quality, prices, np.array(rates))
 
 
 def curve(told: Predicted | Array, prices: Array) -> list[Array]:
