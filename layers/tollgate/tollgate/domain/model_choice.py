@@ -14,12 +14,11 @@ ENOUGH_RECORDS: Final = 30
 """Outcomes below which a model's own record decides nothing."""
 
 
-GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.125, Tier.LARGE: 0.25}
-"""How much of the need that general signals show is counted in favour of a model of each size: the best of the small
-known models lose 0.03 more than the large ones where signals are one deviation (0.15) stronger."""
+GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.25, Tier.LARGE: 0.5}
+"""How much of the need that general signals show is counted in favour of a model of each size."""
 
 _HAIR: Final = 1e-4
-GENERAL_SPREAD: Final = 0.15
+GENERAL_SPREAD: Final = 0.075
 """Need that one standard deviation of the general signals stands for (`PRIOR_WEIGHT` of the training)."""
 
 OWN_SPREAD: Final = 0.05
