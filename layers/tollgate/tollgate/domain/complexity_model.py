@@ -15,7 +15,6 @@ import json
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import copysign, exp, sumprod
@@ -52,9 +51,9 @@ class Forest:
     """
 
     roots: tuple[int, ...]
-    feature: Sequence[int]
-    threshold: Sequence[float]
-    target: Sequence[int]
+    feature: array[int]
+    threshold: array[float]
+    target: array[int]
     values: array[int]
     means: tuple[float, ...]
 
@@ -224,15 +223,13 @@ def decode(raw: bytes) -> ComplexityModel:
     flat = tables["kinds"].tolist()
     kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
 
-    def forest(name: str, *, quick: bool = False) -> Forest:
-        # Reading an array makes a new number each time, a list does not; but it takes a while to make one.
-        table: dict[str, Sequence[Any]] = {
-            part: tables[f"{name}.{part}"].tolist() if quick else tables[f"{name}.{part}"]
-            for part in ("feature", "threshold", "target")
-        }
+    def forest(name: str) -> Forest:
         return Forest(
             roots=tuple(head[name]["roots"]),
-            **table,
+            # Arrays, not lists: between two requests the numbers leave the cache, and small ones are soon back.
+            feature=tables[f"{name}.feature"],
+            threshold=tables[f"{name}.threshold"],
+            target=tables[f"{name}.target"],
             values=tables[f"{name}.values"],
             means=tuple(head[name]["means"]),
         )
@@ -249,7 +246,7 @@ def decode(raw: bytes) -> ComplexityModel:
         near=head["near"],
         near_strict=head["near_strict"],
         softness=head["softness"],
-        need=forest("need", quick=True),
+        need=forest("need"),
         quality=forest("quality"),
         known_models=tuple(head["known_models"]),
         cautious=tuple(head["cautious"]),
