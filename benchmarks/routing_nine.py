@@ -159,12 +159,16 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
                 tables.append(rank_table(needs, groups[has]))
                 curves.append(recovered_curve(needs, gain[has][:, None], tables[-1]))
             curve = np.minimum.reduce(curves)
-            need = model.need(rows[seen])[:, 0]
+            need, known = model.need(rows[seen])[:, 0], np.round(model.familiarity(rows[seen]), 1)
+            low, high = weak[has].mean(), strong[has].mean()
+            promised = (low + curve * (high - low)) / high
             for quality in (0.9, 0.95, 0.99):
-                low, high = weak[has].mean(), strong[has].mean()
-                good = np.where((low + curve * (high - low)) / high >= quality)[0]
-                step = int(good.max()) if len(good) else 0
-                up = need >= tables[0][step] if step else np.ones(len(seen), bool)
+                up = np.ones(len(seen), bool)
+                for one in np.unique(known):
+                    good = np.where(promised >= cautious_share(quality, one))[0]
+                    step = int(good.max()) if len(good) else 0
+                    if step:
+                        up[known == one] = need[known == one] >= tables[0][step]
                 share = _share_kept(np.where(up, strong[seen], weak[seen]), strong[seen])
                 kept.setdefault((name, quality), []).append(f"{share} with {up.mean():.0%} strong calls")
     for (name, quality), results in kept.items():

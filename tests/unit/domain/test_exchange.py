@@ -54,7 +54,8 @@ def test_a_strange_prompt_is_given_up_less_of(share: float, known: float, other:
     """The share to work with is what was asked for where all is familiar, and rises as it gets strange."""
     strange, familiar = sorted((known, other))
     assert cautious_share(share, 1.0) == pytest.approx(share)
-    assert cautious_share(share, 0.0) == pytest.approx(1.0 - (1.0 - share) * STRICTER)
+    assert cautious_share(share, 0.0) == pytest.approx(share**STRICTER)
+    assert (cautious_share(0.0, known), cautious_share(1.0, known)) == (0.0, 1.0)
     assert share - 1e-9 <= cautious_share(share, familiar) <= cautious_share(share, strange) + 1e-9 <= 1.0 + 2e-9
 
 

@@ -162,17 +162,15 @@ class ComplexityModel:
             part if -3.0 < (part := sign * standard[place]) < 3.0 else copysign(3.0, part) for place, sign in self.prior
         ]
 
-    def need_of(self, measured: list[float]) -> float:
-        """Return the need of a prompt, given by its `measure`ments: what `judge` says, without the reasons."""
-        standard = self.standardise(measured)
-        return self.general(standard) + self.familiarity(standard) * self.need.corrections(measured)[0]
-
-    def judge(self, measured: list[float]) -> Judgement:
-        """Return what the model says of a prompt, given by its `measure`ments."""
+    def need_of(self, measured: list[float]) -> tuple[float, float]:
+        """Return the need and the familiarity of a prompt, given by its `measure`ments."""
         standard = self.standardise(measured)
         known = self.familiarity(standard)
-        need = self.general(standard) + known * self.need.corrections(measured)[0]
-        return Judgement(need, known, self.signals(standard))
+        return self.general(standard) + known * self.need.corrections(measured)[0], known
+
+    def judge(self, measured: list[float]) -> Judgement:
+        """Return what the model says of a prompt, given by its `measure`ments, with the reasons."""
+        return Judgement(*self.need_of(measured), self.signals(self.standardise(measured)))
 
     def rank(self, need: float) -> float:
         """Return the share of the reference prompts whose need is lower, interpolated: 0..1."""

@@ -25,8 +25,8 @@ KEEN: Final = 0.95
 """From this share on the rate also fades linearly to nothing: predictions flatter the best of several models."""
 
 STRICTER: Final = 0.5
-"""How much less may be given up of a prompt like none that predictions were learned from: taken at its word, a share of
-0.95 kept 0.92 on new kinds of prompts, 1.6 times the loss that was allowed."""
+"""How much nearer to 1, in powers, a share is taken for a prompt like none that predictions were learned from: taken at
+its word, 0.95 kept 0.92 on new kinds of prompts, 1.6 times the loss that was allowed."""
 
 LEAD: Final = 0.04
 """Quality by which another model must beat the one with the best mean where everything is to be kept: about what
@@ -60,7 +60,7 @@ def cautious_share(share: float, familiarity: float) -> float:
         share: that was asked for, 0..1.
         familiarity: of the prompt, 0..1.
     """
-    return 1.0 - (1.0 - share) * (1.0 - STRICTER * (1.0 - familiarity))
+    return share ** (1.0 - STRICTER * (1.0 - familiarity))
 
 
 def best_lead(share: float) -> float:
