@@ -50,15 +50,16 @@ def at_dial(told: Predicted, prices: Array, dial: float) -> Array:
     """Return the model for each prompt under the rule of `choose_model`."""
     general = tuple(np.where(told.is_large, GENERAL_SHARE[Tier.LARGE] * GENERAL_SPREAD, 0.0).tolist())
     price_shares = tuple(np.round(prices / prices.max(), 2).tolist())
-    known = np.round(told.familiarity, 1).tolist()
-    shares = [cautious_share(dial, one) for one in known]
+    kinds, place = np.unique(np.column_stack([told.means, np.round(told.familiarity, 1)]), axis=0, return_inverse=True)
+    shares = np.array([cautious_share(dial, one) for one in kinds[:, -1].tolist()])
     rates = [
         exchange_rate(tuple(means), price_shares, general, OWN_SPREAD * one, share)
-        for means, one, share in zip(told.means.tolist(), known, shares, strict=True)
+        for (*means, one), share in zip(kinds.tolist(), shares.tolist(), strict=True)
     ]
+    leads = np.array([best_lead(share) for share in shares.tolist()])
     quality = told.quality.copy()
-    quality[np.arange(len(quality)), told.means.argmax(axis=1)] += [best_lead(share) for share in shares]
-    return best_values(quality, prices, np.array(rates))
+    quality[np.arange(len(quality)), told.means.argmax(axis=1)] += leads[place]
+    return best_values(quality, prices, np.array(rates)[place])
 
 
 def curve(told: Predicted | Array, prices: Array) -> list[Array]:

@@ -9,6 +9,7 @@ predictions for single prompts stray from the mean. The expectation is taken ove
 evenly, so the same question always has the same answer.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from math import log, sqrt
@@ -60,7 +61,8 @@ def cautious_share(share: float, familiarity: float) -> float:
         share: that was asked for, 0..1.
         familiarity: of the prompt, 0..1.
     """
-    return share ** (1.0 - STRICTER * (1.0 - familiarity))
+    power = 1.0 - STRICTER * (1.0 - familiarity)
+    return math.pow(share, power)
 
 
 def best_lead(share: float) -> float:
