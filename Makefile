@@ -24,8 +24,9 @@ SPREAD := -n $(WORKERS) --maxprocesses 4
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
-	bench-wake bench-routing bench-trimming bench-cache bench-cache-stampede bench-cache-replay bench-planner \
-	bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming sentences-layer clean
+	bench-wake bench-routing bench-choice bench-trimming bench-cache bench-cache-stampede bench-cache-replay \
+	bench-planner bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming \
+	sentences-layer clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -159,6 +160,10 @@ bench-wake: ## a storm of 500 requests for a sleeping endpoint, in process and d
 bench-routing: ## how well the router chooses a tier, on the shared data
 	@$(ENSURE) bench
 	.venv/bench/bin/python benchmarks/routing.py
+
+bench-choice: ## CPU that choosing a size adds to a request of 4 KB
+	@$(ENSURE) dev
+	$(DEV)/python benchmarks/choice.py
 
 bench-trimming: ## what trimming keeps, on the shared data
 	@$(ENSURE) bench

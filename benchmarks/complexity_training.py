@@ -17,6 +17,7 @@ from sklearn.linear_model import Ridge
 
 from tollgate.domain.complexity_features import FEATURES, measure
 from tollgate.domain.complexity_model import LEAF, LEAF_SCALE, MAGIC
+from tollgate.domain.model_choice import KNOWN_PAIR
 
 type Array = np.ndarray[Any, Any]
 
@@ -38,7 +39,9 @@ STRICTLY_FAMILIAR_QUANTILE = 0.7
 SOFTNESS = 0.3
 """Width of the gate, in the unit of strangeness."""
 PRIOR_WEIGHT = 0.15
-"""Expected gain for one standard deviation of the prior: small against what trees say where they know."""
+"""Expected gain for one standard deviation of the prior, where the pair may be another than the trees learned from."""
+KNOWN_PAIR_WEIGHT = PRIOR_WEIGHT * KNOWN_PAIR
+"""The same between two models that trees know."""
 
 HARDER = (
     "bytes",

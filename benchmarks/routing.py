@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from complexity_shipping import OTHER_PAIRS, STRONG, WEAK, folds, learned_gain, merge
-from complexity_training import PRIOR_WEIGHT, fit, measured
+from complexity_training import KNOWN_PAIR_WEIGHT, fit, measured
 from routing_baselines import chance, length, tfidf_ridge
 from routing_data import ModelSet, PairSet, data_folder, load_gsm8k, load_llmrouter, same_question
 from routing_metrics import area, difference, line
@@ -113,7 +113,7 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             print(line("prompt length", [length(many.prompts)], gain))
             print(line("TF-IDF + ridge", [rival_gains[pair]], gain))
             print(line("prior alone", [prior], gain, [rival_gains[pair]]))
-            needs = told_gains[pair] + PRIOR_WEIGHT * prior
+            needs = told_gains[pair] + KNOWN_PAIR_WEIGHT * prior
             print(line("this router", [needs], gain, [rival_gains[pair]]))
             if by_group:
                 print("  over prompt length", difference([needs], [length(many.prompts)], gain))
@@ -143,7 +143,7 @@ def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
                 "TF-IDF + ridge": rival[pair],
                 "prior alone": prior,
             }
-            for name, need in (routers | {"this router": told[pair] + PRIOR_WEIGHT * prior}).items():
+            for name, need in (routers | {"this router": told[pair] + KNOWN_PAIR_WEIGHT * prior}).items():
                 sums.setdefault(name, {}).setdefault(pair, []).append(area(need, gains[pair][test]))
     print(
         "\nLLMRouter, half of the tasks train and the other half test: APGR over 12 draws (sum of areas / sum of gaps)"

@@ -10,11 +10,11 @@ from routing_data import ModelSet
 from routing_metrics import interval
 
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.exchange import exchange_rate
+from tollgate.domain.exchange import best_lead, cautious_share, exchange_rate
 from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, OWN_SPREAD
 
 type Array = np.ndarray[Any, Any]
-DIALS = np.concatenate([np.linspace(0.0, 0.94, 95), np.linspace(0.95, 1.0, 51)])
+DIALS = np.concatenate([np.linspace(0.0, 0.78, 14), np.linspace(0.8, 0.945, 30), np.linspace(0.95, 1.0, 26)])
 RATES = np.geomspace(1e-3, 100.0, 400)
 LARGE_PRICE = 0.5
 """Dollars a million tokens; models above it are of the large tier."""
@@ -49,12 +49,17 @@ def best_values(quality: Array, prices: Array, rate: Array | float) -> Array:
 def at_dial(told: Predicted, prices: Array, dial: float) -> Array:
     """Return the model for each prompt under the rule of `choose_model`."""
     general = tuple(np.where(told.is_large, GENERAL_SHARE[Tier.LARGE] * GENERAL_SPREAD, 0.0).tolist())
-    shares = tuple(np.round(prices / prices.max(), 2).tolist())
+    price_shares = tuple(np.round(prices / prices.max(), 2).tolist())
+    kinds, place = np.unique(np.column_stack([told.means, np.round(told.familiarity, 1)]), axis=0, return_inverse=True)
+    shares = np.array([cautious_share(dial, one) for one in kinds[:, -1].tolist()])
     rates = [
-        exchange_rate(tuple(means), shares, general, OWN_SPREAD * round(known, 1), dial)
-        for means, known in zip(told.means.tolist(), told.familiarity.tolist(), strict=True)
+        exchange_rate(tuple(means), price_shares, general, OWN_SPREAD * one, share)
+        for (*means, one), share in zip(kinds.tolist(), shares.tolist(), strict=True)
     ]
-    return best_values(told.quality, prices, np.array(rates))
+    leads = np.array([best_lead(share) for share in shares.tolist()])
+    quality = told.quality.copy()
+    quality[np.arange(len(quality)), told.means.argmax(axis=1)] += leads[place]
+    return best_values(quality, prices, np.array(rates)[place])
 
 
 def curve(told: Predicted | Array, prices: Array) -> list[Array]:
@@ -155,12 +160,16 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
                 tables.append(rank_table(needs, groups[has]))
                 curves.append(recovered_curve(needs, gain[has][:, None], tables[-1]))
             curve = np.minimum.reduce(curves)
-            need = model.need(rows[seen])[:, 0]
+            need, known = model.need(rows[seen])[:, 0], np.round(model.familiarity(rows[seen]), 1)
+            low, high = weak[has].mean(), strong[has].mean()
+            promised = (low + curve * (high - low)) / high
             for quality in (0.9, 0.95, 0.99):
-                low, high = weak[has].mean(), strong[has].mean()
-                good = np.where((low + curve * (high - low)) / high >= quality)[0]
-                step = int(good.max()) if len(good) else 0
-                up = need >= tables[0][step] if step else np.ones(len(seen), bool)
+                up = np.ones(len(seen), bool)
+                for one in np.unique(known):
+                    good = np.where(promised >= cautious_share(quality, one))[0]
+                    step = int(good.max()) if len(good) else 0
+                    if step:
+                        up[known == one] = need[known == one] >= tables[0][step]
                 share = _share_kept(np.where(up, strong[seen], weak[seen]), strong[seen])
                 kept.setdefault((name, quality), []).append(f"{share} with {up.mean():.0%} strong calls")
     for (name, quality), results in kept.items():

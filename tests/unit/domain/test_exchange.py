@@ -1,9 +1,19 @@
 """The rate between quality and money."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.exchange import LARGEST_RATE, best_value, exchange_rate
+from tollgate.domain.exchange import (
+    KEEN,
+    LARGEST_RATE,
+    LEAD,
+    STRICTER,
+    best_lead,
+    best_value,
+    cautious_share,
+    exchange_rate,
+)
 
 MEANS = (0.535, 0.561, 0.621)
 PRICES = (0.11, 0.22, 1.0)
@@ -37,3 +47,19 @@ def test_what_money_buys_more_of_comes_first(share: float) -> None:
     """Between models of one price the better one is chosen, whatever the dial."""
     rate = exchange_rate((0.5, 0.6), (1.0, 1.0), (0.0, 0.0), 0.0, share)
     assert best_value((0.5, 0.6), (1.0, 1.0), rate) == 1
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_strange_prompt_is_given_up_less_of(share: float, known: float, other: float) -> None:
+    """The share to work with is what was asked for where all is familiar, and rises as it gets strange."""
+    strange, familiar = sorted((known, other))
+    assert cautious_share(share, 1.0) == pytest.approx(share)
+    assert cautious_share(share, 0.0) == pytest.approx(share**STRICTER)
+    assert (cautious_share(0.0, known), cautious_share(1.0, known)) == (0.0, 1.0)
+    assert share - 1e-9 <= cautious_share(share, familiar) <= cautious_share(share, strange) + 1e-9 <= 1.0 + 2e-9
+
+
+def test_the_best_on_average_is_left_for_a_clear_lead_only() -> None:
+    """Up to `KEEN` price and prediction decide alone; where all is to be kept, the lead is full."""
+    assert best_lead(0.0) == best_lead(KEEN) == 0.0
+    assert best_lead(1.0) == pytest.approx(LEAD)

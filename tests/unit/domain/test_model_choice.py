@@ -1,5 +1,6 @@
 """Choosing among several models by predicted quality and price."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -91,6 +92,24 @@ def test_a_short_record_decides_nothing() -> None:
     record = QualityRecord(0.7, ENOUGH_RECORDS - 1)
     models = [candidate("cheap", 0.4, "0.1", record), candidate("dear", 0.9, "0.9", record)]
     assert choose_model(models, 1.0).candidate.name == "dear"
+
+
+def test_where_all_is_to_be_kept_a_hair_does_not_beat_the_best_on_average() -> None:
+    """Another model is chosen for a clear lead on the prompt, and not for one that predictions cannot tell."""
+    cheap = Candidate("cheap", 0.0, Decimal("0.1"), mean=0.5)
+    best = Candidate("best", 0.6, Decimal("0.9"), mean=0.6)
+    for lead, name in ((0.01, "best"), (0.1, "cheap")):
+        assert choose_model([replace(cheap, quality=0.6 + lead), best], 1.0, 0.9).candidate.name == name
+
+
+def test_a_strange_prompt_goes_by_the_means_and_strictly() -> None:
+    """The same dial that lets the cheap model answer a familiar prompt sends a strange one up."""
+    models = [
+        Candidate("cheap", 0.56, Decimal("0.2"), mean=0.56),
+        Candidate("best", 0.62, Decimal("0.9"), mean=0.62),
+    ]
+    assert choose_model(models, 0.9, 1.0).candidate.name == "cheap"
+    assert choose_model(models, 0.9, 0.0).candidate.name == "best"
 
 
 @pytest.mark.parametrize("dial", [-0.1, 1.1, float("nan")])

@@ -59,13 +59,14 @@ def estimate_complexity(text: str) -> float:
     Returns:
         0 (any model will do) to 1.
     """
-    return complexity_of(measure(text))
+    return weigh(measure(text))[0]
 
 
-def complexity_of(measured: list[float]) -> float:
-    """As `estimate_complexity`, of a prompt given by its `measure`ments."""
+def weigh(measured: list[float]) -> tuple[float, float]:
+    """Return the complexity and the familiarity of a prompt given by its `measure`ments, each 0..1."""
     model = shipped_model()
-    return model.rank(model.need_of(measured))
+    need, familiarity = model.need_of(measured)
+    return model.rank(need), familiarity
 
 
 def routing_text(messages: Iterable[tuple[str, str]]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import log1p
 from typing import Final
 
-READ_LIMIT: Final = 3_072
+READ_LIMIT: Final = 2_048
 """Characters that are read: of a longer text the first and the last half of this many."""
 
 _WORD: Final = re.compile(r"[a-zA-Z]+|[^\W\d_]+")
@@ -244,9 +244,9 @@ def measure(text: str) -> list[float]:
         for place in _GROUPS[word]:
             groups[place] += words[word]
     if plain:
-        capitalised = {piece.strip(_QUOTES) for piece in pieces if "A" <= piece < "["}
+        capitalised = {piece.strip(_QUOTES) for piece in set(pieces) if "A" <= piece < "["}
     else:
-        capitalised = {piece.strip(_QUOTES) for piece in pieces if piece[0].isupper()}
+        capitalised = {piece.strip(_QUOTES) for piece in set(pieces) if piece[0].isupper()}
     figures = " ".join(numbers)
     count = read.count
     ends = _SENTENCE_ENDS if plain else _SENTENCE_ENDS + _WIDE_SENTENCE_ENDS

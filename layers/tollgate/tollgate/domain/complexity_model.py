@@ -15,7 +15,6 @@ import json
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import copysign, exp, sumprod
@@ -52,9 +51,9 @@ class Forest:
     """
 
     roots: tuple[int, ...]
-    feature: Sequence[int]
-    threshold: Sequence[float]
-    target: Sequence[int]
+    feature: array[int]
+    threshold: array[float]
+    target: array[int]
     values: array[int]
     means: tuple[float, ...]
 
@@ -163,17 +162,15 @@ class ComplexityModel:
             part if -3.0 < (part := sign * standard[place]) < 3.0 else copysign(3.0, part) for place, sign in self.prior
         ]
 
-    def need_of(self, measured: list[float]) -> float:
-        """Return the need of a prompt, given by its `measure`ments: what `judge` says, without the reasons."""
-        standard = self.standardise(measured)
-        return self.general(standard) + self.familiarity(standard) * self.need.corrections(measured)[0]
-
-    def judge(self, measured: list[float]) -> Judgement:
-        """Return what the model says of a prompt, given by its `measure`ments."""
+    def need_of(self, measured: list[float]) -> tuple[float, float]:
+        """Return the need and the familiarity of a prompt, given by its `measure`ments."""
         standard = self.standardise(measured)
         known = self.familiarity(standard)
-        need = self.general(standard) + known * self.need.corrections(measured)[0]
-        return Judgement(need, known, self.signals(standard))
+        return self.general(standard) + known * self.need.corrections(measured)[0], known
+
+    def judge(self, measured: list[float]) -> Judgement:
+        """Return what the model says of a prompt, given by its `measure`ments, with the reasons."""
+        return Judgement(*self.need_of(measured), self.signals(self.standardise(measured)))
 
     def rank(self, need: float) -> float:
         """Return the share of the reference prompts whose need is lower, interpolated: 0..1."""
@@ -224,15 +221,13 @@ def decode(raw: bytes) -> ComplexityModel:
     flat = tables["kinds"].tolist()
     kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
 
-    def forest(name: str, *, quick: bool = False) -> Forest:
-        # Reading an array makes a new number each time, a list does not; but it takes a while to make one.
-        table: dict[str, Sequence[Any]] = {
-            part: tables[f"{name}.{part}"].tolist() if quick else tables[f"{name}.{part}"]
-            for part in ("feature", "threshold", "target")
-        }
+    def forest(name: str) -> Forest:
         return Forest(
             roots=tuple(head[name]["roots"]),
-            **table,
+            # Arrays, not lists: between two requests the numbers leave the cache, and small ones are soon back.
+            feature=tables[f"{name}.feature"],
+            threshold=tables[f"{name}.threshold"],
+            target=tables[f"{name}.target"],
             values=tables[f"{name}.values"],
             means=tuple(head[name]["means"]),
         )
@@ -249,7 +244,7 @@ def decode(raw: bytes) -> ComplexityModel:
         near=head["near"],
         near_strict=head["near_strict"],
         softness=head["softness"],
-        need=forest("need", quick=True),
+        need=forest("need"),
         quality=forest("quality"),
         known_models=tuple(head["known_models"]),
         cautious=tuple(head["cautious"]),

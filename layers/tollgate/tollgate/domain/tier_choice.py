@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.domain.catalogue import TIER_ORDER, Tier
 from tollgate.domain.choice_policy import TierThresholds
-from tollgate.domain.complexity import choose_tier, complexity_of, estimate_complexity, threshold_for_quality
+from tollgate.domain.complexity import choose_tier, estimate_complexity, threshold_for_quality, weigh
 from tollgate.domain.complexity_features import measure
+from tollgate.domain.exchange import cautious_share
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
     Candidate,
@@ -110,12 +111,12 @@ def decide_tier(
     by_size = sorted(options, key=lambda option: TIER_ORDER[option.tier])
     dial = policy.quality if quality is None else quality
     measured = measure(text)
-    complexity = complexity_of(measured)
+    complexity, familiarity = weigh(measured)
     reason = f"complexity={complexity:.2f}"
     if dial is None:
         thresholds = policy.thresholds
     else:
-        thresholds = thresholds_for_quality(dial, by_size)
+        thresholds = thresholds_for_quality(cautious_share(dial, round(familiarity, 1)), by_size)
         reason += f";quality={dial:g}"
     if dial is not None and all(option.resembles and option.estimated_cost is not None for option in by_size):
         chosen = _predicted(measured, by_size, dial)

@@ -49,7 +49,7 @@ class JobAnswers:
         store: AnswerStore,
         jobs: JobStore,
         objects: WholeObjectStore,
-        queue: MessageQueue,
+        queue: MessageQueue | None,
         catalogues: CatalogueSource,
         telemetry: Telemetry,
         clock: Clock,
@@ -74,8 +74,8 @@ class JobAnswers:
         Raises:
             StorageError: it could not be put back; try again later.
         """
-        ticket = job.cache
-        if ticket is None:
+        ticket, queue = job.cache, self._queue
+        if ticket is None or queue is None:
             return job
         if self._clock.now() - job.created_at >= LONGEST_FOLLOWING:
             return replace(job, cache=None)
@@ -86,7 +86,7 @@ class JobAnswers:
             self._telemetry.count("CacheDown")
             found = None
         if found is None:
-            queue_job(self._queue, job, delay_seconds=self._pause(job))
+            queue_job(queue, job, delay_seconds=self._pause(job))
         return found
 
     def _decided(self, job: Job, ticket: CacheTicket) -> Job | CachedAnswer | None:
