@@ -151,10 +151,9 @@ bench-budgets: ## races of 200 requests for a budget that covers 50, on a runnin
 	$(DEV)/python benchmarks/budget_race.py --throttle
 	$(DEV)/python benchmarks/budget_race.py --http
 
-bench-wake: ## a storm of 500 requests for a sleeping endpoint, in process and deployed; the policy on 14 days of real arrivals
-	@$(ENSURE) dev $(STACK_ENVIRONMENTS)
+bench-wake: ## a storm of 500 requests for a sleeping endpoint, on the stand-in; the policy on 14 days of real arrivals
+	@$(ENSURE) dev
 	$(DEV)/python benchmarks/wake_storm.py
-	$(DEV)/python benchmarks/wake_storm.py --http
 	$(DEV)/python benchmarks/sleep_policy.py
 
 bench-routing: ## how well the router chooses a tier, on the shared data

@@ -2,8 +2,6 @@
 
 The functions are wired as deployed, over moto's DynamoDB, SQS and CloudWatch and the SageMaker stand-in, all on this
 machine; the endpoint takes two seconds to start, where a real one takes minutes. What counts is what Tollgate adds.
-
-With `--http` the storm goes over HTTP to a deployed stack of its own instead: see `wake_storm_http`.
 """
 
 import argparse
@@ -26,7 +24,6 @@ from typing import Any
 
 import boto3
 from moto.server import ThreadedMotoServer
-from wake_storm_http import storm_over_http
 
 from functions.capacity import app as capacity
 from functions.deferred import app as deferred
@@ -64,12 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--gateways", type=int, default=5, help="execution environments of the gateway")
-    parser.add_argument("--http", action="store_true", help="over HTTP, on a deployed stack of its own")
-    parser.add_argument("--clients", type=int, default=16, help="requests at a time, with --http")
     options = parser.parse_args()
-    if options.http:
-        storm_over_http(options.requests, options.clients)
-        return
     # Every request writes its line, whatever the level.
     with _aws() as (environment, events), redirect_stdout(io.StringIO()):
         _put_to_sleep(environment)

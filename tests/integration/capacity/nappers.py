@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place, PlaceKind, StandStatus
 
 START_SECONDS = 2
-ALARM = "tollgate-billing-and-traffic"
 _LOOK_SECONDS = 10
 _FILES = (ROOT / "models.toml", ROOT / "local" / "models.local.toml")
 _ROLE = "arn:aws:iam::000000000000:role/any"
@@ -50,12 +48,6 @@ instance_type = "ml.m5.large"
 timing = {{ base_seconds = 0.01 }}
 sleep = {{ idle_minutes = 5 }}
 {road} = {{ endpoint = "tollgate-{name}", concurrency = 16, startup_seconds = {start}{component} }}
-"""
-_BRAKES = """
-[brakes]
-steps = [{{ at_percent = 100, action = "stop" }}]
-critical = {critical}
-alarms = {{ "{alarm}" = "stop" }}
 """
 
 
@@ -172,10 +164,8 @@ class Bedroom:
         )
 
     def apply_catalogue(self) -> None:
-        """Add the nappers to the stack's catalogue, with brakes that spare everything else."""
-        models, overlay = (tomllib.loads(file.read_text())["models"] for file in _FILES)
-        brakes = _BRAKES.format(critical=json.dumps(sorted(models | overlay)), alarm=ALARM)
-        text = _FILES[1].read_text() + brakes + "".join(napper.toml() for napper in self.nappers)
+        """Add the nappers to the stack's catalogue."""
+        text = _FILES[1].read_text() + "".join(napper.toml() for napper in self.nappers)
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
             file.write(text)
             file.flush()
@@ -232,10 +222,6 @@ class Bedroom:
         data = None if document is None else json.dumps(document).encode()
         with urlopen(Request(url, data=data, method=method), timeout=10):  # noqa: S310 -- our own stand-in
             return
-
-    def publish(self, message: str) -> None:
-        """Put a message on the alarm topic, as AWS Budgets and CloudWatch do."""
-        self.stack.aws("sns").publish(TopicArn=self.stack.outputs["AlarmTopicArn"], Message=message)
 
     def look(self) -> None:
         """Have the keeper look now, as its schedule does every minute; it goes on looking while something changes."""

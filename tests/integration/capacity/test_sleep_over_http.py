@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from local.launch.layout import ROOT, STACK_NAME, aws_environment
-from tests.integration.capacity.dead_letters import dead_letter
-from tests.integration.capacity.nappers import ALARM, Bedroom, Napper, until
+from local.launch.layout import aws_environment
+from tests.integration.capacity.nappers import Bedroom, Napper, until
 from tests.integration.gateway.conftest import FINAL, Client, Reply
 from tests.local_stack import LocalStack
 from tollgate.domain.sleeping import Phase
@@ -225,42 +224,3 @@ def test_a_failed_start_is_explained(night: Night, napper: Napper, told: set[str
 def test_everything_stands_as_before_the_night(night: Night) -> None:
     """Configuration, tags, counts, weights, scaling targets and policies, byte for byte."""
     assert night.after == night.before
-
-
-def test_an_alarm_takes_each_kind_down_pinned_and_its_end_restores_it(night: Night) -> None:
-    """A composite alarm, given twice: nothing can scale up under the stop, new work is refused; then all is back."""
-    client, bedroom = Client(night.bedroom.stack, night.bedroom.stack.key), night.bedroom
-    kinds = (STORMED, ASYNC, COMPONENT)
-    sample = json.loads((ROOT / "events" / "budget_alarm" / "cloudwatch_composite.json").read_text())
-    alarm = json.loads(sample["Records"][0]["Sns"]["Message"])
-    assert alarm["AlarmName"] == ALARM
-    for _ in range(2):
-        bedroom.publish(json.dumps(alarm))
-    until(lambda: all(json.loads(bedroom.standing(napper))["status"] in {"absent", "down"} for napper in kinds), 60)
-    for napper in kinds:
-        down = json.loads(bedroom.standing(napper))
-        assert [(target["minimum"], target["maximum"]) for target in down["scaling"]] in ([], [(0, 0)])
-    until(lambda: client.infer(STORMED.name, "no").status == 429, 30)
-    places = {napper.place.key for napper in kinds}
-    until(lambda: places <= _done(client.send("GET", "/v1/control").body["steps"]), 60)
-    control = client.send("GET", "/v1/control").body
-    assert (control["level"], [cause["cause"] for cause in control["causes"]]) == ("stop", [f"alarm:{ALARM}"])
-    assert sorted(step["target"] for step in control["steps"] if step["target"] in places) == sorted(places)
-    bedroom.publish(json.dumps(alarm | {"NewStateValue": "OK", "StateChangeTime": "2026-11-22T09:25:13.004+0000"}))
-    until(lambda: {napper.name: bedroom.standing(napper) for napper in SLEEPERS} == night.before, 90)
-    until(lambda: client.infer(STORMED.name, "yes").status == 200, 60)
-
-
-def _done(steps: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {step["target"] for step in steps if step["state"] == "done"}
-
-
-def test_a_message_that_nobody_understands_is_a_dead_letter(night: Night) -> None:
-    """As SNS hands it over: it changes nothing, and after Lambda's own tries it says what was wrong with it."""
-    stack = night.bedroom.stack
-    sample = (ROOT / "events" / "budget_alarm" / "unknown_text.json").read_bytes()
-    name = f"{STACK_NAME}-budget-alarm"
-    stack.aws("lambda").invoke(FunctionName=name, InvocationType="Event", Payload=sample)
-    letter = dead_letter(stack, lambda event: event == json.loads(sample))
-    assert "text that is no alert of AWS Budgets: it lacks Budget Name" in letter
-    assert Client(stack, stack.key).send("GET", "/v1/control").body["level"] == "none"
