@@ -1,7 +1,9 @@
 """`sam deploy` of the real template to the emulator, and what the emulator does not take from a template."""
 
 import asyncio
+import io
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from local.launch.sam_local import write_variables
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
 ARTIFACTS_BUCKET = "tollgate-artifacts"
@@ -61,11 +64,13 @@ async def deploy(layout: Layout, children: Children, template: Path) -> dict[str
         StepFailedError: `sam deploy` failed.
     """
     await asyncio.to_thread(_make_artifacts_bucket, layout)
+    sentences = await asyncio.to_thread(_publish_sentences_layer, layout)
     command = [str(layout.root / ".venv" / "sam" / "bin" / "sam"), "deploy"]
     command += ["--template-file", str(template), "--stack-name", STACK_NAME, "--region", REGION]
     command += ["--s3-bucket", ARTIFACTS_BUCKET, "--no-confirm-changeset", "--no-progressbar"]
     command += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
     command += ["--parameter-overrides", *parameter_overrides(layout.root / "samconfig.toml")]
+    command.append(f"SentencesLayerArn={sentences}")
     await children.run(
         "sam-deploy",
         command,
@@ -100,6 +105,17 @@ async def finish(layout: Layout, outputs: Mapping[str, str]) -> None:
 def _make_artifacts_bucket(layout: Layout) -> None:
     s3: S3Client = client("s3", layout)
     s3.create_bucket(Bucket=ARTIFACTS_BUCKET)
+
+
+def _publish_sentences_layer(layout: Layout) -> str:
+    """The layer with the sentence model, which here only points to where the stand-in has it; gives its ARN."""
+    packages = next((layout.root / ".venv" / "standin").glob("lib/python3*/site-packages"))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("python/lib/python3.13/site-packages/standin.pth", f"{packages.resolve()}\n")
+    lambdas: LambdaClient = client("lambda", layout)
+    published = lambdas.publish_layer_version(LayerName="sentences", Content={"ZipFile": packed.getvalue()})
+    return published["LayerVersionArn"]
 
 
 def _outputs(layout: Layout) -> dict[str, str]:

@@ -84,6 +84,24 @@ def test_a_shared_namespace_is_shared_nearly_too(ann: Client, eve: Client) -> No
     assert given.headers["x-tollgate-cache"] == "near"
 
 
+def test_whole_questions_are_compared_where_a_model_wants_it(ann: Client, eve: Client) -> None:
+    """The packaged model, in a function of its own, tells that other words ask the same; the rules still refuse."""
+    place = f"Town{uuid.uuid4().hex[:6]}"
+    first, second = (
+        f"How do I renew my passport in {place}?",
+        f"What is the procedure for renewing a passport in {place}?",
+    )
+    wish = {"model": "echo-sentences"}
+    assert ann.infer("echo-sentences", first).headers["x-tollgate-cache"] == "miss"
+    found = _until(lambda: _lookup(ann, second, **wish), lambda found: found["cache"] == "near")
+    (candidate,) = found["near"]["candidates"]
+    assert candidate["score"] == pytest.approx(0.958, abs=0.03)
+    assert ann.infer("echo-sentences", second).headers["x-tollgate-cache"] == "near"
+    for other in (second.replace(place, "Geneva"), second.replace("renewing", "cancelling")):
+        assert _lookup(ann, other, **wish)["cache"] == "miss"
+    assert _lookup(eve, second, **wish)["near"]["candidates"] == []
+
+
 def test_the_answer_of_a_job_is_found_by_other_words(ann: Client) -> None:
     """An asynchronous job's answer is filed when it ends."""
     place = f"Town{uuid.uuid4().hex[:6]}"
