@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.local_stack import LocalStack, running_stack
 
 # At a desk every run tries new examples; where a change is judged, the same change gets the same verdict each time.
-settings.register_profile("judged", derandomize=True)
+# In a new checkout the first text that is drawn waits for hypothesis to read Unicode's tables.
+settings.register_profile("judged", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 if os.environ.get("CI"):
     settings.load_profile("judged")
 

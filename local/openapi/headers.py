@@ -13,6 +13,7 @@ _EVERYWHERE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "x-tollgate-request-id": ("Names the call in logs.", _TEXT),
     "x-request-id": ("The same, under the name that OpenAI's clients show.", _TEXT),
     "Retry-After": ("Seconds after which to ask again: of a job, or of what was refused for now.", _COUNT),
+    "openai-processing-ms": ("How long the answer took to make, as OpenAI's clients read it.", _COUNT),
     "x-should-retry": ("Whether the same call can help; OpenAI's clients obey.", _FLAG),
 }
 _OF_RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

@@ -92,11 +92,11 @@ def test_an_argument_that_makes_no_sense_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("--concurrency", "0", "must be 1 or more"),
-        ("--startup-seconds", "-5", "must be 0 or more"),
-        ("--base-seconds", "nan", "must be 0 or more"),
-        ("--commitment-discount", "3", "must be from 0 to 0.99"),
-        ("--commitment-discount", "much", "invalid share"),
+        ("--concurrency", "0", "not a whole number of 1 or more"),
+        ("--startup-seconds", "-5", "not a number above 0"),
+        ("--base-seconds", "nan", "not a number of 0 or more"),
+        ("--commitment-discount", "3", "not a share from 0 to below 1"),
+        ("--commitment-discount", "much", "not a share from 0 to below 1"),
     ],
 )
 def test_a_number_out_of_its_range_is_refused_before_anything_is_read(
@@ -114,7 +114,7 @@ def test_a_number_out_of_its_range_is_refused_before_anything_is_read(
 def test_an_estimate_of_too_many_requests_says_how_many_are_possible(capsys: pytest.CaptureFixture[str]) -> None:
     """A billion requests a day are refused at once."""
     assert main(["estimate", "--requests-per-day", "1e9"]) == 2
-    assert "5,000,000 at most" in capsys.readouterr().err
+    assert "more than 5,000,000 requests" in capsys.readouterr().err
 
 
 def test_an_estimate_needs_five_numbers_at_most(capsys: pytest.CaptureFixture[str]) -> None:
