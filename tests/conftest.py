@@ -12,11 +12,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.local_stack import LocalStack, running_stack
 
+# In a new checkout the first text that is drawn waits until hypothesis has read Unicode's tables.
+_PATIENT = [HealthCheck.too_slow]
 # At a desk every run tries new examples; where a change is judged, the same change gets the same verdict each time.
-# In a new checkout the first text that is drawn waits for hypothesis to read Unicode's tables.
-settings.register_profile("judged", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-if os.environ.get("CI"):
-    settings.load_profile("judged")
+settings.register_profile("desk", suppress_health_check=_PATIENT)
+settings.register_profile("judged", derandomize=True, suppress_health_check=_PATIENT)
+settings.load_profile("judged" if os.environ.get("CI") else "desk")
 
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 UNIT_TESTS = Path(__file__).parent / "unit"
