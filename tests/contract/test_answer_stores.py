@@ -144,10 +144,20 @@ def test_forgetting_one_entry_also_stops_what_is_being_made(store: AnswerStore) 
     """Only the owner's scope can; a run that had begun cannot bring the entry back."""
     assert store.store(ticket(led(store)), ANSWER)
     running = led(store)
-    assert not store.forget(KEY, "private#other")
-    assert store.forget(KEY, SCOPE)
+    assert not store.forget(KEY, "private#other", NOW)
+    assert store.forget(KEY, SCOPE, NOW)
     assert store.read(KEY)[0].answer is None
     assert not store.store(ticket(running), ANSWER)
+
+
+def test_a_run_without_a_lease_cannot_bring_back_what_was_forgotten(store: AnswerStore) -> None:
+    """Such as a batch: what began before the entry was forgotten is not kept, what begins afterwards is."""
+    assert store.store(ticket(0), ANSWER)
+    assert store.forget(KEY, SCOPE, ANSWER.began_ms)
+    assert not store.store(ticket(0), ANSWER)
+    assert store.read(KEY)[0].answer is None
+    assert store.store(ticket(0), replace(ANSWER, began_ms=ANSWER.began_ms + 1))
+    assert store.read(KEY)[0].answer is not None
 
 
 def test_forgetting_by_name_is_told_with_the_entry(store: AnswerStore) -> None:

@@ -14,6 +14,7 @@ class _Row:
     slot: CacheSlot
     scope: str
     strays: int = 0
+    forgotten_ms: int = -1
 
 
 @dataclass
@@ -61,6 +62,8 @@ class InMemoryAnswers:
         with self._lock:
             row = self.rows.setdefault(ticket.key, _Row(CacheSlot(), ticket.scope))
             if not ticket.fence:
+                if answer.began_ms <= row.forgotten_ms:
+                    return False
                 row.slot = replace(row.slot, answer=answer)
                 return True
             if row.slot.fence != ticket.fence:
@@ -83,12 +86,12 @@ class InMemoryAnswers:
             row.strays += 1
             return True
 
-    def forget(self, key: str, scope: str) -> bool:
+    def forget(self, key: str, scope: str, now_ms: int) -> bool:
         self._called("forget")
         row = self.rows.get(key)
         if row is None or row.scope != scope:
             return False
-        row.slot = CacheSlot(fence=row.slot.fence + 1)
+        row.slot, row.forgotten_ms = CacheSlot(fence=row.slot.fence + 1), now_ms
         return True
 
     def forget_all(self, scope: str, what: str, now_ms: int) -> None:

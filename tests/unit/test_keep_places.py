@@ -13,8 +13,8 @@ from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendThrottledError, CapacityError, StorageError
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase, SleepPolicy, WarmHours
-from tollgate.domain.standing import Place, StandStatus
+from tollgate.domain.sleeping import Phase, SleepPolicy, WarmHours, retry_seconds
+from tollgate.domain.standing import Place, Standing, StandStatus, Step
 from tollgate.services.keep_places import DRAIN_SECONDS, FOLLOW_SECONDS, LOOK_AGAIN_SECONDS
 
 _ROAD = ("echo/small", InferenceType.REALTIME)
@@ -33,10 +33,11 @@ def test_an_unused_endpoint_sleeps_and_routing_hears_first() -> None:
     world.keeper.tick()
     assert f"{REALTIME.key} deleted" in world.endpoints.orders
     world.endpoints.settle()
+    world.clock.advance(LOOK_AGAIN_SECONDS)
     world.keeper.tick()
     record = world.record()
     assert (record.phase, record.before) == (Phase.ASLEEP, standing(REALTIME))
-    assert [line.reason for line in record.history] == ["first seen", "no invocation for 30 min", "after 20 s"]
+    assert [line.reason for line in record.history] == ["first seen", "no invocation for 30 min", "after 32 s"]
 
 
 def test_an_endpoint_in_use_stays_up_and_metrics_are_asked_rarely() -> None:
@@ -311,6 +312,49 @@ def test_who_lost_the_race_for_the_record_takes_no_step() -> None:
     for _ in range(5):
         keeper.tick()
     assert world.endpoints.orders == []
+
+
+def test_who_lost_the_race_takes_no_follow_up_step_either() -> None:
+    """The same for a place that is waking already, and was found absent."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.refusals = [CapacityError("no")]
+    world.keeper.wake(REALTIME)
+    assert world.record().phase is Phase.WAKING
+    world.places = _Interrupted(dict(world.places.records), world.places.states)
+    keeper = world.new_keeper()
+    world.endpoints.orders.clear()
+    world.clock.advance(600)
+    keeper.tick()
+    assert world.endpoints.orders == []
+
+
+def test_two_keepers_wait_for_a_failed_endpoint_s_next_try() -> None:
+    """One looks while the other clears the failed endpoint away: neither makes it again before the back-off is over."""
+    world = Sleepers()
+    world.until_asleep()
+    world.endpoints.failing = ["no capacity"]
+    world.keeper.wake(REALTIME)
+    world.endpoints.settle()
+    world.clock.advance(60)
+    world.endpoints.orders.clear()
+    other, clear_away = world.new_keeper(), world.endpoints.bring_up
+
+    def bring_up(before: Standing) -> Step:
+        world.endpoints.bring_up = clear_away  # type: ignore[method-assign]  # once
+        step = clear_away(before)
+        world.endpoints.settle()
+        other.tick()
+        return step
+
+    world.endpoints.bring_up = bring_up  # type: ignore[method-assign]  # the other keeper's look falls into this call
+    world.keeper.tick()
+    world.clock.advance(0.9)
+    other.tick()
+    assert world.endpoints.orders == [f"{REALTIME.key} deleted after it failed"]
+    world.clock.advance(retry_seconds(1))
+    other.tick()
+    assert world.endpoints.orders[1:] == [f"{REALTIME.key} made"]
 
 
 def test_an_unknown_place_is_ignored() -> None:

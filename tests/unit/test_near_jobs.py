@@ -10,10 +10,12 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.examples import make_catalogue, make_job
 from tests.unit.test_near_matches import BODY, FIRST, SECOND, Near
+from tollgate.domain.cache_entry import CachedAnswer
 from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import StorageError
+from tollgate.domain.jobs import Usage
 from tollgate.domain.near_policy import NearPolicy
 from tollgate.services.async_notice import AsyncNotice
 
@@ -95,6 +97,24 @@ def test_the_answer_of_a_batch_job_is_kept_and_filed() -> None:
     assert answer is not None
     assert answer.output == {"echo": 0}
     assert [order["prompt"] for order in road.filings.bodies] == [FIRST]
+
+
+def test_the_answer_of_a_batch_job_is_not_kept_once_its_entry_was_forgotten() -> None:
+    """An older answer was deleted while the transform job ran: its prompt does not come back by another way."""
+    road = BatchRoad(_catalogue())
+    began_ms = int(road.clock.now().timestamp() * 1000)
+    ticket = replace(TICKET, began_ms=began_ms)
+    old = CachedAnswer("old", Usage(), RESOURCE, None, began_ms, began_ms, began_ms, began_ms)
+    assert road.answers.store(ticket, old)
+    road.add_jobs(1, cache=ticket)
+    road.clock.advance(300)
+    road.dispatcher().wake(RESOURCE)
+    (name,) = road.backend.started
+    assert road.answers.forget(KEY, ticket.scope, began_ms + 1)
+    road.run_transform(name)
+    road.collect(name)
+    assert road.answers.read(KEY)[0].answer is None
+    assert road.filings.bodies == []
 
 
 def test_an_answer_that_cannot_be_filed_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

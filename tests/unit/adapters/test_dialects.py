@@ -1,13 +1,17 @@
 """How containers are spoken to, and what is read out of their answers."""
 
+import importlib
 import json
+import pkgutil
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.fakes.examples import make_catalogue
+from tollgate.adapters import dialects
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.api.catalogue_file import DeploymentEntry
 from tollgate.domain.errors import CatalogueError, InvalidRequestError, ModelFailedError
 from tollgate.domain.generated import choices_in, vectors_in
 from tollgate.ports.dialects import Dialect
@@ -42,6 +46,17 @@ def test_an_unknown_dialect_is_the_catalogues_fault() -> None:
     """It names the deployment."""
     with pytest.raises(CatalogueError, match="echo/small"):
         _dialect("morse")
+
+
+def test_catalogue_files_may_name_every_dialect_and_no_other() -> None:
+    """What a file may say is what containers are spoken to in; a new dialect is added in both places."""
+    names = set()
+    for module in pkgutil.iter_modules(dialects.__path__, f"{dialects.__name__}."):
+        kinds = vars(importlib.import_module(module.name)).values()
+        names |= {kind().name for kind in kinds if isinstance(kind, type) and kind.__name__.endswith("Dialect")}
+    assert names >= {"messages", "sagemaker-openai"}
+    assert {_dialect(name).name for name in names} == names
+    assert set(get_args(DeploymentEntry.model_fields["dialect"].annotation)) == names
 
 
 @pytest.mark.parametrize("name", ["messages", "openai", "tgi"])

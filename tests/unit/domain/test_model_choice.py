@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollgate.domain.model_choice import (
@@ -98,8 +98,49 @@ def test_where_all_is_to_be_kept_a_hair_does_not_beat_the_best_on_average() -> N
     """Another model is chosen for a clear lead on the prompt, and not for one that predictions cannot tell."""
     cheap = Candidate("cheap", 0.0, Decimal("0.1"), mean=0.5)
     best = Candidate("best", 0.6, Decimal("0.9"), mean=0.6)
-    for lead, name in ((0.01, "best"), (0.1, "cheap")):
-        assert choose_model([replace(cheap, quality=0.6 + lead), best], 1.0, 0.9).candidate.name == name
+    for lead, name, reason in ((0.01, "best", "best-on-average"), (0.1, "cheap", "best-quality")):
+        choice = choose_model([replace(cheap, quality=0.6 + lead), best], 1.0, 0.9)
+        assert (choice.candidate.name, choice.reason) == (name, reason)
+
+
+MEASURED = st.lists(
+    st.builds(
+        Candidate,
+        name=st.sampled_from("abcdef"),
+        quality=st.floats(0.0, 1.0),
+        estimated_cost=st.decimals(Decimal("0.0001"), Decimal(1), places=4),
+        mean=st.floats(0.01, 1.0),
+        general=st.sampled_from([0.0, 0.0375]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+SHARES = st.floats(0.0, 1.0)
+
+
+@settings(deadline=None)
+@given(MEASURED, SHARES, SHARES)
+def test_nothing_is_paid_for_a_model_that_is_better_in_no_way(
+    candidates: list[Candidate], dial: float, familiarity: float
+) -> None:
+    """Wherever the dial stands, a dearer model than another has the better prediction or the better mean."""
+    chosen = choose_model(candidates, dial, familiarity).candidate
+    for other in candidates:
+        if other.estimated_cost < chosen.estimated_cost:
+            assert chosen.quality > other.quality or (chosen.mean or 0) > (other.mean or 0)
+
+
+@settings(deadline=None)
+@given(MEASURED, SHARES, SHARES, SHARES)
+def test_on_the_means_alone_the_dial_only_ever_adds_quality_and_cost(
+    candidates: list[Candidate], one: float, other: float, familiarity: float
+) -> None:
+    """Where nothing speaks for a model but its mean, turning the dial up lowers neither that nor the price."""
+    plain = [replace(each, quality=each.mean or 0.0) for each in candidates]
+    low, high = (choose_model(plain, dial, familiarity).candidate for dial in sorted((one, other)))
+    assert high.quality >= low.quality
+    assert high.estimated_cost >= low.estimated_cost
+    assert choose_model(plain, 1.0, familiarity).candidate.quality == max(each.quality for each in plain)
 
 
 def test_a_strange_prompt_goes_by_the_means_and_strictly() -> None:

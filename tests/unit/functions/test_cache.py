@@ -24,6 +24,7 @@ from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache_control import CacheMode
 from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy
 from tollgate.domain.errors import BackendTimeoutError, InvalidRequestError
+from tollgate.domain.near_policy import NearPolicy
 from tollgate.services.manage_cache import CacheManager
 from tollgate.services.near_upkeep import NearUpkeep
 from tollgate.services.refresh_answers import INLINE_BYTES, AnswerRefresher, RefreshOrders
@@ -354,6 +355,26 @@ def test_an_order_that_nobody_understands_says_why(order: dict[str, Any]) -> Non
     with pytest.raises(InvalidRequestError, match="No order to make an answer anew"):
         handle(order, stack.parts)
     assert stack.gateway.realtime.calls == []
+    assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["order not understood"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": None}, "missing or wrong: model"),
+        ({"made_ms": "today", "expires_s": 1.5}, "missing or wrong: made_ms, expires_s"),
+        ({"beside": {"key": "k"}}, "missing or wrong: made_ms"),
+        ({"beside": "k"}, "No order to file"),
+        ({"vector": "abc"}, "No order to file"),
+    ],
+)
+def test_an_order_to_file_that_nobody_understands_says_why(changes: dict[str, Any], reason: str) -> None:
+    """Whatever is missing or of the wrong type is named; nothing is filed."""
+    order = json.loads((ROOT / "events" / "cache" / "near.json").read_text())
+    stack = Stack(near=NearPolicy())
+    with pytest.raises(InvalidRequestError, match=reason):
+        handle(order | changes, stack.parts)
+    assert stack.gateway.near_index.filed == {}
     assert [message for level, message, _ in stack.telemetry.lines if level == "ERROR"] == ["order not understood"]
 
 

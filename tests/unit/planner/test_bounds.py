@@ -173,3 +173,42 @@ def test_jobs_serve_who_is_there_and_can_wait_for_them(
                 served = any(a <= moment and moment + job_seconds <= last for moment in created)
                 dollars += min(t, 0.5 * h) if served else t
             assert least <= dollars + 1e-6
+
+
+moments = st.floats(0, 110)
+
+
+@given(
+    st.lists(st.tuples(small.map(lambda rows: rows[0]), st.booleans()), min_size=1, max_size=6),
+    st.lists(st.tuples(moments, st.floats(0, 30)), max_size=3),
+    st.lists(moments, max_size=3),
+    st.tuples(st.floats(1, 10), st.floats(0, 1), st.floats(0, 3)),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_mixture_of_endpoints_jobs_and_tokens_beats_the_bound(
+    drawn: list[tuple[tuple[int, float, float, float], bool]],
+    stretches: list[tuple[float, float]],
+    created: list[float],
+    usd: tuple[float, float, float],
+) -> None:
+    """Whatever is up and created when, with each request going the cheapest way that is open to it, costs as much."""
+    startup, share, later = usd
+    arrivals, held, deadlines, tokens = columns([(*row[:3], math.inf if must else row[3]) for row, must in drawn])
+    prices = Prices(
+        tokens, array("d", [later] * len(arrivals)), place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0,
+        job_usd=share * startup, job_seconds=share * startup,
+    )  # fmt: skip
+    dollars = len(stretches) * startup + len(created) * prices.job_usd
+    work = 0.0
+    for a, h, d, t in zip(arrivals, held, deadlines, tokens, strict=True):
+        last = a + max(0.0, d - h)
+        wait = 0.0 if any(begin <= a <= begin + seconds for begin, seconds in stretches) else later
+        if any(begin <= last and a <= begin + seconds for begin, seconds in stretches):
+            work += 0.5 * h
+            dollars += wait
+        elif any(a <= moment and moment + prices.job_seconds <= last for moment in created):
+            dollars += wait + 0.5 * h
+        else:  # by tokens, or by an endpoint of its own
+            dollars += min(t, startup + 0.5 * h)
+    dollars += max(work, sum(seconds for _, seconds in stretches))
+    assert least_dollars(arrivals, held, deadlines, prices).dollars <= dollars + 1e-6

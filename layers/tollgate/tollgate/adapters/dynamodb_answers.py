@@ -2,7 +2,8 @@
 
 | item                       | holds                                                                              |
 |----------------------------|------------------------------------------------------------------------------------|
-| ``answer#<key>``           | fence, lease_until, job_id, strays; body or object, check, began, made, fresh, kept |
+| ``answer#<key>``           | fence, lease_until, job_id, strays; body or object, check, began, made, fresh, kept; |
+|                            | when it was forgotten last                                                          |
 | ``forgotten#<scope hash>`` | by name, when the scope's entries of that name were forgotten                      |
 
 Times are milliseconds since 1970; `ttl` is in seconds, and DynamoDB deletes hours after it, so readers look at the
@@ -124,7 +125,7 @@ class DynamoDBAnswers:
         return self._change(
             ticket.key,
             f"SET {sets} REMOVE {', '.join(gone)}",
-            "fence = :fence" if ticket.fence else None,
+            "fence = :fence" if ticket.fence else "attribute_not_exists(forgotten) OR forgotten < :began",
             values,
             {f"#{name}": name for name in (*kept, gone[0][1:])},
         )
@@ -141,15 +142,18 @@ class DynamoDBAnswers:
             key, "ADD strays :one", "attribute_not_exists(strays) OR strays < :most", values
         )
 
-    def forget(self, key: str, scope: str) -> bool:
-        """See `AnswerStore`. The fence moves on, so that a run that has begun cannot bring the entry back."""
+    def forget(self, key: str, scope: str, now_ms: int) -> bool:
+        """See `AnswerStore`.
+
+        A run that has begun cannot bring the entry back: the fence moves on, and for runs without one the time stays.
+        """
         gone = ", ".join(("body", "#object", "#check", "lease_until", "job_id", *_TIMES))
         return self._change(
             key,
-            f"REMOVE {gone} ADD fence :one",
+            f"SET forgotten = :now, #ttl = :ttl REMOVE {gone} ADD fence :one",
             "#scope = :scope",
-            {":one": 1, ":scope": scope},
-            {"#scope": "scope", "#object": "object", "#check": "check"},
+            {":one": 1, ":scope": scope, ":now": now_ms, ":ttl": now_ms // 1000 + _FORGOTTEN_SECONDS},
+            {"#scope": "scope", "#object": "object", "#check": "check", "#ttl": "ttl"},
         )
 
     def forget_all(self, scope: str, what: str, now_ms: int) -> None:

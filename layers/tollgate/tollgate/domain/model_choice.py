@@ -104,8 +104,8 @@ class ModelChoice:
 
     Args:
         candidate: the chosen one.
-        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality` or
-            `cheapest-enough`.
+        reason: a short stable phrase for the route reason: `only-candidate`, `best-quality`, `best-on-average` (no
+            other one is predicted to be clearly better) or `cheapest-enough`.
         ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest
             first.
     """
@@ -246,7 +246,7 @@ def choose_model(candidates: Sequence[Candidate], quality: float, familiarity: f
 
     Args:
         candidates: at least one.
-        quality: the dial, 0 (the cheapest) to 1 (the best predicted).
+        quality: the dial, 0 (the cheapest) to 1 (the best).
         familiarity: of the prompt; None to look at the predictions alone.
 
     Returns:
@@ -267,13 +267,15 @@ def choose_model(candidates: Sequence[Candidate], quality: float, familiarity: f
             ruled_out.append(one.name)
         else:
             standing.append(one)
-    best = max(one.quality for one in standing)
-    chosen = next(one for one in standing if one.quality >= quality * best)
+    best = max(standing, key=lambda one: one.quality)
+    chosen = next(one for one in standing if one.quality >= quality * best.quality)
     if familiarity is not None:
         chosen = _best_value(standing, quality, familiarity) or chosen
     if len(standing) == 1:
         return ModelChoice(chosen, "only-candidate", tuple(ruled_out))
-    reason = "best-quality" if chosen.quality == best else "cheapest-enough"
+    reason = "best-quality" if chosen.quality == best.quality else "cheapest-enough"
+    if chosen.quality < best.quality and chosen.estimated_cost > best.estimated_cost:
+        reason = "best-on-average"
     return ModelChoice(chosen, reason, tuple(ruled_out))
 
 

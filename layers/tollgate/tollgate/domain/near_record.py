@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tollgate.domain.near_index import NearEntry
     from tollgate.domain.near_match import Disagreement
 
+_FIELDS = {"model": str, "key": str, "context": str, "prompt": str, "made_ms": int, "expires_s": int}
+_BESIDE = {"key": str, "made_ms": int}
+
 ID_CHARACTERS = 32
 """Of an exact key's 64. The rest is in the filed prompt."""
 
@@ -137,6 +140,19 @@ def filing_order(
 
 
 def filed_prompt(order: Mapping[str, Any]) -> FiledPrompt:
-    """What an order files."""
+    """What an order files.
+
+    Raises:
+        ValueError: it is no such order; says which field is missing or wrong.
+    """
+    _check(order, _FIELDS)
+    if order.get("beside") is not None:
+        _check(order["beside"], _BESIDE)
     vector = base64.b64decode(order.get("vector", ""))
     return FiledPrompt(order["key"], order["context"], order["prompt"], order["made_ms"], order["expires_s"], vector)
+
+
+def _check(order: Mapping[str, Any], fields: Mapping[str, type]) -> None:
+    wrong = [name for name, kind in fields.items() if not isinstance(order.get(name), kind)]
+    if wrong:
+        raise ValueError(f"missing or wrong: {', '.join(wrong)}")

@@ -27,7 +27,7 @@ class PlaceRecord:
         before: how it stood when it was last put to sleep; what waking brings back.
         asked_at: when somebody asked for it to wake; None if nobody has since it fell asleep.
         attempts: tries that failed in this phase.
-        retry_at: before which there is no other try.
+        retry_at: before which there is no other try: a step is under way, or the last one failed.
         problem: SageMaker's words for the latest failure.
         held_by: who keeps it down, empty if nobody does; then nothing here moves.
         revision: counts the writes; a write succeeds only on the revision that was read.

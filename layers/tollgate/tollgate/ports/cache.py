@@ -30,7 +30,11 @@ class AnswerStore(Protocol):
         """
 
     def store(self, ticket: CacheTicket, answer: CachedAnswer) -> bool:
-        """Keep an answer and give the lease back; False where a later lease has made the ticket worthless."""
+        """Keep an answer and give the lease back.
+
+        Returns:
+            False where a later lease, or for a run without one a later `forget`, has made the ticket worthless.
+        """
 
     def release(self, ticket: CacheTicket) -> None:
         """Give the lease back without an answer; nothing happens if it is another's by now."""
@@ -38,7 +42,7 @@ class AnswerStore(Protocol):
     def stray(self, key: str, most: int) -> bool:
         """Count one more request that runs beside the lease; False if that makes too many."""
 
-    def forget(self, key: str, scope: str) -> bool:
+    def forget(self, key: str, scope: str, now_ms: int) -> bool:
         """Forget one entry, and whatever is being made for it; False if the scope has none."""
 
     def forget_all(self, scope: str, what: str, now_ms: int) -> None:

@@ -1,8 +1,9 @@
 """Places put to sleep when nobody uses them, and woken when somebody does.
 
 A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
-that was read, so that of any number of callers one acts and the others find that they need not. Every step can be
-repeated. What is unfinished is looked at again a few seconds later by the same call, and in any case every minute.
+that was read, so that of any number of callers one acts and the others find that they need not. It also keeps others
+away until the outcome of the step is written. Every step can be repeated. What is unfinished is looked at again a few
+seconds later by the same call, and in any case every minute.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -39,6 +40,9 @@ DRAIN_SECONDS = 20
 
 LOOK_AGAIN_SECONDS = 12
 """Between two looks at a place that is changing."""
+
+STEP_SECONDS = 10
+"""For which nobody else takes a step at a place; less than between two looks, so that who took one takes the next."""
 
 FOLLOW_SECONDS = 48
 """For which one call goes on looking; by then the next minute's call takes over."""
@@ -258,12 +262,20 @@ class PlaceKeeper:
     def _move(self, kept: "_Kept", record: PlaceRecord, phase: Phase, reason: str) -> bool:
         """Enter a phase; another writer in between means that somebody else takes the step."""
         moved = record.moved(phase, self._clock.now(), reason)
-        if not self._records.write(moved):
+        claimed = self._claimed(moved) if phase is Phase.WAKING else self._written(moved)
+        if claimed is None:
             return True
         self.telemetry.count(f"Place{phase.value.title().replace('_', '')}")
         self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=phase.value, reason=reason)
-        written = replace(moved, revision=moved.revision + 1)
-        return phase is Phase.WAKING and self._go_on_waking(kept, written)
+        return phase is Phase.WAKING and self._step_up(kept, claimed)
+
+    def _claimed(self, record: PlaceRecord) -> PlaceRecord | None:
+        """The record with the right to take the next step; None if somebody else has it."""
+        return self._written(replace(record, retry_at=self._clock.now() + timedelta(seconds=STEP_SECONDS)))
+
+    def _written(self, record: PlaceRecord) -> PlaceRecord | None:
+        """The record as it is stored now; None if somebody else wrote in between."""
+        return replace(record, revision=record.revision + 1) if self._records.write(record) else None
 
     def _wake_up(self, kept: "_Kept", record: PlaceRecord, decision: SleepDecision) -> bool:
         if record.before is not None and decision.instances:
@@ -287,12 +299,19 @@ class PlaceKeeper:
         self._tell(kept, RoadState.ASLEEP, 0)
         if record.before is None or now - record.since < timedelta(seconds=DRAIN_SECONDS):
             return True
+        claimed = self._claimed(record)
+        if claimed is None:
+            return True
         step = self._control.take_down(record.before, pinned=False)
-        return self._after(kept, record, step, Phase.ASLEEP)
+        return self._after(kept, claimed, step, Phase.ASLEEP)
 
     # -- up
 
     def _go_on_waking(self, kept: "_Kept", record: PlaceRecord) -> bool:
+        claimed = self._claimed(record)
+        return claimed is None or self._step_up(kept, claimed)
+
+    def _step_up(self, kept: "_Kept", record: PlaceRecord) -> bool:
         if record.before is None:
             return self._move(kept, record, Phase.AWAKE, "nothing was taken down")
         step = self._control.bring_up(record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum)))
@@ -325,9 +344,9 @@ class PlaceKeeper:
         """Make the record say what autoscaling or a person has done to the place meanwhile."""
         standing = seen or self._control.describe(kept.place)
         if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
-            self._records.write(record.moved(Phase.AWAKE, now, "found up"))
-            self._tell(kept, RoadState.AWAKE, standing.current)
-            self._release(kept)
+            if self._records.write(record.moved(Phase.AWAKE, now, "found up")):
+                self._tell(kept, RoadState.AWAKE, standing.current)
+                self._release(kept)
         elif record.phase is Phase.AWAKE and standing.status is StandStatus.DOWN:
             asleep = record.moved(Phase.ASLEEP, now, "found down")
             if self._records.write(replace(asleep, before=standing)):

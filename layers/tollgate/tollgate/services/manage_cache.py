@@ -45,7 +45,7 @@ class CacheManager:
             NotFoundError: the tenant has no such entry.
             StorageError
         """
-        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}"):
+        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", self._now_ms()):
             raise NotFoundError("There is no such entry.", param="key")
         if self._near is not None:
             # It points to nothing now; but the prompt is the tenant's, and is not left lying about.

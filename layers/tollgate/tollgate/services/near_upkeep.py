@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.answer_agreement import answers_agree
-from tollgate.domain.errors import UnknownModelError
+from tollgate.domain.errors import InvalidRequestError, UnknownModelError
 from tollgate.domain.near_guard import guard_of
 from tollgate.domain.near_index import NearEntry
 from tollgate.domain.near_policy import Likeness
@@ -59,13 +59,18 @@ class NearUpkeep:
         """File the prompt of a new answer under its buckets, and compare the answer with what it names.
 
         Raises:
+            InvalidRequestError: it is no order; after the retries it is a dead letter with this reason.
             StorageError: try again.
         """
+        try:
+            filed = filed_prompt(order)
+        except (AttributeError, TypeError, ValueError) as error:
+            self._telemetry.log("ERROR", "order not understood", problem=str(error))
+            raise InvalidRequestError(f"No order to file an answer: {error}.") from error
         model = self._model(order["model"])
         now_s = int(self._clock.now().timestamp())
-        if model is None or order["expires_s"] <= now_s:
+        if model is None or filed.expires_s <= now_s:
             return
-        filed = filed_prompt(order)
         if not filed.vector and _by_sentences(model):
             filed = replace(filed, vector=self._sentences(filed.prompt) or b"")
             if not filed.vector:
@@ -75,7 +80,7 @@ class NearUpkeep:
         reading = read(filed.prompt)
         entry = NearEntry(filed.entry_id, NearSignature.of(reading), filed.expires_s)
         self._index.file(filed, entry, bucket_keys(filed.context_key, reading), now_s)
-        if order["beside"] is not None:
+        if order.get("beside") is not None:
             self._compared(model, f"{filed.key[:32]}.{filed.made_ms}", filed.key, filed.made_ms, order["beside"])
 
     def compare(self, order: Mapping[str, Any]) -> None:
