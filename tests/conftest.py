@@ -23,31 +23,40 @@ LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 UNIT_TESTS = Path(__file__).parent / "unit"
 # The first test that asks for the stack also waits for the functions to be built and deployed.
 STACK_SECONDS = 300
-# Whose tests may start a local stack, or rely on the shared one being left alone; those of the stand-in do neither.
+# Whose tests may start a local stack, or rely on the shared one being left alone.
 STACK_TESTS = ("tests/e2e/", "tests/fuzz/", "tests/integration/")
-STANDIN_TESTS = "tests/integration/sagemaker_standin/"
+# Except those that do neither: they have small servers of their own.
+OWN_SERVERS = (
+    "tests/integration/later_roads/",
+    "tests/integration/local_launch/test_docker_door.py",
+    "tests/integration/local_launch/test_front_door.py",
+    "tests/integration/sagemaker_standin/",
+)
 
 
 class OneWorkerForTheStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives all tests of the local stack to one worker, and every other file whole to the one that is free.
 
-    The group of most tests is begun first. So the stack's tests, which mostly wait, run on one processor and the others
-    beside them.
+    The stack's tests, which mostly wait and take longest, are begun first; the others run beside them.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(STACK_TESTS) and not nodeid.startswith(STANDIN_TESTS):
-            return "stack"
-        return nodeid.partition("::")[0]
+        return "stack" if _is_of_the_stack(nodeid) else nodeid.partition("::")[0]
+
+
+def _is_of_the_stack(nodeid: str) -> bool:
+    return nodeid.startswith(STACK_TESTS) and not nodeid.startswith(OWN_SERVERS)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneWorkerForTheStack:
-    """How several workers share the tests."""
+    """How several workers share the tests: in the order in which they were collected, not the fullest file first."""
+    config.option.loadscopereorder = False
     return OneWorkerForTheStack(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives the tests of the local stack the time that its start takes."""
+    """Puts the tests of the local stack first, and gives them the time that its start takes."""
+    items.sort(key=lambda item: not _is_of_the_stack(item.nodeid))
     for item in items:
         if "local_stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(STACK_SECONDS))

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.launch import programs
 from local.launch.layout import ROOT, STACK_NAME, aws_environment
@@ -29,6 +29,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document
+from tollgate.domain.errors import StorageError
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place, PlaceKind, StandStatus
@@ -90,6 +91,7 @@ class Bedroom:
         self.stack = stack
         self.nappers = nappers
         self._sagemaker = stack.aws("sagemaker")
+        self._functions = stack.aws("lambda")
         self._control = SageMakerControl()
 
     @cached_property
@@ -206,13 +208,21 @@ class Bedroom:
         known = {record.place: record.phase for record in self.records.all()}
         return {napper.name: known[napper.place] for napper in self.nappers if napper.place in known}
 
+    def all_are(self, phase: Phase, nappers: Iterable[Napper]) -> bool:
+        """Whether each of these is known to be in the phase; not if the records cannot be read now."""
+        try:
+            phases = self.phases()
+        except StorageError:
+            return False
+        return all(phases.get(napper.name) is phase for napper in nappers)
+
     def standing(self, napper: Napper) -> str:
         """How its place stands: configuration, counts, weights, tags, scaling targets and policies, as text."""
         return json.dumps(standing_document(self._control.describe(napper.place)), sort_keys=True)
 
     def ordered(self, napper: Napper) -> Mapping[str, int]:
         """What SageMaker was made to do with it so far, by action."""
-        with urlopen(self.stack.standin_url + "/_standin/state", timeout=10) as answer:  # noqa: S310 -- our own
+        with urlopen(self.stack.standin_url + "/_standin/state", timeout=60) as answer:  # noqa: S310 -- our own
             actions: Mapping[str, Mapping[str, int]] = json.load(answer)["actions"]
         return actions.get(napper.place.name, {})
 
@@ -220,13 +230,14 @@ class Bedroom:
         """Set faults or settings of the stand-in."""
         url = f"{self.stack.standin_url}/_standin/{what}"
         data = None if document is None else json.dumps(document).encode()
-        with urlopen(Request(url, data=data, method=method), timeout=10):  # noqa: S310 -- our own stand-in
+        with urlopen(Request(url, data=data, method=method), timeout=60):  # noqa: S310 -- our own stand-in
             return
 
     def look(self) -> None:
         """Have the keeper look now, as its schedule does every minute; it goes on looking while something changes."""
         event = (ROOT / "events" / "capacity" / "schedule.json").read_bytes()
-        self.stack.aws("lambda").invoke(FunctionName=f"{STACK_NAME}-capacity", InvocationType="Event", Payload=event)
+        with suppress(BotoCoreError):  # nobody answered in time: the next look makes up for this one
+            self._functions.invoke(FunctionName=f"{STACK_NAME}-capacity", InvocationType="Event", Payload=event)
 
     @contextmanager
     def looked_at_often(self) -> Iterator[None]:
@@ -252,5 +263,5 @@ def until(happened: Callable[[], bool], seconds: float, pause: float = 0.5) -> N
     """Look until it has happened."""
     end = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < end, "It did not happen in time"
+        assert time.monotonic() < end, f"It did not happen within {seconds:.0f} s"
         time.sleep(pause)

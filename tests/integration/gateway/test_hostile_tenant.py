@@ -17,13 +17,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 ERRORS = {"message", "type", "param", "code"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ann(local_stack: LocalStack) -> Client:
-    """A tenant of its own for each test."""
+    """A tenant of these tests alone."""
     return Client(local_stack, _key(local_stack, f"ann-{uuid.uuid4().hex[:8]}"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def eve(local_stack: LocalStack) -> Client:
     """Another tenant."""
     return Client(local_stack, _key(local_stack, f"eve-{uuid.uuid4().hex[:8]}"))
