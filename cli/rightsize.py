@@ -61,11 +61,20 @@ def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -
     if as_json:
         print(json.dumps([advice_document(advice) for advice in advices], indent=2))
         return
-    table = folding_table(("deployment", "now", "advice", "to", "$/month saved", "rule", "what would break"))
+    table = folding_table(
+        ("deployment", "endpoint", "now", "advice", "to", "$/month saved", "rule", "what would break")
+    )
     for advice in advices:
         saved = "" if advice.monthly_saving is None else f"{advice.monthly_saving:,.2f}"
         table.add_row(
-            advice.resource, advice.instance_type, advice.verdict, advice.to or "", saved, advice.rule, advice.breaks
+            advice.resource,
+            advice.endpoint,
+            advice.instance_type,
+            advice.verdict,
+            advice.to or "",
+            saved,
+            advice.rule,
+            advice.breaks,
         )
     console = new_console()
     console.print(table)
@@ -75,7 +84,7 @@ def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -
         for resource in (Resource.GPU, Resource.CPU):
             if usage.hourly.get(resource):
                 mean = usage.mean(resource)
-                console.print(f"{usage.resource} {resource:<4}{plot(usage.hourly[resource])} mean {mean:.0f} %")
+                console.print(f"{usage.endpoint} {resource:<4}{plot(usage.hourly[resource])} mean {mean:.0f} %")
 
 
 def plot(percents: Sequence[float]) -> str:

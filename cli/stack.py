@@ -60,7 +60,7 @@ class Stack:
             session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
             region = session.region_name
             if not region:
-                raise StackError("Set AWS_REGION to the region of the stack.")
+                raise StackError("Set AWS_REGION to the region of the stack; for a local one see docs/local.md.")
             found = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         except (ClientError, BotoCoreError, ValueError) as error:
             # botocore says ValueError of an AWS_ENDPOINT_URL that is none.

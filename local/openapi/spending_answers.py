@@ -157,9 +157,10 @@ class UsageReport(Answer):
 
 
 class Recommendation(Answer):
-    """Advice about the instances of one deployment. The saving is dollars a month as decimal text."""
+    """Advice about one endpoint, with the first deployment that it serves. The saving is dollars a month."""
 
     deployment: str
+    endpoint: str
     instance_type: str
     verdict: Literal["keep", "smaller", "larger", "other_family", "share"]
     rule: str

@@ -17,7 +17,7 @@ from tests.fakes.gateway import FixedCatalogue
 from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, standing
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.template_document import ROOT
-from tollgate.domain.catalogue import Deployment, Road
+from tollgate.domain.catalogue import Catalogue, Deployment, Road
 from tollgate.domain.errors import StorageError
 from tollgate.domain.rightsizing import Resource, Usage
 from tollgate.services.rightsize import RightSizing
@@ -36,7 +36,7 @@ class _Week:
         if road.target == self._unreadable:
             raise StorageError("The metric CPUUtilization cannot be read.")
         quiet = {Resource.CPU: _QUIET, Resource.MEMORY: _QUIET}
-        return Usage(deployment.resource, "ml.c5.4xlarge", quiet, quiet, _QUIET, _QUIET, instances)
+        return Usage(deployment.resource, road.target, "ml.c5.4xlarge", quiet, quiet, _QUIET, _QUIET, instances)
 
 
 class _Reports:
@@ -53,12 +53,12 @@ class _Reports:
 
 
 class _World:
-    def __init__(self, unreadable: str = "") -> None:
+    def __init__(self, unreadable: str = "", catalogue: Catalogue | None = None) -> None:
         self.reports, self.telemetry, self.endpoints = _Reports(), RecordingTelemetry(), FakeEndpoints()
         for place in (REALTIME, ASYNC):
             self.endpoints.put(standing(place, 2))
         self.service = RightSizing(
-            catalogues=FixedCatalogue(make_catalogue()),
+            catalogues=FixedCatalogue(catalogue or make_catalogue()),
             control=self.endpoints,
             metrics=_Week(unreadable),
             prices=lambda: {"ml.c5.4xlarge": Decimal("0.816"), "ml.c5.xlarge": Decimal("0.204")},
@@ -81,6 +81,18 @@ def test_the_daily_event_stores_the_advice_with_its_date() -> None:
     ] * 2
     # Two instances at 61.2 cents an hour less, 730 hours.
     assert report["data"][0]["monthly_saving_usd"] == "893.52"
+
+
+def test_an_endpoint_of_several_deployments_is_advised_on_once() -> None:
+    """What could be saved on it is not counted again for each deployment that it serves."""
+    alone = make_catalogue()
+    echo = alone.models["echo"]
+    again = replace(echo, name="parrot", deployments=(replace(echo.deployments[0], model="parrot"),))
+    advices = _World(catalogue=replace(alone, models={"echo": echo, "parrot": again})).service.run().advices
+    assert [(each.resource, each.endpoint) for each in advices] == [
+        ("echo/small", REALTIME.name),
+        ("echo/small", ASYNC.name),
+    ]
 
 
 @pytest.mark.parametrize("gone", [REALTIME, ASYNC])

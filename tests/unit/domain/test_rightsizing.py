@@ -27,6 +27,7 @@ def _usage(
 ) -> Usage:
     values: dict[str, Any] = {
         "resource": resource,
+        "endpoint": "m-endpoint",
         "instance_type": instance_type,
         "hourly": {r: [value] * WEEK for r, value in percents.items()},
         "peaks": {r: [min(100.0, value * peak)] * WEEK for r, value in percents.items()},

@@ -51,7 +51,9 @@ def _api(report: Mapping[str, Any] | None) -> UsageApi:
 
 def test_the_latest_advice_is_answered() -> None:
     """As it was stored, in the documented shape, with the rule that fired and the saving."""
-    advice = Advice("m/d", "ml.g5.2xlarge", Verdict.SMALLER, "gpu 30 % on average", "ml.g5.xlarge", Decimal("78.11"))
+    advice = Advice(
+        "m/d", "m-endpoint", "ml.g5.2xlarge", Verdict.SMALLER, "gpu 30 % on average", "ml.g5.xlarge", Decimal("78.11")
+    )
     report = advice_report([advice], datetime(2026, 11, 22, 6, tzinfo=UTC))
     event = json.loads((ROOT / "events" / "usage" / "recommendations.json").read_text())
     answer = handle(event, _api(report))
@@ -72,7 +74,9 @@ def test_before_the_first_report_the_answer_says_what_to_run() -> None:
 @pytest.mark.parametrize("scopes", ["infer", "read", "infer read cancel"])
 def test_only_an_admin_sees_the_endpoints_of_the_account(scopes: str) -> None:
     """Advice names everybody's deployments, so a tenant's own key gets none of it."""
-    report = advice_report([Advice("m/d", "ml.g5.2xlarge", Verdict.KEEP, "gpu 60 % on average")], datetime.now(UTC))
+    report = advice_report(
+        [Advice("m/d", "m-endpoint", "ml.g5.2xlarge", Verdict.KEEP, "gpu 60 % on average")], datetime.now(UTC)
+    )
     answer = handle(proxy_event("GET /v1/recommendations", scopes=scopes), _api(report))
     assert answer["statusCode"] == 403
     assert "m/d" not in answer["body"]

@@ -66,6 +66,7 @@ class CloudWatchUsage:
         latency = self._hours(_CALLS, "ModelLatency", dimensions, "Average", now)
         return Usage(
             resource=deployment.resource,
+            endpoint=road.target,
             instance_type=road.instance_type,
             hourly=hourly,
             peaks=peaks,

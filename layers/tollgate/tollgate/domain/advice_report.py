@@ -8,9 +8,10 @@ from tollgate.domain.rightsizing import Advice
 
 
 def advice_document(advice: Advice) -> dict[str, Any]:
-    """Advice about one deployment; amounts are dollars as decimal text."""
+    """Advice about one endpoint; amounts are dollars as decimal text."""
     return {
         "deployment": advice.resource,
+        "endpoint": advice.endpoint,
         "instance_type": advice.instance_type,
         "verdict": advice.verdict.value,
         "rule": advice.rule,

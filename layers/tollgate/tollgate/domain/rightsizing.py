@@ -43,9 +43,11 @@ class Resource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A week of one deployment's endpoint.
+    """A week of one endpoint.
 
     Attributes:
+        resource: the deployment that it serves, the first of several.
+        endpoint: its name.
         hourly: mean percent of the whole instance in each hour, by resource; hours without an instance are left out.
         peaks: highest percent in each hour.
         invocations: in each hour.
@@ -54,6 +56,7 @@ class Usage:
     """
 
     resource: str
+    endpoint: str
     instance_type: str
     hourly: Mapping[Resource, Sequence[float]]
     peaks: Mapping[Resource, Sequence[float]]
@@ -77,9 +80,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do about one deployment.
+    """What to do about one endpoint.
 
     Attributes:
+        resource: the deployment that it serves, the first of several.
+        endpoint: its name.
         rule: that fired, in words with its figures.
         to: the instance type to move to; None to stay.
         monthly_saving: dollars; negative costs more; None where a price is unknown.
@@ -87,6 +92,7 @@ class Advice:
     """
 
     resource: str
+    endpoint: str
     instance_type: str
     verdict: Verdict
     rule: str
@@ -96,7 +102,7 @@ class Advice:
 
 
 def advise(usages: Iterable[Usage], prices: Mapping[str, Decimal]) -> tuple[Advice, ...]:
-    """Advice for each deployment.
+    """Advice for each endpoint.
 
     Args:
         usages: of the week.
@@ -139,7 +145,7 @@ def _main(usage: Usage) -> tuple[Resource, float]:
 
 
 def _keep(usage: Usage, rule: str) -> Advice:
-    return Advice(usage.resource, usage.instance_type, Verdict.KEEP, rule)
+    return Advice(usage.resource, usage.endpoint, usage.instance_type, Verdict.KEEP, rule)
 
 
 def _cheaper(usage: Usage, shape: InstanceShape, prices: Mapping[str, Decimal], rule: str) -> Advice:
@@ -155,7 +161,11 @@ def _larger(usage: Usage, shape: InstanceShape, prices: Mapping[str, Decimal], r
     fitting = [s for s in _priced(prices) if s.name != shape.name and _fits(usage, shape, s)]
     if not fitting:
         return Advice(
-            usage.resource, shape.name, Verdict.LARGER, f"{rule}; no single type is large enough, add instances"
+            usage.resource,
+            usage.endpoint,
+            shape.name,
+            Verdict.LARGER,
+            f"{rule}; no single type is large enough, add instances",
         )
     best = min(fitting, key=lambda s: (prices[s.name], s.name))
     return _moved(usage, (shape, best), rule, prices)
@@ -166,6 +176,7 @@ def _share(usage: Usage, prices: Mapping[str, Decimal], rule: str, others: int) 
     saving = None if now is None else _monthly(now, usage.instances) * (others - 1) / others
     return Advice(
         usage.resource,
+        usage.endpoint,
         usage.instance_type,
         Verdict.SHARE,
         f"{rule}; {others} deployments are that quiet",
@@ -183,6 +194,7 @@ def _moved(
     same = Verdict.LARGER if dearer else Verdict.SMALLER
     return Advice(
         resource=usage.resource,
+        endpoint=usage.endpoint,
         instance_type=old.name,
         verdict=same if new.family == old.family else Verdict.OTHER_FAMILY,
         rule=rule,

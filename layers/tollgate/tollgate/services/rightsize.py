@@ -11,7 +11,7 @@ from tollgate.domain.advice_report import advice_report
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.rightsizing import Advice, Usage, advise
-from tollgate.domain.standing import place_of
+from tollgate.domain.standing import place_of, places_of
 from tollgate.ports.endpoints import EndpointControl, RecommendationReports, UsageMetrics
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
@@ -68,18 +68,15 @@ class RightSizing:
 
     def _measured(self) -> list[Usage]:
         found: list[Usage] = []
-        for model in self._catalogues.current().models.values():
-            for deployment in model.deployments:
-                for road in deployment.roads.values():
-                    # Instances under a component belong to its endpoint, which others may share.
-                    if road.inference_type is InferenceType.BATCH or road.inference_component is not None:
-                        continue
-                    try:
-                        found += self._week(deployment, road)
-                    except TollgateError as error:
-                        self._telemetry.log(
-                            "WARNING", "endpoint not measured", endpoint=road.target, error=error.message
-                        )
+        # By place: what several deployments share is measured once, or its saving would be counted for each of them.
+        for (deployment, road), *_ in places_of(self._catalogues.current()).values():
+            # Instances under a component belong to its endpoint, which others may share.
+            if road.inference_type is InferenceType.BATCH or road.inference_component is not None:
+                continue
+            try:
+                found += self._week(deployment, road)
+            except TollgateError as error:
+                self._telemetry.log("WARNING", "endpoint not measured", endpoint=road.target, error=error.message)
         return found
 
     def _week(self, deployment: Deployment, road: Road) -> list[Usage]:
