@@ -85,6 +85,15 @@ def test_followers_get_the_leaders_answer_at_no_cost(road: AsyncRoad) -> None:
     assert sorted(body["job_id"] for body in road.webhooks.bodies) == list(JOBS)
 
 
+def test_followers_say_nothing_about_how_long_the_model_takes(road: AsyncRoad) -> None:
+    """Estimates and holds are made of these times; an answer that was there already took none."""
+    submit(road)
+    road.completion().notice(notice(road, "inf_1"))
+    submit(road, ["inf_2", "inf_3"])
+    assert job(road, "inf_3").state is JobState.COMPLETED
+    assert [taken for _, _, taken in road.measurements.durations] == [2.0]
+
+
 def test_a_follower_takes_the_place_of_a_leader_that_failed(road: AsyncRoad) -> None:
     """The failure is the leader's own; the next one runs, and the last one follows it."""
     submit(road)
