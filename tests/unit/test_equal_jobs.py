@@ -123,6 +123,17 @@ def test_a_leader_that_died_after_its_end_still_answers_the_others(road: AsyncRo
     assert job(road, "inf_3").output.inline == {"label": "en"}
 
 
+def test_what_was_forgotten_since_is_no_answer_to_a_follower(road: AsyncRoad) -> None:
+    """Also while only the record of the job that led has it."""
+    submit(road)
+    with pytest.raises(CrashError):
+        road.completion(_dies_at(road, "store")).notice(notice(road, "inf_1"))
+    road.clock.advance(1)
+    road.answers.forget_all(TICKET.scope, "all", int(road.clock.now().timestamp() * 1000))
+    submit(road, ["inf_2"])
+    assert submitted(road) == ["inf_1", "inf_2"]
+
+
 def _dies_at(road: AsyncRoad, operation: str) -> CrashPoint:
     """A crash just before the cache's operation."""
 
