@@ -85,6 +85,15 @@ def test_followers_get_the_leaders_answer_at_no_cost(road: AsyncRoad) -> None:
     assert sorted(body["job_id"] for body in road.webhooks.bodies) == list(JOBS)
 
 
+def test_followers_say_nothing_about_how_long_the_model_takes(road: AsyncRoad) -> None:
+    """Estimates and holds are made of these times; an answer that was there already took none."""
+    submit(road)
+    road.completion().notice(notice(road, "inf_1"))
+    submit(road, ["inf_2", "inf_3"])
+    assert job(road, "inf_3").state is JobState.COMPLETED
+    assert [taken for _, _, taken in road.measurements.durations] == [2.0]
+
+
 def test_a_follower_takes_the_place_of_a_leader_that_failed(road: AsyncRoad) -> None:
     """The failure is the leader's own; the next one runs, and the last one follows it."""
     submit(road)
@@ -112,6 +121,17 @@ def test_a_leader_that_died_after_its_end_still_answers_the_others(road: AsyncRo
     submit(road, ["inf_2", "inf_3"])
     assert submitted(road) == ["inf_1"]
     assert job(road, "inf_3").output.inline == {"label": "en"}
+
+
+def test_what_was_forgotten_since_is_no_answer_to_a_follower(road: AsyncRoad) -> None:
+    """Also while only the record of the job that led has it."""
+    submit(road)
+    with pytest.raises(CrashError):
+        road.completion(_dies_at(road, "store")).notice(notice(road, "inf_1"))
+    road.clock.advance(1)
+    road.answers.forget_all(TICKET.scope, "all", int(road.clock.now().timestamp() * 1000))
+    submit(road, ["inf_2"])
+    assert submitted(road) == ["inf_1", "inf_2"]
 
 
 def _dies_at(road: AsyncRoad, operation: str) -> CrashPoint:

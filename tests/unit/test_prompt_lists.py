@@ -15,6 +15,7 @@ from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import CapacityError, ModelFailedError
 from tollgate.domain.health import HealthPolicy
+from tollgate.domain.jobs import JobState
 
 ROUTE = "POST /v1/completions"
 ASK: dict[str, Any] = {"model": "echo", "prompt": ["a b", "c", "d e f"], "service_tier": "priority", "temperature": 0}
@@ -100,6 +101,13 @@ def test_a_budget_is_charged_once_with_the_sum() -> None:
     cost = Decimal(_ask(gateway).headers["x-tollgate-cost-usd"])
     assert _charged(gateway) == cost
     assert gateway.ledger.counters[DAY].calls == 1
+
+
+def test_callers_are_told_what_their_budget_has_left() -> None:
+    """As those are who send one prompt."""
+    gateway = _gateway("1")
+    left = Decimal(_ask(gateway).headers["x-tollgate-budget-remaining-usd"])
+    assert left == 1 - _charged(gateway)
 
 
 def test_a_budget_that_has_not_enough_for_all_refuses_before_anything_runs() -> None:
@@ -196,6 +204,33 @@ def test_one_prompt_without_capacity_becomes_a_job_beside_the_others() -> None:
     assert answer.status == 200
     assert [choice["text"] for choice in document(answer)["choices"]] == ["b a", "there hello", "f e d"]
     assert len(gateway.jobs.jobs) == 1
+
+
+def test_jobs_are_called_off_when_a_later_prompt_is_refused() -> None:
+    """Nobody would see their answers, and a repetition of the call would pay for them again."""
+    gateway = _gateway("1")
+    answer = _ask(gateway, prompt=["a b", "c", "d", "e"], service_tier="flex")
+    assert answer.status == 429
+    assert [job.state for job in gateway.jobs.jobs.values()] == [JobState.CANCELLED] * 3
+    assert _charged(gateway) == 0
+    assert "x-tollgate-job-id" not in answer.headers
+
+
+def test_a_job_that_has_begun_goes_on_when_a_later_prompt_fails() -> None:
+    """It can no longer be called off; its money stays held until it ends."""
+    gateway = _gateway("1")
+
+    def answer() -> bytes | Exception:
+        if len(gateway.realtime.calls) == 1:
+            return CapacityError("none", retry_after=1)
+        (job,) = gateway.jobs.jobs.values()
+        gateway.jobs.change(replace(job, state=JobState.SUBMITTED), expected=frozenset({JobState.QUEUED}))
+        return BROKE
+
+    gateway.realtime.script = answer
+    assert _ask(gateway).status == 502
+    assert [job.state for job in gateway.jobs.jobs.values()] == [JobState.SUBMITTED]
+    assert gateway.ledger.counters[DAY].held > 0
 
 
 def test_a_job_that_does_not_end_in_time_is_named() -> None:

@@ -190,6 +190,15 @@ def test_a_break_in_the_middle_fails_the_response_and_raises_in_the_client() -> 
     assert failed.response.output[0].model_dump()["content"][0]["text"] == "three"
 
 
+def test_a_reasoning_that_is_no_text_is_the_models_failure() -> None:
+    """There is nothing that could be told of it; streamed or not."""
+    gateway = _gateway({"role": "assistant", "content": "x", "reasoning_content": [1]})
+    for stream in (True, False):
+        answer = gateway.call(ROUTE, ASK | {"stream": stream})
+        assert answer.status == 502
+        assert document(answer)["error"]["code"] == "model_error"
+
+
 def test_an_error_before_the_first_word_is_a_plain_one() -> None:
     """With its own status."""
     gateway = _gateway()

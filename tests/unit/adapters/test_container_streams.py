@@ -154,6 +154,9 @@ def test_what_breaks_off_or_makes_no_sense_is_an_error(data: bytes) -> None:
     "document",
     [
         {"choices": [{"index": 0, "delta": "x"}]},
+        {"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "x"}]}}]},
+        {"choices": [{"index": 0, "delta": {"content": 5}}]},
+        {"choices": [{"index": 0, "delta": {"reasoning_content": {}}}]},
         {"choices": [{"index": 0, "delta": {"tool_calls": [None]}}]},
         {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": 5}}]}}]},
         {"choices": [{"index": 0, "delta": {"content": "x"}, "logprobs": {"content": 5}}]},

@@ -63,7 +63,8 @@ def _choice(entry: Mapping[str, Any]) -> Choice:
 
 
 def _text_choice(text: Any, finish_reason: Any, entry: Mapping[str, Any]) -> Choice:
-    if text is not None and not isinstance(text, str):
+    texts = (text, entry.get("reasoning_content"), entry.get("refusal"))
+    if not all(each is None or isinstance(each, str) for each in texts):
         raise TypeError("the text is something else")
     calls = entry.get("tool_calls") or ()
     if not all(isinstance(call.get("function"), Mapping) for call in calls):

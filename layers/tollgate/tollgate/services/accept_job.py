@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import InvalidRequestError, OutcomeUnknownError, StorageError
+from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError, OutcomeUnknownError, StorageError
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES
 from tollgate.domain.jobs import Job, JobState, Payload
 from tollgate.domain.json_values import compact_json
@@ -108,6 +108,17 @@ class JobAcceptance:
             # The record is the promise; the sweeper puts jobs that wait too long into the queue again.
             trail.route_reason += ";queue=later"
         return Accepted(job, estimate.expected_seconds)
+
+    def call_off(self, job: Job) -> bool:
+        """End a job that was accepted for a call which has failed since; False if it has begun, or nobody can say."""
+        # Few calls fail after that.
+        from tollgate.services.job_queries import JobQueries  # noqa: PLC0415 -- see above
+
+        try:
+            JobQueries(jobs=self._jobs, objects=self._objects, clock=self._clock).cancel(job.owner, job.job_id)
+        except (ConflictError, NotFoundError, StorageError):
+            return False
+        return True
 
     def _add(self, job: Job, charges: Sequence[LedgerWrite]) -> None:
         try:

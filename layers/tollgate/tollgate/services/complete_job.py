@@ -276,7 +276,8 @@ class JobCompleter:
             except StorageError:
                 # The record says that it is pending; the sweeper queues it again.
                 self._telemetry.count("WebhookQueueFailed")
-        if job.state is JobState.COMPLETED and job.held_seconds is not None:
+        if job.state is JobState.COMPLETED and job.held_seconds:
+            # The answer of an equal job took no time, and says nothing about how long the model takes.
             self._durations.record(job.resource, job.inference_type, float(job.held_seconds * self._places(job)))
         self._note(job)
         finished = job.finished_at or self._clock.now()

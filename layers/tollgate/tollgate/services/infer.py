@@ -128,7 +128,11 @@ class InferenceService:
         from tollgate.services.infer_all import InferAll  # noqa: PLC0415 -- few calls have several
 
         together = InferAll(
-            plan=self._plan, carry_out=self._carry_out, admission=self._admission, realtime=self._realtime
+            plan=self._plan,
+            carry_out=self._carry_out,
+            call_off=self._acceptance.call_off,
+            admission=self._admission,
+            realtime=self._realtime,
         )
         return together.run(requests, trail)
 

@@ -1,7 +1,9 @@
 """Several requests that are one call: every one is planned and paid for by itself, and all of them or none are begun.
 
 What all of them may cost is held before the first is run, in one write, and settled after the last; so a budget that
-has not enough for all refuses the call before anything is spent. Imported only when a call has several requests.
+has not enough for all refuses the call before anything is spent. Those that become jobs hold their own money, one after
+the other; when one of the requests fails, the jobs of the others are called off, since nobody would ever see their
+answers. Imported only when a call has several requests.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
 from tollgate.domain.settlement import sum_of
+from tollgate.services.inference import Accepted
 from tollgate.services.trail import Cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tollgate.domain.jobs import Job
     from tollgate.domain.ledger import Reservation
     from tollgate.services.admission import Admission
-    from tollgate.services.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.inference import Completed, InferenceRequest, Plan
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
 
@@ -39,6 +43,7 @@ class InferAll:
     Args:
         plan: of one request; writes what it finds on the trail.
         carry_out: answers what was planned, or accepts it as a job.
+        call_off: ends a job that has not begun, and says whether it did.
     """
 
     def __init__(
@@ -46,11 +51,13 @@ class InferAll:
         *,
         plan: Callable[[InferenceRequest, Trail], Plan],
         carry_out: Callable[[Plan, Trail], Completed | Accepted],
+        call_off: Callable[[Job], bool],
         admission: Admission,
         realtime: RealtimeRun,
     ) -> None:
         self._plan = plan
         self._carry_out = carry_out
+        self._call_off = call_off
         self._admission = admission
         self._realtime = realtime
 
@@ -59,7 +66,8 @@ class InferAll:
 
         Raises:
             TollgateError: of the first request that cannot be answered. Before anything was run, if it cannot be
-                planned or paid for; otherwise what was run until then is charged.
+                planned or paid for; otherwise what was run until then is charged, and jobs that have not begun are
+                called off.
         """
         trails = [replace(trail) for _ in requests]
         # A request that nobody can serve is found before any other is run.
@@ -76,12 +84,22 @@ class InferAll:
                 own_parts = part.own_parts
             status = "completed"
         finally:
+            if status == "failed":
+                self._withdraw(done)
             # With the one that failed.
             _sum_up(trails[: len(done) + 1], trail)
             if held is not None:
                 spent = sum((part.cover.spent for part in trails if part.cover is not None), ZERO)
                 self._admission.settle(held, spent, status)
+                # Of the same owner and model, they all have the same budgets.
+                admitted = plans[0].admitted
+                trail.budget_remaining = None if admitted is None else self._admission.remaining(admitted)
         return done
+
+    def _withdraw(self, done: Sequence[Part]) -> None:
+        for result, part in done:
+            if isinstance(result, Accepted) and self._call_off(result.job):
+                part.job_id, part.estimated_cost, part.estimated_avoided = "", ZERO, ZERO
 
     def _planned(self, request: InferenceRequest, part: Trail, trail: Trail) -> Plan:
         try:

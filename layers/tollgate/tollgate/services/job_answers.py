@@ -91,7 +91,8 @@ class JobAnswers:
 
     def _decided(self, job: Job, ticket: CacheTicket) -> Job | CachedAnswer | None:
         now = self._now_ms()
-        slot, forgotten = self._store.read(ticket.key, ticket.scope)
+        slot, known = self._store.read(ticket.key, ticket.scope)
+        forgotten = known or NOTHING_FORGOTTEN
         if ticket.fence and slot.fence == ticket.fence:
             return job
         if slot.job_id == job.job_id and slot.is_led(now):
@@ -99,14 +100,16 @@ class JobAnswers:
             return replace(job, cache=replace(ticket, fence=slot.fence))
         if ticket.reads:
             answer = self._answer_in(slot, job, ticket, now)
-            if answer is not None and not (forgotten or NOTHING_FORGOTTEN).covers(answer, job.model, ticket.namespace):
+            if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
                 return answer
         leader = self._jobs.get(slot.job_id) if slot.job_id else None
         if leader is not None and leader.cache is not None and leader.cache.key == ticket.key:
             if leader.state in OPEN_STATES:
                 return None
             if leader.state is JobState.COMPLETED and ticket.reads and slot.answer is None and slot.is_led(now):
-                return self._answer_of(leader, now)
+                answer = self._answer_of(leader, leader.cache, now)
+                if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
+                    return answer
             # It has ended, and was stopped before it gave its lease back.
             self._store.release(replace(ticket, fence=slot.fence))
             slot = replace(slot, lease_until_ms=0)
@@ -164,7 +167,7 @@ class JobAnswers:
             return None
         return slot.answer
 
-    def _answer_of(self, leader: Job, now: int) -> CachedAnswer | None:
+    def _answer_of(self, leader: Job, led: CacheTicket, now: int) -> CachedAnswer | None:
         """The answer of a job that ended without keeping it; None if its result is gone."""
         try:
             output = output_of(leader, self._objects)
@@ -172,7 +175,7 @@ class JobAnswers:
             return None
         known = leader.avoided_cost is not None and leader.effective_cost is not None
         worth = (leader.avoided_cost or ZERO) + (leader.effective_cost or ZERO) if known else None
-        return CachedAnswer(output, leader.usage, leader.resource, worth, now, now, now, now)
+        return CachedAnswer(output, leader.usage, leader.resource, worth, led.began_ms, now, now, now)
 
     def _lead(self, job: Job, ticket: CacheTicket, slot: CacheSlot, now: int) -> Job | None:
         """The job with the lease, None if another has it by now."""

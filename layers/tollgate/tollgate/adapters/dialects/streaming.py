@@ -55,8 +55,12 @@ class _Gathered:
 
     def add(self, delta: Delta) -> None:
         for name in _JOINED:
-            if isinstance(text := delta.fields.get(name), str):
-                self.texts.setdefault(name, []).append(text)
+            if (text := delta.fields.get(name)) is None:
+                continue
+            if not isinstance(text, str):
+                # Left out, it would be missing from the answer that is kept.
+                raise TypeError(name)
+            self.texts.setdefault(name, []).append(text)
         for call in delta.fields.get("tool_calls") or ():
             index = call.get("index")
             _merge_call(self.calls.setdefault(index if isinstance(index, int) else len(self.calls), {}), call)
