@@ -55,8 +55,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneWork
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of the local stack first, and gives them the time that its start takes."""
-    items.sort(key=lambda item: not _is_of_the_stack(item.nodeid))
+    """Puts the tests of the local stack first, and gives them the time that its start takes.
+
+    Of these the fuzzer comes last: what it leaves behind is nobody else's business.
+    """
+    items.sort(key=lambda item: (not _is_of_the_stack(item.nodeid), item.nodeid.startswith("tests/fuzz/")))
     for item in items:
         if "local_stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(STACK_SECONDS))

@@ -50,7 +50,7 @@ class LambdaSentences:
             return None
         try:
             vector = self._asked(text) if self._function else _missing()
-        except (AwsError, ValueError, KeyError) as error:
+        except (AwsError, ValueError, KeyError, TypeError) as error:
             self._breaker.failed()
             self._telemetry.count("CacheNearDown")
             self._telemetry.log("WARNING", "no vector of a sentence, so no near match", problem=_problem(error))
@@ -81,7 +81,7 @@ def _vector(response: HttpResponse) -> bytes:
     """The vector of an answer.
 
     Raises:
-        ValueError, KeyError: the function failed, or gave something else.
+        ValueError, KeyError, TypeError: the function failed, or gave something else.
     """
     if response.headers.get("x-amz-function-error"):
         raise ValueError("the function failed")

@@ -311,6 +311,9 @@ class JobCompleter:
         source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=[job.deployment])
         if self._outcomes is None or source is None or job.held_seconds is None:
             return
+        if job.state is JobState.COMPLETED and not job.held_seconds:
+            # The answer of an equal job: no model ran for this one.
+            return
         tally = of_run(
             failed=job.state is not JobState.COMPLETED,
             # The wait in the queue says nothing of the model.
