@@ -200,14 +200,18 @@ class Admission:
         """Turn a real-time hold into spend. Never raises: what cannot be written now is tried before the next hold."""
         if not reservation.holds and reservation.call is None:
             return
-        try:
-            settle_with(reservation, actual, status, self._write)
-        except StorageError as error:
-            self._unsettled.append((reservation, actual, status))
-            self._telemetry.count("BudgetSettlementDelayed")
-            self._telemetry.log(
-                "WARNING", "budget settlement delayed", reason=error.message, effective_cost_usd=usd_text(actual)
-            )
+        problem = ""
+        # Money that stays held is missing to others until it is settled or runs out, so a busy table is asked twice.
+        for _ in range(2):
+            try:
+                settle_with(reservation, actual, status, self._write)
+            except StorageError as error:
+                problem = error.message
+            else:
+                return
+        self._unsettled.append((reservation, actual, status))
+        self._telemetry.count("BudgetSettlementDelayed")
+        self._telemetry.log("WARNING", "budget settlement delayed", reason=problem, effective_cost_usd=usd_text(actual))
 
     def remaining(self, admitted: Admitted) -> Decimal | None:
         """Dollars that the tightest budget still has, as far as it is known; None without a limit."""
