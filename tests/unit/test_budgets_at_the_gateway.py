@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, declare, make_budget
-from tests.fakes.gateway import document
+from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
 from tollgate.domain.budgets import BudgetPeriod, ScopeKind
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
@@ -124,19 +124,32 @@ def test_a_failed_call_is_charged_what_it_held(error: Exception) -> None:
     assert counter.spent > 0
 
 
-def test_a_settlement_that_fails_is_made_up_for() -> None:
-    """The answer is given all the same; the next request writes it."""
+def _budgeted_with_a_busy_ledger(busy: set[int]) -> tuple[FakeGateway, Decimal]:
+    """After one request, and what it spent; of the writes from now on, those of these numbers fail."""
     gateway = budgeted(make_budget("1"))
     gateway.infer(HELLO)
-    once = counter_of(gateway).spent
     write, calls = gateway.ledger.write, itertools.count(1)
 
-    def second_fails(writes: Sequence[Any]) -> Any:
-        if next(calls) == 2:
+    def sometimes(writes: Sequence[Any]) -> Any:
+        if next(calls) in busy:
             raise StorageError("throttled")
         return write(writes)
 
-    gateway.ledger.write = second_fails  # type: ignore[method-assign]  # the settlement of the next request
+    gateway.ledger.write = sometimes  # type: ignore[method-assign]
+    return gateway, counter_of(gateway).spent
+
+
+def test_a_settlement_that_fails_is_tried_again_at_once() -> None:
+    """Nothing stays held for others to miss, though the first try of the settlement failed."""
+    gateway, once = _budgeted_with_a_busy_ledger({2})
+    assert gateway.infer(HELLO).status == 200
+    assert counter_of(gateway).held == 0
+    assert counter_of(gateway).spent == pytest.approx(once * 2)
+
+
+def test_a_settlement_that_fails_twice_is_made_up_for() -> None:
+    """The answer is given all the same; the next request writes it."""
+    gateway, once = _budgeted_with_a_busy_ledger({2, 3})
     assert gateway.infer(HELLO).status == 200
     assert counter_of(gateway).held > 0
     gateway.infer(HELLO)
