@@ -200,18 +200,9 @@ class Admission:
         """Turn a real-time hold into spend. Never raises: what cannot be written now is tried before the next hold."""
         if not reservation.holds and reservation.call is None:
             return
-        problem = ""
         # Money that stays held is missing to others until it is settled or runs out, so a busy table is asked twice.
-        for _ in range(2):
-            try:
-                settle_with(reservation, actual, status, self._write)
-            except StorageError as error:
-                problem = error.message
-            else:
-                return
-        self._unsettled.append((reservation, actual, status))
-        self._telemetry.count("BudgetSettlementDelayed")
-        self._telemetry.log("WARNING", "budget settlement delayed", reason=problem, effective_cost_usd=usd_text(actual))
+        if self._tried(reservation, actual, status) is not None:
+            self._settle_or_delay(reservation, actual, status)
 
     def remaining(self, admitted: Admitted) -> Decimal | None:
         """Dollars that the tightest budget still has, as far as it is known; None without a limit."""
@@ -248,8 +239,24 @@ class Admission:
     def settle_delayed(self) -> None:
         """Try again what could not be settled; what fails once more stays for the next time."""
         for _ in range(len(self._unsettled)):
-            reservation, actual, status = self._unsettled.popleft()
-            self.settle(reservation, actual, status)
+            self._settle_or_delay(*self._unsettled.popleft())
+
+    def _settle_or_delay(self, reservation: Reservation, actual: Decimal, status: str) -> None:
+        error = self._tried(reservation, actual, status)
+        if error is not None:
+            self._unsettled.append((reservation, actual, status))
+            self._telemetry.count("BudgetSettlementDelayed")
+            self._telemetry.log(
+                "WARNING", "budget settlement delayed", reason=error.message, effective_cost_usd=usd_text(actual)
+            )
+
+    def _tried(self, reservation: Reservation, actual: Decimal, status: str) -> StorageError | None:
+        """Write a settlement; why that could not be done, or None."""
+        try:
+            settle_with(reservation, actual, status, self._write)
+        except StorageError as error:
+            return error
+        return None
 
     def _in_doubt(self, reservation: Reservation) -> None:
         if reservation.exclusive:
