@@ -77,6 +77,29 @@ class World:
         found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", ())
         return [item["Key"] for item in found]
 
+    def component(self, name: str) -> None:
+        """Create an endpoint, and on it an inference component of the same name without copies, and wait for both."""
+        variant: Any = {"VariantName": "main", "InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 1}
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=[variant], ExecutionRoleArn=ROLE
+        )
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        self.wait(name)
+        self.sagemaker.create_inference_component(
+            InferenceComponentName=name,
+            EndpointName=name,
+            VariantName="main",
+            Specification={"ModelName": self.model()},
+            RuntimeConfig={"CopyCount": 0},
+        )
+        until(lambda: self.has_copies(name, 0))
+
+    def has_copies(self, component: str, copies: int) -> bool:
+        """Whether a component is in service with so many copies."""
+        seen = self.sagemaker.describe_inference_component(InferenceComponentName=component)
+        in_service = seen["InferenceComponentStatus"] == "InService"
+        return bool(in_service and seen["RuntimeConfig"]["CurrentCopyCount"] == copies)
+
     def model(self, image: str = "tollgate/echo", **environment: str) -> str:
         """Create a model and return its name."""
         name = f"m-{uuid.uuid4().hex[:10]}"

@@ -135,33 +135,13 @@ def test_listings_come_in_pages(world: World) -> None:
 def test_a_component_wakes_from_zero_copies(world: World) -> None:
     """Without copies the call fails as AWS's does; with one it answers; the endpoint cannot go before it."""
     name = world.bucket
-    variant = {"VariantName": "main", "InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 1}
-    world.sagemaker.create_endpoint_config(
-        EndpointConfigName=name, ProductionVariants=[variant], ExecutionRoleArn="arn:aws:iam::000000000000:role/any"
-    )
-    world.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    world.wait(name)
-    world.sagemaker.create_inference_component(
-        InferenceComponentName=name,
-        EndpointName=name,
-        VariantName="main",
-        Specification={"ModelName": world.model()},
-        RuntimeConfig={"CopyCount": 0},
-    )
-
-    def in_service(copies: int) -> bool:
-        seen = world.sagemaker.describe_inference_component(InferenceComponentName=name)
-        return bool(
-            seen["InferenceComponentStatus"] == "InService" and seen["RuntimeConfig"]["CurrentCopyCount"] == copies
-        )
-
-    until(lambda: in_service(0))
+    world.component(name)
     with pytest.raises(world.runtime.exceptions.ValidationError, match="has no capacity"):
         world.invoke(name, b"[1]", InferenceComponentName=name)
     world.sagemaker.update_inference_component_runtime_config(
         InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": 1}
     )
-    until(lambda: in_service(1))
+    until(lambda: world.has_copies(name, 1))
     answer = world.invoke(name, b"[1]", InferenceComponentName=name)
     assert json.loads(answer["Body"]) == {"echo": [1]}
     assert code_of(world.sagemaker.delete_endpoint, EndpointName=name) == "ValidationException"

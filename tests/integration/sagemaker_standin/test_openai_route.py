@@ -3,14 +3,13 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tests.integration.sagemaker_standin.conftest import ROLE, World
+from tests.integration.sagemaker_standin.conftest import World
 from tests.integration.sagemaker_standin.process import until
 from tollgate.adapters.aws_credentials import RequestSigner
 from tollgate.adapters.aws_http import ClientRuntime
@@ -54,24 +53,7 @@ def test_an_endpoint_answers_whole_and_streamed(world: World) -> None:
 def test_a_component_is_named_in_the_path(world: World) -> None:
     """And reports a lack of capacity in OpenAI's shape."""
     name = f"c-{uuid.uuid4().hex[:10]}"
-    variant: Any = {"VariantName": "main", "InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 1}
-    world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], ExecutionRoleArn=ROLE)
-    world.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    world.wait(name)
-    world.sagemaker.create_inference_component(
-        InferenceComponentName=name,
-        EndpointName=name,
-        VariantName="main",
-        Specification={"ModelName": world.model()},
-        RuntimeConfig={"CopyCount": 0},
-    )
-
-    def has(copies: int) -> bool:
-        seen = world.sagemaker.describe_inference_component(InferenceComponentName=name)
-        ready = seen["InferenceComponentStatus"] == "InService"
-        return bool(ready and seen["RuntimeConfig"]["CurrentCopyCount"] == copies)
-
-    until(lambda: has(0))
+    world.component(name)
     with _client(world, f"{name}/inference-components/{name}") as client:
         with pytest.raises(openai.BadRequestError, match="has no capacity") as refused:
             client.chat.completions.create(model="", messages=_said("one"))
@@ -79,7 +61,7 @@ def test_a_component_is_named_in_the_path(world: World) -> None:
         world.sagemaker.update_inference_component_runtime_config(
             InferenceComponentName=name, DesiredRuntimeConfig={"CopyCount": 1}
         )
-        until(lambda: has(1))
+        until(lambda: world.has_copies(name, 1))
         answer = client.chat.completions.create(model="", messages=_said("one two"))
     assert answer.choices[0].message.content == "two one"
 
