@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tollgate.domain.choice_policy import DeploymentRole
     from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
+    from tollgate.domain.token_backend import TokenBackend
     from tollgate.domain.trimming_policy import InputBudget
 
 
@@ -296,10 +297,24 @@ def _timing(entry: Mapping[str, Any]) -> Timing:
 
 def _road_document(road: Road) -> dict[str, Any]:
     document = _plain(road)
+    # Roads without these stay readable for gateways that do not know them.
     if not road.openai_route:
-        # Roads without it stay readable for gateways that do not know it.
         del document["openai_route"]
+    del document["tokens"]
+    if road.tokens is not None:
+        from tollgate.adapters.token_backend_document import token_backend_document  # noqa: PLC0415 -- see `_tokens`
+
+        document["tokens"] = token_backend_document(road.tokens)
     return document
+
+
+def _tokens(entry: Mapping[str, Any]) -> "dict[str, TokenBackend]":
+    if "tokens" not in entry:
+        return {}
+    # Most roads lead to SageMaker, and need not pay for the import.
+    from tollgate.adapters.token_backend_document import token_backend_from_document  # noqa: PLC0415 -- see above
+
+    return {"tokens": token_backend_from_document(entry["tokens"])}
 
 
 def _road(entry: Mapping[str, Any]) -> Road:
@@ -308,6 +323,7 @@ def _road(entry: Mapping[str, Any]) -> Road:
         **{
             **entry,
             **amounts,
+            **_tokens(entry),
             "inference_type": InferenceType(entry["inference_type"]),
             "utilisation": Decimal(entry["utilisation"]),
             "startup_seconds": float(entry["startup_seconds"]),

@@ -27,6 +27,7 @@ from tollgate.api.catalogue_choice import (
 from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.api.catalogue_micro_batches import MicroBatchEntry, micro_batch_policy
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
+from tollgate.api.catalogue_tokens import TokensEntry, kind_served, token_roads
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -43,6 +44,7 @@ from tollgate.domain.catalogue import (
 from tollgate.domain.choice_policy import DeploymentRole
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.price_book import PriceBook
+from tollgate.domain.token_backend import DIALECT_OF
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=_NAME)]
@@ -84,8 +86,8 @@ class DeploymentEntry(_Strict):
     """A backend of a model."""
 
     tier: Tier
-    dialect: Literal["messages", "inputs", "tgi", "openai", "sagemaker-openai"]
-    instance_type: str
+    dialect: Literal["messages", "inputs", "tgi", "openai", "sagemaker-openai"] | None = None
+    instance_type: str | None = None
     weight: Annotated[int, Field(ge=0, le=1000)] = 1
     supports: frozenset[Parameter] = frozenset()
     role: DeploymentRole = DeploymentRole.CHAMPION
@@ -97,6 +99,7 @@ class DeploymentEntry(_Strict):
     asynchronous: Annotated[RoadEntry | None, Field(alias="async")] = None
     batch: RoadEntry | None = None
     sleep: SleepEntry | None = None
+    tokens: TokensEntry | None = None
 
 
 class BatchEntry(_Strict):
@@ -202,7 +205,7 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
         batch=BatchPolicy(**entry.batch.model_dump()),
         asynchronous=AsyncPolicy(**entry.asynchronous.model_dump()),
         description=entry.description,
-        kind=entry.kind,
+        kind=kind_served(name, entry.kind, deployments),
         cache=cache_policy(entry.cache),
         health=read_health(name, entry.health, entry.deployments),
         choice=read_choice(entry.choice, deployments, model=name),
@@ -211,6 +214,48 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
 
 
 def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, region: str) -> Deployment:
+    resource = f"{model}/{name}"
+    dialect, timing = entry.dialect, Timing(**entry.timing.model_dump())
+    if entry.tokens is not None:
+        roads = token_roads(entry.tokens, resource=resource, timing=timing, book=book, others=_of_sagemaker(entry))
+        dialect_name = DIALECT_OF[entry.tokens.provider]
+    elif dialect is None or entry.instance_type is None:
+        raise CatalogueError(f"Deployment '{resource}' needs a dialect and an instance_type, or the section 'tokens'.")
+    else:
+        dialect_name, roads = dialect, _roads(resource, entry, entry.instance_type, book, region)
+    return Deployment(
+        name=name,
+        model=model,
+        tier=entry.tier,
+        dialect=dialect_name,
+        timing=timing,
+        roads=roads,
+        weight=entry.weight,
+        supports=entry.supports,
+        sleep=read_sleep(entry.sleep),
+        role=None if entry.role is DeploymentRole.CHAMPION else entry.role,
+        expected_quality=entry.quality,
+        resembles=entry.resembles,
+        micro_batch=micro_batch_policy(entry.micro_batch, resource, dialect_name),
+    )
+
+
+def _of_sagemaker(entry: DeploymentEntry) -> dict[str, object]:
+    """What only deployments on SageMaker have, by its name in the file."""
+    return {
+        "dialect": entry.dialect,
+        "instance_type": entry.instance_type,
+        "realtime": entry.realtime,
+        "async": entry.asynchronous,
+        "batch": entry.batch,
+        "sleep": entry.sleep,
+        "micro_batch": entry.micro_batch,
+    }
+
+
+def _roads(
+    resource: str, entry: DeploymentEntry, instance_type: str, book: PriceBook, region: str
+) -> Mapping[InferenceType, Road]:
     entries = {
         InferenceType.REALTIME: entry.realtime,
         InferenceType.ASYNC: entry.asynchronous,
@@ -220,8 +265,8 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         inference_type: _road(
             inference_type,
             road,
-            resource=f"{model}/{name}",
-            instance_type=road.instance_type or entry.instance_type,
+            resource=resource,
+            instance_type=road.instance_type or instance_type,
             book=book,
             region=region,
             openai_route=entry.dialect == "sagemaker-openai" and inference_type is InferenceType.REALTIME,
@@ -230,22 +275,8 @@ def _deployment(model: str, name: str, entry: DeploymentEntry, book: PriceBook, 
         if road is not None
     }
     if not roads:
-        raise CatalogueError(f"Deployment '{model}/{name}' has no road; give it realtime, async or batch.")
-    return Deployment(
-        name=name,
-        model=model,
-        tier=entry.tier,
-        dialect=entry.dialect,
-        timing=Timing(**entry.timing.model_dump()),
-        roads=roads,
-        weight=entry.weight,
-        supports=entry.supports,
-        sleep=read_sleep(entry.sleep),
-        role=None if entry.role is DeploymentRole.CHAMPION else entry.role,
-        expected_quality=entry.quality,
-        resembles=entry.resembles,
-        micro_batch=micro_batch_policy(entry.micro_batch, f"{model}/{name}", entry.dialect),
-    )
+        raise CatalogueError(f"Deployment '{resource}' has no road; give it realtime, async or batch.")
+    return roads
 
 
 def _road(

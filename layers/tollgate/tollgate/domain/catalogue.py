@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
     from tollgate.domain.micro_batches import MicroBatchPolicy
     from tollgate.domain.sleeping import SleepPolicy
+    from tollgate.domain.token_backend import TokenBackend
     from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
 
 
@@ -92,7 +93,8 @@ class Road:
     """How one deployment is reached by one inference type.
 
     Attributes:
-        target: endpoint name; for batch the name of the SageMaker Model that transform jobs use.
+        target: endpoint name; for batch the name of the SageMaker Model that transform jobs use; with `tokens` the
+            provider's id of the model.
         instance_count: instances that are expected to share the work.
         concurrency: requests that one instance serves at the same time.
         usd_per_hour: list price of one instance hour; None where it is not known.
@@ -101,6 +103,8 @@ class Road:
             kept up whether or not requests come.
         ceiling_usd: charged for one request when usd_per_hour is unknown; None refuses such requests.
         openai_route: whether the endpoint is called on SageMaker's `/openai` route instead of `/invocations`.
+        tokens: the provider that is paid by the token; None for SageMaker. With it there is no instance: no type, no
+            price of an hour, nothing to start.
     """
 
     inference_type: InferenceType
@@ -116,6 +120,7 @@ class Road:
     target_variant: str | None = None
     inference_component: str | None = None
     openai_route: bool = False
+    tokens: "TokenBackend | None" = None
 
 
 class BatchPolicy(NamedTuple):

@@ -46,10 +46,17 @@ class Owner(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Tokens of a request. None is unknown, 0 is none."""
+    """Tokens of a request. None is unknown, 0 is none.
+
+    Attributes:
+        cached_input_tokens: of the input, those that a provider found in its prompt cache.
+        reasoning_tokens: of the output, those that were thought and not shown.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class JobFailure(NamedTuple):

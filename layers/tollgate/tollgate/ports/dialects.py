@@ -15,11 +15,19 @@ class RenderedRequest(NamedTuple):
 
 
 class ParsedAnswer(NamedTuple):
-    """A container's answer in our words."""
+    """A container's answer in our words.
+
+    Attributes:
+        input_tokens: the whole prompt, with what came from a prompt cache.
+        output_tokens: all that was generated, reasoning included.
+        cached_input_tokens, reasoning_tokens: the parts of these, where a provider says so.
+    """
 
     output: Any
     input_tokens: int | None
     output_tokens: int | None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class Dialect(Protocol):
