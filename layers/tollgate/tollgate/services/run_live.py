@@ -71,10 +71,12 @@ class LiveRun:
         except BackendError as error:
             error.answer_begun = live.begun
             if live.begun:
-                trail.usage = _counted(reader, plan)
+                trail.usage, trail.usage_reported = _counted(reader, plan), False
             raise
-        if None in {reader.usage().input_tokens, reader.usage().output_tokens}:
+        said = reader.usage()
+        if None in {said.input_tokens, said.output_tokens}:
             live.estimated()
+            trail.usage_reported = False
         return ModelAnswer(
             body=reader.whole(_counted(reader, plan)),
             content_type="application/json",
@@ -92,5 +94,8 @@ def _counted(reader: StreamReader, plan: Plan) -> Usage:
     read = said.input_tokens
     made = said.output_tokens
     return Usage(
-        estimate_input_tokens(plan.request.input) if read is None else read, reader.pieces if made is None else made
+        estimate_input_tokens(plan.request.input) if read is None else read,
+        reader.pieces if made is None else made,
+        said.cached_input_tokens,
+        said.reasoning_tokens,
     )

@@ -135,6 +135,7 @@ class RealtimeRun:
             BudgetExceededError, BackendError: as `run`.
         """
         earlier, trail.settlement, trail.reservation = trail.settlement, None, None
+        trail.usage_reported = True
         trail.tries += 1
         try:
             return self.run(plan, trail)
@@ -159,12 +160,16 @@ class RealtimeRun:
             # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)
+            if road.tokens is not None:
+                worked = _may_be_charged(error)
             self._settle(plan, road, self._clock.monotonic() - began if worked else 0.0, trail)
             if not (timed_out and cut):
                 # A call cut short because its budget had run out says nothing about the deployment.
                 self._health.failed(deployment.resource, error, plan.model.health)
             raise
-        trail.usage = Usage(parsed.input_tokens, parsed.output_tokens)
+        trail.usage = Usage(
+            parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens
+        )
         self._settle(plan, road, answer.seconds, trail)
         self._health.answered(deployment.resource, answer.seconds, plan.model.health)
         if not trail.caller_gone:
@@ -192,8 +197,16 @@ class RealtimeRun:
             usage=trail.usage,
             gateway=own - trail.own_parts + reservation_parts(trail.reservation, rates, job=False),
             untrimmed_input_tokens=_untrimmed(trail),
+            reported=trail.usage_reported,
         )
         trail.own_parts = own
+
+
+def _may_be_charged(error: BackendError) -> bool:
+    # Imported only when a call to a provider paid by the token has failed.
+    from tollgate.domain.token_charges import may_be_charged  # noqa: PLC0415 -- see above
+
+    return may_be_charged(error)
 
 
 def _untrimmed(trail: Trail) -> int | None:
