@@ -46,7 +46,10 @@ _RECORD_ATTEMPTS = 3
 
 
 class AsyncSubmitter:
-    """Submits jobs, one message at a time."""
+    """Submits jobs, one message at a time.
+
+    `runs` takes the jobs of providers paid by the token, which have no queue of their own; see `run_token_job`.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,9 @@ class AsyncSubmitter:
         gate: BrakeGate | None = None,
         queue: MessageQueue | None = None,
         places: PlaceRecords | None = None,
+        runs: MessageQueue | None = None,
     ) -> None:
+        self._runs = runs
         self._places = places
         self._answers = answers
         self._jobs = jobs
@@ -98,7 +103,12 @@ class AsyncSubmitter:
                 if turn is not None:
                     self._completer.answered(job, turn)
                 return
+            if turn != job and self._is_by_token(turn) and not self._jobs.change(turn, expected=_QUEUED):
+                return  # Whoever runs it reads of its lease on the answer there.
             job = turn
+        if self._is_by_token(job):
+            self._pass_on(job)
+            return
         claimed = self.claim(job)
         if claimed is None:
             return
@@ -131,6 +141,22 @@ class AsyncSubmitter:
         if self._waits(job) or self._is_gathered(job):
             return None
         return claim_job(self._jobs, job, self._clock.now())
+
+    def _is_by_token(self, job: Job) -> bool:
+        model = self._catalogues.current().models.get(job.model)
+        deployment = model.deployment(job.deployment) if model is not None else None
+        return deployment is not None and deployment.tokens is not None
+
+    def _pass_on(self, job: Job) -> None:
+        """Have the job run by the function that can wait for an answer.
+
+        Raises:
+            StorageError: try again later.
+        """
+        if self._runs is None:
+            raise StorageError("This function was not given the queue of jobs that are paid by the token.")
+        if not self._waits(job):
+            queue_job(self._runs, job)
 
     def _is_gathered(self, job: Job) -> bool:
         """Whether the job waits for company; the keeper queues it again when it has woken the endpoint."""
