@@ -180,8 +180,8 @@ def _check_held(job: Job, catalogue: Catalogue, road: Road, request: RenderedReq
     ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
     if ask.amount > job.reservation.amount:
         raise InvalidRequestError(
-            f"The catalogue's rates or limits for '{job.resource}' have risen since this request was accepted, and what "
-            "is held for it no longer covers it. Send it again."
+            f"The rates or limits of '{job.resource}' have risen since this request was accepted, and what is held for "
+            "it no longer covers it. Send it again."
         )
 
 

@@ -97,18 +97,25 @@ class AsyncSubmitter:
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
-        if job.cache is not None and self._answers is not None:
-            turn = self._answers().turn(job)
-            if not isinstance(turn, Job):
-                if turn is not None:
-                    self._completer.answered(job, turn)
-                return
-            if turn != job and self._is_by_token(turn) and not self._jobs.change(turn, expected=_QUEUED):
-                return  # Whoever runs it reads of its lease on the answer there.
-            job = turn
-        if self._is_by_token(job):
-            self._pass_on(job)
+        turn = self._turn(job)
+        if turn is None:
             return
+        if self._is_by_token(turn):
+            self._pass_on(turn, was=job)
+        else:
+            self._submit(turn)
+
+    def _turn(self, job: Job) -> Job | None:
+        """The job if it is to run now; None if an equal one's answer has ended it, or is waited for."""
+        if job.cache is None or self._answers is None:
+            return job
+        turn = self._answers().turn(job)
+        if turn is None or isinstance(turn, Job):
+            return turn
+        self._completer.answered(job, turn)
+        return None
+
+    def _submit(self, job: Job) -> None:
         claimed = self.claim(job)
         if claimed is None:
             return
@@ -147,7 +154,7 @@ class AsyncSubmitter:
         deployment = model.deployment(job.deployment) if model is not None else None
         return deployment is not None and deployment.tokens is not None
 
-    def _pass_on(self, job: Job) -> None:
+    def _pass_on(self, job: Job, *, was: Job) -> None:
         """Have the job run by the function that can wait for an answer.
 
         Raises:
@@ -155,7 +162,10 @@ class AsyncSubmitter:
         """
         if self._runs is None:
             raise StorageError("This function was not given the queue of jobs that are paid by the token.")
-        if not self._waits(job):
+        if self._waits(job):
+            return
+        # Whoever runs it reads from its record that it leads the equal ones.
+        if job == was or self._jobs.change(job, expected=_QUEUED):
             queue_job(self._runs, job)
 
     def _is_gathered(self, job: Job) -> bool:
