@@ -68,7 +68,7 @@ class ConverseDialect:
         """As the messages dialect; a streamed answer comes as a chat completion already.
 
         Raises:
-            ModelFailedError: the body is no answer of Converse, or says that the model's own was broken.
+            ModelFailedError: the body is no answer of Converse.
         """
         try:
             answer = strict_json(body)

@@ -65,9 +65,7 @@ def tool_name(value: Any, place: str) -> str:
         InvalidRequestError: Bedrock takes no such name.
     """
     if not isinstance(value, str) or not _TOOL_NAME.fullmatch(value):
-        raise InvalidRequestError(
-            f"Invalid '{place}': up to 64 letters, digits, underscores and hyphens.", param=place
-        )
+        raise InvalidRequestError(f"Invalid '{place}': up to 64 letters, digits, underscores and hyphens.", param=place)
     return value
 
 
@@ -154,7 +152,5 @@ def _tool_result(message: Mapping[str, Any], place: str) -> Block:
 
 def _call_id(value: Any, place: str) -> str:
     if not isinstance(value, str) or not _TOOL_USE_ID.fullmatch(value):
-        raise InvalidRequestError(
-            f"Invalid '{place}': 1 to 64 letters, digits and characters of '_.:-'.", param=place
-        )
+        raise InvalidRequestError(f"Invalid '{place}': 1 to 64 letters, digits and characters of '_.:-'.", param=place)
     return value
