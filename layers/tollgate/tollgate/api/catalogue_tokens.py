@@ -81,7 +81,7 @@ def kind_served(model: str, kind: ModelKind, deployments: Iterable[Deployment]) 
     Raises:
         CatalogueError: the model is for something else than chat.
     """
-    paid = [d.name for d in deployments if any(road.tokens is not None for road in d.roads.values())]
+    paid = [d.name for d in deployments if d.tokens is not None]
     if paid and kind not in {ModelKind.CHAT, ModelKind.ANY}:
         raise CatalogueError(
             f"Model '{model}' is of the kind '{kind}', but its deployments {', '.join(paid)} are paid by the token and "

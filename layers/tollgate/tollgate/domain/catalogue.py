@@ -182,6 +182,11 @@ class Deployment:
         """Name in logs, metrics and answers: ``model/deployment``."""
         return f"{self.model}/{self.name}"
 
+    @property
+    def tokens(self) -> "TokenBackend | None":
+        """The provider that all its roads lead to, where it is paid by the token."""
+        return next(iter(self.roads.values())).tokens if self.roads else None
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -7,6 +7,7 @@ provider is told how much it may generate, and a token of a text is never less t
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from tollgate.domain.token_prices import TokenRates
 
@@ -38,3 +39,15 @@ class TokenBackend:
     max_output_tokens: int
     url: str = ""
     api_key_parameter: str = ""
+
+
+class MostTokens(NamedTuple):
+    """The tokens that a call cannot exceed.
+
+    Attributes:
+        input: of the prompt, by the bytes of the body.
+        output: of all answers together, by the limit that the body sets.
+    """
+
+    input: int
+    output: int

@@ -1,17 +1,26 @@
 """What a container understands, and how its answers read."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tollgate.domain.catalogue import Deployment
 from tollgate.domain.micro_batches import Mergeable
 
+if TYPE_CHECKING:
+    # Few deployments are paid by the token.
+    from tollgate.domain.token_backend import MostTokens
+
 
 class RenderedRequest(NamedTuple):
-    """A body in the words of a model container."""
+    """A body in the words of a model container.
+
+    Attributes:
+        most: the tokens that it cannot exceed; only for a provider that is paid by them.
+    """
 
     body: bytes
     content_type: str
+    most: "MostTokens | None" = None
 
 
 class ParsedAnswer(NamedTuple):

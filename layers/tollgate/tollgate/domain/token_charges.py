@@ -1,0 +1,78 @@
+"""What a call to a backend that is paid by the token is expected to cost, costs at most, and did cost."""
+
+from decimal import Decimal
+from unicodedata import normalize
+
+from tollgate.domain.jobs import Usage
+from tollgate.domain.json_values import compact_json, strict_json
+from tollgate.domain.money import ZERO, usd
+from tollgate.domain.token_backend import MostTokens, TokenBackend
+from tollgate.domain.token_prices import split_usage, token_cost
+
+TEMPLATE_TOKENS = 1_024
+"""What a provider may put around the messages: the words of its chat template, and its own instructions for tools, for
+which Anthropic's table of tool use gives up to 530 tokens.
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview#pricing
+"""
+
+_SPREAD_OF_TOOLS = 2
+"""A schema of tools is written out anew for the model, with line breaks and indents; twice its bytes, so that it fits."""
+
+_PER = Decimal(1_000_000)
+
+
+def most_input_tokens(body: bytes, *, tools: bool) -> int:
+    """More tokens than the prompt of this body can have.
+
+    Tokenizers that fall back to bytes, as those of all models that are sold by the token do, make at most one token of
+    a byte of UTF-8. Some bring the text into the form NFKC first, which can lengthen it. The JSON around each message
+    is longer than what a chat template puts there.
+
+    Args:
+        body: that the provider gets, JSON.
+        tools: whether it describes tools.
+    """
+    most = len(body)
+    if b"\\u" in body or not body.isascii():
+        text = normalize("NFKC", compact_json(strict_json(body)))
+        most = max(most, len(text.encode(errors="surrogatepass")))
+    return most * (_SPREAD_OF_TOOLS if tools else 1) + TEMPLATE_TOKENS
+
+
+def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:
+    """Dollars of so many tokens, none of them from a prompt cache."""
+    rates = backend.rates.interactive
+    return usd((input_tokens * rates.input + output_tokens * rates.output) / _PER)
+
+
+def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
+    """Dollars that a call cannot exceed, whichever bucket its tokens turn out to be in."""
+    rates = backend.rates.interactive
+    read = max(rates.input, rates.cached_input or ZERO)
+    made = max(rates.output, rates.reasoning or ZERO)
+    return usd((most.input * read + most.output * made) / _PER)
+
+
+def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
+    """Dollars of a call by what its provider reported; None where it did not say how much was read and made.
+
+    Tokens in a bucket without a rate of its own cost what the rest of the input or the output costs; so do those of a
+    bucket that the provider said nothing of, unless that bucket is the dearer one.
+    """
+    rates = backend.rates.interactive
+    try:
+        told = split_usage(
+            usage.input_tokens,
+            usage.output_tokens,
+            cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
+            reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
+        )
+    except ValueError:
+        return None  # Figures that contradict each other are none.
+    return token_cost(told, backend.rates)
+
+
+def _part(reported: int | None, whole: int | None, rate: Decimal | None, rate_of_whole: Decimal) -> int | None:
+    if rate is None:
+        return 0
+    return reported if reported is not None else (whole if rate > rate_of_whole else 0)

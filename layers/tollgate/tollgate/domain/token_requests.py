@@ -1,0 +1,149 @@
+"""A chat that a provider paid by the token may be sent: its cost is bounded by its text and a limit of output.
+
+Whatever could cost beside these is refused: images and sounds, whose tokens their bytes do not tell, tools that run at
+the provider, a dearer service tier, writes into a prompt cache.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
+
+LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
+"""Names under which a caller may limit the output; the least of them holds."""
+
+_FREE = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "min_p",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "seed",
+        "stop",
+        "temperature",
+        "tool_choice",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "user",
+    }
+)
+"""Parameters that change neither the rates nor what is counted."""
+
+_MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content"})
+_MOST_CHOICES = 128
+
+
+class BoundedChat(NamedTuple):
+    """A chat as it may be sent.
+
+    Attributes:
+        parameters: with `max_tokens`, and no other limit of output.
+        most_output: tokens of all choices together.
+        tools: whether the model is told of tools.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    parameters: Mapping[str, Any]
+    most_output: int
+    tools: bool
+
+
+def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens: int) -> BoundedChat:
+    """The chat in a request's input, with its output limited.
+
+    Args:
+        payload: a text, a list of messages, or an object with `messages` and further parameters.
+        parameters: the request's.
+        max_output_tokens: the deployment's limit for each choice.
+
+    Raises:
+        InvalidRequestError: it is no chat of texts.
+        UnsupportedParameterError: a parameter might cost something that is not reserved.
+    """
+    given = dict(parameters)
+    if isinstance(payload, dict) and "messages" in payload:
+        given = {name: value for name, value in payload.items() if name not in {"messages", "stream"}} | given
+        payload = payload["messages"]
+    messages = [{"role": "user", "content": payload}] if isinstance(payload, str) and payload else payload
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequestError(
+            "This deployment is paid by the token and takes chats only: a text, a list of messages, or an object with "
+            "'messages'.",
+            param="input",
+        )
+    for position, message in enumerate(messages):
+        _check_message(position, message)
+    limits = [_limit(name, given.pop(name)) for name in LIMITS if given.get(name) is not None]
+    kept = {name: value for name, value in given.items() if value is not None and name not in LIMITS}
+    choices = _choices(kept.get("n"))
+    tools = _tools(kept.get("tools"))
+    for name in kept:
+        if name not in _FREE and name not in {"n", "tools"}:
+            raise UnsupportedParameterError(
+                f"'{name[:100]}' is not offered by deployments that are paid by the token.", param=name[:100]
+            )
+    limit = min(max_output_tokens, *limits) if limits else max_output_tokens
+    return BoundedChat(messages, {**kept, "max_tokens": limit}, limit * choices, tools)
+
+
+def _check_message(position: int, message: Any) -> None:
+    where = f"input[{position}]"
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise InvalidRequestError(f"Message {position} must be an object with 'role' and 'content'.", param=where)
+    unknown = sorted(map(str, message.keys() - _MESSAGE))
+    if unknown:
+        raise InvalidRequestError(
+            f"Message {position} has '{unknown[0][:100]}', which deployments that are paid by the token do not take.",
+            param=where,
+        )
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list) or not all(map(_is_text, content)):
+        raise InvalidRequestError(
+            f"Message {position} has content other than text. What that costs at a provider paid by the token is not "
+            "known beforehand.",
+            param=where,
+        )
+
+
+def _is_text(part: Any) -> bool:
+    return (
+        isinstance(part, dict)
+        and part.keys() == {"type", "text"}
+        and part["type"] == "text"
+        and isinstance(part["text"], str)
+    )
+
+
+def _limit(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidRequestError(f"'{name}' must be a whole number of at least 1.", param=name)
+    return value
+
+
+def _choices(value: Any) -> int:
+    if value is None:
+        return 1
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_CHOICES:
+        raise InvalidRequestError(f"'n' must be a whole number from 1 to {_MOST_CHOICES}.", param="n")
+    return value
+
+
+def _tools(value: Any) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, list) or not all(
+        isinstance(tool, dict) and tool.get("type") == "function" and isinstance(tool.get("function"), dict)
+        for tool in value
+    ):
+        raise InvalidRequestError(
+            "Deployments that are paid by the token take tools of the type 'function' only.", param="tools"
+        )
+    return bool(value)
