@@ -49,14 +49,20 @@ def test_an_unknown_dialect_is_the_catalogues_fault() -> None:
 
 
 def test_catalogue_files_may_name_every_dialect_and_no_other() -> None:
-    """What a file may say is what containers are spoken to in; a new dialect is added in both places."""
-    names = set()
+    """What a file may say is what containers are spoken to in; a new dialect is added in both places.
+
+    That of a provider paid by the token is not chosen: the provider has one.
+    """
+    names: set[str] = set()
     for module in pkgutil.iter_modules(dialects.__path__, f"{dialects.__name__}."):
         kinds = vars(importlib.import_module(module.name)).values()
-        names |= {kind().name for kind in kinds if isinstance(kind, type) and kind.__name__.endswith("Dialect")}
+        said = (vars(kind).get("name") for kind in kinds if isinstance(kind, type))
+        names |= {name for name in said if isinstance(name, str)}
+    names -= {"converse"}
     assert names >= {"messages", "sagemaker-openai"}
     assert {_dialect(name).name for name in names} == names
-    assert set(get_args(DeploymentEntry.model_fields["dialect"].annotation)) == names
+    spoken, _ = get_args(DeploymentEntry.model_fields["dialect"].annotation)
+    assert set(get_args(spoken)) == names
 
 
 @pytest.mark.parametrize("name", ["messages", "openai", "tgi"])

@@ -12,6 +12,8 @@ class AwsService(StrEnum):
     DYNAMODB = "dynamodb"
     SQS = "sqs"
     SAGEMAKER_RUNTIME = "sagemaker"
+    BEDROCK_RUNTIME = "bedrock"
+    SSM = "ssm"
     S3 = "s3"
     LAMBDA = "lambda"
 

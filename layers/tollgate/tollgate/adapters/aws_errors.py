@@ -9,7 +9,7 @@ AwsError                        any error answer without a class of its own
 ├── InvalidRequestError         AWS cannot make sense of the request; repeating it is useless
 ├── ResourceNotFoundError       table, index, queue, endpoint, bucket or object does not exist
 ├── NoCapacityError             SageMaker has no instance or copy ready to answer
-└── ModelError                  the model container answered with an error
+└── ModelError                  the model, or its container, answered with an error
 """
 
 import json
@@ -169,10 +169,10 @@ class TransactionCancelledError(AwsError):
 
 
 class ModelError(AwsError):
-    """The model's container answered with an error, which SageMaker passes on.
+    """The model's container, or Bedrock's model, answered with an error, which AWS passes on.
 
     Attributes:
-        original_status_code: the container's HTTP status, None when SageMaker did not say.
+        original_status_code: the container's HTTP status, None when AWS did not say.
         original_message: the container's body.
         log_stream_arn: where the container's log is.
     """
@@ -250,6 +250,8 @@ _BY_CODE: dict[str, type[AwsError]] = {
     "ConditionalCheckFailedException": ConditionalCheckFailedError,
     "TransactionCanceledException": TransactionCancelledError,
     "ModelError": ModelError,
+    "ModelErrorException": ModelError,
+    "ModelStreamErrorException": ModelError,
 }
 
 
@@ -313,8 +315,9 @@ def error_from_response(operation: str, status: int, headers: Mapping[str, str],
     elif isinstance(error, TransactionCancelledError):
         error.reasons = tuple(_reason(raw) for raw in fields.get("CancellationReasons") or ())
     elif isinstance(error, ModelError):
-        original = fields.get("OriginalStatusCode")
+        # Bedrock's names begin with a small letter.
+        original = fields.get("OriginalStatusCode", fields.get("originalStatusCode"))
         error.original_status_code = int(original) if original is not None else None
-        error.original_message = fields.get("OriginalMessage") or ""
+        error.original_message = fields.get("OriginalMessage") or fields.get("originalMessage") or ""
         error.log_stream_arn = fields.get("LogStreamArn") or ""
     return error

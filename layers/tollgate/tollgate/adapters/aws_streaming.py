@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from io import BytesIO
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -56,23 +57,129 @@ class _LiveStream(HttpClientStream):  # type: ignore[misc]  # awscrt has no type
         self.events.put(_End(error_code))
 
 
-class _Connections(ConnectionPool):
-    """A new connection for every answer: one found dead could not be replaced, since the call is made only once."""
+class _Exchange(NamedTuple):
+    """A request on its way, and what comes back until a moment of the monotonic clock."""
 
-    def begin(self, request: HttpRequest) -> tuple[HttpClientConnection, _LiveStream]:
-        """Connect and send a request.
+    stream: _LiveStream
+    sent: BytesIO
+    until: float
+    operation: str
+
+    def next(self) -> _Head | bytes | _End:
+        try:
+            return self.stream.events.get(timeout=max(0.001, self.until - time.monotonic()))
+        except Empty as error:
+            raise AwsTimeoutError(
+                "ReadTimeout", "the answer has not ended in time", operation=self.operation, kind=self._kind()
+            ) from error
+
+    def broken(self, event: bytes | _End) -> AwsConnectionError:
+        detail = str(from_code(event.error_code)) if isinstance(event, _End) and event.error_code else "no answer"
+        return AwsConnectionError("ConnectionClosed", detail, operation=self.operation, kind=self._kind())
+
+    def _kind(self) -> FailureKind:
+        """Whether the other side can have received the request."""
+        return FailureKind.UNSENT if self.sent.tell() < self.sent.getbuffer().nbytes else FailureKind.TRANSIENT
+
+
+class OpenAnswer:
+    """An answer whose head has come.
+
+    Attributes:
+        status: of HTTP.
+        headers: names in lower case, the last of a repeated name.
+    """
+
+    def __init__(self, pool: "LiveConnections", connection: HttpClientConnection, exchange: _Exchange) -> None:
+        self._pool = pool
+        self._connection: HttpClientConnection | None = connection
+        self._exchange = exchange
+        head = exchange.next()
+        if not isinstance(head, _Head):
+            raise exchange.broken(head)
+        self.status = head.status
+        self.headers = {name.lower(): value for name, value in head.headers}
+
+    def pieces(self) -> Generator[bytes]:
+        """The body as it comes.
 
         Raises:
-            ConnectFailedError: nothing was sent.
+            AwsConnectionError: the connection broke.
+            AwsTimeoutError: the time is up.
         """
-        connection = self._connect()
+        while True:
+            event = self._exchange.next()
+            if isinstance(event, bytes):
+                yield event
+            elif isinstance(event, _End):
+                if event.error_code:
+                    raise self._exchange.broken(event)
+                if self._connection is not None:
+                    self._pool.rest(self._connection)
+                    self._connection = None
+                return
+
+    def close(self) -> None:
+        """Whoever has not read all of it tells the other side to stop."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class LiveConnections(ConnectionPool):
+    """Connections to one endpoint for answers that are read while they come.
+
+    Args:
+        endpoint, runtime, connect_timeout_s: see `ConnectionPool`.
+        max_idle_s: how long a connection may have rested to be used again. None is by default: one found dead could not
+            be replaced for a call that is made only once.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, runtime: ClientRuntime, connect_timeout_s: float, max_idle_s: float = 0.0
+    ) -> None:
+        super().__init__(endpoint, runtime, connect_timeout_s)
+        self._max_idle_s = max_idle_s
+
+    def send(self, request: HttpRequest, sent: BytesIO, *, timeout_s: float, operation: str) -> OpenAnswer:
+        """Send a request and wait for the head of its answer.
+
+        Args:
+            request: whose body stream is `sent`.
+            sent: the same stream; its position tells how much was handed to the socket.
+            timeout_s: from sending to the end of the answer.
+            operation: for errors.
+
+        Raises:
+            AwsConnectionError: no connection, or it broke.
+            AwsTimeoutError: the time is up.
+        """
+        until = time.monotonic() + timeout_s
+        try:
+            connection = self._take(self._max_idle_s) or self._connect()
+        except ConnectFailedError as error:
+            raise _not_connected(str(error), operation) from error
         try:
             stream = _LiveStream(connection, request)
             stream.activate()
+            return OpenAnswer(self, connection, _Exchange(stream, sent, until, operation))
         except CRT_ERRORS as error:
             connection.close()
-            raise ConnectFailedError(f"the connection to {self.endpoint.host_header} was closed: {error}") from error
-        return connection, stream
+            raise _not_connected(f"{self.endpoint.host_header} closed the connection: {error}", operation) from error
+        except AwsError:
+            connection.close()
+            raise
+
+    def rest(self, connection: HttpClientConnection) -> None:
+        """Take back a connection whose answer has been read to its end."""
+        if self._max_idle_s:
+            self._give_back(connection)
+        else:
+            connection.close()
+
+
+def _not_connected(detail: str, operation: str) -> AwsConnectionError:
+    return AwsConnectionError("ConnectionFailed", detail, operation=operation, kind=FailureKind.UNSENT)
 
 
 class StreamingTransport:
@@ -87,7 +194,7 @@ class StreamingTransport:
         self._config = config
         self._runtime = ClientRuntime(config.ca_file)
         self._signer = RequestSigner(config.region, self._runtime, credentials_provider)
-        self._pools: dict[str, _Connections] = {}
+        self._pools: dict[str, LiveConnections] = {}
 
     @property
     def signer(self) -> RequestSigner:
@@ -108,25 +215,10 @@ class StreamingTransport:
         """
         pool = self._pool(call)
         request, sent = self._signed(call, pool.endpoint)
-        until = time.monotonic() + timeout_s
-        try:
-            connection, stream = pool.begin(request)
-        except ConnectFailedError as error:
-            raise AwsConnectionError(
-                "ConnectionFailed", str(error), operation=call.operation, kind=FailureKind.UNSENT
-            ) from error
-        try:
-            head = _next(stream, until, call, sent)
-            if not isinstance(head, _Head):
-                raise _broken(call, head, sent)
-            if head.status >= 300:
-                headers = {name.lower(): value for name, value in head.headers}
-                body = b"".join(_rest(stream, until, call, sent))
-                raise error_from_response(call.operation, head.status, headers, body)
-            yield from _rest(stream, until, call, sent)
-        finally:
-            # With half an answer on it, this tells the other side to stop.
-            connection.close()
+        with closing(pool.send(request, sent, timeout_s=timeout_s, operation=call.operation)) as answer:
+            if answer.status >= 300:
+                raise error_from_response(call.operation, answer.status, answer.headers, b"".join(answer.pieces()))
+            yield from answer.pieces()
 
     def _signed(self, call: AwsCall, endpoint: Endpoint) -> tuple[HttpRequest, BytesIO]:
         request, sent = new_request(
@@ -143,40 +235,9 @@ class StreamingTransport:
         request.headers.add("content-length", str(len(call.body)))
         return request, sent
 
-    def _pool(self, call: AwsCall) -> _Connections:
+    def _pool(self, call: AwsCall) -> LiveConnections:
         pool = self._pools.get(call.service)
         if pool is None:
             endpoint = Endpoint.parse(self._config.endpoint_url(call.service))
-            pool = self._pools[call.service] = _Connections(endpoint, self._runtime, self._config.connect_timeout_s)
+            pool = self._pools[call.service] = LiveConnections(endpoint, self._runtime, self._config.connect_timeout_s)
         return pool
-
-
-def _rest(stream: _LiveStream, until: float, call: AwsCall, sent: BytesIO) -> Generator[bytes]:
-    while True:
-        event = _next(stream, until, call, sent)
-        if isinstance(event, bytes):
-            yield event
-        elif isinstance(event, _End):
-            if event.error_code:
-                raise _broken(call, event, sent)
-            return
-
-
-def _next(stream: _LiveStream, until: float, call: AwsCall, sent: BytesIO) -> _Head | bytes | _End:
-    try:
-        return stream.events.get(timeout=max(0.001, until - time.monotonic()))
-    except Empty as error:
-        kind = _kind(sent)
-        raise AwsTimeoutError(
-            "ReadTimeout", "the answer has not ended in time", operation=call.operation, kind=kind
-        ) from error
-
-
-def _broken(call: AwsCall, event: bytes | _End, sent: BytesIO) -> AwsConnectionError:
-    detail = str(from_code(event.error_code)) if isinstance(event, _End) and event.error_code else "no answer"
-    return AwsConnectionError("ConnectionClosed", detail, operation=call.operation, kind=_kind(sent))
-
-
-def _kind(sent: BytesIO) -> FailureKind:
-    """Whether AWS can have received the request."""
-    return FailureKind.UNSENT if sent.tell() < sent.getbuffer().nbytes else FailureKind.TRANSIENT

@@ -51,10 +51,16 @@ def backend_errors(target: str) -> Iterator[None]:
     try:
         yield
     except AwsError as error:
-        raise _backend_error(error, target) from error
+        raise backend_error(error, f"Endpoint '{target}'") from error
 
 
-def _backend_error(error: AwsError, target: str) -> BackendError:
+def backend_error(error: AwsError, what: str) -> BackendError:
+    """The failure of a backend.
+
+    Args:
+        error: of AWS, or of a connection to anybody.
+        what: the backend, as a sentence may begin with it.
+    """
     found: BackendError
     match error:
         case ModelError():
@@ -63,19 +69,19 @@ def _backend_error(error: AwsError, target: str) -> BackendError:
                 f"The model container answered with an error: {said}", original_status=error.original_status_code or 500
             )
         case NoCapacityError():
-            found = CapacityError(f"Endpoint '{target}' has no capacity now.", retry_after=30)
+            found = CapacityError(f"{what} has no capacity now.", retry_after=30)
         case ThrottledError():
-            found = BackendThrottledError(f"Endpoint '{target}' is throttled.", retry_after=2)
+            found = BackendThrottledError(f"{what} is throttled.", retry_after=2)
         case AwsTimeoutError():
-            found = BackendTimeoutError(f"Endpoint '{target}' did not answer in time.")
+            found = BackendTimeoutError(f"{what} did not answer in time.")
         case AwsConnectionError() if error.outcome_unknown:
-            found = BackendTimeoutError(f"The connection to endpoint '{target}' broke before it answered.")
+            found = BackendTimeoutError(f"{what} broke the connection before it answered.")
         case AwsConnectionError():
-            found = CapacityError(f"Endpoint '{target}' could not be reached.", retry_after=5)
+            found = CapacityError(f"{what} could not be reached.", retry_after=5)
         case InvalidRequestError() | ResourceNotFoundError() if "not found" in error.message.lower():
-            found = CapacityError(f"Endpoint '{target}' does not exist or is being made.", retry_after=60)
+            found = CapacityError(f"{what} does not exist or is being made.", retry_after=60)
         case _ if error.status == 503:
-            found = CapacityError(f"Endpoint '{target}' is overloaded.", retry_after=5)
+            found = CapacityError(f"{what} is overloaded.", retry_after=5)
         case _:
-            found = BackendError(f"Endpoint '{target}' refused the call ({error.code}).")
+            found = BackendError(f"{what} refused the call ({error.code}).")
     return found

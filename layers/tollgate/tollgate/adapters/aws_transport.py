@@ -45,6 +45,8 @@ _HOST_PREFIX = {
     AwsService.DYNAMODB: "dynamodb",
     AwsService.SQS: "sqs",
     AwsService.SAGEMAKER_RUNTIME: "runtime.sagemaker",
+    AwsService.BEDROCK_RUNTIME: "bedrock-runtime",
+    AwsService.SSM: "ssm",
     AwsService.S3: "s3",
     AwsService.LAMBDA: "lambda",
 }
@@ -55,11 +57,13 @@ class TransportConfig(NamedTuple):
 
     Attributes:
         region: such as `eu-central-1`.
-        dynamodb_endpoint: a base URL; None for the region's public one, as for the next four.
+        dynamodb_endpoint: a base URL; None for the region's public one, as for the next six.
         sqs_endpoint: as above.
         sagemaker_runtime_endpoint: as above.
         s3_endpoint: as above.
         lambda_endpoint: as above.
+        bedrock_runtime_endpoint: as above.
+        ssm_endpoint: as above.
         connect_timeout_s: for name, TCP and TLS together.
         read_timeout_s: from sending the request to the end of the answer, for each attempt.
         max_attempts: the first one included.
@@ -75,6 +79,8 @@ class TransportConfig(NamedTuple):
     sagemaker_runtime_endpoint: str | None = None
     s3_endpoint: str | None = None
     lambda_endpoint: str | None = None
+    bedrock_runtime_endpoint: str | None = None
+    ssm_endpoint: str | None = None
     connect_timeout_s: float = 1.0
     read_timeout_s: float = 5.0
     max_attempts: int = 3
@@ -86,7 +92,8 @@ class TransportConfig(NamedTuple):
     def from_mapping(cls, env: Mapping[str, str]) -> Self:
         """Read AWS's own variables: AWS_REGION or AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE.
 
-        AWS_ENDPOINT_URL_DYNAMODB, _SQS, _SAGEMAKER_RUNTIME, _S3 and _LAMBDA win over AWS_ENDPOINT_URL.
+        AWS_ENDPOINT_URL_DYNAMODB, _SQS, _SAGEMAKER_RUNTIME, _S3, _LAMBDA, _BEDROCK_RUNTIME and _SSM win over
+        AWS_ENDPOINT_URL.
 
         Raises:
             ValueError: no region.
@@ -102,6 +109,8 @@ class TransportConfig(NamedTuple):
             sagemaker_runtime_endpoint=env.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or everywhere,
             s3_endpoint=env.get("AWS_ENDPOINT_URL_S3") or everywhere,
             lambda_endpoint=env.get("AWS_ENDPOINT_URL_LAMBDA") or everywhere,
+            bedrock_runtime_endpoint=env.get("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") or everywhere,
+            ssm_endpoint=env.get("AWS_ENDPOINT_URL_SSM") or everywhere,
             ca_file=env.get("AWS_CA_BUNDLE") or None,
         )
 
@@ -113,6 +122,8 @@ class TransportConfig(NamedTuple):
             AwsService.SAGEMAKER_RUNTIME: self.sagemaker_runtime_endpoint,
             AwsService.S3: self.s3_endpoint,
             AwsService.LAMBDA: self.lambda_endpoint,
+            AwsService.BEDROCK_RUNTIME: self.bedrock_runtime_endpoint,
+            AwsService.SSM: self.ssm_endpoint,
         }[service]
         if configured:
             return configured

@@ -6,11 +6,10 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from botocore.eventstream import EventStreamBuffer, ParserError
-
 from tollgate.adapters.aws_call import AwsCall, AwsService
-from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, error_from_response
-from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
+from tollgate.adapters.aws_errors import AwsError, error_from_response
+from tollgate.adapters.aws_event_stream import event_messages
+from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_streaming import StreamingTransport
 from tollgate.adapters.aws_translation import backend_errors
 from tollgate.adapters.sagemaker_runtime_client import path_segment
@@ -75,22 +74,11 @@ def _payloads(answer: Generator[bytes]) -> Generator[bytes]:
         ModelFailedError, BackendTimeoutError: the container, or the connection to it, broke.
         AwsError: the stream is none.
     """
-    frames = EventStreamBuffer()
-    try:
-        for data in answer:
-            frames.add_data(data)
-            for message in frames:
-                headers = message.to_response_dict()["headers"]
-                if headers.get(":message-type") != "event":
-                    raise _failure(headers, message.payload)
-                if headers.get(":event-type") == "PayloadPart":
-                    yield message.payload
-    except ParserError as error:
-        raise AwsConnectionError(
-            "BadEventStream", str(error), operation=_OPERATION, kind=FailureKind.TRANSIENT
-        ) from error
-    finally:
-        answer.close()
+    for headers, payload in event_messages(answer, _OPERATION):
+        if headers.get(":message-type") != "event":
+            raise _failure(headers, payload)
+        if headers.get(":event-type") == "PayloadPart":
+            yield payload
 
 
 def _failure(headers: Mapping[str, Any], payload: bytes) -> ModelFailedError | BackendTimeoutError | AwsError:

@@ -18,8 +18,8 @@ from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
 _CHAT = MessagesDialect()
 _TOKEN_LIMITS = ("max_completion_tokens", "max_tokens", "max_new_tokens")
-_WITHOUT_MEANING = frozenset({"model", "stream", "stream_options", "details", "return_full_text"})
-"""Said elsewhere in Converse, or asked of containers for the sake of what Converse always answers."""
+_WITHOUT_MEANING = frozenset({"model", "stream", "stream_options", "details", "return_full_text", "user"})
+"""Said elsewhere, of no use to Bedrock, or asked of containers for the sake of what Converse always answers."""
 
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -68,7 +68,7 @@ class ConverseDialect:
         """As the messages dialect; a streamed answer comes as a chat completion already.
 
         Raises:
-            ModelFailedError: the body is no answer of Converse, or says that the model's own was broken.
+            ModelFailedError: the body is no answer of Converse.
         """
         try:
             answer = strict_json(body)

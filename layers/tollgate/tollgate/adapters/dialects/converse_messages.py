@@ -14,7 +14,6 @@ from tollgate.domain.json_values import strict_json
 
 _ROLES: Mapping[str, str] = {"user": "user", "assistant": "assistant", "tool": "user"}
 _SYSTEM_ROLES = frozenset({"system", "developer"})
-_TEXT_TYPES: Mapping[str, str] = {"text": "text", "refusal": "refusal"}
 # The expression stops at the comma: what follows may be megabytes, which only the decoder of the other side reads.
 _IMAGE = re.compile(r"data:image/(png|jpeg|jpg|gif|webp);base64,(?=[A-Za-z0-9+/])")
 _TOOL_USE_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
@@ -101,25 +100,21 @@ def _parts(content: Any, place: str) -> Iterator[Block]:
     if not isinstance(content, list):
         raise InvalidRequestError(f"'{place}' must be a text or a list of parts.", param=place)
     for number, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
         here = f"{place}[{number}]"
-        if kind in _TEXT_TYPES:
-            text = part.get(_TEXT_TYPES[kind])
-            if not isinstance(text, str):
-                raise InvalidRequestError(f"'{here}' has no text.", param=here)
-            if text.strip():
-                yield {"text": text}
-        elif kind == "image_url":
-            yield _image(part.get("image_url"), here)
-        else:
-            raise InvalidRequestError(
-                f"'{here}' is of a type that is not offered for Bedrock: send text or images.", param=here
-            )
+        match part:
+            case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+                if text.strip():
+                    yield {"text": text}
+            case {"type": "image_url", "image_url": {"url": str(url)}}:
+                yield _image(url, here)
+            case _:
+                raise InvalidRequestError(
+                    f"'{here}' is neither a text nor an image, the parts that Bedrock is sent.", param=here
+                )
 
 
-def _image(image: Any, place: str) -> Block:
-    url = image.get("url") if isinstance(image, dict) else image
-    found = _IMAGE.match(url) if isinstance(url, str) else None
+def _image(url: str, place: str) -> Block:
+    found = _IMAGE.match(url)
     if found is None:
         raise InvalidRequestError(
             f"'{place}' must be a data URL with a PNG, JPEG, GIF or WebP in Base64. Bedrock fetches no images.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from tollgate.adapters.dialects.inputs import InputsDialect, counted
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
+from tollgate.domain.jobs import Usage
 from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
@@ -74,8 +75,18 @@ class MessagesDialect:
             ) from error
         if len(choices) > 1:
             output["choices"] = choices
-        usage = answer.get("usage")
-        return ParsedAnswer(output, counted(usage, "prompt_tokens"), counted(usage, "completion_tokens"))
+        return ParsedAnswer(output, *reported_usage(answer.get("usage")))
+
+
+def reported_usage(usage: Any) -> Usage:
+    """OpenAI's usage, with what came from a provider's prompt cache and what was thought, where it says so."""
+    details = usage if isinstance(usage, dict) else {}
+    return Usage(
+        counted(usage, "prompt_tokens"),
+        counted(usage, "completion_tokens"),
+        counted(details.get("prompt_tokens_details"), "cached_tokens"),
+        counted(details.get("completion_tokens_details"), "reasoning_tokens"),
+    )
 
 
 def _is_raw(answer: Any) -> bool:

@@ -10,6 +10,7 @@ https://huggingface.co/docs/text-generation-inference/conceptual/streaming
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tollgate.adapters.dialects.messages import reported_usage
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in
 from tollgate.domain.jobs import Usage
@@ -19,6 +20,7 @@ from tollgate.ports.streams import Delta, StreamReader
 _DONE = "[DONE]"
 _TOKEN_REASONS: Mapping[str, str] = {"eos_token": "stop", "stop_sequence": "stop"}
 _JOINED = ("content", "refusal", "reasoning_content")
+_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 _CUT = "cut"
 """In place of a finish reason: no complete answer ends with it, so none that was cut is ever kept."""
 
@@ -90,6 +92,7 @@ class ChunkReader:
         self._document: Any = None
         self._input_tokens: int | None = None
         self._output_tokens: int | None = None
+        self._details: dict[str, Any] = {}
         self._pieces = 0
 
     def feed(self, data: bytes) -> Sequence[Delta]:
@@ -121,7 +124,8 @@ class ChunkReader:
 
     def usage(self) -> Usage:
         """See `StreamReader`."""
-        return Usage(self._input_tokens, self._output_tokens)
+        told = reported_usage(self._details)
+        return told._replace(input_tokens=self._input_tokens, output_tokens=self._output_tokens)
 
     @property
     def pieces(self) -> int:
@@ -145,7 +149,11 @@ class ChunkReader:
         document: dict[str, Any] = {
             "object": kind,
             "choices": [self._closed(index, choice) for index, choice in enumerate(choices)],
-            "usage": {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens},
+            "usage": {
+                "prompt_tokens": usage.input_tokens,
+                "completion_tokens": usage.output_tokens,
+                **self._details,
+            },
         }
         return json_text(document).encode()
 
@@ -218,6 +226,7 @@ class ChunkReader:
         if isinstance(usage, dict):
             self._input_tokens = _count(usage.get("prompt_tokens"), self._input_tokens)
             self._output_tokens = _count(usage.get("completion_tokens"), self._output_tokens)
+            self._details |= {name: usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)}
 
 
 def _payload(line: bytes) -> str:

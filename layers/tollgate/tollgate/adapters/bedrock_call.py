@@ -1,0 +1,95 @@
+"""Calls of Amazon Bedrock's Converse API, and its errors in the words of the domain.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tollgate.adapters.aws_call import AwsCall, AwsService
+from tollgate.adapters.aws_errors import AwsError, ModelError
+from tollgate.adapters.aws_retry import RetryPolicy
+from tollgate.adapters.aws_translation import backend_error
+from tollgate.adapters.sagemaker_runtime_client import path_segment
+from tollgate.domain.catalogue import Road
+from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
+from tollgate.domain.json_values import escaped_json, strict_json
+
+_SHOWN_CHARACTERS = 300
+
+
+def converse_call(
+    road: Road, body: bytes, *, operation: str, path: str, retry: RetryPolicy, timeout_seconds: float
+) -> AwsCall:
+    """A call with one request of the converse dialect.
+
+    Args:
+        road: its target is a model's id, or the id or ARN of an inference profile.
+        body: as the dialect rendered it; the limit of output tokens is set here at the latest.
+        operation: its name, for errors.
+        path: below the model's.
+        retry: what may be repeated.
+        timeout_seconds: for the whole answer.
+    """
+    return AwsCall(
+        service=AwsService.BEDROCK_RUNTIME,
+        operation=operation,
+        path=f"/model/{path_segment(road.target)}/{path}",
+        headers=(("content-type", "application/json"),),
+        body=_limited(road, body),
+        retry=retry,
+        read_timeout_s=timeout_seconds,
+    )
+
+
+def _limited(road: Road, body: bytes) -> bytes:
+    """The body with as many output tokens as the road allows, or fewer where it says so."""
+    if road.tokens is None:
+        return body
+    document: dict[str, Any] = strict_json(body)
+    config = document.setdefault("inferenceConfig", {})
+    most = road.tokens.max_output_tokens
+    config["maxTokens"] = min(config.get("maxTokens", most), most)
+    return escaped_json(document)
+
+
+@contextmanager
+def bedrock_errors(model: str) -> Iterator[None]:
+    """Turn failures of Bedrock into `BackendError`.
+
+    Args:
+        model: shown to the caller.
+    """
+    try:
+        yield
+    except AwsError as error:
+        raise bedrock_error(error, model) from error
+
+
+def bedrock_error(error: AwsError, model: str) -> BackendError:
+    """What a failure means for the caller, and for what is charged; see `tollgate.ports.token_backends`."""
+    what = f"Bedrock model '{model}'"
+    said = error.message[:_SHOWN_CHARACTERS]
+    if isinstance(error, ModelError):
+        said = error.original_message[:_SHOWN_CHARACTERS] or said
+        return ModelFailedError(
+            f"{what} answered with an error: {said}", original_status=error.original_status_code or 500
+        )
+    found: BackendError
+    match error.code:
+        case "ValidationException":
+            found = ModelFailedError(f"{what} does not take this request: {said}", original_status=400)
+        case "ModelTimeoutException":
+            found = BackendTimeoutError(f"{what} did not end its answer in time.")
+        case "InternalServerException":
+            found = ModelFailedError(f"Bedrock failed: {said}", original_status=500)
+        case "AccessDeniedException":
+            found = BackendError(f"The gateway may not call {what}: its role or the account has no access.")
+        case "ResourceNotFoundException":
+            found = BackendError(f"{what} is not there in this region.")
+        case _ if error.status in {502, 504}:
+            found = BackendTimeoutError(f"{what} did not answer; a server in between gave up ({error.status}).")
+        case _:
+            found = backend_error(error, what)
+    return found

@@ -1,0 +1,85 @@
+"""Secrets in SSM's Parameter Store.
+
+https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tollgate.adapters.aws_call import AwsCall, AwsService
+from tollgate.adapters.aws_errors import AwsError
+from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
+from tollgate.adapters.aws_transport import AwsTransport
+from tollgate.domain.errors import BackendError, CapacityError
+from tollgate.domain.json_values import compact_json
+
+_KEPT_SECONDS = 300.0
+
+
+class _Kept(NamedTuple):
+    value: str
+    until: float
+
+
+class SecretParameters:
+    """Reads SecureStrings and keeps them for five minutes.
+
+    A secret that can just not be read again is used on: whoever it was replaced for says so soon enough.
+
+    Args:
+        transport: calls SSM.
+        monotonic: seconds.
+    """
+
+    def __init__(self, transport: AwsTransport, monotonic: Callable[[], float]) -> None:
+        self._transport = transport
+        self._monotonic = monotonic
+        self._kept: dict[str, _Kept] = {}
+
+    def get(self, name: str) -> str:
+        """The secret.
+
+        Raises:
+            CapacityError: it cannot be read now.
+            BackendError: it cannot be read, or nothing that could be sent is in it.
+        """
+        kept = self._kept.get(name)
+        if kept is not None and self._monotonic() < kept.until:
+            return kept.value
+        try:
+            return self._read(name)
+        except CapacityError:
+            if kept is None:
+                raise
+            return self._keep(name, kept.value)
+
+    def renewed(self, name: str, refused: str) -> str | None:
+        """The secret if it is another than the one that was refused; raises as `get`."""
+        value = self._read(name)
+        return None if value == refused else value
+
+    def _read(self, name: str) -> str:
+        call = AwsCall(
+            service=AwsService.SSM,
+            operation="GetParameter",
+            path="/",
+            headers=(("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")),
+            body=compact_json({"Name": name, "WithDecryption": True}).encode(),
+            retry=RetryPolicy.IDEMPOTENT,
+        )
+        try:
+            answer = self._transport.send_for_object(call)
+        except AwsError as error:
+            if error.kind is FailureKind.FINAL:
+                raise BackendError(f"The provider's key cannot be read from '{name}' ({error.code}).") from error
+            raise CapacityError(
+                f"The provider's key cannot be read now ({error.code}). Try again.", retry_after=5
+            ) from error
+        value = str(answer.get("Parameter", {}).get("Value", "")).strip()
+        if not value or not value.isascii() or not value.isprintable():
+            raise BackendError(f"'{name}' holds no key that could be sent.")
+        return self._keep(name, value)
+
+    def _keep(self, name: str, value: str) -> str:
+        self._kept[name] = _Kept(value, self._monotonic() + _KEPT_SECONDS)
+        return value
