@@ -27,7 +27,12 @@ from tollgate.ports.dialects import ParsedAnswer
 
 _MODEL = botocore.session.get_session().get_service_model("bedrock-runtime")
 _CALL = _MODEL.operation_model("Converse")
-_STREAM = _MODEL.operation_model("ConverseStream")
+_STREAM: Any = _MODEL.operation_model("ConverseStream")
+_EXCEPTIONS = {
+    name: shape.name
+    for name, shape in _STREAM.get_event_stream_output().members.items()
+    if shape.metadata.get("exception")
+}
 
 # The class, the status that the caller's answer is made from where there is one, and how many times it was tried.
 MEANT: dict[str, tuple[type[BackendError], int | None, int]] = {
@@ -68,15 +73,10 @@ def _exception(kind: str) -> bytes:
     return frame(headers, json.dumps(MEMBERS).encode())
 
 
-def _wire_name(member: str) -> str:
-    return member[:1].upper() + member[1:]
-
-
 def test_every_error_that_bedrock_declares_is_known() -> None:
     """Of the operation, and of its stream; a new one in botocore's model is to be thought about."""
     declared = {shape.name for operation in (_CALL, _STREAM) for shape in operation.error_shapes}
-    members = _STREAM.get_event_stream_output().members
-    assert declared | {shape.name for shape in members.values() if shape.metadata.get("exception")} == set(MEANT)
+    assert declared | set(_EXCEPTIONS.values()) == set(MEANT)
 
 
 @pytest.mark.parametrize("code", sorted(shape.name for shape in _CALL.error_shapes))
@@ -229,15 +229,13 @@ def test_a_stream_is_what_the_whole_answer_would_have_been(
     assert own.headers["content-type"] == botos.headers["content-type"]
 
 
-@pytest.mark.parametrize(
-    "member", sorted(n for n, s in _STREAM.get_event_stream_output().members.items() if s.metadata.get("exception"))
-)
+@pytest.mark.parametrize("member", sorted(_EXCEPTIONS))
 def test_exceptions_in_a_stream(member: str, recorder: Any, answer: Any, make_boto: Any) -> None:
     """Before the answer each means what it means without a stream; once the model speaks, it has run."""
     begin = _event(*EVENTS[0])
     headers = {"content-type": CONTENT_TYPE}
     recorder.script = [answer(body=_exception(member), headers=headers)]
-    expected, original, _ = MEANT[_wire_name(member)]
+    expected, original, _ = MEANT[_EXCEPTIONS[member]]
     with pytest.raises(expected) as caught:
         list(_stream(recorder.url))
     assert type(caught.value) is expected
