@@ -14,7 +14,7 @@ from cli.tables import folding_table, new_console
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.catalogue import Catalogue, Road
 from tollgate.domain.price_book import PriceBook
 
 
@@ -75,16 +75,22 @@ def show(stack: Stack, _arguments: argparse.Namespace) -> int:
         raise StackError("No catalogue was applied yet. Run: tollgate models apply models.toml")
     catalogue = catalogue_from_document(document)
     title = f"Catalogue version {catalogue.version}, {catalogue.region}"
-    table = folding_table(("model", "deployment", "road", "target", "instance", "USD/hour"), title=title)
+    table = folding_table(("model", "deployment", "road", "target", "served by", "USD/hour"), title=title)
     for model in catalogue.models.values():
         for deployment in model.deployments:
             for road in deployment.roads.values():
-                price = "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
-                table.add_row(
-                    model.name, deployment.name, road.inference_type.value, road.target, road.instance_type, price
-                )
+                cells = (deployment.name, road.inference_type.value, road.target, *_price(road))
+                table.add_row(model.name, *cells)
     new_console().print(table)
     return 0
+
+
+def _price(road: Road) -> tuple[str, str]:
+    """What serves a road, and its price."""
+    if road.tokens is None:
+        return road.instance_type, "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
+    rates = road.tokens.rates.interactive
+    return road.tokens.provider.value, f"{rates.input} in, {rates.output} out, per million tokens"
 
 
 def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:

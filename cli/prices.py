@@ -97,6 +97,7 @@ def price_origins(catalogue: Catalogue, book: PriceBook) -> list[str]:
         for model in catalogue.models.values()
         for deployment in model.deployments
         for road in deployment.roads.values()
+        if road.tokens is None
     }
     lines = []
     for kind, usd_per_hour in sorted(kinds.items()):

@@ -104,6 +104,8 @@ def to_item(job: Job) -> dict[str, Any]:
         "webhook_pending": True if job.webhook_pending else None,
         "input_tokens": job.usage.input_tokens,
         "output_tokens": job.usage.output_tokens,
+        "cached_input_tokens": job.usage.cached_input_tokens,
+        "reasoning_tokens": job.usage.reasoning_tokens,
         "failure_code": None if job.failure is None else job.failure.code,
         "failure_message": None if job.failure is None else job.failure.message,
         "open_group": open_group(job),
@@ -156,7 +158,7 @@ def from_item(item: Mapping[str, Any]) -> Job:
             "priority": Priority(item["priority"]) if "priority" in item else None,
             "catalogue_version": int(item["catalogue_version"]),
             "webhook_pending": bool(item.get("webhook_pending", False)),
-            "usage": Usage(_whole(item.get("input_tokens")), _whole(item.get("output_tokens"))),
+            "usage": Usage(*(_whole(item.get(name)) for name in Usage._fields)),
             "failure": JobFailure(item["failure_code"], item.get("failure_message", ""))
             if "failure_code" in item
             else None,

@@ -55,6 +55,7 @@ def _version_of(deployment: Deployment, policy: CachePolicy) -> str:
                 road.target_model or "",
                 road.target_variant or "",
                 road.inference_component or "",
+                *(() if road.tokens is None else (road.tokens.provider, road.tokens.url)),
             )
         )
         for road_type, road in deployment.roads.items()

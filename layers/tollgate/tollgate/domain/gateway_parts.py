@@ -54,6 +54,16 @@ _ASYNC_INVOCATION = GatewayUsage(
 )
 """One invocation: SageMaker's output object, the notification, and the event of async_completion."""
 
+_TOKEN_JOB = GatewayUsage(
+    lambda_requests=Decimal(1),
+    lambda_gb_seconds=_GB * Decimal("0.04"),
+    table_read_units=Decimal(1),
+    table_write_units=Decimal(4),
+    queue_requests=Decimal(4),
+)
+"""What a job adds that is run at a provider paid by the token: its message goes on to the function that waits for
+answers, which writes down that it begins."""
+
 _MEMBER_LIST = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
 """Where it is written down which jobs share an invocation."""
 
@@ -120,6 +130,7 @@ class GatewayRates(NamedTuple):
     by_road: Mapping[InferenceType, Decimal]
     stored_input: Decimal
     rejected: Decimal
+    token_job: Decimal
     lambda_gb_second: Decimal
     table_write_unit: Decimal
     prices: GatewayPrices
@@ -141,6 +152,10 @@ class GatewayRates(NamedTuple):
         fixed = self.by_road[inference_type]
         return fixed + self.stored_input if body_bytes > INLINE_INPUT_BYTES else fixed
 
+    def waiting(self, held_seconds: float) -> Decimal:
+        """Dollars of the function that runs a job at a provider paid by the token: its event, and its wait for it."""
+        return usd(self.token_job + _GB * seconds(held_seconds) * self.lambda_gb_second)
+
     def invocation(self, members: int) -> Decimal:
         """Dollars of the parts that an asynchronous invocation of so many jobs has once, for all of them together."""
         return gateway_cost(invocation_usage(members), self.prices)
@@ -153,6 +168,7 @@ def gateway_rates(prices: GatewayPrices) -> GatewayRates:
         by_road={road: gateway_cost(road_usage(road), prices) for road in InferenceType},
         stored_input=gateway_cost(_STORED_INPUT, prices),
         rejected=gateway_cost(_REJECTED, prices),
+        token_job=gateway_cost(_TOKEN_JOB, prices),
         lambda_gb_second=prices.lambda_gb_second,
         table_write_unit=prices.table_write_unit,
         prices=prices,

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road, Timing
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.money import seconds, usd
 from tollgate.domain.pricing import GatewayPrices, instance_cost
+
+if TYPE_CHECKING:
+    from tollgate.domain.token_backend import TokenBackend
 
 REALTIME_BODY_LIMIT = 6_291_456
 """Bytes. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"""
@@ -20,6 +23,10 @@ ASYNC_BODY_LIMIT = 1_073_741_824
 
 ASYNC_OVERHEAD_SECONDS = 1.0
 """Queue, submission and notification on the way there and back."""
+
+TOKEN_JOB_SECONDS = 60.0
+"""That a job's call to a provider paid by the token may take: a function waits for the answer, instead of a queue at
+SageMaker."""
 
 BATCH_RECORD_LIMIT = 104_857_600
 """Bytes, the largest MaxPayloadInMB of a transform job."""
@@ -126,7 +133,7 @@ class RoadEstimates:
         Every real-time request asks for that, so it is answered without working out the road's figures.
         """
         road = self._deployment.roads.get(inference_type)
-        if road is None or (road.usd_per_hour is None and road.ceiling_usd is None):
+        if road is None or (road.usd_per_hour is None and road.ceiling_usd is None and road.tokens is None):
             return False
         observed = self._capacity.of(self._deployment.resource, inference_type)
         return _blocker(self._size.body_bytes, 0.0, road, observed, self._model.realtime_seconds_limit) is None
@@ -146,12 +153,14 @@ def _estimate(
     if held is None or size.output_tokens is not None:
         held = timing.expected_seconds(size.input_tokens, size.output_tokens)
     waiting = _waiting_seconds(road, model, observed, held)
-    cost = _instance_share(road, held)
+    cost = _instance_share(road, held) if road.tokens is None else _by_tokens(road.tokens, size, timing)
     own = gateway_rates(prices).expected(road.inference_type, size.body_bytes, held)
     startup_share = Decimal(0)
     if road.inference_type is InferenceType.BATCH and road.usd_per_hour is not None:
         startup = seconds(road.startup_seconds) / model.batch.max_records
         startup_share = instance_cost(startup, road.usd_per_hour, 1) * road.instance_count
+    if road.tokens is not None and road.inference_type is InferenceType.ASYNC:
+        own += gateway_rates(prices).waiting(held)
     return RoadEstimate(
         inference_type=road.inference_type,
         expected_seconds=waiting + held,
@@ -161,6 +170,14 @@ def _estimate(
         blocker=_blocker(size.body_bytes, held, road, observed, model.realtime_seconds_limit),
         wakes=sleeps and observed.state is RoadState.ASLEEP,
     )
+
+
+def _by_tokens(backend: "TokenBackend", size: RequestSize, timing: Timing) -> Decimal:
+    # Few roads are paid by the token.
+    from tollgate.domain.token_charges import expected_token_cost  # noqa: PLC0415 -- see above
+
+    made = timing.expected_output_tokens if size.output_tokens is None else size.output_tokens
+    return expected_token_cost(backend, size.input_tokens, min(made, backend.max_output_tokens))
 
 
 def _instance_share(road: Road, held: float) -> Decimal | None:
@@ -191,6 +208,8 @@ def _blocker(
         return Blocker.BODY
     if observed.state is RoadState.BROKEN:
         return Blocker.BROKEN
+    if road.tokens is not None and held > TOKEN_JOB_SECONDS:
+        return Blocker.DURATION
     if road.inference_type is InferenceType.REALTIME:
         if held > realtime_seconds_limit:
             return Blocker.DURATION

@@ -1,12 +1,18 @@
 """Which road a request takes, as a pure function of the request, the catalogue and what is known about capacity."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tollgate.domain.capacity import Capacity
+from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, Deployment, InferenceType, Model, Priority
-from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, PriceUnknownError
+from tollgate.domain.errors import (
+    CapacityError,
+    DeadlineImpossibleError,
+    InvalidRequestError,
+    PriceUnknownError,
+    TollgateError,
+)
 from tollgate.domain.pricing import GatewayPrices
 from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimate, RoadEstimates
 from tollgate.domain.spreading import spread
@@ -63,9 +69,87 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
         CapacityError: the only roads left are broken.
         InvalidRequestError: no road carries a body of this size.
     """
-    by_deadline = request.deadline_seconds is not None and request.priority is None
-    wanted = InferenceType.REALTIME if by_deadline else ROAD_OF_PRIORITY[request.priority or model.default_priority]
+    wanted = _wanted(request, model)
     deployment, why = spread(model, wanted, capacity, request.selector)
+    if len(model.deployments) > 1:
+        others = _otherwise_paid(model, deployment)
+        if others:
+            return _cheapest((deployment, *others), request, model, capacity, prices, why=why)
+    return _decision(deployment, request, model, capacity, prices, why=why)
+
+
+def _wanted(request: RoutingRequest, model: Model) -> InferenceType:
+    """The road that a request names; the quickest where its deadline is to choose."""
+    if request.deadline_seconds is not None and request.priority is None:
+        return InferenceType.REALTIME
+    return ROAD_OF_PRIORITY[request.priority or model.default_priority]
+
+
+def _otherwise_paid(model: Model, deployment: Deployment) -> tuple[Deployment, ...]:
+    """Deployments of the same size that are paid in the other way: by the token instead of the hour, or the reverse.
+
+    Weights share requests out among deployments that cost the same; between the two ways of paying the request decides.
+    What is only tried out is left to its share.
+    """
+    if deployment.role is not None:
+        return ()
+    by_token = deployment.tokens is not None
+    return tuple(
+        d
+        for d in model.deployments
+        if (d.tokens is not None) != by_token and d.weight and d.role is None and d.tier is deployment.tier
+    )
+
+
+def _cheapest(
+    deployments: Sequence[Deployment],
+    request: RoutingRequest,
+    model: Model,
+    capacity: Capacity,
+    prices: GatewayPrices,
+    *,
+    why: str,
+) -> RoutingDecision:
+    """The decision that costs least, among those that take the request down the quickest road it may have.
+
+    Raises:
+        TollgateError: as `route`, with what the first deployment has against the request.
+    """
+    found: list[RoutingDecision] = []
+    problem: TollgateError | None = None
+    for deployment in deployments:
+        try:
+            found.append(_decision(deployment, request, model, capacity, prices, why=why))
+        except (CapacityError, InvalidRequestError, PriceUnknownError) as error:
+            problem = problem or error
+    if not found:
+        raise problem or CapacityError("Every deployment of this model has weight 0.", retry_after=60)
+    wanted = _wanted(request, model)
+    by_deadline = request.deadline_seconds is not None and request.priority is None
+
+    def order(decision: RoutingDecision) -> tuple[bool, bool, Decimal]:
+        resource, taken = decision.deployment.resource, decision.inference_type
+        state = capacity.of(resource, taken).state
+        later = not by_deadline and wanted is InferenceType.REALTIME and (taken is not wanted or decision.deferred)
+        loaded = decision.estimates[taken].loaded_cost
+        return state in {RoadState.BROKEN, RoadState.SLOW}, later, decision.estimated_cost if loaded is None else loaded
+
+    best = min(found, key=order)
+    if best.deployment is deployments[0]:
+        return best
+    return best._replace(reason=f"{best.reason};cheaper={best.deployment.name}")
+
+
+def _decision(
+    deployment: Deployment,
+    request: RoutingRequest,
+    model: Model,
+    capacity: Capacity,
+    prices: GatewayPrices,
+    *,
+    why: str,
+) -> RoutingDecision:
+    by_deadline = request.deadline_seconds is not None and request.priority is None
     estimates = RoadEstimates(request.size, model, deployment, capacity, prices)
     if request.deadline_seconds is not None and by_deadline:
         chosen, reason = _cheapest_in_time(estimates, request.deadline_seconds)

@@ -1,6 +1,7 @@
 """What a finished request cost, and what it would have cost on the baseline road.
 
-Effective cost is the instance time the request held, at the road's price, plus the gateway's own parts. The avoided
+Effective cost is the instance time the request held, or the tokens it took, at the road's price, plus the gateway's own
+parts. The avoided
 cost compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays
 for its nights too, on either side of the comparison. The baseline has no gateway parts and no job start-up.
 """
@@ -8,13 +9,16 @@ for its nights too, on either side of the comparison. The baseline has no gatewa
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.avoided import AvoidedReason, add_reasons, avoided_by_reason
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.pricing import instance_cost
+
+if TYPE_CHECKING:
+    from tollgate.domain.token_backend import TokenBackend
 
 
 class Settlement(NamedTuple):
@@ -25,7 +29,7 @@ class Settlement(NamedTuple):
         avoided: baseline minus own, both fully loaded; None when either price is unknown. Negative when the baseline
             would have been cheaper.
         reasons: `avoided` by what avoided it; the sum is exactly `avoided`. Empty when that is None.
-        instance: the instance share in `effective`.
+        instance: the share of `effective` that goes to the model's side, for instance time or tokens.
         held_seconds: instance seconds that it pays for.
         loaded: own cost with the road's usual idle time, the figure that `avoided` compares.
     """
@@ -47,6 +51,7 @@ def settle(
     usage: Usage,
     gateway: Decimal,
     untrimmed_input_tokens: int | None = None,
+    reported: bool = True,
 ) -> Settlement:
     """Price a request that held one of the road's places for `held_seconds`.
 
@@ -58,23 +63,27 @@ def settle(
         usage: tokens, for scaling to a baseline of another size.
         gateway: dollars of the gateway's own parts.
         untrimmed_input_tokens: that the request had before it was trimmed; None when it was not.
+        reported: whether `usage` is what the model's side said, rather than an estimate. What is paid by the token and
+            was not told has no known cost.
     """
-    share = _instance_share(road, held_seconds)
+    share = _share(road, held_seconds, usage if reported else Usage())
     if share is None:
         return Settlement(effective=None, avoided=None)
     loaded = usd(share / road.utilisation + gateway)
     effective = usd(share + gateway)
     baseline = model.baseline_deployment
-    if road.usd_per_hour is None or baseline is None or baseline.roads[InferenceType.REALTIME].usd_per_hour is None:
+    on_baseline = None
+    if baseline is not None and not (road.usd_per_hour is None and road.tokens is None):
+        on_baseline = _dollars_there(baseline, deployment, road, held_seconds, usage)
+    if baseline is None or on_baseline is None:
         return Settlement(effective, None, {}, share, held_seconds, loaded)
-    there = _seconds_there(baseline, deployment, road, held_seconds, usage)
-    on_baseline = usd(_loaded_share(baseline, there))
     untrimmed = on_baseline
     if untrimmed_input_tokens is not None:
         untrimmed = usd(on_baseline * _growth(baseline, usage, untrimmed_input_tokens))
     own_tier = on_baseline
-    if baseline.name != deployment.name and _has_realtime_price(deployment):
-        own_tier = usd(_loaded_share(deployment, _seconds_there(deployment, deployment, road, held_seconds, usage)))
+    if baseline.name != deployment.name:
+        there = _dollars_there(deployment, deployment, road, held_seconds, usage)
+        own_tier = on_baseline if there is None else there
     by_road = AvoidedReason.BATCH if road.inference_type is InferenceType.BATCH else AvoidedReason.ROAD
     steps = ((AvoidedReason.TRIM, on_baseline), (AvoidedReason.TIER, own_tier), (by_road, loaded))
     return Settlement(effective, untrimmed - loaded, avoided_by_reason(untrimmed, steps), share, held_seconds, loaded)
@@ -138,14 +147,23 @@ def with_cached_part(settlement: Settlement, worth: Decimal | None) -> Settlemen
     return settlement._replace(avoided=settlement.avoided + worth, reasons=reasons)
 
 
-def _instance_share(road: Road, held_seconds: Decimal) -> Decimal | None:
+def _share(road: Road, held_seconds: Decimal, usage: Usage) -> Decimal | None:
     if held_seconds == ZERO:
         return ZERO
+    if road.tokens is not None:
+        return _token_share(road.tokens, usage)
     if road.usd_per_hour is None:
         return road.ceiling_usd
     # A transform job's seconds are already divided among its records.
     places = 1 if road.inference_type is InferenceType.BATCH else road.concurrency
     return instance_cost(held_seconds, road.usd_per_hour, places)
+
+
+def _token_share(backend: "TokenBackend", usage: Usage) -> Decimal | None:
+    # Few roads are paid by the token.
+    from tollgate.domain.token_charges import charged_token_cost  # noqa: PLC0415 -- see above
+
+    return charged_token_cost(backend, usage)
 
 
 def baseline_cost(
@@ -161,21 +179,22 @@ def baseline_cost(
         usage: tokens, for scaling to a baseline of another size.
     """
     baseline = model.baseline_deployment
-    if baseline is None or not _has_realtime_price(baseline):
+    return None if baseline is None else _dollars_there(baseline, deployment, taken, held_seconds, usage)
+
+
+def _dollars_there(
+    there: Deployment, deployment: Deployment, taken: Road, held_seconds: Decimal, usage: Usage
+) -> Decimal | None:
+    """Dollars on another deployment's real-time road, its idle time included; None where no price is known."""
+    road = there.roads.get(InferenceType.REALTIME)
+    if road is None:
         return None
-    return _loaded_share(baseline, _seconds_there(baseline, deployment, taken, held_seconds, usage))
-
-
-def _has_realtime_price(deployment: Deployment) -> bool:
-    road = deployment.roads.get(InferenceType.REALTIME)
-    return road is not None and road.usd_per_hour is not None
-
-
-def _loaded_share(deployment: Deployment, held_seconds: Decimal) -> Decimal:
-    """Dollars of these seconds on the deployment's real-time road, its idle time included."""
-    road = deployment.roads[InferenceType.REALTIME]
-    price = road.usd_per_hour or ZERO
-    return instance_cost(held_seconds, price, road.concurrency) / road.utilisation
+    if road.tokens is not None:
+        return _token_share(road.tokens, usage)
+    if road.usd_per_hour is None:
+        return None
+    time = _seconds_there(there, deployment, taken, held_seconds, usage)
+    return usd(instance_cost(time, road.usd_per_hour, road.concurrency) / road.utilisation)
 
 
 def _seconds_there(
@@ -186,6 +205,9 @@ def _seconds_there(
     if taken.inference_type is InferenceType.BATCH:
         # The record's share contains the job's start-up, which an endpoint that is up does not have.
         return min(held_seconds, expected)
+    if taken.tokens is not None:
+        # How long a provider took says nothing about an instance.
+        return expected
     if there.name == deployment.name:
         return held_seconds
     own = _expected(deployment, usage)
@@ -193,9 +215,15 @@ def _seconds_there(
 
 
 def _growth(deployment: Deployment, usage: Usage, input_tokens: int) -> Decimal:
-    """How many times longer the request takes with so many input tokens."""
-    trimmed, whole = _expected(deployment, usage), _expected(deployment, usage, input_tokens)
-    return whole / trimmed if trimmed > ZERO else Decimal(1)
+    """How many times dearer, on an instance how many times longer, the request is with so many input tokens."""
+    trimmed: Decimal | None
+    whole: Decimal | None
+    backend = deployment.tokens
+    if backend is None:
+        trimmed, whole = _expected(deployment, usage), _expected(deployment, usage, input_tokens)
+    else:
+        trimmed, whole = (_token_share(backend, u) for u in (usage, usage._replace(input_tokens=input_tokens)))
+    return whole / trimmed if trimmed and whole is not None else Decimal(1)
 
 
 def _expected(deployment: Deployment, usage: Usage, input_tokens: int | None = None) -> Decimal:

@@ -180,6 +180,8 @@ def places_of(catalogue: Catalogue) -> Mapping[Place, tuple[tuple[Deployment, Ro
     for model in catalogue.models.values():
         for deployment in model.deployments:
             for road in deployment.roads.values():
+                if road.tokens is not None:
+                    continue  # Nothing of it stands, sleeps or could be shut down.
                 place = place_of(road)
                 found[place] = (*found.get(place, ()), (deployment, road))
     return found

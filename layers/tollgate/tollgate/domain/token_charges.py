@@ -3,9 +3,14 @@
 from decimal import Decimal
 from unicodedata import normalize
 
+from tollgate.domain.catalogue import InferenceType, Road
+from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError, PriceUnknownError
+from tollgate.domain.gateway_parts import GatewayRates
 from tollgate.domain.jobs import Usage
 from tollgate.domain.json_values import compact_json, strict_json
 from tollgate.domain.money import ZERO, usd
+from tollgate.domain.reserving import Ask
+from tollgate.domain.road_estimates import TOKEN_JOB_SECONDS
 from tollgate.domain.token_backend import MostTokens, TokenBackend
 from tollgate.domain.token_prices import split_usage, token_cost
 
@@ -16,7 +21,16 @@ https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview#pricing
 """
 
 _SPREAD_OF_TOOLS = 2
-"""A schema of tools is written out anew for the model, with line breaks and indents; twice its bytes, so that it fits."""
+"""Tools are written out anew for the model, with line breaks and indents; twice their bytes leaves room for that."""
+
+_SETTLING_SECONDS = Decimal(2)
+"""Of the function's own time around the call."""
+
+_WRITE_UNITS = 64
+"""Of the table, for a reservation in a dozen budgets and its settlement."""
+
+_UNUSABLE = 502
+"""The status that dialects and readers of streams give an answer which came and is none."""
 
 _PER = Decimal(1_000_000)
 
@@ -76,3 +90,35 @@ def _part(reported: int | None, whole: int | None, rate: Decimal | None, rate_of
     if rate is None:
         return 0
     return reported if reported is not None else (whole if rate > rate_of_whole else 0)
+
+
+def token_ask(
+    road: Road, most: MostTokens | None, rates: GatewayRates, body_bytes: int, *, lambda_gb_seconds: Decimal
+) -> Ask:
+    """What to reserve for a call: the most that it can cost, so that nothing need cut it.
+
+    Args:
+        road: that leads to the provider.
+        most: the tokens that the body cannot exceed.
+        rates: the gateway's own parts.
+        body_bytes: of the request.
+        lambda_gb_seconds: that the function which runs a real-time call may take for it.
+
+    Raises:
+        PriceUnknownError: nobody knows how many tokens the call could take.
+    """
+    if road.tokens is None or most is None:
+        raise PriceUnknownError("What the request can cost at most is not known.")
+    writes = _WRITE_UNITS * rates.table_write_unit
+    if road.inference_type is InferenceType.REALTIME:
+        parts = rates.realtime(lambda_gb_seconds + _SETTLING_SECONDS)
+    else:
+        parts = rates.expected(road.inference_type, body_bytes, 0.0) + rates.waiting(TOKEN_JOB_SECONDS)
+    return Ask(usd(most_token_cost(road.tokens, most) + parts + writes))
+
+
+def may_be_charged(error: BackendError) -> bool:
+    """Whether a provider may charge for a call that failed: nobody knows if it ran, or its answer was no good."""
+    if isinstance(error, BackendTimeoutError) or error.answer_begun:
+        return True
+    return isinstance(error, ModelFailedError) and error.original_status == _UNUSABLE

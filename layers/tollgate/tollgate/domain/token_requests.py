@@ -5,8 +5,10 @@ the provider, a dearer service tier, writes into a prompt cache.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from tollgate.domain.catalogue import Model
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 
 LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
@@ -90,6 +92,22 @@ def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens:
             )
     limit = min(max_output_tokens, *limits) if limits else max_output_tokens
     return BoundedChat(messages, {**kept, "max_tokens": limit}, limit * choices, tools)
+
+
+def bounded_offer(model: Model, payload: Any, parameters: Mapping[str, Any]) -> Model:
+    """The model with only those of its deployments that may be sent the request: all, or those on instances.
+
+    Raises:
+        InvalidRequestError: every deployment is paid by the token, and it is nothing that they take.
+    """
+    by_token = [d for d in model.deployments if d.tokens is not None]
+    try:
+        bounded_chat(payload, parameters, 1)
+    except InvalidRequestError:
+        if len(by_token) == len(model.deployments):
+            raise
+        return replace(model, deployments=tuple(d for d in model.deployments if d.tokens is None))
+    return model
 
 
 def _check_message(position: int, message: Any) -> None:

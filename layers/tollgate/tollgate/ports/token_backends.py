@@ -5,6 +5,9 @@ the road has `tokens` and, as its `target`, the model's id. The dialect has set 
 they get, and adds nothing that would cost more than the body's text and that limit say: no prompt-cache writes, no
 server-side tools, no second try of a call that may have worked.
 
+Calls are made by the functions gateway, streaming, cache and deferred. Jobs of such a deployment are run by `deferred`,
+see `tollgate.services.run_token_job`; `async_submit` and the sweeper never call a provider.
+
 Errors decide what is charged. An adapter raises
 
 - `BackendThrottledError` for 429 and throttling: certainly not run, and the deployment counts as busy;

@@ -122,7 +122,7 @@ class JobCompleter:
         except ValueError:
             failure = JobFailure("model_answer_invalid", "The model container answered with NaN or an infinity.")
             return self.fail(job, failure, work)
-        usage = Usage(parsed.input_tokens, parsed.output_tokens)
+        usage = Usage(parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens)
         return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
 
     def fail(self, job: Job, failure: JobFailure, work: Work | None = None) -> bool:
@@ -252,6 +252,8 @@ class JobCompleter:
         rates = gateway_rates(self._catalogues.current().gateway_prices)
         own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
         own += reservation_parts(job.reservation, rates, job=True) + (job.earlier_parts or ZERO)
+        if road.tokens is not None:
+            own += rates.waiting(float(work.held_seconds or ZERO))
         if work.parts is not None:
             own += work.parts - rates.invocation(1)
         if work.held_seconds is None:

@@ -261,8 +261,15 @@ class InferenceService:
         if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
         request = self._to_send(request, catalogue, model, trail)
-        # All deployments of a model take the same input, so the first one's dialect can measure it.
-        rendered = self._rendered(request, model.deployments[0])
+        # Deployments of a model take the same input, so the first one's dialect can measure it.
+        measuring = model.deployments[0]
+        if any(deployment.tokens is not None for deployment in offered.deployments):
+            # Few models are paid by the token, and the others need not pay for the import.
+            from tollgate.domain.token_requests import bounded_offer  # noqa: PLC0415 -- see above
+
+            offered = bounded_offer(offered, request.input, request.parameters)
+            measuring = offered.deployments[0]
+        rendered = self._rendered(request, measuring)
         size = RequestSize(
             body_bytes=len(rendered.body),
             input_tokens=_input_tokens(request, trail),
@@ -281,7 +288,7 @@ class InferenceService:
         trail.resource = decision.deployment.resource
         trail.route_reason = decision.reason + pressure.reason + brake.reason + _choice_reason(trail)
         trail.estimated_cost = decision.estimated_cost
-        if decision.deployment is not model.deployments[0]:
+        if decision.deployment is not measuring:
             rendered = self._rendered(request, decision.deployment)
         return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
 

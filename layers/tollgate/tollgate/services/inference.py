@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.money import seconds
 from tollgate.domain.reserving import asks_for
 
 if TYPE_CHECKING:
@@ -102,11 +103,19 @@ class Plan:
             limit_seconds: the longest that the request may hold its place.
             memory_gb: of the function that runs the request.
         """
+        road = self.decision.deployment.roads[inference_type]
+        rates = gateway_rates(self.catalogue.gateway_prices)
+        if road.tokens is not None:
+            # Few roads are paid by the token.
+            from tollgate.domain.token_charges import token_ask  # noqa: PLC0415 -- see above
+
+            held = memory_gb * seconds(max(0.1, limit_seconds))
+            return (token_ask(road, self.rendered.most, rates, len(self.rendered.body), lambda_gb_seconds=held),)
         return asks_for(
             self.decision.estimates[inference_type],
-            self.decision.deployment.roads[inference_type],
+            road,
             self.model,
-            gateway_rates(self.catalogue.gateway_prices),
+            rates,
             limit_seconds=max(0.1, limit_seconds),
             memory_gb=memory_gb,
             body_bytes=len(self.rendered.body),

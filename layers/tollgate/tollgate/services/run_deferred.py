@@ -2,11 +2,13 @@
 
 While the endpoint sleeps or wakes the job stays queued without a message: the keeper queues it again when the endpoint
 is up, and the sweeper does if the keeper dies in between. While the brakes hold its deployment back it stays queued
-too, and its message comes back every five minutes.
+too, and its message comes back every five minutes. Jobs whose provider is paid by the token come here as well, for this
+is the function that has the time to wait for an answer.
 """
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
 from tollgate.domain.errors import (
@@ -34,6 +36,11 @@ from tollgate.services.complete_job import JobCompleter, Work
 from tollgate.services.queue_job import queue_job
 from tollgate.services.submit_async import BRAKED_SECONDS, stored_input
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tollgate.services.run_token_job import TokenJobRun
+
 MODEL_LIMIT_SECONDS = 60.0
 """That SageMaker gives a real-time container.
 
@@ -42,7 +49,10 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 
 
 class DeferredRun:
-    """Runs deferred jobs, one message at a time."""
+    """Runs deferred jobs, one message at a time.
+
+    `by_token` runs the asynchronous jobs that come here because their provider is paid by the token and has no queue.
+    """
 
     def __init__(
         self,
@@ -59,7 +69,9 @@ class DeferredRun:
         clock: Clock,
         gate: BrakeGate,
         queue: MessageQueue,
+        by_token: "Callable[[], TokenJobRun] | None" = None,
     ) -> None:
+        self._by_token = by_token
         self._gate = gate
         self._queue = queue
         self._jobs = jobs
@@ -87,7 +99,11 @@ class DeferredRun:
         if job is None:
             self.telemetry.log("WARNING", "deferred message for an unknown job", job_id=job_id)
             return
-        if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.REALTIME:
+        if job.state is not JobState.QUEUED or job.inference_type is InferenceType.BATCH:
+            return
+        if job.inference_type is InferenceType.ASYNC:
+            if self._by_token is not None and not self._waits(job):
+                self._by_token().run(job)
             return
         try:
             deployment, road = self._way(job)

@@ -11,9 +11,12 @@ from tollgate.domain.prompt import estimate_input_tokens
 from tollgate.ports.backends import ModelAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tollgate.domain.catalogue import Road
     from tollgate.ports.streams import LiveAnswer, StreamForms, StreamingBackend, StreamReader
     from tollgate.ports.system import Clock
+    from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.inference import Plan
     from tollgate.services.trail import Trail
 
@@ -21,13 +24,22 @@ if TYPE_CHECKING:
 class LiveRun:
     """Passes the answer on while the container makes it, and gives back the whole of it.
 
-    What comes after is the same as for any real-time call: it is parsed, priced, settled and kept.
+    What comes after is the same as for any real-time call: it is parsed, priced, settled and kept. `providers` stream
+    what is paid by the token.
     """
 
-    def __init__(self, *, backend: StreamingBackend, forms: StreamForms, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        backend: StreamingBackend,
+        forms: StreamForms,
+        clock: Clock,
+        providers: Callable[[], TokenBackends] | None = None,
+    ) -> None:
         self._backend = backend
         self._forms = forms
         self._clock = clock
+        self._providers = providers
 
     @staticmethod
     def suits(plan: Plan, road: Road) -> bool:
@@ -49,11 +61,14 @@ class LiveRun:
         live = trail.live
         if live is None:
             raise ValueError("nobody watches this request")
-        reader, began = self._forms.reader(), self._clock.monotonic()
+        backend, forms = self._backend, self._forms
+        if road.tokens is not None and self._providers is not None:
+            backend, forms = self._providers().streaming(road), self._providers().forms(road)
+        reader, began = forms.reader(), self._clock.monotonic()
         rendered = plan.rendered
-        pieces = self._backend.open(
+        pieces = backend.open(
             road,
-            self._forms.ask(rendered.body),
+            forms.ask(rendered.body),
             rendered.content_type,
             timeout_seconds=timeout_seconds,
             trace=trail.traceparent,
@@ -71,10 +86,12 @@ class LiveRun:
         except BackendError as error:
             error.answer_begun = live.begun
             if live.begun:
-                trail.usage = _counted(reader, plan)
+                trail.usage, trail.usage_reported = _counted(reader, plan), False
             raise
-        if None in {reader.usage().input_tokens, reader.usage().output_tokens}:
+        said = reader.usage()
+        if None in {said.input_tokens, said.output_tokens}:
             live.estimated()
+            trail.usage_reported = False
         return ModelAnswer(
             body=reader.whole(_counted(reader, plan)),
             content_type="application/json",
@@ -92,5 +109,8 @@ def _counted(reader: StreamReader, plan: Plan) -> Usage:
     read = said.input_tokens
     made = said.output_tokens
     return Usage(
-        estimate_input_tokens(plan.request.input) if read is None else read, reader.pieces if made is None else made
+        estimate_input_tokens(plan.request.input) if read is None else read,
+        reader.pieces if made is None else made,
+        said.cached_input_tokens,
+        said.reasoning_tokens,
     )

@@ -14,7 +14,7 @@ from tollgate.domain.settlement import settle
 from tollgate.services.inference import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
     from tollgate.domain.catalogue import Road
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tollgate.ports.dialects import Dialects
     from tollgate.ports.registry import DurationRecorder
     from tollgate.ports.system import Clock, IdSource
+    from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.admission import Admission
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
@@ -38,6 +39,7 @@ class RealtimeRun:
 
     Args:
         live: runs the calls of those who see their answer as it comes; None where nobody can.
+        providers: call what is paid by the token; asked for when the first such call comes.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class RealtimeRun:
         memory_gb: Decimal,
         time_limit_seconds: float,
         live: LiveRun | None = None,
+        providers: Callable[[], TokenBackends] | None = None,
     ) -> None:
         self._realtime = realtime
         self._live = live
+        self._providers = providers
         self._durations = durations
         self._dialects = dialects
         self._admission = admission
@@ -135,6 +139,7 @@ class RealtimeRun:
             BudgetExceededError, BackendError: as `run`.
         """
         earlier, trail.settlement, trail.reservation = trail.settlement, None, None
+        trail.usage_reported = True
         trail.tries += 1
         try:
             return self.run(plan, trail)
@@ -159,12 +164,16 @@ class RealtimeRun:
             # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)
+            if road.tokens is not None:
+                worked = _may_be_charged(error)
             self._settle(plan, road, self._clock.monotonic() - began if worked else 0.0, trail)
             if not (timed_out and cut):
                 # A call cut short because its budget had run out says nothing about the deployment.
                 self._health.failed(deployment.resource, error, plan.model.health)
             raise
-        trail.usage = Usage(parsed.input_tokens, parsed.output_tokens)
+        trail.usage = Usage(
+            parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens
+        )
         self._settle(plan, road, answer.seconds, trail)
         self._health.answered(deployment.resource, answer.seconds, plan.model.health)
         if not trail.caller_gone:
@@ -175,8 +184,10 @@ class RealtimeRun:
     def _invoke(self, plan: Plan, road: Road, trail: Trail, inference_id: str, timeout_seconds: float) -> ModelAnswer:
         if self._live is not None and trail.live is not None and self._live.suits(plan, road):
             return self._live.invoke(plan, road, trail, inference_id=inference_id, timeout_seconds=timeout_seconds)
-        rendered = plan.rendered
-        return self._realtime.invoke(
+        rendered, backend = plan.rendered, self._realtime
+        if road.tokens is not None and self._providers is not None:
+            backend = self._providers().realtime(road)
+        return backend.invoke(
             road, rendered.body, rendered.content_type, timeout_seconds=timeout_seconds, trace=trail.traceparent
         )
 
@@ -192,8 +203,16 @@ class RealtimeRun:
             usage=trail.usage,
             gateway=own - trail.own_parts + reservation_parts(trail.reservation, rates, job=False),
             untrimmed_input_tokens=_untrimmed(trail),
+            reported=trail.usage_reported,
         )
         trail.own_parts = own
+
+
+def _may_be_charged(error: BackendError) -> bool:
+    # Imported only when a call to a provider paid by the token has failed.
+    from tollgate.domain.token_charges import may_be_charged  # noqa: PLC0415 -- see above
+
+    return may_be_charged(error)
 
 
 def _untrimmed(trail: Trail) -> int | None:

@@ -46,7 +46,10 @@ _RECORD_ATTEMPTS = 3
 
 
 class AsyncSubmitter:
-    """Submits jobs, one message at a time."""
+    """Submits jobs, one message at a time.
+
+    `runs` takes the jobs of providers paid by the token, which have no queue of their own; see `run_token_job`.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,9 @@ class AsyncSubmitter:
         gate: BrakeGate | None = None,
         queue: MessageQueue | None = None,
         places: PlaceRecords | None = None,
+        runs: MessageQueue | None = None,
     ) -> None:
+        self._runs = runs
         self._places = places
         self._answers = answers
         self._jobs = jobs
@@ -92,13 +97,25 @@ class AsyncSubmitter:
             return
         if job.state is not JobState.QUEUED or job.inference_type is not InferenceType.ASYNC:
             return
-        if job.cache is not None and self._answers is not None:
-            turn = self._answers().turn(job)
-            if not isinstance(turn, Job):
-                if turn is not None:
-                    self._completer.answered(job, turn)
-                return
-            job = turn
+        turn = self._turn(job)
+        if turn is None:
+            return
+        if self._is_by_token(turn):
+            self._pass_on(turn, was=job)
+        else:
+            self._submit(turn)
+
+    def _turn(self, job: Job) -> Job | None:
+        """The job if it is to run now; None if an equal one's answer has ended it, or is waited for."""
+        if job.cache is None or self._answers is None:
+            return job
+        turn = self._answers().turn(job)
+        if turn is None or isinstance(turn, Job):
+            return turn
+        self._completer.answered(job, turn)
+        return None
+
+    def _submit(self, job: Job) -> None:
         claimed = self.claim(job)
         if claimed is None:
             return
@@ -131,6 +148,25 @@ class AsyncSubmitter:
         if self._waits(job) or self._is_gathered(job):
             return None
         return claim_job(self._jobs, job, self._clock.now())
+
+    def _is_by_token(self, job: Job) -> bool:
+        model = self._catalogues.current().models.get(job.model)
+        deployment = model.deployment(job.deployment) if model is not None else None
+        return deployment is not None and deployment.tokens is not None
+
+    def _pass_on(self, job: Job, *, was: Job) -> None:
+        """Have the job run by the function that can wait for an answer.
+
+        Raises:
+            StorageError: try again later.
+        """
+        if self._runs is None:
+            raise StorageError("This function was not given the queue of jobs that are paid by the token.")
+        if self._waits(job):
+            return
+        # Whoever runs it reads from its record that it leads the equal ones.
+        if job == was or self._jobs.change(job, expected=_QUEUED):
+            queue_job(self._runs, job)
 
     def _is_gathered(self, job: Job) -> bool:
         """Whether the job waits for company; the keeper queues it again when it has woken the endpoint."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from tollgate.domain.batches import BatchRun, BatchState
 from tollgate.domain.catalogue import AsyncPolicy, BatchPolicy, InferenceType
 from tollgate.domain.errors import TollgateError
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState
+from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState
 from tollgate.domain.sweeping import look_due
 from tollgate.ports.backends import TransformBackend
 from tollgate.ports.files import FileBatchStore
@@ -21,7 +21,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.complete_async import AsyncCompletion
-from tollgate.services.complete_job import JobCompleter, webhook_message
+from tollgate.services.complete_job import JobCompleter, Work, webhook_message
 from tollgate.services.drop_batch import DroppedRuns
 from tollgate.services.file_batches import batch_message
 from tollgate.services.queue_job import queue_job
@@ -190,7 +190,21 @@ class Sweeper:
             realtime = job.inference_type is InferenceType.REALTIME
             queue_job(self._queues.deferred if realtime else self._queues.asynchronous, job)
 
+    def _look_at_called(self, job: Job) -> None:
+        """A job whose answer a function waits for, or waited for until it died; see `run_token_job`."""
+        if job.submit_lease_until is not None and job.submit_lease_until > self._clock.now():
+            return
+        if self._services.completion.found_in_bucket(job):
+            self._telemetry.count("SweptJob")
+            return
+        failure = JobFailure("outcome_unknown", "Nobody knows whether the model ran. What was held is charged.")
+        self._services.completer.fail(job, failure, Work(held_seconds=None, finished_at=self._clock.now()))
+        self._telemetry.count("UnknownOutcomes")
+
     def _look_at_submitted(self, job: Job) -> None:
+        if job.submit_lease_until is not None:
+            self._look_at_called(job)
+            return
         age = self._age(job.submitted_at or job.created_at)
         expired = age > self._async_seconds(job)
         if not expired and not look_due(age, first=_FIRST_LOOK, factor=1.3):

@@ -64,7 +64,8 @@ class Trail:
     first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
     `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
     it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
-    says that money for a call is held already, together with that for others.
+    says that money for a call is held already, together with that for others. `usage_reported` is False where `usage`
+    is an estimate, as the model's side did not say.
     """
 
     request_id: str
@@ -98,11 +99,13 @@ class Trail:
     live: LiveAnswer | None = None
     cover: Cover | None = None
     caller_gone: bool = False
+    usage_reported: bool = True
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""
         self.settlement = None
         self.reservation = None
+        self.usage_reported = True
 
     def add_earlier(self, earlier: Settlement | None) -> None:
         """Count a try that failed before the one on this trail."""
