@@ -246,7 +246,7 @@ def test_exceptions_in_a_stream(member: str, recorder: Any, answer: Any, make_bo
         with pytest.raises(BackendTimeoutError):
             next(pieces)
     theirs = make_boto("bedrock-runtime").converse_stream(modelId=MODEL, **CONVERSE)["stream"]
-    with pytest.raises(EventStreamError) as said:
+    with closing(theirs), pytest.raises(EventStreamError) as said:
         list(theirs)
     assert said.value.response["Error"]["Code"] == member
 
