@@ -117,7 +117,7 @@ def test_a_job_is_run_at_the_provider(client: Client) -> None:
 
 @pytest.mark.usefixtures("provider")
 def test_embeddings_and_images_are_refused(client: Client) -> None:
-    """With 400 and a reason; images would go to instances of the model if they could take them."""
+    """With 400 and a reason: instances that only stand in for the provider do not serve the model."""
     embedding = client.send("POST", "/v1/embeddings", {"model": MODEL, "input": "hello"})
     assert (embedding.status, "chat model" in embedding.body["error"]["message"]) == (400, True)
     parts = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
