@@ -94,15 +94,18 @@ def sleep(stack: Stack, arguments: argparse.Namespace) -> int:
 
 
 def wake(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Ask for the places that sleep to be woken, as a request would."""
+    """Ask for those places that sleep to be woken, as a request would."""
     client, function = boto3.client("lambda", region_name=stack.region), stack.outputs["CapacityFunctionName"]
     records = RegistryPlaces(stack.tables, stack.registry)
     for place, _ in _chosen(stack, arguments):
         record = records.get(place)
         if record is not None and record.held_by:
             raise StackError(f"{place.key} is held by {record.held_by}.")
-        if record is None or record.phase in {Phase.AWAKE, Phase.WAKING}:
-            print(f"{place.key}: {Phase.AWAKE.value if record is None else record.phase.value} already")
+        if record is None:
+            print(f"{place.key}: was never put to sleep; 'tollgate endpoints' shows how it stands")
+            continue
+        if record.phase in {Phase.AWAKE, Phase.WAKING}:
+            print(f"{place.key}: {record.phase.value} already")
             continue
         event = json.dumps({"kind": "wake", "place": place.key})
         client.invoke(FunctionName=function, InvocationType="Event", Payload=event.encode())

@@ -107,7 +107,9 @@ def test_wake_sends_what_a_request_would(stack: Stack, monkeypatch: pytest.Monke
     events.stop()
 
 
-@pytest.mark.parametrize(("phase", "told"), [(None, "awake"), (Phase.AWAKE, "awake"), (Phase.WAKING, "waking")])
+@pytest.mark.parametrize(
+    ("phase", "told"), [(None, "never put to sleep"), (Phase.AWAKE, "awake already"), (Phase.WAKING, "waking already")]
+)
 def test_what_does_not_sleep_is_not_woken(
     stack: Stack, phase: Phase | None, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +117,7 @@ def test_what_does_not_sleep_is_not_woken(
     if phase is not None:
         assert RegistryPlaces(stack.tables, stack.registry).write(PlaceRecord(REALTIME, phase, NOW))
     assert endpoints.wake(stack, _arguments()) == 0
-    assert capsys.readouterr().out == f"{REALTIME.key}: {told} already\n"
+    assert told in capsys.readouterr().out
 
 
 def test_what_is_held_down_is_not_woken(stack: Stack) -> None:
