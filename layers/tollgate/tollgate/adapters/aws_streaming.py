@@ -11,20 +11,17 @@ from awscrt.exceptions import from_code
 from awscrt.http import HttpClientConnection, HttpClientStream, HttpRequest
 
 from tollgate.adapters.aws_call import AwsCall
-from tollgate.adapters.aws_credentials import CredentialsError, RequestSigner
-from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, AwsTimeoutError, error_from_response
+from tollgate.adapters.aws_credentials import RequestSigner
+from tollgate.adapters.aws_errors import AwsConnectionError, AwsTimeoutError, error_from_response
 from tollgate.adapters.aws_http import (
     CRT_ERRORS,
     ClientRuntime,
     ConnectFailedError,
     ConnectionPool,
     Endpoint,
-    new_request,
 )
 from tollgate.adapters.aws_retry import FailureKind
-from tollgate.adapters.aws_transport import TransportConfig
-
-_USER_AGENT = "tollgate"
+from tollgate.adapters.aws_transport import TransportConfig, signed_request
 
 
 class _Head(NamedTuple):
@@ -107,7 +104,7 @@ class StreamingTransport:
             AwsTimeoutError: the time is up.
         """
         pool = self._pool(call)
-        request, sent = self._signed(call, pool.endpoint)
+        request, sent = signed_request(call, pool.endpoint, self._signer)
         until = time.monotonic() + timeout_s
         try:
             connection, stream = pool.begin(request)
@@ -127,21 +124,6 @@ class StreamingTransport:
         finally:
             # With half an answer on it, this tells the other side to stop.
             connection.close()
-
-    def _signed(self, call: AwsCall, endpoint: Endpoint) -> tuple[HttpRequest, BytesIO]:
-        request, sent = new_request(
-            call.method,
-            endpoint.base_path + call.path,
-            [("host", endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
-            call.body,
-        )
-        try:
-            if call.signed:
-                self._signer.sign(request, call.body, call.service)
-        except CredentialsError as error:
-            raise AwsError("CredentialsError", str(error), operation=call.operation) from error
-        request.headers.add("content-length", str(len(call.body)))
-        return request, sent
 
     def _pool(self, call: AwsCall) -> _Connections:
         pool = self._pools.get(call.service)
