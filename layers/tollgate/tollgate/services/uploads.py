@@ -82,7 +82,7 @@ class Uploads:
             BodyTooLargeError: no file may be so large.
         """
         if size > MOST_FILE_BYTES:
-            raise BodyTooLargeError(f"A file may have {MOST_FILE_BYTES} bytes.", param="bytes")
+            raise BodyTooLargeError(f"A file may have at most {MOST_FILE_BYTES} bytes.", param="bytes")
         file = self._files.new(owner, new, size, FileState.PENDING)
         upload = self._ids.new("upload")
         pending = replace(file, file_id=upload, upload_id=file.file_id, expires_at=self._clock.now() + UPLOAD_WINDOW)
