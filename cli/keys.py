@@ -1,7 +1,6 @@
 """`tollgate keys`: API keys. The secret is shown once; only its hash is stored."""
 
 import argparse
-import re
 import secrets
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,15 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.arguments import add, natural
 from cli.key_list import hash_of, list_keys
 from cli.stack import Stack, StackError
-from cli.webhooks import ensure_secret
+from cli.webhooks import check_name, ensure_secret
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.domain.keys import KeyRecord
 
 SCOPES = ("infer", "read", "cancel", "admin")
 _DEFAULT_SCOPES = "infer,read,cancel"
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""Of tenants and teams: what a budget can name, and nothing that separates the parts of a counter's name."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -73,9 +70,8 @@ def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
     Raises:
         StackError: unknown scope, a name that budgets could not tell apart, or AWS refused.
     """
-    for option, name in (("--tenant", arguments.tenant), ("--team", arguments.team or "none")):
-        if _NAME.fullmatch(name) is None:
-            raise StackError(f"{option} must be 1 to 128 of A-Z a-z 0-9 . _ -")
+    check_name("--tenant", arguments.tenant)
+    check_name("--team", arguments.team or "none")
     scopes = frozenset(scope.strip() for scope in arguments.scopes.split(",") if scope.strip())
     unknown = scopes - set(SCOPES)
     if unknown or not scopes:

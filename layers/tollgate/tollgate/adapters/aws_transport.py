@@ -220,7 +220,14 @@ class AwsTransport:
         return object_from_response(call.operation, response.status, response.headers, response.body)
 
     def presigned_url(
-        self, service: AwsService, path: str, *, subdomain: str = "", expires_seconds: int, method: str = "GET"
+        self,
+        service: AwsService,
+        path: str,
+        *,
+        subdomain: str = "",
+        expires_seconds: int,
+        method: str = "GET",
+        content_length: int | None = None,
     ) -> str:
         """An URL that makes one kind of request possible for whoever holds it.
 
@@ -230,12 +237,14 @@ class AwsTransport:
             subdomain: see `AwsCall`.
             expires_seconds: until the URL is worth nothing, a week at most.
             method: of the request.
+            content_length: bytes that its body must have; None leaves that open.
 
         Raises:
             AwsError: there are no credentials.
         """
         endpoint = self._pool(service, subdomain).endpoint
-        request, _ = new_request(method, endpoint.base_path + path, [("host", endpoint.host_header)], b"")
+        length = [] if content_length is None else [("content-length", str(content_length))]
+        request, _ = new_request(method, endpoint.base_path + path, [("host", endpoint.host_header), *length], b"")
         try:
             self._signer.presign(request, service, expires_seconds=expires_seconds)
         except CredentialsError as error:

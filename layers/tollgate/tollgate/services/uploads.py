@@ -87,7 +87,8 @@ class Uploads:
         upload = self._ids.new("upload")
         pending = replace(file, file_id=upload, upload_id=file.file_id, expires_at=self._clock.now() + UPLOAD_WINDOW)
         self._store.add(pending)
-        return pending, self._objects.presigned_put(pending.key, expires_seconds=int(UPLOAD_WINDOW.total_seconds()))
+        lasts = int(UPLOAD_WINDOW.total_seconds())
+        return pending, self._objects.presigned_put(pending.key, size=size, expires_seconds=lasts)
 
     def get(self, owner: Owner, upload_id: str) -> StoredFile:
         """An upload in any state.
