@@ -53,10 +53,17 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
+    if not rows:
+        print("No deployment of the catalogue stands on SageMaker.")
+        return 0
     table = folding_table(("place", "status", "now", "wanted", "$/hour", "phase", "why"))
     for row in rows:
         cells = ("place", "status", "current", "desired", "usd_per_hour", "phase", "reason")
         table.add_row(*(str(row[cell]) for cell in cells))
+        if arguments.history and not row["history"]:
+            table.add_row(
+                "", "", "", "", "", "", "no history: only deployments with a sleep policy have one", style="dim"
+            )
         if arguments.history:
             for line in row["history"]:
                 table.add_row("", "", "", "", "", line["phase"], f"{line['at']}  {line['reason']}", style="dim")
@@ -87,9 +94,19 @@ def sleep(stack: Stack, arguments: argparse.Namespace) -> int:
 
 
 def wake(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Ask for the places to be woken, as a request would."""
+    """Ask for those places that sleep to be woken, as a request would."""
     client, function = boto3.client("lambda", region_name=stack.region), stack.outputs["CapacityFunctionName"]
+    records = RegistryPlaces(stack.tables, stack.registry)
     for place, _ in _chosen(stack, arguments):
+        record = records.get(place)
+        if record is not None and record.held_by:
+            raise StackError(f"{place.key} is held by {record.held_by}.")
+        if record is None:
+            print(f"{place.key}: was never put to sleep; 'tollgate endpoints' shows how it stands")
+            continue
+        if record.phase in {Phase.AWAKE, Phase.WAKING}:
+            print(f"{place.key}: {record.phase.value} already")
+            continue
         event = json.dumps({"kind": "wake", "place": place.key})
         client.invoke(FunctionName=function, InvocationType="Event", Payload=event.encode())
         print(f"{place.key}: wake requested")

@@ -1,7 +1,6 @@
 """`tollgate keys`: API keys. The secret is shown once; only its hash is stored."""
 
 import argparse
-import re
 import secrets
 import sys
 from datetime import UTC, datetime, timedelta
@@ -9,21 +8,20 @@ from datetime import UTC, datetime, timedelta
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.arguments import add, natural
+from cli.key_list import hash_of, list_keys
 from cli.stack import Stack, StackError
-from cli.webhooks import ensure_secret
+from cli.webhooks import check_name, ensure_secret
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.domain.keys import KeyRecord
 
 SCOPES = ("infer", "read", "cancel", "admin")
 _DEFAULT_SCOPES = "infer,read,cancel"
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""Of tenants and teams: what a budget can name, and nothing that separates the parts of a counter's name."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = add(commands, "keys", "create and disable API keys")
+    parser = add(commands, "keys", "create, list and disable API keys")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = add(
         actions,
@@ -41,13 +39,28 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--expires-days", type=natural, help="the key stops working after so many days (default: never)"
     )
     create.set_defaults(run=create_key)
+    listing = add(
+        actions,
+        "list",
+        "who has a key, what for, and which budgets count it",
+        "keys list",
+        "keys list --tenant acme --json",
+    )
+    listing.add_argument("--tenant", help="only this tenant's")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=list_keys)
     disable = add(
         actions,
         "disable",
         "disable a key for good; takes up to a minute to reach every function",
+        "keys disable key_0199f0c2a5d04b7c9d3e0123456789ab",
         "keys disable tg_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
     )
-    disable.add_argument("secret_or_hash", metavar="KEY", help="the secret key, or its SHA-256 in hexadecimal")
+    disable.add_argument(
+        "key",
+        metavar="KEY",
+        help="its id, as 'tollgate keys list' shows it; or the secret, or its SHA-256 in hexadecimal",
+    )
     disable.set_defaults(run=disable_key)
 
 
@@ -57,9 +70,8 @@ def create_key(stack: Stack, arguments: argparse.Namespace) -> int:
     Raises:
         StackError: unknown scope, a name that budgets could not tell apart, or AWS refused.
     """
-    for option, name in (("--tenant", arguments.tenant), ("--team", arguments.team or "none")):
-        if _NAME.fullmatch(name) is None:
-            raise StackError(f"{option} must be 1 to 128 of A-Z a-z 0-9 . _ -")
+    check_name("--tenant", arguments.tenant)
+    check_name("--team", arguments.team or "none")
     scopes = frozenset(scope.strip() for scope in arguments.scopes.split(",") if scope.strip())
     unknown = scopes - set(SCOPES)
     if unknown or not scopes:
@@ -98,12 +110,14 @@ def disable_key(stack: Stack, arguments: argparse.Namespace) -> int:
     Raises:
         StackError: there is no such key.
     """
-    given = arguments.secret_or_hash
+    given = arguments.key
     hashed = key_hash(given) if given.startswith("tg_") else given
+    if given.startswith("key_"):
+        hashed = hash_of(stack, given) or given
     keys = RegistryKeys(stack.tables, stack.registry)
     record = keys.find(hashed)
     if record is None:
-        raise StackError("There is no such key. Give the secret (tg_...) or its SHA-256 in hexadecimal.")
+        raise StackError("There is no such key. Give its id (key_...), the secret (tg_...) or its SHA-256.")
     keys.store(hashed, record._replace(disabled=True))
     print(f"{record.key_id} is disabled.")
     return 0

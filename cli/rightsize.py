@@ -61,6 +61,9 @@ def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -
     if as_json:
         print(json.dumps([advice_document(advice) for advice in advices], indent=2))
         return
+    if not advices:
+        print("No endpoint of the catalogue has an instance to give advice on.")
+        return
     table = folding_table(
         ("deployment", "endpoint", "now", "advice", "to", "$/month saved", "rule", "what would break")
     )

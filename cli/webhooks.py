@@ -1,14 +1,17 @@
 """`tollgate webhooks`: the secrets with which calls to clients' URLs are signed."""
 
 import argparse
+import re
 import secrets
 
 from cli.arguments import add
-from cli.stack import Stack
+from cli.stack import Stack, StackError
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.domain.webhooks import secret_text
 
 _KEY_BYTES = 32
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""Of tenants and teams: what a budget can name, and nothing that separates the parts of a counter's name."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -30,6 +33,16 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     secret.set_defaults(run=tenant_secret)
 
 
+def check_name(option: str, name: str) -> None:
+    """See that a tenant or team can be called so.
+
+    Raises:
+        StackError: naming the option.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise StackError(f"{option} must be 1 to 128 of A-Z a-z 0-9 . _ -")
+
+
 def ensure_secret(stack: Stack, tenant: str) -> None:
     """Make a secret for a tenant that has none, so that its webhooks can be signed from the first one on."""
     store = RegistryWebhookSecrets(stack.tables, stack.registry)
@@ -38,7 +51,12 @@ def ensure_secret(stack: Stack, tenant: str) -> None:
 
 
 def tenant_secret(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Print the secret that receivers of this tenant should check with, making, changing or settling it as asked."""
+    """Print the secret that receivers of this tenant should check with, making, changing or settling it as asked.
+
+    Raises:
+        StackError: no tenant can have such a name.
+    """
+    check_name("--tenant", arguments.tenant)
     store = RegistryWebhookSecrets(stack.tables, stack.registry)
     known = store.of(arguments.tenant)
     if not known or arguments.rotate:

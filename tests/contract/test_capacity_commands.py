@@ -20,6 +20,7 @@ from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.orphans import OrphanKind
+from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.rightsizing import Resource
 from tollgate.domain.sleeping import Phase
 
@@ -100,9 +101,39 @@ def test_wake_sends_what_a_request_would(stack: Stack, monkeypatch: pytest.Monke
     """One event for the capacity function, whose name is the stack's output."""
     events = FunctionEventsServer()
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", events.url)
+    endpoints.sleep(stack, _arguments())
     assert endpoints.wake(stack, _arguments()) == 0
     assert events.take("tollgate-capacity") == [{"kind": "wake", "place": REALTIME.key}]
     events.stop()
+
+
+@pytest.mark.parametrize(
+    ("phase", "told"), [(None, "never put to sleep"), (Phase.AWAKE, "awake already"), (Phase.WAKING, "waking already")]
+)
+def test_what_does_not_sleep_is_not_woken(
+    stack: Stack, phase: Phase | None, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said, and no event is sent: there is nobody to send one to."""
+    if phase is not None:
+        assert RegistryPlaces(stack.tables, stack.registry).write(PlaceRecord(REALTIME, phase, NOW))
+    assert endpoints.wake(stack, _arguments()) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_what_is_held_down_is_not_woken(stack: Stack) -> None:
+    """The capacity function would leave it down; whoever holds it has to let go."""
+    RegistryPlaces(stack.tables, stack.registry).hold(REALTIME, "the brake", NOW)
+    with pytest.raises(StackError, match="held by the brake"):
+        endpoints.wake(stack, _arguments())
+
+
+def test_a_place_without_a_history_says_so(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing at all would look like an option that was not heard."""
+    assert endpoints.show(stack, _arguments(json=False)) == 0
+    assert "no history" in capsys.readouterr().out
+    endpoints.sleep(stack, _arguments())
+    endpoints.show(stack, _arguments(json=False))
+    assert "no history" not in capsys.readouterr().out
 
 
 def test_rightsize_reads_the_week_and_prints_a_plot(

@@ -308,7 +308,7 @@ def test_contents_are_copied(objects: FileObjects) -> None:
 def test_a_presigned_url_takes_the_object(aws: LocalAws) -> None:
     """From anybody who holds it, by PUT."""
     objects = S3DirectObjects(aws.s3, BUCKET)
-    url = objects.presigned_put("files/ä b", expires_seconds=60)
+    url = objects.presigned_put("files/ä b", size=7, expires_seconds=60)
     request = urllib.request.Request(url, data=b"content", headers=_PLAIN, method="PUT")  # noqa: S310 -- our own server
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- as above
         assert answer.status == 200

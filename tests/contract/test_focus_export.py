@@ -69,11 +69,11 @@ def test_the_day_lands_in_the_bucket(aws: LocalAws, jobs: list[Job], capsys: pyt
 
 
 def test_a_local_file_has_the_same_bytes(aws: LocalAws, jobs: list[Job], tmp_path: Path) -> None:
-    """And doing it again replaces the file."""
+    """And in the place of a file that was there."""
     assert jobs
     target = tmp_path / "day.csv.gz"
-    for _ in range(2):
-        assert main(["export", "focus", "--date", BEFORE, "--output", str(target)]) == 0
+    target.write_bytes(b"of an earlier export, and longer" * 1_000)
+    assert main(["export", "focus", "--date", BEFORE, "--output", str(target)]) == 0
     assert main(["export", "focus", "--date", BEFORE]) == 0
     stored = aws.boto3_client("s3").get_object(Bucket=BUCKET, Key="exports/focus/date=2026-03-01/part.csv.gz")
     assert target.read_bytes() == stored["Body"].read()

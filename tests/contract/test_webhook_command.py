@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from cli.main import main
-from cli.stack import Stack
+from cli.stack import Stack, StackError
 from cli.webhooks import tenant_secret
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
@@ -30,6 +30,14 @@ def test_a_secret_is_made_kept_changed_and_settled(aws: LocalAws, capsys: pytest
     assert list(store.of("acme")) == [second, first]
     assert _run(stack, capsys, finish=True) == second
     assert list(store.of("acme")) == [second]
+
+
+def test_a_tenant_that_no_key_can_have_gets_no_secret(aws: LocalAws) -> None:
+    """A slip of the pen would be signed with by nobody."""
+    stack = Stack("tollgate", "us-east-1", {"RegistryTableName": REGISTRY_TABLE}, "arm64")
+    stack.__dict__["tables"] = aws.dynamodb
+    with pytest.raises(StackError, match="--tenant"):
+        tenant_secret(stack, argparse.Namespace(tenant="acme/search", rotate=False, finish=False))
 
 
 def test_the_command_is_declared(capsys: pytest.CaptureFixture[str]) -> None:

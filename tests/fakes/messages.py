@@ -105,8 +105,8 @@ class InMemoryObjectStore:
         body = self.objects.get(key)
         return None if body is None else len(body)
 
-    def presigned_put(self, key: str, *, expires_seconds: int) -> str:
-        return f"https://{self.bucket}.example/{key}?put&expires={expires_seconds}"
+    def presigned_put(self, key: str, *, size: int, expires_seconds: int) -> str:
+        return f"https://{self.bucket}.example/{key}?put&size={size}&expires={expires_seconds}"
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         return f"https://{self.bucket}.example/{key}?expires={expires_seconds}"

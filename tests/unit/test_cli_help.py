@@ -56,7 +56,7 @@ def test_every_argument_says_what_it_is(prog: str) -> None:
 WRONG = """
 nonsense | invalid choice
 keys | required: ACTION
-keys list | invalid choice
+keys list acme | unrecognized
 keys create | --tenant
 keys create --tenant acme --expires-days x | whole number of 1 or more
 keys create --tenant acme --expires-days 0 | whole number of 1 or more

@@ -77,6 +77,31 @@ def _signature(recorded: Any) -> str:
     return str(signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request))
 
 
+def _url_signatures(method: str, url: str, **headers: str) -> tuple[str, str]:
+    """The signature in a URL, and botocore's for a request to it with these headers."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    request = AWSRequest(
+        method=method, url=url.partition("&X-Amz-Signature=")[0], headers={"host": parts.netloc, **headers}
+    )
+    request.context["timestamp"] = query["X-Amz-Date"]
+    signer = S3SigV4QueryAuth(CREDENTIALS, "s3", REGION, expires=int(query["X-Amz-Expires"]))
+    signed = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    return query["X-Amz-Signature"], str(signed)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_presigned_put_takes_the_announced_bytes_only(key: str) -> None:
+    """The length is among the signed headers, so S3 finds no valid signature on a request with another one."""
+    client = S3Client(AwsTransport(TransportConfig(region=REGION)))
+    url = client.presigned_put("data", key, size=4_000_000, expires_seconds=90)
+    assert "X-Amz-SignedHeaders=content-length%3Bhost" in url
+    ours, botocores = _url_signatures("PUT", url, **{"content-length": "4000000"})
+    assert ours == botocores
+    ours, botocores = _url_signatures("PUT", url, **{"content-length": "4000001"})
+    assert ours != botocores
+
+
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9000"])
 def test_presigned_url_is_valid(key: str, endpoint: str | None) -> None:
@@ -88,12 +113,8 @@ def test_presigned_url_is_valid(key: str, endpoint: str | None) -> None:
     query = dict(parse_qsl(parts.query))
     assert query["X-Amz-Expires"] == "90"
     assert query["X-Amz-Security-Token"] == CREDENTIALS.token
-    signature = query.pop("X-Amz-Signature")
-    unsigned = url.partition("&X-Amz-Signature=")[0]
-    request = AWSRequest(method="GET", url=unsigned, headers={"host": parts.netloc})
-    request.context["timestamp"] = query["X-Amz-Date"]
-    signer = S3SigV4QueryAuth(CREDENTIALS, "s3", REGION, expires=90)
-    assert signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request) == signature
+    ours, botocores = _url_signatures("GET", url)
+    assert ours == botocores
 
 
 def test_a_bucket_with_a_dot_is_addressed_by_path() -> None:

@@ -88,7 +88,7 @@ def test_a_cache_header_is_read_with_a_plain_body(header: str) -> None:
 
 def test_faults_keep_their_words() -> None:
     """What the quick look does not take is refused in the validator's words, with the field's name."""
-    with pytest.raises(InvalidRequestError, match="Field 'deadline_seconds': Input should be greater than 0"):
+    with pytest.raises(InvalidRequestError, match="Field 'deadline_seconds': it should be above 0"):
         read_inference({"model": "smollm2", "input": "", "deadline_seconds": 0})
 
 

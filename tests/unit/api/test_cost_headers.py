@@ -51,13 +51,6 @@ def test_a_request_that_a_budget_refuses_is_charged_nothing(priority: str) -> No
     assert totals.effective == totals.charged == 0
 
 
-def test_an_input_that_cannot_be_stored_is_charged_nothing() -> None:
-    """Half of a surrogate pair is found after routing."""
-    answer = FakeGateway().infer(None, raw='{"model": "echo", "input": "\\ud800", "priority": "low"}')
-    assert answer.status == 400
-    assert _costs(answer) == NOTHING
-
-
 def test_a_request_that_fell_back_to_async_shows_the_estimate_of_its_job() -> None:
     """Headers and body of a 202 agree, whatever was tried before."""
     gateway = FakeGateway()

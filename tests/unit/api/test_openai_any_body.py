@@ -109,7 +109,7 @@ def test_any_json_is_answered(body: Any) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "told"),
-    [([], "at least 1 item"), (["a"] * 2049, "at most 2048 items"), (5, "valid string"), ([5], "valid string")],
+    [([], "1 or more entries"), (["a"] * 2049, "2048 or fewer entries"), (5, "a string or a list"), ([5], "a string.")],
 )
 def test_of_several_forms_the_one_that_was_meant_is_explained(texts: object, told: str) -> None:
     """A list that is too long is not told to be a text."""

@@ -38,10 +38,10 @@ def test_a_completion_continues_one_text() -> None:
 @pytest.mark.parametrize(
     ("prompt", "param", "reason"),
     [
-        ([1, 2], "prompt[0]", "Input should be a text, since what a token means depends on the model"),
-        ([[1, 2], [3]], "prompt[0]", "Input should be a text, since what a token means depends on the model"),
-        ([], "prompt", "at least 1 item"),
-        (["a"] * 33, "prompt", "at most 32 items"),
+        ([1, 2], "prompt[0]", "it should be a text, since what a token means depends on the model"),
+        ([[1, 2], [3]], "prompt[0]", "it should be a text, since what a token means depends on the model"),
+        ([], "prompt", "1 or more entries"),
+        (["a"] * 33, "prompt", "32 or fewer entries"),
     ],
 )
 def test_prompts_are_texts_and_not_too_many(prompt: list[Any], param: str, reason: str) -> None:

@@ -54,7 +54,7 @@ def test_a_batch_says_how_long_its_results_are_wanted(house: FilesHouse) -> None
     [
         ({"endpoint": "/v1/images"}, 400, "endpoint"),
         ({"completion_window": "1h"}, 400, "completion_window"),
-        ({"input_file_id": "file-none"}, 404, "file_id"),
+        ({"input_file_id": "file-none"}, 404, "input_file_id"),
         ({"input_file_id": 7}, 400, "input_file_id"),
         ({"metadata": {"a": 1}}, 400, "metadata.a"),
     ],

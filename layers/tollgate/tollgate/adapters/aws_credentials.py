@@ -71,7 +71,8 @@ class RequestSigner:
         """Put the signature into the query of the request's path, so that the URL alone opens it.
 
         Args:
-            request: without a body, with its host header and nothing else; the path is percent-encoded once.
+            request: without a body; its headers are those that must be sent as they are. The path is percent-encoded
+                once.
             service: signing name. Only `s3` leaves open what body is sent.
             expires_seconds: how long the signature holds, a week at most; it ends with the credentials if
                 those end sooner.

@@ -12,7 +12,7 @@ from awscrt.exceptions import from_code
 from awscrt.http import HttpClientConnection, HttpClientStream, HttpRequest
 
 from tollgate.adapters.aws_call import AwsCall
-from tollgate.adapters.aws_credentials import CredentialsError, RequestSigner
+from tollgate.adapters.aws_credentials import RequestSigner
 from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, AwsTimeoutError, error_from_response
 from tollgate.adapters.aws_http import (
     CRT_ERRORS,
@@ -20,12 +20,9 @@ from tollgate.adapters.aws_http import (
     ConnectFailedError,
     ConnectionPool,
     Endpoint,
-    new_request,
 )
 from tollgate.adapters.aws_retry import FailureKind
-from tollgate.adapters.aws_transport import TransportConfig
-
-_USER_AGENT = "tollgate"
+from tollgate.adapters.aws_transport import TransportConfig, signed_request
 
 
 class _Head(NamedTuple):
@@ -214,26 +211,11 @@ class StreamingTransport:
             AwsTimeoutError: the time is up.
         """
         pool = self._pool(call)
-        request, sent = self._signed(call, pool.endpoint)
+        request, sent = signed_request(call, pool.endpoint, self._signer)
         with closing(pool.send(request, sent, timeout_s=timeout_s, operation=call.operation)) as answer:
             if answer.status >= 300:
                 raise error_from_response(call.operation, answer.status, answer.headers, b"".join(answer.pieces()))
             yield from answer.pieces()
-
-    def _signed(self, call: AwsCall, endpoint: Endpoint) -> tuple[HttpRequest, BytesIO]:
-        request, sent = new_request(
-            call.method,
-            endpoint.base_path + call.path,
-            [("host", endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
-            call.body,
-        )
-        try:
-            if call.signed:
-                self._signer.sign(request, call.body, call.service)
-        except CredentialsError as error:
-            raise AwsError("CredentialsError", str(error), operation=call.operation) from error
-        request.headers.add("content-length", str(len(call.body)))
-        return request, sent
 
     def _pool(self, call: AwsCall) -> LiveConnections:
         pool = self._pools.get(call.service)

@@ -7,9 +7,11 @@ named tuple 0.1 ms, and every cold start pays for all of them.
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from typing import Any, NamedTuple, Self
 
 from awscrt.auth import AwsCredentialsProvider
+from awscrt.http import HttpRequest
 
 from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_credentials import CredentialsError, RequestSigner
@@ -132,6 +134,29 @@ class TransportConfig(NamedTuple):
         return f"https://{below}{_HOST_PREFIX[service]}.{self.region}.{suffix}"
 
 
+def signed_request(call: AwsCall, endpoint: Endpoint, signer: RequestSigner) -> tuple[HttpRequest, BytesIO]:
+    """The request of a call and the stream of its body.
+
+    Raises:
+        AwsError: there are no credentials.
+    """
+    request, stream = new_request(
+        call.method,
+        endpoint.base_path + call.path,
+        [("host", endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
+        call.body,
+    )
+    try:
+        if call.signed:
+            signer.sign(request, call.body, call.service)
+    except CredentialsError as error:
+        raise AwsError("CredentialsError", str(error), operation=call.operation) from error
+    if request.body_stream is not None:
+        # After the signature, as botocore does: a proxy may change how a body is framed.
+        request.headers.add("content-length", str(len(call.body)))
+    return request, stream
+
+
 class AwsTransport:
     """Sends calls and returns good answers; everything else is raised. Thread safe.
 
@@ -206,7 +231,14 @@ class AwsTransport:
         return object_from_response(call.operation, response.status, response.headers, response.body)
 
     def presigned_url(
-        self, service: AwsService, path: str, *, subdomain: str = "", expires_seconds: int, method: str = "GET"
+        self,
+        service: AwsService,
+        path: str,
+        *,
+        subdomain: str = "",
+        expires_seconds: int,
+        method: str = "GET",
+        content_length: int | None = None,
     ) -> str:
         """An URL that makes one kind of request possible for whoever holds it.
 
@@ -216,12 +248,14 @@ class AwsTransport:
             subdomain: see `AwsCall`.
             expires_seconds: until the URL is worth nothing, a week at most.
             method: of the request.
+            content_length: bytes that its body must have; None leaves that open.
 
         Raises:
             AwsError: there are no credentials.
         """
         endpoint = self._pool(service, subdomain).endpoint
-        request, _ = new_request(method, endpoint.base_path + path, [("host", endpoint.host_header)], b"")
+        length = [] if content_length is None else [("content-length", str(content_length))]
+        request, _ = new_request(method, endpoint.base_path + path, [("host", endpoint.host_header), *length], b"")
         try:
             self._signer.presign(request, service, expires_seconds=expires_seconds)
         except CredentialsError as error:
@@ -281,20 +315,7 @@ class AwsTransport:
 
     def _exchange(self, call: AwsCall) -> HttpResponse:
         pool = self._pool(call.service, call.subdomain)
-        request, stream = new_request(
-            call.method,
-            pool.endpoint.base_path + call.path,
-            [("host", pool.endpoint.host_header), *call.headers, ("user-agent", _USER_AGENT)],
-            call.body,
-        )
-        try:
-            if call.signed:
-                self._signer.sign(request, call.body, call.service)
-        except CredentialsError as error:
-            raise AwsError("CredentialsError", str(error), operation=call.operation) from error
-        if request.body_stream is not None:
-            # After the signature, as botocore does: a proxy may change how a body is framed.
-            request.headers.add("content-length", str(len(call.body)))
+        request, stream = signed_request(call, pool.endpoint, self._signer)
         config = self.config
         return pool.exchange(
             request,

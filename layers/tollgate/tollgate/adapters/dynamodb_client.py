@@ -12,7 +12,7 @@ from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_errors import ThrottledError
 from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport
-from tollgate.adapters.dynamodb_transaction import TransactAction
+from tollgate.adapters.dynamodb_transaction import TransactAction, write_fields
 from tollgate.adapters.dynamodb_values import from_attributes, to_attributes
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
@@ -48,25 +48,6 @@ class QueryPage(NamedTuple):
     items: tuple[Item, ...]
     last_key: Item | None
     item_count: int
-
-
-def _add_expressions(
-    fields: dict[str, Any],
-    condition: str | None,
-    names: Mapping[str, str] | None,
-    values: Mapping[str, Any] | None,
-    *,
-    return_item_on_failure: bool,
-) -> None:
-    """Add the parts that all writes share."""
-    if condition is not None:
-        fields["ConditionExpression"] = condition
-    if names:
-        fields["ExpressionAttributeNames"] = names
-    if values:
-        fields["ExpressionAttributeValues"] = to_attributes(values)
-    if return_item_on_failure:
-        fields["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
 
 
 class DynamoDBClient:
@@ -133,9 +114,26 @@ class DynamoDBClient:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`.
         """
-        fields = {"TableName": table, "Item": to_attributes(item)}
-        _add_expressions(fields, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields = write_fields(table, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields["Item"] = to_attributes(item)
         self._call("PutItem", fields, retry or _default_retry(condition))
+
+    def put_next(self, table: str, item: Mapping[str, Any], *, after: int) -> None:
+        """Write a whole item whose `revision` counts its writes, unless somebody else has written meanwhile.
+
+        Args:
+            table: whose partition key is `pk`.
+            item: with its new revision.
+            after: the revision that was read; 0 where there was no item.
+
+        Raises:
+            ConditionalCheckFailedError: somebody has.
+            AwsError: see `aws_errors`.
+        """
+        if after == 0:
+            self.put_item(table, item, condition="attribute_not_exists(pk)")
+        else:
+            self.put_item(table, item, condition="revision = :revision", values={":revision": after})
 
     def update_item(
         self,
@@ -156,8 +154,8 @@ class DynamoDBClient:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`; `outcome_unknown` tells whether it may have been applied.
         """
-        fields = {"TableName": table, "Key": to_attributes(key), "UpdateExpression": update}
-        _add_expressions(fields, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields = write_fields(table, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields |= {"Key": to_attributes(key), "UpdateExpression": update}
         if return_changed:
             fields["ReturnValues"] = "UPDATED_NEW"
         changed = self._call("UpdateItem", fields, retry).get("Attributes")
@@ -180,8 +178,8 @@ class DynamoDBClient:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`.
         """
-        fields: dict[str, Any] = {"TableName": table, "Key": to_attributes(key)}
-        _add_expressions(fields, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields = write_fields(table, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields["Key"] = to_attributes(key)
         self._call("DeleteItem", fields, retry or _default_retry(condition))
 
     def query(

@@ -1,4 +1,4 @@
-"""The actions of a DynamoDB transaction."""
+"""The actions of a DynamoDB transaction, and what they share with single writes."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 from tollgate.adapters.dynamodb_values import to_attributes
 
 
-def _shared(
+def write_fields(
     table: str,
     condition: str | None,
     names: Mapping[str, str] | None,
     values: Mapping[str, Any] | None,
+    *,
     return_item_on_failure: bool,
 ) -> dict[str, Any]:
+    """The parts that all writes share, in DynamoDB JSON."""
     fields: dict[str, Any] = {"TableName": table}
     if condition is not None:
         fields["ConditionExpression"] = condition
@@ -37,7 +39,7 @@ class TransactPut(NamedTuple):
 
     def to_request(self) -> dict[str, Any]:
         """The action in DynamoDB JSON."""
-        fields = _shared(self.table, self.condition, self.names, self.values, self.return_item_on_failure)
+        fields = _fields(self)
         return {"Put": {**fields, "Item": to_attributes(self.item)}}
 
 
@@ -54,7 +56,7 @@ class TransactUpdate(NamedTuple):
 
     def to_request(self) -> dict[str, Any]:
         """The action in DynamoDB JSON."""
-        fields = _shared(self.table, self.condition, self.names, self.values, self.return_item_on_failure)
+        fields = _fields(self)
         return {"Update": {**fields, "Key": to_attributes(self.key), "UpdateExpression": self.update}}
 
 
@@ -70,7 +72,7 @@ class TransactDelete(NamedTuple):
 
     def to_request(self) -> dict[str, Any]:
         """The action in DynamoDB JSON."""
-        fields = _shared(self.table, self.condition, self.names, self.values, self.return_item_on_failure)
+        fields = _fields(self)
         return {"Delete": {**fields, "Key": to_attributes(self.key)}}
 
 
@@ -86,8 +88,18 @@ class TransactCheck(NamedTuple):
 
     def to_request(self) -> dict[str, Any]:
         """The action in DynamoDB JSON."""
-        fields = _shared(self.table, self.condition, self.names, self.values, self.return_item_on_failure)
+        fields = _fields(self)
         return {"ConditionCheck": {**fields, "Key": to_attributes(self.key)}}
+
+
+def _fields(action: "TransactAction") -> dict[str, Any]:
+    return write_fields(
+        action.table,
+        action.condition,
+        action.names,
+        action.values,
+        return_item_on_failure=action.return_item_on_failure,
+    )
 
 
 type TransactAction = TransactPut | TransactUpdate | TransactDelete | TransactCheck

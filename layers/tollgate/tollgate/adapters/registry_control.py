@@ -62,15 +62,9 @@ class RegistryControlStore:
     def save(self, control: Control) -> Control | None:
         """See `ControlStore`. Only one of two writers of the same revision succeeds."""
         item = {**_KEY, **_item(control), "revision": control.revision + 1}
-        first = control.revision == 0
         with storage_errors("registry"):
             try:
-                self._client.put_item(
-                    self._table,
-                    item,
-                    condition="attribute_not_exists(pk)" if first else "revision = :revision",
-                    values=None if first else {":revision": control.revision},
-                )
+                self._client.put_next(self._table, item, after=control.revision)
             except ConditionalCheckFailedError:
                 return None
         return control_of(item)

@@ -1,7 +1,7 @@
 """API keys in the registry table: pk ``key#<sha256 of the secret>``, sk ``key``. The secret itself is nowhere."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,16 @@ class RegistryKeys:
         with storage_errors("key registry"):
             item = self._client.get_item(self._table, _key(key_hash))
         return None if item is None else _record(item)
+
+    def find_all(self, hashes: Sequence[str]) -> Sequence[KeyRecord]:
+        """The keys with these hashes, 1 to 100, in any order; those that are not there are left out.
+
+        Raises:
+            StorageError: the registry cannot be read.
+        """
+        with storage_errors("key registry"):
+            found = self._client.batch_get_item({self._table: [_key(hashed) for hashed in hashes]})
+        return [_record(item) for item in found[self._table]]
 
     def store(self, hashed: str, record: KeyRecord) -> None:
         """Store or replace a key."""

@@ -44,15 +44,7 @@ class RegistryPlaces:
 
     def write(self, record: PlaceRecord) -> bool:
         """See `PlaceRecords`."""
-        new = record.revision == 0
-        return _done(
-            lambda: self._client.put_item(
-                self._table,
-                _item(record),
-                condition="attribute_not_exists(pk)" if new else "revision = :revision",
-                values=None if new else {":revision": record.revision},
-            )
-        )
+        return _done(lambda: self._client.put_next(self._table, _item(record), after=record.revision))
 
     def ask(self, place: Place, now: datetime) -> bool:
         """See `PlaceRecords`."""

@@ -41,15 +41,9 @@ class RegistryPrices:
                 "date": pending.date,
                 "source": pending.source,
             }
-        first = record.revision == 0
         with storage_errors("registry"):
             try:
-                self._client.put_item(
-                    self._table,
-                    item,
-                    condition="attribute_not_exists(pk)" if first else "revision = :revision",
-                    values=None if first else {":revision": record.revision},
-                )
+                self._client.put_next(self._table, item, after=record.revision)
             except ConditionalCheckFailedError as error:
                 raise ConflictError(f"The price of '{name}' was changed at the same time; try again.") from error
 

@@ -103,15 +103,20 @@ class S3Client:
         subdomain, path = self._address(bucket, key)
         return self._transport.presigned_url(AwsService.S3, path, subdomain=subdomain, expires_seconds=expires_seconds)
 
-    def presigned_put(self, bucket: str, key: str, *, expires_seconds: int) -> str:
-        """An URL to which whoever holds it can PUT the object.
+    def presigned_put(self, bucket: str, key: str, *, size: int, expires_seconds: int) -> str:
+        """An URL to which whoever holds it can PUT the object. S3 refuses any but this number of bytes (403).
 
         Raises:
             AwsError: there are no credentials.
         """
         subdomain, path = self._address(bucket, key)
         return self._transport.presigned_url(
-            AwsService.S3, path, subdomain=subdomain, expires_seconds=expires_seconds, method="PUT"
+            AwsService.S3,
+            path,
+            subdomain=subdomain,
+            expires_seconds=expires_seconds,
+            method="PUT",
+            content_length=size,
         )
 
     def delete_object(self, bucket: str, key: str) -> None:

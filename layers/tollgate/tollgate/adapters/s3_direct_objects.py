@@ -47,10 +47,10 @@ class S3DirectObjects:
         with storage_errors(_WHAT):
             self._client.delete_object(self._bucket, key)
 
-    def presigned_put(self, key: str, *, expires_seconds: int) -> str:
+    def presigned_put(self, key: str, *, size: int, expires_seconds: int) -> str:
         """See `FileObjects`."""
         with storage_errors(_WHAT):
-            return self._client.presigned_put(self._bucket, key, expires_seconds=expires_seconds)
+            return self._client.presigned_put(self._bucket, key, size=size, expires_seconds=expires_seconds)
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """See `WholeObjectStore`."""

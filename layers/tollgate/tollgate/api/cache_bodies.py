@@ -5,6 +5,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.faults import words_of
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.retrieval import LONGEST_TTL_SECONDS
 
@@ -32,7 +33,7 @@ def read_kept(document: Any) -> tuple[Any, int | None]:
     try:
         fields = _KEEP.validate_python(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors(include_url=False)[0]
         param = ".".join(str(part) for part in first["loc"]) or None
-        raise InvalidRequestError(f"Field '{param or 'body'}': {first['msg']}.", param=param) from None
+        raise InvalidRequestError(f"Field '{param or 'body'}': {words_of([first])}.", param=param) from None
     return fields["value"], fields.get("ttl")

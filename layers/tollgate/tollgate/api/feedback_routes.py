@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
+from tollgate.api.faults import words_of
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.domain.errors import InvalidRequestError
 
@@ -61,7 +62,7 @@ def read_feedback(document: Any) -> dict[str, Any]:
     try:
         checked: dict[str, Any] = _FEEDBACK.validate_python(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors(include_url=False)[0]
         param = ".".join(map(str, first["loc"])) or None
-        raise InvalidRequestError(f"Field '{param}': {first['msg']}.", param=param) from None
+        raise InvalidRequestError(f"Field '{param}': {words_of([first])}.", param=param) from None
     return checked

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner
-from tollgate.domain.json_values import DEEPEST, compact_json, finite_float, within_depth
+from tollgate.domain.json_values import DEEPEST, compact_json, finite_float, refuse_half_pairs, within_depth
 
 if TYPE_CHECKING:
     from tollgate.api.outlet import Outlet
@@ -105,12 +105,14 @@ def json_body(call: Call) -> Any:
     """The JSON value in the body.
 
     Raises:
-        InvalidRequestError: empty, not UTF-8, not JSON, or nested too deeply; says where.
+        InvalidRequestError: empty, not UTF-8, not JSON, nested too deeply, or with a text that no UTF-8 can write; says
+            where.
     """
     if not call.body.strip():
         raise InvalidRequestError("The body is empty; send a JSON object.")
     try:
-        value = _DECODER.decode(call.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass"))
+        text = call.body.removeprefix(codecs.BOM_UTF8).decode()
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise InvalidRequestError(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -125,6 +127,7 @@ def json_body(call: Call) -> Any:
         raise InvalidRequestError("The body has a number that is too large.") from error
     if not within_depth(value, call.body):
         raise InvalidRequestError(_TOO_DEEP)
+    refuse_half_pairs(value, text)
     return value
 
 

@@ -20,6 +20,7 @@ from tollgate.api.bodies import (
     URL_CHARACTERS,
 )
 from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
+from tollgate.api.faults import words_of
 from tollgate.api.wishes import WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
@@ -72,7 +73,7 @@ def read_by_rules(document: dict[str, Any], headers: Mapping[str, str]) -> Infer
 
 
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     first, place = found[0], found[0]["loc"]
     if not place:
         # Of the object itself, and it is one.
@@ -82,9 +83,9 @@ def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) ->
         first = max(found[:2], key=lambda entry: len(entry["loc"]))
         place = ("cascade", *first["loc"][2:])
         if len(place) == 1:
-            return InvalidRequestError("Field 'cascade': Input should be true, false or an object.", param="cascade")
+            return InvalidRequestError("Field 'cascade': it should be true, false or an object.", param="cascade")
     param = ".".join(str(part) for part in place) or None
     if first["type"] == "extra_forbidden":
         known = f" Known fields: {', '.join(sorted(fields))}." if len(place) == 1 else ""
         return InvalidRequestError(f"Unknown field '{param}'.{known}", param=param)
-    return InvalidRequestError(f"Field '{param}': {first['msg']}.", param=param)
+    return InvalidRequestError(f"Field '{param}': {words_of([first])}.", param=param)

@@ -53,8 +53,9 @@ def _unsupported(model: Model, parameters: Mapping[str, str]) -> UnsupportedPara
     for parameter, capability in parameters.items():
         if capability not in offered:
             known = ", ".join(sorted(offered)) or "none"
+            what = f"'{parameter}'" if capability == parameter else f"'{parameter}' ({capability})"
             return UnsupportedParameterError(
-                f"Model '{model.name}' does not support '{parameter}'. Optional parameters that it supports: {known}.",
+                f"Model '{model.name}' does not support {what}. Optional parameters that it supports: {known}.",
                 param=parameter,
             )
     together = ", ".join(f"'{parameter}'" for parameter in parameters)

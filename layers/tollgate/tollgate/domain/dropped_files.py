@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.json_values import strict_json
+from tollgate.domain.json_values import refuse_half_pairs, strict_json
 
 INPUT_PREFIX = "batch-input/"
 OUTPUT_PREFIX = "batch-output/"
@@ -58,12 +58,14 @@ def dropped_line(line: bytes) -> DroppedLine:
     """Read one line: either ``{"id"?, "input", "parameters"?}`` or any other JSON value, which then is the input.
 
     Raises:
-        InvalidRequestError: not JSON, or the parts have the wrong types.
+        InvalidRequestError: not JSON, a text that cannot be written, or the parts have the wrong types.
     """
     try:
-        value = strict_json(line)
+        text = line.decode("utf-8-sig")
+        value = strict_json(text)
     except ValueError as error:
         raise InvalidRequestError("The line is not valid JSON.") from error
+    refuse_half_pairs(value, text)
     if not isinstance(value, dict) or "input" not in value or not value.keys() <= _ENVELOPE:
         return DroppedLine(value)
     name, parameters = value.get("id"), value.get("parameters", {})

@@ -18,7 +18,7 @@ from typing import Any
 from tollgate.domain.batches import FileCount
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Owner, Usage
-from tollgate.domain.json_values import strict_json
+from tollgate.domain.json_values import refuse_half_pairs, strict_json
 from tollgate.domain.ledger import Reservation
 from tollgate.domain.money import ZERO
 
@@ -275,7 +275,8 @@ def batch_line(line: bytes, endpoint: str) -> BatchLine:
         BatchLineError: it is not one, or asks for another endpoint than its batch.
     """
     try:
-        value = strict_json(line)
+        text = line.decode("utf-8-sig")
+        value = strict_json(text)
     except ValueError as error:
         raise BatchLineError("The line is not valid JSON.") from error
     if not isinstance(value, dict):
@@ -283,6 +284,10 @@ def batch_line(line: bytes, endpoint: str) -> BatchLine:
     name = value.get("custom_id")
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         raise BatchLineError(f"'custom_id' must be a text of 1 to {_LONGEST_NAME} characters.", param="custom_id")
+    try:
+        refuse_half_pairs(value, text)
+    except InvalidRequestError as error:
+        raise BatchLineError(error.message, param=error.param, custom_id=name) from error
     if value.get("method") != "POST":
         raise BatchLineError("'method' must be POST.", param="method", custom_id=name)
     if value.get("url") != endpoint:

@@ -1,8 +1,11 @@
 """JSON values as text that every store takes."""
 
 import json
+import re
 from math import isinf
 from typing import Any
+
+from tollgate.domain.errors import InvalidRequestError
 
 # `json.dumps` makes a new encoder for every call that wants other separators. Values here came out of JSON or are our
 # own documents, so there is no circle to look for.
@@ -50,6 +53,45 @@ def within_depth(value: Any, text: bytes | str) -> bool:
         if not level:
             return True
     return False
+
+
+_HALF_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def refuse_half_pairs(value: Any, text: str) -> None:
+    """See that every text of a value can be written: JSON can spell half of a surrogate pair, which is no character.
+
+    Args:
+        value: as it was read.
+        text: that it was read from, which has no such half itself; few need to be looked at further than for an escape.
+
+    Raises:
+        InvalidRequestError: naming the text at fault, as in ``messages[0].content``, or the object with such a name.
+    """
+    if "\\" not in text or _HALF_ESCAPED.search(text) is None or _is_writable(_PLAIN(value)):
+        return
+    path = ""
+    while isinstance(value, (dict, list)):
+        if isinstance(value, dict) and not all(map(_is_writable, value)):
+            break
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        name, value = next((name, part) for name, part in inner if not _is_writable(_PLAIN(part)))
+        path += f"[{name}]" if isinstance(name, int) else f".{name}" if path else name
+    what = "a text" if isinstance(value, str) else "the name of a field"
+    where = f"Field '{path}'" if path else "The JSON value"
+    raise InvalidRequestError(
+        f"{where}: {what} has half of a surrogate pair (\\ud800 to \\udfff), which is no character. "
+        "Escape both halves, or write the character itself.",
+        param=path or None,
+    )
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def strict_json(text: bytes | str) -> Any:

@@ -133,11 +133,6 @@ class Standing:
         """Instances, copies or jobs that should run."""
         return sum(v.desired for v in self.variants) + len(self.jobs)
 
-    @property
-    def is_down(self) -> bool:
-        """Whether nothing runs and nothing is about to."""
-        return self.status in {StandStatus.DOWN, StandStatus.ABSENT}
-
     def wanting(self, instances: int) -> "Standing":
         """The same with at least this many instances or copies wanted, added to the first variant."""
         missing = instances - self.desired

@@ -100,8 +100,8 @@ class FileObjects(Protocol):
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
         """An URL that gives the object to whoever holds it, for a while."""
 
-    def presigned_put(self, key: str, *, expires_seconds: int) -> str:
-        """An URL to which whoever holds it can PUT the object, for a while."""
+    def presigned_put(self, key: str, *, size: int, expires_seconds: int) -> str:
+        """An URL to which whoever holds it can PUT the object of just this many bytes, for a while."""
 
 
 class ChunkedObjects(Protocol):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError, OutcomeUnknownError, StorageError
+from tollgate.domain.errors import ConflictError, NotFoundError, OutcomeUnknownError, StorageError
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES
 from tollgate.domain.jobs import Job, JobState, Payload
 from tollgate.domain.json_values import compact_json
@@ -58,7 +58,6 @@ class JobAcceptance:
         """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue.
 
         Raises:
-            InvalidRequestError: the input cannot be stored.
             BudgetExceededError: nothing was written.
             StorageError: the job could not be written down.
         """
@@ -145,10 +144,7 @@ class JobAcceptance:
         return usd(expected.avoided - (estimate.estimated_cost - expected.effective))
 
     def _keep_input(self, job_id: str, value: Any) -> Payload:
-        try:
-            text = compact_json(value).encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequestError("The input contains half of a surrogate pair.", param="input") from error
+        text = compact_json(value).encode()
         if len(text) <= INLINE_INPUT_BYTES:
             return Payload(inline=value)
         key = f"async-input/{job_id}.json"

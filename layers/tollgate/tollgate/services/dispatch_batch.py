@@ -88,12 +88,7 @@ class BatchDispatcher:
         if self._is_held_back(resource):
             return  # The schedule looks again every minute.
         model, deployment, road = way
-        waiting = self._jobs.waiting_for_batch(resource, limit=model.batch.max_records)
-        if not waiting:
-            return
-        wait = self._seconds_until_due(waiting, model, deployment, road)
-        if wait > 0:
-            self._come_back(resource, wait)
+        if not self._due(model, deployment, road):
             return
         holder = self._ids.new("dispatch")
         now = self._clock.now()
@@ -105,18 +100,23 @@ class BatchDispatcher:
         finally:
             self._batches.release(f"dispatch#{resource}", holder=holder)
 
+    def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[Job]:
+        """The jobs that are to leave now; it is seen to that somebody comes back for those that may still wait."""
+        waiting = self._jobs.waiting_for_batch(deployment.resource, limit=model.batch.max_records)
+        wait = self._seconds_until_due(waiting, model, deployment, road) if waiting else 0
+        if wait > 0:
+            self._come_back(deployment.resource, wait)
+            return ()
+        return waiting
+
     def _send_off(self, model: Model, deployment: Deployment, road: Road) -> None:
         """Start runs until the pool is not due any more. Needs the lease."""
         resource = deployment.resource
         self._go_on(resource)
         for _ in range(MOST_RUNS):
             # Read again under the lease: another holder may have taken these a moment ago.
-            waiting = self._jobs.waiting_for_batch(resource, limit=model.batch.max_records)
+            waiting = self._due(model, deployment, road)
             if not waiting:
-                return
-            wait = self._seconds_until_due(waiting, model, deployment, road)
-            if wait > 0:
-                self._come_back(resource, wait)
                 return
             batch_id = "tollgate-" + self._ids.new("batch").replace("_", "-")
             run = self._runs.begin(batch_id, resource, [job.job_id for job in waiting])

@@ -73,11 +73,16 @@ class FileBatches:
             raise InvalidRequestError(f"'endpoint' must be one of: {', '.join(ENDPOINTS)}.", param="endpoint")
         if window != _WINDOW:
             raise InvalidRequestError(f"'completion_window' must be '{_WINDOW}'.", param="completion_window")
-        file = self._files.get(owner, file_id)
+        try:
+            file = self._files.get(owner, file_id)
+        except NotFoundError as error:
+            raise NotFoundError(error.message, param="input_file_id") from error
         if file.purpose is not FilePurpose.BATCH:
             raise InvalidRequestError("The file was not uploaded with purpose 'batch'.", param="input_file_id")
         if file.size > MOST_FILE_BYTES:
-            raise InvalidRequestError(f"A batch's file may have {MOST_FILE_BYTES} bytes.", param="input_file_id")
+            raise InvalidRequestError(
+                f"A batch's file may have at most {MOST_FILE_BYTES} bytes.", param="input_file_id"
+            )
         now = self._clock.now()
         batch = FileBatch(
             batch_id=self._ids.new("batch"),

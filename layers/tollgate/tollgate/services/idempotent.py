@@ -44,7 +44,9 @@ class Idempotency:
             TollgateError: whatever the run raised. The key is free again unless the run may have done something.
         """
         if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
-            raise InvalidRequestError(f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters.")
+            raise InvalidRequestError(
+                f"'Idempotency-Key' must be 1 to {_MAX_KEY} printable ASCII characters.", param="Idempotency-Key"
+            )
         earlier = self._store.claim(owner, key, fingerprint, now=self._clock.now(), lease_seconds=self._lease_seconds)
         if earlier is not None:
             return earlier

@@ -82,12 +82,13 @@ class Uploads:
             BodyTooLargeError: no file may be so large.
         """
         if size > MOST_FILE_BYTES:
-            raise BodyTooLargeError(f"A file may have {MOST_FILE_BYTES} bytes.", param="bytes")
+            raise BodyTooLargeError(f"A file may have at most {MOST_FILE_BYTES} bytes.", param="bytes")
         file = self._files.new(owner, new, size, FileState.PENDING)
         upload = self._ids.new("upload")
         pending = replace(file, file_id=upload, upload_id=file.file_id, expires_at=self._clock.now() + UPLOAD_WINDOW)
         self._store.add(pending)
-        return pending, self._objects.presigned_put(pending.key, expires_seconds=int(UPLOAD_WINDOW.total_seconds()))
+        lasts = int(UPLOAD_WINDOW.total_seconds())
+        return pending, self._objects.presigned_put(pending.key, size=size, expires_seconds=lasts)
 
     def get(self, owner: Owner, upload_id: str) -> StoredFile:
         """An upload in any state.

@@ -15,6 +15,7 @@ from tollgate.api.openai.reading import (
     Body,
     BodyReader,
     json_object,
+    missing_parameter,
     one_of,
     open_object,
     optional,
@@ -71,6 +72,10 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 }
 
 
+_MAY_SAY_NOTHING = frozenset({"assistant", "function"})
+"""Assistants may call tools instead."""
+
+
 def chat_parameters(body: Body) -> tuple[dict[str, Any], dict[str, str]]:
     """What goes to the container beside the messages, and the capability that each parameter needs."""
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
@@ -85,17 +90,25 @@ def chat_messages(messages: Sequence[Body]) -> list[dict[str, Any]]:
     """The messages for a container: `developer` as `system`, parts of text as one text, nothing that is null.
 
     Chat templates of open models know neither of the two.
+
+    Raises:
+        InvalidRequestError: a message says nothing, or a part of it has no text.
     """
-    return [_message(message) for message in messages]
+    return [_message(message, f"messages[{position}]") for position, message in enumerate(messages)]
 
 
-def _message(message: Body) -> dict[str, Any]:
+def _message(message: Body, path: str) -> dict[str, Any]:
     given = {name: value for name, value in message.items() if value is not None}
     if message["role"] == "developer":
         given["role"] = "system"
     content = message.get("content")
+    if content is None and message["role"] not in _MAY_SAY_NOTHING:
+        raise missing_parameter(f"{path}.content")
+    for number, part in enumerate(content if isinstance(content, list) else ()):
+        if part["type"] == "text" and part.get("text") is None:
+            raise missing_parameter(f"{path}.content[{number}].text")
     if isinstance(content, list) and all(part["type"] == "text" for part in content):
-        given["content"] = "\n".join(part.get("text") or "" for part in content)
+        given["content"] = "\n".join(part["text"] for part in content)
     # Templates expect the field beside tool calls as well.
     given.setdefault("content", None)
     return given

@@ -4,44 +4,14 @@ https://platform.openai.com/docs/api-reference/batch/create
 https://platform.openai.com/docs/api-reference/uploads/create
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
-from tollgate.api.openai.reading import Fields, open_object, optional, required
+from tollgate.api.openai.reading import DocumentReader, open_object, optional, required
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.uploads import MOST_PARTS
 
 _SHORT = rules.str_schema(min_length=1, max_length=512)
 _ID = rules.str_schema(min_length=1, max_length=64)
-
-
-class DocumentReader:
-    """Checks JSON bodies that name no model."""
-
-    def __init__(self, name: str, fields: Fields) -> None:
-        self.name = name
-        self.schema = open_object(name, fields)
-        self._validator = SchemaValidator(self.schema)
-
-    def read(self, document: Any) -> Mapping[str, Any]:
-        """Check a document.
-
-        Raises:
-            InvalidRequestError: naming a field at fault.
-        """
-        if not isinstance(document, dict):
-            raise InvalidRequestError("The body must be a JSON object.")
-        try:
-            checked: Mapping[str, Any] = self._validator.validate_python(document)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_context=False)[0]
-            param = ".".join(str(part) for part in fault["loc"])
-            raise InvalidRequestError(f"Invalid '{param}': {fault['msg']}.", param=param) from None
-        return checked
-
 
 _EXPIRES_AFTER = open_object(
     "ExpiresAfter",

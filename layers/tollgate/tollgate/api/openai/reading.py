@@ -7,10 +7,11 @@ document is generated from the same rules.
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
 from tollgate.api.cache_wishes import cache_wishes_schema
+from tollgate.api.faults import words_of
 from tollgate.api.wishes import WISH_FIELDS
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
@@ -114,12 +115,12 @@ def optional_parameters(body: Body, handled: frozenset[str], nothing: Mapping[st
     }
 
 
-class BodyReader:
-    """Checks bodies of one kind against `schema`. Fields that are not listed pass; a container must support them."""
+class DocumentReader:
+    """Checks JSON objects of one kind against `schema`. Fields that are not listed pass."""
 
     def __init__(self, name: str, fields: Fields) -> None:
         self.name = name
-        self.schema = open_object(name, {**COMMON_FIELDS, **fields})
+        self.schema = open_object(name, fields)
         self._validator = SchemaValidator(self.schema)
 
     def read(self, document: Any) -> Body:
@@ -137,27 +138,39 @@ class BodyReader:
         return checked
 
 
+class BodyReader(DocumentReader):
+    """Of bodies that name a model. What is not listed, a container must support."""
+
+    def __init__(self, name: str, fields: Fields) -> None:
+        super().__init__(name, {**COMMON_FIELDS, **fields})
+
+
 def _refusal(document: Any, error: ValidationError) -> InvalidRequestError:
+    found = [(_path(document, entry), entry) for entry in error.errors(include_url=False)]
     # Every member of a union reports; the one that got furthest, and took the type, is what the caller meant.
-    found = error.errors(include_url=False, include_context=False)
-    param, fault = max(
-        ((_path(document, entry["loc"]), entry) for entry in found),
-        key=lambda pair: (_depth(pair[0]), not pair[1]["type"].endswith("_type")),
-    )
+    param, fault = max(found, key=lambda pair: (_depth(pair[0]), not pair[1]["type"].endswith("_type")))
     if fault["type"] == "missing":
-        return InvalidRequestError(f"Missing required parameter: '{param}'.", param=param)
-    return InvalidRequestError(f"Invalid '{param}': {fault['msg']}.", param=param)
+        return missing_parameter(param)
+    alike = [entry for path, entry in found if path == param and entry is not fault]
+    return InvalidRequestError(f"Invalid '{param}': {words_of([fault, *alike])}.", param=param)
 
 
-def _path(document: Any, location: tuple[str | int, ...]) -> str:
+def missing_parameter(param: str) -> InvalidRequestError:
+    """The refusal of a body without this field."""
+    return InvalidRequestError(f"Missing required parameter: '{param}'.", param=param)
+
+
+def _path(document: Any, fault: ErrorDetails) -> str:
     """The place in the document. Members of unions, which pydantic also names on the way, are left out."""
     path = ""
     node = document
+    location = fault["loc"]
     for part in location:
+        absent = fault["type"] == "missing" and part == location[-1]
         if isinstance(node, list) and isinstance(part, int) and part < len(node):
             path += f"[{part}]"
             node = node[part]
-        elif isinstance(node, dict) and isinstance(part, str) and (part in node or part == location[-1]):
+        elif isinstance(node, dict) and isinstance(part, str) and (part in node or absent):
             path += f".{part}" if path else part
             node = node.get(part)
     return path

@@ -30,7 +30,7 @@ MAX_PROMPTS = 32
 _PROMPT = rules.custom_error_schema(
     rules.str_schema(),
     "text_type",
-    custom_error_message="Input should be a text, since what a token means depends on the model",
+    custom_error_message="it should be a text, since what a token means depends on the model",
 )
 _TEXT = rules.str_schema(min_length=1)
 

@@ -1,0 +1,50 @@
+"""What is wrong with a body, in JSON's words: pydantic's own are about Python's types."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic_core import ErrorDetails
+
+_KINDS: Mapping[str, str] = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+}
+_WORDS: Mapping[str, str] = {
+    "missing": "it is missing",
+    "literal_error": "it should be {expected}",
+    "enum": "it should be {expected}",
+    "greater_than": "it should be above {gt}",
+    "greater_than_equal": "it should be {ge} or more",
+    "less_than": "it should be below {lt}",
+    "less_than_equal": "it should be {le} or less",
+    "string_too_short": "it should have {min_length} or more characters",
+    "string_too_long": "it should have {max_length} or fewer characters",
+    "too_short": "it should have {min_length} or more entries",
+    "too_long": "it should have {max_length} or fewer entries",
+}
+"""By pydantic's type of the fault; the others are told in its own words."""
+
+
+def words_of(faults: Sequence[ErrorDetails]) -> str:
+    """What one field should be, without the full stop.
+
+    Args:
+        faults: of this field, with their context. Several where it may be of several kinds and is of none: then all
+            are named. Otherwise the first one counts.
+    """
+    fault = faults[0]
+    if fault["type"] in _KINDS:
+        kinds = dict.fromkeys(_KINDS[other["type"]] for other in faults if other["type"] in _KINDS)
+        return f"it should be {' or '.join(kinds)}"
+    if fault["type"] in _WORDS:
+        limits = {name: _plain(limit) for name, limit in fault.get("ctx", {}).items()}
+        return _WORDS[fault["type"]].format_map(limits)
+    return fault["msg"]
+
+
+def _plain(limit: object) -> object:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
