@@ -39,15 +39,7 @@ _BULLET: Final = re.compile(r"\n[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])\s")
 _FRACTION: Final = re.compile(r"/(?:(?<=\d/)|(?<=\d\s/))\s?\d(?:\s?/)?")
 
 _CODE_WORDS: Final = ("def ", "return ", "import ", "SELECT ")
-_CODE_MARKS: Final = (
-    (b"`", ("```",)),
-    (b">", ("=>", ">>>")),
-    (b"{", ("{\n",)),
-    (b";", (";\n",)),
-    (b")", ("):\n", "()")),
-    (b"<", ("</",)),
-)
-"""Signs of code by a character of theirs, which most texts lack."""
+_CODE_MARKS: Final = (b"```", b"=>", b">>>", b"{\n", b";\n", b"):\n", b"()", b"</")
 _OPERATORS: Final = ((b"+", " + "), (b"*", " * "), (b"/", " / "), (b"=", " = "), (b"<", " < "), (b">", " > "))
 _WIDE_OPERATORS: Final = ("×", "÷", "√", "≤", "≥", "∑", "∫")  # noqa: RUF001 - signs of arithmetic
 
@@ -222,11 +214,11 @@ def _numbered_sentences(raw: bytes) -> int:
     return len(raw.replace(b". ", _SENTENCE_MARK).translate(_GAPS, _NEITHER).split())
 
 
-def _code_signs(read: str, signs: bytes) -> int:
+def _code_signs(read: str, raw: bytes, signs: bytes) -> int:
     """How many signs of code a text has."""
-    count = read.count
-    found = sum(map(count, _CODE_WORDS))
-    return found + sum([sum(map(count, marks)) for mark, marks in _CODE_MARKS if mark in signs])
+    # What stands together in the text stands together among the signs, which are far fewer.
+    marks = [mark for mark in _CODE_MARKS if mark in signs]
+    return sum(map(read.count, _CODE_WORDS)) + sum(map(raw.count, marks))
 
 
 def _comparisons(read: str, words: Counter[str]) -> int:
@@ -283,8 +275,10 @@ def measure(text: str) -> list[float]:
         capitalised = {piece.strip(_QUOTES) for piece in pieces if piece[0].isupper()}
     figures = " ".join(numbers)
     count = read.count
-    ends = _SENTENCE_ENDS if plain else _SENTENCE_ENDS + _WIDE_SENTENCE_ENDS
-    sentences = 1 + raw.translate(_ENDINGS).count(b". ") + _count(wide, _WIDE_SENTENCE_ENDS)
+    closed = raw.translate(_ENDINGS)
+    sentences = 1 + closed.count(b". ") + _count(wide, _WIDE_SENTENCE_ENDS)
+    # Places of bytes are those of characters in ASCII only.
+    last = closed.rfind(b". ") if plain else max(map(read.rfind, _SENTENCE_ENDS + _WIDE_SENTENCE_ENDS))
     signs = raw.translate(None, _NO_SIGNS)
     sign = signs.count
     opener = pieces[0].lower().strip(_QUOTES) if pieces else ""
@@ -306,12 +300,12 @@ def measure(text: str) -> list[float]:
         len(numbers) / total,
         log1p(len(_FRACTION.findall(read)) + sum(map(words.__getitem__, _PARTS))),
         log1p(_comparisons(read, words)),
-        _numbered_sentences(raw) / (count(". ") + 1),
+        _numbered_sentences(raw) / (count(". ") + 1) if numbers else 0.0,
         log1p(sign(b"%")),
         log1p(sign(b"$") + _count(wide, "€£")),
         log1p(_operators(read, signs) + _count(wide, _WIDE_OPERATORS)),
-        log1p(sign(b"\\") + (count("_{") if b"_" in signs else 0)),
-        log1p(_code_signs(read, signs)),
+        log1p(sign(b"\\") + (count("_{") if b"_{" in signs else 0)),
+        log1p(_code_signs(read, raw, signs)),
         log1p(len(_OPTION.findall(read))),
         log1p(len(_BULLET.findall(read))),
         log1p(count("?")),
@@ -327,7 +321,7 @@ def measure(text: str) -> list[float]:
         log1p(sign(b"(")),
         log1p(sign(b'"')),
         1.0 - len(read) / encoded if encoded else 0.0,
-        log1p(len(read) - max(read.rfind(end) for end in ends) - 1),
+        log1p(len(read) - last - 1),
         log1p(max(map(len, long or words), default=0)),
         float(opener in _FACT_OPENERS),
         float(opener in _TASK_OPENERS),
