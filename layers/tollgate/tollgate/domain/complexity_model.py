@@ -17,7 +17,6 @@ import json
 import sys
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cache
 from math import copysign, dist, exp, sumprod
 from pathlib import Path
@@ -42,8 +41,7 @@ class ComplexityModelError(ValueError):
     """The model file is not one that this code can run: another layout, or trained on other features."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forest:
+class Forest(NamedTuple):
     """Regression trees in one flat table; the left child of node `i` is `i + 1`.
 
     Args:
@@ -88,8 +86,7 @@ class Reading(NamedTuple):
     strangeness: float
 
 
-@dataclass(frozen=True, slots=True)
-class ComplexityModel:
+class ComplexityModel(NamedTuple):
     """A trained model as shipped.
 
     Args:

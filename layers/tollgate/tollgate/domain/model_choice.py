@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from tollgate.domain.catalogue import Tier
 from tollgate.domain.complexity_model import Reading, shipped_model
@@ -25,8 +25,7 @@ OWN_SPREAD: Final = 0.05
 corrections stray twice as far, but half of that is common to all models or wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelProfile:
+class ModelProfile(NamedTuple):
     """What is known of a model's quality before a prompt is seen.
 
     Args:
@@ -55,8 +54,7 @@ class QualityRecord:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A model that could answer.
 
     Args:
@@ -76,8 +74,7 @@ class Candidate:
     general: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What is predicted of several models on one prompt.
 
     Args:
@@ -93,8 +90,7 @@ class Prediction:
     familiarity: float
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
+class ModelChoice(NamedTuple):
     """The chosen model and why.
 
     Args:

@@ -7,10 +7,9 @@ it, another size is tried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import log, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tollgate.domain.catalogue import TIER_ORDER, Tier
 from tollgate.domain.choice_policy import TierThresholds
@@ -43,8 +42,7 @@ _LOGISTIC: Final = 1.702
 """Turns a logistic quantile into nearly a normal one (Camilli, Psychometrika, 1994)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One size of a model, as it stands for this request.
 
     Args:
@@ -67,8 +65,7 @@ class Option:
         return self.record.mean_quality if self.record.judged >= ENOUGH_RECORDS else self.expected_quality
 
 
-@dataclass(frozen=True, slots=True)
-class TierDecision:
+class TierDecision(NamedTuple):
     """The chosen size and why.
 
     Args:

@@ -261,7 +261,7 @@ class InferenceService:
         if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
         request = self._to_send(request, catalogue, model, trail)
-        # All deployments of a model take the same input, so the first one's dialect can measure it.
+        # All deployments of a model take the same input, and most the same dialect, so the first one's can measure it.
         rendered = self._rendered(request, model.deployments[0])
         size = RequestSize(
             body_bytes=len(rendered.body),
@@ -281,7 +281,7 @@ class InferenceService:
         trail.resource = decision.deployment.resource
         trail.route_reason = decision.reason + pressure.reason + brake.reason + _choice_reason(trail)
         trail.estimated_cost = decision.estimated_cost
-        if decision.deployment is not model.deployments[0]:
+        if decision.deployment.dialect != model.deployments[0].dialect:
             rendered = self._rendered(request, decision.deployment)
         return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
 
