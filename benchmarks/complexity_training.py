@@ -40,7 +40,7 @@ SOFTNESS = 0.3
 PRIOR_WEIGHT = 0.15
 """Expected gain for one standard deviation of the prior, where the pair may be another than the trees learned from."""
 KNOWN_PAIR_WEIGHT = PRIOR_WEIGHT * 0.5
-"""The same between two models that trees know: on tasks left out their gain rises by 0.08 (the mean of five pairs) where
+"""The same between two models that trees know: on tasks left out their gain rises by 0.08 (mean of five pairs) where
 the prior is one deviation stronger."""
 
 HARDER = (

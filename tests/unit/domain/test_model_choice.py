@@ -109,6 +109,7 @@ MEASURED = st.lists(
         estimated_cost=st.decimals(Decimal("0.0001"), Decimal(1), places=4),
         mean=st.floats(0.01, 1.0),
         general=st.sampled_from([0.0, 0.0375]),
+        record=st.none(),
     ),
     min_size=1,
     max_size=5,
