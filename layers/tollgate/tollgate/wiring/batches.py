@@ -10,7 +10,6 @@ from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.sagemaker_transform import SageMakerTransform
-from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.services.admission import Admission
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
@@ -39,7 +38,6 @@ class BatchParts(JobParts):
             settings, webhook_queue_url=webhook_queue_url, table_cache=table_cache, refresh_function=refresh_function
         )
         self._kept = timedelta(days=settings.file_retention_days)
-        self.line_bodies = OpenAILineBodies()
         self.batch_queue = self.queue(settings.batch_queue_url)
         self.files = DynamoDBFileStore(self.tables, settings.table_jobs)
         self.file_batches = DynamoDBFileBatchStore(self.tables, settings.table_jobs, self.ledger)
