@@ -15,15 +15,15 @@ from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.collect_drop import DropCollector
-from tollgate.services.drop_batch import DroppedRuns
-from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
-from tollgate.services.file_batch_finish import FileBatchResults
 from tollgate.services.run_results import ResultsBySource
 from tollgate.wiring.jobs import JobParts
 
 if TYPE_CHECKING:
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.api.openai.line_bodies import OpenAILineBodies
+    from tollgate.services.drop_batch import DroppedRuns
+    from tollgate.services.file_batch_finish import FileBatchResults
     from tollgate.services.file_batch_run import FileBatchRunner
     from tollgate.settings import BatchSettings
 
@@ -89,8 +89,18 @@ class BatchParts(JobParts):
         )
 
     @cached_property
+    def line_bodies(self) -> OpenAILineBodies:
+        """The lines of a batch of files, in OpenAI's words."""
+        from tollgate.api.openai.line_bodies import OpenAILineBodies  # noqa: PLC0415 -- few runs are of files
+
+        return OpenAILineBodies()
+
+    @cached_property
     def file_batch_results(self) -> FileBatchResults:
         """Results of batches of files."""
+        from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- few runs are of files
+        from tollgate.services.file_batch_finish import FileBatchResults  # noqa: PLC0415 -- as above
+
         return FileBatchResults(
             batches=self.file_batches,
             files=self.files,
@@ -125,6 +135,9 @@ class BatchParts(JobParts):
     @cached_property
     def drops(self) -> DroppedRuns:
         """Runs of files."""
+        from tollgate.services.drop_batch import DroppedRuns  # noqa: PLC0415 -- few runs are of files
+        from tollgate.services.drop_budget import DropBudget  # noqa: PLC0415 -- as above
+
         return DroppedRuns(
             batches=self.batches,
             objects=self.objects,
@@ -169,6 +182,7 @@ class BatchParts(JobParts):
     @cached_property
     def file_batch_runner(self) -> FileBatchRunner:
         """Takes batches of files on their way; `batch_dispatch` alone does."""
+        from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- see above
         from tollgate.services.file_batch_cut import BatchCutter  # noqa: PLC0415 -- see above
         from tollgate.services.file_batch_run import FileBatchRunner  # noqa: PLC0415 -- see above
 
