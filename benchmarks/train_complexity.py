@@ -47,7 +47,7 @@ def main() -> int:
     model = decode(raw)
     sample = range(0, len(many.prompts), 11)
     rows = many_rows[sample]
-    told = np.array([model.judge(measure(many.prompts[place])).need for place in sample])
+    told = np.array([model.need_of(measure(many.prompts[place]))[0] for place in sample])
     needed = np.abs(told - need.need(rows)[:, 0]).max()
     spoken = np.array([model.quality.corrections(list(row)) for row in rows])
     qualities = np.abs(spoken - (quality.trees.predict(rows) - quality.means)).max()

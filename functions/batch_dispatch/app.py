@@ -1,31 +1,32 @@
 """Batch queue, schedule and dropped files -> CreateTransformJob."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from __future__ import annotations
 
-from tollgate.api.bucket_events import created_object, is_object_created
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 from tollgate.api.message_fields import text_field
-from tollgate.api.queue_events import process_messages
 from tollgate.services.dispatch_batch import BatchDispatcher
-from tollgate.services.drop_batch import DroppedRuns
-from tollgate.services.file_batch_run import FileBatchRunner
 from tollgate.settings import BatchSettings
 from tollgate.wiring.batches import BatchParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tollgate.services.drop_batch import DroppedRuns
+    from tollgate.services.file_batch_run import FileBatchRunner
 
 
 class BatchDispatchSettings(BatchSettings):
     """Settings of this function."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchDispatch:
-    """What this function's triggers need."""
+class BatchDispatch(NamedTuple):
+    """What this function's triggers need; what files need is made when the first one comes."""
 
     pools: BatchDispatcher
-    drops: DroppedRuns
-    file_batches: FileBatchRunner
+    drops: Callable[[], DroppedRuns]
+    file_batches: Callable[[], FileBatchRunner]
 
 
 def build(settings: BatchDispatchSettings) -> BatchDispatch:
@@ -43,17 +44,20 @@ def build(settings: BatchDispatchSettings) -> BatchDispatch:
         ids=parts.ids,
         is_held_back=parts.is_held_back,
     )
-    return BatchDispatch(pools=pools, drops=parts.drops, file_batches=parts.file_batch_runner)
+    return BatchDispatch(pools=pools, drops=lambda: parts.drops, file_batches=lambda: parts.file_batch_runner)
 
 
 def handle(event: dict[str, Any], service: BatchDispatch) -> dict[str, Any] | None:
     """Messages, a dropped file, or the schedule."""
     if "Records" in event:
+        # Powertools takes a while to import, and the schedule brings no messages.
+        from tollgate.api.queue_events import process_messages  # noqa: PLC0415 -- see above
+
         woken: set[str] = set()
 
         def wake(message: Mapping[str, Any]) -> None:
             if message.get("kind") == "file_batch":
-                service.file_batches.advance(text_field(message, "file_batch"))
+                service.file_batches().advance(text_field(message, "file_batch"))
                 return
             resource = text_field(message, "resource")
             if resource not in woken:
@@ -61,8 +65,10 @@ def handle(event: dict[str, Any], service: BatchDispatch) -> dict[str, Any] | No
                 woken.add(resource)
 
         return process_messages(event, wake, service.pools.telemetry)
-    if is_object_created(event):
-        service.drops.dropped(*created_object(event))
+    if (event.get("source"), event.get("detail-type")) == ("aws.s3", "Object Created"):
+        from tollgate.api.bucket_events import created_object  # noqa: PLC0415 -- few events tell of a file
+
+        service.drops().dropped(*created_object(event))
     else:
         service.pools.wake_all()
     return None

@@ -11,7 +11,7 @@ from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.sns_notices import SnsNotices, SnsTopic
 from tollgate.adapters.webhook_http import HttpWebhookSender
-from tollgate.api.brake_orders import follow
+from tollgate.api.brake_events import follow
 from tollgate.domain.webhooks import parse_networks
 from tollgate.services.announce_brakes import BrakeAnnouncer
 from tollgate.services.announce_budgets import BudgetWebhooks

@@ -51,20 +51,22 @@ def test_the_shipped_model_is_complete() -> None:
 def test_a_prompt_unlike_any_other_is_left_to_the_prior() -> None:
     """The trees are all but silent on measurements far from every prototype."""
     model = shipped_model()
-    strange = [4.0 if place % 2 else -4.0 for place in range(len(FEATURES))]
-    assert model.familiarity(strange) < 0.01
-    assert model.familiarity(list(model.prototypes[0][1])) > 0.9
+    strange = tuple(4.0 if place % 2 else -4.0 for place in range(len(FEATURES)))
+    assert model.familiarity(model.strangeness(strange)) < 0.01
+    assert model.familiarity(model.strangeness(model.prototypes[0])) > 0.9
 
 
-def test_signals_name_features() -> None:
-    """What speaks most for the strong model is named, three names at most."""
-    signals = (
-        shipped_model()
-        .judge(measure("Prove that if either x or y must be even, then neither x+y nor xy is odd."))
-        .signals
-    )
-    assert 1 <= len(signals) <= 3
-    assert set(signals) <= set(FEATURES)
+def test_a_reading_taken_before_changes_nothing() -> None:
+    """Whoever has a reading gets with it what is found without."""
+    model, measured = shipped_model(), measure("Prove that if either x or y must be even, then x+y is odd.")
+    assert model.need_of(measured, model.read(measured)) == model.need_of(measured)
+
+
+def test_only_the_outputs_asked_for_are_added_up() -> None:
+    """Of the nine models' trees those asked for say what they say among all, in the order of asking."""
+    quality, measured = shipped_model().quality, measure("How many apples has Ann?")
+    whole = quality.corrections(measured)
+    assert quality.corrections(measured, [3, 0]) == [whole[3], whole[0]]
 
 
 def test_a_file_of_another_kind_is_refused() -> None:

@@ -1,12 +1,12 @@
 """Choosing among several models by predicted quality and price."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tollgate.domain.complexity_features import measure
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
     Candidate,
@@ -14,9 +14,7 @@ from tollgate.domain.model_choice import (
     QualityRecord,
     choose_model,
     known_models,
-    predict_gain,
-    predict_qualities,
-    predict_quality,
+    predict,
 )
 
 PROMPT = "A baker sells 12 rolls an hour and twice as many on Sunday. How many in a week of 8-hour days?"
@@ -99,7 +97,7 @@ def test_where_all_is_to_be_kept_a_hair_does_not_beat_the_best_on_average() -> N
     cheap = Candidate("cheap", 0.0, Decimal("0.1"), mean=0.5)
     best = Candidate("best", 0.6, Decimal("0.9"), mean=0.6)
     for lead, name, reason in ((0.01, "best", "best-on-average"), (0.1, "cheap", "best-quality")):
-        choice = choose_model([replace(cheap, quality=0.6 + lead), best], 1.0, 0.9)
+        choice = choose_model([cheap._replace(quality=0.6 + lead), best], 1.0, 0.9)
         assert (choice.candidate.name, choice.reason) == (name, reason)
 
 
@@ -111,6 +109,7 @@ MEASURED = st.lists(
         estimated_cost=st.decimals(Decimal("0.0001"), Decimal(1), places=4),
         mean=st.floats(0.01, 1.0),
         general=st.sampled_from([0.0, 0.0375]),
+        record=st.none(),
     ),
     min_size=1,
     max_size=5,
@@ -136,7 +135,7 @@ def test_on_the_means_alone_the_dial_only_ever_adds_quality_and_cost(
     candidates: list[Candidate], one: float, other: float, familiarity: float
 ) -> None:
     """Where nothing speaks for a model but its mean, turning the dial up lowers neither that nor the price."""
-    plain = [replace(each, quality=each.mean or 0.0) for each in candidates]
+    plain = [each._replace(quality=each.mean or 0.0) for each in candidates]
     low, high = (choose_model(plain, dial, familiarity).candidate for dial in sorted((one, other)))
     assert high.quality >= low.quality
     assert high.estimated_cost >= low.estimated_cost
@@ -170,35 +169,29 @@ def test_nothing_to_choose_from_is_refused() -> None:
 def test_predicted_quality_is_a_share(text: str, mean: float) -> None:
     """Any prompt and any mean give a quality between 0 and 1, for every known model."""
     profiles = [ModelProfile(name, mean, name) for name in known_models()]
-    assert all(0.0 <= quality <= 1.0 for quality in predict_qualities(text, profiles))
+    assert all(0.0 <= quality <= 1.0 for quality in predict(measure(text), profiles).qualities)
+
+
+def _quality(profile: ModelProfile) -> float:
+    return predict(measure(PROMPT), [profile]).qualities[0]
 
 
 def test_a_model_s_own_mean_moves_the_prediction() -> None:
     """The prompt's part comes from the model that it resembles, the level from its own record."""
     known = known_models()[2]
-    own = predict_quality(PROMPT, ModelProfile("mine", None, known))
-    better = predict_quality(PROMPT, ModelProfile("mine", 0.6, known))
-    worse = predict_quality(PROMPT, ModelProfile("mine", 0.5, known))
+    own = _quality(ModelProfile("mine", None, known))
+    better = _quality(ModelProfile("mine", 0.6, known))
+    worse = _quality(ModelProfile("mine", 0.5, known))
     assert better - worse == pytest.approx(0.1)
-    assert own == pytest.approx(predict_quality(PROMPT, ModelProfile(known, None, known)))
+    assert own == pytest.approx(_quality(ModelProfile(known, None, known)))
 
 
 def test_a_model_like_no_other_keeps_its_mean() -> None:
     """Nothing learned is applied to a model that it was not learned from."""
-    assert predict_quality(PROMPT, ModelProfile("mine", 0.42)) == 0.42
+    assert _quality(ModelProfile("mine", 0.42)) == 0.42
 
 
 def test_an_unknown_model_without_a_mean_is_refused() -> None:
     """Unknown quality is an error, never a guess."""
     with pytest.raises(ValueError, match="nothing is known"):
-        predict_quality(PROMPT, ModelProfile("mine"))
-    with pytest.raises(ValueError, match="resemble"):
-        predict_gain(PROMPT, ModelProfile("mine"), ModelProfile("other", 0.5))
-
-
-def test_swapping_the_pair_flips_what_was_learned() -> None:
-    """The learned part of a gain changes sign with the pair; only the general part stays."""
-    weak, strong = (ModelProfile(known_models()[place], None, known_models()[place]) for place in (2, 3))
-    there, back = predict_gain(PROMPT, weak, strong), predict_gain(PROMPT, strong, weak)
-    same = predict_gain(PROMPT, weak, weak)
-    assert there + back == pytest.approx(2 * same)
+        _quality(ModelProfile("mine"))

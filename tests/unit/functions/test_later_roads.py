@@ -124,9 +124,7 @@ def test_a_notice_of_another_shape_is_raised() -> None:
 
 
 def _dispatch(road: BatchRoad) -> batch_dispatch.BatchDispatch:
-    return batch_dispatch.BatchDispatch(
-        pools=road.dispatcher(), drops=road.drops(), file_batches=road.file_batch_runner()
-    )
+    return batch_dispatch.BatchDispatch(pools=road.dispatcher(), drops=road.drops, file_batches=road.file_batch_runner)
 
 
 def test_messages_wake_their_pools() -> None:

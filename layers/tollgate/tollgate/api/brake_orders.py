@@ -1,4 +1,4 @@
-"""What the budget-alarm function is called with: messages of the alarm topic, the schedule, orders of a person."""
+"""Messages of the alarm topic and orders of a person, as the budget-alarm function gets them."""
 
 from collections.abc import Mapping
 from datetime import UTC
@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.alarm_events import Ignored, UnreadableAlarmError, alarm_signals, threshold_notices
-from tollgate.api.control_documents import control_document
 from tollgate.domain.brakes import CAUSE_PERSON, BrakeLevel, Control, Signal
 from tollgate.services.watch_spend import SpendWatch
 
@@ -25,8 +24,8 @@ class BrakeOrder(BaseModel):
     until: AwareDatetime | None = None
 
 
-def follow(event: Mapping[str, Any], service: SpendWatch) -> dict[str, Any]:
-    """Do what an event says. Returns the record of the brakes, for whoever waits for it.
+def obey(event: Mapping[str, Any], service: SpendWatch) -> Control:
+    """Do what a message or an order says. Returns the record of the brakes.
 
     Raises:
         UnreadableAlarmError: nobody understands it; after the retries it is a dead letter with this reason.
@@ -37,14 +36,12 @@ def follow(event: Mapping[str, Any], service: SpendWatch) -> dict[str, Any]:
         # The brakes first: a receiver that does not answer must not keep them waiting.
         for notice in threshold_notices(event):
             service.webhooks.tell(notice)
-        return control_document(control, ())
-    if event.get("source") == "aws.events":
-        return control_document(service.tick(), ())
+        return control
     try:
         order = BrakeOrder.model_validate(event)
     except ValidationError as error:
         raise UnreadableAlarmError(f"neither a message, nor the schedule, nor an order: {error}") from error
-    return control_document(_obey(order, service), ())
+    return _carried_out(order, service)
 
 
 def _topic(event: Mapping[str, Any], service: SpendWatch) -> Control:
@@ -66,7 +63,7 @@ def _topic(event: Mapping[str, Any], service: SpendWatch) -> Control:
     return brakes.settle()
 
 
-def _obey(order: BrakeOrder, service: SpendWatch) -> Control:
+def _carried_out(order: BrakeOrder, service: SpendWatch) -> Control:
     brakes = service.brakes
     if order.order == "resume":
         brakes.resume(order.who)

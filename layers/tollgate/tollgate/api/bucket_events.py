@@ -22,11 +22,6 @@ _OBJECT_CREATED = SchemaValidator(
 )
 
 
-def is_object_created(event: Mapping[str, Any]) -> bool:
-    """Whether the event tells of a new object."""
-    return event.get("source") == "aws.s3" and event.get("detail-type") == "Object Created"
-
-
 def created_object(event: Mapping[str, Any]) -> tuple[str, str]:
     """The key as the event has it, and what tells this writing of it from others; equal in a doubled event.
 

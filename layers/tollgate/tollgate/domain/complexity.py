@@ -6,48 +6,17 @@ need the strong model less. The default tiers therefore send about 30 % of such 
 it fails.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from tollgate.domain.catalogue import Tier
 from tollgate.domain.choice_policy import DEFAULT_THRESHOLDS, TierThresholds
 from tollgate.domain.complexity_features import measure
-from tollgate.domain.complexity_model import shipped_model
+from tollgate.domain.complexity_model import Reading, shipped_model
 
 _SHORT_FOLLOW_UP: Final = 200
 """A last user turn below this many characters leans on the one before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """What is known of a prompt before any model sees it.
-
-    Args:
-        complexity: estimated need for the strong model, 0..1.
-        familiarity: how much the prompt resembles what the estimator was trained on, 0..1. Low means that the
-            estimate rests on general signals alone.
-        signals: names of the features that speak most for the strong model, strongest first; for the route
-            reason.
-    """
-
-    complexity: float
-    familiarity: float
-    signals: tuple[str, ...]
-
-
-def assess(text: str) -> Assessment:
-    """Estimate how much a prompt needs the strong model, with what the estimate rests on.
-
-    Args:
-        text: the prompt; of a conversation, its `routing_text`.
-
-    Returns:
-        The assessment. The same text always gives the same one.
-    """
-    model = shipped_model()
-    judgement = model.judge(measure(text))
-    return Assessment(model.rank(judgement.need), judgement.familiarity, judgement.signals)
 
 
 def estimate_complexity(text: str) -> float:
@@ -62,10 +31,15 @@ def estimate_complexity(text: str) -> float:
     return weigh(measure(text))[0]
 
 
-def weigh(measured: list[float]) -> tuple[float, float]:
-    """Return the complexity and the familiarity of a prompt given by its `measure`ments, each 0..1."""
+def weigh(measured: list[float], reading: Reading | None = None) -> tuple[float, float]:
+    """Return the complexity and the familiarity of a prompt, each 0..1.
+
+    Args:
+        measured: what `measure` says of it.
+        reading: the shipped model's, where it was taken before.
+    """
     model = shipped_model()
-    need, familiarity = model.need_of(measured)
+    need, familiarity = model.need_of(measured, reading)
     return model.rank(need), familiarity
 
 
@@ -149,7 +123,8 @@ def threshold_for_quality(quality: float, weak_quality: float, strong_quality: f
     if not 0.0 <= quality <= 1.0:
         raise ValueError("quality lies between 0 and 1")
     steps = len(shipped_model().recovered) - 1
-    for step in range(steps, 0, -1):
-        if kept_quality(step / steps, weak_quality, strong_quality) >= quality:
-            return step / steps
-    return 0.0
+    # What is kept falls with the threshold, so the last step that keeps enough is found by halving.
+    enough = bisect_right(
+        range(1, steps + 1), -quality, key=lambda step: -kept_quality(step / steps, weak_quality, strong_quality)
+    )
+    return enough / steps

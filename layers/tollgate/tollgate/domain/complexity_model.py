@@ -11,17 +11,21 @@ The estimate is `prior + familiarity x correction`:
   surely a prompt is of one of the training tasks, so that the trees speak only about what they know.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cache
-from math import copysign, exp, sumprod
+from math import copysign, dist, exp, sumprod
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tollgate.domain.complexity_features import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAGIC: Final = b"tollgate-complexity-2\n"
 """First bytes of a model file: its name and the version of the layout."""
@@ -37,8 +41,7 @@ class ComplexityModelError(ValueError):
     """The model file is not one that this code can run: another layout, or trained on other features."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forest:
+class Forest(NamedTuple):
     """Regression trees in one flat table; the left child of node `i` is `i + 1`.
 
     Args:
@@ -57,37 +60,33 @@ class Forest:
     values: array[int]
     means: tuple[float, ...]
 
-    def corrections(self, measured: list[float]) -> list[float]:
-        """Return, for each output, how far the trees put this prompt from the average prompt."""
+    def corrections(self, measured: list[float], outputs: Sequence[int] | None = None) -> list[float]:
+        """Return how far the trees put this prompt from the average prompt, for each of the outputs (None for all)."""
         feature, threshold, target, values = self.feature, self.threshold, self.target, self.values
         width = len(self.means)
         leaves = []
-        for root in self.roots:
-            node = root
+        for node in self.roots:
             while (asked := feature[node]) != LEAF:
-                node = node + 1 if measured[asked] <= threshold[node] else target[node]
+                node = node + 1 if measured[asked] <= threshold[node] else target[node]  # noqa: PLW2901 -- a walk
             leaves.append(target[node] * width)
         scale = LEAF_SCALE * len(self.roots)
-        return [sum([values[start + place] for start in leaves]) / scale for place in range(width)]
+        wanted = range(width) if outputs is None else outputs
+        return [sum([values[start + place] for start in leaves]) / scale for place in wanted]
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the model says of one prompt.
+class Reading(NamedTuple):
+    """How a prompt looks to a model, before any tree is asked.
 
     Args:
-        need: the expected gain in quality (-1..1) of the strong over the weak model, up to a constant.
-        familiarity: 0 (nothing like it was trained on) to 1.
-        signals: the names of the prior's strongest signals, strongest first.
+        general: the prior's part of the need.
+        strangeness: how far it is from the training prompts, less how surely it is of one of their tasks.
     """
 
-    need: float
-    familiarity: float
-    signals: tuple[str, ...]
+    general: float
+    strangeness: float
 
 
-@dataclass(frozen=True, slots=True)
-class ComplexityModel:
+class ComplexityModel(NamedTuple):
     """A trained model as shipped.
 
     Args:
@@ -96,7 +95,7 @@ class ComplexityModel:
         prior: feature number and sign (+1 or -1) of each of the prior's signals.
         prior_centre: the training mean of the prior.
         prior_weight: expected gain for one unit of the prior.
-        prototypes: typical training prompts in standardised features, each with its squared length before it.
+        prototypes: typical training prompts in standardised features.
         reach: the training deviation of the distance to the nearest prototype, the unit of strangeness.
         kinds: for each training task its weights, with the constant before them; the largest score says how surely a
             prompt is of one of them, in the same unit.
@@ -117,7 +116,7 @@ class ComplexityModel:
     prior: tuple[tuple[int, int], ...]
     prior_centre: float
     prior_weight: float
-    prototypes: tuple[tuple[float, tuple[float, ...]], ...]
+    prototypes: tuple[tuple[float, ...], ...]
     reach: float
     kinds: tuple[tuple[float, tuple[float, ...]], ...]
     near: float
@@ -130,47 +129,47 @@ class ComplexityModel:
     ranks: tuple[float, ...]
     recovered: tuple[float, ...]
 
-    def standardise(self, measured: list[float]) -> list[float]:
+    def standardise(self, measured: list[float]) -> tuple[float, ...]:
         """Return the measurements in standard deviations from the training mean, held within four."""
-        return [
+        places = [
             place if -4.0 < (place := (value - centre) / spread) < 4.0 else copysign(4.0, place)
             for value, centre, spread in zip(measured, self.centre, self.spread, strict=True)
         ]
+        return tuple(places)
 
-    def familiarity(self, standard: list[float], *, strict: bool = False) -> float:
-        """Return how much a prompt (its standardised features) resembles the training prompts: 0..1."""
-        own = sumprod(standard, standard)
-        nearest = min(length - 2.0 * sumprod(prototype, standard) for length, prototype in self.prototypes)
+    def strangeness(self, standard: tuple[float, ...]) -> float:
+        """Return how little a prompt (its standardised features) resembles the training prompts."""
+        nearest = min([dist(prototype, standard) for prototype in self.prototypes])
+        surest = max([constant + sumprod(weights, standard) for constant, weights in self.kinds], default=0.0)
+        return nearest / self.reach - surest
+
+    def familiarity(self, strangeness: float, *, strict: bool = False) -> float:
+        """Return how much a prompt resembles the training prompts: 0..1."""
         near = self.near_strict if strict else self.near
-        strange = max(own + nearest, 0.0) ** 0.5 / self.reach
-        strange -= max((constant + sumprod(weights, standard) for constant, weights in self.kinds), default=0.0)
-        return 1.0 / (1.0 + exp(max(-50.0, min(50.0, (strange - near) / self.softness))))
+        return 1.0 / (1.0 + exp(max(-50.0, min(50.0, (strangeness - near) / self.softness))))
 
-    def general(self, standard: list[float]) -> float:
+    def general(self, standard: tuple[float, ...]) -> float:
         """Return the prior's part of the need of a prompt."""
-        parts = self._parts(standard)
-        return self.prior_weight * (sum(parts) / len(parts) - self.prior_centre)
-
-    def signals(self, standard: list[float]) -> tuple[str, ...]:
-        """Return the names of the prior's strongest signals, strongest first."""
-        places = [place for place, _ in self.prior]
-        strongest = sorted(zip(self._parts(standard), places, strict=True), reverse=True)[:3]
-        return tuple(FEATURES[place] for part, place in strongest if part > 0.5)
-
-    def _parts(self, standard: list[float]) -> list[float]:
-        return [
+        parts = [
             part if -3.0 < (part := sign * standard[place]) < 3.0 else copysign(3.0, part) for place, sign in self.prior
         ]
+        return self.prior_weight * (sum(parts) / len(parts) - self.prior_centre)
 
-    def need_of(self, measured: list[float]) -> tuple[float, float]:
-        """Return the need and the familiarity of a prompt, given by its `measure`ments."""
+    def read(self, measured: list[float]) -> Reading:
+        """Return how a prompt looks, given by its `measure`ments."""
         standard = self.standardise(measured)
-        known = self.familiarity(standard)
-        return self.general(standard) + known * self.need.corrections(measured)[0], known
+        return Reading(self.general(standard), self.strangeness(standard))
 
-    def judge(self, measured: list[float]) -> Judgement:
-        """Return what the model says of a prompt, given by its `measure`ments, with the reasons."""
-        return Judgement(*self.need_of(measured), self.signals(self.standardise(measured)))
+    def need_of(self, measured: list[float], reading: Reading | None = None) -> tuple[float, float]:
+        """Return the need and the familiarity of a prompt, given by its `measure`ments.
+
+        Args:
+            measured: the measurements.
+            reading: of the same prompt, where it was taken before.
+        """
+        seen = reading or self.read(measured)
+        known = self.familiarity(seen.strangeness)
+        return seen.general + known * self.need.corrections(measured)[0], known
 
     def rank(self, need: float) -> float:
         """Return the share of the reference prompts whose need is lower, interpolated: 0..1."""
@@ -217,7 +216,7 @@ def decode(raw: bytes) -> ComplexityModel:
         end += size
     width = len(FEATURES)
     flat = tables["prototypes"].tolist()
-    prototypes = [tuple(flat[at : at + width]) for at in range(0, len(flat), width)]
+    prototypes = tuple(tuple(flat[at : at + width]) for at in range(0, len(flat), width))
     flat = tables["kinds"].tolist()
     kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
 
@@ -238,7 +237,7 @@ def decode(raw: bytes) -> ComplexityModel:
         prior=tuple((place, sign) for place, sign in head["prior"]),
         prior_centre=head["prior_centre"],
         prior_weight=head["prior_weight"],
-        prototypes=tuple((sumprod(one, one), one) for one in prototypes),
+        prototypes=prototypes,
         reach=head["reach"],
         kinds=tuple(kinds),
         near=head["near"],

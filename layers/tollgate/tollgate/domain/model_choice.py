@@ -3,20 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.complexity_features import measure
-from tollgate.domain.complexity_model import shipped_model
+from tollgate.domain.complexity_model import Reading, shipped_model
 from tollgate.domain.exchange import best_lead, best_value, cautious_share, exchange_rate
 
 ENOUGH_RECORDS: Final = 30
 """Outcomes below which a model's own record decides nothing."""
 
-
-KNOWN_PAIR: Final = 0.5
-"""How much of the need that general signals show is counted between two known models: on tasks left out their gain
-rises by 0.08 (the mean of five pairs) where the signals are one deviation, 0.15, stronger."""
 
 GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.125, Tier.LARGE: 0.25}
 """How much of it is counted in favour of a model of each size, among many."""
@@ -30,8 +25,7 @@ OWN_SPREAD: Final = 0.05
 corrections stray twice as far, but half of that is common to all models or wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelProfile:
+class ModelProfile(NamedTuple):
     """What is known of a model's quality before a prompt is seen.
 
     Args:
@@ -60,8 +54,7 @@ class QualityRecord:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A model that could answer.
 
     Args:
@@ -81,8 +74,7 @@ class Candidate:
     general: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What is predicted of several models on one prompt.
 
     Args:
@@ -98,8 +90,7 @@ class Prediction:
     familiarity: float
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
+class ModelChoice(NamedTuple):
     """The chosen model and why.
 
     Args:
@@ -120,77 +111,46 @@ def known_models() -> tuple[str, ...]:
     return shipped_model().known_models
 
 
-def predict_quality(text: str, profile: ModelProfile) -> float:
-    """Predict a model's quality on a prompt.
+def predict(measured: list[float], profiles: Sequence[ModelProfile], reading: Reading | None = None) -> Prediction:
+    """Predict the quality of several models on a prompt.
 
-    For a model that resembles a known one, the known model's prediction moved to the profile's own mean; for
-    one that resembles none, its mean, since nothing learned would apply.
-
-    Args:
-        text: the prompt.
-        profile: what is known of the model.
-
-    Returns:
-        Predicted quality, 0..1.
-
-    Raises:
-        ValueError: the profile has neither a mean quality nor a known model that it resembles.
-    """
-    return predict_qualities(text, (profile,))[0]
-
-
-def predict_qualities(text: str, profiles: Sequence[ModelProfile]) -> tuple[float, ...]:
-    """Predict the quality of several models on one prompt, measuring the prompt once.
+    For a model that resembles a known one it is the known model's prediction moved to the profile's own mean; for one
+    that resembles none its mean, since nothing learned would apply. General signals never put a larger model below a
+    smaller one with the lower mean: they tell where the larger one's price is spent best, not that it is worse.
 
     Args:
-        text: the prompt.
+        measured: what `measure` says of the prompt.
         profiles: what is known of each model.
-
-    Returns:
-        Predicted quality, 0..1, in the order of the profiles.
-
-    Raises:
-        ValueError: a profile has neither a mean quality nor a known model that it resembles.
-    """
-    return predict(measure(text), profiles).qualities
-
-
-def predict(measured: list[float], profiles: Sequence[ModelProfile]) -> Prediction:
-    """Predict the quality of several models on a prompt, given by its `measure`ments.
-
-    General signals never put a larger model below a smaller one with the lower mean: they tell where the larger one's
-    price is spent best, not that it is worse.
+        reading: the shipped model's, where it was taken before.
 
     Raises:
         ValueError: a profile has neither a mean quality nor a known model that it resembles.
     """
     model = shipped_model()
-    standard = model.standardise(measured)
-    need = model.general(standard)
-    known = model.familiarity(standard, strict=True)
-    corrections = model.quality.corrections(measured)
-    means = [_mean(profile) for profile in profiles]
+    seen = reading or model.read(measured)
+    known = model.familiarity(seen.strangeness, strict=True)
+    places = [_place(profile) for profile in profiles]
+    means = [_mean(profile, place) for profile, place in zip(profiles, places, strict=True)]
+    corrections = iter(model.quality.corrections(measured, [place for place in places if place is not None]))
     qualities: list[float] = []
     general: list[float] = []
-    for profile, mean in zip(profiles, means, strict=True):
-        place = _place(profile)
+    for profile, place, mean in zip(profiles, places, means, strict=True):
         if place is None:
             qualities.append(mean)
             general.append(0.0)
             continue
         share = GENERAL_SHARE[profile.tier]
         below = max((m for p, m in zip(profiles, means, strict=True) if _smaller(p, profile) and m < mean), default=0.0)
-        quality = max(mean + share * need, below + _HAIR if share else mean) + known * corrections[place]
+        quality = max(mean + share * seen.general, below + _HAIR if share else mean) + known * next(corrections)
         qualities.append(max(0.0, min(1.0, quality)))
         general.append(share * GENERAL_SPREAD)
     return Prediction(tuple(qualities), tuple(means), tuple(general), known)
 
 
-def _mean(profile: ModelProfile) -> float:
+def _mean(profile: ModelProfile, place: int | None) -> float:
     """Mean quality of a model: as measured, or of the known one, less what its tasks leave uncertain."""
     if profile.mean_quality is not None:
         return profile.mean_quality
-    place = _place(profile)
     if place is None:
         raise ValueError(f"nothing is known of the quality of {profile.name!r}")
     return shipped_model().cautious[place]
@@ -198,34 +158,6 @@ def _mean(profile: ModelProfile) -> float:
 
 def _smaller(one: ModelProfile, other: ModelProfile) -> bool:
     return GENERAL_SHARE[one.tier] < GENERAL_SHARE[other.tier]
-
-
-def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
-    """Predict how much more a strong model's answer to a prompt is worth than a weak model's.
-
-    Sharper than `estimate_complexity` for the pair in question. What is common to all prompts is left out,
-    so the figure ranks prompts; it is not the expected difference itself.
-
-    Args:
-        text: the prompt.
-        weak: the cheaper model; must resemble a known one.
-        strong: the dearer model; must resemble a known one.
-
-    Returns:
-        About -1..1; higher means a better use of the strong model.
-
-    Raises:
-        ValueError: a model resembles no known one.
-    """
-    low, high = _place(weak), _place(strong)
-    if low is None or high is None:
-        raise ValueError("a gain is predicted between models that resemble known ones")
-    model = shipped_model()
-    measured = measure(text)
-    standard = model.standardise(measured)
-    corrections = model.quality.corrections(measured)
-    general = model.general(standard)
-    return KNOWN_PAIR * general + model.familiarity(standard) * (corrections[high] - corrections[low])
 
 
 def _place(profile: ModelProfile) -> int | None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from operator import add
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,8 +43,7 @@ def topic_of(text: str) -> str:
     return "task" if text.strip() else "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """Sums over requests of one deployment and topic.
 
     Args:
@@ -81,7 +80,7 @@ class Tally:
 
     def plus(self, other: Tally) -> Tally:
         """Both together."""
-        return Tally(*(getattr(self, name) + getattr(other, name) for name in TALLY_FIELDS))
+        return Tally._make(map(add, self, other))
 
     @property
     def mean_quality(self) -> float | None:
@@ -94,7 +93,7 @@ class Tally:
         return self.output_tokens / self.counted if self.counted else None
 
 
-TALLY_FIELDS: Final = tuple(field.name for field in fields(Tally))
+TALLY_FIELDS: Final = Tally._fields
 
 NOTHING: Final = Tally()
 
@@ -103,7 +102,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
     """All of them together."""
     found = NOTHING
     for tally in tallies:
-        found = found.plus(tally)
+        found = tally if found is NOTHING else found.plus(tally)
     return found
 
 

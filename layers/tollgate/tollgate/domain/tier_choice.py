@@ -7,15 +7,15 @@ it, another size is tried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import log, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tollgate.domain.catalogue import TIER_ORDER, Tier
 from tollgate.domain.choice_policy import TierThresholds
 from tollgate.domain.complexity import choose_tier, estimate_complexity, threshold_for_quality, weigh
 from tollgate.domain.complexity_features import measure
+from tollgate.domain.complexity_model import shipped_model
 from tollgate.domain.exchange import cautious_share
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from tollgate.domain.choice_policy import ChoicePolicy
+    from tollgate.domain.complexity_model import Reading
 
 REFERENCE_QUALITY: Final = {Tier.SMALL: 0.561, Tier.MEDIUM: 0.591, Tier.LARGE: 0.621}
 """Mean qualities that the dial assumes of sizes that nobody measured: of the pair that complexity was learned from
@@ -41,8 +42,7 @@ _LOGISTIC: Final = 1.702
 """Turns a logistic quantile into nearly a normal one (Camilli, Psychometrika, 1994)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One size of a model, as it stands for this request.
 
     Args:
@@ -65,8 +65,7 @@ class Option:
         return self.record.mean_quality if self.record.judged >= ENOUGH_RECORDS else self.expected_quality
 
 
-@dataclass(frozen=True, slots=True)
-class TierDecision:
+class TierDecision(NamedTuple):
     """The chosen size and why.
 
     Args:
@@ -111,21 +110,18 @@ def decide_tier(
     by_size = sorted(options, key=lambda option: TIER_ORDER[option.tier])
     dial = policy.quality if quality is None else quality
     measured = measure(text)
-    complexity, familiarity = weigh(measured)
-    reason = f"complexity={complexity:.2f}"
-    if dial is None:
-        thresholds = policy.thresholds
-    else:
-        thresholds = thresholds_for_quality(cautious_share(dial, round(familiarity, 1)), by_size)
-        reason += f";quality={dial:g}"
+    reading = shipped_model().read(measured)
+    complexity, familiarity = weigh(measured, reading)
+    reason = f"complexity={complexity:.2f}" + ("" if dial is None else f";quality={dial:g}")
     if dial is not None and all(option.resembles and option.estimated_cost is not None for option in by_size):
-        chosen = _predicted(measured, by_size, dial)
+        chosen = _predicted(measured, reading, by_size, dial)
         reason += ";by=prediction"
     else:
-        chosen = _smallest_from(by_size, choose_tier(complexity, thresholds))
+        chosen = _smallest_from(by_size, choose_tier(complexity, _thresholds(policy, dial, familiarity, by_size)))
     needed = floor
-    if policy.sticky and chosen is not by_size[-1]:
+    if policy.sticky and earlier and chosen is not by_size[-1]:
         # Earlier turns cost as much as this one: they are weighed only where they can still change something.
+        thresholds = _thresholds(policy, dial, familiarity, by_size)
         sizes = (choose_tier(estimate_complexity(turn), thresholds) for turn in earlier)
         needed = max((floor, *sizes), key=TIER_ORDER.__getitem__)
     if policy.sticky and TIER_ORDER[needed] > TIER_ORDER[chosen.tier]:
@@ -143,6 +139,14 @@ def decide_tier(
         if tried is not chosen:
             reason += f";explore_instead_of={chosen.tier}"
     return TierDecision(tried.tier, complexity, f"tier={tried.tier};{reason}", chosen.tier)
+
+
+def _thresholds(
+    policy: ChoicePolicy, dial: float | None, familiarity: float, by_size: Sequence[Option]
+) -> TierThresholds:
+    if dial is None:
+        return policy.thresholds
+    return thresholds_for_quality(cautious_share(dial, round(familiarity, 1)), by_size)
 
 
 def thresholds_for_quality(quality: float, by_size: Sequence[Option]) -> TierThresholds:
@@ -177,12 +181,12 @@ def _smallest_from(by_size: Sequence[Option], tier: Tier) -> Option:
     return next((option for option in by_size if TIER_ORDER[option.tier] >= TIER_ORDER[tier]), by_size[-1])
 
 
-def _predicted(measured: list[float], by_size: Sequence[Option], dial: float) -> Option:
+def _predicted(measured: list[float], reading: Reading, by_size: Sequence[Option], dial: float) -> Option:
     profiles = [
         ModelProfile(option.tier.value, option.quality, resembles=option.resembles, tier=option.tier)
         for option in by_size
     ]
-    found = predict(measured, profiles)
+    found = predict(measured, profiles, reading)
     candidates = [
         Candidate(option.tier.value, quality, option.estimated_cost, _record(option), mean, general)
         for option, quality, mean, general in zip(by_size, found.qualities, found.means, found.general, strict=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tollgate.domain.answer_checks import cascade_pays, chance_of_passing
 from tollgate.domain.catalogue import TIER_ORDER, InferenceType, Tier
@@ -36,8 +36,7 @@ _REMEMBERED: Final = 2_000
 _NO_DIAL: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """What can be chosen from, for one request.
 
     Attributes:
@@ -51,8 +50,7 @@ class Offer:
     prices: GatewayPrices
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What was chosen, and what is needed to go on from there.
 
     Attributes:
@@ -84,8 +82,7 @@ class Chosen:
     extra: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
+class _Size(NamedTuple):
     tier: Tier
     deployments: tuple[Deployment, ...]
     decision: RoutingDecision
@@ -97,6 +94,7 @@ class TierChooser:
     def __init__(self, outcomes: OutcomeStore) -> None:
         self._outcomes = outcomes
         self._conversations: dict[str, Tier] = {}
+        self._narrowed: dict[str, tuple[Model, tuple[Model, ...]]] = {}
 
     def choose(self, request: InferenceRequest, owner: Owner, offer: Offer) -> Chosen:
         """Choose.
@@ -112,7 +110,7 @@ class TierChooser:
         topic = topic_of(text)
         conversation = _conversation(owner, wishes.conversation_id if wishes else "", said)
         routing = offer.routing._replace(selector=selector_of(conversation))
-        sizes = _sizes(replace(offer, routing=routing))
+        sizes = _sizes(self._by_size(offer.model), offer, routing)
         records = self._outcomes.of(offer.model.name)
         everyone = total(records.values())
         options = tuple(_option(size, offer, records, topic, everyone) for size in sizes)
@@ -172,6 +170,14 @@ class TierChooser:
         if chosen.extra:
             self._outcomes.spend(model, Extra.EXPLORE, chosen.extra)
 
+    def _by_size(self, model: Model) -> tuple[Model, ...]:
+        """The model with the deployments of one size only, for every size, smallest first."""
+        known = self._narrowed.get(model.name)
+        # From one request to the next it is the same object, until another catalogue is read.
+        if known is None or known[0] is not model:
+            known = self._narrowed[model.name] = (model, _narrowed(model))
+        return known[1]
+
     def _left(self, model: Model, policy: ChoicePolicy) -> Decimal | None:
         if policy.explore is None:
             return None
@@ -202,16 +208,21 @@ def _earlier(said: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(turns[:1] + turns[-2:-1])) if len(turns) > 1 else ()
 
 
-def _sizes(offer: Offer) -> list[_Size]:
+def _narrowed(model: Model) -> tuple[Model, ...]:
+    serving = [d for d in model.deployments if d.weight > 0] or model.deployments
+    tiers = sorted({d.tier for d in serving}, key=TIER_ORDER.__getitem__)
+    return tuple(replace(model, deployments=tuple(d for d in serving if d.tier is tier)) for tier in tiers)
+
+
+def _sizes(by_size: Sequence[Model], offer: Offer, routing: RoutingRequest) -> list[_Size]:
     """The sizes that can serve the request, smallest first."""
     found: list[_Size] = []
     wrong: TollgateError | None = None
-    serving = [d for d in offer.model.deployments if d.weight > 0] or list(offer.model.deployments)
-    for tier in sorted({d.tier for d in serving}, key=TIER_ORDER.__getitem__):
-        deployments = tuple(d for d in serving if d.tier is tier)
-        model = replace(offer.model, deployments=deployments)
+    for model in by_size:
+        deployments = model.deployments
         try:
-            found.append(_Size(tier, deployments, route(offer.routing, model, offer.capacity, offer.prices)))
+            decision = route(routing, model, offer.capacity, offer.prices)
+            found.append(_Size(deployments[0].tier, deployments, decision))
         except TollgateError as error:
             wrong = wrong or error
     if not found and wrong is not None:
@@ -221,8 +232,9 @@ def _sizes(offer: Offer) -> list[_Size]:
 
 def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str, everyone: Tally) -> Option:
     names = {d.name for d in size.deployments}
-    overall = total(tally for (name, _), tally in records.items() if name in names)
-    here = total(records[name, topic] for name in names if (name, topic) in records)
+    own = [(subject, tally) for (name, subject), tally in records.items() if name in names]
+    overall = total(tally for _, tally in own)
+    here = total(tally for subject, tally in own if subject == topic)
     # Until a size has answered, its answers are taken to be as long as those of the others.
     lengths = (here, overall, everyone)
     deployment = size.decision.deployment
@@ -242,6 +254,8 @@ def _cost(decision: RoutingDecision, offer: Offer, record: Tally) -> Decimal | N
         return decision.estimated_cost
     size = offer.routing.size
     length = round(usual) if size.output_tokens is None else min(size.output_tokens, round(usual))
+    if length == size.output_tokens:
+        return decision.estimated_cost
     estimates = RoadEstimates(
         size._replace(output_tokens=length), offer.model, decision.deployment, offer.capacity, offer.prices
     )

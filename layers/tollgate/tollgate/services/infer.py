@@ -261,7 +261,7 @@ class InferenceService:
         if (pressure.defer or brake.defer) and request.deadline_seconds is None:
             priority = deferred(priority or model.default_priority)
         request = self._to_send(request, catalogue, model, trail)
-        # Deployments of a model take the same input, so the first one's dialect can measure it.
+        # Deployments of a model take the same input, and most the same dialect, so the first one's can measure it.
         measuring = model.deployments[0]
         if any(deployment.tokens is not None for deployment in offered.deployments):
             # Few models are paid by the token, and the others need not pay for the import.
@@ -288,8 +288,9 @@ class InferenceService:
         trail.resource = decision.deployment.resource
         trail.route_reason = decision.reason + pressure.reason + brake.reason + _choice_reason(trail)
         trail.estimated_cost = decision.estimated_cost
-        if decision.deployment is not measuring:
-            rendered = self._rendered(request, decision.deployment)
+        taken = decision.deployment
+        if taken.dialect != measuring.dialect or taken.tokens is not measuring.tokens:
+            rendered = self._rendered(request, taken)
         return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
 
     def _to_send(self, request: InferenceRequest, catalogue: Catalogue, model: Model, trail: Trail) -> InferenceRequest:

@@ -10,21 +10,20 @@ from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.sagemaker_transform import SageMakerTransform
-from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
 from tollgate.services.admission import Admission
 from tollgate.services.batch_pooled import PooledRuns
 from tollgate.services.batch_start import BatchStarter
 from tollgate.services.collect_batch import BatchCollector
 from tollgate.services.collect_drop import DropCollector
-from tollgate.services.drop_batch import DroppedRuns
-from tollgate.services.drop_budget import DropBudget
 from tollgate.services.drop_results import DropResults
-from tollgate.services.file_batch_finish import FileBatchResults
 from tollgate.services.run_results import ResultsBySource
 from tollgate.wiring.jobs import JobParts
 
 if TYPE_CHECKING:
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.api.openai.line_bodies import OpenAILineBodies
+    from tollgate.services.drop_batch import DroppedRuns
+    from tollgate.services.file_batch_finish import FileBatchResults
     from tollgate.services.file_batch_run import FileBatchRunner
     from tollgate.settings import BatchSettings
 
@@ -39,7 +38,6 @@ class BatchParts(JobParts):
             settings, webhook_queue_url=webhook_queue_url, table_cache=table_cache, refresh_function=refresh_function
         )
         self._kept = timedelta(days=settings.file_retention_days)
-        self.line_bodies = OpenAILineBodies()
         self.batch_queue = self.queue(settings.batch_queue_url)
         self.files = DynamoDBFileStore(self.tables, settings.table_jobs)
         self.file_batches = DynamoDBFileBatchStore(self.tables, settings.table_jobs, self.ledger)
@@ -91,8 +89,18 @@ class BatchParts(JobParts):
         )
 
     @cached_property
+    def line_bodies(self) -> OpenAILineBodies:
+        """The lines of a batch of files, in OpenAI's words."""
+        from tollgate.api.openai.line_bodies import OpenAILineBodies  # noqa: PLC0415 -- few runs are of files
+
+        return OpenAILineBodies()
+
+    @cached_property
     def file_batch_results(self) -> FileBatchResults:
         """Results of batches of files."""
+        from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- few runs are of files
+        from tollgate.services.file_batch_finish import FileBatchResults  # noqa: PLC0415 -- as above
+
         return FileBatchResults(
             batches=self.file_batches,
             files=self.files,
@@ -127,6 +135,9 @@ class BatchParts(JobParts):
     @cached_property
     def drops(self) -> DroppedRuns:
         """Runs of files."""
+        from tollgate.services.drop_batch import DroppedRuns  # noqa: PLC0415 -- few runs are of files
+        from tollgate.services.drop_budget import DropBudget  # noqa: PLC0415 -- as above
+
         return DroppedRuns(
             batches=self.batches,
             objects=self.objects,
@@ -171,6 +182,7 @@ class BatchParts(JobParts):
     @cached_property
     def file_batch_runner(self) -> FileBatchRunner:
         """Takes batches of files on their way; `batch_dispatch` alone does."""
+        from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- see above
         from tollgate.services.file_batch_cut import BatchCutter  # noqa: PLC0415 -- see above
         from tollgate.services.file_batch_run import FileBatchRunner  # noqa: PLC0415 -- see above
 
