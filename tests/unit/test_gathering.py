@@ -17,7 +17,7 @@ from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, sleepy_catalogue, st
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import LOOK_SECONDS, Action, Phase, SleepPolicy, Watched, decide, shared_policy
+from tollgate.domain.sleeping import LATE_SECONDS, TICK_SECONDS, Action, Phase, SleepPolicy, Watched, decide, shared_policy
 from tollgate.domain.wake_by_deadline import DueWork
 
 GATHER = SleepPolicy(idle_minutes=30, gather=True)
@@ -72,7 +72,7 @@ def test_requests_with_a_deadline_wait_for_company(asleep: Sleepers) -> None:
         asleep.minutes(1, settle=False)
     left = (first.deadline_at - asleep.clock.now()).total_seconds()
     assert left > STARTUP + GATHER.gather_margin_seconds
-    assert left <= STARTUP + GATHER.gather_margin_seconds + 2 * LOOK_SECONDS
+    assert left <= STARTUP + GATHER.gather_margin_seconds + LATE_SECONDS + TICK_SECONDS
     assert asleep.record(ASYNC).history[-1].reason == "gathered requests must start"
     asleep.gateway.async_queue.sent.clear()
     asleep.minutes(2)
