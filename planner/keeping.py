@@ -1,4 +1,4 @@
-"""An endpoint that gathers, in the rhythm of the deployed capacity function: `tollgate.domain.sleeping` in simulated time.
+"""An endpoint that gathers, as the deployed capacity function keeps it: `tollgate.domain.sleeping` in simulated time.
 
 The same function decides as in the capacity function, on the same looks: one a minute while nothing is near, one every
 few seconds before something is due and for as long as the endpoint is up. While it is up every request is handed over
@@ -53,7 +53,7 @@ def serve_keeping(requests: Requests, endpoint: SleepingEndpoint) -> Served:
 
     Args:
         requests: in order of arrival; `expected` is the longest that each may take.
-        endpoint: its margin is added to the policy's default.
+        endpoint: whose margin is the policy's own.
     """
     kept = _Kept(requests, endpoint)
     kept.run()
@@ -78,11 +78,12 @@ class _Kept:
         """From one sleep to the next."""
         now, count = 0.0, len(self._arrivals)
         while self._next < count or self._waiting:
-            now, instances = self._asleep(now)
-            self._start(instances, now)
-            now = _look_after(now + self._endpoint.startup_seconds)
-            self._up(now)
-            now = self._until_gone(now)
+            woken, instances = self._asleep(now)
+            self._start(instances, woken)
+            up = _look_after(woken + self._endpoint.startup_seconds)
+            self._up(up)
+            now = self._until_gone(up)
+            self.served.followed_seconds += now - woken
 
     # -- asleep
 
