@@ -227,7 +227,7 @@ class PlaceKeeper:
         if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
-            gathered = self._work.gathered(kept.users, now)
+            gathered = self._work.gathered(kept.users, record.since, now)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
             waiting, due = gathered.impatient + gathered.in_flight - kept.in_flight, tuple(gathered.due)
         watched = Watched(

@@ -36,7 +36,7 @@ class Gathered:
     Attributes:
         impatient: that cannot wait for a deadline.
         due: those that can, by latest start.
-        in_flight: that were handed over, or are about to be.
+        in_flight: that were handed over before the place entered its phase, or are about to be.
     """
 
     impatient: int = 0
@@ -64,8 +64,13 @@ class PlaceWork:
         """When the oldest of them came. Raises StorageError."""
         return min((job.created_at for d, road in users for job in self._open(d, road, 1)), default=None)
 
-    def gathered(self, users: Users, now: datetime) -> Gathered:
+    def gathered(self, users: Users, since: datetime, now: datetime) -> Gathered:
         """The open jobs by whether they can wait. More than `GATHER_LIMIT` are all impatient.
+
+        Args:
+            users: who share the place.
+            since: when it began to sleep or to fall asleep; what was handed over later has nobody who serves it.
+            now: the present.
 
         Raises:
             CatalogueError, StorageError
@@ -75,9 +80,10 @@ class PlaceWork:
             for job in self._open(deployment, road, GATHER_LIMIT + 1):
                 leased = job.submit_lease_until is not None and job.submit_lease_until > now
                 end = self._end(deployment, job)
-                if job.state is not JobState.QUEUED or leased:
+                handed_over = job.submitted_at is not None and job.submitted_at <= since
+                if leased or (job.state is JobState.SUBMITTED and handed_over):
                     found.in_flight += 1
-                elif end is None:
+                elif end is None or job.state is not JobState.QUEUED:
                     found.impatient += 1
                 else:
                     held = self._expected(deployment, road, job)
