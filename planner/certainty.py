@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from planner.designs import standard_designs
-from planner.idling import DRAIN_SECONDS
 from planner.outcome import Outcome, replay
 from planner.trace import Trace
 from planner.world import World
 from tollgate.domain.catalogue import Timing
-from tollgate.domain.sleeping import LOOK_SECONDS, SleepPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +109,8 @@ def _variants(world: World) -> list[list[tuple[str, World]]]:
             ("twice the places", replace(world, concurrency=world.concurrency * 2)),
         ],
         [("length of answers unknown beforehand", replace(world, lengths_known=False))],
-        [("woken and put to sleep by the stack's own looks", as_the_stack_looks(world))],
+        [("looked at all the time, served in the order of deadlines", replace(world, rhythm=False))],
     ]
-
-
-def as_the_stack_looks(world: World) -> World:
-    """The rhythm of the capacity function with `gather` at its defaults, the shortest idle time and nobody in the tail.
-
-    It looks once a minute, half of one late on the mean. What comes in the tail is not taken to be served there, so
-    that the figure is rather too dear.
-    """
-    policy = SleepPolicy(idle_minutes=1, gather=True)
-    return replace(
-        world,
-        margin_seconds=float(policy.gather_margin_seconds + LOOK_SECONDS),
-        tail_seconds=policy.idle.total_seconds() + LOOK_SECONDS / 2 + DRAIN_SECONDS,
-    )
 
 
 def _replayed(trace: Trace, world: World, design: str, horizon: float) -> Outcome:

@@ -12,6 +12,7 @@ from itertools import compress
 from planner.collecting import Pool, collect
 from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
 from planner.gateway_share import cheapest_job, gateway_parts, job_part
+from planner.keeping import serve_keeping
 from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
 from planner.sharing import Tokens, serve_sharing
 from planner.trace import Trace
@@ -33,6 +34,9 @@ _CODE_NAMES = {
     BATCH: "batch",
 }
 _MILLION = 1_000_000
+_KEEPER_GB = Decimal("0.25")
+"""Memory of the capacity function, which looks every few seconds while an endpoint starts and works."""
+
 _BY_TOKEN, _BY_JOB = frozenset((AT_ONCE, HELD)), frozenset((IN_JOB,))
 
 
@@ -175,11 +179,8 @@ def _serve_pool(
         endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, world.margin_seconds)
         requests = Requests(arrivals, works, deadlines, None if world.lengths_known else world.expected(works))
         if design.tokens:
-            served = serve_sharing(requests, endpoint, _tokens(codes, trace, world))
-        else:
-            served = serve_waking(requests, endpoint)
-        served.instance_seconds += world.tail_seconds * served.starts
-        return served
+            return serve_sharing(requests, endpoint, _tokens(codes, trace, world))
+        return serve_keeping(requests, endpoint) if world.rhythm else serve_waking(requests, endpoint)
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
         return serve(arrivals, works, concurrency=world.concurrency, scaling=scaling, horizon=horizon)
@@ -256,6 +257,7 @@ class _Tally:
         self.place_seconds = 0.0
         self.waited_seconds = 0.0
         self.token_jobs = 0
+        self.followed_seconds = 0.0
 
     def add(self, code: int, codes: bytearray, served: Served) -> None:
         """Take in what became of the requests with this code."""
@@ -281,6 +283,7 @@ class _Tally:
             self.billed[name] = self.billed.get(name, 0.0) + served.instance_seconds
             self.place_seconds += sum(_chosen(self._held, codes, code))
             self.starts += served.starts
+            self.followed_seconds += served.followed_seconds
 
     def latency(self) -> Latency:
         """Percentiles by nearest rank over the answered requests; zeros when there are none."""
@@ -297,7 +300,7 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
 
     Answers from the cache are priced as real-time requests that take no time; refused ones as rejected. Requests that
     are paid by the token are priced like real-time ones, or like jobs if they waited for company first or take so
-    long that a job is cheaper than a function that waits.
+    long that a job is cheaper than a function that waits. The capacity function's looks are added where it has any.
     """
     rates = gateway_rates(world.prices)
     jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
@@ -320,6 +323,7 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
             + waiting
             + rates.stored_input * stored
             + rates.rejected * tally.counts["refused"]
+            + world.prices.lambda_gb_second * _KEEPER_GB * seconds(tally.followed_seconds)
         )
     }
 

@@ -61,6 +61,7 @@ class Served:
         starts: instances launched after the beginning, or transform jobs.
         peak: most instances at the same time, or records of the largest job.
         changes: moment and number of instances that came (positive) or went.
+        followed_seconds: in which the capacity function went on looking.
         elsewhere: 0, or who else answered: another backend `AT_ONCE` or after the request had been `HELD`, or a
             transform job (`IN_JOB`); empty without them.
         job_seconds: billed for those jobs.
@@ -74,6 +75,7 @@ class Served:
     starts: int = 0
     peak: int = 0
     changes: list[tuple[float, int]] = field(default_factory=list)
+    followed_seconds: float = 0.0
     elsewhere: bytearray = field(default_factory=bytearray)
     job_seconds: float = 0.0
     job_starts: int = 0

@@ -42,8 +42,8 @@ class World:
         token_timing: seconds that a request takes there.
         lengths_known: whether the gateway knows how long an answer gets, as from a caller's limit. Without, it plans
             each request with what all but one in a hundred of the last ones took.
-        margin_seconds: left before every deadline by an endpoint that wakes for it.
-        tail_seconds: for which such an endpoint is billed after its work, until it is gone.
+        margin_seconds: left before every deadline by an endpoint that wakes for it, if it is looked at all the time.
+        rhythm: whether such an endpoint is looked at as the deployed capacity function does; without, all the time.
         together: asynchronous requests that share an invocation (micro-batching); their fixed time is in `timing`.
     """
 
@@ -59,7 +59,7 @@ class World:
     token_timing: Timing = field(default_factory=lambda: Timing(0.5, 0.0, 0.01))
     lengths_known: bool = True
     margin_seconds: float = 10.0
-    tail_seconds: float = 0.0
+    rhythm: bool = True
     together: int = 1
 
     @classmethod

@@ -151,6 +151,13 @@ class Sleepers:
                 self.endpoints.settle()
             self.keeper.tick()
 
+    def calls(self, count: int) -> None:
+        """Let the schedule call so many times, a minute apart; each call goes on looking as long as there is a reason."""
+        for _ in range(count):
+            began = self.clock.now()
+            self.keeper.follow(self.keeper.tick())
+            self.clock.advance(60 - (self.clock.now() - began).total_seconds())
+
     def until_asleep(self, place: Place = REALTIME) -> None:
         """Leave the place alone until it sleeps."""
         self.minutes(40)

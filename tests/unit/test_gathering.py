@@ -17,7 +17,17 @@ from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, sleepy_catalogue, st
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import LOOK_SECONDS, Action, Phase, SleepPolicy, Watched, decide, shared_policy
+from tollgate.domain.sleeping import (
+    CLOSE_LOOK_SECONDS,
+    LATE_SECONDS,
+    TICK_SECONDS,
+    Action,
+    Phase,
+    SleepPolicy,
+    Watched,
+    decide,
+    shared_policy,
+)
 from tollgate.domain.wake_by_deadline import DueWork
 
 GATHER = SleepPolicy(idle_minutes=30, gather=True)
@@ -44,7 +54,9 @@ def test_work_that_was_measured_as_nothing_does_not_stop_the_look() -> None:
     due = (DueWork((NOW + timedelta(minutes=20)).timestamp(), 0.0),)
     watched = Watched(phase=Phase.ASLEEP, since=NOW, due=due, startup_seconds=STARTUP)
     assert decide(NOW, watched, GATHER).action is Action.STAY
-    assert decide(NOW + timedelta(minutes=15), watched, GATHER).action is Action.WAKE
+    late = timedelta(minutes=20) - timedelta(seconds=STARTUP + GATHER.gather_margin_seconds + LATE_SECONDS)
+    assert decide(NOW + late - timedelta(seconds=1), watched, GATHER).soon
+    assert decide(NOW + late, watched, GATHER).action is Action.WAKE
 
 
 def test_enough_gathered_work_wakes_the_place_before_its_last_moment() -> None:
@@ -68,14 +80,14 @@ def test_requests_with_a_deadline_wait_for_company(asleep: Sleepers) -> None:
     assert asleep.record(ASYNC).phase is Phase.ASLEEP
     first = asleep.gateway.jobs.jobs[json.loads(answers[0].body)["id"]]
     assert first.deadline_at is not None
-    while asleep.record(ASYNC).phase is Phase.ASLEEP:
-        asleep.minutes(1, settle=False)
-    left = (first.deadline_at - asleep.clock.now()).total_seconds()
-    assert left > STARTUP + GATHER.gather_margin_seconds
-    assert left <= STARTUP + GATHER.gather_margin_seconds + 2 * LOOK_SECONDS
-    assert asleep.record(ASYNC).history[-1].reason == "gathered requests must start"
     asleep.gateway.async_queue.sent.clear()
-    asleep.minutes(2)
+    while asleep.record(ASYNC).phase is not Phase.AWAKE:
+        asleep.calls(1)
+    woken = next(line for line in asleep.record(ASYNC).history if line.phase is Phase.WAKING)
+    left = (first.deadline_at - woken.at).total_seconds()
+    assert left > STARTUP + GATHER.gather_margin_seconds
+    assert left <= STARTUP + GATHER.gather_margin_seconds + LATE_SECONDS + CLOSE_LOOK_SECONDS
+    assert woken.reason == "gathered requests must start"
     assert asleep.record(ASYNC).phase is Phase.AWAKE
     assert _wakes(asleep) == 1
     released = {message.body["job_id"] for message in asleep.gateway.async_queue.sent}
@@ -123,8 +135,9 @@ def test_a_job_does_not_expire_while_it_is_gathered(asleep: Sleepers) -> None:
     )
     since = asleep.clock.now()
     while asleep.record(ASYNC).phase is Phase.ASLEEP:
-        asleep.minutes(1, settle=False)
-    assert (asleep.clock.now() - since).total_seconds() < patience - STARTUP
+        asleep.calls(1)
+    woken = next(line.at for line in asleep.record(ASYNC).history if line.phase is Phase.WAKING)
+    assert (woken - since).total_seconds() < patience - STARTUP
 
 
 def test_more_work_wakes_it_with_more_instances(asleep: Sleepers) -> None:
@@ -147,10 +160,10 @@ def test_more_work_wakes_it_with_more_instances(asleep: Sleepers) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "held"),
-    [(Phase.ASLEEP, True), (Phase.FALLING_ASLEEP, True), (Phase.WAKING, False), (Phase.AWAKE, False), (None, False)],
+    [(Phase.ASLEEP, True), (Phase.FALLING_ASLEEP, True), (Phase.WAKING, True), (Phase.AWAKE, False), (None, False)],
 )
 def test_a_gathered_job_is_not_handed_to_sagemaker(phase: Phase | None, held: bool) -> None:
-    """Its backlog would start instances at once; the message is done with, and the job stays queued."""
+    """Its backlog would start instances at once, and during the start it would be ahead of those that gathered."""
     road = AsyncRoad(sleepy_catalogue(GATHER, InferenceType.ASYNC))
     road.jobs.add(make_job(deadline_at=NOW))
     places = FakePlaces()
@@ -193,19 +206,20 @@ def test_a_deferred_request_with_a_deadline_gathers_too() -> None:
 def test_whatever_arrives_it_wakes_before_a_deadline_is_lost(
     arrivals: list[tuple[float, float]], held: float, places: int
 ) -> None:
-    """Looks a minute apart, a start of the stated length: each request can still be begun in time when it is up."""
+    """Looks a minute apart, closer when told to: each request can still be begun in time when it is up."""
     coming = sorted(arrivals)
-    now, due = 0.0, list[tuple[float, float]]()
+    last, now, due = -1.0, 0.0, list[tuple[float, float]]()
     while True:
-        due += [each for each in coming if now - LOOK_SECONDS < each[0] <= now]
+        due += [each for each in coming if last < each[0] <= now]
         work = tuple(DueWork(NOW.timestamp() + d - held, held) for d in sorted(a + patience for a, patience in due))
         watched = Watched(Phase.ASLEEP, NOW, due=work, concurrency=places, maximum=64, startup_seconds=STARTUP)
-        if decide(NOW + timedelta(seconds=now), watched, GATHER).action is Action.WAKE:
+        decision = decide(NOW + timedelta(seconds=now), watched, GATHER)
+        if decision.action is Action.WAKE:
             break
-        now += LOOK_SECONDS
+        last, now = now, now + (CLOSE_LOOK_SECONDS if decision.soon else TICK_SECONDS)
     earliest = min(a + patience for a, patience in due)
     slack = GATHER.gather_margin_seconds
-    patient = all(patience > STARTUP + slack + 2 * LOOK_SECONDS + len(coming) * held for _, patience in due)
+    patient = all(patience > STARTUP + slack + LATE_SECONDS + TICK_SECONDS + len(coming) * held for _, patience in due)
     if patient:
         assert now + STARTUP + held <= earliest
 

@@ -23,24 +23,28 @@ class SleepEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    idle_minutes: Annotated[int, Field(ge=1, le=10_080)]
+    idle_minutes: Annotated[int, Field(ge=0, le=10_080)]
     minimum: Annotated[int, Field(ge=0, le=1000)] = 0
     warm_hours: tuple[str, ...] = ()
     warm_minimum: Annotated[int, Field(ge=1, le=1000)] = 1
     wake_backlog: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     wake_after_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
     gather: bool = False
-    gather_margin_seconds: Annotated[int, Field(ge=0, le=3_600)] = 120
+    gather_margin_seconds: Annotated[int, Field(ge=0, le=3_600)] = 30
 
 
 def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
     """The policy of a section, None without one.
 
     Raises:
-        CatalogueError: hours that cannot be read.
+        CatalogueError: hours that cannot be read, or no idle time where metrics have to say what is idle.
     """
     if entry is None:
         return None
+    if entry.idle_minutes == 0 and not entry.gather:
+        raise CatalogueError(
+            "idle_minutes = 0 needs gather = true; without it, metrics say what is idle, by the minute."
+        )
     hours = tuple(read_warm_hours(text) for text in entry.warm_hours)
     return SleepPolicy(**{**entry.model_dump(), "warm_hours": hours})
 

@@ -1,7 +1,7 @@
 """What is written down about a place: its phase, how it stood before, and how it came to be so."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place, Standing
@@ -53,6 +53,23 @@ class PlaceRecord:
             return 1
         return max((target.maximum for target in self.before.scaling), default=max(1, self.before.desired))
 
+    @property
+    def was_woken(self) -> bool:
+        """Whether it is up because it was woken, and not because autoscaling or a person started it."""
+        came_from = (line.phase for line in reversed(self.history) if line.phase is not Phase.AWAKE)
+        return self.phase is Phase.AWAKE and next(came_from, None) is Phase.WAKING
+
+    @property
+    def slowest_start(self) -> timedelta:
+        """The longest start of the history in which no try failed; zero where there is none."""
+        starts = [Transition(self.since, Phase.ASLEEP, ""), *self.history]
+        found = [
+            up.at - begun.at
+            for before, begun, up in zip(starts, starts[1:], starts[2:], strict=False)
+            if (begun.phase, up.phase) == (Phase.WAKING, Phase.AWAKE) and before.phase is not Phase.WAKING
+        ]
+        return max(found, default=timedelta(0))
+
     def moved(self, phase: Phase, now: datetime, reason: str) -> "PlaceRecord":
         """The record after the place has entered a phase; a wake request is answered by waking."""
         return replace(
@@ -69,6 +86,11 @@ class PlaceRecord:
     def laid_down(self, before: Standing, now: datetime, reason: str) -> "PlaceRecord":
         """The record of a place that begins to fall asleep, with how it stands now."""
         return replace(self.moved(Phase.FALLING_ASLEEP, now, reason), before=before, asked_at=None)
+
+    def grown(self, instances: int, now: datetime, reason: str) -> "PlaceRecord":
+        """The record of a place that is up and needs this many instances or copies."""
+        before = None if self.before is None else self.before.wanting(instances)
+        return replace(self, before=before, history=self._history(Transition(now, self.phase, reason)))
 
     def hindered(self, now: datetime, problem: str, retry_at: datetime) -> "PlaceRecord":
         """The record after a try that failed."""

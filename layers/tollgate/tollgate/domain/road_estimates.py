@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road, Timing
@@ -82,6 +82,18 @@ class RequestSize(NamedTuple):
     body_bytes: int
     input_tokens: int = 0
     output_tokens: int | None = None
+
+
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
+
+
+def output_limit(parameters: Mapping[str, Any]) -> int | None:
+    """The caller's own limit of output tokens, by any of its usual names; None without one."""
+    for name in _OUTPUT_LIMITS:
+        value = parameters.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None
 
 
 class RoadEstimates:

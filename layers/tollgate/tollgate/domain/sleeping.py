@@ -1,7 +1,8 @@
 """When an idle place goes to sleep and when a sleeping one wakes: rules over what was observed, without clock or I/O.
 
-The capacity function asks `decide` every minute and at every wake request; the planner asks it in simulated time.
-Requests that may wait for their deadline wake a place when `wake_by_deadline` says, as in the planner.
+The capacity function asks `decide` every minute, at every wake request, and every few seconds where something is about
+to happen; the planner asks it in simulated time. Requests that may wait for their deadline wake a place when
+`wake_by_deadline` says; when such a place takes no more of them, `gathering` says.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
 
+from tollgate.domain.gathering import GivenWork, instances_to_add, takes_no_more
 from tollgate.domain.wake_by_deadline import (
     SOON_STARTS,
     DueWork,
@@ -17,8 +19,14 @@ from tollgate.domain.wake_by_deadline import (
     decide_start,
 )
 
-LOOK_SECONDS = 60.0
-"""Between two looks at a place that sleeps; what must start before the next look starts at this one."""
+TICK_SECONDS = 60.0
+"""Between two calls by the schedule."""
+
+CLOSE_LOOK_SECONDS = 6.0
+"""Between two looks at a place where something is under way, or about to be before the next call by the schedule."""
+
+LATE_SECONDS = 2 * CLOSE_LOOK_SECONDS
+"""A look may come so late: one interval by itself, another one where a call by the schedule takes over from the last."""
 
 _MINUTES_A_DAY = 1440
 _RETRY_SECONDS = (15, 30, 60, 120, 300)
@@ -76,7 +84,8 @@ class SleepPolicy:
     """When a place may sleep.
 
     Attributes:
-        idle_minutes: without an invocation, after which it goes down.
+        idle_minutes: without an invocation, after which it goes down; 0 for an asynchronous endpoint that gathers and
+            that nobody else calls: as soon as it has answered what it was given.
         minimum: instances or copies that always stay; 1 or more means that it never sleeps.
         warm_hours: in which it stays up, and is woken for beforehand.
         warm_minimum: instances or copies wanted when it is woken.
@@ -93,12 +102,17 @@ class SleepPolicy:
     wake_backlog: int = 1
     wake_after_seconds: int = 0
     gather: bool = False
-    gather_margin_seconds: int = 120
+    gather_margin_seconds: int = 30
 
     @property
     def idle(self) -> timedelta:
-        """`idle_minutes` as a duration."""
-        return timedelta(minutes=self.idle_minutes)
+        """`idle_minutes` as a duration by metrics, which know whole minutes only."""
+        return timedelta(minutes=max(1, self.idle_minutes))
+
+    @property
+    def ends_with_its_work(self) -> bool:
+        """Whether open jobs say when a place is idle, and not metrics."""
+        return self.gather and self.idle_minutes == 0
 
 
 class Phase(StrEnum):
@@ -116,6 +130,7 @@ class Action(StrEnum):
     STAY = "stay"
     SLEEP = "sleep"
     WAKE = "wake"
+    GROW = "grow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,7 @@ class Watched:
         waiting: requests that wait for this place.
         oldest_waiting: since when the oldest of them waits, if known.
         due: requests that can wait for their deadlines, not among `waiting`; by latest start, in seconds since 1970.
+        given: what a place that is up was given and has not answered, where that says when it is idle; else None.
         concurrency: requests that one instance or copy serves at a time.
         maximum: most instances or copies that it may be woken with.
         asked: somebody asked for it to wake: a request that cannot wait, or an operator.
@@ -144,6 +160,7 @@ class Watched:
     waiting: int = 0
     oldest_waiting: datetime | None = None
     due: tuple[DueWork, ...] = ()
+    given: GivenWork | None = None
     concurrency: int = 1
     maximum: int = 1
     asked: bool = False
@@ -156,12 +173,14 @@ class SleepDecision:
     """What to do, and the rule that says so, in words for the record.
 
     Attributes:
-        instances: or copies that it should be woken with, where deadlines need several; else 0.
+        instances: or copies that it should be woken with, where deadlines need several, or have more of; else 0.
+        soon: whether to look again in a few seconds, although nothing changes now.
     """
 
     action: Action
     reason: str
     instances: int = 0
+    soon: bool = False
 
 
 def decide(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones = no_zones) -> SleepDecision:
@@ -195,14 +214,14 @@ def _asleep(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) 
     return _gathered(now, watched, policy) if watched.due else _stay("nobody waits")
 
 
+def _endpoint(watched: Watched, policy: SleepPolicy) -> SleepingEndpoint:
+    margin = policy.gather_margin_seconds + LATE_SECONDS
+    return SleepingEndpoint(watched.startup_seconds, watched.concurrency, watched.maximum, margin)
+
+
 def _gathered(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
     """Wake at the last look before the first gathered request could not be in time any more."""
-    endpoint = SleepingEndpoint(
-        startup_seconds=watched.startup_seconds,
-        concurrency=watched.concurrency,
-        maximum=watched.maximum,
-        margin_seconds=policy.gather_margin_seconds + LOOK_SECONDS,
-    )
+    endpoint = _endpoint(watched, policy)
     found = decide_start(now.timestamp(), watched.due, (), endpoint)
     if found.start > 0:
         return SleepDecision(Action.WAKE, "gathered requests must start", found.start)
@@ -210,23 +229,38 @@ def _gathered(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDeci
     if busy_from_the_start(sum(work.place_seconds for work in watched.due if work.latest_start_at <= soon), endpoint):
         return SleepDecision(Action.WAKE, "gathered requests keep an instance busy", 1)
     until = datetime.fromtimestamp(found.look_again_at, now.tzinfo)
-    return _stay(f"requests are gathered until {until:%Y-%m-%d %H:%M}")
+    before_next_call = found.look_again_at <= now.timestamp() + TICK_SECONDS
+    return SleepDecision(Action.STAY, f"requests are gathered until {until:%Y-%m-%d %H:%M}", soon=before_next_call)
 
 
 def _awake(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) -> SleepDecision:
     last = watched.last_invocation
-    reasons = (
+    wanted = (
         (policy.minimum > 0, f"minimum of {policy.minimum}"),
         (any(hours.cover(now, zones) for hours in policy.warm_hours), "warm hours"),
+    )
+    used = (
         (watched.waiting > 0, f"{watched.waiting} waiting"),
         (now - watched.since < policy.idle, "up for less than the idle time"),
         (not watched.measured, "not measured"),
         (last is not None and now - last < policy.idle, "in use"),
     )
-    for holds, reason in reasons:
+    for holds, reason in wanted if watched.given is not None else (*wanted, *used):
         if holds:
             return _stay(reason)
+    if watched.given is not None:
+        return _at_work(watched, watched.given, policy)
     return SleepDecision(Action.SLEEP, f"no invocation for {policy.idle_minutes} min")
+
+
+def _at_work(watched: Watched, given: GivenWork, policy: SleepPolicy) -> SleepDecision:
+    endpoint = _endpoint(watched, policy)
+    more = instances_to_add(given, endpoint)
+    if more:
+        return SleepDecision(Action.GROW, f"{given.count} requests need more instances", given.instances + more)
+    if takes_no_more(given, endpoint):
+        return SleepDecision(Action.SLEEP, "nothing waits")
+    return SleepDecision(Action.STAY, f"{given.count} being served", soon=True)
 
 
 def _stay(reason: str) -> SleepDecision:

@@ -141,6 +141,25 @@ class Standing:
         first, *others = self.variants
         return replace(self, variants=(replace(first, desired=first.desired + missing), *others))
 
+    def with_instances(self, instances: int) -> "Standing":
+        """The same with this many instances or copies wanted; what is too many or missing is the first variant's."""
+        if not self.variants:
+            return self
+        first, *others = self.variants
+        wanted = max(1, first.desired + instances - self.desired)
+        return replace(self, variants=(replace(first, desired=wanted), *others))
+
+    def steered(self) -> "Standing":
+        """The same with its scaling policies suspended: somebody else says how many instances run."""
+        targets = (replace(target, suspended=(True, True, target.suspended[2])) for target in self.scaling)
+        return replace(self, scaling=tuple(targets))
+
+    def suspended_as(self, earlier: "Standing") -> "Standing":
+        """The same with those scaling policies suspended that were so earlier."""
+        known = {target.resource_id: target.suspended for target in earlier.scaling}
+        targets = (replace(t, suspended=known.get(t.resource_id, t.suspended)) for t in self.scaling)
+        return replace(self, scaling=tuple(targets))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -29,7 +29,7 @@ from tollgate.domain.file_batches import (
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.pricing import instance_cost
-from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimates
+from tollgate.domain.road_estimates import Blocker, RequestSize, RoadEstimates, output_limit
 from tollgate.domain.spreading import choose_deployment
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.files import LineBodies, ReadBody
@@ -40,7 +40,6 @@ from tollgate.services.drop_chunks import Chunk, input_key, invalid_key, records
 _MOST_CHUNK_BYTES = 4 * 1024 * 1024
 """Every deployment has a chunk open at the same time."""
 
-_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 RefusalOf = Callable[[TollgateError], Mapping[str, Any]]
 """An error as the line's answer would have it: status and body."""
@@ -115,8 +114,7 @@ class BatchCutter:
             PriceUnknownError: nobody knows, and there is no ceiling.
             BodyTooLargeError: for a transform job.
         """
-        limit = next((v for n in _OUTPUT_LIMITS if isinstance(v := asked.parameters.get(n), int)), None)
-        size = RequestSize(len(body), max(1, len(body) // 4), limit)
+        size = RequestSize(len(body), max(1, len(body) // 4), output_limit(asked.parameters))
         road = deployment.roads[InferenceType.BATCH]
         found = RoadEstimates(size, model, deployment, self._capacities.snapshot(), cat.gateway_prices)[
             InferenceType.BATCH

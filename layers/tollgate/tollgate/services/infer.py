@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tollgate.domain.budget_pressure import deferred, downgraded
 from tollgate.domain.capabilities import offering
@@ -17,13 +17,13 @@ from tollgate.domain.errors import (
     SpendStoppedError,
 )
 from tollgate.domain.prompt import estimate_input_tokens, without_marks
-from tollgate.domain.road_estimates import RequestSize
+from tollgate.domain.road_estimates import RequestSize, output_limit
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
 from tollgate.services.inference import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
     from tollgate.domain.cache_ticket import CacheTicket
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from tollgate.services.run_realtime import RealtimeRun
     from tollgate.services.trail import Trail
     from tollgate.services.wake_requests import WakeRequests
-
-_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 
 class InferenceService:
@@ -273,7 +271,7 @@ class InferenceService:
         size = RequestSize(
             body_bytes=len(rendered.body),
             input_tokens=_input_tokens(request, trail),
-            output_tokens=_output_limit(request.parameters),
+            output_tokens=output_limit(request.parameters),
         )
         routing = RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id))
         capacity, chosen = self._capacity(), None
@@ -324,11 +322,3 @@ def _choice_reason(trail: Trail) -> str:
     if trail.tokens:
         reason += f";tokens={trail.tokens}"
     return reason
-
-
-def _output_limit(parameters: Mapping[str, Any]) -> int | None:
-    for name in _OUTPUT_LIMITS:
-        value = parameters.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None

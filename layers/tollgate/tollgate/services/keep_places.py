@@ -2,8 +2,8 @@
 
 A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
 that was read, so that of any number of callers one acts and the others find that they need not. It also keeps others
-away until the outcome of the step is written. Every step can be repeated. What is unfinished is looked at again a few
-seconds later by the same call, and in any case every minute.
+away until the outcome of the step is written. Every step can be repeated. What is unfinished, or about to be due, is
+looked at again a few seconds later by the same call, and in any case every minute.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,6 +16,8 @@ from tollgate.domain.errors import BackendError, StorageError, TollgateError
 from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import (
+    CLOSE_LOOK_SECONDS,
+    TICK_SECONDS,
     Action,
     Phase,
     SleepDecision,
@@ -28,29 +30,27 @@ from tollgate.domain.sleeping import (
     shared_policy,
 )
 from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
-from tollgate.domain.wake_by_deadline import DueWork
+from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint
 from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.place_work import PlaceWork
 from tollgate.services.queue_job import queue_job
 
 DRAIN_SECONDS = 20
 """Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
 
-LOOK_AGAIN_SECONDS = 12
-"""Between two looks at a place that is changing."""
+LOOK_AGAIN_SECONDS = CLOSE_LOOK_SECONDS
+"""Between two looks at a place that is changing, or about to."""
 
-STEP_SECONDS = 10
+STEP_SECONDS = 5
 """For which nobody else takes a step at a place; less than between two looks, so that who took one takes the next."""
 
-FOLLOW_SECONDS = 48
+FOLLOW_SECONDS = TICK_SECONDS - LOOK_AGAIN_SECONDS
 """For which one call goes on looking; by then the next minute's call takes over."""
 
 RELEASE_LIMIT = 5_000
-GATHER_LIMIT = 500
-"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
-
 _RELEASE_AGAIN = timedelta(minutes=5)
 _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 """For a place whose policy was taken away while it slept."""
@@ -82,6 +82,7 @@ class PlaceKeeper:
         self._states = states
         self._activity = activity
         self._jobs = jobs
+        self._work = PlaceWork(jobs=jobs, catalogues=catalogues, capacities=capacities)
         self._queues = queues
         self.telemetry = telemetry
         self._clock = clock
@@ -93,7 +94,7 @@ class PlaceKeeper:
         """Look at every place, each minute.
 
         Returns:
-            The places that are changing: `follow` them.
+            The places that are changing, or about to: `follow` them.
 
         Raises:
             CatalogueError, StorageError: nothing could be looked at; the next minute tries again.
@@ -117,24 +118,24 @@ class PlaceKeeper:
         return self._look_at([place])
 
     def follow(self, places: Collection[Place]) -> None:
-        """Look at places that are changing every few seconds, until none is or the next minute's call takes over.
+        """Look every few seconds, until nothing is about to happen or the next minute's call takes over.
 
         Raises:
             CatalogueError, StorageError: the next minute tries again.
         """
         began = self._clock.monotonic()
-        for _ in range(FOLLOW_SECONDS // LOOK_AGAIN_SECONDS):
+        for _ in range(int(FOLLOW_SECONDS // LOOK_AGAIN_SECONDS)):
             if not places or self._clock.monotonic() - began + LOOK_AGAIN_SECONDS > FOLLOW_SECONDS:
                 return
             self._pause(LOOK_AGAIN_SECONDS)
-            places = self._look_at(places)
+            places = self._look_at(places, close=True)
 
-    def _look_at(self, places: Collection[Place]) -> Collection[Place]:
-        """Look at these places now; those that are changing."""
+    def _look_at(self, places: Collection[Place], *, close: bool = False) -> Collection[Place]:
+        """Look at these places now; those to look at again soon."""
         found = {place: self._records.get(place) for place in places}
         records = {place: record for place, record in found.items() if record is not None}
         kept = self._kept(self._catalogues.current(), records)
-        return [each.place for each in kept if each.place in found and self._guarded(each)]
+        return [each.place for each in kept if each.place in found and self._guarded(each, close=close)]
 
     def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> "Iterator[_Kept]":
         for place, users in places_of(catalogue).items():
@@ -144,10 +145,10 @@ class PlaceKeeper:
                 continue
             yield _Kept(place, users, policy or _ALWAYS_UP, record)
 
-    def _guarded(self, kept: "_Kept") -> bool:
+    def _guarded(self, kept: "_Kept", *, close: bool = False) -> bool:
         """A look; one place in trouble must not keep the others from theirs."""
         try:
-            return self._look(kept)
+            return self._look(kept, close=close)
         except BackendError as error:
             self._hindered(kept.place, error.message)
         except (TollgateError, LookupError) as error:
@@ -166,8 +167,13 @@ class PlaceKeeper:
 
     # -- one look
 
-    def _look(self, kept: "_Kept") -> bool:
-        """Decide and take one step; whether there will be another one soon."""
+    def _look(self, kept: "_Kept", *, close: bool) -> bool:
+        """Decide and take one step; whether there will be another one soon.
+
+        Args:
+            kept: the place.
+            close: whether it was looked at a few seconds ago: what other people did to it is left for the next minute.
+        """
         now = self._clock.now()
         record = kept.record
         if record is None:
@@ -176,12 +182,20 @@ class PlaceKeeper:
             return False
         if record.retry_at is not None and now < record.retry_at:
             return True
+        return self._act(kept, record, now, close=close)
+
+    def _act(self, kept: "_Kept", record: PlaceRecord, now: datetime, *, close: bool) -> bool:
         decision = self._decide(kept, record, now)
         if decision.action is Action.WAKE:
             return self._wake_up(kept, record, decision)
         if decision.action is Action.SLEEP:
             return self._lay_down(kept, record, decision.reason)
-        return self._go_on(kept, record, now)
+        if decision.action is Action.GROW:
+            claimed = self._claimed(record.grown(decision.instances, now, decision.reason))
+            return claimed is None or not self._adopt(kept, claimed, now)
+        if close and record.phase in {Phase.AWAKE, Phase.ASLEEP}:
+            return decision.soon
+        return self._go_on(kept, record, now) or decision.soon
 
     def _go_on(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> bool:
         match record.phase:
@@ -197,27 +211,40 @@ class PlaceKeeper:
         return False
 
     def _decide(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> SleepDecision:
-        waiting = sum(self._jobs.count_open(d.resource, road.inference_type) for d, road in kept.users)
+        waiting = self._work.count(kept.users)
         if waiting and record.phase is not Phase.AWAKE:
             self.telemetry.count("WaitingForWake", waiting)
         seen = self._last_seen.get(kept.place)
         due: tuple[DueWork, ...] = ()
-        if waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
-            waiting, due = self._gathered(kept)
+        given = None
+        endpoint = SleepingEndpoint(
+            startup_seconds=max(
+                record.slowest_start.total_seconds(), *(road.startup_seconds for _, road in kept.users)
+            ),
+            concurrency=min(road.concurrency for _, road in kept.users),
+            maximum=record.most,
+        )
+        if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
+            given = self._work.given(kept.users, waiting, record.before.desired, now)
+        elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
+            gathered = self._work.gathered(kept.users, record.since, now)
+            kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
+            waiting, due = gathered.impatient + gathered.in_flight - kept.in_flight, tuple(gathered.due)
         watched = Watched(
             phase=record.phase,
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
             due=due,
-            concurrency=min(road.concurrency for _, road in kept.users),
-            maximum=record.most,
-            oldest_waiting=self._oldest(kept) if waiting and kept.policy.wake_backlog > 1 else None,
+            given=given,
+            concurrency=endpoint.concurrency,
+            maximum=endpoint.maximum,
+            oldest_waiting=self._work.oldest(kept.users) if waiting and kept.policy.wake_backlog > 1 else None,
             asked=record.asked_at is not None,
-            startup_seconds=max(road.startup_seconds for _, road in kept.users),
+            startup_seconds=endpoint.startup_seconds,
         )
         decision = decide(now, watched, kept.policy, self._zones)
-        if decision.action is not Action.SLEEP:
+        if decision.action is not Action.SLEEP or given is not None:
             return decision
         # Only a place that everything else would put to sleep is worth a question to CloudWatch.
         try:
@@ -230,34 +257,6 @@ class PlaceKeeper:
             return decision
         self._last_seen[kept.place] = last
         return SleepDecision(Action.STAY, "in use")
-
-    def _gathered(self, kept: "_Kept") -> tuple[int, tuple[DueWork, ...]]:
-        """Requests that cannot wait, and the work of those that can, by latest start."""
-        known, models = self._capacities.snapshot(), self._catalogues.current().models
-        impatient, due = 0, []
-        for deployment, road in kept.users:
-            jobs = self._jobs.unfinished(deployment.resource, road.inference_type, limit=GATHER_LIMIT + 1)
-            held = known.of(deployment.resource, road.inference_type).measured_seconds
-            held = deployment.timing.expected_seconds(0) if held is None else held
-            patience = timedelta(seconds=models[deployment.model].asynchronous.request_ttl_seconds)
-            for job in jobs:
-                if job.deadline_at is None or job.state is not JobState.QUEUED:
-                    impatient += 1
-                    continue
-                # A job expires when it was not handed over within its patience, however far its deadline is.
-                end = min(job.deadline_at, job.created_at + patience)
-                due.append(DueWork(end.timestamp() - held, held))
-        if len(due) > GATHER_LIMIT:
-            return impatient + len(due), ()
-        return impatient, tuple(sorted(due, key=lambda work: work.latest_start_at))
-
-    def _oldest(self, kept: "_Kept") -> datetime | None:
-        found = [
-            job.created_at
-            for deployment, road in kept.users
-            for job in self._jobs.unfinished(deployment.resource, road.inference_type, limit=1)
-        ]
-        return min(found, default=None)
 
     def _move(self, kept: "_Kept", record: PlaceRecord, phase: Phase, reason: str) -> bool:
         """Enter a phase; another writer in between means that somebody else takes the step."""
@@ -288,6 +287,8 @@ class PlaceKeeper:
         before = self._control.describe(kept.place)
         if before.status is not StandStatus.UP:
             return self._adopt(kept, record, self._clock.now(), before)
+        if kept.is_steered:
+            before = before.with_instances(kept.policy.warm_minimum).suspended_as(record.before or before)
         moved = record.laid_down(before, self._clock.now(), reason)
         if self._records.write(moved):
             self.telemetry.count("PlaceFallingAsleep")
@@ -297,7 +298,8 @@ class PlaceKeeper:
 
     def _go_on_falling(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> bool:
         self._tell(kept, RoadState.ASLEEP, 0)
-        if record.before is None or now - record.since < timedelta(seconds=DRAIN_SECONDS):
+        drain = LOOK_AGAIN_SECONDS if kept.is_steered else DRAIN_SECONDS
+        if record.before is None or kept.in_flight or now - record.since < timedelta(seconds=drain):
             return True
         claimed = self._claimed(record)
         if claimed is None:
@@ -314,7 +316,8 @@ class PlaceKeeper:
     def _step_up(self, kept: "_Kept", record: PlaceRecord) -> bool:
         if record.before is None:
             return self._move(kept, record, Phase.AWAKE, "nothing was taken down")
-        step = self._control.bring_up(record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum)))
+        wanted = record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum))
+        step = self._control.bring_up(wanted.steered() if kept.is_steered else wanted)
         return self._after(kept, record, step, Phase.AWAKE)
 
     def _after(self, kept: "_Kept", record: PlaceRecord, step: Step, wanted: Phase) -> bool:
@@ -341,7 +344,7 @@ class PlaceKeeper:
         return False
 
     def _adopt(self, kept: "_Kept", record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
-        """Make the record say what autoscaling or a person has done to the place meanwhile."""
+        """Make the record say what autoscaling or a person has done meanwhile; order instances that are missing."""
         standing = seen or self._control.describe(kept.place)
         if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
             if self._records.write(record.moved(Phase.AWAKE, now, "found up")):
@@ -354,6 +357,8 @@ class PlaceKeeper:
         else:
             awake = record.phase is Phase.AWAKE
             self._tell(kept, RoadState.AWAKE if awake else RoadState.ASLEEP, standing.current if awake else 0)
+            if kept.is_steered and record.was_woken and record.before and standing.desired < record.before.desired:
+                self._control.bring_up(record.before.steered())
             if awake and now - record.since < _RELEASE_AGAIN:
                 self._release(kept)
         return False
@@ -382,11 +387,17 @@ class PlaceKeeper:
                     queue_job(queue, job)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    """A place that is looked after: who shares it, by which rules, and its record."""
+    """A place that is looked after: who shares it, by which rules, its record, and what it was found to be serving."""
 
     place: Place
     users: Sequence[tuple[Deployment, Road]]
     policy: SleepPolicy
     record: PlaceRecord | None
+    in_flight: int = 0
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether open jobs say how many instances it needs, and when none: then autoscaling has no say."""
+        return self.policy.ends_with_its_work and self.place.kind is PlaceKind.ASYNC

@@ -180,7 +180,8 @@ class AsyncSubmitter:
         from tollgate.domain.sleeping import Phase  # noqa: PLC0415 -- only where something is gathered
 
         record = self._places.get(place_of(road))
-        gathered = record is not None and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}
+        # Who comes during the start would be served before those who gathered, if handed over now.
+        gathered = record is not None and record.phase is not Phase.AWAKE
         if gathered:
             self.telemetry.log("INFO", "async job is gathered", job_id=job.job_id)
         return gathered

@@ -1,0 +1,139 @@
+"""What waits for a place, and what it has been given, read from the open jobs of the deployments that share it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tollgate.domain.catalogue import Deployment, Road
+from tollgate.domain.gathering import GivenWork
+from tollgate.domain.jobs import Job, JobState
+from tollgate.domain.json_values import json_text
+from tollgate.domain.road_estimates import output_limit
+from tollgate.domain.wake_by_deadline import DueWork
+from tollgate.ports.jobs import JobStore
+from tollgate.ports.registry import CapacitySource, CatalogueSource
+
+GATHER_LIMIT = 500
+"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
+
+_SAMPLE = 100
+"""Of a long queue, to know how patient its requests are."""
+
+_HANDED_OVER_SECONDS = 10
+"""Within which a job's message reaches SageMaker; who came later may gather instead."""
+
+_STORED_TOKENS = 50_000
+"""Of an input that is too large for its record."""
+
+type Users = Sequence[tuple[Deployment, Road]]
+
+
+@dataclass(slots=True)
+class Gathered:
+    """The open jobs of a place that gathers.
+
+    Attributes:
+        impatient: that cannot wait for a deadline.
+        due: those that can, by latest start.
+        in_flight: that were handed over before the place entered its phase, or are about to be.
+    """
+
+    impatient: int = 0
+    due: list[DueWork] = field(default_factory=list)
+    in_flight: int = 0
+
+
+class PlaceWork:
+    """Counts and reads open jobs."""
+
+    def __init__(self, *, jobs: JobStore, catalogues: CatalogueSource, capacities: CapacitySource) -> None:
+        self._jobs = jobs
+        self._catalogues = catalogues
+        self._capacities = capacities
+
+    def count(self, users: Users) -> int:
+        """Jobs that are open; very recent ones may be missing.
+
+        Raises:
+            StorageError
+        """
+        return sum(self._jobs.count_open(d.resource, road.inference_type) for d, road in users)
+
+    def oldest(self, users: Users) -> datetime | None:
+        """When the oldest of them came. Raises StorageError."""
+        return min((job.created_at for d, road in users for job in self._open(d, road, 1)), default=None)
+
+    def gathered(self, users: Users, since: datetime, now: datetime) -> Gathered:
+        """The open jobs by whether they can wait. More than `GATHER_LIMIT` are all impatient.
+
+        Args:
+            users: who share the place.
+            since: when it began to sleep or to fall asleep; what was handed over later has nobody who serves it.
+            now: the present.
+
+        Raises:
+            CatalogueError, StorageError
+        """
+        found = Gathered()
+        for deployment, road in users:
+            for job in self._open(deployment, road, GATHER_LIMIT + 1):
+                leased = job.submit_lease_until is not None and job.submit_lease_until > now
+                end = self._end(deployment, job)
+                handed_over = job.submitted_at is not None and job.submitted_at <= since
+                if leased or (job.state is JobState.SUBMITTED and handed_over):
+                    found.in_flight += 1
+                elif end is None or job.state is not JobState.QUEUED:
+                    found.impatient += 1
+                else:
+                    held = self._expected(deployment, road, job)
+                    found.due.append(DueWork(end.timestamp() - held, held))
+        if len(found.due) > GATHER_LIMIT:
+            return Gathered(found.impatient + len(found.due), [], found.in_flight)
+        found.due.sort(key=lambda work: work.latest_start_at)
+        return found
+
+    def given(self, users: Users, count: int, instances: int, now: datetime) -> GivenWork:
+        """What a place that is up was given, by the oldest of it.
+
+        Args:
+            users: who share the place.
+            count: of its open jobs.
+            instances: that serve them.
+            now: the present.
+
+        Raises:
+            CatalogueError, StorageError
+        """
+        if count == 0:
+            return GivenWork(instances)
+        jobs = [(d, road, job) for d, road in users for job in self._open(d, road, _SAMPLE)]
+        work = sum(self._expected(*each) for each in jobs) / max(1, len(jobs))
+        ends = [(self._end(d, job), job) for d, _, job in jobs]
+        fresh = now - timedelta(seconds=_HANDED_OVER_SECONDS)
+        return GivenWork(
+            instances,
+            count,
+            count * work,
+            min(((end - job.created_at).total_seconds() for end, job in ends if end is not None), default=math.inf),
+            any(job.state is JobState.QUEUED and job.created_at < fresh for _, _, job in jobs),
+        )
+
+    def _open(self, deployment: Deployment, road: Road, limit: int) -> Sequence[Job]:
+        return self._jobs.unfinished(deployment.resource, road.inference_type, limit=limit)
+
+    def _expected(self, deployment: Deployment, road: Road, job: Job) -> float:
+        """Seconds that a job holds its place: by its caller's limit, as routing counts them, else as measured."""
+        limit = output_limit(job.parameters)
+        measured = self._capacities.snapshot().of(deployment.resource, road.inference_type).measured_seconds
+        if limit is None:
+            return deployment.timing.expected_seconds(0) if measured is None else measured
+        read = _STORED_TOKENS if job.input.key is not None else len(json_text(job.input.inline)) // 4
+        return deployment.timing.expected_seconds(read, limit)
+
+    def _end(self, deployment: Deployment, job: Job) -> datetime | None:
+        """By when the job must be answered: it also expires when it was not handed over within its patience."""
+        if job.deadline_at is None:
+            return None
+        model = self._catalogues.current().models[deployment.model]
+        return min(job.deadline_at, job.created_at + timedelta(seconds=model.asynchronous.request_ttl_seconds))
