@@ -16,7 +16,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
-from tollgate.domain.near_question import QuestionKind
+from tollgate.domain.near_question import Question, QuestionKind
 from tollgate.domain.near_reading import Reading, read
 
 STRICT_THRESHOLD = 0.97
@@ -124,7 +124,7 @@ def adjustment(a: Reading, b: Reading) -> float:
         found -= 0.04
     if ADDRESSING.isdisjoint(a.words) != ADDRESSING.isdisjoint(b.words):
         found -= 0.03
-    if (a.question != b.question) and frozenset((a.question.kind, b.question.kind)) in _DOUBTFUL:
+    if _doubtful(a.question, b.question):
         found -= 0.02
     return found
 
@@ -223,11 +223,16 @@ def _questions_differ(a: Reading, b: Reading) -> bool:
     """Whether another sort of answer is asked for."""
     one, other = a.question, b.question
     kinds = frozenset((one.kind, other.kind))
-    if kinds in _DOUBTFUL:
+    if one == other or _doubtful(one, other):
         return False
-    if one.kind is other.kind:
-        return one.detail != other.detail
-    return kinds not in _COMPATIBLE
+    return one.kind is other.kind or kinds not in _COMPATIBLE
+
+
+def _doubtful(one: Question, other: Question) -> bool:
+    """Whether two sorts of question have one answer often, but not often enough to cost nothing."""
+    if one.kind is other.kind is QuestionKind.POLAR:
+        return one != other and _MILD_MOODS.issuperset((one.detail, other.detail))
+    return one != other and frozenset((one.kind, other.kind)) in _DOUBTFUL
 
 
 _COMPATIBLE = frozenset(
@@ -248,11 +253,17 @@ _COMPATIBLE = frozenset(
 )
 """Kinds of question that ask for the same in other words often enough."""
 
+_MILD_MOODS = frozenset({"fact", "able", "future"})
+"""Yes-or-no questions that often have one answer: does it help, can it help, will it help."""
+
 _DOUBTFUL = frozenset(
     frozenset(pair)
     for pair in (
         (QuestionKind.WORKING, QuestionKind.WORKING),  # how does it spread, how did it spread
         (QuestionKind.WORKING, QuestionKind.THING),  # how are they related, what is the relation
+        (QuestionKind.WORKING, QuestionKind.REASON),  # how did it become popular, why did it
+        (QuestionKind.WORKING, QuestionKind.POLAR),  # how is it useful, is it useful
+        (QuestionKind.MANNER, QuestionKind.POLAR),  # how can I, can I: a yes tells how
         (QuestionKind.REASON, QuestionKind.THING),  # which do you like and why, which do you like
     )
 )

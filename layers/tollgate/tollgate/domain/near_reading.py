@@ -16,6 +16,7 @@ from tollgate.domain.near_lexicon import (
     LIGHT_WORDS,
     NEGATIONS,
     NUMBER_WORDS,
+    PLACES,
     POINTERS,
     UNITS,
 )
@@ -75,6 +76,8 @@ _CONTRACTIONS = tuple(
         (r"'m\b", " am"),
         (r"'s\b|(?<=s)'(?=\s|$)", ""),
         (r"(?<=\d),(?=\d\d)", ""),  # 1,000 and 1,00,000
+        (r",?\s*\b(why )?or (why )?not(?=\s*([?.!]|$))", ""),  # "is it good or not" asks whether it is
+        (r"\bwhether or not\b", "whether"),
         (r"\bU\.\s?S\.(\s?A\.?)?|\bUnited States( of America)?\b", "USA"),
         (r"\bU\.\s?K\.|\bUnited Kingdom\b", "UK"),
     )
@@ -149,10 +152,13 @@ def read(text: str) -> Reading:
 
 
 def _points_elsewhere(words: list[str]) -> bool:
-    """Whether something outside the text is meant. "This year" is not outside."""
-    if not POINTERS.isdisjoint(words):
-        return True
-    return any(word in {"this", "these"} and after not in UNITS for word, after in pairwise([*words, ""]))
+    """Whether something outside the text is meant. "This year" and "below 40" are not outside."""
+    return any(
+        word in POINTERS
+        or (word in PLACES and not (after and _is_quantity(after)))
+        or (word in {"this", "these"} and after not in UNITS)
+        for word, after in pairwise([*words, ""])
+    )
 
 
 def _is_content(word: str) -> bool:
