@@ -13,7 +13,6 @@ differences that are suspicious but not decisive. The weights are round numbers 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
 from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
 from tollgate.domain.near_question import Question, QuestionKind
@@ -91,7 +90,7 @@ def verify_match(
 def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
     """Every fact on which two texts differ; empty where no rule objects."""
     checks = (
-        (Disagreement.NUMBERS, a.quantities != b.quantities),
+        (Disagreement.NUMBERS, a.quantities != b.quantities or _units_differ(a, b)),
         (Disagreement.OPERATORS, a.operators != b.operators),
         (Disagreement.SYMBOLS, a.symbols != b.symbols),
         (Disagreement.NEGATION, a.negations % 2 != b.negations % 2),
@@ -152,14 +151,21 @@ def _weight(stems: frozenset[str]) -> float:
 def _names_differ(a: Reading, b: Reading) -> bool:
     """Whether one text names something that the other does not mention in any spelling.
 
-    A full name may stand for its last part, as in "Donald Trump" and "Trump", where only one text says more.
+    A full name may stand for its last part, as in "Donald Trump" and "Trump", where only one text says more. "North
+    Korea" is not Korea, nor "New York" York.
     """
     unknown_a = {name for name in a.names if not _mentioned(name, b)}
     unknown_b = {name for name in b.names if not _mentioned(name, a)}
     if unknown_a and unknown_b:
         return True
     text, unknown = (a, unknown_a) if unknown_a else (b, unknown_b)
-    return bool(unknown - {first for first, last in pairwise(text.stems) if last in a.names & b.names})
+    first_names = {first for first, last in text.full_names if last in a.names & b.names}
+    return bool(unknown - (first_names - OPPOSITES.keys()))
+
+
+def _units_differ(a: Reading, b: Reading) -> bool:
+    """Whether each text measures in what the other does not, as in "how many hours" and "how many days"."""
+    return bool(a.units - b.units) and bool(b.units - a.units)
 
 
 def spoken_of(words: tuple[str, ...]) -> frozenset[str]:
