@@ -236,9 +236,8 @@ def _questions_differ(a: Reading, b: Reading) -> bool:
 
 def _doubtful(one: Question, other: Question) -> bool:
     """Whether two sorts of question have one answer often, but not often enough to cost nothing."""
-    if one.kind is other.kind is QuestionKind.POLAR:
-        return one != other and _MILD_MOODS.issuperset((one.detail, other.detail))
-    return one != other and frozenset((one.kind, other.kind)) in _DOUBTFUL
+    moods = {question.detail for question in (one, other) if question.kind is QuestionKind.POLAR}
+    return one != other and frozenset((one.kind, other.kind)) in _DOUBTFUL and moods <= _MILD_MOODS
 
 
 _COMPATIBLE = frozenset(
@@ -260,7 +259,7 @@ _COMPATIBLE = frozenset(
 """Kinds of question that ask for the same in other words often enough."""
 
 _MILD_MOODS = frozenset({"fact", "able", "future"})
-"""Yes-or-no questions that often have one answer: does it help, can it help, will it help."""
+"""Of the yes-or-no questions that are only doubtful: does it help, can it help, will it help; not should it."""
 
 _DOUBTFUL = frozenset(
     frozenset(pair)
@@ -269,6 +268,7 @@ _DOUBTFUL = frozenset(
         (QuestionKind.WORKING, QuestionKind.THING),  # how are they related, what is the relation
         (QuestionKind.WORKING, QuestionKind.REASON),  # how did it become popular, why did it
         (QuestionKind.WORKING, QuestionKind.POLAR),  # how is it useful, is it useful
+        (QuestionKind.POLAR, QuestionKind.POLAR),  # does it help, can it help
         (QuestionKind.MANNER, QuestionKind.POLAR),  # how can I, can I: a yes tells how
         (QuestionKind.REASON, QuestionKind.THING),  # which do you like and why, which do you like
     )

@@ -118,12 +118,12 @@ def read(text: str) -> Reading:
     at_start = True
     capitals = 0
     for written in _TOKEN.findall(text):
-        if written == ",":
-            name_before = ""
-            continue
         if written in _SENTENCE_ENDS:
             at_start, name_before = True, ""
             marked.append(written)
+            continue
+        if written == ",":
+            name_before = ""
             continue
         word = "usa" if written == "US" else written.lower()
         word = ALIASES.get(word, word)
@@ -141,8 +141,7 @@ def read(text: str) -> Reading:
             if word in CALENDAR_NAMES or (stemmed not in LIGHT_WORDS and _is_name(written, at_start=at_start)):
                 names.add(stemmed)
         name = stemmed if stemmed in names else ""
-        if name and name_before:
-            full_names.add((name_before, name))
+        full_names.add((name_before, name))
         name_before = name
         at_start = False
     if len(stems) > 3 and capitals == len(stems):
@@ -151,7 +150,7 @@ def read(text: str) -> Reading:
         words=tuple(words),
         stems=tuple(stems),
         names=frozenset(names),
-        full_names=frozenset(full_names),
+        full_names=frozenset(pair for pair in full_names if all(pair)),
         units=frozenset(UNITS[word] for word in words if word in UNITS),
         quantities=_quantities(words),
         operators="".join(sign.strip() for sign in _OPERATORS.findall(text)),
