@@ -25,7 +25,6 @@ import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from json import JSONEncoder
 from typing import Any, Self
 
@@ -209,22 +208,27 @@ def _digest(purpose: _Purpose, identity: CacheIdentity, body: Mapping[str, objec
 _MARSHAL_FORMAT = 2
 """The last one that writes equal values the same way, whether or not they are one object in memory."""
 
+_KNOWN: dict[bytes, str] = {}
+_MOST_KNOWN = 64
 _LONGEST_KNOWN = 16_384
-"""Bytes. Longer fields are rare, and 64 of them would fill the memory."""
+"""Bytes; the two bound what is remembered to some megabytes."""
 
 
 def _skeleton(fields: dict[str, object]) -> str:
     """JSON with sorted keys. Parameters and tools seldom change from one request to the next, so it is remembered."""
     try:
-        written = marshal.dumps(fields, _MARSHAL_FORMAT)
+        # The newest format is the quickest. It may write equal values in two ways, but never different ones alike.
+        written = marshal.dumps(fields)
     except ValueError:  # a subclass of a plain type, or nothing that JSON can hold
         return _JSON(fields)
-    return _known_skeleton(written) if len(written) <= _LONGEST_KNOWN else _JSON(fields)
-
-
-@lru_cache(maxsize=64)
-def _known_skeleton(written: bytes) -> str:
-    return _JSON(marshal.loads(written))  # noqa: S302 -- written by `_skeleton` in this process
+    known = _KNOWN.get(written)
+    if known is None:
+        known = _JSON(fields)
+        if len(written) <= _LONGEST_KNOWN:
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[written] = known
+    return known
 
 
 _TEXT_FIELDS = ("input", "messages", "prompt")
