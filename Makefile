@@ -173,6 +173,7 @@ bench-cache: ## everything about the cache: key, near matches, hit path, cold ke
 	@began=$$(date +%s); set -ex; \
 	$(DEV)/python benchmarks/cache_key.py; \
 	.venv/standin/bin/python benchmarks/near_cache.py; \
+	$(DEV)/python benchmarks/sentences.py; \
 	$(DEV)/python benchmarks/gateway.py --warm; \
 	$(DEV)/python benchmarks/cache_stampede.py; \
 	$(DEV)/python benchmarks/cache_replay.py; \

@@ -51,19 +51,19 @@ def tools(number: int, first: int = 0) -> list[dict[str, Any]]:
 def agent() -> dict[str, Any]:
     """Four turns of an agent that calls a tool in each."""
     text = _TEXT[:950]
-    body = {"model": "small", "temperature": 0, "tools": tools(4), "messages": [{"role": "system", "content": text}]}
+    messages: list[dict[str, Any]] = [{"role": "system", "content": text}]
     for number in range(4):
         call = {
             "id": f"call_{number}",
             "type": "function",
             "function": {"name": "toll_1", "arguments": '{"place": "x"}'},
         }
-        body["messages"] += [
+        messages += [
             {"role": "user", "content": text},
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": f"call_{number}", "content": text},
         ]
-    return body
+    return {"model": "small", "temperature": 0, "tools": tools(4), "messages": messages}
 
 
 def usual_key(body: Mapping[str, Any]) -> str:
