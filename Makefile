@@ -24,7 +24,7 @@ SPREAD := -n $(WORKERS) --maxprocesses 4
 .DEFAULT_GOAL := help
 .PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
-	bench-wake bench-routing bench-choice bench-trimming bench-cache bench-cache-stampede bench-cache-replay \
+	bench-wake bench-routing bench-choice bench-trimming bench-cache \
 	bench-planner bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming \
 	sentences-layer clean
 
@@ -168,17 +168,16 @@ bench-trimming: ## what trimming keeps, on the shared data
 	@$(ENSURE) bench
 	.venv/bench/bin/python benchmarks/trimming.py
 
-bench-cache: ## how often a near match is right, on the shared data
-	@$(ENSURE) standin
-	.venv/standin/bin/python benchmarks/near_cache.py
-
-bench-cache-stampede: ## what a cold key, a dead leader and a failing table cost
-	@$(ENSURE) dev
-	$(DEV)/python benchmarks/cache_stampede.py
-
-bench-cache-replay: ## hit rate, dollars avoided and staleness on real arrival times
-	@$(ENSURE) dev
-	$(DEV)/python benchmarks/cache_replay.py
+bench-cache: ## everything about the cache: key, near matches, hit path, cold keys, outages, real arrivals
+	@$(ENSURE) dev standin
+	@began=$$(date +%s); set -ex; \
+	$(DEV)/python benchmarks/cache_key.py; \
+	.venv/standin/bin/python benchmarks/near_cache.py; \
+	$(DEV)/python benchmarks/sentences.py; \
+	$(DEV)/python benchmarks/gateway.py --warm; \
+	$(DEV)/python benchmarks/cache_stampede.py; \
+	$(DEV)/python benchmarks/cache_replay.py; \
+	set +x; echo "took $$(($$(date +%s) - began)) s"
 
 bench-planner: ## how fast the planner replays, whether its books balance, and what it finds on the shared traffic
 	@$(ENSURE) dev

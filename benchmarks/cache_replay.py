@@ -10,7 +10,7 @@ takes no time here, so what coalescing saves comes on top. `near` comes after an
 again. "Other intent" is the share of near hits that gave the answer to a question of another of the 77 intents: a proxy
 for wrong hits, too low for questions of one intent with other facts, too high for intents that have the same answer.
 
-    make bench-cache-replay
+    make bench-cache
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Does a cold key, a dead leader or a failing table become a bill? Counts the inferences.
 
-    make bench-cache-stampede
+    make bench-cache
 
 Environments are threads with a service of their own each, over one table in memory whose leases and fences a contract
 test holds to DynamoDB's. The model takes a second; time is real. "Outage" replays requests of which nine in ten would

@@ -283,9 +283,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--warm", action="store_true", help="the first table only")
     arguments = parser.parse_args()
     with fixed_aws(answers()) as url:
         warm_table(url, arguments.rounds, arguments.requests)
+        if arguments.warm:
+            return
         start_table(url, max(2, arguments.rounds // 2))
         import_table(url, arguments.rounds)
     print_bill(MODEL_SECONDS)

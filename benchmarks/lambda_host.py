@@ -29,6 +29,7 @@ class Measured:
         init: from the start of the process to its first request for an event, interpreter and runtime client included.
         first: of the first invocation.
         warm: of one of many later invocations.
+        latency: the wall's time of one of those, the runtime API's included.
         resident_mb: resident set at the end, shared libraries included; what Lambda's "Max Memory Used" shows.
         own_mb: proportional set at the end: of a page that n processes share, a share of 1/n.
         failure: what the first invocation answered if it failed, else empty.
@@ -37,6 +38,7 @@ class Measured:
     init: float
     first: float
     warm: float
+    latency: float
     resident_mb: float
     own_mb: float
     failure: str = ""
@@ -133,7 +135,13 @@ def _memory_mb(pid: int) -> dict[str, float]:
 
 
 def measure(
-    handler: str, directory: Path, event: Mapping[str, Any], environment: Mapping[str, str], *, warm: int = 300
+    handler: str,
+    directory: Path,
+    event: Mapping[str, Any],
+    environment: Mapping[str, str],
+    *,
+    warm: int = 300,
+    layer: Path | None = None,
 ) -> Measured:
     """Run a handler: init, one invocation, some to warm up, and many to measure.
 
@@ -143,6 +151,7 @@ def measure(
         event: sent each time.
         environment: of the function.
         warm: measured invocations.
+        layer: packages that it has besides those of this interpreter.
     """
     service = Service(event)
     port = service.server.server_address[1]
@@ -152,7 +161,9 @@ def measure(
         cwd=directory,
         env={
             **environment,
-            "PYTHONPATH": f"{directory}:{ROOT / 'layers' / 'tollgate'}",
+            "PYTHONPATH": os.pathsep.join(
+                map(str, (directory, ROOT / "layers" / "tollgate", *([layer] if layer else ())))
+            ),
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
             "AWS_LAMBDA_FUNCTION_NAME": "bench",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
@@ -172,14 +183,15 @@ def measure(
         first = cpu_ms(process.pid) - init
         failure = _failure(service.last_answer)
         service.invoke(min(warm, 80))  # more than it takes awscrt's thread to settle down
-        before = cpu_ms(process.pid)
+        before, began = cpu_ms(process.pid), time.perf_counter()
         service.invoke(warm)
-        used = cpu_ms(process.pid) - before
+        used, passed = cpu_ms(process.pid) - before, (time.perf_counter() - began) * 1e3
         memory = _memory_mb(process.pid)
         return Measured(
             init=init,
             first=first,
             warm=used / warm,
+            latency=passed / warm,
             resident_mb=memory["Rss:"],
             own_mb=memory["Pss:"],
             failure=failure,

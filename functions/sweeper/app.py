@@ -16,11 +16,18 @@ class SweeperSettings(BatchSettings):
     async_queue_url: str
     deferred_queue_url: str
     webhook_queue_url: str
+    table_cache: str
+    refresh_function: str = ""
 
 
 def build(settings: SweeperSettings) -> Sweeper:
     """Wire the service; nothing is connected before the first sweep."""
-    parts = BatchParts(settings, webhook_queue_url=settings.webhook_queue_url)
+    parts = BatchParts(
+        settings,
+        webhook_queue_url=settings.webhook_queue_url,
+        table_cache=settings.table_cache,
+        refresh_function=settings.refresh_function,
+    )
     async_queue = parts.queue(settings.async_queue_url)
     return Sweeper(
         jobs=parts.jobs,

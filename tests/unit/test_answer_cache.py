@@ -358,3 +358,14 @@ def test_a_wrong_wish_is_refused() -> None:
     for wrong in ({"mode": "maybe"}, {"namespace": "a#b"}, {"ttl": 0}, {"ttl": 86_401}, {"other": 1}):
         answer = api.infer(BODY | {"cache": wrong})
         assert (answer.status, document(answer)["error"]["code"]) == (400, "invalid_request")
+
+
+def test_a_name_that_is_there_twice_counts_once() -> None:
+    """Of equal names the last counts, at any depth, for the key and for what the container gets alike."""
+    api = gateway()
+    given = '{"a": 1, "a": {"b": 2, "b": 3}}'
+    twice = f'{{"model": "echo", "input": "other", "input": {given}, "priority": "low", "priority": "high"}}'
+    first = api.call("POST /v1/inferences", raw=twice)
+    assert (state(first), state(api.infer(BODY | {"input": {"a": {"b": 3}}}))) == ("miss", "hit")
+    assert [json.loads(sent) for _, sent in api.realtime.calls] == [{"inputs": {"a": {"b": 3}}}]
+    assert state(api.infer(BODY | {"input": {"a": {"b": 2}}})) == "miss"

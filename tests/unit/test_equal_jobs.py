@@ -225,3 +225,24 @@ def test_jobs_that_want_a_new_answer_do_not_take_an_old_one(road: AsyncRoad) -> 
     slot, _ = road.answers.read(KEY)
     assert slot.answer is not None
     assert slot.fence == 2
+
+
+def test_jobs_that_want_a_new_answer_wait_for_nobody(road: AsyncRoad) -> None:
+    """`no-cache` beside an equal leader: both run, and only the leader's answer is kept."""
+    submit(road, ["inf_1"])
+    road.jobs.add(make_job("inf_9", cache=replace(TICKET, reads=False), created_at=road.clock.now()))
+    submit(road, ["inf_9"])
+    assert submitted(road) == ["inf_1", "inf_9"]
+    road.completion().notice(notice(road, "inf_9"))
+    assert road.answers.read(KEY)[0].answer is None
+    road.completion().notice(notice(road, "inf_1"))
+    assert road.answers.read(KEY)[0].answer is not None
+
+
+def test_jobs_that_want_a_new_answer_wait_for_the_table(road: AsyncRoad) -> None:
+    """`no-cache` while the table is down: nobody knows who leads, so the job comes back later."""
+    road.jobs.add(make_job("inf_9", cache=replace(TICKET, reads=False), created_at=road.clock.now()))
+    road.answers.fails = lambda _operation: True
+    submit(road, ["inf_9"])
+    assert not submitted(road)
+    assert [message.body["job_id"] for message in road.queue.sent] == ["inf_9"]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from functions.cache.app import handle
+from tests.fakes.cache_function import CacheStack
 from tests.fakes.cached_gateway import with_budget
 from tests.fakes.gateway import document
 from tests.fakes.near import InMemoryNear
-from tests.unit.functions.test_cache import Stack
 from tests.unit.template_document import ROOT
 from tollgate.api.http import Answer
 from tollgate.domain.errors import BackendTimeoutError
@@ -27,7 +27,7 @@ SECOND = "How can I renew my passport in Geneva?"
 BODY: dict[str, Any] = {"model": "echo", "input": FIRST, "priority": "high"}
 
 
-class Near(Stack):
+class Near(CacheStack):
     """A gateway whose model opts in, the cache function beside it, and the orders between the two."""
 
     def __init__(self, *, sample: float = 0.0, **policy: Any) -> None:
@@ -154,7 +154,7 @@ def test_an_exact_hit_never_searches() -> None:
     stack.index.calls.clear()
     assert stack.state_of(FIRST) == "hit"
     assert not stack.index.calls
-    plain = Stack()
+    plain = CacheStack()
     assert plain.state() == "miss"
     assert not plain.gateway.near_index.calls
     assert not plain.gateway.filings
@@ -339,7 +339,7 @@ def test_a_model_that_no_longer_opts_in_files_nothing() -> None:
     """Orders may come late; what they would do is not wanted any more."""
     stack = Near()
     stack.gateway.infer(BODY)
-    stack.gateway.catalogues.catalogue = Stack().gateway.catalogue
+    stack.gateway.catalogues.catalogue = CacheStack().gateway.catalogue
     stack.deliver()
     assert not stack.index.filed
 

@@ -49,6 +49,10 @@ texts = st.text(max_size=60) | st.lists(
         ("How do women in their forties live?", "How do women in their fifties live?", Disagreement.NUMBERS),
         ("What did Ada Lovelace write?", "What did Linda Lovelace write?", Disagreement.NAMES),
         ("What did Ada Lovelace write?", "What did Ada write?", Disagreement.NAMES),
+        ("Which trains run in North Korea?", "Which trains run in Korea?", Disagreement.NAMES),
+        ("Where are hotels in Delhi, India?", "Where are hotels in India?", Disagreement.NAMES),
+        ("Would a Fiat or a Ford tow it?", "Would a Ford tow it?", Disagreement.NAMES),
+        ("How many hours can one work?", "How many days can one work?", Disagreement.NUMBERS),
         ("What is 7 + 2?", "What is 7 * 2?", Disagreement.OPERATORS),
         ("What is 7-2?", "What is 7/2?", Disagreement.OPERATORS),
         ("What does \u2622 mean?", "What does \u2623 mean?", Disagreement.SYMBOLS),
@@ -75,6 +79,7 @@ texts = st.text(max_size=60) | st.lists(
         ("How do volcanoes erupt?", "Why do volcanoes erupt?", Disagreement.QUESTION),
         ("How long is the course?", "How old is the course?", Disagreement.QUESTION),
         ("Can I take aspirin?", "Should I take aspirin?", Disagreement.QUESTION),
+        ("How can I take aspirin?", "Should I take aspirin?", Disagreement.QUESTION),
         ("What does this picture show?", "What does this picture show?", Disagreement.CONTEXT),
         ("Summarise the text below", "Summarise the text below", Disagreement.CONTEXT),
     ],
@@ -102,6 +107,11 @@ def test_a_rule_refuses_whatever_the_embedding_says(one: str, other: str, reason
         ("What did Churchill say of Stalin?", "What did Winston Churchill say of Stalin?"),
         ("What are the Best books about bees?", "Which are the best books about bees?"),
         ("How does one learn to swim?", "How do I learn to swim?"),
+        ("Is yoga good for the back or not?", "Is yoga good for the back?"),
+        ("Which phones below 200 dollars are good?", "Which are good phones below $200?"),
+        ("Do you think it would be fair to vote at 16?", "Would it be fair to vote at 16?"),
+        ("Is there a way to learn to swim?", "How can I learn to swim?"),
+        ("How come the sky is blue?", "Why is the sky blue?"),
     ],
 )
 def test_rewording_is_accepted_when_the_embedding_agrees(one: str, other: str) -> None:
@@ -152,6 +162,8 @@ def test_what_the_reader_thinks_is_not_what_is_so() -> None:
     [
         ("How does one become a pilot?", "How do I become a pilot?"),
         ("How are alloys and compounds different?", "What is the difference between alloys and compounds?"),
+        ("How did yoga become popular?", "Why did yoga become popular?"),
+        ("Does garlic help?", "Can garlic help?"),
     ],
 )
 def test_a_doubtful_kind_of_question_costs_but_does_not_refuse(one: str, other: str) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as some
 
 from tollgate.adapters.word_vectors import FILE, likeness
 from tollgate.domain.near_guard import ladder_of
+from tollgate.domain.near_match import verify_match
 from tollgate.domain.near_policy import NearPolicy, Strictness
 from tollgate.domain.near_words import MAGIC, WordVectors, WordVectorsError
 
@@ -59,8 +60,9 @@ def test_the_file_that_ships_knows_synonyms() -> None:
     alike = likeness()
     assert alike is not None
     loosest = ladder_of(NearPolicy(Strictness.LOOSE))[0]
-    assert alike("How do I purchase a car in Geneva?", "How do I buy a car in Geneva?") > loosest
-    assert alike("How do I buy a big car in Geneva?", "How do I buy a large car in Geneva?") > loosest
+    for one, other in (("purchase a", "buy a"), ("buy a big", "buy a large")):
+        texts = f"How do I {one} car in Geneva?", f"How do I {other} car in Geneva?"
+        assert verify_match(*texts, cosine=alike(*texts), threshold=loosest).accepted
     assert alike("How do I fix my car?", "How do I repair my automobile?") > 0.8
     assert alike("How do I fix my car?", "How do I bake my bread?") < 0.8
     assert alike("How do I renew my passport?", "How do I renew my driving licence?") < loosest

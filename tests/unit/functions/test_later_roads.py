@@ -22,7 +22,7 @@ from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, StorageError
 from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
 from tollgate.domain.jobs import JobState
-from tollgate.settings import SettingsError
+from tollgate.settings import RoadSettings, SettingsError
 
 _EVENTS = Path(__file__).parents[3] / "events"
 _FIRST = "inf_01kb3x8h5v2m9q4r7t1w6y0z3c"
@@ -193,6 +193,16 @@ def test_every_function_says_what_its_environment_lacks() -> None:
     ):
         with pytest.raises(SettingsError, match="TABLE_JOBS"):
             settings.load({"BUCKET": "secret-name"})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [async_completion.AsyncCompletionSettings, batch_completion.BatchCompletionSettings, sweeper.SweeperSettings],
+)
+def test_whoever_ends_jobs_is_told_where_answers_are_kept(settings: type[RoadSettings]) -> None:
+    """A job that led others gives its lease back, or its answer, whichever function ends it."""
+    assert not hasattr(settings, "table_cache"), "it has no default"
+    assert {"table_cache", "refresh_function"} <= settings.fields().keys()
 
 
 def test_the_sample_catalogue_has_the_roads() -> None:

@@ -1,15 +1,15 @@
 """The exact cache key: equal for requests that must get the same answer, different for all others.
 
-What is hashed is an injective encoding, so two keys agree only when every part agrees (or SHA-256 collides):
+What is hashed is one tuple in Python's `marshal` format 2, which writes every value with its type and its length, so
+two keys agree only when every part agrees (or SHA-256 collides):
 
-    format, purpose, scope, operation, model version, policy    each written as ``<length>:<text>``
-    skeleton                                                    JSON, keys sorted, message texts taken out
-    NUL                                                         never occurs inside JSON
-    the message texts                                           one after the other, as they are
+    format, purpose, scope, operation, model version, policy
+    the fields without long texts                               JSON, keys sorted
+    the text fields: input, messages, prompt                    texts as they are, and
+    what is left of those                                       JSON, keys sorted
 
-The skeleton says how long each text was that left it, so the tail can be cut again in only one way. Taking
-texts out is what makes the key cheap: to escape a 10 KB prompt as JSON costs three times as much as to hash
-it.
+Taking texts out is what makes the key cheap: to escape a 10 KB prompt as JSON costs three times as much as to hash
+it. Should another Python write format 2 otherwise, every request misses once.
 
 Equality is deliberate and narrow, because a wrong hit costs more than a miss:
 
@@ -21,11 +21,12 @@ Equality is deliberate and narrow, because a wrong hit costs more than a miss:
 """
 
 import hashlib
+import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from json import JSONEncoder
-from typing import Self
+from typing import Any, Self
 
 VOLATILE_FIELDS = frozenset(
     {
@@ -45,10 +46,10 @@ VOLATILE_FIELDS = frozenset(
 )
 """Top-level request fields that change how an answer travels, or who asked, but not what is answered."""
 
-_FORMAT = "tollgate-cache-1"
+_FORMAT = "tollgate-cache-2"
 
 # check_circular is off because bodies come from a JSON parser, which cannot make a cycle.
-_SKELETON = JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_JSON = JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
 class ScopeKind(StrEnum):
@@ -182,58 +183,100 @@ def _take_prompt(body: Mapping[str, object]) -> tuple[Mapping[str, object], str]
 def _digest(purpose: _Purpose, identity: CacheIdentity, body: Mapping[str, object]) -> str:
     """SHA-256 of the injective encoding that the module describes."""
     scope = identity.scope
-    header = "".join(
-        [
-            f"{len(part)}:{part}"
-            for part in (
-                _FORMAT,
-                purpose,
-                scope.kind,
-                scope.tenant,
-                scope.namespace,
-                identity.operation,
-                identity.model_version,
-                identity.policy_fingerprint,
-            )
-        ]
+    fields = {name: value for name, value in body.items() if name not in _NOT_IN_SKELETON}
+    left: list[object] = []
+    texts = [(name, _lift(body[name], left)) for name in _TEXT_FIELDS if name in body]
+    encoded = marshal.dumps(
+        (
+            _FORMAT,
+            purpose.value,
+            scope.kind.value,
+            scope.tenant,
+            scope.namespace,
+            identity.operation,
+            identity.model_version,
+            identity.policy_fingerprint,
+            _skeleton(fields),
+            texts,
+            _JSON(left) if left else "",
+        ),
+        _MARSHAL_FORMAT,
     )
-    texts: list[str] = []
-    kept: dict[str, object] = {
-        name: _lift(value, texts) if name in _TEXT_FIELDS else value
-        for name, value in body.items()
-        if name not in VOLATILE_FIELDS
-    }
-    # `surrogatepass` because JSON may escape half a surrogate pair; it keeps different texts different.
-    encoded = "".join([header, _SKELETON(kept), "\0", *texts]).encode("utf-8", "surrogatepass")
     return hashlib.sha256(encoded).hexdigest()
 
 
-_TEXT_FIELDS = frozenset({"messages", "prompt", "input"})
-"""Where long texts are. Each of these is written in a wrapper of its own, see `_lift`."""
+_MARSHAL_FORMAT = 2
+"""The last one that writes equal values the same way, whether or not they are one object in memory."""
+
+_KNOWN: dict[bytes, str] = {}
+_MOST_KNOWN = 64
+_LONGEST_KNOWN = 16_384
+"""Bytes; the two bound what is remembered to some megabytes."""
 
 
-def _lift(value: object, texts: list[str]) -> object:
-    """Take the long texts out of one field, appending them to `texts`.
+def _skeleton(fields: dict[str, object]) -> str:
+    """JSON with sorted keys. Parameters and tools seldom change from one request to the next, so it is remembered."""
+    try:
+        # The newest format is the quickest. It may write equal values in two ways, but never different ones alike.
+        written = marshal.dumps(fields)
+    except ValueError:  # a subclass of a plain type, or nothing that JSON can hold
+        return _JSON(fields)
+    known = _KNOWN.get(written)
+    if known is None:
+        known = _JSON(fields)
+        if len(written) <= _LONGEST_KNOWN:
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[written] = known
+    return known
 
-    A list of one item holds a value as it was; a list of two holds what is left and the number of code points
-    taken out. So what was lifted cannot be confused with anything a client could send.
+
+_TEXT_FIELDS = ("input", "messages", "prompt")
+"""Where long texts are."""
+
+_NOT_IN_SKELETON = VOLATILE_FIELDS.union(_TEXT_FIELDS)
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_IN_LEFT = ...
+"""Stands for a value that JSON writes; no request can hold it."""
+
+
+def _lift(value: object, left: list[object]) -> object:
+    """One text field as `marshal` is to write it; what only JSON can write is appended to `left`, in order.
+
+    Texts, numbers and lists of them stay as they are. A usual conversation becomes a tuple, every other list a list.
     """
-    if isinstance(value, str):
-        texts.append(value)
-        return [None, len(value)]
-    if not isinstance(value, list):
-        return [value]
-    lifted: list[object] = []
-    for item in value:
-        if isinstance(item, dict) and isinstance(text := item.get("content"), str):
-            if len(item) == 2 and isinstance(role := item.get("role"), str):
-                lifted += (role, len(text))
-            else:
-                lifted += ({**item, "content": None}, len(text))
-            texts.append(text)
-        elif isinstance(item, str):
-            texts.append(item)
-            lifted += (None, len(item))
-        else:
-            lifted += (item, None)
-    return [lifted]
+    if type(value) in _SCALARS:
+        return value
+    if type(value) is not list:
+        left.append(value)
+        return _IN_LEFT
+    if _SCALARS.issuperset(map(type, value)):
+        return value
+    return _conversation(value) or [_lifted(item, left) for item in value]
+
+
+def _conversation(messages: list[Any]) -> tuple[str, str, list[int]] | None:
+    """Where every message is a role and a text: the texts end to end, the roles, and how long each is."""
+    try:
+        if set(map(len, messages)) != {2}:
+            return None
+        roles = "\n".join([message["role"] for message in messages])
+        texts = [message["content"] for message in messages]
+        # A role that holds the separator would be two.
+        return ("".join(texts), roles, list(map(len, texts))) if roles.count("\n") == len(texts) - 1 else None
+    except (KeyError, TypeError):  # not an object, another field, no text
+        return None
+
+
+def _lifted(item: object, left: list[object]) -> object:
+    """One item of a list: an object of plain values as a tuple of sorted pairs, of any other its content in a list."""
+    if type(item) in _SCALARS:
+        return item
+    if isinstance(item, dict):
+        if _SCALARS.issuperset(map(type, item.values())):
+            return tuple(sorted(item.items()))
+        if "content" in item:
+            left.append({name: value for name, value in item.items() if name != "content"})
+            return [_lift(item["content"], left)]
+    left.append(item)
+    return _IN_LEFT

@@ -166,8 +166,11 @@ DIRECTIONS = _words("to into from than over onto toward towards by")
 JOINERS = _words("and or vs versus between with compare compared")
 """Words that list or compare things, so that their order says nothing."""
 
-POINTERS = _words("below following attached attachment above screenshot")
+POINTERS = _words("following attached attachment screenshot")
 """Words that point at something beside the text."""
+
+PLACES = _words("below above")
+"""Words that do so unless a number follows, as in "phones below 200 dollars"."""
 
 NEGATING_PREFIXES = ("un", "non", "in", "im", "il", "ir", "dis", "anti", "mis")
 """Beginnings that turn a word into its opposite."""

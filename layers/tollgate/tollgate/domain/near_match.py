@@ -13,10 +13,9 @@ differences that are suspicious but not decisive. The weights are round numbers 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
 from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
-from tollgate.domain.near_question import QuestionKind
+from tollgate.domain.near_question import Question, QuestionKind
 from tollgate.domain.near_reading import Reading, read
 
 STRICT_THRESHOLD = 0.97
@@ -91,7 +90,7 @@ def verify_match(
 def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
     """Every fact on which two texts differ; empty where no rule objects."""
     checks = (
-        (Disagreement.NUMBERS, a.quantities != b.quantities),
+        (Disagreement.NUMBERS, a.quantities != b.quantities or _units_differ(a, b)),
         (Disagreement.OPERATORS, a.operators != b.operators),
         (Disagreement.SYMBOLS, a.symbols != b.symbols),
         (Disagreement.NEGATION, a.negations % 2 != b.negations % 2),
@@ -124,7 +123,7 @@ def adjustment(a: Reading, b: Reading) -> float:
         found -= 0.04
     if ADDRESSING.isdisjoint(a.words) != ADDRESSING.isdisjoint(b.words):
         found -= 0.03
-    if (a.question != b.question) and frozenset((a.question.kind, b.question.kind)) in _DOUBTFUL:
+    if _doubtful(a.question, b.question):
         found -= 0.02
     return found
 
@@ -152,14 +151,21 @@ def _weight(stems: frozenset[str]) -> float:
 def _names_differ(a: Reading, b: Reading) -> bool:
     """Whether one text names something that the other does not mention in any spelling.
 
-    A full name may stand for its last part, as in "Donald Trump" and "Trump", where only one text says more.
+    A full name may stand for its last part, as in "Donald Trump" and "Trump", where only one text says more. "North
+    Korea" is not Korea, nor "New York" York.
     """
     unknown_a = {name for name in a.names if not _mentioned(name, b)}
     unknown_b = {name for name in b.names if not _mentioned(name, a)}
     if unknown_a and unknown_b:
         return True
     text, unknown = (a, unknown_a) if unknown_a else (b, unknown_b)
-    return bool(unknown - {first for first, last in pairwise(text.stems) if last in a.names & b.names})
+    first_names = {first for first, last in text.full_names if last in a.names & b.names}
+    return bool(unknown - (first_names - OPPOSITES.keys()))
+
+
+def _units_differ(a: Reading, b: Reading) -> bool:
+    """Whether each text measures in what the other does not, as in "how many hours" and "how many days"."""
+    return bool(a.units - b.units) and bool(b.units - a.units)
 
 
 def spoken_of(words: tuple[str, ...]) -> frozenset[str]:
@@ -223,11 +229,15 @@ def _questions_differ(a: Reading, b: Reading) -> bool:
     """Whether another sort of answer is asked for."""
     one, other = a.question, b.question
     kinds = frozenset((one.kind, other.kind))
-    if kinds in _DOUBTFUL:
+    if one == other or _doubtful(one, other):
         return False
-    if one.kind is other.kind:
-        return one.detail != other.detail
-    return kinds not in _COMPATIBLE
+    return one.kind is other.kind or kinds not in _COMPATIBLE
+
+
+def _doubtful(one: Question, other: Question) -> bool:
+    """Whether two sorts of question have one answer often, but not often enough to cost nothing."""
+    moods = {question.detail for question in (one, other) if question.kind is QuestionKind.POLAR}
+    return one != other and frozenset((one.kind, other.kind)) in _DOUBTFUL and moods <= _MILD_MOODS
 
 
 _COMPATIBLE = frozenset(
@@ -248,11 +258,18 @@ _COMPATIBLE = frozenset(
 )
 """Kinds of question that ask for the same in other words often enough."""
 
+_MILD_MOODS = frozenset({"fact", "able", "future"})
+"""Of the yes-or-no questions that are only doubtful: does it help, can it help, will it help; not should it."""
+
 _DOUBTFUL = frozenset(
     frozenset(pair)
     for pair in (
         (QuestionKind.WORKING, QuestionKind.WORKING),  # how does it spread, how did it spread
         (QuestionKind.WORKING, QuestionKind.THING),  # how are they related, what is the relation
+        (QuestionKind.WORKING, QuestionKind.REASON),  # how did it become popular, why did it
+        (QuestionKind.WORKING, QuestionKind.POLAR),  # how is it useful, is it useful
+        (QuestionKind.POLAR, QuestionKind.POLAR),  # does it help, can it help
+        (QuestionKind.MANNER, QuestionKind.POLAR),  # how can I, can I: a yes tells how
         (QuestionKind.REASON, QuestionKind.THING),  # which do you like and why, which do you like
     )
 )

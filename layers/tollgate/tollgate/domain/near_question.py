@@ -89,6 +89,10 @@ def _asking_sentence(words: Sequence[str]) -> list[str]:
 
 
 def _read_sentence(words: list[str]) -> Question:
+    if tuple(words[:3]) in _OPINIONS:
+        return Question(QuestionKind.POLAR, next((_MOODS[word] for word in words[3:] if word in _MOODS), "fact"))
+    if tuple(words[:4]) in _WAYS:
+        return Question(QuestionKind.MANNER)
     position = next((index for index, word in enumerate(words) if word in QUESTION_WORDS), None)
     opening = words[0] if words else ""
     if opening in _MOODS and (position is None or not _ASKING.intersection(words[1:position])):
@@ -100,6 +104,12 @@ def _read_sentence(words: list[str]) -> Question:
         return Question(_PLAIN[word])
     return _read_how(rest) if word == "how" else _read_what(rest)
 
+
+_OPINIONS = frozenset(("do", who, verb) for who in ("you", "people") for verb in ("think", "believe", "feel"))
+"""What may stand before a yes-or-no question: "do you think that it would be", "would it be"."""
+
+_WAYS = frozenset((verb, "there", article, "way") for verb in ("is", "are") for article in ("a", "any"))
+"""Who asks whether there is a way wants to know it."""
 
 _PLAIN = {
     "why": QuestionKind.REASON,
@@ -114,6 +124,8 @@ _PLAIN = {
 
 def _read_how(rest: list[str]) -> Question:
     following = rest[0] if rest else ""
+    if following == "come":
+        return Question(QuestionKind.REASON)
     if following in _DEGREES:
         return Question(QuestionKind.QUANTITY, following)
     if following in {"does", "is", "are", "did", "was", "were", "has", "have", "will"}:

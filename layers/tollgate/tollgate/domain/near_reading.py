@@ -16,6 +16,7 @@ from tollgate.domain.near_lexicon import (
     LIGHT_WORDS,
     NEGATIONS,
     NUMBER_WORDS,
+    PLACES,
     POINTERS,
     UNITS,
 )
@@ -31,6 +32,8 @@ class Reading:
         words: every word in lower case, in order, contractions opened.
         stems: content words only, stemmed, in order of appearance, numbers left out.
         names: stems of the words that are written like names, other than at the start of a sentence.
+        full_names: pairs of names with nothing between them, as in "Donald Trump"; "Delhi, India" is none.
+        units: what is counted or measured, with a number or without.
         quantities: numbers with their unit, such as ``5 kg``, ``2014``, ``1st``, sorted.
         operators: arithmetic and comparison signs, in order.
         symbols: the signs that are neither letters, digits, operators nor common punctuation.
@@ -48,6 +51,8 @@ class Reading:
     words: tuple[str, ...]
     stems: tuple[str, ...]
     names: frozenset[str]
+    full_names: frozenset[tuple[str, str]]
+    units: frozenset[str]
     quantities: tuple[str, ...]
     operators: str
     symbols: frozenset[str]
@@ -75,11 +80,13 @@ _CONTRACTIONS = tuple(
         (r"'m\b", " am"),
         (r"'s\b|(?<=s)'(?=\s|$)", ""),
         (r"(?<=\d),(?=\d\d)", ""),  # 1,000 and 1,00,000
+        (r",?\s*\b(why )?or (why )?not(?=\s*([?.!]|$))", ""),  # "is it good or not" asks whether it is
+        (r"\bwhether or not\b", "whether"),
         (r"\bU\.\s?S\.(\s?A\.?)?|\bUnited States( of America)?\b", "USA"),
         (r"\bU\.\s?K\.|\bUnited Kingdom\b", "UK"),
     )
 )
-_TOKEN = re.compile(r"\d+(?:\.\d+)*[^\W_]*|[^\W\d_][^\W_]*(?:\+\+|#)?|[$€£₹%]|°[cf]\b|[.?!:]", re.IGNORECASE)
+_TOKEN = re.compile(r"\d+(?:\.\d+)*[^\W_]*|[^\W\d_][^\W_]*(?:\+\+|#)?|[$€£₹%]|°[cf]\b|[.?!:,]", re.IGNORECASE)
 _OPERATORS = re.compile(
     r"""
     (?<![+\w])[+](?!\+) | (?<=[\d)])[+](?!\+)      # a plus, but not the ones of C++
@@ -104,14 +111,19 @@ def read(text: str) -> Reading:
     word_stems: list[str] = []
     stems: list[str] = []
     names: set[str] = set()
+    full_names: set[tuple[str, str]] = set()
+    name_before = ""
     directed: set[tuple[str, str]] = set()
     direction_at = 0
     at_start = True
     capitals = 0
     for written in _TOKEN.findall(text):
         if written in _SENTENCE_ENDS:
-            at_start = True
+            at_start, name_before = True, ""
             marked.append(written)
+            continue
+        if written == ",":
+            name_before = ""
             continue
         word = "usa" if written == "US" else written.lower()
         word = ALIASES.get(word, word)
@@ -128,6 +140,9 @@ def read(text: str) -> Reading:
             capitals += written[0].isupper()
             if word in CALENDAR_NAMES or (stemmed not in LIGHT_WORDS and _is_name(written, at_start=at_start)):
                 names.add(stemmed)
+        name = stemmed if stemmed in names else ""
+        full_names.add((name_before, name))
+        name_before = name
         at_start = False
     if len(stems) > 3 and capitals == len(stems):
         names.clear()  # Title Case Says Nothing About Names
@@ -135,6 +150,8 @@ def read(text: str) -> Reading:
         words=tuple(words),
         stems=tuple(stems),
         names=frozenset(names),
+        full_names=frozenset(pair for pair in full_names if all(pair)),
+        units=frozenset(UNITS[word] for word in words if word in UNITS),
         quantities=_quantities(words),
         operators="".join(sign.strip() for sign in _OPERATORS.findall(text)),
         symbols=frozenset(_SYMBOLS.findall(text)),
@@ -149,10 +166,13 @@ def read(text: str) -> Reading:
 
 
 def _points_elsewhere(words: list[str]) -> bool:
-    """Whether something outside the text is meant. "This year" is not outside."""
-    if not POINTERS.isdisjoint(words):
-        return True
-    return any(word in {"this", "these"} and after not in UNITS for word, after in pairwise([*words, ""]))
+    """Whether something outside the text is meant. "This year" and "below 40" are not outside."""
+    return any(
+        word in POINTERS
+        or (word in PLACES and not (after and _is_quantity(after)))
+        or (word in {"this", "these"} and after not in UNITS)
+        for word, after in pairwise([*words, ""])
+    )
 
 
 def _is_content(word: str) -> bool:

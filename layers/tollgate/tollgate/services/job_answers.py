@@ -80,7 +80,8 @@ class JobAnswers:
         if self._clock.now() - job.created_at >= LONGEST_FOLLOWING:
             return replace(job, cache=None)
         try:
-            found = self._decided(job, ticket)
+            # Who asks for a new answer does not wait for somebody else's; without a lease, its own is not kept.
+            found = self._decided(job, ticket) or (None if ticket.reads else job)
         except StorageError:
             # A job has time; one that runs without looking would be paid for twice.
             self._telemetry.count("CacheDown")
