@@ -28,7 +28,7 @@ SECONDS = 0.5
 class Endpoint:
     """Answers each prompt with its words, in the other order; notes how many calls it has at a time."""
 
-    def __init__(self, before: Callable[[str], None] = lambda _prompt: None) -> None:
+    def __init__(self, before: Callable[[str], object] = lambda _prompt: None) -> None:
         self._before = before
         self._lock = threading.Lock()
         self._inside = 0
@@ -36,7 +36,8 @@ class Endpoint:
         self.prompts: list[str] = []
         self.threads: set[int] = set()
 
-    def invoke(self, _road: Road, body: bytes, _kind: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
+    def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
+        assert (road.concurrency, content_type) > (0, "")
         assert timeout_seconds > 0
         assert trace
         prompt = json.loads(body)["prompt"]
@@ -85,7 +86,7 @@ def _charged(gateway: FakeGateway) -> Decimal:
 def test_as_many_as_an_instance_serves_are_called_at_once() -> None:
     """They wait for each other here, so one after the other would never end; the choices keep their order."""
     together = threading.Barrier(3, timeout=20)
-    endpoint = Endpoint(lambda _prompt: together.wait() and None)
+    endpoint = Endpoint(lambda _prompt: together.wait())
     gateway = _gateway(endpoint, concurrency=3)
     given = document(_ask(gateway, [f"a {n}" for n in range(6)]))
     assert [choice["text"] for choice in given["choices"]] == [f"{n} a" for n in range(6)]
