@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn
+from typing import Any, NoReturn
 
 USAGE = 2
 """Exit status of a command that could not be understood, or failed."""
@@ -13,6 +13,16 @@ USAGE = 2
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, not behind a page of usage."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but the command itself says what it does not know, not the program above it."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            first = any(word.split("=")[0] == "--stack" for word in unknown)
+            self.error(
+                f"unrecognized arguments: {' '.join(unknown)}{' (--stack goes before the command)' if first else ''}"
+            )
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print it and leave.

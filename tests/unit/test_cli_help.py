@@ -82,7 +82,9 @@ brake set stop --until 2026-11-23 | offset
 brake plan --level far | choose from
 sleep | MODEL/DEPLOYMENT
 sleep smollm2/main --road batch | choose from
-wake smollm2/main --until noon | unrecognized
+wake smollm2/main --until noon | tollgate wake: unrecognized arguments: --until noon;
+keys list --stack other | tollgate keys list: unrecognized arguments: --stack other (--stack goes before the command)
+keys list --stack=other | (--stack goes before the command); see tollgate keys list --help
 webhooks secret | --tenant
 orphans --stop | expected one argument
 calibrate | endpoint

@@ -80,13 +80,11 @@ class NearIndex:
         self._capacity = capacity
         self._buckets: dict[str, tuple[NearEntry, ...]] = {}
         self.items_read = 0
-        self.items_written = 0
 
     def add(self, context_key: str, reading: Reading, entry_id: str, *, expires_at: int, now: int) -> None:
         """File an answer under the prompt's buckets."""
         entry = NearEntry(entry_id, NearSignature.of(reading), expires_at)
         for key in bucket_keys(context_key, reading):
-            self.items_written += 1
             self._buckets[key] = admit(self._buckets.get(key, ()), entry, now=now, capacity=self._capacity)
 
     def candidates(

@@ -41,17 +41,6 @@ def upper_bound(wrong: int, sample: int, error: float) -> float:
     return _solve(lambda rate: _at_most(wrong, sample, rate) - error)
 
 
-def lower_bound(wrong: int, sample: int, error: float) -> float:
-    """Smallest rate of wrong hits that the sample does not contradict, 0..1 (Clopper-Pearson, one-sided).
-
-    Args and errors as for `upper_bound`; `error` is the probability that the true rate is below the bound.
-    """
-    _check(wrong, sample, error)
-    if wrong == 0:
-        return 0.0
-    return 1.0 - upper_bound(sample - wrong, sample, error)
-
-
 @dataclass(frozen=True, slots=True)
 class WrongHitBound:
     """State of the guard for one model; each comparison gives the next state.

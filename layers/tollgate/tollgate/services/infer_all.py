@@ -1,13 +1,15 @@
 """Several requests that are one call: every one is planned and paid for by itself, and all of them or none are begun.
 
 What all of them may cost is held before the first is run, in one write, and settled after the last; so a budget that
-has not enough for all refuses the call before anything is spent. Those that become jobs hold their own money, one after
-the other; when one of the requests fails, the jobs of the others are called off, since nobody would ever see their
-answers. Imported only when a call has several requests.
+has not enough for all refuses the call before anything is spent. Where an instance serves several, their calls are made
+at once (see `calls_ahead`). Those that become jobs hold their own money, one after the other; when one of the requests
+fails, the jobs of the others are called off, since nobody would ever see their answers, and calls that have not begun
+are not made. Imported only when a call has several requests.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,11 +18,13 @@ from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import Usage
 from tollgate.domain.money import ZERO
 from tollgate.domain.settlement import sum_of
+from tollgate.services.calls_ahead import CallsAhead
 from tollgate.services.inference import Accepted
 from tollgate.services.trail import Cover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     from tollgate.domain.jobs import Job
     from tollgate.domain.ledger import Reservation
@@ -38,7 +42,7 @@ class Part(NamedTuple):
 
 
 class InferAll:
-    """Runs requests one after the other, since they share one caller's time.
+    """Runs requests that share one caller's time.
 
     Args:
         plan: of one request; writes what it finds on the trail.
@@ -66,28 +70,35 @@ class InferAll:
 
         Raises:
             TollgateError: of the first request that cannot be answered. Before anything was run, if it cannot be
-                planned or paid for; otherwise what was run until then is charged, and jobs that have not begun are
+                planned or paid for; otherwise what was begun until then is charged, and jobs that have not begun are
                 called off.
         """
         trails = [replace(trail) for _ in requests]
         # A request that nobody can serve is found before any other is run.
         plans = [self._planned(request, part, trail) for request, part in zip(requests, trails, strict=True)]
         held = self._held(plans, trail)
+        for part in trails:
+            part.cover = None if held is None else Cover()
         done: list[Part] = []
-        own_parts, status = trail.own_parts, "failed"
+        ran, own_parts, status = trails, trail.own_parts, "failed"
+        ahead = CallsAhead(self._realtime, plans, trails)
         try:
+            ahead.begin()
             for plan, part in zip(plans, trails, strict=True):
                 # The gateway's own time and writes are counted once.
                 part.own_parts, part.reservation = own_parts, None if done else held
-                part.cover = None if held is None else Cover()
                 done.append(Part(self._carry_out(plan, part), part))
                 own_parts = part.own_parts
             status = "completed"
         finally:
             if status == "failed":
                 self._withdraw(done)
-            # With the one that failed.
-            _sum_up(trails[: len(done) + 1], trail)
+                failed = trails[len(done)]
+                begun = self._begun(plans, trails, failed.own_parts)
+                # The call ends as the one that failed.
+                ran = [*trails[: len(done)], *(part for part in begun if part is not failed), failed]
+            ahead.close()
+            _sum_up(ran, trail)
             if held is not None:
                 spent = sum((part.cover.spent for part in trails if part.cover is not None), ZERO)
                 self._admission.settle(held, spent, status)
@@ -95,6 +106,17 @@ class InferAll:
                 admitted = plans[0].admitted
                 trail.budget_remaining = None if admitted is None else self._admission.remaining(admitted)
         return done
+
+    def _begun(self, plans: Sequence[Plan], trails: Sequence[Trail], own_parts: Decimal) -> Sequence[Trail]:
+        """What is on its way although an earlier one failed: nobody will see the answers, but they are charged."""
+        both = zip(plans, trails, strict=True)
+        begun = [(plan, part) for plan, part in both if part.ahead is not None and not part.ahead.call_off()]
+        for plan, part in begun:
+            part.own_parts = own_parts
+            with suppress(TollgateError):
+                self._realtime.run(plan, part)
+            own_parts = part.own_parts
+        return [part for _, part in begun]
 
     def _withdraw(self, done: Sequence[Part]) -> None:
         for result, part in done:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, IdSource
     from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.admission import Admission
+    from tollgate.services.calls_ahead import CallAhead
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
     from tollgate.services.run_live import LiveRun
@@ -76,7 +77,9 @@ class RealtimeRun:
             BudgetExceededError: nothing was run.
             BackendError: the model's side failed; its time is on the trail's settlement.
         """
-        left = self.seconds_left(trail)
+        if trail.ahead is not None:
+            trail.ahead.wait()
+        left = self.seconds_left(trail) if trail.ahead is None else trail.ahead.left
         if trail.tries == 1:
             self._health.tokens.earn()
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
@@ -106,7 +109,7 @@ class RealtimeRun:
         return completed
 
     def hold_for(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
-        """Money for calls of one request that are made one after the other; None where no budget counts them.
+        """Money for several calls of one request; None where no budget counts them.
 
         Raises:
             BudgetExceededError: some budget has not enough for all of them.
@@ -116,6 +119,19 @@ class RealtimeRun:
             return None
         amount = sum((self._least(plan, self.seconds_left(trail)).amount for plan in plans), ZERO)
         return self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("inf"))
+
+    def call_ahead(self, plan: Plan, trail: Trail) -> CallAhead:
+        """The call of a request, for another thread; `run` with it on the trail waits for it instead of making one."""
+        from tollgate.services.calls_ahead import CallAhead  # noqa: PLC0415 -- few calls have several requests
+
+        # Nobody holds more for it later, so it is cut where its share of the money ends.
+        paid = None if trail.cover is None else self._least(plan, self.seconds_left(trail)).seconds
+        road = plan.decision.deployment.roads[InferenceType.REALTIME]
+
+        def call(left: float) -> ModelAnswer:
+            return self._invoke(plan, road, trail, "", max(0.1, left if paid is None else min(left, paid)))
+
+        return CallAhead(call, lambda: self.seconds_left(trail), self._clock)
 
     def _least(self, plan: Plan, left: float) -> Ask:
         return plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb)[-1]
@@ -155,8 +171,9 @@ class RealtimeRun:
         road = deployment.roads[InferenceType.REALTIME]
         trail.variant = road.target_variant or ""
         began = self._clock.monotonic()
+        ahead, trail.ahead = trail.ahead, None
         try:
-            answer = self._invoke(plan, road, trail, inference_id, max(0.1, left))
+            answer = ahead.answer() if ahead else self._invoke(plan, road, trail, inference_id, max(0.1, left))
             parsed = self._dialects.of(deployment).parse(answer.body)
         except BackendError as error:
             # Also of an answer that came to its end, and only then turned out to be none.
@@ -166,7 +183,8 @@ class RealtimeRun:
             worked = timed_out or isinstance(error, ModelFailedError)
             if road.tokens is not None:
                 worked = _may_be_charged(error)
-            self._settle(plan, road, self._clock.monotonic() - began if worked else 0.0, trail)
+            took = self._clock.monotonic() - began if ahead is None else ahead.ended - ahead.began
+            self._settle(plan, road, took if worked else 0.0, trail)
             if not (timed_out and cut):
                 # A call cut short because its budget had run out says nothing about the deployment.
                 self._health.failed(deployment.resource, error, plan.model.health)

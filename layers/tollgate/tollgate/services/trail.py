@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tollgate.domain.settlement import Settlement
     from tollgate.ports.streams import LiveAnswer
     from tollgate.services.admission import Admitted, Run
+    from tollgate.services.calls_ahead import CallAhead
     from tollgate.services.choose_tier import Chosen
 
 
@@ -64,8 +65,8 @@ class Trail:
     first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
     `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
     it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
-    says that money for a call is held already, together with that for others. `usage_reported` is False where `usage`
-    is an estimate, as the model's side did not say.
+    says that money for a call is held already, together with that for others; `ahead` is that call where it is on its
+    way already. `usage_reported` is False where `usage` is an estimate, as the model's side did not say.
     """
 
     request_id: str
@@ -98,6 +99,7 @@ class Trail:
     own_parts: Decimal = ZERO
     live: LiveAnswer | None = None
     cover: Cover | None = None
+    ahead: CallAhead | None = None
     caller_gone: bool = False
     usage_reported: bool = True
 

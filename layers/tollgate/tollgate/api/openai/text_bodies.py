@@ -25,7 +25,7 @@ _MAX_TEXTS = 2048
 """OpenAI's own limit of one embeddings request."""
 
 MAX_PROMPTS = 32
-"""They are answered one after the other, in the time of one call."""
+"""They are answered in the time of one call; where an instance serves one at a time, one after the other."""
 
 _PROMPT = rules.custom_error_schema(
     rules.str_schema(),
