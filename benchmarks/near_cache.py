@@ -11,7 +11,7 @@ labelled duplicates; wrong-hit rate is wrong hits over hits. "Recall at wrong hi
 recall of any threshold that keeps the rate; it leans on the sample, and 5 to 10 % of the labels are wrong themselves.
 So recall and precision at the shipped thresholds are printed with 95 % Wilson intervals, and what each method finds
 where it is as often wrong as a cosine. The hard slice is all pairs with word overlap >= 0.6.
-Rows with an id below 50,000 were looked at when the rules, weights and thresholds were written; the report is on the
+Rows with an id below 50,000 were looked at when the rules and the weights were written; the report is on the
 rows from there on, or on all of a file that has none, unless `--rows seen` or `--rows all`.
 
     python benchmarks/near_cache.py [--pairs 12000] [--rows unseen|seen|all]

@@ -89,13 +89,13 @@ def test_whole_questions_are_compared_where_a_model_wants_it(ann: Client, eve: C
     place = f"Town{uuid.uuid4().hex[:6]}"
     first, second = (
         f"How do I renew my passport in {place}?",
-        f"What is the procedure for renewing a passport in {place}?",
+        f"What is the procedure for renewing my passport in {place}?",
     )
     wish = {"model": "echo-sentences"}
     assert ann.infer("echo-sentences", first).headers["x-tollgate-cache"] == "miss"
     found = _until(lambda: _lookup(ann, second, **wish), lambda found: found["cache"] == "near")
     (candidate,) = found["near"]["candidates"]
-    assert candidate["score"] == pytest.approx(0.958, abs=0.03)
+    assert candidate["score"] == pytest.approx(0.975, abs=0.02)
     assert ann.infer("echo-sentences", second).headers["x-tollgate-cache"] == "near"
     for other in (second.replace(place, "Geneva"), second.replace("renewing", "cancelling")):
         assert _lookup(ann, other, **wish)["cache"] == "miss"
