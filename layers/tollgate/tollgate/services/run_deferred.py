@@ -5,7 +5,6 @@ is up, and the sweeper does if the keeper dies in between. While the brakes hold
 too, and its message comes back every five minutes.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
@@ -135,7 +134,7 @@ class DeferredRun:
             )
         except (CapacityError, BackendThrottledError):
             # Certainly not run: whoever gets the message next need not wait for the lease.
-            self._jobs.change(replace(job, submit_lease_until=None), expected=QUEUED)
+            self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED)
             raise
         except (ModelFailedError, BackendTimeoutError) as error:
             # The container worked, so its time is charged.
@@ -148,7 +147,7 @@ class DeferredRun:
 
     def _complete(self, job: Job, answer: ModelAnswer) -> None:
         work = self._work(answer.seconds)
-        self._completer.complete(replace(job, submitted_at=work.started_at), answer.body, work)
+        self._completer.complete(job._replace(submitted_at=work.started_at), answer.body, work)
 
     def _work(self, held: float) -> Work:
         now = self._clock.now()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.jobs import Usage
@@ -43,7 +42,6 @@ class Escalation(NamedTuple):
     held_seconds: Decimal | None = None
 
 
-@dataclass(slots=True)
 class Cover:
     """A share of money that is held for several calls together, for one call; further ones hold their own.
 
@@ -56,7 +54,6 @@ class Cover:
     spent: Decimal = ZERO
 
 
-@dataclass(slots=True)
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
@@ -65,12 +62,11 @@ class Trail:
     `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
     it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
     says that money for a call is held already, together with that for others.
+
+    A dataclass of so many fields would take milliseconds of every cold start, so what is not known yet is kept by the
+    class.
     """
 
-    request_id: str
-    owner: Owner
-    started: float
-    traceparent: str = ""
     catalogue: Catalogue | None = None
     inference_type: InferenceType | None = None
     resource: str = ""
@@ -79,7 +75,7 @@ class Trail:
     estimated_avoided: Decimal | None = None
     settlement: Settlement | None = None
     tries: int = 1
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     job_id: str = ""
     run: Run = NO_RUN
     reservation: Reservation | None = None
@@ -98,6 +94,12 @@ class Trail:
     live: LiveAnswer | None = None
     cover: Cover | None = None
     caller_gone: bool = False
+
+    def __init__(self, request_id: str, owner: Owner, started: float, traceparent: str = "") -> None:
+        self.request_id = request_id
+        self.owner = owner
+        self.started = started
+        self.traceparent = traceparent
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""
