@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from decimal import Decimal
 from importlib.resources import files
 
@@ -31,10 +30,7 @@ def bill(model_seconds: float) -> Mapping[InferenceType, Mapping[str, Decimal]]:
     table: dict[InferenceType, dict[str, Decimal]] = {}
     for road in InferenceType:
         usage = road_usage(road)
-        parts = {
-            field.name: gateway_cost(GatewayUsage(**{field.name: getattr(usage, field.name)}), prices)
-            for field in fields(GatewayUsage)
-        }
+        parts = {name: gateway_cost(GatewayUsage(**{name: count}), prices) for name, count in usage._asdict().items()}
         total = gateway_rates(prices).expected(road, _SMALL_BODY, model_seconds)
         parts["function waits for the model"] = total - sum(parts.values())
         table[road] = {name: dollars * _MILLION for name, dollars in {**parts, "total": total}.items()}

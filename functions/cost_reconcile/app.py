@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from tollgate.wiring.reconcile import CostReconcileSettings, ReconcileParts
+from tollgate.wiring.reconcile import ReconcileParts, ReconcileSettings
 
 type Tasks = Mapping[str, Callable[[], object]]
+
+
+class CostReconcileSettings(ReconcileSettings):
+    """Settings of this function."""
 
 
 def build(settings: CostReconcileSettings) -> Tasks:

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -36,12 +35,12 @@ def jobs(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         state=JobState.COMPLETED, finished_at=NOON, bill=bill, usage=Usage(3, 0), output=Payload(inline="x" * 50_000)
     )
     priced = [
-        replace(done, job_id=f"inf_{number}", effective_cost=Decimal(number).scaleb(-12), held_seconds=Decimal("0.5"))
+        done._replace(job_id=f"inf_{number}", effective_cost=Decimal(number).scaleb(-12), held_seconds=Decimal("0.5"))
         for number in range(1, 41)
     ]
     others = [
-        replace(done, job_id="inf_unknown"),
-        replace(done, job_id="inf_later", bill=Bill(NOON.replace(day=2), Decimal(0)), effective_cost=Decimal(1)),
+        done._replace(job_id="inf_unknown"),
+        done._replace(job_id="inf_later", bill=Bill(NOON.replace(day=2), Decimal(0)), effective_cost=Decimal(1)),
         make_job("inf_open"),
     ]
     usage = DynamoDBUsage(aws.dynamodb, LEDGER_TABLE)

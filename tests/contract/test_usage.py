@@ -225,8 +225,7 @@ def test_a_job_is_found_by_when_it_was_settled(aws: LocalAws) -> None:
         job = make_job(f"inf_{number}", webhook_url="https://example.com", webhook_pending=True)
         jobs.add(job)
         if number:
-            ended = replace(
-                job,
+            ended = job._replace(
                 state=JobState.FAILED,
                 finished_at=NOON + timedelta(seconds=2),
                 effective_cost=Decimal("0.02"),
@@ -235,7 +234,7 @@ def test_a_job_is_found_by_when_it_was_settled(aws: LocalAws) -> None:
                 bill=bill if number < 8 else bill._replace(settled_at=NOON + 2 * SLICE),
             )
             assert jobs.change(ended, expected=OPEN_STATES)
-            assert jobs.change(replace(ended, webhook_pending=False), expected=frozenset({JobState.FAILED}))
+            assert jobs.change(ended._replace(webhook_pending=False), expected=frozenset({JobState.FAILED}))
     settled = SettledJobs(aws.dynamodb, JOBS_TABLE)
     found = sorted(settled.between(NOON, NOON + 2 * SLICE), key=lambda record: record.request_id)
     assert [record.request_id for record in found] == [f"inf_{number}" for number in range(1, 8)]

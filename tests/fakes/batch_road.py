@@ -269,4 +269,4 @@ class BatchRoad:
 
 
 def _fields(job: Any) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in job.__dataclass_fields__}
+    return dict(job._asdict())

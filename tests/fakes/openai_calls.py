@@ -54,7 +54,7 @@ def finish_jobs(gateway: FakeGateway, **changes: Any) -> None:
                 "output": Payload(GENERATED),
                 "usage": Usage(2, 2),
             } | changes
-            gateway.jobs.change(replace(job, **ended), expected=frozenset({JobState.QUEUED}))
+            gateway.jobs.change(job._replace(**ended), expected=frozenset({JobState.QUEUED}))
 
     gateway.meanwhile = finish
 

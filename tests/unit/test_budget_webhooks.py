@@ -62,9 +62,9 @@ def test_the_url_is_called_with_the_notice(brakes: bool) -> None:
 @pytest.mark.parametrize(
     "budget",
     [
-        replace(TEAM, webhook_url=""),
-        replace(TEAM, period=BudgetPeriod.MONTH),
-        replace(TEAM, kind=ScopeKind.GATEWAY, subject=""),
+        TEAM._replace(webhook_url=""),
+        TEAM._replace(period=BudgetPeriod.MONTH),
+        TEAM._replace(kind=ScopeKind.GATEWAY, subject=""),
     ],
     ids=["no url", "another period", "another scope"],
 )
@@ -88,7 +88,7 @@ def test_a_call_that_fails_is_made_again_with_the_notice(answer: WebhookAnswer |
 
 def test_the_brakes_do_not_wait_for_a_receiver() -> None:
     """What the gateway's notice brakes is in force although its URL does not answer."""
-    gateway = replace(TEAM, kind=ScopeKind.GATEWAY, subject="")
+    gateway = TEAM._replace(kind=ScopeKind.GATEWAY, subject="")
     world = _world(gateway, sender=ScriptedSender(WebhookAnswer(503)))
     notice = NOTICE | {"budget": "gateway", "counter": "gateway#day#2026-03-01", "at_percent": "100"}
     with pytest.raises(StorageError):

@@ -107,7 +107,7 @@ def test_a_follower_takes_the_place_of_a_leader_that_failed(road: AsyncRoad) -> 
 def test_a_cancelled_leader_is_replaced(road: AsyncRoad) -> None:
     """Nobody gave its lease back, but its record says that it has ended."""
     submit(road)
-    road.jobs.change(replace(job(road, "inf_1"), state=JobState.CANCELLED), expected=frozenset(JobState))
+    road.jobs.change(job(road, "inf_1")._replace(state=JobState.CANCELLED), expected=frozenset(JobState))
     submit(road, ["inf_2"])
     assert submitted(road) == ["inf_1", "inf_2"]
 

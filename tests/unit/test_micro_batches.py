@@ -180,7 +180,7 @@ def test_other_parameters_go_in_other_groups() -> None:
     road = _road(4)
     for number in (0, 1):
         job = road.jobs.jobs[f"inf_{number}"]
-        road.jobs.jobs[job.job_id] = replace(job, parameters={"truncate": True})
+        road.jobs.jobs[job.job_id] = job._replace(parameters={"truncate": True})
     road.jobs.add(make_job("inf_4", input=Payload(inline={"inputs": {"a": 1}})))
     road.group_submitter().submit_all(_ids(road))
     sizes = sorted(
@@ -212,7 +212,7 @@ def test_a_claim_by_others_brings_one_message_back() -> None:
     """The others go."""
     road = _road(3)
     lease = road.clock.now() + timedelta(seconds=60)
-    road.jobs.jobs["inf_1"] = replace(road.jobs.jobs["inf_1"], submit_lease_until=lease)
+    road.jobs.jobs["inf_1"] = road.jobs.jobs["inf_1"]._replace(submit_lease_until=lease)
     assert set(road.group_submitter().submit_all(_ids(road))) == {"inf_1"}
     assert len(road.backend.submitted) == 1
 
@@ -263,7 +263,7 @@ def test_every_job_ends_once_whatever_dies(data: st.DataObject) -> None:
         for job in list(road.jobs.jobs.values()):
             if job.state is JobState.SUBMITTED:
                 # Its notice was lost with the process, so the request is taken as never answered and queued anew.
-                road.jobs.jobs[job.job_id] = replace(job, state=JobState.QUEUED, batch_id=ALONE, submitted_at=None)
+                road.jobs.jobs[job.job_id] = job._replace(state=JobState.QUEUED, batch_id=ALONE, submitted_at=None)
         road.group_submitter().submit_all(_ids(road))
         _run(road, poison=poison)
     for number, job in enumerate(road.jobs.jobs.values()):

@@ -224,7 +224,7 @@ def test_a_job_that_has_begun_goes_on_when_a_later_prompt_fails() -> None:
         if len(gateway.realtime.calls) == 1:
             return CapacityError("none", retry_after=1)
         (job,) = gateway.jobs.jobs.values()
-        gateway.jobs.change(replace(job, state=JobState.SUBMITTED), expected=frozenset({JobState.QUEUED}))
+        gateway.jobs.change(job._replace(state=JobState.SUBMITTED), expected=frozenset({JobState.QUEUED}))
         return BROKE
 
     gateway.realtime.script = answer

@@ -51,7 +51,7 @@ def test_without_a_budget_of_calls_the_plan_is_told() -> None:
         gateway.call("POST /v1/chat/completions", {"model": "echo", "messages": [{"role": "user", "content": "x"}]}),
     ):
         assert _limits(answer) == OF_PLAN
-    dollars = replace(_budget(ScopeKind.KEY, BudgetPeriod.DAY, None), limit_usd=Decimal(1))
+    dollars = _budget(ScopeKind.KEY, BudgetPeriod.DAY, None)._replace(limit_usd=Decimal(1))
     assert _limits(_gateway(dollars).infer(HELLO)) == OF_PLAN
 
 

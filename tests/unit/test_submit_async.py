@@ -1,7 +1,6 @@
 """A queued job reaches its endpoint once, whatever happens on the way."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -184,7 +183,7 @@ def test_an_answer_may_overtake_the_record(road: AsyncRoad) -> None:
 
     def quick(*values: Any, **named: Any) -> Any:
         submission = submit(*values, **named)
-        road.jobs.change(replace(make_job(), state=JobState.COMPLETED), expected=OPEN_STATES)
+        road.jobs.change(make_job()._replace(state=JobState.COMPLETED), expected=OPEN_STATES)
         return submission
 
     road.backend.submit = quick  # type: ignore[method-assign]  # an endpoint that answers at once

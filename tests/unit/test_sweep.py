@@ -250,7 +250,7 @@ def test_a_batch_job_without_a_run_goes_back_to_its_pool(house: _House) -> None:
     [run] = house.batches.runs.values()
     house.batches.runs[run.batch_id] = replace(run, state=BatchState.ENDED)
     stray = house.job("inf_000")
-    house.jobs.change(replace(stray, batch_id="tollgate-none"), expected=OPEN_STATES)
+    house.jobs.change(stray._replace(batch_id="tollgate-none"), expected=OPEN_STATES)
     house.sweep_for(1_020)
     assert {job.state for job in house.jobs.jobs.values()} == {JobState.QUEUED}
     assert house.telemetry.counts["RequeuedBatchJob"] == 4
@@ -279,7 +279,7 @@ def test_a_batch_job_expires_in_the_end(house: _House) -> None:
     """After three days, queued or submitted."""
     house.add_jobs(2)
     stray = house.job("inf_000")
-    house.jobs.change(replace(stray, state=JobState.SUBMITTED, batch_id="x"), expected=OPEN_STATES)
+    house.jobs.change(stray._replace(state=JobState.SUBMITTED, batch_id="x"), expected=OPEN_STATES)
     house.clock.advance(3 * 86_400 + 60)
     house.sweeper.sweep()
     assert {job.state for job in house.jobs.jobs.values()} == {JobState.EXPIRED}

@@ -53,7 +53,7 @@ def _end(gateway: FakeGateway, **changes: Any) -> None:
         "usage": Usage(2, 3),
         "finished_at": job.created_at + timedelta(seconds=4),
     }
-    gateway.jobs.jobs[job.job_id] = replace(job, **values | changes)
+    gateway.jobs.jobs[job.job_id] = job._replace(**values | changes)
 
 
 def test_a_background_response_is_a_job_under_another_name() -> None:

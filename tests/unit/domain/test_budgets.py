@@ -89,7 +89,7 @@ def test_the_named_one_wins_in_either_order(order: int) -> None:
 def test_a_raise_and_an_early_block_move_the_ceiling() -> None:
     """The raise only until its end."""
     block = (Threshold(Decimal(50), BudgetAction.BLOCK),)
-    budget = replace(_budget(ScopeKind.GATEWAY), raise_usd=Decimal(3), raise_until=_NOW, thresholds=block)
+    budget = _budget(ScopeKind.GATEWAY)._replace(raise_usd=Decimal(3), raise_until=_NOW, thresholds=block)
     assert budget.ceiling_at(_NOW - timedelta(seconds=1)) == 2
     assert budget.ceiling_at(_NOW) == Decimal("0.5")
     assert budget.limit_at(_NOW) == 1
@@ -98,10 +98,10 @@ def test_a_raise_and_an_early_block_move_the_ceiling() -> None:
 def test_thresholds_are_crossed_at_their_percent() -> None:
     """Lowest first; none without a limit."""
     thresholds = (Threshold(Decimal(90), BudgetAction.DEFER), Threshold(Decimal(50), BudgetAction.WARN))
-    budget = replace(_budget(ScopeKind.GATEWAY), thresholds=thresholds)
+    budget = _budget(ScopeKind.GATEWAY)._replace(thresholds=thresholds)
     assert thresholds_crossed(budget, Decimal("0.49"), _NOW) == ()
     assert [t.at_percent for t in thresholds_crossed(budget, Decimal("0.9"), _NOW)] == [50, 90]
-    assert thresholds_crossed(replace(budget, limit_usd=None), Decimal(9), _NOW) == ()
+    assert thresholds_crossed(budget._replace(limit_usd=None), Decimal(9), _NOW) == ()
 
 
 def test_batch_cannot_be_deferred_further() -> None:

@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -243,5 +242,5 @@ def test_an_empty_day_is_a_heading() -> None:
 def test_a_team_cannot_put_a_formula_into_a_spreadsheet() -> None:
     """What begins like one is written as text."""
     job = _ended()
-    (row,) = _read(focus_jobs([replace(job, owner=job.owner._replace(team="=1+1"))], ACCOUNT))
+    (row,) = _read(focus_jobs([job._replace(owner=job.owner._replace(team="=1+1"))], ACCOUNT))
     assert row["x_Team"] == "'=1+1"

@@ -187,7 +187,7 @@ def _bill(item: Mapping[str, Any]) -> Bill | None:
 
 
 # An empty text is not stored, and must come back as an empty text.
-_DEFAULTS: dict[str, Any] = {f.name: "" for f in fields(Job) if f.type is str}
+_DEFAULTS: dict[str, Any] = {name: "" for name, kind in Job.__annotations__.items() if kind is str}
 
 
 def _whole(number: Decimal | None) -> int | None:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -93,4 +92,4 @@ def _announcing(budget: Budget, policy: BrakePolicy) -> Budget:
     added = tuple(
         Threshold(step.at_percent, BudgetAction.WARN) for step in policy.steps if step.at_percent not in present
     )
-    return replace(budget, thresholds=budget.thresholds + added)
+    return budget._replace(thresholds=budget.thresholds + added)

@@ -6,7 +6,6 @@ what is older than a day would need every single amount, which one conditional w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -54,8 +53,7 @@ class Threshold(NamedTuple):
     action: BudgetAction
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """A limit as the catalogue declares it.
 
     Attributes:

@@ -6,7 +6,6 @@ late changes nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -91,8 +90,11 @@ class Bill(NamedTuple):
     variant: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+_NONE_GIVEN: Mapping[str, Any] = {}
+"""Plain, for what is stored is written as JSON."""
+
+
+class Job(NamedTuple):
     """One request on the asynchronous or the batch road.
 
     `job_id` is also SageMaker's InferenceId and the record id inside a transform job. Times are UTC.
@@ -113,13 +115,13 @@ class Job:
     created_at: datetime
     route_reason: str
     estimated_cost: Decimal
-    input: Payload = field(default_factory=Payload)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    input: Payload = Payload()
+    parameters: Mapping[str, Any] = _NONE_GIVEN
     priority: Priority | None = None
     deadline_at: datetime | None = None
     catalogue_version: int = 0
     traceparent: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = _NONE_GIVEN
     webhook_url: str | None = None
     webhook_pending: bool = False
     submit_lease_until: datetime | None = None
@@ -129,8 +131,8 @@ class Job:
     output_location: str | None = None
     failure_location: str | None = None
     batch_id: str | None = None
-    output: Payload = field(default_factory=Payload)
-    usage: Usage = field(default_factory=Usage)
+    output: Payload = Payload()
+    usage: Usage = Usage()
     failure: JobFailure | None = None
     effective_cost: Decimal | None = None
     avoided_cost: Decimal | None = None

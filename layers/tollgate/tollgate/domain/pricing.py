@@ -3,8 +3,8 @@
 Unit prices are list prices in dollars. Their figures, with region, date and source, are in `tollgate/data/prices.json`.
 """
 
-from dataclasses import dataclass, fields
 from decimal import Decimal
+from operator import add
 from typing import NamedTuple
 
 from tollgate.domain.money import SECONDS_PER_HOUR, ZERO, usd
@@ -35,8 +35,7 @@ class GatewayPrices(NamedTuple):
         return hash(self.api_request)
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayUsage:
+class GatewayUsage(NamedTuple):
     """AWS operations that one request caused. Counts may be fractions: a share of a batched call."""
 
     api_requests: Decimal = ZERO
@@ -50,12 +49,12 @@ class GatewayUsage:
     bucket_gets: Decimal = ZERO
     log_bytes: Decimal = ZERO
 
-    def __add__(self, other: "GatewayUsage") -> "GatewayUsage":
-        return GatewayUsage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: "GatewayUsage") -> "GatewayUsage":  # type: ignore[override] # sums, and no longer tuple
+        return GatewayUsage._make(map(add, self, other))
 
     def times(self, factor: Decimal) -> "GatewayUsage":
         """So many times the same."""
-        return GatewayUsage(*(getattr(self, f.name) * factor for f in fields(self)))
+        return GatewayUsage._make(count * factor for count in self)
 
 
 def gateway_cost(usage: GatewayUsage, prices: GatewayPrices) -> Decimal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ class JobAcceptance:
             webhook_url=request.webhook_url,
             cache=plan.ticket,
         )
-        job = replace(job, input=self._keep_input(job.job_id, request.input))
+        job = job._replace(input=self._keep_input(job.job_id, request.input))
         trail.inference_type = inference_type
         trail.estimated_cost = job.estimated_cost
         if plan.admitted is None:
@@ -94,9 +93,9 @@ class JobAcceptance:
                 plan.asks(inference_type, limit_seconds=self._time_limit, memory_gb=self._memory_gb),
                 inference_id=job.job_id,
                 inference_type=inference_type,
-                add=lambda held, charges: self._add(replace(job, reservation=held), charges),
+                add=lambda held, charges: self._add(job._replace(reservation=held), charges),
             )
-            job = replace(job, reservation=reservation)
+            job = job._replace(reservation=reservation)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         # Only now: what was refused has no job, and its caller is not told a job's cost.
         trail.job_id = job.job_id

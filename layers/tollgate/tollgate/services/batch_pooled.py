@@ -134,16 +134,16 @@ class PooledRuns:
         if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id:
             return True
         if job.state is JobState.QUEUED and run.parent is None:
-            marked = replace(job, state=JobState.SUBMITTED, submitted_at=self._clock.now(), batch_id=run.batch_id)
+            marked = job._replace(state=JobState.SUBMITTED, submitted_at=self._clock.now(), batch_id=run.batch_id)
             return self._jobs.change(marked, expected=frozenset({JobState.QUEUED}))
         if job.state is JobState.SUBMITTED and run.parent is not None and job.batch_id == run.parent:
-            moved = replace(job, batch_id=run.batch_id)
+            moved = job._replace(batch_id=run.batch_id)
             return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED}))
         return False
 
     def _fail_all(self, run: BatchRun, code: str, message: str) -> None:
         for job in self._members(run):
             if self._belongs(job, run):
-                marked = replace(job, batch_id=run.batch_id, submitted_at=job.submitted_at or self._clock.now())
+                marked = job._replace(batch_id=run.batch_id, submitted_at=job.submitted_at or self._clock.now())
                 self._completer.fail(marked, JobFailure(code, message))
         self._starter.end(run)

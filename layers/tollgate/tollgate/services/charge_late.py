@@ -5,7 +5,6 @@ every budget that had counted the job; where a budget has nothing left it stands
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from tollgate.domain.avoided import add_reasons
@@ -36,8 +35,7 @@ def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStor
     whole = held if settlement.effective is None else settlement.effective
     more = max(ZERO, whole - job.bill.charged)
     before = {reason: -amount for reason, amount in job.bill.avoided.items()}
-    late = replace(
-        job,
+    late = job._replace(
         job_id=f"{job.job_id}#late",
         input=Payload(),
         output=Payload(),

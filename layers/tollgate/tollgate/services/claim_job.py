@@ -1,6 +1,5 @@
 """The right to hand a queued job to the model's side: one at a time, for as long as the function may run."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tollgate.domain.errors import ConflictError
@@ -20,7 +19,7 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
         ConflictError: somebody else has it; look again later.
         StorageError: try again later.
     """
-    claimed = replace(job, submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
+    claimed = job._replace(submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
     if jobs.change(claimed, expected=QUEUED, lease_free_at=now):
         return claimed
     present = jobs.get(job.job_id)

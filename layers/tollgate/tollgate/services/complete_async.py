@@ -4,7 +4,6 @@ Notifications come twice, late, out of order, before the record of the submissio
 sweeper makes the notice itself from what lies in the bucket.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 from tollgate.domain.catalogue import InferenceType
@@ -110,7 +109,7 @@ class AsyncCompletion:
 
     def _overtaken(self, job: Job, notice: AsyncNotice) -> Job:
         """The job with the time of its submission, which its own record may not yet have."""
-        return job if job.submitted_at is not None else replace(job, submitted_at=notice.received_at)
+        return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)
 
     def _work(self, job: Job, notice: AsyncNotice) -> Work:
         held = self._holding.take_place(

@@ -7,7 +7,7 @@ metric).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -180,8 +180,7 @@ class JobCompleter:
         if job.state in FINAL_STATES:
             return False
         settlement = ending.settlement or self._settlement(job, ending.usage, work)
-        ended = replace(
-            job,
+        ended = job._replace(
             state=ending.state,
             started_at=work.started_at or job.started_at,
             finished_at=work.finished_at,

@@ -8,7 +8,7 @@ itself. What the first attempt took stays on each job and is paid with its end.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
@@ -131,8 +131,7 @@ class GroupCompletion:
 
     def _again(self, job: Job, share: Decimal, parts: Decimal) -> None:
         """Back into the queue, to go alone; the sweeper queues what was put back and not sent."""
-        again = replace(
-            job,
+        again = job._replace(
             state=JobState.QUEUED,
             batch_id=ALONE,
             submitted_at=None,
@@ -154,4 +153,4 @@ def _waits_for(job: Job, group_id: str) -> bool:
 
 
 def _submitted(job: Job, notice: AsyncNotice) -> Job:
-    return job if job.submitted_at is not None else replace(job, submitted_at=notice.received_at)
+    return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)

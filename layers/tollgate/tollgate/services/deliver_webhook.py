@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -87,7 +87,7 @@ class WebhookDelivery:
             if wait is not None:
                 return self._note(job, Delivery(DeliveryState.POSTPONED, wait), attempt, reason)
             outcome = DeliveryState.GIVEN_UP
-        self._jobs.change(replace(job, webhook_pending=False), expected=frozenset({job.state}))
+        self._jobs.change(job._replace(webhook_pending=False), expected=frozenset({job.state}))
         return self._note(job, Delivery(outcome), attempt, reason)
 
     def _call(self, job: Job, address: str) -> tuple[DeliveryState, str, int | None]:

@@ -10,7 +10,7 @@ are not made. Imported only when a call has several requests.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
@@ -73,7 +73,7 @@ class InferAll:
                 planned or paid for; otherwise what was begun until then is charged, and jobs that have not begun are
                 called off.
         """
-        trails = [replace(trail) for _ in requests]
+        trails = [copy(trail) for _ in requests]
         # A request that nobody can serve is found before any other is run.
         plans = [self._planned(request, part, trail) for request, part in zip(requests, trails, strict=True)]
         held = self._held(plans, trail)

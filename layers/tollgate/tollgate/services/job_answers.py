@@ -78,7 +78,7 @@ class JobAnswers:
         if ticket is None or queue is None:
             return job
         if self._clock.now() - job.created_at >= LONGEST_FOLLOWING:
-            return replace(job, cache=None)
+            return job._replace(cache=None)
         try:
             # Who asks for a new answer does not wait for somebody else's; without a lease, its own is not kept.
             found = self._decided(job, ticket) or (None if ticket.reads else job)
@@ -98,7 +98,7 @@ class JobAnswers:
             return job
         if slot.job_id == job.job_id and slot.is_led(now):
             # It took the lease, and was stopped before its record said so.
-            return replace(job, cache=replace(ticket, fence=slot.fence))
+            return job._replace(cache=replace(ticket, fence=slot.fence))
         if ticket.reads:
             answer = self._answer_in(slot, job, ticket, now)
             if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
@@ -183,7 +183,7 @@ class JobAnswers:
         until = now + int(LEASE.total_seconds() * 1000)
         # Urgent requests for the same do not wait for a job, so they must see that it is one.
         there = self._store.lead(ticket.key, slot, scope=ticket.scope, now_ms=now, until_ms=until, job_id=job.job_id)
-        return None if there is not None else replace(job, cache=replace(ticket, fence=slot.fence + 1, began_ms=now))
+        return None if there is not None else job._replace(cache=replace(ticket, fence=slot.fence + 1, began_ms=now))
 
     def _kind(self, job: Job) -> ModelKind:
         try:

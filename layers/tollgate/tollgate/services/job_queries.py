@@ -1,7 +1,6 @@
 """Looking at jobs, and calling off what has not started."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -69,8 +68,7 @@ class JobQueries:
         job = self.get(owner, job_id)
         if job.state is JobState.CANCELLED:
             return job
-        cancelled = replace(
-            job,
+        cancelled = job._replace(
             state=JobState.CANCELLED,
             finished_at=self._clock.now(),
             effective_cost=None,

@@ -1,7 +1,6 @@
 """Holds money in every budget that counts a request, or in none: what is asked for, what gives way, who refuses."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -20,13 +19,13 @@ _NO_END_SECONDS = 86_400
 _IN_FLIGHT_SECONDS = 2
 
 
-@dataclass(slots=True)
 class _Attempts:
     """What is left to try: amounts, most first; counters whose old holds were given back; counters to overdraw."""
 
-    asks: list[Ask]
-    released: set[str] = field(default_factory=set)
-    waived: set[str] = field(default_factory=set)
+    def __init__(self, asks: list[Ask]) -> None:
+        self.asks = asks
+        self.released: set[str] = set()
+        self.waived: set[str] = set()
 
 
 class ReservationMaker:

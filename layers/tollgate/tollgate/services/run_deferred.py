@@ -6,7 +6,6 @@ too, and its message comes back every five minutes. Jobs whose provider is paid 
 is the function that has the time to wait for an answer.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -151,7 +150,7 @@ class DeferredRun:
             )
         except (CapacityError, BackendThrottledError):
             # Certainly not run: whoever gets the message next need not wait for the lease.
-            self._jobs.change(replace(job, submit_lease_until=None), expected=QUEUED)
+            self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED)
             raise
         except (ModelFailedError, BackendTimeoutError) as error:
             # The container worked, so its time is charged.
@@ -164,7 +163,7 @@ class DeferredRun:
 
     def _complete(self, job: Job, answer: ModelAnswer) -> None:
         work = self._work(answer.seconds)
-        self._completer.complete(replace(job, submitted_at=work.started_at), answer.body, work)
+        self._completer.complete(job._replace(submitted_at=work.started_at), answer.body, work)
 
     def _work(self, held: float) -> Work:
         now = self._clock.now()

@@ -6,7 +6,6 @@ submitted again, for it must not be lost; whichever result comes first settles i
 """
 
 import json
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +187,7 @@ class AsyncSubmitter:
 
     def give_back(self, job: Job) -> None:
         """Let go of a claim on a job that was certainly not submitted: nobody need wait for the lease."""
-        self._jobs.change(replace(job, submit_lease_until=None), expected=_QUEUED)
+        self._jobs.change(job._replace(submit_lease_until=None), expected=_QUEUED)
 
     def way(self, job: Job) -> tuple[Model, Deployment, Road]:
         """Where the job goes.
@@ -253,8 +252,7 @@ class AsyncSubmitter:
         Raises:
             StorageError: it is not put down; the job will be submitted a second time.
         """
-        submitted = replace(
-            job,
+        submitted = job._replace(
             state=JobState.SUBMITTED,
             submitted_at=handed_over_at,
             submit_lease_until=None,

@@ -6,7 +6,7 @@ hears of its end finds them there.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
@@ -212,7 +212,7 @@ class GroupSubmitter:
         self.telemetry.count("MicroBatches")
         self.telemetry.count("MicroBatchedRequests", len(members))
         for entry in members:
-            self._submitter.record(replace(entry.job, batch_id=group_id), submission, handed_over_at)
+            self._submitter.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
 
     @staticmethod
     def _timeout(members: Sequence[_Ready], model: Model) -> int:

@@ -172,7 +172,7 @@ class Sweeper:
     def _look_at_webhook(self, job: Job) -> None:
         age = self._age(job.finished_at or job.created_at)
         if age > WEBHOOK_EXPIRES_SECONDS:
-            self._jobs.change(replace(job, webhook_pending=False), expected=FINAL_STATES)
+            self._jobs.change(job._replace(webhook_pending=False), expected=FINAL_STATES)
             self._telemetry.count("WebhooksGivenUp")
         elif look_due(age, first=_WEBHOOK_LOOK, factor=12):
             # Delivery retries for hours by itself; a second chain of attempts stops as soon as one of them succeeds.
@@ -232,7 +232,7 @@ class Sweeper:
         second = self._batches.get(run.retry_id) if run is not None else None
         if second is not None and second.state is not BatchState.ENDED:
             return
-        queued = replace(job, state=JobState.QUEUED, submitted_at=None, batch_id=None)
+        queued = job._replace(state=JobState.QUEUED, submitted_at=None, batch_id=None)
         if self._jobs.change(queued, expected=frozenset({JobState.SUBMITTED})):
             self._telemetry.count("RequeuedBatchJob")
 

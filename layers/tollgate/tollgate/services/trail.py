@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from tollgate.domain.jobs import Usage
@@ -44,7 +43,6 @@ class Escalation(NamedTuple):
     held_seconds: Decimal | None = None
 
 
-@dataclass(slots=True)
 class Cover:
     """A share of money that is held for several calls together, for one call; further ones hold their own.
 
@@ -57,7 +55,6 @@ class Cover:
     spent: Decimal = ZERO
 
 
-@dataclass(slots=True)
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
@@ -67,12 +64,11 @@ class Trail:
     it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
     says that money for a call is held already, together with that for others; `ahead` is that call where it is on its
     way already. `usage_reported` is False where `usage` is an estimate, as the model's side did not say.
+
+    A dataclass of so many fields would take milliseconds of every cold start, so what is not known yet is kept by the
+    class.
     """
 
-    request_id: str
-    owner: Owner
-    started: float
-    traceparent: str = ""
     catalogue: Catalogue | None = None
     inference_type: InferenceType | None = None
     resource: str = ""
@@ -81,7 +77,7 @@ class Trail:
     estimated_avoided: Decimal | None = None
     settlement: Settlement | None = None
     tries: int = 1
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     job_id: str = ""
     run: Run = NO_RUN
     reservation: Reservation | None = None
@@ -102,6 +98,12 @@ class Trail:
     ahead: CallAhead | None = None
     caller_gone: bool = False
     usage_reported: bool = True
+
+    def __init__(self, request_id: str, owner: Owner, started: float, traceparent: str = "") -> None:
+        self.request_id = request_id
+        self.owner = owner
+        self.started = started
+        self.traceparent = traceparent
 
     def begin_again(self) -> None:
         """Forget what the call so far held and cost, before another call for the same request."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tollgate.services.roll_up_usage import UsageRollUp
 
 
-class CostReconcileSettings(Settings):
-    """Settings of the function."""
+class ReconcileSettings(Settings):
+    """What the tasks are told."""
 
     table_jobs: str
     table_ledger: str
@@ -44,7 +44,7 @@ def _client(service: str, region: str | None = None) -> Any:
 class ReconcileParts(Parts):
     """Prices, usage, export and the bill."""
 
-    def __init__(self, settings: CostReconcileSettings) -> None:
+    def __init__(self, settings: ReconcileSettings) -> None:
         super().__init__(settings)
         self._settings = settings
         self._client = cache(_client)
