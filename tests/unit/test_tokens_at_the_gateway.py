@@ -36,6 +36,7 @@ def test_what_the_provider_reports_is_charged() -> None:
     house.gateway.realtime.answer = completion(1_000, 200, cached=400)
     answer = house.gateway.infer(CHAT)
     assert answer.status == 200, answer.body
+    assert json.loads(answer.body)["usage"]["cached_input_tokens"] == 400
     tokens = dollars(1_000, 200, 400)
     spent = Decimal(answer.headers["x-tollgate-cost-usd"])
     assert tokens < spent < tokens + OWN_PARTS
@@ -44,6 +45,16 @@ def test_what_the_provider_reports_is_charged() -> None:
     assert Decimal(line["instance_cost_usd"]) == tokens
     counter = counter_of(house.gateway)
     assert (counter.committed, counter.spent) == (spent, spent)
+
+
+def test_openais_clients_see_the_cached_tokens() -> None:
+    """Where OpenAI's own API has them."""
+    house = TokenHouse()
+    house.gateway.realtime.answer = completion(1_000, 200, cached=400)
+    body = {name: value for name, value in STREAM.items() if name != "stream"}
+    usage = json.loads(house.gateway.call("POST /v1/chat/completions", body).body)["usage"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 400}
+    assert usage["total_tokens"] == 1_200
 
 
 def test_the_provider_is_told_the_limit_that_money_is_held_for() -> None:
