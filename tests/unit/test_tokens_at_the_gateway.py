@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.budgeted_gateway import counter_of
+from tests.fakes.sizes import EASY
 from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
 from tests.fakes.token_house import CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
@@ -192,3 +193,14 @@ def test_alone_it_is_its_own_baseline() -> None:
     answer = TokenHouse().gateway.infer(CHAT)
     own = Decimal(answer.headers["x-tollgate-cost-usd"])
     assert Decimal(answer.headers["x-tollgate-avoided-cost-usd"]) == dollars(20, 30) - own
+
+
+def test_the_usage_of_one_call_is_not_taken_for_that_of_another() -> None:
+    """A cascade's first answer is told and priced, the larger size's time-out is not: it is charged as it was held."""
+    larger = TOKENS.replace("deployments.paid", "deployments.large").replace('"small"', '"large"')
+    house = TokenHouse("[models.chat.choice.cascade]\n" + TOKENS + larger, limit="1")
+    answers = iter([completion(1_000, 200, text="I don't know."), BackendTimeoutError("late")])
+    house.gateway.realtime.script = lambda: next(answers)
+    house.gateway.infer(CHAT | {"input": EASY})
+    assert next(answers, None) is None, "both sizes were asked"
+    assert counter_of(house.gateway).spent > dollars(1_000, 200) + dollars(1, 500)
