@@ -67,7 +67,7 @@ class BedrockStream:
                     raise _broken_off(headers, payload, road.target, begun=bool(kind))
                 kind = str(headers.get(":event-type"))
                 ended = ended or kind == "messageStop"
-                if chunk := chunks.of(kind, _document(payload)):
+                if chunk := chunks.read(kind, payload):
                     yield b"data: " + escaped_json(chunk) + b"\n\n"
         if not ended:
             raise BackendTimeoutError(f"Bedrock model '{road.target}' broke off its answer.")
@@ -81,8 +81,18 @@ class _Chunks:
         self._calls: dict[Any, int] = {}
         self._without_arguments: set[Any] = set()
 
-    def of(self, kind: str, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The chunk that says what an event says; None for one that says nothing to OpenAI's clients."""
+    def read(self, kind: str, payload: bytes) -> dict[str, Any] | None:
+        """The chunk that says what an event says; None for one that says nothing to OpenAI's clients.
+
+        Raises:
+            ModelFailedError: the event is none of Converse's.
+        """
+        try:
+            return self._of(kind, strict_json(payload))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ModelFailedError("Bedrock sent an event that cannot be read.", original_status=502) from error
+
+    def _of(self, kind: str, event: Mapping[str, Any]) -> dict[str, Any] | None:
         block = event.get("contentBlockIndex")
         chunk = None
         match kind:
@@ -122,21 +132,6 @@ class _Chunks:
 
 def _piece(delta: Mapping[str, Any], reason: str | None = None) -> dict[str, Any]:
     return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-
-
-def _document(payload: bytes) -> Mapping[str, Any]:
-    """What an event says.
-
-    Raises:
-        ModelFailedError: it is no JSON object.
-    """
-    try:
-        document = strict_json(payload)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise ModelFailedError("Bedrock sent an event that cannot be read.", original_status=502)
-    return document
 
 
 # AWS's members of the stream: the name begins with a small letter where the operation's own error does not.
