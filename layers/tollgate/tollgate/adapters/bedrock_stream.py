@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 """
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from typing import Any
 
 from tollgate.adapters.aws_errors import error_from_response
@@ -59,10 +60,10 @@ class BedrockStream:
             retry=RetryPolicy.NEVER,
             timeout_seconds=timeout_seconds,
         )
-        chunks, kind = _Chunks(), ""
-        ended = False
-        with bedrock_errors(road.target):
-            for headers, payload in event_messages(self._transport.open(call, timeout_s=timeout_seconds), _OPERATION):
+        chunks, kind, ended = _Chunks(), "", False
+        answer = self._transport.open(call, timeout_s=timeout_seconds)
+        with bedrock_errors(road.target), closing(event_messages(answer, _OPERATION)) as messages:
+            for headers, payload in messages:
                 if headers.get(":message-type") != "event":
                     raise _broken_off(headers, payload, road.target, begun=bool(kind))
                 kind = str(headers.get(":event-type"))
