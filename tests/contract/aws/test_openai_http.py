@@ -202,6 +202,16 @@ def test_a_known_key_outlives_a_parameter_store_that_is_down(world: _World, reco
     assert len(world.calls()) == 2
 
 
+def test_a_refused_key_that_cannot_be_read_again_stays_refused(world: _World, recorder: Any, answer: Any) -> None:
+    """The provider's word counts, not the Parameter Store's."""
+    world.invoke()
+    respond = recorder.otherwise
+    recorder.otherwise = lambda request: answer(500) if "x-amz-target" in request.headers else respond(request)
+    world.script = [answer(401)]
+    with pytest.raises(BackendError, match="does not accept"):
+        world.invoke()
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [
