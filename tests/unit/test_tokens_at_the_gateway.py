@@ -199,7 +199,8 @@ def test_the_usage_of_one_call_is_not_taken_for_that_of_another() -> None:
     """A cascade's first answer is told and priced, the larger size's time-out is not: it is charged as it was held."""
     larger = TOKENS.replace("deployments.paid", "deployments.large").replace('"small"', '"large"')
     house = TokenHouse("[models.chat.choice.cascade]\n" + TOKENS + larger, limit="1")
-    answers = iter([completion(1_000, 200, text="I don't know."), BackendTimeoutError("late")])
+    script: list[bytes | Exception] = [completion(1_000, 200, text="I don't know."), BackendTimeoutError("late")]
+    answers = iter(script)
     house.gateway.realtime.script = lambda: next(answers)
     house.gateway.infer(CHAT | {"input": EASY})
     assert next(answers, None) is None, "both sizes were asked"
