@@ -155,7 +155,6 @@ class RealtimeRun:
             BudgetExceededError, BackendError: as `run`.
         """
         earlier, trail.settlement, trail.reservation = trail.settlement, None, None
-        trail.usage_reported = True
         trail.tries += 1
         try:
             return self.run(plan, trail)
@@ -170,6 +169,7 @@ class RealtimeRun:
         deployment = plan.decision.deployment
         road = deployment.roads[InferenceType.REALTIME]
         trail.variant = road.target_variant or ""
+        trail.usage_reported = True
         began = self._clock.monotonic()
         ahead, trail.ahead = trail.ahead, None
         try:
@@ -182,7 +182,8 @@ class RealtimeRun:
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)
             if road.tokens is not None:
-                worked = _may_be_charged(error)
+                # Whatever the trail has is of an earlier call, or an estimate.
+                worked, trail.usage_reported = _may_be_charged(error), False
             took = self._clock.monotonic() - began if ahead is None else ahead.ended - ahead.began
             self._settle(plan, road, took if worked else 0.0, trail)
             if not (timed_out and cut):

@@ -133,6 +133,7 @@ class ReconcileParts(Parts):
             account=FocusAccount(settings.account_id, settings.aws_region, settings.stack_name),
             telemetry=self.telemetry,
             clock=self.clock,
+            catalogues=self._catalogues,
         )
 
     @cached_property
