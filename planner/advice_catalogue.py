@@ -100,8 +100,8 @@ def _sleep(name: str, design: Design) -> list[str]:
         return [section, "idle_minutes = 1  # nothing waits: nobody pays for idle time"]
     return [
         section,
-        "# Requests wait together until one of them has to be begun, and the endpoint goes when they are answered, as in",
-        "# the plan. Only for an endpoint that nobody but the gateway calls; otherwise idle_minutes = 1.",
+        "# Requests wait together until one of them has to be begun, and the endpoint goes when they are answered.",
+        "# Only for an endpoint that nobody but the gateway calls; otherwise idle_minutes = 1.",
         "gather = true",
         "idle_minutes = 0",
     ]

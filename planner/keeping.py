@@ -20,7 +20,7 @@ from planner.serving import Served
 from planner.waiting import Waiting
 from planner.waking import Requests
 from tollgate.domain.catalogue import AsyncPolicy
-from tollgate.domain.gathering import GivenWork
+from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
 from tollgate.domain.sleeping import (
     CLOSE_LOOK_SECONDS,
     TICK_SECONDS,
@@ -32,12 +32,6 @@ from tollgate.domain.sleeping import (
     decide,
 )
 from tollgate.domain.wake_by_deadline import SOON_STARTS, DueWork, SleepingEndpoint
-
-GATHER_LIMIT = 500
-"""As in the capacity function."""
-
-SAMPLE = 100
-"""Likewise, of the requests that were handed over."""
 
 HAND_OVER_SECONDS = 2.0
 """From the gateway's yes, or the keeper's, to SageMaker's queue."""

@@ -77,6 +77,15 @@ def test_who_cannot_wait_turns_it_round(world: Gatherers) -> None:
     assert not [order for order in world.endpoints.orders if "->" in order]
 
 
+def test_work_without_a_deadline_keeps_it_open(world: Gatherers) -> None:
+    """Who would come next could not wait either, so that the place would only be turned round again and again."""
+    world.working()
+    world.come(None)
+    for _ in range(5):
+        assert world.look()
+    assert world.phase is Phase.AWAKE
+
+
 def test_a_job_that_is_on_its_way_keeps_it_up(world: Gatherers) -> None:
     """Released, but its message has not been read yet: it must not find the place closed, again and again."""
     world.come()

@@ -82,7 +82,7 @@ class Stack(Gatherers):
 @example(coming=[(1, 15), (400, 15), (780, 15), (1300, 40), (1301, 40)])
 @example(coming=[(second, 20) for second in range(60, 85)])
 def test_the_planner_wakes_and_serves_when_the_keeper_does(coming: list[tuple[int, int]]) -> None:
-    """As many starts, at the same look or, where the planner counts ten seconds of requests as one, at one or two before."""
+    """As many starts, at most two looks apart: the planner counts requests of ten seconds as one. Nobody is late."""
     stack = Stack()
     began = stack.clock.now().timestamp()
     stack.run(coming, 7200)

@@ -26,7 +26,7 @@ CLOSE_LOOK_SECONDS = 6.0
 """Between two looks at a place where something is under way, or about to be before the next call by the schedule."""
 
 LATE_SECONDS = 2 * CLOSE_LOOK_SECONDS
-"""A look may come so late: one interval by itself, another one where a call by the schedule takes over from the last."""
+"""A look may come so late: one interval by itself, another one where the schedule's next call takes over."""
 
 _MINUTES_A_DAY = 1440
 _RETRY_SECONDS = (15, 30, 60, 120, 300)
