@@ -150,6 +150,25 @@ def test_a_queue_that_grows_gets_more_instances_and_gives_them_back(world: Gathe
     assert world.endpoints.describe(ASYNC).current == 1
 
 
+def test_turning_round_takes_no_instance_away(world: Gatherers) -> None:
+    """Two instances, one of them at work: a request that cannot wait finds both, and the work is not cut off."""
+    world.working()
+    world.capacity.measured = 60.0
+    last = [world.come(15) for _ in range(200)][-1]
+    for _ in range(30):
+        world.look()
+    several = world.endpoints.describe(ASYNC).current
+    assert several > 1
+    world.answer(*(name for name in world.submitted if name != last))
+    world.look()
+    assert world.phase is Phase.FALLING_ASLEEP
+    world.clock.advance(1)
+    world.come(None)
+    world.look()
+    assert world.record(ASYNC).phase is Phase.AWAKE
+    assert world.endpoints.describe(ASYNC).desired == several
+
+
 def test_a_start_that_took_longer_is_expected_to_again(world: Gatherers) -> None:
     """The slowest of the record's starts counts where it is slower than what the catalogue says."""
     world.endpoints.settle, settle = (lambda: None), world.endpoints.settle  # type: ignore[method-assign]  # slow

@@ -270,8 +270,11 @@ class PlaceKeeper:
         return replace(record, revision=record.revision + 1) if self._records.write(record) else None
 
     def _wake_up(self, kept: KeptPlace, record: PlaceRecord, decision: SleepDecision) -> bool:
-        if record.before is not None and decision.instances:
-            record = replace(record, before=record.before.wanting(decision.instances))
+        if record.before is not None:
+            # On the way down it may still have more instances than it should wake with, and they may be at work.
+            falling = kept.is_steered and record.phase is Phase.FALLING_ASLEEP
+            stand = self._control.describe(kept.place).desired if falling else 0
+            record = replace(record, before=record.before.wanting(max(decision.instances, stand)))
         return self._move(kept, record, Phase.WAKING, decision.reason)
 
     # -- down
