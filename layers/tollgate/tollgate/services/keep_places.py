@@ -34,7 +34,7 @@ from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceReco
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
-from tollgate.services.place_work import KeptPlace, PlaceWork
+from tollgate.services.place_work import Gathered, KeptPlace, PlaceWork
 from tollgate.services.queue_job import queue_job
 
 DRAIN_SECONDS = 20
@@ -216,19 +216,19 @@ class PlaceKeeper:
         if waiting and record.phase is not Phase.AWAKE:
             self.telemetry.count("WaitingForWake", waiting)
         seen = self._last_seen.get(kept.place)
-        due, given = (), None
+        gathered, given = Gathered(), None
         if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
             gathered = self._work.gathered(kept.users, record.since, now)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
-            waiting, due = gathered.impatient + gathered.in_flight - kept.in_flight, tuple(gathered.due)
+            waiting = gathered.impatient + gathered.in_flight - kept.in_flight
         watched = Watched(
             phase=record.phase,
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
-            due=due,
+            due=tuple(gathered.due),
             given=given,
             concurrency=min(road.concurrency for _, road in kept.users),
             maximum=record.most,
