@@ -107,7 +107,7 @@ def test_the_planner_wakes_and_serves_when_the_keeper_does(coming: list[tuple[in
 @given(
     gaps=st.lists(st.floats(0, 900), min_size=1, max_size=60),
     held=st.floats(0.1, 30),
-    deadline=st.floats(600, 90_000),
+    deadline=st.floats(330, 90_000),
 )
 def test_every_request_ends_once_and_every_instance_goes(gaps: list[float], held: float, deadline: float) -> None:
     """Each answer comes after its request, nobody is late, and what was started was paid until it went."""

@@ -109,6 +109,16 @@ class SleepPolicy:
         """`idle_minutes` as a duration by metrics, which know whole minutes only."""
         return timedelta(minutes=max(1, self.idle_minutes))
 
+    def gathers(self, slack_seconds: float | None) -> bool:
+        """Whether a request for a sleeping place waits for company.
+
+        Args:
+            slack_seconds: between its expected end, if the place were woken at once, and its deadline, None without
+                one. It must be long enough for the next look.
+        """
+        looks = TICK_SECONDS + LATE_SECONDS + self.gather_margin_seconds
+        return self.gather and slack_seconds is not None and slack_seconds >= looks
+
     @property
     def ends_with_its_work(self) -> bool:
         """Whether open jobs say when a place is idle, and not metrics."""
