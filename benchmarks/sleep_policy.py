@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from planner.idling import serve_idling
+from planner.keeping import serve_keeping
 from planner.reading import read_trace
 from planner.serving import Metric, Scaling, Served, serve
 from planner.trace import Trace
-from planner.waking import Requests, serve_waking
+from planner.waking import Requests
 from planner.world import World
 from tollgate.adapters.time_zones import time_zone
-from tollgate.domain.sleeping import LOOK_SECONDS, SleepPolicy, WarmHours
+from tollgate.domain.sleeping import SleepPolicy, WarmHours
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
 _DAYS = 14
@@ -109,10 +110,9 @@ def _designs(trace: Trace, world: World) -> dict[str, Line]:
 
 
 def _gathering(arrivals: "array[float]", held: "array[float]", world: World) -> Line:
-    margin = SleepPolicy(idle_minutes=1).gather_margin_seconds + LOOK_SECONDS
-    endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, margin)
+    endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest)
     deadlines = array("d", [_DEADLINE_SECONDS]) * len(arrivals)
-    served = serve_waking(Requests(arrivals, held, deadlines), endpoint)
+    served = serve_keeping(Requests(arrivals, held, deadlines), endpoint)
     late = sum(end - came > _DEADLINE_SECONDS for end, came in zip(served.ends, arrivals, strict=True))
     return _line(served, arrivals, held, world, cold=None, late=late)
 

@@ -95,13 +95,16 @@ def _deployment(name: str, trace: Trace, outcome: Outcome, world: World, instanc
 
 
 def _sleep(name: str, design: Design) -> list[str]:
-    lines = [f"[models.{name}.deployments.main.sleep]", "idle_minutes = 1  # nothing waits: nobody pays for idle time"]
-    if design.waking:
-        lines += [
-            "# Requests wait together until one of them has to be begun, as the plan's did.",
-            "gather = true",
-        ]
-    return lines
+    section = f"[models.{name}.deployments.main.sleep]"
+    if not design.waking:
+        return [section, "idle_minutes = 1  # nothing waits: nobody pays for idle time"]
+    return [
+        section,
+        "# Requests wait together until one of them has to be begun, and the endpoint goes when they are answered.",
+        "# Only for an endpoint that nobody but the gateway calls; otherwise idle_minutes = 1.",
+        "gather = true",
+        "idle_minutes = 0",
+    ]
 
 
 def _not_settable(outcome: Outcome, world: World) -> list[str]:

@@ -20,7 +20,7 @@ from planner.serving import Served
 from planner.waiting import Waiting
 from planner.waking import Requests
 from tollgate.domain.catalogue import AsyncPolicy
-from tollgate.domain.gathering import GivenWork
+from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
 from tollgate.domain.sleeping import (
     CLOSE_LOOK_SECONDS,
     TICK_SECONDS,
@@ -32,12 +32,6 @@ from tollgate.domain.sleeping import (
     decide,
 )
 from tollgate.domain.wake_by_deadline import SOON_STARTS, DueWork, SleepingEndpoint
-
-GATHER_LIMIT = 500
-"""As in the capacity function."""
-
-SAMPLE = 100
-"""Likewise, of the requests that were handed over."""
 
 HAND_OVER_SECONDS = 2.0
 """From the gateway's yes, or the keeper's, to SageMaker's queue."""
@@ -90,14 +84,29 @@ class _Kept:
     def _asleep(self, now: float) -> tuple[float, int]:
         """When it is woken, and with how many instances."""
         while True:
-            if not self._waiting:
-                now = max(now, self._arrivals[self._next])
-                now = math.ceil(now / TICK_SECONDS) * TICK_SECONDS
-            self._gather(now)
-            decision = self._decide(Phase.ASLEEP, now)
-            if decision.action is Action.WAKE:
+            decision = self._decide(Phase.ASLEEP, now) if self._waiting else None
+            if decision is not None and decision.action is Action.WAKE:
                 return now, max(1, decision.instances)
-            now = _look_after(now) if decision.soon else (math.floor(now / TICK_SECONDS) + 1) * TICK_SECONDS
+            if decision is not None and decision.soon:
+                later = _look_after(now)
+            else:
+                idle_until = now if self._waiting else max(now, self._arrivals[self._next])
+                later = (math.floor(idle_until / TICK_SECONDS) + 1) * TICK_SECONDS
+            hurried = self._hurried(later)
+            now = later if hurried is None else max(now, hurried)
+            self._gather(now)
+            if hurried is not None:
+                return now, 1
+
+    def _hurried(self, until: float) -> float | None:
+        """When the first request comes, of those until then, that cannot wait for a look: the gateway has it woken."""
+        for position in range(self._next, len(self._arrivals)):
+            if self._arrivals[position] > until:
+                return None
+            ends = self._endpoint.startup_seconds + self._expected[position]
+            if not _POLICY.gathers(self._patience[position] - ends):
+                return self._arrivals[position]
+        return None
 
     def _gather(self, now: float) -> None:
         while self._next < len(self._arrivals) and self._arrivals[self._next] <= now:

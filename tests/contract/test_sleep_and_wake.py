@@ -5,7 +5,7 @@ Only the keeper's clock is ours, so that half an hour without requests need not 
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,9 +29,9 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs import Job, JobState
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.sleeping import LATE_SECONDS, Phase, SleepPolicy
 from tollgate.domain.standing import Place
 from tollgate.services.keep_places import DRAIN_SECONDS, PlaceKeeper
 from tollgate.services.rightsize import RightSizing
@@ -304,36 +304,92 @@ def test_an_asynchronous_endpoint_goes_to_zero_and_comes_back(stack: Stack) -> N
     assert SageMakerControl().describe(ASYNC) == before
 
 
+class Gathering:
+    """A stack whose asynchronous endpoint gathers, and sleeps; six requests have come for it, due in half an hour."""
+
+    def __init__(self, stack: Stack, policy: SleepPolicy) -> None:
+        self.stack = stack
+        writer = RegistryCatalogueWriter(stack.places._client, REGISTRY_TABLE)
+        writer.store(replace(sleepy_catalogue(policy, InferenceType.ASYNC), version=2), now=datetime.now(UTC))
+        writer.point_to(2, expected=1)
+        self._submitter = async_submit.build(async_submit.AsyncSubmitSettings.load(stack._environment))
+        stack.keeper.tick()
+        stack.clock.ahead += POLICY.idle + timedelta(minutes=1)
+        stack.until(Phase.ASLEEP, ASYNC)
+        stack.clock.ahead = timedelta()
+        stack.new_gateways()
+        answers = [stack.infer(number, priority=None, deadline_seconds=1800) for number in range(6)]
+        assert {answer["statusCode"] for answer in answers} == {202}
+        self._identities = [json.loads(answer["body"])["id"] for answer in answers]
+        self.hand_over()
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        return self.stack.deferred._jobs.get_many(self._identities)
+
+    @property
+    def states(self) -> set[JobState]:
+        return {job.state for job in self.jobs}
+
+    def hand_over(self) -> None:
+        """What is in the queue reaches its function."""
+        while records := self.stack._take(self.stack._environment["ASYNC_QUEUE_URL"]):
+            assert async_submit.handle({"Records": records}, self._submitter) == {"batchItemFailures": []}
+
+    def until_due(self, policy: SleepPolicy) -> None:
+        """The last look before the first of them could be late."""
+        left = 1800 - 240 - policy.gather_margin_seconds - LATE_SECONDS
+        self.stack.clock.ahead += timedelta(seconds=left)
+        self.stack.keeper.tick()
+        assert self.stack.record(ASYNC).history[-1].reason == "gathered requests must start"
+        self.stack.until(Phase.AWAKE, ASYNC)
+        self.hand_over()
+
+
 def test_work_with_a_deadline_is_gathered_at_a_sleeping_endpoint(stack: Stack) -> None:
     """Not handed to SageMaker, whose backlog would start instances; woken for once, in time; then handed over."""
-    writer = RegistryCatalogueWriter(stack.places._client, REGISTRY_TABLE)
     policy = replace(POLICY, gather=True)
-    writer.store(replace(sleepy_catalogue(policy, InferenceType.ASYNC), version=2), now=datetime.now(UTC))
-    writer.point_to(2, expected=1)
-    submitter = async_submit.build(async_submit.AsyncSubmitSettings.load(stack._environment))
-
-    def hand_over() -> None:
-        while records := stack._take(stack._environment["ASYNC_QUEUE_URL"]):
-            assert async_submit.handle({"Records": records}, submitter) == {"batchItemFailures": []}
-
-    stack.keeper.tick()
-    stack.clock.ahead += POLICY.idle + timedelta(minutes=1)
-    stack.until(Phase.ASLEEP, ASYNC)
-    stack.clock.ahead = timedelta()
-    stack.new_gateways()
-    answers = [stack.infer(number, priority=None, deadline_seconds=1800) for number in range(6)]
-    assert {answer["statusCode"] for answer in answers} == {202}
-    identities = [json.loads(answer["body"])["id"] for answer in answers]
-    hand_over()
+    gathering = Gathering(stack, policy)
     stack.pump()
     stack.keeper.tick()
-    jobs = stack.deferred._jobs
-    assert {job.state for job in jobs.get_many(identities)} == {JobState.QUEUED}
+    assert gathering.states == {JobState.QUEUED}
     assert stack.record(ASYNC).phase is Phase.ASLEEP
-    stack.clock.ahead += timedelta(seconds=1800 - 240 - policy.gather_margin_seconds - 60)
-    stack.keeper.tick()
-    assert stack.record(ASYNC).history[-1].reason == "gathered requests must start"
-    stack.until(Phase.AWAKE, ASYNC)
-    hand_over()
-    assert {job.state for job in jobs.get_many(identities)} == {JobState.SUBMITTED}
+    gathering.until_due(policy)
+    assert gathering.states == {JobState.SUBMITTED}
     assert [line.phase for line in stack.record(ASYNC).history].count(Phase.WAKING) == 1
+
+
+def test_an_endpoint_that_ends_with_its_work_goes_when_all_is_answered(stack: Stack) -> None:
+    """Scaling suspended while it serves; nothing is taken down before the last answer, and all of it soon after."""
+    scaling = client("application-autoscaling", stack.standin.url)
+    scaling.register_scalable_target(
+        ServiceNamespace="sagemaker",
+        ResourceId=f"endpoint/{ASYNC.name}/variant/AllTraffic",
+        ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+        MinCapacity=0,
+        MaxCapacity=3,
+    )
+    scaling.close()
+    policy = replace(POLICY, gather=True, idle_minutes=0)
+    gathering = Gathering(stack, policy)
+    gathering.until_due(policy)
+    up = SageMakerControl().describe(ASYNC)
+    assert (up.current, up.scaling[0].suspended) == (1, (True, True, False))
+    *answered, last = gathering.jobs
+    _answer(stack, answered)
+    for _ in range(5):
+        stack.clock.ahead += timedelta(minutes=1)
+        stack.keeper.tick()
+    assert SageMakerControl().describe(ASYNC).current == 1
+    _answer(stack, [last])
+    stack.until(Phase.ASLEEP, ASYNC)
+    before = stack.record(ASYNC).before
+    assert before is not None
+    assert (before.scaling[0].maximum, before.scaling[0].suspended) == (3, (False, False, False))
+    assert SageMakerControl().describe(ASYNC).current == 0
+
+
+def _answer(stack: Stack, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        done = replace(job, state=JobState.COMPLETED, finished_at=datetime.now(UTC))
+        assert stack.deferred._jobs.change(done, expected=frozenset({JobState.SUBMITTED}))

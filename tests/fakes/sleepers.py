@@ -152,7 +152,7 @@ class Sleepers:
             self.keeper.tick()
 
     def calls(self, count: int) -> None:
-        """Let the schedule call so many times, a minute apart; each call goes on looking as long as there is a reason."""
+        """Let the schedule call so many times, a minute apart; each call looks on for as long as it has a reason."""
         for _ in range(count):
             began = self.clock.now()
             self.keeper.follow(self.keeper.tick())

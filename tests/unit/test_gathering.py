@@ -94,6 +94,15 @@ def test_requests_with_a_deadline_wait_for_company(asleep: Sleepers) -> None:
     assert released == set(asleep.gateway.jobs.jobs)
 
 
+def test_one_that_cannot_wait_for_the_next_look_wakes_it_at_once(asleep: Sleepers) -> None:
+    """Its deadline leaves time for the start, but not for a minute before it: the gateway asks, and it is in time."""
+    asleep.gateway.infer({**SOON, "deadline_seconds": int(STARTUP) + 60}, request_id="hurried")
+    assert [event.body["place"] for event in asleep.gateway.wakes.sent] == [ASYNC.key]
+    asleep.gateway.wakes.sent.clear()
+    asleep.gateway.infer(SOON, request_id="patient")
+    assert asleep.gateway.wakes.sent == []
+
+
 def test_one_that_cannot_wait_wakes_it_for_all(asleep: Sleepers) -> None:
     """A request without a deadline is not gathered, by the message or, if that is lost, by the next look."""
     asleep.gateway.infer(SOON, request_id="patient")

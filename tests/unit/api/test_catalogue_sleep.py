@@ -75,6 +75,16 @@ def test_hours_of_a_time_zone_are_stored_with_its_name() -> None:
     assert sleep_from(before) == SleepPolicy(30, warm_hours=(WarmHours(frozenset({0, 1}), 450, 1140, 60),))
 
 
+def test_no_idle_time_is_only_for_what_gathers() -> None:
+    """Without gathering, metrics say what is idle, by the minute; with it, the open jobs do."""
+    section = _SLEEP.replace("idle_minutes = 30", "idle_minutes = 0")
+    with pytest.raises(CatalogueError, match="gather = true"):
+        _read(_FILE + section)
+    [deployment] = _read(_FILE + section + "gather = true\n").models["m"].deployments
+    assert deployment.sleep is not None
+    assert deployment.sleep.ends_with_its_work
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.advice import advise
-from planner.certainty import as_the_stack_looks, certainty
+from planner.certainty import certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
 from planner.designs import standard_designs
@@ -136,13 +136,14 @@ def test_requests_that_share_an_invocation_share_its_price() -> None:
     assert alone.bill["gateway"] - shared.bill["gateway"] == pytest.approx(saved, abs=Decimal("1E-9"))
 
 
-def test_the_stack_s_own_looks_cost_more_and_are_in_time() -> None:
-    """Waking by the minute with the default margin, and a tail after each start, is dearer by at least the tails."""
+def test_the_stack_s_own_rhythm_costs_more_than_looking_all_the_time() -> None:
+    """Margin, looks and the function that looks are paid for; nobody is late by either."""
     trace = made()
     design = next(d for d in standard_designs(WORLD, 1.0, set(trace.deadlines)) if d.name == "wake for deadlines")
-    planned, looked = (replay(trace, design, world) for world in (WORLD, as_the_stack_looks(WORLD)))
-    assert looked.missed == planned.missed == 0
-    assert looked.total > planned.total
+    kept, watched = (replay(trace, design, replace(WORLD, rhythm=rhythm)) for rhythm in (True, False))
+    assert kept.missed == watched.missed == 0
+    assert kept.total > watched.total
+    assert kept.bill["gateway"] > watched.bill["gateway"]
 
 
 def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:

@@ -9,6 +9,12 @@ from dataclasses import dataclass
 
 from tollgate.domain.wake_by_deadline import SleepingEndpoint, instances_worth_keeping
 
+GATHER_LIMIT = 500
+"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
+
+SAMPLE = 100
+"""Of what was handed over, to know how long and how patient its requests are."""
+
 
 @dataclass(frozen=True, slots=True)
 class GivenWork:
@@ -18,7 +24,7 @@ class GivenWork:
         instances: that serve it.
         count: requests.
         place_seconds: expected of all of them.
-        patience_seconds: shortest time between the coming of one of them and its deadline; infinite if none has one.
+        patience_seconds: shortest time between the coming of one of them and its deadline; 0 where one has none.
         on_the_way: whether some that are not new are still to be handed over.
     """
 

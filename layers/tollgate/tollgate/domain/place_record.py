@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.sleeping import CLOSE_LOOK_SECONDS, Phase
 from tollgate.domain.standing import Place, Standing
 
 HISTORY_LENGTH = 20
@@ -61,10 +61,10 @@ class PlaceRecord:
 
     @property
     def slowest_start(self) -> timedelta:
-        """The longest start of the history in which no try failed; zero where there is none."""
+        """The longest start of the history in which no try failed, less the look that saw it; zero without one."""
         starts = [Transition(self.since, Phase.ASLEEP, ""), *self.history]
         found = [
-            up.at - begun.at
+            up.at - begun.at - timedelta(seconds=CLOSE_LOOK_SECONDS)
             for before, begun, up in zip(starts, starts[1:], starts[2:], strict=False)
             if (begun.phase, up.phase) == (Phase.WAKING, Phase.AWAKE) and before.phase is not Phase.WAKING
         ]

@@ -26,7 +26,7 @@ CLOSE_LOOK_SECONDS = 6.0
 """Between two looks at a place where something is under way, or about to be before the next call by the schedule."""
 
 LATE_SECONDS = 2 * CLOSE_LOOK_SECONDS
-"""A look may come so late: one interval by itself, another one where a call by the schedule takes over from the last."""
+"""A look may come so late: one interval by itself, another one where the schedule's next call takes over."""
 
 _MINUTES_A_DAY = 1440
 _RETRY_SECONDS = (15, 30, 60, 120, 300)
@@ -108,6 +108,16 @@ class SleepPolicy:
     def idle(self) -> timedelta:
         """`idle_minutes` as a duration by metrics, which know whole minutes only."""
         return timedelta(minutes=max(1, self.idle_minutes))
+
+    def gathers(self, slack_seconds: float | None) -> bool:
+        """Whether a request for a sleeping place waits for company.
+
+        Args:
+            slack_seconds: between its expected end, if the place were woken at once, and its deadline, None without
+                one. It must be long enough for the next look.
+        """
+        looks = TICK_SECONDS + LATE_SECONDS + self.gather_margin_seconds
+        return self.gather and slack_seconds is not None and slack_seconds >= looks
 
     @property
     def ends_with_its_work(self) -> bool:

@@ -202,7 +202,8 @@ class InferenceService:
         if deployment.sleep is None or not sleeping:
             return accepted
         # With a deadline it may wait for company; then the keeper wakes the endpoint in time.
-        if not deployment.sleep.gather or request.deadline_seconds is None:
+        deadline = request.deadline_seconds
+        if not deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds):
             self._wakes().want(deployment.roads[t] for t in sleeping)
         return accepted
 

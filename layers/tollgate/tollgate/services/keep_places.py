@@ -6,12 +6,12 @@ away until the outcome of the step is written. Every step can be repeated. What 
 looked at again a few seconds later by the same call, and in any case every minute.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tollgate.domain.capacity import RoadState
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import BackendError, StorageError, TollgateError
 from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
@@ -30,12 +30,11 @@ from tollgate.domain.sleeping import (
     shared_policy,
 )
 from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
-from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint
 from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
-from tollgate.services.place_work import PlaceWork
+from tollgate.services.place_work import Gathered, KeptPlace, PlaceWork
 from tollgate.services.queue_job import queue_job
 
 DRAIN_SECONDS = 20
@@ -137,15 +136,15 @@ class PlaceKeeper:
         kept = self._kept(self._catalogues.current(), records)
         return [each.place for each in kept if each.place in found and self._guarded(each, close=close)]
 
-    def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> "Iterator[_Kept]":
+    def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> Iterator[KeptPlace]:
         for place, users in places_of(catalogue).items():
             policy = shared_policy(deployment.sleep for deployment, _ in users)
             record = records.get(place)
             if place.kind is PlaceKind.BATCH or (policy is None and (record is None or record.phase is Phase.AWAKE)):
                 continue
-            yield _Kept(place, users, policy or _ALWAYS_UP, record)
+            yield KeptPlace(place, users, policy or _ALWAYS_UP, record)
 
-    def _guarded(self, kept: "_Kept", *, close: bool = False) -> bool:
+    def _guarded(self, kept: KeptPlace, *, close: bool = False) -> bool:
         """A look; one place in trouble must not keep the others from theirs."""
         try:
             return self._look(kept, close=close)
@@ -167,7 +166,7 @@ class PlaceKeeper:
 
     # -- one look
 
-    def _look(self, kept: "_Kept", *, close: bool) -> bool:
+    def _look(self, kept: KeptPlace, *, close: bool) -> bool:
         """Decide and take one step; whether there will be another one soon.
 
         Args:
@@ -184,7 +183,7 @@ class PlaceKeeper:
             return True
         return self._act(kept, record, now, close=close)
 
-    def _act(self, kept: "_Kept", record: PlaceRecord, now: datetime, *, close: bool) -> bool:
+    def _act(self, kept: KeptPlace, record: PlaceRecord, now: datetime, *, close: bool) -> bool:
         decision = self._decide(kept, record, now)
         if decision.action is Action.WAKE:
             return self._wake_up(kept, record, decision)
@@ -192,12 +191,14 @@ class PlaceKeeper:
             return self._lay_down(kept, record, decision.reason)
         if decision.action is Action.GROW:
             claimed = self._claimed(record.grown(decision.instances, now, decision.reason))
-            return claimed is None or not self._adopt(kept, claimed, now)
+            if claimed is not None:
+                self._adopt(kept, claimed, now)
+            return True
         if close and record.phase in {Phase.AWAKE, Phase.ASLEEP}:
             return decision.soon
         return self._go_on(kept, record, now) or decision.soon
 
-    def _go_on(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> bool:
+    def _go_on(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> bool:
         match record.phase:
             case Phase.WAKING:
                 return self._go_on_waking(kept, record)
@@ -206,42 +207,34 @@ class PlaceKeeper:
             case Phase.ASLEEP | Phase.AWAKE:
                 return self._adopt(kept, record, now)
 
-    def _first_look(self, kept: "_Kept", now: datetime) -> bool:
+    def _first_look(self, kept: KeptPlace, now: datetime) -> bool:
         self._records.write(PlaceRecord(kept.place, Phase.AWAKE, now).moved(Phase.AWAKE, now, "first seen"))
         return False
 
-    def _decide(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> SleepDecision:
+    def _decide(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> SleepDecision:
         waiting = self._work.count(kept.users)
         if waiting and record.phase is not Phase.AWAKE:
             self.telemetry.count("WaitingForWake", waiting)
         seen = self._last_seen.get(kept.place)
-        due: tuple[DueWork, ...] = ()
-        given = None
-        endpoint = SleepingEndpoint(
-            startup_seconds=max(
-                record.slowest_start.total_seconds(), *(road.startup_seconds for _, road in kept.users)
-            ),
-            concurrency=min(road.concurrency for _, road in kept.users),
-            maximum=record.most,
-        )
+        gathered, given = Gathered(), None
         if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
             gathered = self._work.gathered(kept.users, record.since, now)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
-            waiting, due = gathered.impatient + gathered.in_flight - kept.in_flight, tuple(gathered.due)
+            waiting = gathered.impatient + gathered.in_flight - kept.in_flight
         watched = Watched(
             phase=record.phase,
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
-            due=due,
+            due=tuple(gathered.due),
             given=given,
-            concurrency=endpoint.concurrency,
-            maximum=endpoint.maximum,
+            concurrency=min(road.concurrency for _, road in kept.users),
+            maximum=record.most,
             oldest_waiting=self._work.oldest(kept.users) if waiting and kept.policy.wake_backlog > 1 else None,
             asked=record.asked_at is not None,
-            startup_seconds=endpoint.startup_seconds,
+            startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
         )
         decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP or given is not None:
@@ -258,7 +251,7 @@ class PlaceKeeper:
         self._last_seen[kept.place] = last
         return SleepDecision(Action.STAY, "in use")
 
-    def _move(self, kept: "_Kept", record: PlaceRecord, phase: Phase, reason: str) -> bool:
+    def _move(self, kept: KeptPlace, record: PlaceRecord, phase: Phase, reason: str) -> bool:
         """Enter a phase; another writer in between means that somebody else takes the step."""
         moved = record.moved(phase, self._clock.now(), reason)
         claimed = self._claimed(moved) if phase is Phase.WAKING else self._written(moved)
@@ -276,17 +269,20 @@ class PlaceKeeper:
         """The record as it is stored now; None if somebody else wrote in between."""
         return replace(record, revision=record.revision + 1) if self._records.write(record) else None
 
-    def _wake_up(self, kept: "_Kept", record: PlaceRecord, decision: SleepDecision) -> bool:
-        if record.before is not None and decision.instances:
-            record = replace(record, before=record.before.wanting(decision.instances))
+    def _wake_up(self, kept: KeptPlace, record: PlaceRecord, decision: SleepDecision) -> bool:
+        if record.before is not None:
+            # On the way down it may still have more instances than it should wake with, and they may be at work.
+            falling = kept.is_steered and record.phase is Phase.FALLING_ASLEEP
+            stand = self._control.describe(kept.place).desired if falling else 0
+            record = replace(record, before=record.before.wanting(max(decision.instances, stand)))
         return self._move(kept, record, Phase.WAKING, decision.reason)
 
     # -- down
 
-    def _lay_down(self, kept: "_Kept", record: PlaceRecord, reason: str) -> bool:
+    def _lay_down(self, kept: KeptPlace, record: PlaceRecord, reason: str) -> bool:
         before = self._control.describe(kept.place)
         if before.status is not StandStatus.UP:
-            return self._adopt(kept, record, self._clock.now(), before)
+            return self._adopt(kept, record, self._clock.now(), before) or kept.is_steered
         if kept.is_steered:
             before = before.with_instances(kept.policy.warm_minimum).suspended_as(record.before or before)
         moved = record.laid_down(before, self._clock.now(), reason)
@@ -296,7 +292,7 @@ class PlaceKeeper:
             self._tell(kept, RoadState.ASLEEP, 0)
         return True
 
-    def _go_on_falling(self, kept: "_Kept", record: PlaceRecord, now: datetime) -> bool:
+    def _go_on_falling(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> bool:
         self._tell(kept, RoadState.ASLEEP, 0)
         drain = LOOK_AGAIN_SECONDS if kept.is_steered else DRAIN_SECONDS
         if record.before is None or kept.in_flight or now - record.since < timedelta(seconds=drain):
@@ -309,18 +305,18 @@ class PlaceKeeper:
 
     # -- up
 
-    def _go_on_waking(self, kept: "_Kept", record: PlaceRecord) -> bool:
+    def _go_on_waking(self, kept: KeptPlace, record: PlaceRecord) -> bool:
         claimed = self._claimed(record)
         return claimed is None or self._step_up(kept, claimed)
 
-    def _step_up(self, kept: "_Kept", record: PlaceRecord) -> bool:
+    def _step_up(self, kept: KeptPlace, record: PlaceRecord) -> bool:
         if record.before is None:
             return self._move(kept, record, Phase.AWAKE, "nothing was taken down")
         wanted = record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum))
         step = self._control.bring_up(wanted.steered() if kept.is_steered else wanted)
         return self._after(kept, record, step, Phase.AWAKE)
 
-    def _after(self, kept: "_Kept", record: PlaceRecord, step: Step, wanted: Phase) -> bool:
+    def _after(self, kept: KeptPlace, record: PlaceRecord, step: Step, wanted: Phase) -> bool:
         now = self._clock.now()
         if step.changes:
             self.telemetry.log("INFO", "place changed", place=kept.place.key, changes=list(step.changes))
@@ -343,7 +339,7 @@ class PlaceKeeper:
             self._release(kept)
         return False
 
-    def _adopt(self, kept: "_Kept", record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
+    def _adopt(self, kept: KeptPlace, record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
         """Make the record say what autoscaling or a person has done meanwhile; order instances that are missing."""
         standing = seen or self._control.describe(kept.place)
         if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
@@ -363,7 +359,7 @@ class PlaceKeeper:
                 self._release(kept)
         return False
 
-    def _tell(self, kept: "_Kept", state: RoadState, instances: int) -> None:
+    def _tell(self, kept: KeptPlace, state: RoadState, instances: int) -> None:
         """Tell routing, unless it knows."""
         known = self._capacities.snapshot()
         for deployment, road in kept.users:
@@ -372,7 +368,7 @@ class PlaceKeeper:
             if asleep != (state is RoadState.ASLEEP) or seen.instances != instances:
                 self._states.record_state(deployment.resource, road.inference_type, state, instances)
 
-    def _release(self, kept: "_Kept") -> None:
+    def _release(self, kept: KeptPlace) -> None:
         """Queue the jobs that waited here, the most pressing first.
 
         Asynchronous ones wait at SageMaker, except those that were gathered.
@@ -385,19 +381,3 @@ class PlaceKeeper:
             for job in sorted(found, key=lambda job: job.deadline_at or job.created_at):
                 if job.state is JobState.QUEUED:
                     queue_job(queue, job)
-
-
-@dataclass(slots=True)
-class _Kept:
-    """A place that is looked after: who shares it, by which rules, its record, and what it was found to be serving."""
-
-    place: Place
-    users: Sequence[tuple[Deployment, Road]]
-    policy: SleepPolicy
-    record: PlaceRecord | None
-    in_flight: int = 0
-
-    @property
-    def is_steered(self) -> bool:
-        """Whether open jobs say how many instances it needs, and when none: then autoscaling has no say."""
-        return self.policy.ends_with_its_work and self.place.kind is PlaceKind.ASYNC

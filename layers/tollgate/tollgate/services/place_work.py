@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tollgate.domain.catalogue import Deployment, Road
-from tollgate.domain.gathering import GivenWork
+from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
 from tollgate.domain.jobs import Job, JobState
 from tollgate.domain.json_values import json_text
+from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.road_estimates import output_limit
+from tollgate.domain.sleeping import SleepPolicy
+from tollgate.domain.standing import Place, PlaceKind
 from tollgate.domain.wake_by_deadline import DueWork
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
-
-GATHER_LIMIT = 500
-"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
-
-_SAMPLE = 100
-"""Of a long queue, to know how patient its requests are."""
 
 _HANDED_OVER_SECONDS = 10
 """Within which a job's message reaches SageMaker; who came later may gather instead."""
@@ -27,6 +24,22 @@ _STORED_TOKENS = 50_000
 """Of an input that is too large for its record."""
 
 type Users = Sequence[tuple[Deployment, Road]]
+
+
+@dataclass(slots=True)
+class KeptPlace:
+    """A place that is looked after: who shares it, by which rules, its record, and how much it was found to serve."""
+
+    place: Place
+    users: Users
+    policy: SleepPolicy
+    record: PlaceRecord | None
+    in_flight: int = 0
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether open jobs say how many instances it needs, and when none: then autoscaling has no say."""
+        return self.policy.ends_with_its_work and self.place.kind is PlaceKind.ASYNC
 
 
 @dataclass(slots=True)
@@ -107,7 +120,7 @@ class PlaceWork:
         """
         if count == 0:
             return GivenWork(instances)
-        jobs = [(d, road, job) for d, road in users for job in self._open(d, road, _SAMPLE)]
+        jobs = [(d, road, job) for d, road in users for job in self._open(d, road, SAMPLE)]
         work = sum(self._expected(*each) for each in jobs) / max(1, len(jobs))
         ends = [(self._end(d, job), job) for d, _, job in jobs]
         fresh = now - timedelta(seconds=_HANDED_OVER_SECONDS)
@@ -115,7 +128,9 @@ class PlaceWork:
             instances,
             count,
             count * work,
-            min(((end - job.created_at).total_seconds() for end, job in ends if end is not None), default=math.inf),
+            min(
+                (0.0 if end is None else (end - job.created_at).total_seconds() for end, job in ends), default=math.inf
+            ),
             any(job.state is JobState.QUEUED and job.created_at < fresh for _, _, job in jobs),
         )
 

@@ -1,0 +1,125 @@
+"""The planner's endpoint that gathers does what the capacity function does with one, second by second."""
+
+from array import array
+from dataclasses import replace
+from datetime import timedelta
+from heapq import heapreplace
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from planner.keeping import HAND_OVER_SECONDS, serve_keeping
+from planner.waking import Requests
+from tests.fakes.gatherers import PLACES, Gatherers
+from tests.fakes.sleepers import ASYNC
+from tollgate.domain.sleeping import CLOSE_LOOK_SECONDS, TICK_SECONDS, Phase
+from tollgate.domain.standing import StandStatus
+from tollgate.domain.wake_by_deadline import SleepingEndpoint
+
+STARTUP = 240.0
+HELD = 5.0
+ENDPOINT = SleepingEndpoint(STARTUP, PLACES, 4)
+
+
+class Stack(Gatherers):
+    """The keeper and the submitter over an endpoint that takes its time, on a clock that goes second by second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleeping()
+        self.capacity.measured = HELD
+        self._ready = 0.0
+        self._changing = False
+        self._places = [0.0] * PLACES
+        self._served = 0
+        self._ends: list[tuple[float, str]] = []
+        self.ended: dict[str, float] = {}
+
+    def run(self, coming: list[tuple[int, int]], seconds: int) -> None:
+        """Let requests come, each at its second and due so many minutes later."""
+        due, follow = sorted(coming), False
+        began = self.clock.now()
+        for second in range(seconds):
+            self.clock.advance((began + timedelta(seconds=second) - self.clock.now()).total_seconds())
+            self._sagemaker(float(second))
+            while due and due[0][0] <= second:
+                self.come(due.pop(0)[1])
+            if second % TICK_SECONDS == 0:
+                follow = bool(self.keeper.tick())
+            elif follow and second % CLOSE_LOOK_SECONDS == 0:
+                follow = bool(self.keeper._look_at([ASYNC], close=True))
+            self.hand_over()
+
+    def _sagemaker(self, now: float) -> None:
+        found = self.endpoints.describe(ASYNC)
+        if found.status is StandStatus.CHANGING and not self._changing:
+            self._ready = now + (STARTUP if found.desired else 0.0)
+        self._changing = found.status is StandStatus.CHANGING
+        if self._changing and now >= self._ready:
+            self.endpoints.settle()
+            self._changing = False
+        while self._served < len(self.order):
+            end = max(self._places[0], now) + HELD
+            heapreplace(self._places, end)
+            self._ends.append((end, self.order[self._served]))
+            self._served += 1
+        done = [(end, name) for end, name in self._ends if end <= now]
+        self._ends = [each for each in self._ends if each not in done]
+        for end, name in done:
+            self.ended[name] = end
+            self.answer(name)
+
+    @property
+    def woken(self) -> list[float]:
+        """Seconds at which it was woken."""
+        return [line.at.timestamp() for line in self.record(ASYNC).history if line.phase is Phase.WAKING]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    coming=st.lists(st.tuples(st.integers(1, 2400), st.integers(15, 40)), min_size=1, max_size=25),
+)
+@example(coming=[(1, 15), (400, 15), (780, 15), (1300, 40), (1301, 40)])
+@example(coming=[(second, 20) for second in range(60, 85)])
+def test_the_planner_wakes_and_serves_when_the_keeper_does(coming: list[tuple[int, int]]) -> None:
+    """As many starts, at most two looks apart: the planner counts requests of ten seconds as one. Nobody is late."""
+    stack = Stack()
+    began = stack.clock.now().timestamp()
+    stack.run(coming, 7200)
+    ordered = sorted(coming)
+    requests = Requests(
+        array("d", [float(second) for second, _ in ordered]),
+        array("d", [HELD] * len(ordered)),
+        array("d", [minutes * 60.0 for _, minutes in ordered]),
+    )
+    planned = serve_keeping(requests, ENDPOINT)
+    starts = [moment for moment, change in planned.changes if change > 0]
+    earlier = [moment - began - start for moment, start in zip(stack.woken, starts, strict=True)]
+    assert all(0 <= seconds <= 2 * CLOSE_LOOK_SECONDS for seconds in earlier)
+    assert stack.phase is Phase.ASLEEP
+    slack = HAND_OVER_SECONDS + 3 * CLOSE_LOOK_SECONDS
+    found = [stack.ended[f"inf_{number}"] for number in range(1, len(ordered) + 1)]
+    assert max(abs(end - mine) for end, mine in zip(planned.ends, found, strict=True)) <= slack
+    assert all(end <= second + minutes * 60 for end, (second, minutes) in zip(found, ordered, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    gaps=st.lists(st.floats(0, 900), min_size=1, max_size=60),
+    held=st.floats(0.1, 30),
+    deadline=st.floats(330, 90_000),
+)
+def test_every_request_ends_once_and_every_instance_goes(gaps: list[float], held: float, deadline: float) -> None:
+    """Each answer comes after its request, nobody is late, and what was started was paid until it went."""
+    arrivals, now = array("d"), 0.0
+    for gap in gaps:
+        now += gap
+        arrivals.append(now)
+    count = len(arrivals)
+    requests = Requests(arrivals, array("d", [held]) * count, array("d", [deadline]) * count)
+    served = serve_keeping(requests, replace(ENDPOINT, maximum=8))
+    assert all(a + held <= end <= a + deadline for a, end in zip(arrivals, served.ends, strict=True))
+    assert sum(change for _, change in served.changes) == 0
+    billed = -sum(moment * change for moment, change in served.changes)
+    assert abs(billed - served.instance_seconds) < 1e-6 * max(1.0, billed)
+    assert served.instance_seconds >= served.startup_seconds == served.starts * STARTUP
