@@ -391,5 +391,5 @@ def test_an_endpoint_that_ends_with_its_work_goes_when_all_is_answered(stack: St
 
 def _answer(stack: Stack, jobs: Sequence[Job]) -> None:
     for job in jobs:
-        done = replace(job, state=JobState.COMPLETED, finished_at=datetime.now(UTC))
+        done = job._replace(state=JobState.COMPLETED, finished_at=datetime.now(UTC))
         assert stack.deferred._jobs.change(done, expected=frozenset({JobState.SUBMITTED}))

@@ -71,7 +71,7 @@ class Gatherers(Sleepers):
         for name in names or tuple(self.submitted):
             job = self.gateway.jobs.jobs[name]
             assert job.state is JobState.SUBMITTED
-            self.gateway.jobs.jobs[name] = replace(job, state=JobState.COMPLETED, finished_at=self.clock.now())
+            self.gateway.jobs.jobs[name] = job._replace(state=JobState.COMPLETED, finished_at=self.clock.now())
 
     def look(self) -> bool:
         """A look a few seconds later; whether there is to be another one."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollgate.adapters.price_snapshot import snapshot_book
-from tollgate.domain.token_prices import BucketRates, TokenRates, TokenUsage, token_cost
+from tollgate.domain.token_prices import BucketRates, TokenRates, TokenUsage, split_usage, token_cost
 
 COUNTS = st.integers(min_value=0, max_value=10_000_000)
 RATE = st.decimals(min_value=0, max_value=1000, places=4)
@@ -28,6 +28,18 @@ def test_the_cost_is_the_sum_of_the_buckets(a: int, b: int, c: int, d: int, rate
     assert token_cost(TokenUsage(a, b, c, d), chosen) == sum(cost for cost in costs if cost is not None)
 
 
+@given(COUNTS, COUNTS, st.data())
+def test_splitting_loses_and_doubles_no_token(prompt: int, completion: int, data: st.DataObject) -> None:
+    """The buckets add up to the totals; with one rate for all the split does not matter."""
+    cached = data.draw(st.integers(0, prompt))
+    reasoning = data.draw(st.integers(0, completion))
+    usage = split_usage(prompt, completion, cached=cached, reasoning=reasoning)
+    assert (usage.input or 0) + cached == prompt
+    assert (usage.output or 0) + reasoning == completion
+    flat = TokenRates(BucketRates(D(3), D(3), D(3), D(3)))
+    assert token_cost(usage, flat) == D(3) * (prompt + completion) / 1_000_000
+
+
 @given(COUNTS, COUNTS, COUNTS, st.sampled_from(["input", "output", "cached_input", "reasoning"]))
 def test_a_missing_figure_is_unknown(a: int, b: int, c: int, missing: str) -> None:
     """Where the bucket has a price of its own."""
@@ -44,8 +56,8 @@ def test_an_explicit_zero_is_zero() -> None:
 def test_a_missing_part_at_the_price_of_its_whole_decides_nothing() -> None:
     """The tokens are in the whole, and it does not matter which they are."""
     rates = TokenRates(BucketRates(D(2), D(8), reasoning=D(8)))
-    assert token_cost(TokenUsage(1_000_000, 500_000, 0, None), rates) == 6
-    assert token_cost(TokenUsage(1_000_000, 0, None, None), rates) == 2
+    assert token_cost(split_usage(1_000_000, 500_000, cached=0, reasoning=None), rates) == 6
+    assert token_cost(split_usage(1_000_000, 0, cached=None, reasoning=None), rates) == 2
 
 
 def test_tokens_without_a_rate_are_unknown() -> None:
@@ -56,9 +68,11 @@ def test_tokens_without_a_rate_are_unknown() -> None:
 
 
 def test_impossible_figures_are_refused() -> None:
-    """Negative counts, negative rates."""
+    """Negative counts, parts larger than the whole, negative rates."""
     with pytest.raises(ValueError, match="negative"):
         TokenUsage(-1, 0)
+    with pytest.raises(ValueError, match="larger than the whole"):
+        split_usage(1, 1, cached=2, reasoning=0)
     with pytest.raises(ValueError, match="output"):
         BucketRates(D(1), D(-1))
     with pytest.raises(ValueError, match="input"):
@@ -80,4 +94,4 @@ def test_the_books_token_prices_are_sane(model: str) -> None:
 def test_a_known_request_costs_what_the_price_page_says() -> None:
     """gpt-4o: 1,000 fresh and 1,000 cached tokens in, 1,000 out: 0.0025 + 0.00125 + 0.01 dollars."""
     rates = snapshot_book().tokens["gpt-4o"].rates
-    assert token_cost(TokenUsage(1000, 1000, 1000, 0), rates) == D("0.01375")
+    assert token_cost(split_usage(2000, 1000, cached=1000, reasoning=0), rates) == D("0.01375")

@@ -73,6 +73,38 @@ class TokenUsage:
             raise ValueError("A count of tokens cannot be negative.")
 
 
+def split_usage(
+    prompt: int | None, completion: int | None, *, cached: int | None, reasoning: int | None, batch: bool = False
+) -> TokenUsage:
+    """Disjoint buckets of the overlapping figures that providers report.
+
+    Args:
+        prompt: all tokens of the prompt, cached ones included.
+        completion: all tokens generated, reasoning included.
+        cached: of the prompt.
+        reasoning: of the completion.
+        batch: whether the provider's batch service ran it.
+
+    Raises:
+        ValueError: a part is larger than its whole, or a count is negative.
+    """
+    return TokenUsage(
+        input=_rest(prompt, cached),
+        output=_rest(completion, reasoning),
+        cached_input=cached,
+        reasoning=reasoning,
+        batch=batch,
+    )
+
+
+def _rest(whole: int | None, part: int | None) -> int | None:
+    if whole is None or part is None:
+        return whole
+    if part > whole:
+        raise ValueError("A part of the tokens cannot be larger than the whole.")
+    return whole - part
+
+
 def token_cost(usage: TokenUsage, rates: TokenRates) -> Decimal | None:
     """Dollars of a request, None when a figure that decides it is unknown.
 

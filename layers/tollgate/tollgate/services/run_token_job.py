@@ -6,7 +6,6 @@ written down as submitted, with a lease: whoever finds it with the lease run out
 between, and ends the job with what was held for it, instead of asking once more.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
@@ -93,8 +92,7 @@ class TokenJobRun:
             ConflictError: somebody else has a lease on it.
         """
         now = self._clock.now()
-        begun = replace(
-            job,
+        begun = job._replace(
             state=JobState.SUBMITTED,
             submitted_at=now,
             submit_lease_until=now + timedelta(seconds=LEASE_SECONDS),
@@ -126,7 +124,7 @@ class TokenJobRun:
         Raises:
             StorageError: its record says that it runs; the sweeper ends it when the lease is over.
         """
-        waiting = replace(job, state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None)
+        waiting = job._replace(state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 changed = self._jobs.change(waiting, expected=_SUBMITTED)
