@@ -19,6 +19,8 @@ from tollgate.wiring.jobs import AsyncParts
 class AsyncSubmitSettings(AsyncSettings):
     """Settings of this function."""
 
+    deferred_queue_url: str
+
 
 def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
     """Wire the service; nothing is connected before the first message."""
@@ -37,6 +39,7 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
         gate=parts.gate,
         queue=parts.async_queue,
         places=RegistryPlaces(parts.tables, settings.table_registry),
+        runs=parts.queue(settings.deferred_queue_url),
     )
     return GroupSubmitter(
         submitter=single,

@@ -1,4 +1,4 @@
-"""Queue of jobs that waited for a real-time endpoint to wake -> InvokeEndpoint."""
+"""Jobs whose call has to be waited for: at a real-time endpoint that was asleep, or at a provider paid by the token."""
 
 from functools import cache
 from typing import Any
@@ -10,21 +10,40 @@ from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import process_messages
 from tollgate.services.run_deferred import DeferredRun
-from tollgate.settings import RoadSettings
-from tollgate.wiring.jobs import JobParts
+from tollgate.services.run_token_job import TokenJobRun
+from tollgate.settings import AsyncSettings
+from tollgate.wiring.jobs import AsyncParts
 
 
-class DeferredSettings(RoadSettings):
+class DeferredSettings(AsyncSettings):
     """Settings of this function."""
 
     deferred_queue_url: str
     capacity_function: str
     webhook_queue_url: str
+    refresh_function: str = ""
 
 
 def build(settings: DeferredSettings) -> DeferredRun:
     """Wire the service; nothing is connected before the first message."""
-    parts = JobParts(settings, webhook_queue_url=settings.webhook_queue_url)
+    parts = AsyncParts(
+        settings, webhook_queue_url=settings.webhook_queue_url, refresh_function=settings.refresh_function
+    )
+    queue = parts.queue(settings.deferred_queue_url)
+
+    def by_token() -> TokenJobRun:
+        return TokenJobRun(
+            jobs=parts.jobs,
+            objects=parts.objects,
+            catalogues=parts.catalogues,
+            dialects=parts.dialects,
+            providers=parts.providers,
+            completer=parts.completer,
+            queue=queue,
+            telemetry=parts.telemetry,
+            clock=parts.clock,
+        )
+
     return DeferredRun(
         jobs=parts.jobs,
         objects=parts.objects,
@@ -37,7 +56,8 @@ def build(settings: DeferredSettings) -> DeferredRun:
         telemetry=parts.telemetry,
         clock=parts.clock,
         gate=parts.gate,
-        queue=parts.queue(settings.deferred_queue_url),
+        queue=queue,
+        by_token=by_token,
     )
 
 

@@ -43,7 +43,7 @@ class StreamingParts(GatewayParts):
     def live(self) -> LiveRun:
         """Reads the model's answer while it is made."""
         backend = SageMakerStream(StreamingTransport(self.transport_config))
-        return LiveRun(backend=backend, forms=ContainerStreams(), clock=self.clock)
+        return LiveRun(backend=backend, forms=ContainerStreams(), clock=self.clock, providers=lambda: self.providers)
 
 
 def build(settings: StreamingSettings) -> GatewayApi:

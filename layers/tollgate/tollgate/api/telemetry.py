@@ -80,6 +80,8 @@ class Telemetry:
             "cache": record.cache,
             "input_tokens": record.usage.input_tokens,
             "output_tokens": record.usage.output_tokens,
+            "cached_input_tokens": record.usage.cached_input_tokens,
+            "reasoning_tokens": record.usage.reasoning_tokens,
             "estimated_cost_usd": _money(record.estimated_cost),
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),

@@ -11,9 +11,12 @@ from tollgate.domain.prompt import estimate_input_tokens
 from tollgate.ports.backends import ModelAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tollgate.domain.catalogue import Road
     from tollgate.ports.streams import LiveAnswer, StreamForms, StreamingBackend, StreamReader
     from tollgate.ports.system import Clock
+    from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.inference import Plan
     from tollgate.services.trail import Trail
 
@@ -21,13 +24,22 @@ if TYPE_CHECKING:
 class LiveRun:
     """Passes the answer on while the container makes it, and gives back the whole of it.
 
-    What comes after is the same as for any real-time call: it is parsed, priced, settled and kept.
+    What comes after is the same as for any real-time call: it is parsed, priced, settled and kept. `providers` stream
+    what is paid by the token.
     """
 
-    def __init__(self, *, backend: StreamingBackend, forms: StreamForms, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        backend: StreamingBackend,
+        forms: StreamForms,
+        clock: Clock,
+        providers: Callable[[], TokenBackends] | None = None,
+    ) -> None:
         self._backend = backend
         self._forms = forms
         self._clock = clock
+        self._providers = providers
 
     @staticmethod
     def suits(plan: Plan, road: Road) -> bool:
@@ -49,11 +61,14 @@ class LiveRun:
         live = trail.live
         if live is None:
             raise ValueError("nobody watches this request")
-        reader, began = self._forms.reader(), self._clock.monotonic()
+        backend, forms = self._backend, self._forms
+        if road.tokens is not None and self._providers is not None:
+            backend, forms = self._providers().streaming(road), self._providers().forms(road)
+        reader, began = forms.reader(), self._clock.monotonic()
         rendered = plan.rendered
-        pieces = self._backend.open(
+        pieces = backend.open(
             road,
-            self._forms.ask(rendered.body),
+            forms.ask(rendered.body),
             rendered.content_type,
             timeout_seconds=timeout_seconds,
             trace=trail.traceparent,

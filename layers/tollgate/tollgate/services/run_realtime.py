@@ -14,7 +14,7 @@ from tollgate.domain.settlement import settle
 from tollgate.services.inference import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
     from tollgate.domain.catalogue import Road
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tollgate.ports.dialects import Dialects
     from tollgate.ports.registry import DurationRecorder
     from tollgate.ports.system import Clock, IdSource
+    from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.admission import Admission
     from tollgate.services.deployment_health import DeploymentHealth
     from tollgate.services.inference import Plan
@@ -38,6 +39,7 @@ class RealtimeRun:
 
     Args:
         live: runs the calls of those who see their answer as it comes; None where nobody can.
+        providers: call what is paid by the token; asked for when the first such call comes.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class RealtimeRun:
         memory_gb: Decimal,
         time_limit_seconds: float,
         live: LiveRun | None = None,
+        providers: Callable[[], TokenBackends] | None = None,
     ) -> None:
         self._realtime = realtime
         self._live = live
+        self._providers = providers
         self._durations = durations
         self._dialects = dialects
         self._admission = admission
@@ -180,8 +184,10 @@ class RealtimeRun:
     def _invoke(self, plan: Plan, road: Road, trail: Trail, inference_id: str, timeout_seconds: float) -> ModelAnswer:
         if self._live is not None and trail.live is not None and self._live.suits(plan, road):
             return self._live.invoke(plan, road, trail, inference_id=inference_id, timeout_seconds=timeout_seconds)
-        rendered = plan.rendered
-        return self._realtime.invoke(
+        rendered, backend = plan.rendered, self._realtime
+        if road.tokens is not None and self._providers is not None:
+            backend = self._providers().realtime(road)
+        return backend.invoke(
             road, rendered.body, rendered.content_type, timeout_seconds=timeout_seconds, trace=trail.traceparent
         )
 

@@ -23,12 +23,13 @@ from tollgate.domain.jobs import Job, JobFailure, JobState
 from tollgate.domain.money import ZERO, seconds
 from tollgate.domain.road_estimates import TOKEN_JOB_SECONDS
 from tollgate.domain.token_charges import may_be_charged, token_ask
-from tollgate.ports.backends import ModelAnswer, RealtimeBackend
+from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.dialects import Dialects, RenderedRequest
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.ports.token_backends import TokenBackends
 from tollgate.services.claim_job import LEASE_SECONDS, QUEUED
 from tollgate.services.complete_job import JobCompleter, Work
 from tollgate.services.queue_job import queue_job
@@ -50,7 +51,7 @@ class TokenJobRun:
         objects: WholeObjectStore,
         catalogues: CatalogueSource,
         dialects: Dialects,
-        backend: RealtimeBackend,
+        providers: TokenBackends,
         completer: JobCompleter,
         queue: MessageQueue,
         telemetry: Telemetry,
@@ -60,7 +61,7 @@ class TokenJobRun:
         self._objects = objects
         self._catalogues = catalogues
         self._dialects = dialects
-        self._backend = backend
+        self._providers = providers
         self._completer = completer
         self._queue = queue
         self._telemetry = telemetry
@@ -108,7 +109,7 @@ class TokenJobRun:
 
     def _call(self, job: Job, road: Road, request: RenderedRequest) -> None:
         try:
-            answer = self._backend.invoke(
+            answer = self._providers.realtime(road).invoke(
                 road, request.body, request.content_type, timeout_seconds=TOKEN_JOB_SECONDS, trace=job.traceparent
             )
         except (CapacityError, BackendThrottledError) as error:

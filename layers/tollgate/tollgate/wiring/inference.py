@@ -101,6 +101,7 @@ class InferenceParts(RoadParts, ABC):
             memory_gb=self.memory_gb,
             time_limit_seconds=self.time_limit_seconds,
             live=self.live,
+            providers=lambda: self.providers,
         )
 
     @property

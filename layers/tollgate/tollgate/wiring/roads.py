@@ -20,6 +20,7 @@ from tollgate.wiring.parts import Parts
 if TYPE_CHECKING:
     from tollgate.adapters.registry_control import RegistryControl
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.adapters.token_backends import ProviderBackends
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.settings import RoadSettings
 
@@ -62,6 +63,18 @@ class RoadParts(Parts):
     def gate(self) -> BrakeGate:
         """Holds back what the brakes are on for."""
         return BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock)
+
+    @cached_property
+    def providers(self) -> ProviderBackends:
+        """What is paid by the token; asked for when the first such road is taken."""
+        from tollgate.adapters.aws_streaming import StreamingTransport  # noqa: PLC0415 -- most catalogues have none
+        from tollgate.adapters.token_backends import ProviderBackends  # noqa: PLC0415 -- as above
+
+        return ProviderBackends(
+            self.transport,
+            streaming=lambda: StreamingTransport(self.transport_config),
+            monotonic=self.clock.monotonic,
+        )
 
     def outcome_store(self, *, flush_seconds: float | None = None) -> RegistryOutcomes:
         """How answers went down with callers; kept for at most so many seconds before they are written."""
