@@ -115,7 +115,17 @@ def _print_best(
     total = sum((outcome.total for _, outcome in chosen), Decimal(0))
     least = sum((part.bounds_of(outcome).least for part, outcome in chosen), Decimal(0))
     always = sum((part.baseline.total for part in parts), Decimal(0))
-    print(f"  {'all alone':11} {total:.2f} of {always:.2f}: saved {1 - total / always:.1%} ({total / least - 1:+.1%})")
+    if chosen:
+        saved, above = 1 - total / always, total / least - 1
+        print(
+            f"  {'all alone':11} {total:.2f} of {always:.2f}: saved {saved:.1%} ({above:+.1%}), {len(chosen)} tenants"
+        )
+
+
+def _on_instances(part: Comparison) -> Outcome | None:
+    """What would be recommended without a provider that is paid by the token."""
+    in_time = (o for o in part.outcomes if not o.missed and not o.counts.get("tokens"))
+    return min(in_time, key=lambda outcome: outcome.total, default=None)
 
 
 def _print_designs(parts: Sequence[Comparison]) -> None:
@@ -233,8 +243,9 @@ def savings(path: Path, world: World, tokens: World, pool: ProcessPoolExecutor) 
         print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places", flush=True)
         names, traces = zip(*_tenants(path, mix), strict=True)
         parts = list(pool.map(_compared, traces, [tokens] * len(traces)))
-        _print_best("what can be deployed: instances alone", names, parts, lambda part: part.recommended)
-        _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.cheapest)
+        _print_best("instances alone", names, parts, _on_instances)
+        _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.recommended)
+        _print_best("the same by a rule that the gateway does not have", names, parts, lambda part: part.cheapest)
         _print_designs(parts)
         if mix is _WAITING:
             _more(path, world, tokens, pool, (names, traces, parts))
@@ -277,7 +288,7 @@ def _more(
 def main() -> None:
     """Print everything."""
     world = World.of(_INSTANCE)
-    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive)
+    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive, token_model=_PRICED_MODEL)
     began = time.perf_counter()
     speed(world)
     path = Path(os.environ.get("TOLLGATE_DATA", "../shared/data")) / "traffic" / "servegen_tenants.csv.gz"

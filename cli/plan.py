@@ -294,6 +294,8 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "
         f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
     )
+    if comparison.token_bounds is not None:
+        console.print(f"With the provider beside them the bound is ${comparison.token_bounds.least:,.2f}.")
     if chosen is None:
         best = comparison.best
         console.print(
@@ -306,12 +308,12 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
             f"{comparison.above(chosen):.1%} above the bound:"
         )
         _show_reasons(comparison, chosen, console)
-    cheapest, bounds = comparison.cheapest, comparison.token_bounds
-    if cheapest is not None and cheapest is not chosen and bounds is not None:
+    cheapest = comparison.cheapest
+    if cheapest is not None and cheapest is not chosen:
         console.print(
             f"{cheapest.design} would cost ${cheapest.total:,.2f}, {comparison.above(cheapest):.1%} above its bound of "
-            f"${bounds.least:,.2f}. It is not recommended: catalogues have no backend that is paid by the token, and "
-            "the gateway calls SageMaker only. The distance:"
+            f"${comparison.bounds_of(cheapest).least:,.2f}. It is not recommended: it decides between waiting and the "
+            "provider by a rule that the gateway does not have. The distance:"
         )
         _show_reasons(comparison, cheapest, console)
 

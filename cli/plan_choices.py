@@ -45,12 +45,15 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
     book = price_book()
     if arguments.token_model and arguments.token_model not in book.tokens:
         raise ValueError(f"the price book knows {', '.join(sorted(book.tokens))}.")
+    if arguments.token_model and not all(map(int.__or__, trace.input_tokens, trace.output_tokens)):
+        raise ValueError("--token-model needs a trace that tells the tokens of every request.")
     world = replace(
         World.of(arguments.instance_type, arguments.region, book),
         concurrency=arguments.concurrency,
         endpoint_startup=arguments.startup_seconds,
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
         tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
+        token_model=arguments.token_model or "",
     )
     return Choices(_mix(arguments.mix), world, _types(arguments.instance_types), _assumptions(arguments, trace, book))
 
@@ -133,7 +136,10 @@ def add_world(parser: argparse.ArgumentParser) -> None:
         help=f"shares of high, medium, low where the trace names no class or deadline {shown}",
     )
     parser.add_argument("--seed", type=int, default=1, help=f"of everything that is drawn {shown}")
-    parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
+    parser.add_argument(
+        "--token-model",
+        help="id in the price book of a model that answers as well, paid by the token",
+    )
     parser.add_argument(
         "--commitment-discount", type=share, default=Decimal("0.28"), help=f"of a year's commitment {shown}"
     )

@@ -34,7 +34,8 @@ def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: Wor
         if by_token:
             lines += ["", *_provider(name, trace, outcome, world)]
         if not by_token or any(outcome.counts.get(road) for road in ("realtime", "async", "batch")):
-            lines += ["", *_deployment(name, trace, design, outcome, world, instance_type)]
+            given = _deployment(name, trace, design=design, outcome=outcome, world=world, instance_type=instance_type)
+            lines += ["", *given]
         if outcome.counts.get("async") and design.asynchronous.minimum == 0:
             lines += ["", *_sleep(name, design)]
         lines.append("")
@@ -94,7 +95,7 @@ def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[s
 
 
 def _deployment(
-    name: str, trace: Trace, design: Design, outcome: Outcome, world: World, instance_type: str
+    name: str, trace: Trace, *, design: Design, outcome: Outcome, world: World, instance_type: str
 ) -> list[str]:
     timing, counts = world.timing, outcome.counts
     usual = _usual(trace)
@@ -153,7 +154,7 @@ def _sleep(name: str, design: Design) -> list[str]:
 def _not_settable(design: Design, outcome: Outcome) -> list[str]:
     lines = []
     if design.sharing:
-        lines.append("# What goes to the provider is decided by a rule that the gateway does not have: see docs/planner.md.")
+        lines.append("# The gateway has no rule for what goes to the provider here: docs/planner.md.")
     if not outcome.counts.get("realtime"):
         lines.append("# No real-time endpoint: nobody needs an answer sooner than the other roads give it.")
     return lines

@@ -32,7 +32,7 @@ _LONGEST_WAIT = 86_400
 _PATIENT = 3_600.0
 """Seconds from which on a deadline is worth a pool of its own."""
 _LAST_RESORT = Decimal("0.01")
-"""The least `utilisation` that a catalogue takes: the endpoint is woken for nothing that another road can do."""
+"""A `utilisation` so small that the endpoint is woken for nothing that another road can do."""
 
 
 class Routing(Enum):
@@ -55,7 +55,7 @@ class Design:
         batch: when waiting batch requests leave, by the shortest deadline of a pool; a request goes to the last pool
             whose deadline it can afford.
         open_roads: that the catalogue has, for routing by deadline.
-        used: share of its paid time in which the asynchronous endpoint works; `route` compares its cost with others by it.
+        used: share of its paid time in which the asynchronous endpoint works; `route` compares costs by it.
         by_token: whether the model has a deployment that is paid by the token, which `route` may prefer.
         waking: whether the asynchronous endpoint sleeps until a deadline wakes it, instead of following its backlog.
         sharing: whether that endpoint and the backend that is paid by the token share the work by a rule that knows

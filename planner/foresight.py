@@ -73,9 +73,7 @@ def _prices(trace: Trace, world: World, held: "array[float]") -> Prices:
     if world.tokens is None:
         elsewhere = array("d", [math.inf]) * len(held)
     else:
-        own = zip(
-            world.token_dollars(trace), token_parts(world.token_seconds(trace), world), by_instance, strict=True
-        )
+        own = zip(world.token_dollars(trace), token_parts(world.token_seconds(trace), world), by_instance, strict=True)
         elsewhere = array("d", [tokens + more - less for tokens, more, less in own])
     return Prices(
         elsewhere_usd=elsewhere,
