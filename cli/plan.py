@@ -142,7 +142,7 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
         comparison, findings = _plan(made, trace, choices, arguments)
-    except (TollgateError, SpeedUnknownError, OSError, ValueError) as error:
+    except (TollgateError, SpeedUnknownError, TraceError, ValueError) as error:
         return _refused(str(error))
     if arguments.json:
         found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
@@ -155,8 +155,8 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
     if arguments.out:
         try:
             written = plan_report.write(findings, arguments.out)
-        except OSError as error:
-            return _refused(f"--out cannot be written: {error}")
+        except OSError:
+            return _refused(f"--out: nothing can be written into {arguments.out}.")
         for path in written:
             print(f"wrote {path}", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cli.arguments import natural, number, positive, share
+from planner.reading import unreadable
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
 from planner.trace import Trace
@@ -38,7 +39,7 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
 
     Raises:
         CatalogueError: the catalogue is not valid.
-        OSError: it cannot be read.
+        TraceError: it cannot be read.
         PriceUnknownError: the price book does not have the instance.
         ValueError: an argument makes no sense.
     """
@@ -90,7 +91,7 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
 
     Raises:
         CatalogueError: it is not valid.
-        OSError: it cannot be read.
+        TraceError: it cannot be read.
         ValueError: it does not have the model in two tiers.
     """
     assumed = Assumptions(
@@ -102,7 +103,10 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
         if arguments.model:
             raise ValueError("--model is one of the catalogue that --catalogue names.")
         return assumed
-    text = arguments.catalogue.read_text(encoding="utf-8")
+    try:
+        text = arguments.catalogue.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(arguments.catalogue, error) from error
     catalogue = read_catalogue(text, book, region=arguments.region, architecture="arm64", version=1)
     model = catalogue.models.get(arguments.model or "")
     speed = small_speed(model, trace) if model else None
