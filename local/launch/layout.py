@@ -117,6 +117,7 @@ def aws_environment(layout: Layout) -> dict[str, str]:
         "AWS_ENDPOINT_URL": layout.emulator_url,
         "AWS_ENDPOINT_URL_SAGEMAKER": layout.standin_url,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": layout.standin_url,
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": layout.standin_url,
         "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": layout.standin_url,
     }
 

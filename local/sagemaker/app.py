@@ -8,8 +8,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from local.sagemaker.admin import PREFIX, Admin
+from local.sagemaker.bedrock import PREFIX as BEDROCK
+from local.sagemaker.bedrock import Bedrock
 from local.sagemaker.control import Control
 from local.sagemaker.openai_route import PATH, OpenAIRoute
+from local.sagemaker.provider import PREFIX as PROVIDER
+from local.sagemaker.provider import Provider
 from local.sagemaker.runtime import Runtime
 from local.sagemaker.scaling import TARGET_PREFIX, Scaling
 from local.sagemaker.wire import (
@@ -36,14 +40,27 @@ class App:
         control: answers JSON 1.1 posts to `/`.
         scaling: answers those of them that are for Application Auto Scaling.
         admin: answers `/_standin/...`.
+        bedrock: answers `/model/...`, which is Bedrock's.
+        provider: answers `/v1/...`, the API of a provider who is not AWS.
     """
 
-    def __init__(self, runtime: Runtime, control: Control, scaling: Scaling, admin: Admin) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        control: Control,
+        scaling: Scaling,
+        admin: Admin,
+        *,
+        bedrock: Bedrock,
+        provider: Provider,
+    ) -> None:
         self._runtime = runtime
         self._chats = OpenAIRoute(runtime)
         self._control = control
         self._scaling = scaling
         self._admin = admin
+        self._bedrock = bedrock
+        self._provider = provider
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one connection's request, as ASGI 3 asks."""
@@ -69,6 +86,10 @@ class App:
                 return self._admin.answer(request)
             if request.path.startswith("/endpoints/"):
                 return await self._runtime_reply(request)
+            if request.path.startswith(BEDROCK):
+                return await self._bedrock.answer(request)
+            if request.path.startswith(PROVIDER):
+                return await self._provider.answer(request)
             action = request.header("x-amz-target")
             if action:
                 part = self._scaling if action.startswith(TARGET_PREFIX) else self._control

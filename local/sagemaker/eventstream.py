@@ -8,6 +8,8 @@ import json
 import struct
 from binascii import crc32
 
+from local.sagemaker.wire import Json
+
 _STRING_HEADER = 7
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
@@ -33,12 +35,19 @@ def payload_part(payload: bytes) -> bytes:
 def stream_exception(kind: str, message: str, error_code: str | None = None) -> bytes:
     """Return an exception frame: `ModelStreamError` (with a code) or `InternalStreamFailure`."""
     body = {"Message": message} | ({"ErrorCode": error_code} if error_code else {})
-    headers = {
-        ":exception-type": kind,
-        ":content-type": "application/json",
-        ":message-type": "exception",
-    }
-    return frame(headers, json.dumps(body).encode())
+    return exception(kind, body)
+
+
+def event(kind: str, document: Json) -> bytes:
+    """Return an event with a JSON document, the shape of Bedrock's."""
+    headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
+    return frame(headers, json.dumps(document).encode())
+
+
+def exception(kind: str, members: Json) -> bytes:
+    """Return an exception frame with the members of its shape."""
+    headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
+    return frame(headers, json.dumps(members).encode())
 
 
 def _header(name: str, value: str) -> bytes:

@@ -16,9 +16,10 @@ class Fault:
 
     Attributes:
         op: where it strikes: `invoke`, `invoke_stream`, `invoke_async` (acceptance), `async_work`,
-            `transform_record`, `start` (instances coming up), `sns`, `eventbridge`, or the name of a
-            control-plane action. Shell wildcards are allowed here and in `endpoint`.
-        endpoint: the endpoint, component or transform job it concerns.
+            `transform_record`, `start` (instances coming up), `sns`, `eventbridge`, `converse`,
+            `converse_stream`, `provider`, or the name of a control-plane action. Shell wildcards are allowed
+            here and in `endpoint`.
+        endpoint: the endpoint, component, transform job or, for the last three named, model it concerns.
         kind: `error` (status, code, message), `latency` (seconds, then as normal), `capacity` (instances do
             not come), `timeout_after_work` (the model ran, the caller hears of a time-out), `abandon` (the
             model ran, the connection is closed without an answer), `drop` and `duplicate` (of a message).

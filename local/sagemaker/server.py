@@ -21,13 +21,16 @@ from local.sagemaker.app import App
 from local.sagemaker.artefacts import Artefacts
 from local.sagemaker.async_queue import AsyncQueue
 from local.sagemaker.aws import Aws
+from local.sagemaker.bedrock import Bedrock
 from local.sagemaker.bus import EventBus
 from local.sagemaker.components import Components
 from local.sagemaker.control import Control
 from local.sagemaker.endpoint_news import EndpointNews
 from local.sagemaker.faults import Faults
 from local.sagemaker.fleet import Fleet
+from local.sagemaker.hosted import HostedModels
 from local.sagemaker.metrics import Metrics
+from local.sagemaker.provider import Provider
 from local.sagemaker.runtime import Runtime
 from local.sagemaker.scaling import Scaling
 from local.sagemaker.seed import Seed
@@ -135,7 +138,15 @@ async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.graceful_timeout = _GRACE_SECONDS
     config.loglevel = "WARNING"
-    app = App(runtime, control, scaling, admin)
+    hosted = HostedModels(store)
+    app = App(
+        runtime,
+        control,
+        scaling,
+        admin,
+        bedrock=Bedrock(hosted, faults),
+        provider=Provider(hosted, faults),
+    )
 
     async def ready_then_wait() -> None:
         print(f"SageMaker stand-in ready on http://127.0.0.1:{options.port}", flush=True)

@@ -138,7 +138,7 @@ def test_both_functions_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their settings are complete and nothing connects before the first event."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     urls = {name: f"http://127.0.0.1/{name}" for name in ("ASYNC_QUEUE_URL", "DEFERRED_QUEUE_URL", "WEBHOOK_QUEUE_URL")}
-    tables = {"TABLE_JOBS": "j", "TABLE_REGISTRY": "r", "TABLE_LEDGER": "l", "BUCKET": "b"}
+    tables = {"TABLE_JOBS": "j", "TABLE_REGISTRY": "r", "TABLE_LEDGER": "l", "TABLE_CACHE": "c", "BUCKET": "b"}
     names = {"CAPACITY_FUNCTION": "tollgate-capacity"}
     parts = capacity.build(capacity.CapacitySettings.load(urls | tables))
     assert isinstance(parts.keeper, PlaceKeeper)

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState
+from tollgate.domain.ledger import Reservation
 from tollgate.domain.sweeping import look_due
 from tollgate.services.complete_async import AsyncCompletion
 from tollgate.services.complete_together import GroupCompletion
@@ -365,3 +367,40 @@ def test_an_open_batch_is_woken_every_minute(house: _House) -> None:
     house.file_batches.change(batch.at(FileBatchStatus.COMPLETED, now))
     house.sweep_for(60)
     assert len(house.queue.bodies) == 2
+
+
+def _called(house: _House) -> Job:
+    """A job whose answer a function waits for."""
+    now = house.clock.now()
+    job = make_job(
+        state=JobState.SUBMITTED,
+        created_at=now,
+        submitted_at=now,
+        submit_lease_until=now + timedelta(seconds=120),
+        output_location=house.objects.location_of("results/inf_1.answer.json"),
+        reservation=Reservation("h_inf_1", Decimal("0.01"), ()),
+    )
+    house.jobs.add(job)
+    return job
+
+
+def test_a_call_that_nobody_waits_for_any_more_is_charged_as_it_was_held(house: _House) -> None:
+    """Not while its function may run; afterwards once, for nobody can say whether the provider answered."""
+    _called(house)
+    house.sweep_for(60)
+    assert house.job().state is JobState.SUBMITTED
+    house.sweep_for(180)
+    job = house.job()
+    assert job.failure is not None
+    assert job.bill is not None
+    assert (job.state, job.failure.code) == (JobState.FAILED, "outcome_unknown")
+    assert (job.effective_cost, job.bill.charged) == (None, Decimal("0.01"))
+
+
+def test_an_answer_that_was_kept_ends_its_job(house: _House) -> None:
+    """The function could not write it down, and put it where the record says."""
+    job = _called(house)
+    assert job.output_location is not None
+    house.objects.put("results/inf_1.answer.json", b'{"label": "en"}')
+    house.sweep_for(240)
+    assert (house.job().state, house.job().output.inline) == (JobState.COMPLETED, {"label": "en"})

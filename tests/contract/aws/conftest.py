@@ -182,6 +182,8 @@ def make_transport(recorder: Recorder) -> Callable[..., Ours]:
                 "sagemaker_runtime_endpoint": recorder.url,
                 "s3_endpoint": recorder.url,
                 "lambda_endpoint": recorder.url,
+                "bedrock_runtime_endpoint": recorder.url,
+                "ssm_endpoint": recorder.url,
                 "read_timeout_s": 5.0,
                 "connect_timeout_s": 5.0,
                 **settings,

@@ -11,6 +11,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.contract.aws import token_backend_cases
 from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.aws_transport import AwsTransport
@@ -281,13 +282,16 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             Payload=json.dumps({"kind": "wake", "place": "ä€😀"}, ensure_ascii=False).encode(),
         ),
     ),
+    **token_backend_cases.CASES,
 }
 ANSWERS = {
     "send_message": b'{"MessageId":"m","MD5OfMessageBody":""}',
     "change_message_visibility": b"",
     "batch_get_item": b'{"Responses":{},"UnprocessedKeys":{}}',
+    **token_backend_cases.ANSWERS,
 }
 SIGNING_NAMES = {"dynamodb": "dynamodb", "sqs": "sqs", "sagemaker-runtime": "sagemaker", "lambda": "lambda"}
+SIGNING_NAMES |= token_backend_cases.SIGNING_NAMES
 
 
 def body_of(request: Any) -> Any:

@@ -149,6 +149,8 @@ def _estimate(
     prices: GatewayPrices,
     sleeps: bool,
 ) -> RoadEstimate:
+    if road.tokens is not None and size.output_tokens is not None:
+        size = size._replace(output_tokens=min(size.output_tokens, road.tokens.max_output_tokens))
     held = observed.measured_seconds
     if held is None or size.output_tokens is not None:
         held = timing.expected_seconds(size.input_tokens, size.output_tokens)

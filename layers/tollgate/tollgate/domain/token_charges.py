@@ -23,7 +23,7 @@ https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview#pricing
 _SPREAD_OF_TOOLS = 2
 """Tools are written out anew for the model, with line breaks and indents; twice their bytes leaves room for that."""
 
-_SETTLING_SECONDS = Decimal(2)
+SETTLING_SECONDS = 2.0
 """Of the function's own time around the call."""
 
 _WRITE_UNITS = 64
@@ -102,7 +102,7 @@ def token_ask(
         most: the tokens that the body cannot exceed.
         rates: the gateway's own parts.
         body_bytes: of the request.
-        lambda_gb_seconds: that the function which runs a real-time call may take for it.
+        lambda_gb_seconds: that the function which runs a real-time call may take for it, `SETTLING_SECONDS` included.
 
     Raises:
         PriceUnknownError: nobody knows how many tokens the call could take.
@@ -111,7 +111,7 @@ def token_ask(
         raise PriceUnknownError("What the request can cost at most is not known.")
     writes = _WRITE_UNITS * rates.table_write_unit
     if road.inference_type is InferenceType.REALTIME:
-        parts = rates.realtime(lambda_gb_seconds + _SETTLING_SECONDS)
+        parts = rates.realtime(lambda_gb_seconds)
     else:
         parts = rates.expected(road.inference_type, body_bytes, 0.0) + rates.waiting(TOKEN_JOB_SECONDS)
     return Ask(usd(most_token_cost(road.tokens, most) + parts + writes))

@@ -107,9 +107,9 @@ class Plan:
         rates = gateway_rates(self.catalogue.gateway_prices)
         if road.tokens is not None:
             # Few roads are paid by the token.
-            from tollgate.domain.token_charges import token_ask  # noqa: PLC0415 -- see above
+            from tollgate.domain.token_charges import SETTLING_SECONDS, token_ask  # noqa: PLC0415 -- see above
 
-            held = memory_gb * seconds(max(0.1, limit_seconds))
+            held = memory_gb * seconds(max(0.1, limit_seconds) + SETTLING_SECONDS)
             return (token_ask(road, self.rendered.most, rates, len(self.rendered.body), lambda_gb_seconds=held),)
         return asks_for(
             self.decision.estimates[inference_type],

@@ -1,0 +1,172 @@
+"""A gateway with a deployment that is paid by the token, and the functions behind it, made of fakes."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from tests.fakes.budgeted_gateway import make_budget
+from tests.fakes.crashes import CrashPoint
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.places import FakePlaces
+from tests.fakes.telemetry import RecordingTelemetry
+from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.price_snapshot import snapshot_book
+from tollgate.api.catalogue_file import read_catalogue
+from tollgate.domain.catalogue import Catalogue, Road
+from tollgate.domain.jobs import Job
+from tollgate.ports.backends import RealtimeBackend
+from tollgate.ports.streams import StreamForms, StreamingBackend
+from tollgate.services.brake_gate import BrakeGate
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.run_deferred import DeferredRun
+from tollgate.services.run_token_job import TokenJobRun
+from tollgate.services.submit_async import AsyncSubmitter
+
+TOKENS = """
+[models.chat.deployments.paid]
+tier = "small"
+timing = { base_seconds = 0.5, seconds_per_output_token = 0.01, expected_output_tokens = 100 }
+[models.chat.deployments.paid.tokens]
+provider = "openai_http"
+model = "gpt-4o-mini"
+url = "https://api.example.com/v1"
+max_output_tokens = 500
+"""
+"""Input $0.15, cached input $0.075, output $0.60 for a million tokens, in the price book."""
+
+INSTANCES = """
+[models.chat.deployments.gpu]
+tier = "small"
+dialect = "messages"
+instance_type = "ml.g5.xlarge"
+timing = { base_seconds = 0.5, seconds_per_output_token = 0.01, expected_output_tokens = 100 }
+realtime = { endpoint = "chat-realtime", utilisation = "0.01" }
+async = { endpoint = "chat-async", utilisation = "0.01" }
+"""
+
+CHAT = {"model": "chat", "input": "How far is the moon?", "priority": "high"}
+LATER = CHAT | {"priority": "medium"}
+
+
+def token_catalogue(text: str = TOKENS, *, limit: str | None = None) -> Catalogue:
+    """The catalogue of a text, with a budget of so many dollars a day where there is one."""
+    found = read_catalogue(text, snapshot_book(), region="us-east-1", architecture="arm64", version=1)
+    budgets = () if limit is None else (make_budget(limit),)
+    return Catalogue(found.version, found.region, found.models, found.gateway_prices, budgets)
+
+
+def completion(
+    prompt: int | None = 20, made: int = 30, *, cached: int | None = None, text: str = "384,400 km"
+) -> bytes:
+    """A provider's answer; without a count of the prompt it says nothing of tokens."""
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": made}
+    if cached is not None:
+        usage["prompt_tokens_details"] = {"cached_tokens": cached}
+    message = {"role": "assistant", "content": text}
+    document: dict[str, Any] = {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+    }
+    return json.dumps(document if prompt is None else document | {"usage": usage}).encode()
+
+
+def dollars(prompt: int, made: int, cached: int = 0) -> Decimal:
+    """What the model's tokens cost by the price book."""
+    in_millionths = (prompt - cached) * Decimal("0.15") + cached * Decimal("0.075") + made * Decimal("0.6")
+    return in_millionths / 1_000_000
+
+
+class OneProvider:
+    """The `TokenBackends` of tests: the same backend for every road."""
+
+    def __init__(self, backend: RealtimeBackend) -> None:
+        self._backend = backend
+
+    def realtime(self, road: Road) -> RealtimeBackend:
+        assert road.tokens is not None
+        return self._backend
+
+    def streaming(self, road: Road) -> StreamingBackend:
+        raise NotImplementedError(road.target)
+
+    def forms(self, road: Road) -> StreamForms:
+        raise NotImplementedError(road.target)
+
+
+class TokenHouse:
+    """What tests look at, and the functions, which a test may kill at any effect."""
+
+    def __init__(self, text: str = TOKENS, *, limit: str | None = None) -> None:
+        self.gateway = FakeGateway(catalogue=token_catalogue(text, limit=limit))
+        self.gateway.realtime.answer = completion()
+        self.telemetry = RecordingTelemetry()
+        self.clock = self.gateway.clock
+
+    def completer(self, watch: CrashPoint) -> JobCompleter:
+        """Where jobs end."""
+        return JobCompleter(
+            jobs=watch.watch(self.gateway.jobs, "change"),
+            objects=watch.watch(self.gateway.objects, "put"),
+            webhooks=None,
+            catalogues=self.gateway.catalogues,
+            dialects=ContainerDialects(),
+            durations=self.gateway.measurements,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def submitter(self) -> AsyncSubmitter:
+        """What takes messages from the asynchronous queue; it calls no SageMaker for these jobs."""
+        return AsyncSubmitter(
+            jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
+            catalogues=self.gateway.catalogues,
+            dialects=ContainerDialects(),
+            backend=None,  # type: ignore[arg-type]  # a call to it would be the failure
+            completer=self.completer(CrashPoint(0)),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            runs=self.gateway.deferred_queue,
+        )
+
+    def runner(self, point: CrashPoint | None = None) -> DeferredRun:
+        """What takes messages from the queue of calls that have to be waited for."""
+        watch = point or CrashPoint(0)
+        run = TokenJobRun(
+            jobs=watch.watch(self.gateway.jobs, "change"),
+            objects=watch.watch(self.gateway.objects, "put"),
+            catalogues=self.gateway.catalogues,
+            dialects=ContainerDialects(),
+            providers=OneProvider(watch.watch(self.gateway.realtime, "invoke")),
+            completer=self.completer(watch),
+            queue=self.gateway.deferred_queue,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+        by_token: Callable[[], TokenJobRun] = lambda: run  # noqa: E731 -- it is handed on
+        return DeferredRun(
+            jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
+            catalogues=self.gateway.catalogues,
+            dialects=ContainerDialects(),
+            backend=self.gateway.realtime,
+            places=FakePlaces(),
+            wakes=self.gateway.wakes,
+            completer=self.completer(watch),
+            telemetry=self.telemetry,
+            clock=self.clock,
+            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
+            queue=self.gateway.deferred_queue,
+            by_token=by_token,
+        )
+
+    def accept(self, **changes: Any) -> str:
+        """Send a request that may wait; the id of its job, whose message lies in the asynchronous queue."""
+        answer = self.gateway.infer(LATER | changes)
+        assert answer.status == 202, answer.body
+        return str(json.loads(answer.body)["id"])
+
+    def job(self, job_id: str) -> Job:
+        """The job's record."""
+        return self.gateway.jobs.jobs[job_id]

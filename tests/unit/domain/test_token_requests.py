@@ -1,0 +1,78 @@
+"""Which requests a provider paid by the token may be sent."""
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.token_house import INSTANCES, TOKENS, token_catalogue
+from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.token_requests import bounded_chat, bounded_offer
+
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "hello",
+        [{"role": "user", "content": "hello"}],
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}], "temperature": 0.5},
+        [
+            {"role": "assistant", "content": None, "tool_calls": []},
+            {"role": "tool", "tool_call_id": "1", "content": "2"},
+        ],
+    ],
+)
+def test_chats_of_texts_pass(payload: Any) -> None:
+    """In all the forms that the messages dialect knows."""
+    chat = bounded_chat(payload, {"stop": ["\n"]}, 100)
+    assert (chat.parameters["max_tokens"], chat.most_output, chat.tools) == (100, 100, False)
+
+
+@pytest.mark.parametrize(
+    ("payload", "parameters"),
+    [
+        ({"inputs": ["a", "b"]}, {}),
+        ({"inputs": "a"}, {}),
+        ("", {}),
+        ([], {}),
+        ([{"content": "no role"}], {}),
+        (["hello"], {}),
+        (IMAGE, {}),
+        ([{"role": "user", "content": {"text": "hello"}}], {}),
+        ([{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}], {}),
+        ([{"role": "user", "content": "hello", "audio": {"id": "1"}}], {}),
+        ("hello", {"service_tier": "priority"}),
+        ("hello", {"prediction": {"type": "content", "content": "x"}}),
+        ("hello", {"web_search_options": {}}),
+        ({"messages": [{"role": "user", "content": "a"}], "modalities": ["audio"]}, {}),
+        ("hello", {"tools": [{"type": "web_search"}]}),
+        ("hello", {"tools": "all"}),
+        ("hello", {"n": 0}),
+        ("hello", {"n": True}),
+        ("hello", {"max_tokens": 0}),
+        ("hello", {"max_completion_tokens": "10"}),
+    ],
+)
+def test_what_might_cost_more_than_text_and_limit_is_refused(payload: Any, parameters: dict[str, Any]) -> None:
+    """Images, prompt-cache writes, dearer tiers, tools at the provider, and whatever is not known."""
+    with pytest.raises(InvalidRequestError):
+        bounded_chat(payload, parameters, 100)
+
+
+def test_the_smallest_limit_holds() -> None:
+    """Of all names that callers use for it, wherever they say it; choices and tools are counted."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    payload = {"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": 70}
+    chat = bounded_chat(payload, {"max_tokens": 80, "max_new_tokens": 90, "n": 3, "tools": [tool]}, 100)
+    assert chat.parameters == {"max_tokens": 70, "n": 3, "tools": [tool]}
+    assert (chat.most_output, chat.tools) == (210, True)
+
+
+def test_what_a_provider_may_not_be_sent_goes_to_instances() -> None:
+    """Where the model has some; otherwise the caller is told."""
+    both = token_catalogue(TOKENS + INSTANCES).models["chat"]
+    assert [d.name for d in bounded_offer(both, IMAGE, {}).deployments] == ["gpu"]
+    assert bounded_offer(both, "hello", {}) is both
+    with pytest.raises(InvalidRequestError, match="other than text"):
+        bounded_offer(token_catalogue().models["chat"], IMAGE, {})

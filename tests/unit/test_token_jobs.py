@@ -1,0 +1,225 @@
+"""Jobs that are paid by the token: run once, never charged twice, never lost."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tests.fakes.budgeted_gateway import counter_of
+from tests.fakes.crashes import CrashError, CrashPoint
+from tests.fakes.token_house import LATER, TOKENS, TokenHouse, completion, dollars, token_catalogue
+from tollgate.domain.errors import (
+    BackendError,
+    BackendThrottledError,
+    BackendTimeoutError,
+    CapacityError,
+    ConflictError,
+    ModelFailedError,
+    StorageError,
+)
+from tollgate.domain.jobs import FINAL_STATES, JobState
+from tollgate.services.job_queries import JobQueries
+
+OWN_PARTS = Decimal("0.0003")
+"""More than the gateway's own parts of a job cost."""
+
+
+def _accepted(house: TokenHouse) -> str:
+    job_id = house.accept()
+    house.submitter().submit(job_id)
+    return job_id
+
+
+def test_a_job_goes_through_both_queues_and_is_charged_by_its_tokens() -> None:
+    """The function that submits jobs hands it on to the one that can wait for the answer."""
+    house = TokenHouse(limit="1")
+    job_id = house.accept(priority="low")
+    assert house.gateway.deferred_queue.sent == []
+    house.submitter().submit(job_id)
+    assert house.gateway.deferred_queue.bodies == [{"kind": "job", "job_id": job_id, "resource": "chat/paid"}]
+    house.gateway.realtime.answer = completion(1_000, 200, cached=400)
+    house.runner().run(job_id)
+    job = house.job(job_id)
+    assert (job.state, job.output.inline) == (JobState.COMPLETED, {"text": "384,400 km", "finish_reason": "stop"})
+    assert (job.usage.input_tokens, job.usage.cached_input_tokens) == (1_000, 400)
+    tokens = dollars(1_000, 200, 400)
+    assert job.effective_cost is not None
+    assert tokens < job.effective_cost < tokens + OWN_PARTS
+    counter = counter_of(house.gateway)
+    assert (counter.spent, counter.committed) == (job.effective_cost, job.effective_cost)
+    assert house.telemetry.requests[-1].usage.cached_input_tokens == 400
+
+
+def test_messages_that_come_twice_run_nothing_twice() -> None:
+    """To either function, before or after the end."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    house.submitter().submit(job_id)
+    for _ in range(3):
+        house.runner().run(job_id)
+    house.submitter().submit(job_id)
+    assert len(house.gateway.realtime.calls) == 1
+    assert counter_of(house.gateway).spent == house.job(job_id).effective_cost
+
+
+def test_two_at_once_make_one_call() -> None:
+    """The second finds the job taken while the first one waits for its answer."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    second = house.runner()
+
+    def meanwhile() -> bytes:
+        second.run(job_id)
+        return completion()
+
+    house.gateway.realtime.script = meanwhile
+    house.runner().run(job_id)
+    assert len(house.gateway.realtime.calls) == 1
+    assert house.job(job_id).state is JobState.COMPLETED
+
+
+def test_a_lease_of_another_way_is_respected() -> None:
+    """A job whose deployment was on SageMaker a moment ago may just be submitted there."""
+    house = TokenHouse()
+    job_id = _accepted(house)
+    job = house.job(job_id)
+    leased = replace(job, submit_lease_until=house.clock.now().replace(year=2030))
+    house.gateway.jobs.jobs[job_id] = leased
+    with pytest.raises(ConflictError):
+        house.runner().run(job_id)
+    assert house.gateway.realtime.calls == []
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("after", range(1, 4))
+def test_a_function_that_dies_anywhere_causes_no_second_call(after: int, *, before: bool) -> None:
+    """Redelivered or not, the provider is asked once at most, and the hold covers whatever it charged."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    with pytest.raises(CrashError):
+        house.runner(CrashPoint(after, before=before)).run(job_id)
+    called = len(house.gateway.realtime.calls)
+    house.runner().run(job_id)
+    job, counter = house.job(job_id), counter_of(house.gateway)
+    assert len(house.gateway.realtime.calls) <= 1
+    assert called <= 1
+    if job.state in FINAL_STATES:
+        assert counter.spent == job.effective_cost
+    else:
+        # The sweeper ends it when the lease is over.
+        assert (job.state, counter.spent) == (JobState.SUBMITTED, 0)
+        assert job.reservation is not None
+        assert counter.committed == job.reservation.amount
+        assert job.submit_lease_until is not None
+
+
+@pytest.mark.parametrize("error", [BackendThrottledError("slow down"), CapacityError("full")])
+def test_a_busy_provider_is_asked_again_after_a_pause(error: BackendError) -> None:
+    """The job is queued as if nothing had been tried, and its message comes back by itself."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    house.gateway.realtime.answer = error
+    house.runner().run(job_id)
+    house.clock.advance(100)
+    house.runner().run(job_id)
+    job = house.job(job_id)
+    assert (job.state, job.submitted_at, job.submit_lease_until) == (JobState.QUEUED, None, None)
+    assert [m.delay_seconds for m in house.gateway.deferred_queue.sent] == [0, 5, 50]
+    assert counter_of(house.gateway).spent == 0
+    house.gateway.realtime.answer = completion()
+    house.runner().run(job_id)
+    assert house.job(job_id).state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize("outcome", [BackendTimeoutError("late"), completion(None), b"{}"])
+def test_what_nobody_can_price_is_charged_as_it_was_held(outcome: bytes | Exception) -> None:
+    """After a time-out the provider may still charge; without figures nobody knows what."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    house.gateway.realtime.answer = outcome
+    house.runner().run(job_id)
+    house.runner().run(job_id)
+    job = house.job(job_id)
+    assert job.state in FINAL_STATES
+    assert job.effective_cost is None
+    assert job.reservation is not None
+    assert counter_of(house.gateway).spent == job.reservation.amount > dollars(len(LATER["input"]), 500)
+    assert len(house.gateway.realtime.calls) == 1
+
+
+@pytest.mark.parametrize("error", [ModelFailedError("too long", original_status=400), BackendError("no permission")])
+def test_a_refusal_ends_the_job_at_no_cost_but_the_gateways(error: BackendError) -> None:
+    """The provider charges nothing for it."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    house.gateway.realtime.answer = error
+    house.runner().run(job_id)
+    job = house.job(job_id)
+    assert job.state is JobState.FAILED
+    assert 0 < counter_of(house.gateway).spent < OWN_PARTS
+
+
+def test_an_answer_that_cannot_be_written_down_is_kept() -> None:
+    """It was paid for: it waits in the bucket, where the job's record says."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    jobs, run = house.gateway.jobs, house.runner()
+    change = jobs.change
+
+    def broken(*args: object, **kwargs: object) -> bool:
+        if house.gateway.realtime.calls:
+            raise StorageError("the table is down")
+        return change(*args, **kwargs)  # type: ignore[arg-type]  # as they came
+
+    jobs.change = broken  # type: ignore[method-assign]  # until the table is back
+    run.run(job_id)
+    job = house.job(job_id)
+    assert job.state is JobState.SUBMITTED
+    assert job.output_location is not None
+    key = house.gateway.objects.key_of(job.output_location)
+    assert key is not None
+    assert house.gateway.objects.get(key) == completion()
+
+
+def test_a_job_that_is_no_longer_covered_is_not_run() -> None:
+    """Rates may rise between acceptance and the call; what was held must cover the most that it can cost."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    dearer = TOKENS.replace("max_output_tokens = 500", "max_output_tokens = 5000")
+    house.gateway.catalogues.catalogue = token_catalogue(dearer, limit="1")
+    house.runner().run(job_id)
+    job = house.job(job_id)
+    assert house.gateway.realtime.calls == []
+    assert job.failure is not None
+    assert (job.state, job.failure.code) == (JobState.FAILED, "invalid_request")
+    assert counter_of(house.gateway).spent < OWN_PARTS
+
+
+def test_a_deployment_that_has_moved_to_instances_ends_the_job() -> None:
+    """The runner makes no call that the catalogue does not name."""
+    house = TokenHouse()
+    job_id = _accepted(house)
+    house.gateway.catalogues.catalogue = token_catalogue(TOKENS.replace("deployments.paid", "deployments.other"))
+    house.runner().run(job_id)
+    assert house.job(job_id).state is JobState.FAILED
+    assert house.gateway.realtime.calls == []
+
+
+def test_a_running_job_cannot_be_called_off() -> None:
+    """Its call may already cost something; before it begins, calling it off gives the hold back."""
+    house = TokenHouse(limit="1")
+    queries = JobQueries(jobs=house.gateway.jobs, objects=house.gateway.objects, clock=house.clock)
+    waiting, running = house.accept(), _accepted(house)
+
+    def meanwhile() -> bytes:
+        with pytest.raises(ConflictError):
+            queries.cancel(house.job(running).owner, running)
+        return completion()
+
+    house.gateway.realtime.script = meanwhile
+    house.runner().run(running)
+    assert queries.cancel(house.job(waiting).owner, waiting).state is JobState.CANCELLED
+    house.runner().run(waiting)
+    assert len(house.gateway.realtime.calls) == 1
+    counter = counter_of(house.gateway)
+    assert counter.committed == counter.spent == house.job(running).effective_cost

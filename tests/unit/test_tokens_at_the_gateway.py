@@ -1,0 +1,183 @@
+"""Requests answered at once by a provider that is paid by the token: what is held, charged and told."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.fakes.budgeted_gateway import counter_of
+from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
+from tests.fakes.token_house import CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
+from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import (
+    BackendThrottledError,
+    BackendTimeoutError,
+    CapacityError,
+    ModelFailedError,
+    TollgateError,
+)
+from tollgate.domain.jobs import JobState
+
+OWN_PARTS = Decimal("0.0001")
+"""More than the gateway's own parts of a request cost."""
+
+STREAM = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], "stream": True, "service_tier": "priority"}
+
+
+def _line(house: TokenHouse) -> dict[str, Any]:
+    return [line for line in house.gateway.lines if line.get("message") == "request"][-1]
+
+
+def test_what_the_provider_reports_is_charged() -> None:
+    """Cached tokens at their own rate; the record has the tokens, and the hold becomes exactly the cost."""
+    house = TokenHouse(limit="1")
+    house.gateway.realtime.answer = completion(1_000, 200, cached=400)
+    answer = house.gateway.infer(CHAT)
+    assert answer.status == 200, answer.body
+    tokens = dollars(1_000, 200, 400)
+    spent = Decimal(answer.headers["x-tollgate-cost-usd"])
+    assert tokens < spent < tokens + OWN_PARTS
+    line = _line(house)
+    assert (line["input_tokens"], line["output_tokens"], line["cached_input_tokens"]) == (1_000, 200, 400)
+    assert Decimal(line["instance_cost_usd"]) == tokens
+    counter = counter_of(house.gateway)
+    assert (counter.committed, counter.spent) == (spent, spent)
+
+
+def test_the_provider_is_told_the_limit_that_money_is_held_for() -> None:
+    """The caller's where it is the smaller one; the deployment's otherwise."""
+    house = TokenHouse()
+    for limit in (7, 9_000, None):
+        house.gateway.infer(CHAT | {"parameters": {} if limit is None else {"max_tokens": limit}})
+    told = [json.loads(body)["max_tokens"] for _, body in house.gateway.realtime.calls]
+    assert told == [7, 500, 500]
+
+
+def test_a_budget_refuses_what_the_call_could_cost_at_most() -> None:
+    """500 tokens of output cost $0.0003: where that may not be left, nothing is sent, however little it would cost."""
+    house = TokenHouse(limit="0.0005")
+    assert house.gateway.infer(CHAT).status == 429
+    assert house.gateway.realtime.calls == []
+    assert house.gateway.infer(CHAT | {"parameters": {"max_tokens": 10}}).status == 200
+
+
+@pytest.mark.parametrize(
+    "outcome", [BackendTimeoutError("late"), completion(None), completion(10, 5, cached=11), b"nothing of the kind"]
+)
+def test_what_nobody_can_price_is_charged_as_it_was_held(outcome: bytes | Exception) -> None:
+    """No answer in time, no tokens reported, or nonsense: the cost is unknown, and the record says so."""
+    house = TokenHouse(limit="1")
+    house.gateway.realtime.answer = outcome
+    answer = house.gateway.infer(CHAT)
+    assert "x-tollgate-cost-usd" not in answer.headers
+    line, counter = _line(house), counter_of(house.gateway)
+    assert "effective_cost_usd" not in line
+    assert Decimal(line["charged_usd"]) == counter.spent == counter.committed
+    assert counter.spent > dollars(len(CHAT["input"]), 500), "never less than the call may have cost"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ModelFailedError("too long", original_status=400), 400),
+        (ModelFailedError("failed", original_status=500), 502),
+    ],
+)
+def test_a_call_that_the_provider_refused_costs_only_the_gateways_own_parts(error: TollgateError, status: int) -> None:
+    """A 4xx is the caller's, a 5xx the provider's; neither is charged by it."""
+    house = TokenHouse(limit="1")
+    house.gateway.realtime.answer = error
+    answer = house.gateway.infer(CHAT)
+    assert answer.status in {status, 424, 503}
+    counter = counter_of(house.gateway)
+    assert Decimal(0) < counter.spent == counter.committed < OWN_PARTS
+
+
+@pytest.mark.parametrize("error", [BackendThrottledError("slow down"), CapacityError("not ready")])
+def test_a_busy_provider_makes_the_request_a_job(error: TollgateError) -> None:
+    """As a busy endpoint does: 202, with money held anew for the job."""
+    house = TokenHouse(limit="1")
+    house.gateway.realtime.answer = error
+    answer = house.gateway.infer(CHAT)
+    assert answer.status == 202, answer.body
+    document = json.loads(answer.body)
+    job = house.job(document["id"])
+    assert (job.state, job.inference_type) == (JobState.QUEUED, InferenceType.ASYNC)
+    assert house.gateway.async_queue.bodies == [{"kind": "job", "job_id": job.job_id, "resource": "chat/paid"}]
+
+
+def test_embeddings_are_refused() -> None:
+    """A model with such a deployment is a chat model."""
+    answer = TokenHouse().gateway.call("POST /v1/embeddings", {"model": "chat", "input": "hello"})
+    assert answer.status == 400
+    assert "chat model" in json.loads(answer.body)["error"]["message"]
+
+
+@pytest.mark.parametrize("input_", [{"inputs": ["a", "b"]}, [{"role": "user", "content": [{"type": "image_url"}]}]])
+def test_what_has_no_known_bound_is_refused_before_anything_is_held(input_: Any) -> None:
+    """The caller is told why; no budget is touched."""
+    house = TokenHouse(limit="1")
+    assert house.gateway.infer(CHAT | {"input": input_}).status == 400
+    assert house.gateway.ledger.counters == {}
+
+
+def test_a_streamed_answer_is_charged_by_what_its_last_event_reports() -> None:
+    """Providers say the usage at the end."""
+    house = TokenHouse(limit="1")
+    house.gateway.stream.pieces = [chunk("384,400"), chunk(" km", "stop"), usage_chunk(1_000, 200)]
+    outlet = house.gateway.watch("POST /v1/chat/completions", STREAM)
+    assert outlet.text == "384,400 km"
+    assert dollars(1_000, 200) < counter_of(house.gateway).spent < dollars(1_000, 200) + OWN_PARTS
+
+
+def test_a_caller_who_hangs_up_is_charged_what_was_held() -> None:
+    """The provider may go on, and nobody will hear how far it came."""
+    house = TokenHouse(limit="1")
+    house.gateway.stream.pieces = [chunk("one"), chunk(" two"), chunk(" three", "stop"), usage_chunk(10, 3)]
+    house.gateway.watch("POST /v1/chat/completions", STREAM, RecordingOutlet(leaves_after=1))
+    assert counter_of(house.gateway).spent > dollars(1, 500)
+    assert "effective_cost_usd" not in _line(house)
+
+
+def test_a_sleeping_endpoint_is_stood_in_for() -> None:
+    """A deployment that answers now is better than one that answers later, whatever the hour would have cost."""
+    busy = INSTANCES.replace("0.01", "1").replace("base_seconds = 0.5", "base_seconds = 0.00001")
+    house = TokenHouse(TOKENS + busy.replace("seconds_per_output_token = 1", "seconds_per_output_token = 0"))
+    house.gateway.realtime.answers["chat-realtime"] = completion()
+    first = house.gateway.infer(CHAT)
+    assert first.headers["x-tollgate-deployment"] == "chat/gpu"
+    asleep = RoadCapacity(state=RoadState.ASLEEP)
+    house.gateway.capacity.capacity = Capacity({("chat/gpu", InferenceType.REALTIME): asleep})
+    answer = house.gateway.infer(CHAT)
+    assert (answer.status, answer.headers["x-tollgate-deployment"]) == (200, "chat/paid")
+
+
+def test_a_failing_provider_is_stood_in_for_by_the_fallback_chain() -> None:
+    """And the other way round: both ways of paying may stand in each other's chain."""
+    chain = '[models.chat.health]\nfallback = ["gpu"]\n'
+    house = TokenHouse(chain + TOKENS + INSTANCES)
+    house.gateway.realtime.answers["gpt-4o-mini"] = ModelFailedError("down", original_status=500)
+    answer = house.gateway.infer(CHAT)
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-tollgate-deployment"] == "chat/gpu"
+    assert [target for target, _ in house.gateway.realtime.calls] == ["gpt-4o-mini", "chat-realtime"]
+
+
+def test_avoided_cost_compares_with_the_endpoint_that_would_have_been_kept_up() -> None:
+    """The request's tokens, taken to the idle large endpoint, would have cost its seconds and their idle time."""
+    large = INSTANCES.replace('tier = "small"', 'tier = "large"\nweight = 0')
+    answer = TokenHouse(TOKENS + large).gateway.infer(CHAT)
+    own, avoided = (Decimal(answer.headers[f"x-tollgate-{name}-usd"]) for name in ("cost", "avoided-cost"))
+    hour = token_catalogue(large).models["chat"].deployments[0].roads[InferenceType.REALTIME].usd_per_hour
+    assert hour is not None
+    there = (Decimal("0.5") + 30 * Decimal("0.01")) * hour / 3600 * 100
+    assert abs(own + avoided - there) < Decimal("0.00001")
+
+
+def test_alone_it_is_its_own_baseline() -> None:
+    """Nothing is avoided, and the gateway's own parts are what it costs more."""
+    answer = TokenHouse().gateway.infer(CHAT)
+    own = Decimal(answer.headers["x-tollgate-cost-usd"])
+    assert Decimal(answer.headers["x-tollgate-avoided-cost-usd"]) == dollars(20, 30) - own
