@@ -13,6 +13,7 @@ from cli.arguments import add, day
 from cli.stack import Stack, StackError
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.focus_file import FocusBucket, focus_file, focus_key
+from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.settled_jobs import SettledJobs
@@ -89,6 +90,7 @@ def export_focus(stack: Stack, arguments: argparse.Namespace) -> int:
         account=FocusAccount(account_id, stack.region, stack.name),
         telemetry=Telemetry(namespace="Tollgate", service="cli", write=lambda _line: None),
         clock=SystemClock(),
+        catalogues=RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0),
     )
     found = export.export(datetime(arguments.date.year, arguments.date.month, arguments.date.day, tzinfo=UTC))
     print(f"{place}: {found.rows} rows, {usd_text(found.total)} USD.")

@@ -94,6 +94,7 @@ def build(settings: CostReconcileSettings) -> Tasks:
         account=FocusAccount(settings.account_id, settings.aws_region, settings.stack_name),
         telemetry=telemetry,
         clock=clock,
+        catalogues=catalogues,
     )
     bill = cost_explorer.CostExplorer(partial(client, "ce", cost_explorer.ENDPOINT_REGION), settings.stack_name)
     compare = BillComparison(store=store, bill=bill, telemetry=telemetry, clock=clock)

@@ -11,13 +11,14 @@ from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import process_messages
 from tollgate.services.run_deferred import DeferredRun
 from tollgate.services.run_token_job import TokenJobRun
-from tollgate.settings import AsyncSettings
-from tollgate.wiring.jobs import AsyncParts
+from tollgate.settings import RoadSettings
+from tollgate.wiring.jobs import JobParts
 
 
-class DeferredSettings(AsyncSettings):
+class DeferredSettings(RoadSettings):
     """Settings of this function."""
 
+    table_cache: str
     deferred_queue_url: str
     capacity_function: str
     webhook_queue_url: str
@@ -26,8 +27,11 @@ class DeferredSettings(AsyncSettings):
 
 def build(settings: DeferredSettings) -> DeferredRun:
     """Wire the service; nothing is connected before the first message."""
-    parts = AsyncParts(
-        settings, webhook_queue_url=settings.webhook_queue_url, refresh_function=settings.refresh_function
+    parts = JobParts(
+        settings,
+        webhook_queue_url=settings.webhook_queue_url,
+        table_cache=settings.table_cache,
+        refresh_function=settings.refresh_function,
     )
     queue = parts.queue(settings.deferred_queue_url)
 

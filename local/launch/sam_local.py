@@ -61,7 +61,7 @@ def declare(build: Path) -> Path:
 def endpoints(layout: Layout) -> dict[str, str]:
     """The values of the declared variables, as a container on this machine sees the stack."""
     emulator, standin = (f"http://{MACHINE}:{port}" for port in (layout.emulator_port, layout.standin_port))
-    return dict(zip(_DECLARED, (emulator, standin, standin, standin, "test", "test", REGION, REGION), strict=True))
+    return dict(zip(_DECLARED, (emulator, *[standin] * 4, "test", "test", REGION, REGION), strict=True))
 
 
 def write_variables(layout: Layout, cloudformation: CloudFormationClient, lambda_: LambdaClient) -> None:

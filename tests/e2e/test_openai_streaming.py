@@ -122,6 +122,18 @@ def test_sagemakers_openai_route_streams(client: OpenAI) -> None:
     assert pieces == ["c", " b", " a"]
 
 
+def test_a_model_on_bedrock_streams(client: OpenAI) -> None:
+    """Converse's events as OpenAI's chunks, with Bedrock's own count of tokens at the end."""
+    with client.chat.completions.create(
+        model="echo-bedrock", messages=_said("a b c"), stream=True, stream_options={"include_usage": True}
+    ) as stream:
+        chunks = list(stream)
+    assert [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content] == ["c", " b", " a"]
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (3, 3)
+
+
 def test_what_is_not_streamed_is_answered_by_the_same_function(client: OpenAI) -> None:
     """One base URL serves both, and every other route."""
     answer = client.chat.completions.create(model="echo", messages=_said("one two"), service_tier="priority")

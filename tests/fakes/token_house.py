@@ -35,6 +35,17 @@ max_output_tokens = 500
 """
 """Input $0.15, cached input $0.075, output $0.60 for a million tokens, in the price book."""
 
+BEDROCK = """
+[models.chat.deployments.bedrock]
+tier = "small"
+timing = { base_seconds = 0.5, seconds_per_output_token = 0.01, expected_output_tokens = 200 }
+[models.chat.deployments.bedrock.tokens]
+provider = "bedrock"
+model = "us.meta.llama3-1-8b-instruct-v1:0"
+price_model = "meta.llama3-1-8b-instruct-v1:0"
+max_output_tokens = 2048
+"""
+
 INSTANCES = """
 [models.chat.deployments.gpu]
 tier = "small"

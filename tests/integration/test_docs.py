@@ -20,7 +20,10 @@ _CALLS = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in "brakes budgets cache local model-choice requests sagemaker-openai trimming usage".split()
+        for name in (
+            *"brakes budgets cache local model-choice requests".split(),
+            *"sagemaker-openai token-backends trimming usage".split(),
+        )
     ),
 )
 _GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))

@@ -86,8 +86,10 @@ def _routes_in_the_document(logical_id: str) -> dict[str, dict[str, Any]]:
 
 
 def target(value: Any) -> str:
-    """Logical id that a ``!Ref`` or ``!GetAtt`` points at."""
+    """Logical id that a ``!Ref`` or ``!GetAtt`` points at, under a condition or not."""
     if isinstance(value, Mapping):
+        if "Fn::If" in value:
+            return target(value["Fn::If"][1])
         ref = value.get("Ref") or value.get("Fn::GetAtt")
         if isinstance(ref, str):
             return ref.split(".", maxsplit=1)[0]
@@ -98,7 +100,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every statement of every role, with the role's logical id: its own and those of the stack's managed policies."""
     for name, role in resources("AWS::IAM::Role").items():
         properties = role["Properties"]
-        shared = [policy["Ref"] for policy in properties.get("ManagedPolicyArns", []) if "Ref" in policy]
+        shared = filter(None, map(target, properties.get("ManagedPolicyArns", [])))
         documents = [
             properties["AssumeRolePolicyDocument"],
             *(resources()[policy]["Properties"]["PolicyDocument"] for policy in shared),

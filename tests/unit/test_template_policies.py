@@ -26,6 +26,11 @@ CAN_START_INFERENCE = {
     "sagemaker:InvokeEndpointAsync": {"AsyncSubmitRole"},
     "sagemaker:CreateTransformJob": {"BatchDispatchRole", "BatchCompletionRole", "SweeperRole"},
 }
+PROVIDERS = {
+    "bedrock:InvokeModel": {"GatewayRole", "CacheRole", "DeferredRole", "StreamingRole"},
+    "bedrock:InvokeModelWithResponseStream": {"StreamingRole"},
+    "ssm:GetParameter": {"GatewayRole", "CacheRole", "DeferredRole", "StreamingRole"},
+}
 _BASE = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 
@@ -100,6 +105,22 @@ def test_few_roles_can_start_what_costs_most(action: str, roles: set[str]) -> No
                 "${EndpointPrefix}*" in r["Fn::Sub"] or "/tollgate-*" in r["Fn::Sub"]
                 for r in as_list(statement["Resource"])
             ), name
+
+
+@pytest.mark.parametrize(("action", "roles"), PROVIDERS.items())
+def test_providers_are_called_only_where_the_stack_was_told_so(action: str, roles: set[str]) -> None:
+    """By those who run requests, and nothing beyond what a parameter names; without it the statement is not there."""
+    found = {name: statement for name, statement in statements() if action in as_list(statement["Action"])}
+    assert set(found) == roles
+    for statement in found.values():
+        assert statement["Action"] == [action]
+        named = json.dumps(statement["Resource"])
+        assert "BedrockModels" in named or "parameter${ProviderKeysPath}/*" in named
+    documents = [resources()["ProvidersPolicy"]["Properties"]["PolicyDocument"]]
+    documents += [policy["PolicyDocument"] for policy in resources()["StreamingRole"]["Properties"]["Policies"]]
+    conditional = [s["Fn::If"] for document in documents for s in document["Statement"] if "Fn::If" in s]
+    condition = "CallsBedrock" if "bedrock" in action else "HasProviderKeys"
+    assert [name for name, statement, _ in conditional if statement["Action"] == [action]] == [condition]
 
 
 def test_only_who_may_call_endpoints_may_do_so_by_token() -> None:

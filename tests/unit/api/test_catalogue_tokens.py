@@ -5,24 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from tests.fakes.token_house import INSTANCES, TOKENS, token_catalogue
+from tests.fakes.token_house import BEDROCK, INSTANCES, TOKENS, token_catalogue
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.standing import places_of
 from tollgate.domain.token_backend import Provider, TokenBackend
 from tollgate.domain.token_prices import BucketRates, TokenRates
-
-BEDROCK = """
-[models.chat.deployments.bedrock]
-tier = "small"
-timing = { base_seconds = 0.5, seconds_per_output_token = 0.01, expected_output_tokens = 200 }
-[models.chat.deployments.bedrock.tokens]
-provider = "bedrock"
-model = "us.meta.llama3-1-8b-instruct-v1:0"
-price_model = "meta.llama3-1-8b-instruct-v1:0"
-max_output_tokens = 2048
-"""
 
 
 def test_a_deployment_has_a_road_for_now_and_one_for_later() -> None:

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import make_job
+from tests.fakes.token_house import BEDROCK, TOKENS, token_catalogue
 from tests.fakes.usage import DIMENSIONS, make_record
 from tollgate.adapters.focus_file import focus_csv_gz, focus_key
 from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups
+from tollgate.domain.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups, sellers_of
 from tollgate.domain.jobs import Bill, Job, JobState, Usage
 from tollgate.domain.usage import UsageRecord, roll_up
 
@@ -245,3 +246,16 @@ def test_a_team_cannot_put_a_formula_into_a_spreadsheet() -> None:
     job = _ended()
     (row,) = _read(focus_jobs([replace(job, owner=job.owner._replace(team="=1+1"))], ACCOUNT))
     assert row["x_Team"] == "'=1+1"
+
+
+def test_what_is_paid_by_the_token_names_its_seller() -> None:
+    """Bedrock is AWS's, on the same invoice; an API elsewhere is its host's."""
+    text = TOKENS + BEDROCK
+    account = replace(ACCOUNT, sellers=sellers_of(token_catalogue(text)))
+    rows = focus_jobs([_ended(model="chat", deployment=name) for name in ("paid", "bedrock", "gone")], account).rows
+    named = {row["x_Deployment"]: (row["ServiceName"], row["ProviderName"], row["ResourceType"]) for row in rows}
+    assert named == {
+        "paid": ("api.example.com", "api.example.com", "Model by the token"),
+        "bedrock": ("Amazon Bedrock", "Amazon Web Services", "Bedrock model"),
+        "gone": ("Amazon SageMaker", "Amazon Web Services", "SageMaker asynchronous endpoint"),
+    }

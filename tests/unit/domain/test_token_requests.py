@@ -74,5 +74,7 @@ def test_what_a_provider_may_not_be_sent_goes_to_instances() -> None:
     both = token_catalogue(TOKENS + INSTANCES).models["chat"]
     assert [d.name for d in bounded_offer(both, IMAGE, {}).deployments] == ["gpu"]
     assert bounded_offer(both, "hello", {}) is both
-    with pytest.raises(InvalidRequestError, match="other than text"):
-        bounded_offer(token_catalogue().models["chat"], IMAGE, {})
+    standby = INSTANCES.replace('tier = "small"', 'tier = "small"\nweight = 0')
+    for text in (TOKENS, TOKENS + standby):
+        with pytest.raises(InvalidRequestError, match="other than text"):
+            bounded_offer(token_catalogue(text).models["chat"], IMAGE, {})

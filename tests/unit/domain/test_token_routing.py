@@ -1,5 +1,6 @@
 """Between what is paid by the token and what is paid by the hour, the request decides."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.token_house import INSTANCES, TOKENS, token_catalogue
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
-from tollgate.domain.catalogue import Catalogue, InferenceType, Priority
+from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
 from tollgate.domain.errors import DeadlineImpossibleError, InvalidRequestError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
@@ -16,6 +17,7 @@ from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
 BOTH = TOKENS + INSTANCES
 BUSY = BOTH.replace('utilisation = "0.01"', 'utilisation = "1", concurrency = 64')
 BATCH = BUSY + 'batch = { transform_model = "chat", concurrency = 64 }\n'
+_BOTH = token_catalogue(BOTH)
 SIZE = RequestSize(body_bytes=200, input_tokens=50)
 
 
@@ -46,14 +48,14 @@ def test_nothing_in_time_is_cheaper_than_the_choice(
     utilisation: Decimal, selector: float, output: int | None, read: int, deadline: float
 ) -> None:
     """By a deadline: of both deployments' roads that are expected to be in time, the one with the least loaded cost."""
-    catalogue = token_catalogue(BOTH.replace('0.01"', f'{utilisation}"'))
-    model = catalogue.models["chat"]
+    paid, gpu = _BOTH.models["chat"].deployments
+    gpu = replace(gpu, roads={kind: replace(road, utilisation=utilisation) for kind, road in gpu.roads.items()})
+    catalogue = replace(_BOTH, models={"chat": Model("chat", (paid, gpu))})
     request = RoutingRequest(RequestSize(200, read, output), deadline_seconds=deadline, selector=selector)
     chosen = _route("", request, catalogue=catalogue)
     costs = []
-    for deployment in model.deployments:
-        alone = type(model)(name="chat", deployments=(deployment,))
-        decision = route(request, alone, Capacity(), catalogue.gateway_prices)
+    for deployment in (paid, gpu):
+        decision = route(request, Model("chat", (deployment,)), Capacity(), catalogue.gateway_prices)
         costs.append(decision.estimates[decision.inference_type].loaded_cost)
     assert chosen.expected_seconds <= deadline
     assert chosen.estimates[chosen.inference_type].loaded_cost == min(cost for cost in costs if cost is not None)

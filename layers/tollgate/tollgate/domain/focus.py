@@ -9,16 +9,19 @@ https://focus.finops.org/focus-specification/v1-0/
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.file_batches import CountedPart
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState
 from tollgate.domain.money import ZERO, usd
 from tollgate.domain.spans import HOUR, hour_of, month_of
+from tollgate.domain.token_backend import Provider, TokenBackend
 from tollgate.domain.usage import RollUp
 
 AWS = "Amazon Web Services"
@@ -115,6 +118,31 @@ FocusRow = Mapping[str, str]
 """Column to text; an empty text is null."""
 
 
+class Seller(NamedTuple):
+    """Who sells what answers a deployment's requests: FOCUS's `ServiceName`, `ResourceType` and `ProviderName`."""
+
+    service: str
+    resource_type: str
+    provider: str = AWS
+
+
+def sellers_of(catalogue: Catalogue) -> Mapping[str, Seller]:
+    """Of deployments that are paid by the token, by ``model/deployment``; the others are SageMaker's."""
+    return {
+        deployment.resource: _seller(deployment.tokens)
+        for model in catalogue.models.values()
+        for deployment in model.deployments
+        if deployment.tokens is not None
+    }
+
+
+def _seller(backend: TokenBackend) -> Seller:
+    if backend.provider is Provider.BEDROCK:
+        return Seller("Amazon Bedrock", "Bedrock model")
+    host = urlsplit(backend.url).hostname or backend.url
+    return Seller(host, "Model by the token", host)
+
+
 @dataclass(frozen=True, slots=True)
 class FocusAccount:
     """Where the rows belong.
@@ -123,11 +151,13 @@ class FocusAccount:
         account_id: AWS account that is invoiced.
         region: of the stack.
         stack: its name, for the tag ``tollgate:stack``.
+        sellers: by ``model/deployment``, of those that SageMaker does not serve.
     """
 
     account_id: str
     region: str
     stack: str
+    sellers: Mapping[str, Seller] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +309,7 @@ def _common(
     """What the rows of jobs and of hours have in common."""
     hour, month = hour_of(moment), month_of(moment)
     amount = _number(cost)
+    seller = account.sellers.get(resource) or Seller("Amazon SageMaker", _RESOURCE_TYPES[kind])
     tags = {"InferenceType": kind.value, "tollgate:stack": account.stack} | ({"team": team} if team else {})
     return {
         "BilledCost": amount,
@@ -292,18 +323,18 @@ def _common(
         "ChargePeriodStart": _time(hour),
         "ContractedCost": amount,
         "EffectiveCost": amount,
-        "InvoiceIssuerName": AWS,
+        "InvoiceIssuerName": seller.provider,
         "ListCost": amount,
         "PricingCategory": "Standard",
         "PricingUnit": "Requests",
-        "ProviderName": AWS,
-        "PublisherName": AWS,
+        "ProviderName": seller.provider,
+        "PublisherName": seller.provider,
         "RegionId": account.region,
         "ResourceId": resource,
         "ResourceName": resource,
-        "ResourceType": _RESOURCE_TYPES[kind],
+        "ResourceType": seller.resource_type,
         "ServiceCategory": "AI and Machine Learning",
-        "ServiceName": "Amazon SageMaker",
+        "ServiceName": seller.service,
         "Tags": json.dumps(tags, separators=(",", ":"), sort_keys=True, ensure_ascii=False),
         "x_InferenceType": kind.value,
         "x_Team": team,

@@ -98,15 +98,15 @@ def bounded_offer(model: Model, payload: Any, parameters: Mapping[str, Any]) -> 
     """The model with only those of its deployments that may be sent the request: all, or those on instances.
 
     Raises:
-        InvalidRequestError: every deployment is paid by the token, and it is nothing that they take.
+        InvalidRequestError: it is nothing that may be paid by the token, and no instances serve the model.
     """
-    by_token = [d for d in model.deployments if d.tokens is not None]
     try:
         bounded_chat(payload, parameters, 1)
     except InvalidRequestError:
-        if len(by_token) == len(model.deployments):
+        on_instances = tuple(d for d in model.deployments if d.tokens is None)
+        if not any(d.weight for d in on_instances):
             raise
-        return replace(model, deployments=tuple(d for d in model.deployments if d.tokens is None))
+        return replace(model, deployments=on_instances)
     return model
 
 

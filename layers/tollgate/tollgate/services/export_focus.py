@@ -1,14 +1,15 @@
 """Writes what a day has cost as a FOCUS file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from tollgate.domain.errors import StorageError
-from tollgate.domain.focus import FocusAccount, FocusDay, FocusRow, focus_jobs, focus_roll_ups
+from tollgate.domain.focus import FocusAccount, FocusDay, FocusRow, focus_jobs, focus_roll_ups, sellers_of
 from tollgate.domain.money import ZERO
 from tollgate.domain.spans import DAY, HOUR, day_of
+from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.usage import FocusFiles, SettledJobSource, Span, UsageStore
 
@@ -34,7 +35,10 @@ class FocusSummary:
 
 
 class FocusExport:
-    """Exports whole days, an hour at a time, so that a busy day needs no more memory than its busiest hour."""
+    """Exports whole days, an hour at a time, so that a busy day needs no more memory than its busiest hour.
+
+    `catalogues` say which deployments SageMaker does not serve, as of the day of the export.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,9 @@ class FocusExport:
         account: FocusAccount,
         telemetry: Telemetry,
         clock: Clock,
+        catalogues: CatalogueSource | None = None,
     ) -> None:
+        self._catalogues = catalogues
         self._store = store
         self._jobs = jobs
         self._files = files
@@ -70,6 +76,7 @@ class FocusExport:
         """Write the file of a day in place of what is there.
 
         Raises:
+            CatalogueError: there is none.
             StorageError: the day is not closed yet, or something cannot be read or written.
         """
         closed = self._store.closed_until(Span.DAY)
@@ -84,11 +91,14 @@ class FocusExport:
 
     def _parts(self, day: datetime, summary: FocusSummary) -> Iterator[tuple[FocusRow, ...]]:
         roll_ups = self._store.read(Span.HOUR, day)
+        account = self._account
+        if self._catalogues is not None:
+            account = replace(account, sellers=sellers_of(self._catalogues.current()))
         hour = day
         while hour < day + DAY:
             for part in (
-                focus_roll_ups([each for each in roll_ups if each.start == hour], self._account),
-                focus_jobs(self._jobs.jobs_between(hour, hour + HOUR), self._account),
+                focus_roll_ups([each for each in roll_ups if each.start == hour], account),
+                focus_jobs(self._jobs.jobs_between(hour, hour + HOUR), account),
             ):
                 summary.add(part)
                 yield part.rows
