@@ -13,6 +13,8 @@ from planner.trace import Trace
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 
+PROVIDER_KEYS = "/tollgate/providers"
+"""Where the settings look for the keys of providers that are called over HTTP."""
 _LONGEST_CACHE = 86_400
 
 
@@ -63,6 +65,11 @@ def _usual(trace: Trace) -> int:
     return written[len(written) // 2]
 
 
+def on_bedrock(token_model: str) -> bool:
+    """Whether the price book's id is one of Bedrock's, which begin with the maker's name and a dot."""
+    return token_model.partition(".")[0].isalpha()
+
+
 def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[str]:
     timing, longest = world.token_timing, max(trace.output_tokens)
     lines = [
@@ -79,13 +86,13 @@ def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[s
         "",
         f"[models.{name}.deployments.provider.tokens]",
     ]
-    if "." in world.token_model.partition(":")[0]:
+    if on_bedrock(world.token_model):
         lines.append('provider = "bedrock"  # access to the model has to be granted to the account')
     else:
         lines += [
             'provider = "openai_http"',
             'url = "https://api.example.com/v1"  # the address of the provider\'s API, and where its key lies',
-            'api_key_parameter = "/tollgate/provider-key"',
+            f'api_key_parameter = "{PROVIDER_KEYS}/planned"',
         ]
     return [
         *lines,

@@ -29,9 +29,10 @@ from itertools import accumulate
 
 SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
-_STEPS = 16
+_STEPS = 24
+_REACH, _SHRINKS, _KEPT = 0.1, 0.95, 0.6
 _OPENS, _CLOSES = 0, 1
-_SWEPT = 1_200_000
+_SWEPT = 2_400_000
 """Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 
@@ -99,12 +100,15 @@ def _greatest(requests: "_Requests", sweeps: int, *, jobs: bool) -> float:
     }
     share = max(swept, key=lambda one: swept[one].dollars)
     least, shares, found = swept[share].dollars, [share] * requests.blocks, swept[share]
+    up, busy = [0.0] * requests.blocks, [0.0] * requests.blocks
     for step in range(min(_STEPS, sweeps - len(swept))):
-        up, busy = found.seconds_up(requests.blocks), requests.worked(shares, found)
-        reach = 0.25 * 0.88**step
+        now_up, now_busy = found.seconds_up(requests.blocks), requests.worked(shares, found)
         for block in range(requests.blocks):
+            # The last steps' mean: from one to the next a day's work may jump to another hour.
+            up[block] = _KEPT * up[block] + (1.0 - _KEPT) * now_up[block]
+            busy[block] = _KEPT * busy[block] + (1.0 - _KEPT) * now_busy[block]
             if up[block] + busy[block] > 0:
-                change = reach * (up[block] - busy[block]) / (up[block] + busy[block])
+                change = _REACH * _SHRINKS**step * (up[block] - busy[block]) / (up[block] + busy[block])
                 shares[block] = min(1.0, max(0.0, shares[block] + change))
         found = requests.swept(shares, 1.0, jobs=jobs)
         least = max(least, found.dollars)
