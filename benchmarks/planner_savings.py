@@ -14,6 +14,7 @@ from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
 
+from planner_foresight import Knowledge, worth_of_knowing
 from rich.console import Console
 from rich.progress import Progress
 
@@ -192,6 +193,13 @@ def _balance(trace: Trace, world: World, comparison: Comparison) -> tuple[bool, 
     return once, adds_up, in_system / (len(trace) * mean) - 1
 
 
+def _known(trace: Trace, world: World) -> Knowledge:
+    """For the requests with the shortest deadline."""
+    shortest = min(trace.deadlines)
+    mine = trace.chosen(bytearray(deadline == shortest for deadline in trace.deadlines))
+    return worth_of_knowing(mine.arrivals, shortest, world.endpoint_startup)
+
+
 def _tenants(path: Path, mix: ClassMix) -> Iterator[tuple[str, Trace]]:
     trace = read_trace(path)
     draw_deadlines(trace, mix, 1)
@@ -271,6 +279,13 @@ def _more(
     print("  books: each request ends once; the parts are the total; Little's law is off by", flush=True)
     for name, books in zip(names, pool.map(_balance, traces, worlds, parts), strict=True):
         print(f"    {name:11} {books[0]}, {books[1]}, {books[2]:+.1e}")
+    print("  what knowing is worth, if requests took no time: start-ups and time up, against waking late", flush=True)
+    for name, knowledge in zip(names, pool.map(_known, traces, worlds), strict=True):
+        late = knowledge.as_late_as_possible
+        print(
+            f"    {name:11} rates of every ten minutes known {knowledge.rates_known / late - 1:+.1%}, "
+            f"every second known {knowledge.all_known / late - 1:+.1%}"
+        )
     always = sum((part.baseline.total for part in parts), Decimal(0))
     _print_strategies(list(pool.map(_contributed, traces, [tokens] * many, parts)), always)
     print("  how sure: five seeds, and the greatest effects", flush=True)

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
+_SHARES = (0.35, 1.0, 0.05, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
 _STEPS = 24
 _REACH, _SHRINKS, _KEPT = 0.1, 0.95, 0.6
@@ -89,14 +89,14 @@ def least_dollars(arrivals: "array[float]", held: "array[float]", deadlines: "ar
         least = _greatest(requests, sweeps, jobs=False)
         return Least(least, least)
     least = _greatest(requests, sweeps, jobs=True)
-    return Least(least, max(least, _greatest(requests, max(3, sweeps // 2), jobs=False)))
+    return Least(least, max(least, _greatest(requests, sweeps // 2, jobs=False)))
 
 
 def _greatest(requests: "_Requests", sweeps: int, *, jobs: bool) -> float:
     """The greatest bound of so many sweeps: first one weight for all hours, then each hour's own."""
     swept = {
         share: requests.swept([share] * requests.blocks, 1.0, jobs=jobs)
-        for share in SHARES[: min(sweeps, max(3, sweeps // 4))]
+        for share in _SHARES[: min(sweeps, max(3, sweeps // 4))]
     }
     share = max(swept, key=lambda one: swept[one].dollars)
     least, shares, found = swept[share].dollars, [share] * requests.blocks, swept[share]
