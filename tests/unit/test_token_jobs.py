@@ -107,7 +107,7 @@ def test_a_function_that_dies_anywhere_causes_no_second_call(after: int, *, befo
         assert counter.spent == job.effective_cost
     else:
         # The sweeper ends it when the lease is over.
-        assert (job.state, counter.spent) == (JobState.SUBMITTED, 0)
+        assert (job.state, counter.spent) == (JobState.SUBMITTED, Decimal(0))
         assert job.reservation is not None
         assert counter.committed == job.reservation.amount
         assert job.submit_lease_until is not None
