@@ -40,7 +40,7 @@ def worth_of_knowing(arrivals: "array[float]", deadline: float, startup: float) 
         counts[int(arrival // _WINDOW)] += 1
     late = known = 0.0
     for seed in range(_DRAWS):
-        random = Random(seed)
+        random = Random(seed)  # noqa: S311 -- draws of traffic, no secrets
         drawn = array(
             "d", sorted(_WINDOW * (n + random.random()) for n, count in enumerate(counts) for _ in range(count))
         )

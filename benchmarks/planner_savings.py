@@ -277,7 +277,7 @@ def _more(
     for name, lines in zip(names, pool.map(_generalised, traces, worlds), strict=True):
         print(f"    {name:11} {'; '.join(lines)}")
     print("  books: each request ends once; the parts are the total; Little's law is off by", flush=True)
-    for name, books in zip(names, pool.map(_balance, traces, worlds, parts), strict=True):
+    for name, books in zip(names, pool.map(_balance, traces, [tokens] * many, parts), strict=True):
         print(f"    {name:11} {books[0]}, {books[1]}, {books[2]:+.1e}")
     print("  what knowing is worth, if requests took no time: start-ups and time up, against waking late", flush=True)
     for name, knowledge in zip(names, pool.map(_known, traces, worlds), strict=True):

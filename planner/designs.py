@@ -140,7 +140,7 @@ def batch_pools(world: World, deadlines: Collection[float], mean_held: float) ->
     """Pools that let requests wait for as long as they can: one for deadlines under an hour, one for the others.
 
     In `models.toml` they are two models with the same deployment. A pool holds as much work as a job does in a quarter
-    of its shortest deadline, at most, and leaves early enough for that work, a job's start-up, the scheduler's rhythm
+    of its shortest deadline, at most, and leaves early enough for its work, a job's start-up, the scheduler's rhythm
     and the margin. Deadlines too short for that make no pool; their requests take other roads.
     """
     pools: dict[float, BatchPolicy] = {}
@@ -151,7 +151,8 @@ def batch_pools(world: World, deadlines: Collection[float], mean_held: float) ->
         if shortest is not None:
             bounded, each = min(shortest, float(_LONGEST_WAIT)), max(mean_held, 1e-6) / world.concurrency
             records = min(_LARGEST_POOL, max(1, int(bounded / 4 / each)))
-            age = bounded - overhead - min(bounded / 4, records * each)
+            # Twice the mean work of a full pool: its requests may be longer than others.
+            age = bounded - overhead - min(bounded / 4, 2 * records * each)
             pools[shortest] = BatchPolicy(max_records=records, max_age_seconds=int(age))
     return pools or {0.0: BatchPolicy()}
 
