@@ -108,17 +108,22 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
     ]
     if world.tokens is not None:
         sharing = Design("wake or tokens", Routing.ASYNC, asynchronous=asleep, waking=True, sharing=True)
+        by_token = Design(
+            "by the token",
+            Routing.DEADLINE,
+            asynchronous=asleep,
+            open_roads=frozenset({InferenceType.ASYNC}),
+            used=_LAST_RESORT,
+            by_token=True,
+            waking=True,
+        )
         designs += [
-            Design("by the token", Routing.DEADLINE, open_roads=frozenset(), by_token=True),
-            Design(
-                "jobs or tokens",
-                Routing.DEADLINE,
-                asynchronous=asleep,
+            by_token,
+            replace(
+                by_token,
+                name="jobs or tokens",
                 batch={d: policy for d, policy in collected.items() if d >= _PATIENT} or {0.0: BatchPolicy()},
-                open_roads=frozenset({InferenceType.BATCH, InferenceType.ASYNC}),
-                used=_LAST_RESORT,
-                by_token=True,
-                waking=True,
+                open_roads=frozenset({InferenceType.ASYNC, InferenceType.BATCH}),
             ),
             sharing,
             replace(sharing, name="wake or tokens + cache", cache_ttl=3600.0),
