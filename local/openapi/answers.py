@@ -26,12 +26,26 @@ class Error(Answer):
     error: ErrorDetail
 
 
+class PromptTokens(Answer):
+    """Of the prompt: tokens that a provider paid by the token had in its prompt cache."""
+
+    cached_tokens: int
+
+
+class CompletionTokens(Answer):
+    """Of the completion: tokens that were thought and not shown."""
+
+    reasoning_tokens: int
+
+
 class TokenUsage(Answer):
-    """Tokens as OpenAI counts them."""
+    """Tokens as OpenAI counts them; their parts are there where the model's side tells them."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokens | None = None
+    completion_tokens_details: CompletionTokens | None = None
 
 
 class AssistantMessage(Answer):
@@ -225,11 +239,13 @@ class Cost(Answer):
 
 
 class InferenceUsage(Answer):
-    """Tokens; null where the container does not count."""
+    """Tokens; null where the container does not count. Their parts are there where the model's side tells them."""
 
     input_tokens: int | None
     output_tokens: int | None
     total_tokens: int | None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class NearMatch(Answer):

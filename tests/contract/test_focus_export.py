@@ -12,12 +12,13 @@ import pytest
 
 from cli.main import main
 from cli.stack import Stack
-from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
-from tests.fakes.examples import make_job
+from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE, LocalAws
+from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.messages import BUCKET
 from tests.fakes.usage import make_record
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.job_items import to_item
+from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.domain.jobs import Bill, Job, JobState, Payload, Usage
 from tollgate.domain.usage import roll_up
 from tollgate.ports.usage import Span
@@ -29,7 +30,11 @@ BEFORE = "2026-03-01"
 @pytest.fixture
 def jobs(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """A day with a real-time request, 40 priced jobs, one of unknown cost, one of another day, and an open one."""
-    outputs = {"JobsTableName": JOBS_TABLE, "LedgerTableName": LEDGER_TABLE, "BucketName": BUCKET}
+    tables = {"JobsTableName": JOBS_TABLE, "LedgerTableName": LEDGER_TABLE, "RegistryTableName": REGISTRY_TABLE}
+    outputs = tables | {"BucketName": BUCKET}
+    writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
+    writer.store(make_catalogue(), now=NOON)
+    writer.point_to(1, expected=0)
     monkeypatch.setattr(Stack, "find", lambda name: Stack(name, "us-east-1", outputs, "arm64"))
     bill = Bill(NOON, Decimal(0))
     done = make_job(

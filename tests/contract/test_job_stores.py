@@ -48,7 +48,7 @@ def _full_job() -> Job:
         batch_id="tollgate-1",
         input=Payload(key="files/input"),
         output=Payload(inline={"score": 0.30000000000000004, "list": [1, 2.5, False, None]}),
-        usage=Usage(3, 0),
+        usage=Usage(3, 0, 2, 0),
         failure=JobFailure("model_failed", ""),
         effective_cost=Decimal("0.000000000001"),
         avoided_cost=Decimal("-0.5"),

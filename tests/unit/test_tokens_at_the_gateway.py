@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.budgeted_gateway import counter_of
+from tests.fakes.sizes import EASY
 from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
 from tests.fakes.token_house import CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
@@ -36,6 +37,7 @@ def test_what_the_provider_reports_is_charged() -> None:
     house.gateway.realtime.answer = completion(1_000, 200, cached=400)
     answer = house.gateway.infer(CHAT)
     assert answer.status == 200, answer.body
+    assert json.loads(answer.body)["usage"]["cached_input_tokens"] == 400
     tokens = dollars(1_000, 200, 400)
     spent = Decimal(answer.headers["x-tollgate-cost-usd"])
     assert tokens < spent < tokens + OWN_PARTS
@@ -44,6 +46,16 @@ def test_what_the_provider_reports_is_charged() -> None:
     assert Decimal(line["instance_cost_usd"]) == tokens
     counter = counter_of(house.gateway)
     assert (counter.committed, counter.spent) == (spent, spent)
+
+
+def test_openais_clients_see_the_cached_tokens() -> None:
+    """Where OpenAI's own API has them."""
+    house = TokenHouse()
+    house.gateway.realtime.answer = completion(1_000, 200, cached=400)
+    body = {name: value for name, value in STREAM.items() if name != "stream"}
+    usage = json.loads(house.gateway.call("POST /v1/chat/completions", body).body)["usage"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 400}
+    assert usage["total_tokens"] == 1_200
 
 
 def test_the_provider_is_told_the_limit_that_money_is_held_for() -> None:
@@ -181,3 +193,15 @@ def test_alone_it_is_its_own_baseline() -> None:
     answer = TokenHouse().gateway.infer(CHAT)
     own = Decimal(answer.headers["x-tollgate-cost-usd"])
     assert Decimal(answer.headers["x-tollgate-avoided-cost-usd"]) == dollars(20, 30) - own
+
+
+def test_the_usage_of_one_call_is_not_taken_for_that_of_another() -> None:
+    """A cascade's first answer is told and priced, the larger size's time-out is not: it is charged as it was held."""
+    larger = TOKENS.replace("deployments.paid", "deployments.large").replace('"small"', '"large"')
+    house = TokenHouse("[models.chat.choice.cascade]\n" + TOKENS + larger, limit="1")
+    script: list[bytes | Exception] = [completion(1_000, 200, text="I don't know."), BackendTimeoutError("late")]
+    answers = iter(script)
+    house.gateway.realtime.script = lambda: next(answers)
+    house.gateway.infer(CHAT | {"input": EASY})
+    assert next(answers, None) is None, "both sizes were asked"
+    assert counter_of(house.gateway).spent > dollars(1_000, 200) + dollars(1, 500)

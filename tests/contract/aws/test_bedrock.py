@@ -260,6 +260,19 @@ def test_a_stream_that_breaks_off_has_run(rest: bytes, recorder: Any, answer: An
         list(_stream(recorder.url))
 
 
+@pytest.mark.parametrize(
+    "payload", [b"no JSON", b"[]", b'{"delta": null}', b'{"contentBlockIndex": 2, "delta": {"toolUse": 1}}']
+)
+def test_events_that_are_none_of_converses(payload: bytes, recorder: Any, answer: Any) -> None:
+    """The answer cannot be used, and may be charged."""
+    headers = {":event-type": "contentBlockDelta", ":message-type": "event"}
+    body = b"".join(_event(*event) for event in EVENTS[:8]) + frame(headers, payload)
+    recorder.script = [answer(body=body, headers={"content-type": CONTENT_TYPE})]
+    with pytest.raises(ModelFailedError) as caught:
+        list(_stream(recorder.url))
+    assert caught.value.original_status == 502
+
+
 def test_an_error_before_the_stream_is_the_operations(recorder: Any, answer: Any) -> None:
     """By the same table, and nothing is tried again."""
     recorder.script = [answer(429, json.dumps(MEMBERS).encode(), {"x-amzn-ErrorType": "ThrottlingException"})]

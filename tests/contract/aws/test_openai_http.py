@@ -202,6 +202,16 @@ def test_a_known_key_outlives_a_parameter_store_that_is_down(world: _World, reco
     assert len(world.calls()) == 2
 
 
+def test_a_refused_key_that_cannot_be_read_again_stays_refused(world: _World, recorder: Any, answer: Any) -> None:
+    """The provider's word counts, not the Parameter Store's."""
+    world.invoke()
+    respond = recorder.otherwise
+    recorder.otherwise = lambda request: answer(500) if "x-amz-target" in request.headers else respond(request)
+    world.script = [answer(401)]
+    with pytest.raises(BackendError, match="does not accept"):
+        world.invoke()
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -276,21 +286,29 @@ def test_refusals_that_say_nothing(body: bytes, world: _World, answer: Any) -> N
 @pytest.mark.parametrize(
     ("given", "seconds"),
     [
-        ("17", {17}),
-        ("0.2", {1}),
-        ("99999", {3600}),
-        (formatdate(time() + 60, usegmt=True), {58, 59, 60}),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", {2}),
-        ("soon", {2}),
-        ("-5", {2}),
+        ("17", 17),
+        ("0.2", 1),
+        ("99999", 3600),
+        ("9" * 400, 3600),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 2),
+        ("soon", 2),
+        ("-5", 2),
     ],
 )
-def test_the_provider_says_how_long_to_wait(given: str, seconds: set[int], world: _World, answer: Any) -> None:
-    """As a number or a date; what is neither says nothing."""
+def test_the_provider_says_how_long_to_wait(given: str, seconds: int, world: _World, answer: Any) -> None:
+    """As a number or a date to come; what is neither says nothing."""
     world.script = [answer(429, b"{}", {"Retry-After": given})]
     with pytest.raises(BackendThrottledError) as caught:
         world.invoke()
-    assert caught.value.retry_after in seconds
+    assert caught.value.retry_after == seconds
+
+
+def test_the_provider_says_when_to_come_back(world: _World, answer: Any) -> None:
+    """By the calendar."""
+    world.script = [answer(503, b"{}", {"Retry-After": formatdate(time() + 1800, usegmt=True)})]
+    with pytest.raises(CapacityError) as caught:
+        world.invoke()
+    assert 1700 < (caught.value.retry_after or 0) <= 1800
 
 
 @pytest.mark.parametrize("failure", [{"reset": True}, {"cut": 3}, {"hang": 1.0}])

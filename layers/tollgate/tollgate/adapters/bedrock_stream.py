@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 """
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from typing import Any
 
 from tollgate.adapters.aws_errors import error_from_response
@@ -59,15 +60,15 @@ class BedrockStream:
             retry=RetryPolicy.NEVER,
             timeout_seconds=timeout_seconds,
         )
-        chunks, kind = _Chunks(), ""
-        ended = False
-        with bedrock_errors(road.target):
-            for headers, payload in event_messages(self._transport.open(call, timeout_s=timeout_seconds), _OPERATION):
+        chunks, kind, ended = _Chunks(), "", False
+        answer = self._transport.open(call, timeout_s=timeout_seconds)
+        with bedrock_errors(road.target), closing(event_messages(answer, _OPERATION)) as messages:
+            for headers, payload in messages:
                 if headers.get(":message-type") != "event":
                     raise _broken_off(headers, payload, road.target, begun=bool(kind))
                 kind = str(headers.get(":event-type"))
                 ended = ended or kind == "messageStop"
-                if chunk := chunks.of(kind, _document(payload)):
+                if chunk := chunks.read(kind, payload):
                     yield b"data: " + escaped_json(chunk) + b"\n\n"
         if not ended:
             raise BackendTimeoutError(f"Bedrock model '{road.target}' broke off its answer.")
@@ -81,8 +82,18 @@ class _Chunks:
         self._calls: dict[Any, int] = {}
         self._without_arguments: set[Any] = set()
 
-    def of(self, kind: str, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The chunk that says what an event says; None for one that says nothing to OpenAI's clients."""
+    def read(self, kind: str, payload: bytes) -> dict[str, Any] | None:
+        """The chunk that says what an event says; None for one that says nothing to OpenAI's clients.
+
+        Raises:
+            ModelFailedError: the event is none of Converse's.
+        """
+        try:
+            return self._of(kind, strict_json(payload))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ModelFailedError("Bedrock sent an event that cannot be read.", original_status=502) from error
+
+    def _of(self, kind: str, event: Mapping[str, Any]) -> dict[str, Any] | None:
         block = event.get("contentBlockIndex")
         chunk = None
         match kind:
@@ -122,21 +133,6 @@ class _Chunks:
 
 def _piece(delta: Mapping[str, Any], reason: str | None = None) -> dict[str, Any]:
     return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-
-
-def _document(payload: bytes) -> Mapping[str, Any]:
-    """What an event says.
-
-    Raises:
-        ModelFailedError: it is no JSON object.
-    """
-    try:
-        document = strict_json(payload)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise ModelFailedError("Bedrock sent an event that cannot be read.", original_status=502)
-    return document
 
 
 # AWS's members of the stream: the name begins with a small letter where the operation's own error does not.

@@ -70,8 +70,11 @@ class ProviderCalls:
             raise backend_error(error, f"Provider '{host}'") from error
 
     def _renewed(self, parameter: str, refused: str, answer: OpenAnswer) -> str | None:
-        """Another key than the refused one, whose answer is then done with."""
-        key = self._keys().renewed(parameter, refused)
+        """Another key than the refused one, whose answer is then done with; without one the refusal stands."""
+        try:
+            key = self._keys().renewed(parameter, refused)
+        except BackendError:
+            return None
         if key is not None:
             answer.close()
         return key

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/guides/error-codes
 """
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from tollgate.domain.errors import (
@@ -71,9 +72,7 @@ def _wait(headers: Mapping[str, str], otherwise: int) -> int:
     """Seconds of ``Retry-After``, which may be a number or a date (RFC 9110, 10.2.3)."""
     given = headers.get("retry-after", "").strip()
     seconds = float(given) if given.replace(".", "", 1).isdecimal() and given.isascii() else _until(given)
-    if seconds <= 0:
-        return otherwise
-    return min(_LONGEST_WAIT_SECONDS, max(1, int(-(-seconds // 1))))
+    return ceil(min(seconds, _LONGEST_WAIT_SECONDS)) if seconds > 0 else otherwise
 
 
 def _until(date: str) -> float:

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 """
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from typing import Any
 
 from tollgate.adapters.aws_call import AwsCall, AwsService
@@ -74,11 +75,12 @@ def _payloads(answer: Generator[bytes]) -> Generator[bytes]:
         ModelFailedError, BackendTimeoutError: the container, or the connection to it, broke.
         AwsError: the stream is none.
     """
-    for headers, payload in event_messages(answer, _OPERATION):
-        if headers.get(":message-type") != "event":
-            raise _failure(headers, payload)
-        if headers.get(":event-type") == "PayloadPart":
-            yield payload
+    with closing(event_messages(answer, _OPERATION)) as messages:
+        for headers, payload in messages:
+            if headers.get(":message-type") != "event":
+                raise _failure(headers, payload)
+            if headers.get(":event-type") == "PayloadPart":
+                yield payload
 
 
 def _failure(headers: Mapping[str, Any], payload: bytes) -> ModelFailedError | BackendTimeoutError | AwsError:

@@ -54,9 +54,10 @@ def job_document(job: Job, *, result_url: str | None = None) -> dict[str, Any]:
 
 
 def usage_document(usage: Usage) -> dict[str, int | None]:
-    """Tokens; the total only where both are known."""
+    """Tokens; the total only where both are known, parts of them only where the model's side told them."""
     known = usage.input_tokens is not None and usage.output_tokens is not None
-    return {
+    parts = {"cached_input_tokens": usage.cached_input_tokens, "reasoning_tokens": usage.reasoning_tokens}
+    return {name: count for name, count in parts.items() if count is not None} | {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "total_tokens": (usage.input_tokens or 0) + (usage.output_tokens or 0) if known else None,

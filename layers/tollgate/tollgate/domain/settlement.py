@@ -148,7 +148,8 @@ def with_cached_part(settlement: Settlement, worth: Decimal | None) -> Settlemen
 
 
 def _share(road: Road, held_seconds: Decimal, usage: Usage) -> Decimal | None:
-    if held_seconds == ZERO:
+    # Of a call at a provider only its end may be known, and so no time.
+    if held_seconds == ZERO and (road.tokens is None or usage.output_tokens is None):
         return ZERO
     if road.tokens is not None:
         return _token_share(road.tokens, usage)

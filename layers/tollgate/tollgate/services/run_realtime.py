@@ -139,7 +139,6 @@ class RealtimeRun:
             BudgetExceededError, BackendError: as `run`.
         """
         earlier, trail.settlement, trail.reservation = trail.settlement, None, None
-        trail.usage_reported = True
         trail.tries += 1
         try:
             return self.run(plan, trail)
@@ -154,6 +153,7 @@ class RealtimeRun:
         deployment = plan.decision.deployment
         road = deployment.roads[InferenceType.REALTIME]
         trail.variant = road.target_variant or ""
+        trail.usage_reported = True
         began = self._clock.monotonic()
         try:
             answer = self._invoke(plan, road, trail, inference_id, max(0.1, left))
@@ -165,7 +165,8 @@ class RealtimeRun:
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)
             if road.tokens is not None:
-                worked = _may_be_charged(error)
+                # Whatever the trail has is of an earlier call, or an estimate.
+                worked, trail.usage_reported = _may_be_charged(error), False
             self._settle(plan, road, self._clock.monotonic() - began if worked else 0.0, trail)
             if not (timed_out and cut):
                 # A call cut short because its budget had run out says nothing about the deployment.

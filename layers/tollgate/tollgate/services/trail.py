@@ -105,7 +105,6 @@ class Trail:
         """Forget what the call so far held and cost, before another call for the same request."""
         self.settlement = None
         self.reservation = None
-        self.usage_reported = True
 
     def add_earlier(self, earlier: Settlement | None) -> None:
         """Count a try that failed before the one on this trail."""

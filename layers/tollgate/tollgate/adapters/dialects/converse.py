@@ -49,7 +49,7 @@ class ConverseDialect:
             for name, value in asked.items()
             if value is not None and name not in _WITHOUT_MEANING and value not in _NOTHING.get(name, ())
         }
-        system, turns = conversation(asked.pop("messages"))
+        system, turns = conversation(asked.pop("messages", None))
         document: dict[str, Any] = {"messages": turns}
         if system:
             document["system"] = system

@@ -167,12 +167,17 @@ def _packed(vector: list[float]) -> str:
     return base64.b64encode(packed).decode("ascii")
 
 
-def token_usage(usage: Usage) -> Mapping[str, int] | None:
+def token_usage(usage: Usage) -> Mapping[str, Any] | None:
     """OpenAI's usage, None where the container did not count: no number is better than a wrong one."""
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    return {
+    counted: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
+    if usage.cached_input_tokens is not None:
+        counted["prompt_tokens_details"] = {"cached_tokens": usage.cached_input_tokens}
+    if usage.reasoning_tokens is not None:
+        counted["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return counted
