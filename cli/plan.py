@@ -248,6 +248,7 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
 def _entry(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
     plain = asdict(outcome)
     plain["bill"] = {part: str(amount) for part, amount in outcome.bill.items()}
+    del plain["deployable"]
     return plain | {
         "total_usd": str(outcome.total),
         "usd_per_1k_requests": _text(outcome.per_thousand_requests),
