@@ -143,6 +143,9 @@ def test_the_reasons_add_up_to_the_distance_from_the_bound(world: World, rate: f
         assert sum((one.usd for one in reasons), Decimal(0)) == outcome.total - comparison.bounds_of(outcome).least
         assert reasons[-2].usd >= -Decimal("0.000001")
         assert reasons[-1].usd >= -Decimal("0.000001")
+        watched = comparison.watched.get(outcome.design)
+        assert reasons[0].text.startswith("the rhythm") is (watched is not None)
+        assert watched is None or reasons[0].usd == outcome.total - watched.total
 
 
 def test_a_rule_that_the_gateway_does_not_have_is_shown_and_not_recommended() -> None:
