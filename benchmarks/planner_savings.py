@@ -89,8 +89,7 @@ def _peak(who: int) -> float:
 def _print_chosen(name: str, comparison: Comparison, chosen: Outcome | None, always: Decimal) -> None:
     """Print one trace's best design against instances that never sleep, and why it is not nearer to the bound."""
     if chosen is None:
-        least = comparison.best
-        print(f"  {name:11} none without a missed deadline; fewest: {least.design}, {least.missed:,} missed")
+        print(f"  {name:11} none without a missed deadline")
         return
     above, bounds = comparison.above(chosen), comparison.bounds_of(chosen)
     print(
@@ -114,7 +113,7 @@ def _print_best(
     chosen = [(part, outcome) for part in parts if (outcome := best(part)) is not None]
     total = sum((outcome.total for _, outcome in chosen), Decimal(0))
     least = sum((part.bounds_of(outcome).least for part, outcome in chosen), Decimal(0))
-    always = sum((part.baseline.total for part in parts), Decimal(0))
+    always = sum((part.baseline.total for part, _ in chosen), Decimal(0))
     if chosen:
         saved, above = 1 - total / always, total / least - 1
         print(
