@@ -59,7 +59,8 @@ class Stack(Gatherers):
             self.endpoints.settle()
             self._changing = False
         while self._served < len(self.order):
-            end = max(self._places[0], now) + HELD
+            handed_over = now - 1.0  # after this was asked for that second
+            end = max(self._places[0], handed_over + HAND_OVER_SECONDS) + HELD
             heapreplace(self._places, end)
             self._ends.append((end, self.order[self._served]))
             self._served += 1
@@ -81,6 +82,7 @@ class Stack(Gatherers):
 )
 @example(coming=[(1, 15), (400, 15), (780, 15), (1300, 40), (1301, 40)])
 @example(coming=[(second, 20) for second in range(60, 85)])
+@example(coming=[*[(1, 22)] * 7, (226, 40), (1234, 40), (1265, 37), (1267, 36)])
 @example(coming=[(276, 15), (1147, 15)])
 @example(coming=[(276, 15), (1147, 15), (1201, 15)])
 def test_the_planner_wakes_and_serves_when_the_keeper_does(coming: list[tuple[int, int]]) -> None:
