@@ -127,7 +127,7 @@ class AsyncCompletion:
 
     def _places(self, job: Job) -> int:
         try:
-            deployment = self._catalogues.current().model(job.model).deployment(job.deployment)
+            deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
         except UnknownModelError:
             return 1
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None

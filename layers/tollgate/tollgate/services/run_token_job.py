@@ -74,7 +74,7 @@ class TokenJobRun:
             CatalogueError, StorageError: try again later.
         """
         try:
-            catalogue = self._catalogues.current()
+            catalogue = self._catalogues.seen_by(job)
             deployment, road = _way(job, catalogue)
             request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
             _check_held(job, catalogue, road, request)
