@@ -19,11 +19,11 @@ class FixedCatalogue:
     def current(self) -> Catalogue:
         return self.held or self.catalogue
 
-    def seen_by(self, job: Job) -> Catalogue:
+    def seen_by(self, job: Job) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         self.held = None
         return self.catalogue
 
-    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:
+    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         self.held = None
         return self.catalogue
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.control import FixedBrakes
@@ -32,7 +33,7 @@ from tollgate.domain.cache_ticket import CacheTicket
 from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError, StorageError
-from tollgate.domain.jobs import Job, Owner
+from tollgate.domain.jobs import Owner
 from tollgate.domain.webhooks import check_webhook_url
 from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
@@ -53,25 +54,6 @@ from tollgate.services.wait import JobWaiter
 from tollgate.services.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class FixedCatalogue:
-    """The catalogue in force, and the older copy that the function still holds, if any."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-        self.held: Catalogue | None = None
-
-    def current(self) -> Catalogue:
-        return self.held or self.catalogue
-
-    def seen_by(self, job: Job) -> Catalogue:
-        self.held = None
-        return self.catalogue
-
-    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:
-        self.held = None
-        return self.catalogue
 
 
 class FixedCapacity:

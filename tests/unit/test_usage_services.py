@@ -48,10 +48,10 @@ class Catalogues:
             raise CatalogueError("No catalogue was applied yet.")
         return replace(make_catalogue(), budgets=self.budgets)
 
-    def seen_by(self, job: Job) -> Catalogue:
+    def seen_by(self, job: Job) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         return self.current()
 
-    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:
+    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         return self.current()
 
 
