@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.budgeted_gateway import counter_of
 from tests.fakes.sizes import EASY
 from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
-from tests.fakes.token_house import CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
+from tests.fakes.token_house import BEDROCK, CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
@@ -76,7 +76,16 @@ def test_a_budget_refuses_what_the_call_could_cost_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [BackendTimeoutError("late"), completion(None), completion(10, 5, cached=11), b"nothing of the kind"]
+    "outcome",
+    [
+        BackendTimeoutError("late"),
+        completion(None),
+        completion(10, 5, cached=11),
+        completion(0, 0),
+        completion(10**40, 5),
+        completion(10, -5),
+        b"nothing of the kind",
+    ],
 )
 def test_what_nobody_can_price_is_charged_as_it_was_held(outcome: bytes | Exception) -> None:
     """No answer in time, no tokens reported, or nonsense: the cost is unknown, and the record says so."""
@@ -151,6 +160,24 @@ def test_a_caller_who_hangs_up_is_charged_what_was_held() -> None:
     house.gateway.watch("POST /v1/chat/completions", STREAM, RecordingOutlet(leaves_after=1))
     assert counter_of(house.gateway).spent > dollars(1, 500)
     assert "effective_cost_usd" not in _line(house)
+
+
+def test_a_count_that_grew_until_the_caller_hung_up_is_not_the_whole() -> None:
+    """Some providers tell the usage with every piece; the model may have gone on after the last that came."""
+    house = TokenHouse(limit="1")
+    usage = b', "usage": {"prompt_tokens": 10, "completion_tokens": 1}}'
+    house.gateway.stream.pieces = [chunk("one").strip().removesuffix(b"}") + usage + b"\n\n", chunk(" two")]
+    house.gateway.watch("POST /v1/chat/completions", STREAM, RecordingOutlet(leaves_after=1))
+    assert counter_of(house.gateway).spent > dollars(1, 500)
+
+
+def test_a_deployment_that_cannot_say_what_was_asked_does_not_stand_in() -> None:
+    """The caller hears of the failure, or has the answer of the next, not a complaint about the stand-in's API."""
+    chain = '[models.chat.health]\nfallback = ["bedrock", "gpu"]\n'
+    house = TokenHouse(chain + TOKENS + BEDROCK.replace('"small"', '"small"\nweight = 0') + INSTANCES)
+    house.gateway.realtime.answers["gpt-4o-mini"] = ModelFailedError("down", original_status=500)
+    answer = house.gateway.infer(CHAT | {"parameters": {"seed": 1}})
+    assert (answer.status, answer.headers["x-tollgate-deployment"]) == (200, "chat/gpu")
 
 
 def test_a_sleeping_endpoint_is_stood_in_for() -> None:

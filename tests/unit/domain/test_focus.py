@@ -1,7 +1,6 @@
 """The export keeps the column rules of FOCUS 1.0 and adds up exactly.
 
 The rules below are read from the specification's column pages, https://focus.finops.org/focus-specification/v1-0/, not
-from dataclasses import replace
 from the code under test: which columns must be there, which may be null, what values and formats are allowed.
 """
 
@@ -10,6 +9,7 @@ import gzip
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any

@@ -1,5 +1,6 @@
 """What a call to a backend that is paid by the token is expected to cost, costs at most, and did cost."""
 
+import json
 from decimal import Decimal
 from unicodedata import normalize
 
@@ -20,8 +21,12 @@ which Anthropic's table of tool use gives up to 530 tokens.
 https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview#pricing
 """
 
-_SPREAD_OF_TOOLS = 2
-"""Tools are written out anew for the model, with line breaks and indents; twice their bytes leaves room for that."""
+_SPREAD_OF_SCHEMAS = 2
+_INDENT = 4
+"""Tools and schemas are written out anew for the model: some templates give a line, and as many spaces for each level,
+to everything in them. Others write them as types, for which twice their bytes leaves room.
+https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/tokenizer_config.json
+"""
 
 SETTLING_SECONDS = 2.0
 """Of the function's own time around the call."""
@@ -35,7 +40,7 @@ _UNUSABLE = 502
 _PER = Decimal(1_000_000)
 
 
-def most_input_tokens(body: bytes, *, tools: bool) -> int:
+def most_input_tokens(body: bytes, *, schemas: bool) -> int:
     """More tokens than the prompt of this body can have.
 
     Tokenizers that fall back to bytes, as those of all models that are sold by the token do, make at most one token of
@@ -44,13 +49,20 @@ def most_input_tokens(body: bytes, *, tools: bool) -> int:
 
     Args:
         body: that the provider gets, JSON.
-        tools: whether it describes tools.
+        schemas: whether it describes tools, or the form of the answer.
     """
     most = len(body)
     if b"\\u" in body or not body.isascii():
-        text = normalize("NFKC", compact_json(strict_json(body)))
-        most = max(most, len(text.encode(errors="surrogatepass")))
-    return most * (_SPREAD_OF_TOOLS if tools else 1) + TEMPLATE_TOKENS
+        most = max(most, _normalized(compact_json(strict_json(body))))
+    if schemas:
+        most = max(
+            most * _SPREAD_OF_SCHEMAS, _normalized(json.dumps(strict_json(body), indent=_INDENT, ensure_ascii=False))
+        )
+    return most + TEMPLATE_TOKENS
+
+
+def _normalized(text: str) -> int:
+    return len(normalize("NFKC", text).encode(errors="surrogatepass"))
 
 
 def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:
@@ -73,6 +85,8 @@ def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
     Tokens in a bucket without a rate of its own cost what the rest of the input or the output costs; so do those of a
     bucket that the provider said nothing of, unless that bucket is the dearer one.
     """
+    if usage.input_tokens == 0:
+        return None  # No chat is empty: whoever says so has not counted.
     rates = backend.rates.interactive
     try:
         told = split_usage(
