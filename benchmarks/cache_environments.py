@@ -11,7 +11,8 @@ from typing import Any
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds
 from tests.fakes.examples import OWNER, make_catalogue
-from tests.fakes.gateway import FixedCapacity, FixedCatalogue
+from tests.fakes.backends import FixedCatalogue
+from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue

@@ -223,8 +223,9 @@ def test_a_kept_answer_is_charged_however_soon_it_came(answer: bytes) -> None:
     key = f"results/{job_id}.answer.json"
     now = house.clock.now()
     house.gateway.objects.put(key, answer)
-    running = {"submitted_at": now, "output_location": house.gateway.objects.location_of(key)}
-    house.gateway.jobs.jobs[job_id] = house.job(job_id)._replace(state=JobState.SUBMITTED, **running)
+    house.gateway.jobs.jobs[job_id] = house.job(job_id)._replace(
+        state=JobState.SUBMITTED, submitted_at=now, output_location=house.gateway.objects.location_of(key)
+    )
     assert house.completion().found_in_bucket(house.job(job_id))
     job, spent = house.job(job_id), counter_of(house.gateway).spent
     assert held is not None
