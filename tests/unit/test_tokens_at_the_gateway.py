@@ -20,6 +20,7 @@ from tollgate.domain.errors import (
     TollgateError,
 )
 from tollgate.domain.jobs import JobState
+from tollgate.services.admission import Admission
 
 OWN_PARTS = Decimal("0.0001")
 """More than the gateway's own parts of a request cost."""
@@ -190,6 +191,18 @@ def test_a_copy_to_a_shadow_counts_for_the_most_that_it_may_cost(usd: str, *, co
     house = TokenHouse(policy + TOKENS + shadow)
     assert {house.gateway.infer(CHAT).status for _ in range(20)} == {200}
     assert {job.deployment for job in house.gateway.jobs.jobs.values()} == ({"next"} if copied else set())
+
+
+def test_a_function_that_dies_in_a_call_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider may bill the call: no later request may spend the money a second time."""
+    house = TokenHouse(limit="0.0009")
+    with monkeypatch.context() as dying:
+        dying.setattr(Admission, "settle", lambda *_: None)
+        assert house.gateway.infer(CHAT).status == 200
+    held = counter_of(house.gateway).committed
+    house.clock.advance(3_600)
+    assert house.gateway.infer(CHAT).status == 429
+    assert counter_of(house.gateway).committed == held > dollars(1, 500)
 
 
 def test_a_sleeping_endpoint_is_stood_in_for() -> None:

@@ -142,7 +142,7 @@ def token_ask(
         parts = rates.realtime(lambda_gb_seconds)
     else:
         parts = rates.expected(road.inference_type, body_bytes, 0.0) + rates.waiting(TOKEN_JOB_SECONDS)
-    return Ask(usd(most_token_cost(road.tokens, most) + parts + writes))
+    return Ask(usd(most_token_cost(road.tokens, most) + parts + writes), billed=True)
 
 
 def may_be_charged(error: BackendError) -> bool:
