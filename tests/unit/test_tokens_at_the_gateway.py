@@ -193,6 +193,21 @@ def test_a_copy_to_a_shadow_counts_for_the_most_that_it_may_cost(usd: str, *, co
     assert {job.deployment for job in house.gateway.jobs.jobs.values()} == ({"next"} if copied else set())
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thoughts_that_only_the_total_tells_are_charged(streamed: bool) -> None:
+    """Some providers count them beside the output and bill them with it."""
+    house = TokenHouse(limit="1")
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 50, "total_tokens": 1_200}
+    if streamed:
+        last = json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage})
+        house.gateway.stream.pieces = [chunk("384,400 km", "stop"), f"data: {last}\n\n".encode()]
+        house.gateway.watch("POST /v1/chat/completions", STREAM)
+    else:
+        house.gateway.realtime.answer = json.dumps(json.loads(completion()) | {"usage": usage}).encode()
+        house.gateway.infer(CHAT)
+    assert dollars(1_000, 200) < counter_of(house.gateway).spent < dollars(1_000, 200) + OWN_PARTS
+
+
 def test_a_function_that_dies_in_a_call_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider may bill the call: no later request may spend the money a second time."""
     house = TokenHouse(limit="0.0009")

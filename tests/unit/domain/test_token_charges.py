@@ -148,6 +148,12 @@ def test_tokens_that_nobody_told_have_no_known_cost(usage: Usage) -> None:
     assert charged_token_cost(_backend("2", "10", "0.5", "4"), usage) is None
 
 
+@pytest.mark.parametrize("usage", [Usage(10, 10, 11), Usage(10, 10, None, 11)])
+def test_contradictions_count_where_the_parts_have_no_rates(usage: Usage) -> None:
+    """Whoever leaves thoughts out of the output bills them all the same."""
+    assert charged_token_cost(_backend("2", "10"), usage) is None
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -101,17 +101,20 @@ def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
     """
     if usage.input_tokens == 0:
         return None  # No chat is empty: whoever says so has not counted.
+    if _is_more(usage.cached_input_tokens, usage.input_tokens) or _is_more(usage.reasoning_tokens, usage.output_tokens):
+        return None  # Figures that contradict each other are none, whether or not the part has a rate of its own.
     rates = backend.rates.interactive
-    try:
-        told = split_usage(
-            usage.input_tokens,
-            usage.output_tokens,
-            cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
-            reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
-        )
-    except ValueError:
-        return None  # Figures that contradict each other are none.
+    told = split_usage(
+        usage.input_tokens,
+        usage.output_tokens,
+        cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
+        reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
+    )
     return token_cost(told, backend.rates)
+
+
+def _is_more(part: int | None, whole: int | None) -> bool:
+    return part is not None and whole is not None and part > whole
 
 
 def _part(reported: int | None, whole: int | None, rate: Decimal | None, rate_of_whole: Decimal) -> int | None:

@@ -225,8 +225,9 @@ class ChunkReader:
 
     def _note_usage(self, usage: Any) -> None:
         if isinstance(usage, dict):
-            self._input_tokens = _count(usage.get("prompt_tokens"), self._input_tokens)
-            self._output_tokens = _count(usage.get("completion_tokens"), self._output_tokens)
+            told = reported_usage(usage)
+            self._input_tokens = _count(told.input_tokens, self._input_tokens)
+            self._output_tokens = _count(told.output_tokens, self._output_tokens)
             self._details |= {name: usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)}
 
 
