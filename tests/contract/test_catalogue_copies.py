@@ -90,3 +90,5 @@ def test_no_job_is_judged_by_a_copy_older_than_its_own(aws: LocalAws, catalogue:
         reader.seen_by(make_job(catalogue_version=3))
     with pytest.raises(StorageError):
         reader.knowing("new/model", InferenceType.ASYNC)
+    with pytest.raises(StorageError):
+        reader.newest()

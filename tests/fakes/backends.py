@@ -19,6 +19,10 @@ class FixedCatalogue:
     def current(self) -> Catalogue:
         return self.held or self.catalogue
 
+    def newest(self) -> Catalogue:
+        self.held = None
+        return self.catalogue
+
     def seen_by(self, job: Job) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         self.held = None
         return self.catalogue

@@ -77,7 +77,7 @@ class RegistryCatalogue:
         if wanted in {0, copy.version} or now < self._sought.get(wanted, now):
             return copy
         try:
-            copy = self._anew()
+            copy = self.newest()
         except StorageError:
             if copy.version < wanted:
                 raise
@@ -94,9 +94,15 @@ class RegistryCatalogue:
         copy = self.current()
         model = copy.models.get(resource.partition("/")[0])
         deployment = model.deployment(resource.partition("/")[2]) if model is not None else None
-        return copy if deployment is not None and inference_type in deployment.roads else self._anew()
+        return copy if deployment is not None and inference_type in deployment.roads else self.newest()
 
-    def _anew(self) -> Catalogue:
+    def newest(self) -> Catalogue:
+        """The catalogue in force at this moment.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read.
+        """
         try:
             self._copy = self._read(self._copy, consistent=True)
         except AwsError as error:

@@ -20,6 +20,14 @@ class CatalogueSource(Protocol):
             StorageError: it cannot be read and there is no earlier copy.
         """
 
+    def newest(self) -> Catalogue:
+        """The catalogue in force at this moment, for what is done once and may name anything in it.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read.
+        """
+
     def seen_by(self, job: Job) -> Catalogue:
         """The catalogue in force, as new as the one that the job was accepted with, or newer.
 
