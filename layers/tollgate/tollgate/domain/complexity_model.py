@@ -9,6 +9,9 @@ The estimate is `prior + familiarity x correction`:
   feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
 - *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes and rises with how
   surely a prompt is of one of the training tasks, so that the trees speak only about what they know.
+
+For each known model there is a *leaning* as well, for prompts that are not familiar: a linear model of what the prior
+leaves, shrunk so far that only what many training tasks have in common is left of it.
 """
 
 import json
@@ -23,7 +26,7 @@ from typing import Any, Final
 
 from tollgate.domain.complexity_features import FEATURES
 
-MAGIC: Final = b"tollgate-complexity-2\n"
+MAGIC: Final = b"tollgate-complexity-3\n"
 """First bytes of a model file: its name and the version of the layout."""
 
 LEAF: Final = 255
@@ -106,6 +109,7 @@ class ComplexityModel:
         need: the trees of the strong model's gain, one output.
         quality: the trees of each known model's quality, one output a model.
         known_models: the models of `quality`, in its order.
+        leanings: for each of them the constant and the weights of its `leaning`.
         cautious: mean quality of each less one standard error over the training tasks.
         ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
         recovered: the share of the quality gap that is kept by sending every prompt of at least complexity 0,
@@ -126,6 +130,7 @@ class ComplexityModel:
     need: Forest
     quality: Forest
     known_models: tuple[str, ...]
+    leanings: tuple[tuple[float, tuple[float, ...]], ...]
     cautious: tuple[float, ...]
     ranks: tuple[float, ...]
     recovered: tuple[float, ...]
@@ -150,6 +155,11 @@ class ComplexityModel:
         """Return the prior's part of the need of a prompt."""
         parts = self._parts(standard)
         return self.prior_weight * (sum(parts) / len(parts) - self.prior_centre)
+
+    def leaning(self, standard: list[float], place: int) -> float:
+        """Return how far from its mean tasks in general put a known model's quality on a prompt, beyond the prior."""
+        constant, weights = self.leanings[place]
+        return constant + sumprod(weights, standard)
 
     def signals(self, standard: list[float]) -> tuple[str, ...]:
         """Return the names of the prior's strongest signals, strongest first."""
@@ -218,8 +228,10 @@ def decode(raw: bytes) -> ComplexityModel:
     width = len(FEATURES)
     flat = tables["prototypes"].tolist()
     prototypes = [tuple(flat[at : at + width]) for at in range(0, len(flat), width)]
-    flat = tables["kinds"].tolist()
-    kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
+
+    def lines(name: str) -> tuple[tuple[float, tuple[float, ...]], ...]:
+        flat = tables[name].tolist()
+        return tuple((flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1))
 
     def forest(name: str) -> Forest:
         return Forest(
@@ -240,13 +252,14 @@ def decode(raw: bytes) -> ComplexityModel:
         prior_weight=head["prior_weight"],
         prototypes=tuple((sumprod(one, one), one) for one in prototypes),
         reach=head["reach"],
-        kinds=tuple(kinds),
+        kinds=lines("kinds"),
         near=head["near"],
         near_strict=head["near_strict"],
         softness=head["softness"],
         need=forest("need"),
         quality=forest("quality"),
         known_models=tuple(head["known_models"]),
+        leanings=lines("leanings"),
         cautious=tuple(head["cautious"]),
         ranks=tuple(head["ranks"]),
         recovered=tuple(head["recovered"]),

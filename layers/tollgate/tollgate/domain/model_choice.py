@@ -15,8 +15,12 @@ ENOUGH_RECORDS: Final = 30
 
 
 KNOWN_PAIR: Final = 0.5
-"""How much of the need that general signals show is counted between two known models: on tasks left out their gain
-rises by 0.08 (the mean of five pairs) where the signals are one deviation, 0.15, stronger."""
+"""How much of the need that general signals show is counted between two known models on a familiar prompt: the trees
+have learned the same signals, so that with the whole weight they would count twice."""
+
+MOST_LEANING: Final = 0.03
+"""By how much a model's leaning may move its quality on an unfamiliar prompt, among many: enough to part models that
+are nearly equal. The largest of several bold guesses is the one most likely to be wrong."""
 
 GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.125, Tier.LARGE: 0.25}
 """How much of it is counted in favour of a model of each size, among many."""
@@ -181,6 +185,7 @@ def predict(measured: list[float], profiles: Sequence[ModelProfile]) -> Predicti
         share = GENERAL_SHARE[profile.tier]
         below = max((m for p, m in zip(profiles, means, strict=True) if _smaller(p, profile) and m < mean), default=0.0)
         quality = max(mean + share * need, below + _HAIR if share else mean) + known * corrections[place]
+        quality += (1.0 - known) * max(-MOST_LEANING, min(MOST_LEANING, model.leaning(standard, place)))
         qualities.append(max(0.0, min(1.0, quality)))
         general.append(share * GENERAL_SPREAD)
     return Prediction(tuple(qualities), tuple(means), tuple(general), known)
@@ -223,9 +228,11 @@ def predict_gain(text: str, weak: ModelProfile, strong: ModelProfile) -> float:
     model = shipped_model()
     measured = measure(text)
     standard = model.standardise(measured)
+    known = model.familiarity(standard)
     corrections = model.quality.corrections(measured)
-    general = model.general(standard)
-    return KNOWN_PAIR * general + model.familiarity(standard) * (corrections[high] - corrections[low])
+    general = model.general(standard) * (1.0 - (1.0 - KNOWN_PAIR) * known)
+    leaning = model.leaning(standard, high) - model.leaning(standard, low)
+    return general + (1.0 - known) * leaning + known * (corrections[high] - corrections[low])
 
 
 def _place(profile: ModelProfile) -> int | None:
