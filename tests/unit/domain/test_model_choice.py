@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tollgate.domain.complexity_features import measure
+from tollgate.domain.complexity_model import shipped_model
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
+    MOST_LEANING,
     Candidate,
     ModelProfile,
     QualityRecord,
@@ -19,6 +22,7 @@ from tollgate.domain.model_choice import (
     predict_quality,
 )
 
+STRANGE = "{}[]();" * 40
 PROMPT = "A baker sells 12 rolls an hour and twice as many on Sunday. How many in a week of 8-hour days?"
 CANDIDATES = st.lists(
     st.builds(
@@ -202,3 +206,25 @@ def test_swapping_the_pair_flips_what_was_learned() -> None:
     there, back = predict_gain(PROMPT, weak, strong), predict_gain(PROMPT, strong, weak)
     same = predict_gain(PROMPT, weak, weak)
     assert there + back == pytest.approx(2 * same)
+
+
+def test_a_strange_prompt_moves_a_model_by_little() -> None:
+    """Where nothing is familiar a small model stays within the most that a leaning may move it, and goes there."""
+    measured = measure(STRANGE)
+    model = shipped_model()
+    assert model.familiarity(model.standardise(measured), strict=True) < 0.01
+    moved = [predict_quality(STRANGE, ModelProfile("mine", 0.5, name)) - 0.5 for name in known_models()]
+    leanings = [model.leaning(model.standardise(measured), place) for place in range(len(moved))]
+    assert max(map(abs, leanings)) > MOST_LEANING
+    for own, leaning in zip(moved, leanings, strict=True):
+        assert own == pytest.approx(max(-MOST_LEANING, min(MOST_LEANING, leaning)), abs=2e-3)
+
+
+def test_a_pair_s_gain_on_a_strange_prompt_is_the_general_need_and_the_leanings() -> None:
+    """Between two models the leanings count in full, for there is no third one to be flattered by them."""
+    model = shipped_model()
+    standard = model.standardise(measure(STRANGE))
+    weak, strong = (ModelProfile("mine", None, known_models()[place]) for place in (2, 3))
+    between = model.leaning(standard, 3) - model.leaning(standard, 2)
+    assert predict_gain(STRANGE, weak, strong) == pytest.approx(model.general(standard) + between, abs=2e-3)
+    assert abs(between) > 0.01
