@@ -18,7 +18,7 @@ KNOWN_PAIR: Final = 0.5
 """How much of the need that general signals show is counted between two known models on a familiar prompt: the trees
 have learned the same signals, so that with the whole weight they would count twice."""
 
-MOST_LEANING: Final = 0.03
+MOST_LEANING: Final = 0.02
 """By how much a model's leaning may move its quality on an unfamiliar prompt, among many: enough to part models that
 are nearly equal. The largest of several bold guesses is the one most likely to be wrong."""
 
