@@ -1,6 +1,7 @@
 """The measurements behind the estimate."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -93,3 +94,19 @@ def test_typographic_signs_do_not_change_the_words() -> None:
     plain, curly = named('He said "3.5 miles" - no more.'), named("He said \u201c3.5 miles\u201d \u2014 no more.")
     for name in ("words", "numbers", "decimals", "distinct_words", "count_measure"):
         assert plain[name] == curly[name]
+
+
+@given(st.text(alphabet="12 /a\n\u0663", max_size=60))
+def test_fractions_are_found_as_by_the_plain_pattern(text: str) -> None:
+    """A pattern that begins with the stroke finds as many as one that begins with the digit before it."""
+    assert named(text)["fractions"] == math.log1p(len(re.findall(r"\d\s?/\s?\d", text.strip())))
+
+
+_CODE = ("def ", "return ", "import ", "SELECT ", "```", "=>", ">>>", "{\n", ";\n", "):\n", "()", "</")
+
+
+@given(st.lists(st.sampled_from([*_CODE, "`", "=", " > ", "{", ";", ")", ":", "(", "<", "\n", "x", " ", "\u00e9"])))
+def test_signs_of_code_are_counted_in_the_whole_text(pieces: list[str]) -> None:
+    """Looking among the signs first passes over none that stands in the text."""
+    text = "".join(pieces).strip()
+    assert named(text)["code"] == math.log1p(sum(map(text.count, _CODE)))
