@@ -349,11 +349,12 @@ def encode(
     head: dict[str, Any] = {
         "features": list(FEATURES),
         "prior": PRIOR,
-        "prior_centre": need.prior_centre,
-        "prior_weight": PRIOR_WEIGHT / need.prior_deviation,
-        "reach": need.reach,
-        "near": need.near,
-        "near_strict": need.near_strict,
+        # Further digits depend on the threads and the processor that linear algebra ran on.
+        "prior_centre": round(need.prior_centre, 12),
+        "prior_weight": round(PRIOR_WEIGHT / need.prior_deviation, 12),
+        "reach": round(need.reach, 12),
+        "near": round(need.near, 12),
+        "near_strict": round(need.near_strict, 12),
         "softness": SOFTNESS,
         "known_models": list(known_models),
         "cautious": [round(float(value), 4) for value in cautious],
