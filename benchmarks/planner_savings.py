@@ -14,13 +14,13 @@ from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
 
+from planner_foresight import Knowledge, worth_of_knowing
 from rich.console import Console
 from rich.progress import Progress
 
 from planner.certainty import Certainty, certainty
 from planner.comparison import Comparison, bound_names, compare
 from planner.designs import design_count, standard_designs
-from planner.foresight import find_bounds
 from planner.gap import above_the_bound
 from planner.instance_types import side_by_side
 from planner.outcome import Outcome, replay
@@ -115,7 +115,17 @@ def _print_best(
     total = sum((outcome.total for _, outcome in chosen), Decimal(0))
     least = sum((part.bounds_of(outcome).least for part, outcome in chosen), Decimal(0))
     always = sum((part.baseline.total for part in parts), Decimal(0))
-    print(f"  {'all alone':11} {total:.2f} of {always:.2f}: saved {1 - total / always:.1%} ({total / least - 1:+.1%})")
+    if chosen:
+        saved, above = 1 - total / always, total / least - 1
+        print(
+            f"  {'all alone':11} {total:.2f} of {always:.2f}: saved {saved:.1%} ({above:+.1%}), {len(chosen)} tenants"
+        )
+
+
+def _on_instances(part: Comparison) -> Outcome | None:
+    """What would be recommended without a provider that is paid by the token."""
+    in_time = (o for o in part.outcomes if not o.missed and not o.counts.get("tokens"))
+    return min(in_time, key=lambda outcome: outcome.total, default=None)
 
 
 def _print_designs(parts: Sequence[Comparison]) -> None:
@@ -182,6 +192,13 @@ def _balance(trace: Trace, world: World, comparison: Comparison) -> tuple[bool, 
     return once, adds_up, in_system / (len(trace) * mean) - 1
 
 
+def _known(trace: Trace, world: World) -> Knowledge:
+    """For the requests with the shortest deadline."""
+    shortest = min(trace.deadlines)
+    mine = trace.chosen(bytearray(deadline == shortest for deadline in trace.deadlines))
+    return worth_of_knowing(mine.arrivals, shortest, world.endpoint_startup)
+
+
 def _tenants(path: Path, mix: ClassMix) -> Iterator[tuple[str, Trace]]:
     trace = read_trace(path)
     draw_deadlines(trace, mix, 1)
@@ -205,7 +222,7 @@ def _changed(trace: Trace) -> Iterator[tuple[str, Trace, float]]:
 
 
 def _generalised(trace: Trace, world: World) -> list[str]:
-    """What the rule that wakes for deadlines saves on the changed tenant, and how far above the bound it is."""
+    """What the rule that wakes for deadlines saves on the changed tenant."""
     found = []
     for title, part, horizon in _changed(trace):
         if not len(part):
@@ -215,12 +232,8 @@ def _generalised(trace: Trace, world: World) -> list[str]:
         designs = standard_designs(world, sum(held) / len(held), set(part.deadlines))
         design = next(one for one in designs if one.name == "wake for deadlines")
         outcome = replay(part, design, world, held=held, horizon=horizon)
-        bounds = find_bounds(part, world, held, horizon)
         always = world.usd_per_hour * Decimal(horizon) / 3600
-        found.append(
-            f"{title}: saved {1 - outcome.total / always:.1%}, missed {outcome.missed}, "
-            f"{outcome.total / bounds.least - 1:+.1%}"
-        )
+        found.append(f"{title}: saved {1 - outcome.total / always:.1%}, missed {outcome.missed}")
     return found
 
 
@@ -233,8 +246,9 @@ def savings(path: Path, world: World, tokens: World, pool: ProcessPoolExecutor) 
         print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places", flush=True)
         names, traces = zip(*_tenants(path, mix), strict=True)
         parts = list(pool.map(_compared, traces, [tokens] * len(traces)))
-        _print_best("what can be deployed: instances alone", names, parts, lambda part: part.recommended)
-        _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.cheapest)
+        _print_best("instances alone", names, parts, _on_instances)
+        _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.recommended)
+        _print_best("the same by a rule that the gateway does not have", names, parts, lambda part: part.cheapest)
         _print_designs(parts)
         if mix is _WAITING:
             _more(path, world, tokens, pool, (names, traces, parts))
@@ -254,12 +268,19 @@ def _more(
     together = compare(pooled, world, horizon=_HORIZON, processes=_PROCESSES)
     _print_chosen("all pooled", together, together.recommended, together.baseline.total * len(names))
     many, worlds = len(traces), [world] * len(traces)
-    print("  wake for deadlines at other times, and above the bound", flush=True)
+    print("  wake for deadlines at other times", flush=True)
     for name, lines in zip(names, pool.map(_generalised, traces, worlds), strict=True):
         print(f"    {name:11} {'; '.join(lines)}")
     print("  books: each request ends once; the parts are the total; Little's law is off by", flush=True)
-    for name, books in zip(names, pool.map(_balance, traces, worlds, parts), strict=True):
+    for name, books in zip(names, pool.map(_balance, traces, [tokens] * many, parts), strict=True):
         print(f"    {name:11} {books[0]}, {books[1]}, {books[2]:+.1e}")
+    print("  what knowing is worth, if requests took no time: start-ups and time up, against waking late", flush=True)
+    for name, knowledge in zip(names, pool.map(_known, traces, worlds), strict=True):
+        late = knowledge.as_late_as_possible
+        print(
+            f"    {name:11} rates of every ten minutes known {knowledge.rates_known / late - 1:+.1%}, "
+            f"every second known {knowledge.all_known / late - 1:+.1%}"
+        )
     always = sum((part.baseline.total for part in parts), Decimal(0))
     _print_strategies(list(pool.map(_contributed, traces, [tokens] * many, parts)), always)
     print("  how sure: five seeds, and the greatest effects", flush=True)
@@ -277,7 +298,7 @@ def _more(
 def main() -> None:
     """Print everything."""
     world = World.of(_INSTANCE)
-    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive)
+    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive, token_model=_PRICED_MODEL)
     began = time.perf_counter()
     speed(world)
     path = Path(os.environ.get("TOLLGATE_DATA", "../shared/data")) / "traffic" / "servegen_tenants.csv.gz"

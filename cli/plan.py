@@ -142,7 +142,7 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
         comparison, findings = _plan(made, trace, choices, arguments)
-    except (TollgateError, SpeedUnknownError, OSError, ValueError) as error:
+    except (TollgateError, SpeedUnknownError, TraceError, ValueError) as error:
         return _refused(str(error))
     if arguments.json:
         found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
@@ -155,8 +155,8 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
     if arguments.out:
         try:
             written = plan_report.write(findings, arguments.out)
-        except OSError as error:
-            return _refused(f"--out cannot be written: {error}")
+        except OSError:
+            return _refused(f"--out: nothing can be written into {arguments.out}.")
         for path in written:
             print(f"wrote {path}", file=sys.stderr)
     return 0
@@ -248,6 +248,7 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
 def _entry(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
     plain = asdict(outcome)
     plain["bill"] = {part: str(amount) for part, amount in outcome.bill.items()}
+    del plain["deployable"]
     return plain | {
         "total_usd": str(outcome.total),
         "usd_per_1k_requests": _text(outcome.per_thousand_requests),
@@ -294,6 +295,8 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "
         f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
     )
+    if comparison.token_bounds is not None:
+        console.print(f"With the provider beside them the bound is ${comparison.token_bounds.least:,.2f}.")
     if chosen is None:
         best = comparison.best
         console.print(
@@ -306,12 +309,12 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
             f"{comparison.above(chosen):.1%} above the bound:"
         )
         _show_reasons(comparison, chosen, console)
-    cheapest, bounds = comparison.cheapest, comparison.token_bounds
-    if cheapest is not None and cheapest is not chosen and bounds is not None:
+    cheapest = comparison.cheapest
+    if cheapest is not None and cheapest is not chosen:
         console.print(
             f"{cheapest.design} would cost ${cheapest.total:,.2f}, {comparison.above(cheapest):.1%} above its bound of "
-            f"${bounds.least:,.2f}. It is not recommended: catalogues have no backend that is paid by the token, and "
-            "the gateway calls SageMaker only. The distance:"
+            f"${comparison.bounds_of(cheapest).least:,.2f}. It is not recommended: it decides between waiting and the "
+            "provider by a rule that the gateway does not have. The distance:"
         )
         _show_reasons(comparison, cheapest, console)
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cli.arguments import natural, number, positive, share
+from planner.reading import unreadable
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
 from planner.trace import Trace
@@ -38,19 +39,22 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
 
     Raises:
         CatalogueError: the catalogue is not valid.
-        OSError: it cannot be read.
+        TraceError: it cannot be read.
         PriceUnknownError: the price book does not have the instance.
         ValueError: an argument makes no sense.
     """
     book = price_book()
     if arguments.token_model and arguments.token_model not in book.tokens:
         raise ValueError(f"the price book knows {', '.join(sorted(book.tokens))}.")
+    if arguments.token_model and not all(map(int.__or__, trace.input_tokens, trace.output_tokens)):
+        raise ValueError("--token-model needs a trace that tells the tokens of every request.")
     world = replace(
         World.of(arguments.instance_type, arguments.region, book),
         concurrency=arguments.concurrency,
         endpoint_startup=arguments.startup_seconds,
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
         tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
+        token_model=arguments.token_model or "",
     )
     return Choices(_mix(arguments.mix), world, _types(arguments.instance_types), _assumptions(arguments, trace, book))
 
@@ -87,7 +91,7 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
 
     Raises:
         CatalogueError: it is not valid.
-        OSError: it cannot be read.
+        TraceError: it cannot be read.
         ValueError: it does not have the model in two tiers.
     """
     assumed = Assumptions(
@@ -99,7 +103,10 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
         if arguments.model:
             raise ValueError("--model is one of the catalogue that --catalogue names.")
         return assumed
-    text = arguments.catalogue.read_text(encoding="utf-8")
+    try:
+        text = arguments.catalogue.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(arguments.catalogue, error) from error
     catalogue = read_catalogue(text, book, region=arguments.region, architecture="arm64", version=1)
     model = catalogue.models.get(arguments.model or "")
     speed = small_speed(model, trace) if model else None
@@ -133,7 +140,10 @@ def add_world(parser: argparse.ArgumentParser) -> None:
         help=f"shares of high, medium, low where the trace names no class or deadline {shown}",
     )
     parser.add_argument("--seed", type=int, default=1, help=f"of everything that is drawn {shown}")
-    parser.add_argument("--token-model", help="id in the price book that could answer as well, paid by the token")
+    parser.add_argument(
+        "--token-model",
+        help="id in the price book of a model that answers as well, paid by the token",
+    )
     parser.add_argument(
         "--commitment-discount", type=share, default=Decimal("0.28"), help=f"of a year's commitment {shown}"
     )

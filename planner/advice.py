@@ -7,7 +7,7 @@ a setting.
 import math
 from dataclasses import dataclass
 
-from planner.advice_catalogue import catalogue_entries
+from planner.advice_catalogue import PROVIDER_KEYS, catalogue_entries, on_bedrock
 from planner.comparison import Comparison
 from planner.designs import Design
 from planner.outcome import Outcome
@@ -94,6 +94,12 @@ def _samconfig(trace: Trace, design: Design, outcome: Outcome, world: World, ins
             ("AsyncConcurrencyPerInstance", str(world.concurrency), "places of an instance"),
             ("AsyncBacklogPerInstance", str(max(1, round(scaling.target))), "a waiting request for each place in use"),
         ]
+    if roads.get("tokens") and design.by_token:
+        overrides.append(
+            ("BedrockModels", f"arn:aws:bedrock:*::foundation-model/{world.token_model}", "may be called by the token")
+            if on_bedrock(world.token_model)
+            else ("ProviderKeysPath", PROVIDER_KEYS, "below it lies the provider's key")
+        )
     width = max(len(name) for name, _, _ in overrides)
     lines = [f"#   {name:{width}} {value:>14}  {why}" for name, value, why in overrides]
     joined = " ".join(f"{name}={value}" for name, value, _ in overrides)

@@ -11,14 +11,17 @@ from planner.designs import Design
 from planner.outcome import Outcome
 from planner.trace import Trace
 from planner.world import World
-from tollgate.domain.catalogue import BatchPolicy
+from tollgate.domain.catalogue import BatchPolicy, InferenceType
 
+PROVIDER_KEYS = "/tollgate/providers"
+"""Where the settings look for the keys of providers that are called over HTTP."""
 _LONGEST_CACHE = 86_400
 
 
 def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: World, instance_type: str) -> list[str]:
     """Lines of TOML; one model, or one for each pool of a design that collects in several."""
     lines: list[str] = []
+    by_token = design.by_token and outcome.counts.get("tokens", 0) > 0
     for name, policy, why in _models(design, outcome):
         lines += [*why, f"[models.{name}]"]
         if policy is not None:
@@ -30,15 +33,19 @@ def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: Wor
                 f"# Answered {outcome.counts.get('cache', 0):,} repetitions.",
                 f"cache = {{ ttl_seconds = {min(_LONGEST_CACHE, int(design.cache_ttl))} }}",
             ]
-        lines += ["", *_deployment(name, trace, outcome, world, instance_type)]
+        if by_token:
+            lines += ["", *_provider(name, trace, outcome, world)]
+        if not by_token or any(outcome.counts.get(road) for road in ("realtime", "async", "batch")):
+            given = _deployment(name, trace, design=design, outcome=outcome, world=world, instance_type=instance_type)
+            lines += ["", *given]
         if outcome.counts.get("async") and design.asynchronous.minimum == 0:
             lines += ["", *_sleep(name, design)]
         lines.append("")
-    return [*lines, *_not_settable(outcome, world)]
+    return [*lines, *_not_settable(design, outcome)]
 
 
 def _models(design: Design, outcome: Outcome) -> list[tuple[str, BatchPolicy | None, list[str]]]:
-    if not outcome.counts.get("batch") or design.waking:
+    if not outcome.counts.get("batch") or InferenceType.BATCH not in design.open_roads:
         return [("planned", None, [])]
     pools: Mapping[float, BatchPolicy] = design.batch
     if len(pools) == 1:
@@ -53,11 +60,54 @@ def _models(design: Design, outcome: Outcome) -> list[tuple[str, BatchPolicy | N
     ]
 
 
-def _deployment(name: str, trace: Trace, outcome: Outcome, world: World, instance_type: str) -> list[str]:
-    timing, counts = world.timing, outcome.counts
+def _usual(trace: Trace) -> int:
     written = sorted(trace.output_tokens)
-    usual = written[len(written) // 2]
-    used = f"{Decimal(min(1.0, max(0.01, outcome.utilisation))):.2f}"
+    return written[len(written) // 2]
+
+
+def on_bedrock(token_model: str) -> bool:
+    """Whether the price book's id is one of Bedrock's, which begin with the maker's name and a dot."""
+    return token_model.partition(".")[0].isalpha()
+
+
+def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[str]:
+    timing, longest = world.token_timing, max(trace.output_tokens)
+    lines = [
+        f"# {outcome.counts['tokens']:,} requests are paid by the token: for them it is the cheapest road in time.",
+        "# The gateway compares the two deployments for each request: docs/token-backends.md.",
+        f"[models.{name}.deployments.provider]",
+        'tier = "medium"  # as the other one: its answers are taken to be as good',
+        (
+            f"timing = {{ base_seconds = {timing.base_seconds:g}, "
+            f"seconds_per_input_token = {timing.seconds_per_input_token:g}, "
+            f"seconds_per_output_token = {timing.seconds_per_output_token:g}, "
+            f"expected_output_tokens = {max(1, _usual(trace))} }}"
+        ),
+        "",
+        f"[models.{name}.deployments.provider.tokens]",
+    ]
+    if on_bedrock(world.token_model):
+        lines.append('provider = "bedrock"  # access to the model has to be granted to the account')
+    else:
+        lines += [
+            'provider = "openai_http"',
+            'url = "https://api.example.com/v1"  # the address of the provider\'s API, and where its key lies',
+            f'api_key_parameter = "{PROVIDER_KEYS}/planned"',
+        ]
+    return [
+        *lines,
+        f'model = "{world.token_model}"',
+        f"max_output_tokens = {max(1, longest)}  # the longest answer of the trace",
+    ]
+
+
+def _deployment(
+    name: str, trace: Trace, *, design: Design, outcome: Outcome, world: World, instance_type: str
+) -> list[str]:
+    timing, counts = world.timing, outcome.counts
+    usual = _usual(trace)
+    share = design.used if design.by_token else Decimal(min(1.0, max(0.01, outcome.utilisation)))
+    used = f"{share:.2f}"
     road = f"concurrency = {world.concurrency}, startup_seconds = {world.endpoint_startup:g}, utilisation = {used!r}"
     road = road.replace("'", '"')
     lines = [
@@ -80,7 +130,11 @@ def _deployment(name: str, trace: Trace, outcome: Outcome, world: World, instanc
         ]
     if counts.get("async") or not (counts.get("realtime") or counts.get("batch")):
         lines += [
-            f"# {counts.get('async', 0):,} requests can wait; the utilisation is the one that the plan found.",
+            (
+                f"# {counts.get('async', 0):,} requests that no other road can take; the utilisation says so."
+                if design.by_token
+                else f"# {counts.get('async', 0):,} requests can wait; the utilisation is the one that the plan found."
+            ),
             f'async = {{ endpoint = "tollgate-{name}-async", {road} }}',
         ]
     if counts.get("batch"):
@@ -107,13 +161,10 @@ def _sleep(name: str, design: Design) -> list[str]:
     ]
 
 
-def _not_settable(outcome: Outcome, world: World) -> list[str]:
+def _not_settable(design: Design, outcome: Outcome) -> list[str]:
     lines = []
-    if outcome.counts.get("tokens") and world.tokens is not None:
-        lines.append(
-            f"# {outcome.counts['tokens']:,} requests are paid by the token at ${world.tokens.input} and "
-            f"${world.tokens.output} a million: no start-up is worth them. Catalogues have no such backend."
-        )
+    if design.sharing:
+        lines.append("# The gateway has no rule for what goes to the provider here: docs/planner.md.")
     if not outcome.counts.get("realtime"):
         lines.append("# No real-time endpoint: nobody needs an answer sooner than the other roads give it.")
     return lines

@@ -24,14 +24,15 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
-SHARES = (0.05, 0.35, 1.0, 0.1, 0.7)
+_SHARES = (0.35, 1.0, 0.05, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
-_STEPS = 16
+_STEPS = 24
+_REACH, _SHRINKS, _KEPT = 0.1, 0.95, 0.6
 _OPENS, _CLOSES = 0, 1
-_SWEPT = 1_200_000
+_SWEPT = 2_400_000
 """Requests of all sweeps together, about; long traces get fewer sweeps and a lower bound."""
 
 
@@ -83,26 +84,35 @@ def least_dollars(arrivals: "array[float]", held: "array[float]", deadlines: "ar
     if not arrivals:
         return Least(0.0, 0.0)
     requests = _Requests(arrivals, held, deadlines, prices)
-    blocks = requests.blocks
     sweeps = max(4, _SWEPT // len(arrivals))
-    swept = {share: requests.swept([share] * blocks, 1.0).dollars for share in SHARES[: max(3, sweeps // 4)]}
-    share = max(swept, key=swept.__getitem__)
-    least, shares = swept[share], [share] * blocks
-    best = shares[:]
-    for step in range(min(_STEPS, sweeps - len(swept))):
-        found = requests.swept(shares, 1.0)
-        if found.dollars > least:
-            least, best = found.dollars, shares[:]
-        up, busy = found.seconds_up(blocks), requests.worked(shares, found)
-        reach = 0.25 * 0.88**step
-        for block in range(blocks):
-            if up[block] + busy[block] > 0:
-                change = reach * (up[block] - busy[block]) / (up[block] + busy[block])
-                shares[block] = min(1.0, max(0.0, shares[block] + change))
     if prices.job_usd == math.inf:
+        least = _greatest(requests, sweeps, jobs=False)
         return Least(least, least)
-    endpoints = _Requests(arrivals, held, deadlines, replace(prices, job_usd=math.inf))
-    return Least(least, max(least, endpoints.swept(best, 1.0).dollars))
+    least = _greatest(requests, sweeps, jobs=True)
+    return Least(least, max(least, _greatest(requests, sweeps // 2, jobs=False)))
+
+
+def _greatest(requests: "_Requests", sweeps: int, *, jobs: bool) -> float:
+    """The greatest bound of so many sweeps: first one weight for all hours, then each hour's own."""
+    swept = {
+        share: requests.swept([share] * requests.blocks, 1.0, jobs=jobs)
+        for share in _SHARES[: min(sweeps, max(3, sweeps // 4))]
+    }
+    share = max(swept, key=lambda one: swept[one].dollars)
+    least, shares, found = swept[share].dollars, [share] * requests.blocks, swept[share]
+    up, busy = [0.0] * requests.blocks, [0.0] * requests.blocks
+    for step in range(min(_STEPS, sweeps - len(swept))):
+        now_up, now_busy = found.seconds_up(requests.blocks), requests.worked(shares, found)
+        for block in range(requests.blocks):
+            # The last steps' mean: from one to the next a day's work may jump to another hour.
+            up[block] = _KEPT * up[block] + (1.0 - _KEPT) * now_up[block]
+            busy[block] = _KEPT * busy[block] + (1.0 - _KEPT) * now_busy[block]
+            if up[block] + busy[block] > 0:
+                change = _REACH * _SHRINKS**step * (up[block] - busy[block]) / (up[block] + busy[block])
+                shares[block] = min(1.0, max(0.0, shares[block] + change))
+        found = requests.swept(shares, 1.0, jobs=jobs)
+        least = max(least, found.dollars)
+    return least
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ def foreseen_schedule(
     if not arrivals:
         return Foreseen(0.0, 0.0, 0, bytearray())
     requests = _Requests(arrivals, held, deadlines, prices)
-    swept = requests.swept([0.0] * requests.blocks, 0.0)
+    swept = requests.swept([0.0] * requests.blocks, 0.0, jobs=prices.job_usd < math.inf)
     served = requests.served([1.0] * len(requests.spans), swept)
     instances = sum(prices.place_second_usd * seconds for seconds, mine in zip(held, served, strict=True) if mine)
     for begin, end in swept.stretches:
@@ -216,7 +226,7 @@ class _Requests:
             dearer.append(more - waits[-1])
         return certain, waits, dearer
 
-    def swept(self, shares: Sequence[float], overlap: float) -> _Swept:
+    def swept(self, shares: Sequence[float], overlap: float, *, jobs: bool) -> _Swept:
         """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
         prices, arrivals = self._prices, self._arrivals
         up_share = [share * overlap + 1.0 - overlap for share in shares]
@@ -226,28 +236,32 @@ class _Requests:
         )
         states, for_jobs, starts = _States(), _States(), _Starts()
         rate, start_usd, job_usd = prices.instance_second_usd, prices.start_usd, prices.job_usd
-        both = (states, for_jobs) if job_usd < math.inf else (states,)
-        up, now_usd = math.inf, 0.0
+        up, now_usd, current = math.inf, 0.0, 0
         events = zip(self._moments, self._blocks, self._positions, self._kinds, strict=True)
         for moment, block, position, kind in events:
-            if kind != _OPENS and dearer[position] <= 0:
+            if kind != _OPENS and (dearer[position] <= 0 or (kind != _CLOSES and not jobs)):
                 continue
             weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
             up += weighted_usd - now_usd
             now_usd = weighted_usd
             if states.least + start_usd < up:
                 up = states.least + start_usd
-                starts.begin(moment, states.first)
-            cost, start = up, starts.current
-            if for_jobs.least + job_usd < up:
-                cost, start = for_jobs.least + job_usd, starts.job(moment, for_jobs.first)
-            for mine in both:
-                mine.append(moment, cost, start)
-            if kind != _OPENS:
-                (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], dearer[position])
-            elif waits[position]:
-                for mine in both:
-                    mine.raise_before(moment, waits[position])
+                current = starts.noted(moment, states)
+            cost, start = up, current
+            if jobs and for_jobs.least + job_usd < up:
+                cost, start = for_jobs.least + job_usd, starts.noted(moment, for_jobs)
+            if kind == _OPENS:
+                # Whoever is not up now lets the request wait.
+                states.raise_all(waits[position])
+                states.append(moment, cost, start)
+                if jobs:
+                    for_jobs.raise_all(waits[position])
+                    for_jobs.append(moment, cost, start)
+                continue
+            states.append(moment, cost, start)
+            if jobs:
+                for_jobs.append(moment, cost, start)
+            (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], dearer[position])
         return _Swept(certain + states.least, starts.stretches(states))
 
     def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
@@ -278,100 +292,78 @@ class _Starts:
 
     def __init__(self) -> None:
         self._moments = array("d", [-math.inf])
-        self._from = array("q", [-1])  # the state that it left
-        self.current = 0
+        self._ended = array("d", [-math.inf])  # when the stretch before it did
+        self._before = array("q", [0])  # how that one began
 
-    def begin(self, moment: float, state: int) -> None:
-        self.current = self._noted(moment, state)
-
-    def job(self, moment: float, state: int) -> int:
-        return self._noted(moment, state)
-
-    def _noted(self, moment: float, state: int) -> int:
+    def noted(self, moment: float, left: "_States") -> int:
+        """A stretch begins, after the one that the cheapest state ended."""
         self._moments.append(moment)
-        self._from.append(state)
+        self._ended.append(left.moments[0])
+        self._before.append(left.starts[0])
         return len(self._moments) - 1
 
     def stretches(self, states: "_States") -> list[tuple[float, float]]:
         """From the beginning to the last moment up, in order."""
         found = []
-        state = states.first
-        while state > 0:
-            start = states.start[state]
-            end = states.moments[state]
+        end, start = states.moments[0], states.starts[0]
+        while start > 0:
             found.append((self._moments[start], end))
-            state = self._from[start]
+            end, start = self._ended[start], self._before[start]
         return found[::-1]
 
 
 class _States:
     """Costs by the moment of being up last, in increasing order of both.
 
-    Each living state keeps how much dearer the next living one is; dead ones point towards the living one before them.
+    Kept is how much dearer each is than the one before it.
     """
 
+    __slots__ = ("_last_cost", "_rises", "least", "moments", "starts")
+
     def __init__(self) -> None:
-        self.moments = array("d", [-math.inf])
-        self.start = array("q", [0])  # how the stretch began that ends at each state
-        self._gaps = array("d", [0.0])
-        self._before = array("q", [-1])  # the living state before a living one
-        self._after = array("q", [-1])  # and the one after it
-        self._living = array("q", [0])  # itself, or a state nearer to the living one before it
-        self._last = 0
+        self.moments = [-math.inf]
+        self.starts = [0]  # how the stretch began that ends at each state
+        self._rises = [0.0]
         self._last_cost = 0.0
-        self.first = 0
         self.least = 0.0
 
     def append(self, moment: float, cost: float, start: int) -> None:
         """A state that is newer than all others; those that cost as much or more die."""
-        if self._last_cost >= cost:
-            while self._last >= 0 and self._last_cost >= cost:
-                dead, self._last = self._last, self._before[self._last]
-                self._living[dead] = self._last
-                if self._last >= 0:
-                    self._last_cost -= self._gaps[self._last]
-        new = len(self.moments)
-        self.moments.append(moment)
-        self.start.append(start)
-        self._gaps.append(0.0)
-        self._before.append(self._last)
-        self._after.append(-1)
-        self._living.append(new)
-        if self._last < 0:
-            self.least, self.first = cost, new
+        moments, rises, last_cost = self.moments, self._rises, self._last_cost
+        while moments and last_cost >= cost:
+            moments.pop()
+            self.starts.pop()
+            last_cost -= rises.pop()
+        if moments:
+            rises.append(cost - last_cost)
         else:
-            self._gaps[self._last] = cost - self._last_cost
-            self._after[self._last] = new
-        self._last, self._last_cost = new, cost
+            rises.append(0.0)
+            self.least = cost
+        moments.append(moment)
+        self.starts.append(start)
+        self._last_cost = cost
+
+    def raise_all(self, amount: float) -> None:
+        """All states cost more."""
+        self.least += amount
+        self._last_cost += amount
 
     def raise_before(self, moment: float, amount: float) -> None:
-        """All states older than `moment` cost more."""
-        state = self._alive(bisect_left(self.moments, moment) - 1)
-        if state < 0:
+        """All states older than `moment` cost more; those that then cost as much as the next one die."""
+        rises = self._rises
+        newer = bisect_left(self.moments, moment)
+        if not newer:
             return
         self.least += amount
-        if state == self._last:
+        if newer == len(rises):
             self._last_cost += amount
             return
-        self._gaps[state] -= amount
-        while self._gaps[state] <= 0:  # the next one costs no more and is newer
-            before, gap = self._before[state], self._gaps[state]
-            following = self._after[state]
-            self._before[following] = before
-            self._living[state] = before
-            if before < 0:
-                self.least += gap
-                self.first = following
-                return
-            self._after[before] = following
-            self._gaps[before] += gap
-            state = before
-
-    def _alive(self, state: int) -> int:
-        living = self._living
-        root = state
-        while root >= 0 and living[root] != root:
-            root = living[root]
-        while state >= 0 and living[state] != root and state != root:
-            living[state], state = root, living[state]
-        return root
+        rise, alive = rises[newer] - amount, newer
+        while rise <= 0 and alive:
+            alive -= 1
+            rise += rises[alive]
+        if not alive:
+            self.least += rise
+            rise = 0.0
+        rises[newer] = rise
+        del rises[alive:newer], self.moments[alive:newer], self.starts[alive:newer]

@@ -52,7 +52,7 @@ class Comparison:
 
     @property
     def cheapest(self) -> Outcome | None:
-        """The cheapest that missed no deadline, whether it can be deployed or not."""
+        """The cheapest that missed no deadline, whether the gateway can do it or not."""
         return min(self._in_time, key=lambda o: o.total, default=None)
 
     @property

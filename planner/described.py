@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.reading import TraceError
+from planner.reading import TraceError, unreadable
 from planner.workload import Workload
 
 _HOURS_A_DAY = 24
@@ -30,7 +30,7 @@ def read_workload(path: Path) -> Workload:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TraceError(f"{path}: {error}") from error
+        raise unreadable(path, error) from error
     unknown = sorted(set(document) - {*_NUMBERS, "requests_per_hour"})
     if unknown:
         known = ", ".join(["requests_per_hour", *_NUMBERS])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import Enum, auto
 
 from planner.serving import Metric, Scaling
@@ -9,7 +10,7 @@ from planner.trace import CLASSES, Trace
 from planner.world import World
 from tollgate.domain.batches import RESPONSE_MARGIN_SECONDS
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
-from tollgate.domain.catalogue import ROAD_OF_PRIORITY, BatchPolicy, InferenceType
+from tollgate.domain.catalogue import ROAD_OF_PRIORITY, BatchPolicy, InferenceType, Model
 from tollgate.domain.errors import DeadlineImpossibleError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
@@ -28,6 +29,10 @@ _ENVELOPE_BYTES = 200
 _LARGEST_POOL = 10_000
 _LONGEST_WAIT = 86_400
 """The largest `max_records` and `max_age_seconds` that a catalogue takes."""
+_PATIENT = 3_600.0
+"""Seconds from which on a deadline is worth a pool of its own."""
+_LAST_RESORT = Decimal("0.01")
+"""A `utilisation` so small that the endpoint is woken for nothing that another road can do."""
 
 
 class Routing(Enum):
@@ -37,7 +42,6 @@ class Routing(Enum):
     ASYNC = auto()
     PRIORITY = auto()
     DEADLINE = auto()
-    TOKENS = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,11 @@ class Design:
         batch: when waiting batch requests leave, by the shortest deadline of a pool; a request goes to the last pool
             whose deadline it can afford.
         open_roads: that the catalogue has, for routing by deadline.
+        used: share of its paid time in which the asynchronous endpoint works; `route` compares costs by it.
+        by_token: whether the model has a deployment that is paid by the token, which `route` may prefer.
         waking: whether the asynchronous endpoint sleeps until a deadline wakes it, instead of following its backlog.
-        tokens: whether that endpoint shares its work with the backend that is paid by the token.
+        sharing: whether that endpoint and the backend that is paid by the token share the work by a rule that knows
+            what waits (`planner.sharing`). The gateway's functions do not have that rule: it is for comparison.
         cache_ttl: seconds for which an answer is good for the same whole request; 0 without a cache.
     """
 
@@ -62,8 +69,10 @@ class Design:
     asynchronous: Scaling = field(default_factory=Scaling)
     batch: Mapping[float, BatchPolicy] = field(default_factory=lambda: {0.0: BatchPolicy()})
     open_roads: frozenset[InferenceType] = frozenset(InferenceType)
+    used: Decimal = Decimal("0.8")
+    by_token: bool = False
     waking: bool = False
-    tokens: bool = False
+    sharing: bool = False
     cache_ttl: float = 0.0
     gateway: bool = True
 
@@ -98,11 +107,26 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
         Design("wake + cache", Routing.DEADLINE, by_calls, asleep, open_roads=endpoints, waking=True, cache_ttl=3600.0),
     ]
     if world.tokens is not None:
-        shared = Design("wake or tokens", Routing.ASYNC, asynchronous=asleep, waking=True, tokens=True)
+        sharing = Design("wake or tokens", Routing.ASYNC, asynchronous=asleep, waking=True, sharing=True)
+        by_token = Design(
+            "by the token",
+            Routing.DEADLINE,
+            asynchronous=asleep,
+            open_roads=frozenset({InferenceType.ASYNC}),
+            used=_LAST_RESORT,
+            by_token=True,
+            waking=True,
+        )
         designs += [
-            Design("by the token", Routing.TOKENS),
-            shared,
-            replace(shared, name="wake or tokens + cache", cache_ttl=3600.0),
+            by_token,
+            replace(
+                by_token,
+                name="jobs or tokens",
+                batch={d: policy for d, policy in collected.items() if d >= _PATIENT} or {0.0: BatchPolicy()},
+                open_roads=frozenset({InferenceType.ASYNC, InferenceType.BATCH}),
+            ),
+            sharing,
+            replace(sharing, name="wake or tokens + cache", cache_ttl=3600.0),
         ]
     return designs
 
@@ -121,20 +145,20 @@ def batch_pools(world: World, deadlines: Collection[float], mean_held: float) ->
     """Pools that let requests wait for as long as they can: one for deadlines under an hour, one for the others.
 
     In `models.toml` they are two models with the same deployment. A pool holds as much work as a job does in a quarter
-    of its shortest deadline, and leaves early enough for that work, a job's start-up, the scheduler's rhythm and the
-    margin. Deadlines too short for that make no pool; their requests take other roads.
+    of its shortest deadline, at most, and leaves early enough for its work, a job's start-up, the scheduler's rhythm
+    and the margin. Deadlines too short for that make no pool; their requests take other roads.
     """
     pools: dict[float, BatchPolicy] = {}
     overhead = world.job_startup + world.dispatch_seconds + RESPONSE_MARGIN_SECONDS
     able = sorted(d for d in deadlines if 0.75 * d > overhead)
     for soon in (True, False):
-        shortest = next((d for d in able if (d < 3600) is soon), None)
+        shortest = next((d for d in able if (d < _PATIENT) is soon), None)
         if shortest is not None:
-            bounded = min(shortest, float(_LONGEST_WAIT))
-            records = int(bounded / 4 * world.concurrency / max(mean_held, 1e-6))
-            pools[shortest] = BatchPolicy(
-                max_records=min(_LARGEST_POOL, max(1, records)), max_age_seconds=int(0.75 * bounded - overhead)
-            )
+            bounded, each = min(shortest, float(_LONGEST_WAIT)), max(mean_held, 1e-6) / world.concurrency
+            records = min(_LARGEST_POOL, max(1, int(bounded / 4 / each)))
+            # Twice the mean work of a full pool: its requests may be longer than others.
+            age = bounded - overhead - min(bounded / 4, 2 * records * each)
+            pools[shortest] = BatchPolicy(max_records=records, max_age_seconds=int(age))
     return pools or {0.0: BatchPolicy()}
 
 
@@ -145,8 +169,6 @@ def roads_of(design: Design, trace: Trace, world: World) -> bytearray:
             return bytearray([REALTIME]) * len(trace)
         case Routing.ASYNC:
             return bytearray([ASYNC]) * len(trace)
-        case Routing.TOKENS:
-            return bytearray([TOKENS]) * len(trace)
         case Routing.PRIORITY:
             codes = [ROAD_CODES[ROAD_OF_PRIORITY[priority]] for priority in CLASSES]
             codes.append(ASYNC)  # a class of -1 takes the default priority, medium
@@ -164,11 +186,12 @@ class Router:
 
     def __init__(self, design: Design, world: World) -> None:
         self._known: dict[tuple[int, int, int, float], int] = {}
+        self._design, self._world = design, world
         self._thresholds = sorted(design.batch)
-        self._models = [world.model(design.batch[threshold], design.open_roads) for threshold in self._thresholds]
-        self._world = world
+        self._models = [self._model(threshold) for threshold in self._thresholds]
         sleeps = design.asynchronous.minimum == 0
-        self._asleep = RoadState.ASLEEP if sleeps else RoadState.AWAKE
+        asleep = RoadCapacity(RoadState.ASLEEP if sleeps else RoadState.AWAKE)
+        self._capacity = Capacity({(world.resource, InferenceType.ASYNC): asleep})
 
     def code(self, input_tokens: int, output_tokens: int, duration: float, deadline: float) -> int:
         """Where such a request goes."""
@@ -179,27 +202,23 @@ class Router:
             found = self._known[key] = self._ask(*key)
         return found
 
+    def _model(self, threshold: float, duration: float | None = None) -> Model:
+        design = self._design
+        return self._world.model(
+            design.batch[threshold], design.open_roads, used=design.used, by_token=design.by_token, duration=duration
+        )
+
     def _ask(self, input_tokens: int, output_tokens: int, held_ms: int, deadline: float) -> int:
         pool = max((n for n, least in enumerate(self._thresholds) if least <= deadline), default=0)
-        timed = held_ms >= 0
-        measured = held_ms / 1000 if timed else None
-        capacity = Capacity(
-            {
-                (self._world.resource, InferenceType.REALTIME): RoadCapacity(measured_seconds=measured),
-                (self._world.resource, InferenceType.ASYNC): RoadCapacity(self._asleep, measured),
-                (self._world.resource, InferenceType.BATCH): RoadCapacity(measured_seconds=measured),
-            }
-        )
-        size = RequestSize(
-            body_bytes=body_bytes(input_tokens),
-            input_tokens=input_tokens,
-            output_tokens=None if timed else output_tokens,
-        )
+        model = self._models[pool] if held_ms < 0 else self._model(self._thresholds[pool], held_ms / 1000)
+        size = RequestSize(body_bytes(input_tokens), input_tokens, output_tokens)
         request = RoutingRequest(size=size, deadline_seconds=min(deadline, 1e9))
         try:
-            decision = route(request, self._models[pool], capacity, self._world.prices)
+            decision = route(request, model, self._capacity, self._world.prices)
         except DeadlineImpossibleError:
             return REFUSED
+        if decision.deployment.tokens is not None:
+            return TOKENS
         code = ROAD_CODES[decision.inference_type]
         return code + pool if code == BATCH else code
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import compress
 
 from planner.bound import Prices, foreseen_schedule, least_dollars
-from planner.gateway_share import cheapest_job, gateway_parts
+from planner.gateway_share import cheapest_job, instance_parts, token_parts
 from planner.trace import Trace
 from planner.world import World
 from tollgate.domain.money import usd
@@ -47,7 +47,7 @@ def find_bounds(trace: Trace, world: World, held: "array[float]", horizon: float
         horizon: seconds for which an instance that never sleeps is billed.
     """
     prices = _prices(trace, world, held)
-    cheapest_gateway = usd(Decimal(sum(gateway_parts(trace, world, held)[1])))
+    cheapest_gateway = usd(Decimal(sum(instance_parts(held, world))))
     found = least_dollars(trace.arrivals, held, trace.deadlines, prices)
     # Instances that never sleep would do for all, if there are as many as the work takes.
     always = max(sum(held) / world.concurrency, horizon) * world.usd_per_second
@@ -68,12 +68,12 @@ def find_bounds(trace: Trace, world: World, held: "array[float]", horizon: float
 def _prices(trace: Trace, world: World, held: "array[float]") -> Prices:
     """Prices of the bound; the gateway's parts of a request that meets an instance up are added to both sides."""
     per_second = world.usd_per_second
-    by_token, by_instance = gateway_parts(trace, world, held)
+    by_instance = instance_parts(held, world)
     later = array("d", [cheapest_job(world) - less for less in by_instance])
     if world.tokens is None:
         elsewhere = array("d", [math.inf]) * len(held)
     else:
-        own = zip(world.token_dollars(trace), by_token, by_instance, strict=True)
+        own = zip(world.token_dollars(trace), token_parts(world.token_seconds(trace), world), by_instance, strict=True)
         elsewhere = array("d", [tokens + more - less for tokens, more, less in own])
     return Prices(
         elsewhere_usd=elsewhere,

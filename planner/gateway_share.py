@@ -2,25 +2,42 @@
 
 from array import array
 
-from planner.trace import Trace
 from planner.world import World
-from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.catalogue import InferenceType, Model
 from tollgate.domain.gateway_parts import gateway_rates
 
+LONGEST_AT_ONCE = Model(name="", deployments=()).realtime_seconds_limit
+"""Seconds that a caller waits for an answer, as catalogues have it where they say nothing; longer ones are jobs."""
 
-def gateway_parts(trace: Trace, world: World, held: "array[float]") -> "tuple[array[float], array[float]]":
-    """Least dollars of the gateway's parts for each request: paid by the token, and served by an instance.
 
-    Waiting for an answer keeps a function busy; a job is recorded and queued instead. Storing its input is left out.
+def token_parts(there: "array[float]", world: World) -> "array[float]":
+    """Dollars for each request that is paid by the token as it comes.
+
+    Args:
+        there: seconds that each takes at the provider, for which a function waits.
+        world: for its prices.
     """
+    at_once, per_second = _at_once(world)
+    jobs = token_job_parts(there, world)
+    return array(
+        "d",
+        [at_once + per_second * s if s <= LONGEST_AT_ONCE else job for s, job in zip(there, jobs, strict=True)],
+    )
+
+
+def token_job_parts(there: "array[float]", world: World) -> "array[float]":
+    """The same for one that is recorded as a job first."""
     rates = gateway_rates(world.prices)
-    at_once = float(rates.expected(InferenceType.REALTIME, 0, 0.0))
-    per_second = float(rates.expected(InferenceType.REALTIME, 0, 1.0)) - at_once
-    job = float(rates.by_road[InferenceType.ASYNC])
+    fixed = job_part(world) + float(rates.waiting(0.0))
+    per_second = float(rates.waiting(1.0) - rates.waiting(0.0))
+    return array("d", [fixed + per_second * s for s in there])
+
+
+def instance_parts(held: "array[float]", world: World) -> "array[float]":
+    """Least dollars for each request that an instance serves; storing its input is left out."""
+    at_once, per_second = _at_once(world)
     least_job = cheapest_job(world)
-    seconds = map(world.token_timing.expected_seconds, trace.input_tokens, trace.output_tokens)
-    by_token = array("d", [min(job, at_once + per_second * value) for value in seconds])
-    return by_token, array("d", [min(least_job, at_once + per_second * value) for value in held])
+    return array("d", [min(least_job, at_once + per_second * s) for s in held])
 
 
 def job_part(world: World) -> float:
@@ -32,3 +49,10 @@ def cheapest_job(world: World) -> float:
     """Dollars of the gateway's parts for a job on the road where it costs least."""
     by_road = gateway_rates(world.prices).by_road
     return float(min(by_road[InferenceType.ASYNC], by_road[InferenceType.BATCH]))
+
+
+def _at_once(world: World) -> tuple[float, float]:
+    """Dollars of a request that is answered at once, and of each second for which the function waits."""
+    rates = gateway_rates(world.prices)
+    at_once = float(rates.expected(InferenceType.REALTIME, 0, 0.0))
+    return at_once, float(rates.expected(InferenceType.REALTIME, 0, 1.0)) - at_once

@@ -11,7 +11,7 @@ from itertools import compress
 
 from planner.collecting import Pool, collect
 from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
-from planner.gateway_share import cheapest_job, gateway_parts, job_part
+from planner.gateway_share import LONGEST_AT_ONCE, cheapest_job, job_part, token_job_parts, token_parts
 from planner.keeping import serve_keeping
 from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
 from planner.sharing import Tokens, serve_sharing
@@ -21,7 +21,7 @@ from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
 from tollgate.domain.money import ZERO, seconds, usd
-from tollgate.domain.pricing import GatewayPrices, instance_cost
+from tollgate.domain.pricing import instance_cost
 from tollgate.domain.token_prices import BucketRates, TokenRates, TokenUsage, token_cost
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
@@ -62,6 +62,7 @@ class Outcome:
         starts: instances and transform jobs that were started.
         instance_seconds: billed.
         place_seconds: in which requests were served.
+        deployable: whether the gateway's functions behave like that, with settings that a catalogue can say.
     """
 
     design: str
@@ -75,16 +76,12 @@ class Outcome:
     starts: int
     instance_seconds: float
     place_seconds: float
+    deployable: bool = True
 
     @property
     def total(self) -> Decimal:
         """Dollars, all parts together."""
         return sum(self.bill.values(), ZERO)
-
-    @property
-    def deployable(self) -> bool:
-        """Whether catalogues can say it: the gateway calls SageMaker's roads, none that is paid by the token."""
-        return not self.counts.get("tokens")
 
     @property
     def per_thousand_requests(self) -> Decimal | None:
@@ -121,7 +118,7 @@ def replay(
     if design.cache_ttl > 0:
         _answer_from_cache(trace, codes, design.cache_ttl)
     horizon = max(horizon, trace.seconds)
-    tally = _Tally(trace, held, _seconds_worth_a_job(world.prices))
+    tally = _Tally(trace, held, world.token_seconds(trace))
     for code in sorted(set(codes)):
         served = _serve_pool(code, codes, trace, held, (design, world, horizon))
         for marks, other in ((_BY_TOKEN, TOKENS), (_BY_JOB, BATCH)):
@@ -152,6 +149,7 @@ def replay(
         starts=tally.starts,
         instance_seconds=billed,
         place_seconds=tally.place_seconds,
+        deployable=not design.sharing,
     )
 
 
@@ -170,7 +168,7 @@ def _serve_pool(
         return Served(ends=arrivals)
     works = _chosen(held, codes, code)
     if code == TOKENS:
-        seconds_there = _token_seconds(trace, world)
+        seconds_there = world.token_seconds(trace)
         return Served(
             ends=array("d", [a + s for a, s, c in zip(trace.arrivals, seconds_there, codes, strict=True) if c == code])
         )
@@ -178,7 +176,7 @@ def _serve_pool(
         deadlines = _chosen(trace.deadlines, codes, code)
         endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, world.margin_seconds)
         requests = Requests(arrivals, works, deadlines, None if world.lengths_known else world.expected(works))
-        if design.tokens:
+        if design.sharing:
             return serve_sharing(requests, endpoint, _tokens(codes, trace, world))
         return serve_keeping(requests, endpoint) if world.rhythm else serve_waking(requests, endpoint)
     if code in {REALTIME, ASYNC}:
@@ -192,24 +190,21 @@ def _serve_pool(
 
 def _tokens(codes: bytearray, trace: Trace, world: World) -> Tokens:
     per_second = world.usd_per_second
-    own, _ = gateway_parts(trace, world, world.held(trace))
+    seconds_there = world.token_seconds(trace)
+    own = token_parts(seconds_there, world)
     job, less = job_part(world), job_part(world) - cheapest_job(world)
     more = array("d", [usd + part - job for usd, part in zip(world.token_dollars(trace), own, strict=True)])
-    holding = array("d", [max(0.0, job - part) for part in own])
+    waited = token_job_parts(seconds_there, world)
+    holding = array("d", map(float.__sub__, waited, own))
     return Tokens(
         usd=_chosen(more, codes, ASYNC),
         holding_usd=_chosen(holding, codes, ASYNC),
-        seconds=_chosen(_token_seconds(trace, world), codes, ASYNC),
+        seconds=_chosen(seconds_there, codes, ASYNC),
         usd_per_place_second=per_second / world.concurrency,
         usd_per_start=per_second * world.endpoint_startup,
         job_startup=world.job_startup,
         less_in_job=less,
     )
-
-
-def _token_seconds(trace: Trace, world: World) -> "array[float]":
-    expected = world.token_timing.expected_seconds
-    return array("d", map(expected, trace.input_tokens, trace.output_tokens))
 
 
 def _moved(served: Served, marks: frozenset[int], code: int, codes: bytearray, other: int) -> Served:
@@ -247,8 +242,8 @@ def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:
 
 
 class _Tally:
-    def __init__(self, trace: Trace, held: "array[float]", worth_a_job: float) -> None:
-        self._trace, self._held, self._worth_a_job = trace, held, worth_a_job
+    def __init__(self, trace: Trace, held: "array[float]", token_seconds: "array[float]") -> None:
+        self._trace, self._held, self._token_seconds = trace, held, token_seconds
         self._latencies = array("d")
         self.counts: Counter[str] = Counter()
         self.billed: dict[str, float] = {}
@@ -258,6 +253,7 @@ class _Tally:
         self.waited_seconds = 0.0
         self.token_jobs = 0
         self.followed_seconds = 0.0
+        self.token_job_seconds = 0.0
 
     def add(self, code: int, codes: bytearray, served: Served) -> None:
         """Take in what became of the requests with this code."""
@@ -272,10 +268,7 @@ class _Tally:
         self.missed += sum(map(float.__gt__, latencies, deadlines))
         self._latencies.extend(latencies)
         if code == TOKENS:
-            flags = served.elsewhere or bytearray([AT_ONCE]) * len(latencies)
-            at_once = [s for s, flag in zip(latencies, flags, strict=True) if flag == AT_ONCE and s < self._worth_a_job]
-            self.token_jobs = len(latencies) - len(at_once)
-            self.waited_seconds += sum(at_once)
+            self._add_tokens(served, _chosen(self._token_seconds, codes, code))
             return
         if code == REALTIME:
             self.waited_seconds += sum(latencies)
@@ -284,6 +277,14 @@ class _Tally:
             self.place_seconds += sum(_chosen(self._held, codes, code))
             self.starts += served.starts
             self.followed_seconds += served.followed_seconds
+
+    def _add_tokens(self, served: Served, there: "array[float]") -> None:
+        for seconds_there, flag in zip(there, served.elsewhere or bytearray([AT_ONCE]) * len(there), strict=True):
+            if flag == AT_ONCE and seconds_there <= LONGEST_AT_ONCE:
+                self.waited_seconds += seconds_there
+            else:
+                self.token_jobs += 1
+                self.token_job_seconds += seconds_there
 
     def latency(self) -> Latency:
         """Percentiles by nearest rank over the answered requests; zeros when there are none."""
@@ -299,14 +300,15 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
     """The sum of `GatewayRates.expected` over all requests, which is linear in counts and seconds.
 
     Answers from the cache are priced as real-time requests that take no time; refused ones as rejected. Requests that
-    are paid by the token are priced like real-time ones, or like jobs if they waited for company first or take so
-    long that a job is cheaper than a function that waits. The capacity function's looks are added where it has any.
+    are paid by the token are real-time ones, or jobs if they waited for company first or take too long for a caller to
+    wait; a function waits for the provider either way. The capacity function's looks are added where it has any.
     """
     rates = gateway_rates(world.prices)
     jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
     alone, shared = rates.invocation(1), rates.invocation(world.together) / world.together
     jobs[InferenceType.ASYNC] -= (alone - shared) * tally.counts["async"]
-    jobs[InferenceType.ASYNC] += rates.by_road[InferenceType.ASYNC] * tally.token_jobs
+    token_jobs = (rates.by_road[InferenceType.ASYNC] + rates.token_job) * tally.token_jobs
+    token_jobs += rates.waiting(tally.token_job_seconds) - rates.waiting(0.0)
     quick = tally.counts["realtime"] + tally.counts["cache"] + tally.counts["tokens"] - tally.token_jobs
     per_request = rates.expected(InferenceType.REALTIME, 0, 0.0)
     waiting = rates.expected(InferenceType.REALTIME, 0, tally.waited_seconds) - per_request
@@ -318,7 +320,7 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
     )
     return {
         "gateway": usd(
-            sum(jobs.values(), ZERO)
+            sum(jobs.values(), token_jobs)
             + per_request * quick
             + waiting
             + rates.stored_input * stored
@@ -326,14 +328,6 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
             + world.prices.lambda_gb_second * _KEEPER_GB * seconds(tally.followed_seconds)
         )
     }
-
-
-def _seconds_worth_a_job(prices: GatewayPrices) -> float:
-    """From here on a job's parts cost less than the gateway function's time."""
-    rates = gateway_rates(prices)
-    at_once = rates.expected(InferenceType.REALTIME, 0, 0.0)
-    per_second = rates.expected(InferenceType.REALTIME, 0, 1.0) - at_once
-    return float((rates.by_road[InferenceType.ASYNC] - at_once) / per_second)
 
 
 def _token_bill(trace: Trace, codes: bytearray, rates: BucketRates) -> Decimal:

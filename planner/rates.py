@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.reading import TraceError, opened
+from planner.reading import TraceError, opened, unreadable
 from planner.trace import Trace
 from planner.workload import drawn_size
 
@@ -85,7 +85,7 @@ def read_rates(path: Path) -> Rates | None:
                 except (TypeError, ValueError):
                     rates.malformed += 1
     except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise TraceError(f"{path}: {error}") from error
+        raise unreadable(path, error) from error
     expected = sum(row.requests for row in rates.rows)
     if expected <= 0:
         raise TraceError(f"{path}: no usable row with a rate above 0.")

@@ -47,6 +47,24 @@ class TraceError(Exception):
     """The file cannot be read as a trace at all."""
 
 
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (FileNotFoundError, "there is no such file"),
+    (IsADirectoryError, "that is a folder, not a file"),
+    (PermissionError, "this user may not read it"),
+    (gzip.BadGzipFile, "its name ends in .gz, but gzip did not make it"),
+    (EOFError, "its end is missing"),
+    (UnicodeDecodeError, "it is not text in UTF-8"),
+)
+
+
+def unreadable(path: Path, error: Exception) -> TraceError:
+    """What a person is told of a file that cannot be read."""
+    known = next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)
+    if known is None:
+        known = "the system does not let it be read" if isinstance(error, OSError) else str(error)
+    return TraceError(f"{path}: {known}.")
+
+
 class _RowError(Exception):
     """One row does not make sense; the message is the reason it is counted under."""
 
@@ -71,7 +89,7 @@ def read_trace(path: Path) -> Trace:
                 except _RowError as error:
                     trace.malformed[str(error)] += 1
     except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise TraceError(f"{path}: {error}") from error
+        raise unreadable(path, error) from error
     if not trace.arrivals:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in trace.malformed.most_common(3)) or "no rows"
         raise TraceError(f"{path}: no usable request ({reasons}).")

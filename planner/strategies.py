@@ -114,8 +114,9 @@ def contributions(
     saved, _ = _by_commitment(together, horizon, assumed.discount)
     beside: list[Contribution] = []
     if world.tokens is not None:
-        shared = replay(trace, designs["wake or tokens"], world, horizon=horizon)
-        basis = f"price book; {ASSUMED}: its answers are as good. No catalogue can say it: not in the lines above"
+        by_token = [replay(trace, designs[name], world, horizon=horizon) for name in ("by the token", "jobs or tokens")]
+        shared = min(by_token, key=lambda outcome: (outcome.missed, outcome.total))
+        basis = f"{shared.design}, price book; {ASSUMED}: its answers are as good. Not in the lines above"
         beside.append(_contribution("token-priced", shared, woken, basis))
     return [
         *found,

@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -12,9 +13,12 @@ from tollgate.domain.catalogue import BatchPolicy, Deployment, InferenceType, Mo
 from tollgate.domain.errors import PriceUnknownError
 from tollgate.domain.price_book import PriceBook
 from tollgate.domain.pricing import GatewayPrices
-from tollgate.domain.token_prices import BucketRates
+from tollgate.domain.token_backend import Provider, TokenBackend
+from tollgate.domain.token_prices import BucketRates, TokenRates
 
-_RESOURCE = "planned/main"
+_MODEL, _ON_INSTANCES = "planned", "main"
+_TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
+_ANY_LENGTH = 1_000_000
 _RELEARN, _REMEMBERED = 200, 2_000
 
 
@@ -39,6 +43,7 @@ class World:
         largest: most instances of an endpoint.
         dispatch_seconds: how often the gateway looks whether waiting batch requests are due (`template.yaml`).
         tokens: dollars per million tokens of a backend that could answer every request as well; None without one.
+        token_model: its id at the provider, as the price book has it.
         token_timing: seconds that a request takes there.
         lengths_known: whether the gateway knows how long an answer gets, as from a caller's limit. Without, it plans
             each request with what all but one in a hundred of the last ones took.
@@ -56,6 +61,7 @@ class World:
     largest: int = 8
     dispatch_seconds: float = 60.0
     tokens: BucketRates | None = None
+    token_model: str = ""
     token_timing: Timing = field(default_factory=lambda: Timing(0.5, 0.0, 0.01))
     lengths_known: bool = True
     margin_seconds: float = 10.0
@@ -116,8 +122,40 @@ class World:
             "d", [i * read + o * written for i, o in zip(trace.input_tokens, trace.output_tokens, strict=True)]
         )
 
-    def model(self, batch: BatchPolicy, open_roads: AbstractSet[InferenceType] = frozenset(InferenceType)) -> Model:
-        """The catalogue entry that the router sees, with the loads that `models.toml` gives its example."""
+    def token_seconds(self, trace: Trace) -> "array[float]":
+        """How long each request would take at that backend."""
+        expected = self.token_timing.expected_seconds
+        return array("d", map(expected, trace.input_tokens, trace.output_tokens))
+
+    def model(
+        self,
+        batch: BatchPolicy,
+        open_roads: AbstractSet[InferenceType] = frozenset(InferenceType),
+        *,
+        used: Decimal = Decimal("0.8"),
+        by_token: bool = False,
+        duration: float | None = None,
+    ) -> Model:
+        """The catalogue entry that the router sees, with the loads that `models.toml` gives its example.
+
+        Args:
+            batch: when waiting batch requests leave.
+            open_roads: of the deployment on instances, which is not there without any.
+            used: utilisation of the asynchronous road.
+            by_token: whether there is also the deployment that is paid by the token.
+            duration: seconds that the request holds a place, where the trace tells them.
+        """
+        deployments: list[Deployment] = []
+        if open_roads:
+            timing = self.timing if duration is None else Timing(duration, 0.0, 0.0)
+            deployments.append(self._deployment(_ON_INSTANCES, timing, self._roads(open_roads, used)))
+        if by_token and self.tokens is not None:
+            backend = TokenBackend(Provider.BEDROCK, TokenRates(self.tokens), _ANY_LENGTH)
+            roads = {kind: Road(kind, "planned", "", None, tokens=backend) for kind in _TOKEN_ROADS}
+            deployments.append(self._deployment("provider", self.token_timing, roads))
+        return Model(name=_MODEL, deployments=tuple(deployments), batch=batch)
+
+    def _roads(self, open_roads: AbstractSet[InferenceType], used: Decimal) -> Mapping[InferenceType, Road]:
         common = Road(
             inference_type=InferenceType.REALTIME,
             target="planned",
@@ -128,20 +166,16 @@ class World:
         )
         roads = {
             InferenceType.REALTIME: replace(common, utilisation=Decimal("0.27")),
-            InferenceType.ASYNC: replace(common, inference_type=InferenceType.ASYNC, utilisation=Decimal("0.8")),
+            InferenceType.ASYNC: replace(common, inference_type=InferenceType.ASYNC, utilisation=used),
             InferenceType.BATCH: replace(common, inference_type=InferenceType.BATCH, startup_seconds=self.job_startup),
         }
-        deployment = Deployment(
-            name="main",
-            model="planned",
-            tier=Tier.SMALL,
-            dialect="messages",
-            timing=self.timing,
-            roads={name: road for name, road in roads.items() if name in open_roads},
-        )
-        return Model(name="planned", deployments=(deployment,), batch=batch)
+        return {name: road for name, road in roads.items() if name in open_roads}
+
+    @staticmethod
+    def _deployment(name: str, timing: Timing, roads: Mapping[InferenceType, Road]) -> Deployment:
+        return Deployment(name=name, model=_MODEL, tier=Tier.SMALL, dialect="messages", timing=timing, roads=roads)
 
     @property
     def resource(self) -> str:
-        """Name of the only deployment, as capacity is looked up by."""
-        return _RESOURCE
+        """Name of the deployment on instances, as capacity is looked up by."""
+        return f"{_MODEL}/{_ON_INSTANCES}"

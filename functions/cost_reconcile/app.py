@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from tollgate.wiring.reconcile import ReconcileParts, ReconcileSettings
+from tollgate.settings import ReconcileSettings
+from tollgate.wiring.reconcile import ReconcileParts
 
 type Tasks = Mapping[str, Callable[[], object]]
 

@@ -95,6 +95,12 @@ def test_settings_find_their_variables(logical_id: str) -> None:
     assert _variables(logical_id) - LAMBDA_READS <= fields
 
 
+@pytest.mark.parametrize("logical_id", functions())
+def test_settings_know_their_types(logical_id: str) -> None:
+    """A field's type reads its variable; in a module with postponed annotations it would be a mere name."""
+    assert all(isinstance(kind, type) for kind in settings_class(folder_of(logical_id)).fields().values())
+
+
 def test_the_variables_all_functions_share() -> None:
     """Endpoints of AWS never come from the template, for the local stack sets them in the process."""
     assert not [name for name in _shared_variables() if name.startswith("AWS_")]

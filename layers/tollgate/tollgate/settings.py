@@ -69,6 +69,19 @@ class Settings:
         return settings
 
 
+class ReconcileSettings(Settings):
+    """Settings of the function that reconciles."""
+
+    table_jobs: str
+    table_ledger: str
+    table_registry: str
+    bucket: str
+    gateway_log_group: str
+    cache_log_group: str
+    stack_name: str
+    account_id: str
+
+
 class RoadSettings(Settings):
     """Settings of functions that run requests or move jobs along."""
 

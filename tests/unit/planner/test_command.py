@@ -70,8 +70,43 @@ def test_rates_say_how_much_of_them_is_drawn(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("absent.csv", None, "there is no such file"),
+        ("absent.toml", None, "there is no such file"),
+        (".", None, "that is a folder, not a file"),
+        ("plain.csv.gz", b"t_s,input_tokens", "gzip did not make it"),
+        ("binary.csv", b"\xff\xfe", "not text in UTF-8"),
+        ("workload.toml", b"days = ", "Invalid value"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_plain_sentence(
+    tmp_path: Path, name: str, content: bytes | None, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, the file and the reason, and nothing of the system's own words."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["plan", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert reason in said
+    assert "Errno" not in said
+
+
+def test_a_trace_without_tokens_cannot_be_paid_by_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a request tells its duration alone, nothing says what it would cost a provider's customer."""
+    path = tmp_path / "trace.csv"
+    path.write_text("t_s,duration_s\n1,2\n")
+    assert main(["plan", str(path), "--quick"]) == 0
+    assert main(["plan", str(path), "--quick", "--token-model", "gpt-4o-mini"]) == 2
+    assert "tells the tokens of every request" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--catalogue", "absent.toml"], "there is no such file"),
         (["--mix", "0,0,0"], "three shares"),
         (["--mix", "a,b"], "three shares"),
         (["--instance-type", "ml.none"], "no hour of ml.none"),

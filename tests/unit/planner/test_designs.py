@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,13 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.collecting import Pool, collect
-from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, Router, roads_of, round_up, standard_designs
+from planner.designs import (
+    ASYNC,
+    BATCH,
+    CACHED,
+    REALTIME,
+    REFUSED,
+    TOKENS,
+    Router,
+    roads_of,
+    round_up,
+    standard_designs,
+)
 from planner.outcome import replay
 from planner.serving import HELD, IN_JOB, Metric, Scaling, Served, serve
 from planner.sharing import Tokens, serve_sharing
 from planner.trace import Trace
 from planner.waking import Requests, serve_waking
-from planner.world import World
+from planner.world import World, price_book
 from tollgate.domain.batches import WaitingJob, due_at
 from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
@@ -62,6 +74,18 @@ def test_the_router_asks_the_gateways_own_route(read: int, written: int, deadlin
     except DeadlineImpossibleError:
         expected = REFUSED
     assert Router(design, WORLD).code(read, written, -1.0, deadline) == expected
+
+
+def test_the_provider_takes_what_a_job_cannot_and_the_endpoint_what_neither_can() -> None:
+    """A day's patience goes to a job; a quarter of an hour to the tokens, unless the answer is too long for a call."""
+    rates = price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive
+    world = replace(WORLD, tokens=rates)
+    design = next(d for d in standard_designs(world, 4.0, {900.0, 86_400.0}) if d.name == "jobs or tokens")
+    router = Router(design, world)
+    assert router.code(1_000, 50, -1.0, 86_400.0) == BATCH
+    assert router.code(1_000, 50, -1.0, 900.0) == TOKENS
+    assert router.code(1_000, 7_000, -1.0, 900.0) == ASYNC
+    assert router.code(20_000, 50, 400.0, 30.0) == TOKENS, "how long an instance takes is nothing to the provider"
 
 
 @given(st.integers(0, 10**9))

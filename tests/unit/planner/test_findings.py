@@ -29,7 +29,8 @@ from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.token_prices import BucketRates
 
 WORLD = World.of("ml.g5.2xlarge")
-TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
+PRICED = "meta.llama3-1-8b-instruct-v1:0"
+TOKENS = replace(WORLD, tokens=price_book().tokens[PRICED].rates.interactive, token_model=PRICED)
 
 DEAR = replace(
     WORLD, tokens=BucketRates(input=Decimal(50), output=Decimal(50))
@@ -165,8 +166,9 @@ def test_settings_are_toml_that_says_why(planned: Comparison) -> None:
         advice = advise(trace, planned, design, TOKENS, "ml.g5.2xlarge")
         overrides = tomllib.loads(advice.samconfig)["prod"]["deploy"]["parameters"]["parameter_overrides"]
         assert "InferRate=" in overrides
-        entry = tomllib.loads(advice.models)["models"]["planned"]["deployments"]["main"]
-        assert entry["instance_type"] == "ml.g5.2xlarge"
+        entries = tomllib.loads(advice.models)["models"]["planned"]["deployments"]
+        assert all(entry["instance_type"] == "ml.g5.2xlarge" for name, entry in entries.items() if name == "main")
+        assert entries.keys() == {"provider"} if outcome.design == "by the token" else "main" in entries
         assert "below one instance that never sleeps" in advice.models.splitlines()[0]
 
 

@@ -27,7 +27,8 @@ from tollgate.domain.catalogue import BatchPolicy, InferenceType, Model, Tier, T
 from tollgate.domain.errors import PriceUnknownError
 
 WORLD = World.of("ml.g5.2xlarge")
-TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
+PRICED = "meta.llama3-1-8b-instruct-v1:0"
+TOKENS = replace(WORLD, tokens=price_book().tokens[PRICED].rates.interactive, token_model=PRICED)
 
 
 def made(mix: ClassMix = ClassMix(), rate: float = 200.0) -> Trace:  # noqa: B008 - frozen
@@ -144,29 +145,49 @@ def test_the_reasons_add_up_to_the_distance_from_the_bound(world: World, rate: f
         assert reasons[-1].usd >= -Decimal("0.000001")
 
 
-def test_what_no_catalogue_can_say_is_shown_and_not_recommended() -> None:
-    """Tokens are the cheapest way for thin traffic; the recommendation is a design whose roads the gateway has."""
+def test_a_rule_that_the_gateway_does_not_have_is_shown_and_not_recommended() -> None:
+    """Thin traffic is paid by the token as `route` decides; the rule that knows what waits is cheaper, and compared."""
     comparison = compare(made(), TOKENS)
     assert comparison.cheapest is not None
     assert comparison.recommended is not None
-    assert comparison.token_bounds is not None
-    assert comparison.cheapest.counts["tokens"]
-    assert comparison.bounds_of(comparison.cheapest) is comparison.token_bounds
-    assert not comparison.recommended.counts.get("tokens")
-    assert comparison.bounds_of(comparison.recommended) is comparison.bounds
-    assert comparison.cheapest.total < comparison.recommended.total
+    assert comparison.recommended.deployable
+    assert comparison.recommended.counts["tokens"]
+    assert comparison.bounds_of(comparison.recommended) is comparison.token_bounds
+    assert not any(outcome.deployable for outcome in comparison.outcomes if outcome.design.startswith("wake or tokens"))
+    assert comparison.cheapest.total <= comparison.recommended.total
 
 
-def test_where_nothing_in_time_can_be_deployed_the_fewest_missed_is_the_best() -> None:
-    """A deadline that only tokens meet leaves no recommendation, and the best is still one that can be deployed."""
+def test_without_a_provider_nothing_is_paid_by_the_token() -> None:
+    """An owner who names no model gets instances, and their bound."""
+    comparison = compare(made(), WORLD)
+    assert comparison.token_bounds is None
+    assert comparison.recommended is comparison.cheapest
+    assert not any(outcome.counts.get("tokens") for outcome in comparison.outcomes)
+
+
+def test_where_nothing_is_in_time_the_fewest_missed_is_the_best() -> None:
+    """Deadlines that nobody meets leave no recommendation, and the best is the design that missed the fewest."""
     trace = made()
     for position in range(len(trace)):
         trace.deadlines[position] = 0.01
-    comparison = compare(trace, replace(TOKENS, token_timing=Timing(0.001, 0.0, 0.0)))
+    comparison = compare(trace, WORLD)
     assert comparison.recommended is None
-    assert comparison.cheapest is not None
-    assert comparison.best.deployable
-    assert comparison.best.missed == min(o.missed for o in comparison.outcomes if o.deployable)
+    assert comparison.cheapest is None
+    assert comparison.best.missed == min(outcome.missed for outcome in comparison.outcomes)
+
+
+@pytest.mark.parametrize(("model", "provider"), [(PRICED, "bedrock"), ("gpt-4o-mini", "openai_http")])
+def test_the_settings_name_the_provider_that_has_the_model(model: str, provider: str) -> None:
+    """Ids with a maker's name in front are Bedrock's; the others are called over HTTP, at an address to fill in."""
+    trace, world = made(), replace(TOKENS, token_model=model)
+    comparison = compare(trace, world)
+    design = next(d for d in standard_designs(world, 1.0, set(trace.deadlines)) if d.name == "by the token")
+    text = advise(trace, comparison, design, world, "ml.g5.2xlarge").models
+    entry = tomllib.loads(text)["models"]["planned"]["deployments"]["provider"]["tokens"]
+    assert (entry["provider"], entry["model"]) == (provider, model)
+    assert ("url" in entry) == (provider == "openai_http")
+    assert entry["max_output_tokens"] == max(trace.output_tokens)
+    read_catalogue(text, price_book(), region="us-east-1", architecture="arm64", version=1)
 
 
 def test_processes_share_the_work_and_change_nothing() -> None:
@@ -188,9 +209,12 @@ def test_the_recommended_models_are_a_catalogue(mix: ClassMix) -> None:
         design = next(d for d in standard_designs(TOKENS, 1.0, set(trace.deadlines)) if d.name == outcome.design)
         text = advise(trace, comparison, design, TOKENS, "ml.g5.2xlarge").models
         catalogue = read_catalogue(text, price_book(), region="us-east-1", architecture="arm64", version=1)
-        roads = set(catalogue.models["planned"].deployments[0].roads)
+        deployments = catalogue.models["planned"].deployments
+        roads = {road for deployment in deployments if deployment.tokens is None for road in deployment.roads}
         used = {road for road in InferenceType if outcome.counts.get(road.value)}
         assert used <= roads
+        paid = any(deployment.tokens is not None for deployment in deployments)
+        assert paid == (design.by_token and outcome.counts.get("tokens", 0) > 0)
         if design.cache_ttl:
             cache = tomllib.loads(text)["models"]["planned"]["cache"]
             assert cache == {"ttl_seconds": int(design.cache_ttl)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
@@ -16,19 +15,7 @@ if TYPE_CHECKING:
     from tollgate.services.export_focus import FocusExport
     from tollgate.services.refresh_prices import PriceRefresh
     from tollgate.services.roll_up_usage import UsageRollUp
-
-
-class ReconcileSettings(Settings):
-    """What the tasks are told."""
-
-    table_jobs: str
-    table_ledger: str
-    table_registry: str
-    bucket: str
-    gateway_log_group: str
-    cache_log_group: str
-    stack_name: str
-    account_id: str
+    from tollgate.settings import ReconcileSettings
 
 
 def _client(service: str, region: str | None = None) -> Any:
