@@ -86,9 +86,11 @@ def test_sleep_writes_the_record_and_tells_routing(stack: Stack, capsys: pytest.
 
 
 def test_sleep_refuses_what_nobody_would_wake(stack: Stack, aws: LocalAws) -> None:
-    """Without a policy, while it is held, or for a deployment that does not exist."""
+    """Without a policy, while it is held, for a deployment that does not exist or has no endpoint on that road."""
     with pytest.raises(StackError, match="MODEL/DEPLOYMENT"):
         endpoints.sleep(stack, _arguments(deployment="echo"))
+    with pytest.raises(StackError, match="no such endpoint"):
+        endpoints.sleep(stack, _arguments(road="async"))
     RegistryPlaces(stack.tables, stack.registry).hold(REALTIME, "the brake", NOW)
     with pytest.raises(StackError, match="held by the brake"):
         endpoints.sleep(stack, _arguments())
