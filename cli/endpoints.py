@@ -123,7 +123,7 @@ def _places(stack: Stack) -> dict[Place, Users]:
 
 def _chosen(stack: Stack, arguments: argparse.Namespace) -> list[tuple[Place, Users]]:
     catalogue = _catalogue(stack)
-    found = [
+    found: list[tuple[Place, Users]] = [
         (place, users)
         for place, users in places_of(catalogue).items()
         if place.kind is not PlaceKind.BATCH
