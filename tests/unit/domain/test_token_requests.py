@@ -64,6 +64,13 @@ def test_what_might_cost_more_than_text_and_limit_is_refused(payload: Any, param
         bounded_chat(payload, parameters, 100)
 
 
+def test_a_prompt_is_refused_by_its_name() -> None:
+    """The caller of /v1/completions sent no `input`, so that is not what is wrong."""
+    with pytest.raises(InvalidRequestError, match="/v1/completions") as refused:
+        bounded_chat({"prompt": "one two"}, {}, 100)
+    assert refused.value.param == "prompt"
+
+
 def test_the_smallest_limit_holds() -> None:
     """Of all names that callers use for it, wherever they say it; choices and tools are counted."""
     tool = {"type": "function", "function": {"name": "look", "parameters": {}}}

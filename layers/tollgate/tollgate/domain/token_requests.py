@@ -81,8 +81,8 @@ def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens:
     if not isinstance(messages, list) or not messages:
         raise InvalidRequestError(
             "This deployment is paid by the token and takes chats only: a text, a list of messages, or an object with "
-            "'messages'.",
-            param="input",
+            "'messages'; no prompt of /v1/completions.",
+            param="prompt" if isinstance(payload, dict) and "prompt" in payload else "input",
         )
     for position, message in enumerate(messages):
         _check_message(position, message)
