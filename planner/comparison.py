@@ -2,9 +2,9 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from multiprocessing import get_context
 
@@ -27,12 +27,15 @@ class Comparison:
         bounds: of the designs that use instances alone.
         token_bounds: of those that may also pay by the token; None without such a backend.
         horizon: seconds that are billed.
+        watched: by design, where an endpoint wakes for deadlines: what the same would cost without the capacity
+            function's rhythm, looked at all the time and served in the order of deadlines.
     """
 
     outcomes: tuple[Outcome, ...]
     bounds: Bounds
     token_bounds: Bounds | None
     horizon: float
+    watched: Mapping[str, Outcome] = field(default_factory=dict)
 
     @property
     def baseline(self) -> Outcome:
@@ -96,7 +99,7 @@ def compare(
     horizon = max(horizon, math.ceil(trace.seconds / _HOUR) * _HOUR)
     designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
     setting = _Setting(trace, world, held, horizon, designs)
-    found: dict[str, Outcome | Bounds] = {}
+    found: dict[str, _Replayed | Bounds] = {}
     names = [*bound_names(world), *(design.name for design in reversed(designs))]  # what takes long is begun first
     if processes <= 1:
         for name in names:
@@ -108,14 +111,26 @@ def compare(
             for done in as_completed(running):
                 found[running[done]] = done.result()
                 progress(running[done])
-    outcomes = [outcome for design in designs if isinstance(outcome := found[design.name], Outcome)]
+    replayed = [each for design in designs if isinstance(each := found[design.name], _Replayed)]
     bounds = [each for name in bound_names(world) if isinstance(each := found[name], Bounds)]
-    return Comparison(tuple(outcomes), bounds[0], bounds[1] if len(bounds) > 1 else None, horizon)
+    return Comparison(
+        tuple(each.outcome for each in replayed),
+        bounds[0],
+        bounds[1] if len(bounds) > 1 else None,
+        horizon,
+        {each.outcome.design: each.watched for each in replayed if each.watched is not None},
+    )
 
 
 def bound_names(world: World) -> tuple[str, ...]:
     """What is found besides the designs: a bound, and another one where requests may be paid by the token."""
     return (BOUND,) if world.tokens is None else (BOUND, TOKEN_BOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    outcome: Outcome
+    watched: Outcome | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +141,19 @@ class _Setting:
     horizon: float
     designs: Sequence[Design]
 
-    def find(self, name: str) -> Outcome | Bounds:
-        """One design's outcome, or bounds."""
+    def find(self, name: str) -> _Replayed | Bounds:
+        """One design's outcome, with and without the rhythm where it has one, or bounds."""
         if name in {BOUND, TOKEN_BOUND}:
             world = self.world if name == TOKEN_BOUND else replace(self.world, tokens=None)
             return find_bounds(self.trace, world, self.held, self.horizon)
         design = next(one for one in self.designs if one.name == name)
-        return replay(self.trace, design, self.world, held=self.held, horizon=self.horizon)
+        watched = None
+        if design.waking and not design.sharing and self.world.rhythm:
+            watched = self._replay(design, replace(self.world, rhythm=False))
+        return _Replayed(self._replay(design, self.world), watched)
+
+    def _replay(self, design: Design, world: World) -> Outcome:
+        return replay(self.trace, design, world, held=self.held, horizon=self.horizon)
 
 
 _kept: list[_Setting] = []
@@ -143,5 +164,5 @@ def _keep(setting: _Setting) -> None:
     _kept[:] = [setting]
 
 
-def _find(name: str) -> Outcome | Bounds:
+def _find(name: str) -> _Replayed | Bounds:
     return _kept[0].find(name)

@@ -19,14 +19,16 @@ class Reason:
 def above_the_bound(comparison: Comparison, outcome: Outcome) -> list[Reason]:
     """The distance between the outcome's bill and its bound, part by part; the parts add up to it.
 
-    The first ones hold the outcome against the schedule that was made with all requests known; the last two are what
-    that schedule costs more than the bound.
+    The first one is the rhythm in which the capacity function looks. The next ones hold the same design without that
+    rhythm against the schedule that was made with all requests known; the last two are what that schedule costs more
+    than the bound.
     """
     bounds = comparison.bounds_of(outcome)
-    mine, foreseen = _by_kind(outcome), bounds.foreseen
+    watched = comparison.watched.get(outcome.design, outcome)
+    mine, foreseen = _by_kind(watched), bounds.foreseen
     texts = {
         "instances": (
-            f"not knowing the next arrival: {outcome.starts:,} start-ups (billed from their first second) and waiting "
+            f"not knowing the next arrival: {watched.starts:,} start-ups (billed from their first second) and waiting "
             f"up, against {bounds.starts:,} by somebody who knows when requests come and when there will be none"
         ),
         "tokens": "not knowing whether company comes: requests paid by the token that a start would have served",
@@ -37,7 +39,13 @@ def above_the_bound(comparison: Comparison, outcome: Outcome) -> list[Reason]:
         for kind, text in texts.items()
         if kind in mine or kind in foreseen
     ]
+    rhythm = Reason(
+        "the rhythm: looks every minute or every few seconds instead of all the time, the time that they leave before "
+        f"a deadline, and requests served as they come: {outcome.starts:,} start-ups",
+        outcome.total - watched.total,
+    )
     return [
+        *([] if watched is outcome else [rhythm]),
         *reasons,
         Reason(
             "work that somebody who knows all would spread over the waits between requests, so that staying up is free",

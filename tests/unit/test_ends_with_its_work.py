@@ -36,6 +36,15 @@ def test_it_sleeps_seconds_after_its_last_answer(world: Gatherers) -> None:
     assert world.activity.asked == asked
 
 
+def test_it_is_looked_at_again_as_soon_as_it_is_up(world: Gatherers) -> None:
+    """The look that finds it up asks for another in seconds: its work may be done long before the minute is over."""
+    world.come()
+    again = False
+    while world.phase is not Phase.AWAKE:
+        again = world.look()
+    assert again
+
+
 def test_what_is_in_flight_is_never_put_to_sleep(world: Gatherers) -> None:
     """It takes no more work, but nothing is taken down for as long as one answer is missing."""
     first, second = world.working(2)

@@ -76,6 +76,16 @@ def test_tokens_stand_in_for_an_endpoint_that_cannot_answer_well(state: RoadStat
         assert (decision.deployment.name, decision.inference_type) == ("paid", InferenceType.REALTIME)
 
 
+def test_an_endpoint_that_sleeps_is_woken_where_nobody_asks_for_an_answer_at_once() -> None:
+    """With a deadline, or as a job, the price decides; a deadline that its start would miss goes to the provider."""
+    text = BUSY.replace("concurrency = 64", "concurrency = 64, startup_seconds = 240")
+    asleep = Capacity({("chat/gpu", kind): RoadCapacity(state=RoadState.ASLEEP) for kind in InferenceType})
+    for request in (RoutingRequest(SIZE, deadline_seconds=3_600.0), RoutingRequest(SIZE, Priority.MEDIUM)):
+        decision = _route(text, request, asleep)
+        assert (decision.deployment.name, decision.inference_type) == ("gpu", InferenceType.ASYNC)
+    assert _route(text, RoutingRequest(SIZE, deadline_seconds=20.0), asleep).deployment.name == "paid"
+
+
 def test_a_broken_provider_is_left_alone() -> None:
     """The endpoint answers, at its price."""
     capacity = Capacity({("chat/paid", InferenceType.REALTIME): RoadCapacity(state=RoadState.BROKEN)})

@@ -81,6 +81,8 @@ class Stack(Gatherers):
 )
 @example(coming=[(1, 15), (400, 15), (780, 15), (1300, 40), (1301, 40)])
 @example(coming=[(second, 20) for second in range(60, 85)])
+@example(coming=[(276, 15), (1147, 15)])
+@example(coming=[(276, 15), (1147, 15), (1201, 15)])
 def test_the_planner_wakes_and_serves_when_the_keeper_does(coming: list[tuple[int, int]]) -> None:
     """As many starts, at most two looks apart: the planner counts requests of ten seconds as one. Nobody is late."""
     stack = Stack()

@@ -337,6 +337,7 @@ class PlaceKeeper:
             standing = self._control.describe(kept.place)
             self._tell(kept, RoadState.AWAKE, standing.current)
             self._release(kept)
+            return kept.is_steered  # What it was woken for may be answered long before the next minute.
         return False
 
     def _adopt(self, kept: KeptPlace, record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
