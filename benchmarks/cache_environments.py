@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds
 from tests.fakes.examples import OWNER, make_catalogue
-from tests.fakes.gateway import FixedCapacity, FixedCatalogue
+from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from complexity_training import SEED, fit
+from complexity_training import SEED, fit, group_weights
 from routing_data import ModelSet, PairSet
 
 type Array = np.ndarray[Any, Any]
@@ -94,14 +94,8 @@ def unseen_needs(rows: Array, target: Array, groups: Array, *, by_group: bool) -
     """Return each prompt's need as estimated by models that did not train on it (or its whole group)."""
     needs = np.zeros(len(rows))
     for train, test in folds(groups, by_group=by_group):
-        needs[test] = fit(rows[train], target[train], groups[train]).need(rows[test])[:, 0]
+        needs[test] = fit(rows[train], target[train], groups[train]).need(rows[test])
     return needs
-
-
-def group_weights(groups: Array) -> Array:
-    """Return weights under which every group weighs the same; they sum to 1."""
-    kinds, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / (len(kinds) * sizes[place]))
 
 
 def rank_table(needs: Array, groups: Array) -> Array:

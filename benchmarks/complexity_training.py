@@ -39,9 +39,17 @@ SOFTNESS = 0.3
 """Width of the gate, in the unit of strangeness."""
 PRIOR_WEIGHT = 0.15
 """Expected gain for one standard deviation of the prior, where the pair may be another than the trees learned from."""
-KNOWN_PAIR_WEIGHT = PRIOR_WEIGHT * 0.5
-"""The same between two models that trees know: on tasks left out their gain rises by 0.08 (mean of five pairs) where
-the prior is one deviation stronger."""
+KNOWN_PAIR = 0.5
+"""How much of the prior is counted between two models that trees know, on a familiar prompt: the trees have learned the
+same signals, so that with the whole weight they would count twice."""
+TRANSFER = 0.5
+"""How much of what trees learned from some pairs of models is believed of a pair that nobody trained on. Between pairs
+of LLMRouter that have no model in common it is worth next to nothing; users' pairs are often kin to known ones."""
+LEANING_PENALTY = 70.0
+"""Of the ridge behind the leanings, over the number of training tasks: a task is one piece of evidence, however many
+prompts it has. One task alone hardly moves them."""
+LEANING_FEATURES = np.array([not name.startswith("count_") for name in FEATURES])
+"""Words count there by their share alone: their number is mostly the length of the prompt over again."""
 
 HARDER = (
     "bytes",
@@ -107,6 +115,8 @@ class Trained:
     near_strict: float
     trees: ExtraTreesRegressor
     means: Array
+    leanings: Array
+    favours: Array
 
     def prior(self, rows: Array) -> Array:
         """Return the sign-only part of the estimate, in training standard deviations."""
@@ -123,9 +133,22 @@ class Trained:
         told = self.trees.predict(rows).reshape(len(rows), -1) - self.means
         return np.asarray(told * self.familiarity(rows, strict=strict)[:, None])
 
+    def leaning(self, rows: Array) -> Array:
+        """Return what the prior leaves of each output, as far as many training tasks have it in common."""
+        return np.asarray(self._standard(rows) @ self.leanings[:, 1:].T + self.leanings[:, 0])
+
     def need(self, rows: Array) -> Array:
-        """Return the estimate of each output: prior and faded correction."""
-        return np.asarray(self.corrections(rows) + PRIOR_WEIGHT * self.prior(rows)[:, None])
+        """Return the need of the strong one of two models that may be strangers to the trees."""
+        return np.asarray(TRANSFER * self.corrections(rows)[:, 0] + PRIOR_WEIGHT * self.prior(rows))
+
+    def gains(self, rows: Array) -> Array:
+        """Return the estimate of each output, whose differences are gains between models that were trained on.
+
+        The correction where a prompt is familiar, elsewhere the leaning.
+        """
+        known = self.familiarity(rows)[:, None]
+        general = PRIOR_WEIGHT * self.prior(rows)[:, None] * self.favours * (1.0 - (1.0 - KNOWN_PAIR) * known)
+        return np.asarray(general + (1.0 - known) * self.leaning(rows) + self.corrections(rows))
 
     def _standard(self, rows: Array) -> Array:
         return np.clip((rows - self.centre) / self.spread, -4.0, 4.0)
@@ -164,7 +187,33 @@ def _fit_kinds(standard: Array, groups: Array) -> Array:
     return np.asarray(np.column_stack([ridge.intercept_, ridge.coef_]) / ridge.predict(standard).max(axis=1).std())
 
 
-def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> Trained:
+def _fit_leanings(standard: Array, beyond: Array, groups: Array) -> Array:
+    """Return a row for each output (constant, then weights): a ridge in which every task weighs the same.
+
+    Args:
+        standard: standardised features.
+        beyond: what the prior leaves of each output.
+        groups: the task of each prompt.
+    """
+    weights = group_weights(groups)
+    read = standard[:, LEANING_FEATURES]
+    centre = weights @ read
+    around = (read - centre) * weights[:, None]
+    penalty = LEANING_PENALTY / len(set(groups)) * np.eye(read.shape[1])
+    slopes = np.linalg.solve(around.T @ (read - centre) + penalty, around.T @ (beyond - weights @ beyond))
+    leanings = np.zeros((beyond.shape[1], 1 + standard.shape[1]))
+    leanings[:, 0] = -centre @ slopes
+    leanings[:, 1:][:, LEANING_FEATURES] = slopes.T
+    return leanings
+
+
+def group_weights(groups: Array) -> Array:
+    """Return weights under which every group weighs the same; they sum to 1."""
+    kinds, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (len(kinds) * sizes[place]))
+
+
+def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES, favours: Array | None = None) -> Trained:
     """Fit the recipe.
 
     Args:
@@ -172,6 +221,8 @@ def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> 
         targets: what to predict, one column an output (or one-dimensional for one output).
         groups: the task of each training prompt.
         trees: how many.
+        favours: for each output whether general signals speak for it, 1 or 0 (a large model's quality, a gain); None
+            for all.
 
     Returns:
         The fitted recipe.
@@ -184,6 +235,8 @@ def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> 
     kinds = _fit_kinds(standard, groups)
     strange = _strangeness(standard, prototypes, reach, kinds)
     wide = targets.reshape(len(rows), -1)
+    favours = np.ones(wide.shape[1]) if favours is None else favours.astype(float)
+    general = PRIOR_WEIGHT * (raw - raw.mean()) / raw.std()
     part = QUALITY_LEAF_PART if wide.shape[1] > 1 else LEAF_PART
     forest = ExtraTreesRegressor(
         trees,
@@ -205,11 +258,13 @@ def fit(rows: Array, targets: Array, groups: Array, trees: int = NEED_TREES) -> 
         near_strict=float(np.quantile(strange, STRICTLY_FAMILIAR_QUANTILE)),
         trees=forest,
         means=wide.mean(0),
+        leanings=_fit_leanings(standard, wide - general[:, None] * favours, groups),
+        favours=favours,
     )
 
 
-def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Turn fitted trees into the flat table of `Forest`."""
+def _flatten(trained: Trained, scale: float) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Turn fitted trees, their corrections scaled, into the flat table of `Forest`."""
     feature: list[int] = []
     threshold: list[float] = []
     target: list[int] = []
@@ -241,9 +296,17 @@ def _flatten(trained: Trained) -> tuple[dict[str, Array], dict[str, Any]]:
         "feature": np.array(feature, "<u1"),
         "threshold": np.array(threshold, "<f4"),
         "target": np.array(target, "<u4"),
-        "values": np.round(np.array(values) * LEAF_SCALE).astype("<i2").reshape(-1),
+        "values": np.round(scale * np.array(values) * LEAF_SCALE).astype("<i2").reshape(-1),
     }
     return tables, {"roots": roots, "means": [round(float(mean), 6) for mean in trained.means]}
+
+
+def _on_scale_of(need: Trained, quality: Trained) -> Array:
+    """Return the leanings of `quality` for features that are standardised as for `need`."""
+    leanings = quality.leanings.copy()
+    leanings[:, 0] += leanings[:, 1:] @ ((need.centre - quality.centre) / quality.spread)
+    leanings[:, 1:] *= need.spread / quality.spread
+    return leanings
 
 
 def cautious_means(scores: Array, groups: Array) -> Array:
@@ -281,23 +344,25 @@ def encode(
         "spread": need.spread.astype("<f4"),
         "prototypes": need.prototypes.astype("<f4").reshape(-1),
         "kinds": need.kinds.astype("<f4").reshape(-1),
+        "leanings": _on_scale_of(need, quality).astype("<f4").reshape(-1),
     }
     head: dict[str, Any] = {
         "features": list(FEATURES),
         "prior": PRIOR,
-        "prior_centre": need.prior_centre,
-        "prior_weight": PRIOR_WEIGHT / need.prior_deviation,
-        "reach": need.reach,
-        "near": need.near,
-        "near_strict": need.near_strict,
+        # Further digits depend on the threads and the processor that linear algebra ran on.
+        "prior_centre": round(need.prior_centre, 12),
+        "prior_weight": round(PRIOR_WEIGHT / need.prior_deviation, 12),
+        "reach": round(need.reach, 12),
+        "near": round(need.near, 12),
+        "near_strict": round(need.near_strict, 12),
         "softness": SOFTNESS,
         "known_models": list(known_models),
         "cautious": [round(float(value), 4) for value in cautious],
         "ranks": [round(float(value), 7) for value in ranks],
         "recovered": [round(float(value), 4) for value in recovered],
     }
-    for name, trained in (("need", need), ("quality", quality)):
-        flat, facts = _flatten(trained)
+    for name, trained, scale in (("need", need, TRANSFER), ("quality", quality, 1.0)):
+        flat, facts = _flatten(trained, scale)
         head[name] = facts
         tables |= {f"{name}.{part}": table for part, table in flat.items()}
     codes = {"u1": "B", "f4": "f", "u4": "I", "i2": "h"}

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from complexity_shipping import OTHER_PAIRS, STRONG, WEAK, folds, learned_gain, merge
-from complexity_training import KNOWN_PAIR_WEIGHT, fit, measured
+from complexity_training import QUALITY_TREES, cautious_means, fit, measured
 from routing_baselines import chance, length, tfidf_ridge
 from routing_data import ModelSet, PairSet, data_folder, load_gsm8k, load_llmrouter, same_question
-from routing_metrics import area, difference, line
-from routing_nine import by_fold, dial_table, promise_table, reward_table, with_records
+from routing_metrics import area, difference, interval, line
+from routing_nine import by_fold, dial_table, halves_table, predictions, promise_table, reward_table, with_records
 
 from tollgate.domain import complexity_model
 from tollgate.domain.complexity import estimate_complexity
@@ -52,11 +52,11 @@ def gsm8k(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
                 needs[name][-1][test] = tfidf_ridge(prompts[train], gain[train], prompts[test], penalty)
             model = fit(rows[train], gain[train], np.full(int(train.sum()), "gsm8k"))
             needs["prior alone"][-1][test] = model.prior(rows[test])
-            needs["this router"][-1][test] = model.need(rows[test])[:, 0]
+            needs["this router"][-1][test] = model.gains(rows[test])[:, 0]
             known = PairSet([], pair.weak[train], pair.strong[train])
             both = merge(_only(many, other), many_rows[other], known, rows[train])
             wide = fit(both.rows, both.target, both.groups)
-            needs["this router, with LLMRouter's prompts"][-1][test] = wide.need(rows[test])[:, 0]
+            needs["this router, with LLMRouter's prompts"][-1][test] = wide.need(rows[test])
     rival = needs["TF-IDF + ridge, penalty 1"]
     print(
         f"\nGSM8K, Mixtral-8x7B or GPT-4: {len(rows)} prompts, five folds, three times\n{HEAD}  over TF-IDF (penalty 1)"
@@ -113,10 +113,9 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             print(line("prompt length", [length(many.prompts)], gain))
             print(line("TF-IDF + ridge", [rival_gains[pair]], gain))
             print(line("prior alone", [prior], gain, [rival_gains[pair]]))
-            needs = told_gains[pair] + KNOWN_PAIR_WEIGHT * prior
-            print(line("this router", [needs], gain, [rival_gains[pair]]))
+            print(line("this router", [told_gains[pair]], gain, [rival_gains[pair]]))
             if by_group:
-                print("  over prompt length", difference([needs], [length(many.prompts)], gain))
+                print("  over prompt length", difference([told_gains[pair]], [length(many.prompts)], gain))
         print(f"\nNine models at equal spend ($ a million tokens, as many tokens for each model), {kind}")
         ruled = with_records(predicted, many, by_group=by_group)
         reward_table({"TF-IDF + ridge": rival, "this router": predicted, "with records": ruled}, many)
@@ -125,33 +124,49 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
 
 
 def half_of_the_tasks(many: ModelSet, rows: Array) -> None:
-    """Print APGR where seven tasks train and the other seven test, over twelve draws."""
-    rng = np.random.default_rng(5)
+    """Print pairs and nine models where seven tasks train and the other seven test: five draws, both ways round."""
     kinds = sorted(set(many.tasks))
     prompts = np.array(many.prompts, object)
     gains = _gains(many, many.scores)
-    sums: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
-    for _ in range(12):
-        test = np.isin(many.tasks, rng.choice(kinds, len(kinds) // 2, replace=False))
-        model = fit(rows[~test], many.scores[~test], many.tasks[~test], 40)
-        prior = model.prior(rows[test])
-        told = _gains(many, model.corrections(rows[test]))
-        rival = _gains(many, tfidf_ridge(prompts[~test], many.scores[~test], prompts[test], 1.0))
-        for pair in PAIRS:
-            routers = {
-                "prompt length": length(prompts[test]),
-                "TF-IDF + ridge": rival[pair],
-                "prior alone": prior,
-            }
-            for name, need in (routers | {"this router": told[pair] + KNOWN_PAIR_WEIGHT * prior}).items():
-                sums.setdefault(name, {}).setdefault(pair, []).append(area(need, gains[pair][test]))
-    print(
-        "\nLLMRouter, half of the tasks train and the other half test: APGR over 12 draws (sum of areas / sum of gaps)"
-    )
+    areas: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
+    halves = []
+    for draw in range(5):
+        first = np.isin(many.tasks, np.random.default_rng(draw).choice(kinds, len(kinds) // 2, replace=False))
+        for test in (first, ~first):
+            known, strange = _only(many, ~test), _only(many, test)
+            model = fit(rows[~test], known.scores, known.tasks, QUALITY_TREES, many.is_large)
+            told = _gains(many, model.gains(rows[test]))
+            rival = _gains(many, tfidf_ridge(prompts[~test], known.scores, prompts[test], 1.0))
+            prior, long = model.prior(rows[test]), length(prompts[test])
+            for pair in PAIRS:
+                routers = {"prompt length": long, "TF-IDF + ridge": rival[pair], "prior alone": prior}
+                for name, need in (routers | {"this router": told[pair]}).items():
+                    areas.setdefault(name, {}).setdefault(pair, []).append(area(need, gains[pair][test]))
+            means = cautious_means(known.scores, known.tasks)
+            halves.append((predictions(model, rows[test], means), known, strange))
+    print("\nLLMRouter, half of the tasks train and the other half test: APGR over ten halves (sum of areas / of gaps)")
     print(f"{'router':<24}" + "".join(f"{low[:11]}>{high[-12:]:<14}" for low, high in PAIRS))
-    for name, pairs in sums.items():
-        ratios = [sum(got for got, _ in drawn) / sum(whole for _, whole in drawn) for drawn in pairs.values()]
+    for name, pairs in areas.items():
+        ratios = [_ratio(np.array(drawn)) for drawn in pairs.values()]
         print(f"{name:<24}" + "".join(f"{ratio:<26.3f}" for ratio in ratios) + f"mean {np.mean(ratios):.3f}")
+    print(f"{'  over prompt length':<24}", end="")
+    for pair in PAIRS:
+        own, other = np.array(areas["this router"][pair]), np.array(areas["prompt length"][pair])
+        low, high = interval(partial(_above, own, other), len(own))
+        print(f"{f'{_above(own, other):+.3f} [{low:+.3f}, {high:+.3f}]':<26}", end="")
+    print("(halves drawn anew)")
+    halves_table(halves)
+
+
+def _above(own: Array, other: Array, times: Array | float = 1.0) -> float:
+    """Return by how much one router's APGR over several tests is above another's."""
+    return _ratio(own, times) - _ratio(other, times)
+
+
+def _ratio(areas: Array, times: Array | float = 1.0) -> float:
+    """Return the APGR of several tests at once, each counted so often."""
+    collected, whole = (areas.T * times).sum(axis=1)
+    return float(collected / whole)
 
 
 def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
@@ -171,7 +186,7 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
         routers = {
             "TF-IDF + ridge": tfidf_ridge(prompts[kept], target[kept], pair.prompts, 1.0),
             "prior alone": model.prior(rows),
-            "this router": model.need(rows)[:, 0],
+            "this router": model.need(rows),
         }
         long = length(pair.prompts)
         print(line("prompt length", [long], gain))
@@ -186,7 +201,7 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
         routers = {
             "TF-IDF + ridge": baseline,
             "prior alone": model.prior(many_rows),
-            "this router": model.need(many_rows)[:, 0],
+            "this router": model.need(many_rows),
         }
         for name, need in routers.items():
             print(line(name, [need], many_gain, [long]))

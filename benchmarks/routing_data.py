@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 type Array = np.ndarray[Any, Any]
+LARGE_PRICE = 0.5
+"""Dollars a million tokens; models above it are of the large tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class ModelSet:
     models: tuple[str, ...]
     scores: Array
     prices: Array
+
+    @property
+    def is_large(self) -> Array:
+        """Whether each model is of the large tier, which general signals speak for."""
+        return np.asarray(self.prices > LARGE_PRICE)
 
     def gain(self, weak: str, strong: str) -> tuple[Array, Array]:
         """Return the scores of two models."""

@@ -5,19 +5,18 @@ from typing import Any
 
 import numpy as np
 from complexity_shipping import folds, rank_table, recovered_curve, unseen_needs
-from complexity_training import PRIOR_WEIGHT, Trained, cautious_means, fit
+from complexity_training import PRIOR_WEIGHT, QUALITY_TREES, Trained, cautious_means, fit
 from routing_data import ModelSet
 from routing_metrics import interval
 
 from tollgate.domain.catalogue import Tier
 from tollgate.domain.exchange import best_lead, cautious_share, exchange_rate
-from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, OWN_SPREAD
+from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, MOST_LEANING, OWN_SPREAD
 
 type Array = np.ndarray[Any, Any]
 DIALS = np.concatenate([np.linspace(0.0, 0.78, 14), np.linspace(0.8, 0.945, 30), np.linspace(0.95, 1.0, 26)])
 RATES = np.geomspace(1e-3, 100.0, 400)
-LARGE_PRICE = 0.5
-"""Dollars a million tokens; models above it are of the large tier."""
+BUDGETS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 0.9)
 NO_QUALITY = -9.0
 """Of a model that may not be chosen."""
 
@@ -99,7 +98,7 @@ def reward_table(routers: dict[str, Predicted | Array], many: ModelSet) -> None:
     curves = {name: curve(told, many.prices) for name, told in routers.items()}
     print(f"{'spend <=':>8}  {'best single model':<42}" + "".join(f"{name:<44}" for name in routers))
     means = many.scores.mean(0)
-    for budget in (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 0.9):
+    for budget in BUDGETS:
         affordable = np.where(many.prices <= budget + 1e-9)[0]
         single = affordable[means[affordable].argmax()]
         row = f"{budget:8.2f}  {many.models[single]:<34} {means[single]:.3f}  "
@@ -116,6 +115,35 @@ def reward_table(routers: dict[str, Predicted | Array], many: ModelSet) -> None:
         worst = min(kept, key=lambda one: float(one.mean()))
         low, high = _mean_interval(worst)
         print(f"  {name:<16} at its worst setting {worst.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+def halves_table(halves: list[tuple[Predicted, ModelSet, ModelSet]]) -> None:
+    """Print reward beyond single models on tasks that nothing was recorded of, over several halves of the tasks.
+
+    One single model is the best on the tested half, which is known only afterwards; the other was the best on the
+    training half, which is what can be done without a router.
+
+    Args:
+        halves: what was predicted, the training half and the tested half.
+    """
+    print(
+        "Nine models, half of the tasks unseen: reward beyond the single model that ... (intervals: halves drawn anew)"
+    )
+    print(f"{'spend <=':>8}  {'turns out best':<28}{'was best on the training half':<28}")
+    curves = [curve(told, strange.prices) for told, _, strange in halves]
+    for budget in BUDGETS:
+        beyond = []
+        for models, (_, known, strange) in zip(curves, halves, strict=True):
+            affordable = np.where(strange.prices <= budget + 1e-9)[0]
+            means = strange.scores.mean(0)
+            trusted = affordable[known.scores.mean(0)[affordable].argmax()]
+            reward = at_spend(models, strange, budget)[0].mean()
+            beyond.append((reward - means[affordable].max(), reward - means[trusted]))
+        row = f"{budget:8.2f}  "
+        for values in np.array(beyond).T:
+            low, high = _mean_interval(values)
+            row += f"{f'{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]':<28}"
+        print(row)
 
 
 def dial_table(told: Predicted, many: ModelSet) -> None:
@@ -160,7 +188,7 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
                 tables.append(rank_table(needs, groups[has]))
                 curves.append(recovered_curve(needs, gain[has][:, None], tables[-1]))
             curve = np.minimum.reduce(curves)
-            need, known = model.need(rows[seen])[:, 0], np.round(model.familiarity(rows[seen]), 1)
+            need, known = model.need(rows[seen]), np.round(model.familiarity(rows[seen]), 1)
             low, high = weak[has].mean(), strong[has].mean()
             promised = (low + curve * (high - low)) / high
             for quality in (0.9, 0.95, 0.99):
@@ -191,29 +219,31 @@ def by_fold(rows: Array, many: ModelSet, *, by_group: bool) -> tuple[Array, Arra
         by_group: leave out whole tasks instead of random rows.
 
     Returns:
-        For each prompt: every model's correction, the prior, and every model's predicted quality as
-        `predict` gives it.
+        For each prompt: every model's estimate, whose differences are gains between two models, the
+        prior, and every model's predicted quality as `predict` gives it.
     """
     told, prior = np.zeros(many.scores.shape), np.zeros(len(rows))
-    predicted = Predicted(np.zeros(told.shape), np.zeros(told.shape), np.zeros(len(rows)), many.prices > LARGE_PRICE)
+    predicted = Predicted(np.zeros(told.shape), np.zeros(told.shape), np.zeros(len(rows)), many.is_large)
     for train, test in folds(many.tasks, by_group=by_group):
-        model = fit(rows[train], many.scores[train], many.tasks[train], 40)
-        told[test] = model.corrections(rows[test])
+        model = fit(rows[train], many.scores[train], many.tasks[train], QUALITY_TREES, many.is_large)
+        told[test] = model.gains(rows[test])
         prior[test] = model.prior(rows[test])
-        found = predictions(model, rows[test], cautious_means(many.scores[train], many.tasks[train]), many.prices)
+        found = predictions(model, rows[test], cautious_means(many.scores[train], many.tasks[train]))
         predicted.quality[test], predicted.means[test] = found.quality, found.means
         predicted.familiarity[test] = found.familiarity
     return told, prior, predicted
 
 
-def predictions(model: Trained, rows: Array, means: Array, prices: Array) -> Predicted:
+def predictions(model: Trained, rows: Array, means: Array) -> Predicted:
     """Return what `predict` says of many prompts at once, of every model."""
-    is_large = prices > LARGE_PRICE
+    is_large = model.favours > 0.0
     need = PRIOR_WEIGHT * model.prior(rows)
     quality = np.tile(means, (len(rows), 1))
     small = means[~is_large]
     for place in np.where(is_large)[0]:
         below = max(small[small < means[place]], default=0.0) + 1e-4
         quality[:, place] = np.maximum(means[place] + GENERAL_SHARE[Tier.LARGE] * need, below)
-    quality = np.clip(quality + model.corrections(rows, strict=True), 0.0, 1.0)
-    return Predicted(quality, np.tile(means, (len(rows), 1)), model.familiarity(rows, strict=True), is_large)
+    known = model.familiarity(rows, strict=True)
+    leaning = np.clip(model.leaning(rows), -MOST_LEANING, MOST_LEANING) * (1.0 - known)[:, None]
+    quality = np.clip(quality + model.corrections(rows, strict=True) + leaning, 0.0, 1.0)
+    return Predicted(quality, np.tile(means, (len(rows), 1)), known, is_large)

@@ -21,6 +21,7 @@ from tollgate.adapters.system import SystemClock
 from tollgate.api.control_documents import control_document
 from tollgate.domain.brake_plan import brake_plan, saving
 from tollgate.domain.brakes import BrakeLevel
+from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import BackendError, CatalogueError
 from tollgate.domain.money import usd_text
 from tollgate.domain.standing import Place, Standing, places_of
@@ -83,7 +84,7 @@ def show_status(stack: Stack, arguments: argparse.Namespace) -> int:
 
 def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
     """Print the plan; changes nothing."""
-    catalogue = RegistryCatalogue(stack.tables, stack.registry, SystemClock().monotonic).current()
+    catalogue = _catalogue(stack)
     if catalogue.brakes is None:
         raise CatalogueError("The catalogue has no [brakes], so nothing would happen: see docs/brakes.md.")
     standing: dict[Place, Standing] = {}
@@ -106,7 +107,13 @@ def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
 
 
 def set_level(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Brake by hand."""
+    """Brake by hand.
+
+    Raises:
+        CatalogueError: the catalogue has no brakes, which the function would refuse as an order it does not understand.
+    """
+    if _catalogue(stack).brakes is None:
+        raise CatalogueError("The catalogue has no [brakes]: apply one that has, then brake. See docs/brakes.md.")
     until = arguments.until
     order = {"order": "set", "level": arguments.level, "reason": arguments.reason}
     _print(_give(stack, order | ({} if until is None else {"until": until.isoformat()})))
@@ -117,6 +124,10 @@ def resume_all(stack: Stack, _arguments: argparse.Namespace) -> int:
     """Let go."""
     _print(_give(stack, {"order": "resume"}))
     return 0
+
+
+def _catalogue(stack: Stack) -> Catalogue:
+    return RegistryCatalogue(stack.tables, stack.registry, SystemClock().monotonic).current()
 
 
 def _give(stack: Stack, order: Mapping[str, Any]) -> Mapping[str, Any]:

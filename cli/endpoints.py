@@ -16,7 +16,7 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.capacity import RoadState
-from tollgate.domain.catalogue import Deployment, Road
+from tollgate.domain.catalogue import Catalogue, Deployment, Road
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import Phase
 from tollgate.domain.standing import Place, PlaceKind, Standing, places_of
@@ -113,14 +113,19 @@ def wake(stack: Stack, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _catalogue(stack: Stack) -> Catalogue:
+    return RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current()
+
+
 def _places(stack: Stack) -> dict[Place, Users]:
-    return dict(places_of(RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current()))
+    return dict(places_of(_catalogue(stack)))
 
 
 def _chosen(stack: Stack, arguments: argparse.Namespace) -> list[tuple[Place, Users]]:
-    found = [
+    catalogue = _catalogue(stack)
+    found: list[tuple[Place, Users]] = [
         (place, users)
-        for place, users in _places(stack).items()
+        for place, users in places_of(catalogue).items()
         if place.kind is not PlaceKind.BATCH
         and any(
             deployment.resource == arguments.deployment and arguments.road in (None, road.inference_type.value)
@@ -128,7 +133,13 @@ def _chosen(stack: Stack, arguments: argparse.Namespace) -> list[tuple[Place, Us
         )
     ]
     if not found:
-        raise StackError(f"The catalogue has no endpoint for '{arguments.deployment}'; write it as MODEL/DEPLOYMENT.")
+        named = (one.resource for model in catalogue.models.values() for one in model.deployments)
+        if arguments.deployment in named:
+            # Paid by the token, or without that road.
+            raise StackError(
+                f"'{arguments.deployment}' has no such endpoint; 'tollgate endpoints' lists what there is."
+            )
+        raise StackError(f"The catalogue has no '{arguments.deployment}'; write it as MODEL/DEPLOYMENT.")
     return found
 
 

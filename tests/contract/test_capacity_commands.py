@@ -19,6 +19,7 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.errors import CatalogueError
 from tollgate.domain.orphans import OrphanKind
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.rightsizing import Resource
@@ -86,9 +87,11 @@ def test_sleep_writes_the_record_and_tells_routing(stack: Stack, capsys: pytest.
 
 
 def test_sleep_refuses_what_nobody_would_wake(stack: Stack, aws: LocalAws) -> None:
-    """Without a policy, while it is held, or for a deployment that does not exist."""
+    """Without a policy, while it is held, for a deployment that does not exist or has no endpoint on that road."""
     with pytest.raises(StackError, match="MODEL/DEPLOYMENT"):
         endpoints.sleep(stack, _arguments(deployment="echo"))
+    with pytest.raises(StackError, match="no such endpoint"):
+        endpoints.sleep(stack, _arguments(road="async"))
     RegistryPlaces(stack.tables, stack.registry).hold(REALTIME, "the brake", NOW)
     with pytest.raises(StackError, match="held by the brake"):
         endpoints.sleep(stack, _arguments())
@@ -196,6 +199,12 @@ def test_a_resume_has_two_names(words: list[str]) -> None:
     parser = argparse.ArgumentParser()
     brake.add_parser(parser.add_subparsers())
     assert parser.parse_args(words).run is brake.resume_all
+
+
+def test_a_brake_needs_its_section(stack: Stack) -> None:
+    """A catalogue without brakes has nothing to set; the operator hears it before anything is called."""
+    with pytest.raises(CatalogueError, match=r"has no \[brakes\]"):
+        brake.set_level(stack, argparse.Namespace(level="stop", reason="", until=None))
 
 
 def test_the_commands_are_declared(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,17 +4,31 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.fakes.clock import ManualClock
-from tollgate.domain.catalogue import Catalogue, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType, Road
+from tollgate.domain.jobs import Job
 from tollgate.ports.backends import AsyncSubmission, TransformJob, TransformStatus
 
 
 @dataclass
 class FixedCatalogue:
-    """The `CatalogueSource` of tests."""
+    """The `CatalogueSource` of tests: the catalogue in force, and the older copy that is still held, if any."""
 
     catalogue: Catalogue
+    held: Catalogue | None = None
 
     def current(self) -> Catalogue:
+        return self.held or self.catalogue
+
+    def newest(self) -> Catalogue:
+        self.held = None
+        return self.catalogue
+
+    def seen_by(self, job: Job) -> Catalogue:  # noqa: ARG002 -- it is the same for all
+        self.held = None
+        return self.catalogue
+
+    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:  # noqa: ARG002 -- it is the same for all
+        self.held = None
         return self.catalogue
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.control import InMemoryControl, RecordingAnnouncer, RecordingHolds
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
-from tests.fakes.gateway import FixedCatalogue
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender

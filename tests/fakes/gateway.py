@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
 from tests.fakes.control import FixedBrakes
@@ -53,16 +54,6 @@ from tollgate.services.wait import JobWaiter
 from tollgate.services.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class FixedCatalogue:
-    """A catalogue that does not change."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-
-    def current(self) -> Catalogue:
-        return self.catalogue
 
 
 class FixedCapacity:

@@ -125,8 +125,8 @@ def test_a_wrong_line_is_told_in_one(line: str, capsys: pytest.CaptureFixture[st
 
 
 OFFLINE = """
-plan missing.csv | No such file
-plan . | Is a directory
+plan missing.csv | there is no such file
+plan . | a folder, not a file
 plan nonsense.csv | no column for the arrival time
 plan empty.csv | no column for the arrival time
 plan broken.toml | Invalid value
@@ -138,8 +138,8 @@ plan good.csv --quick --region nowhere | nowhere
 plan good.csv --quick --token-model none | price book knows
 plan good.csv --quick --instance-types ml.g6.2xlarge=fast | speeds above 0
 plan good.csv --quick --model assistant | --catalogue
-plan good.csv --quick --catalogue missing.toml --model assistant | No such file
-plan good.csv --quick --out nonsense.csv | cannot be written
+plan good.csv --quick --catalogue missing.toml --model assistant | there is no such file
+plan good.csv --quick --out nonsense.csv | nothing can be written
 estimate --requests-per-day 1e12 | more than 5,000,000
 """
 

@@ -158,6 +158,15 @@ def test_a_bad_line_goes_to_the_error_file(bad: Any, status: int, code: str) -> 
     assert said["tollgate"]["line"] == 2
 
 
+def test_a_file_may_name_a_model_that_was_just_applied() -> None:
+    """It is cut by the catalogue in force, not by a copy that is some seconds old."""
+    road = _Road(_catalogue())
+    road.catalogues.held = replace(_catalogue(), models={})
+    road.begin(_line("a"))
+    road.run()
+    assert (road.batch.completed, road.batch.failed) == (1, 0)
+
+
 @pytest.mark.parametrize(("wanted", "kept"), [(None, 30 * 86_400), (3_600, 3_600), (90 * 86_400, 30 * 86_400)])
 def test_results_are_kept_as_long_as_is_wanted(wanted: int | None, kept: int) -> None:
     """And never longer than the bucket keeps them; the failures' file as well."""

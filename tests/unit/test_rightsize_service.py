@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from functions.capacity import app as capacity
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.clock import ManualClock
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
-from tests.fakes.gateway import FixedCatalogue
 from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, standing
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.template_document import ROOT

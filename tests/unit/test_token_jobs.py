@@ -204,6 +204,38 @@ def test_a_deployment_that_has_moved_to_instances_ends_the_job() -> None:
     assert house.gateway.realtime.calls == []
 
 
+def test_a_job_whose_time_is_over_is_left_to_the_sweeper() -> None:
+    """It would end the job as expired, at no cost, while the provider works on it."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    house.clock.advance(21_600 + 900 + 1)
+    house.runner().run(job_id)
+    assert house.gateway.realtime.calls == []
+    assert house.job(job_id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("answer", [completion(1_000, 200), completion(None)])
+def test_a_kept_answer_is_charged_however_soon_it_came(answer: bytes) -> None:
+    """The bucket tells whole seconds; that it took none does not mean that no call was made."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    held = house.job(job_id).reservation
+    key = f"results/{job_id}.answer.json"
+    now = house.clock.now()
+    house.gateway.objects.put(key, answer)
+    house.gateway.jobs.jobs[job_id] = house.job(job_id)._replace(
+        state=JobState.SUBMITTED, submitted_at=now, output_location=house.gateway.objects.location_of(key)
+    )
+    assert house.completion().found_in_bucket(house.job(job_id))
+    job, spent = house.job(job_id), counter_of(house.gateway).spent
+    assert held is not None
+    assert job.state is JobState.COMPLETED
+    if job.usage.output_tokens is None:
+        assert spent == held.amount
+    else:
+        assert dollars(1_000, 200) < spent < dollars(1_000, 200) + OWN_PARTS
+
+
 def test_a_running_job_cannot_be_called_off() -> None:
     """Its call may already cost something; before it begins, calling it off gives the hold back."""
     house = TokenHouse(limit="1")

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.budgeted_gateway import counter_of
 from tests.fakes.sizes import EASY
 from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
-from tests.fakes.token_house import CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
+from tests.fakes.token_house import BEDROCK, CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
@@ -20,6 +20,7 @@ from tollgate.domain.errors import (
     TollgateError,
 )
 from tollgate.domain.jobs import JobState
+from tollgate.services.admission import Admission
 
 OWN_PARTS = Decimal("0.0001")
 """More than the gateway's own parts of a request cost."""
@@ -76,7 +77,16 @@ def test_a_budget_refuses_what_the_call_could_cost_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [BackendTimeoutError("late"), completion(None), completion(10, 5, cached=11), b"nothing of the kind"]
+    "outcome",
+    [
+        BackendTimeoutError("late"),
+        completion(None),
+        completion(10, 5, cached=11),
+        completion(0, 0),
+        completion(10**40, 5),
+        completion(10, -5),
+        b"nothing of the kind",
+    ],
 )
 def test_what_nobody_can_price_is_charged_as_it_was_held(outcome: bytes | Exception) -> None:
     """No answer in time, no tokens reported, or nonsense: the cost is unknown, and the record says so."""
@@ -151,6 +161,63 @@ def test_a_caller_who_hangs_up_is_charged_what_was_held() -> None:
     house.gateway.watch("POST /v1/chat/completions", STREAM, RecordingOutlet(leaves_after=1))
     assert counter_of(house.gateway).spent > dollars(1, 500)
     assert "effective_cost_usd" not in _line(house)
+
+
+def test_a_count_that_grew_until_the_caller_hung_up_is_not_the_whole() -> None:
+    """Some providers tell the usage with every piece; the model may have gone on after the last that came."""
+    house = TokenHouse(limit="1")
+    usage = b', "usage": {"prompt_tokens": 10, "completion_tokens": 1}}'
+    house.gateway.stream.pieces = [chunk("one").strip().removesuffix(b"}") + usage + b"\n\n", chunk(" two")]
+    house.gateway.watch("POST /v1/chat/completions", STREAM, RecordingOutlet(leaves_after=1))
+    assert counter_of(house.gateway).spent > dollars(1, 500)
+
+
+def test_a_deployment_that_cannot_say_what_was_asked_does_not_stand_in() -> None:
+    """The caller hears of the failure, or has the answer of the next, not a complaint about the stand-in's API."""
+    chain = '[models.chat.health]\nfallback = ["bedrock", "gpu"]\n'
+    house = TokenHouse(chain + TOKENS + BEDROCK.replace('"small"', '"small"\nweight = 0') + INSTANCES)
+    house.gateway.realtime.answers["gpt-4o-mini"] = ModelFailedError("down", original_status=500)
+    answer = house.gateway.infer(CHAT | {"parameters": {"seed": 1}})
+    assert (answer.status, answer.headers["x-tollgate-deployment"]) == (200, "chat/gpu")
+
+
+@pytest.mark.parametrize(("usd", "copied"), [("0.0002", False), ("1", True)])
+def test_a_copy_to_a_shadow_counts_for_the_most_that_it_may_cost(usd: str, *, copied: bool) -> None:
+    """No budget holds money for it, so the day's limit must: 500 tokens are $0.0003, though 100 are expected."""
+    shadow = TOKENS.replace("deployments.paid", "deployments.next").replace(
+        '"small"', '"small"\nrole = "shadow"\nweight = 0'
+    )
+    policy = f'[models.chat.choice.shadow]\nshare = 0.5\nusd_per_day = "{usd}"\n'
+    house = TokenHouse(policy + TOKENS + shadow)
+    assert {house.gateway.infer(CHAT).status for _ in range(20)} == {200}
+    assert {job.deployment for job in house.gateway.jobs.jobs.values()} == ({"next"} if copied else set())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thoughts_that_only_the_total_tells_are_charged(streamed: bool) -> None:
+    """Some providers count them beside the output and bill them with it."""
+    house = TokenHouse(limit="1")
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 50, "total_tokens": 1_200}
+    if streamed:
+        last = json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage})
+        house.gateway.stream.pieces = [chunk("384,400 km", "stop"), f"data: {last}\n\n".encode()]
+        house.gateway.watch("POST /v1/chat/completions", STREAM)
+    else:
+        house.gateway.realtime.answer = json.dumps(json.loads(completion()) | {"usage": usage}).encode()
+        house.gateway.infer(CHAT)
+    assert dollars(1_000, 200) < counter_of(house.gateway).spent < dollars(1_000, 200) + OWN_PARTS
+
+
+def test_a_function_that_dies_in_a_call_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider may bill the call: no later request may spend the money a second time."""
+    house = TokenHouse(limit="0.0009")
+    with monkeypatch.context() as dying:
+        dying.setattr(Admission, "settle", lambda *_: None)
+        assert house.gateway.infer(CHAT).status == 200
+    held = counter_of(house.gateway).committed
+    house.clock.advance(3_600)
+    assert house.gateway.infer(CHAT).status == 429
+    assert counter_of(house.gateway).committed == held > dollars(1, 500)
 
 
 def test_a_sleeping_endpoint_is_stood_in_for() -> None:

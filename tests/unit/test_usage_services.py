@@ -16,7 +16,7 @@ from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import DIMENSIONS, NOON, FixedInstanceHours, InMemoryRecords, InMemoryUsage, make_record
 from tollgate.adapters.focus_file import FocusBucket
 from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
-from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError, StorageError
 from tollgate.domain.focus import FocusAccount
 from tollgate.domain.jobs import Bill, Job, JobState
@@ -47,6 +47,15 @@ class Catalogues:
         if self.none_yet:
             raise CatalogueError("No catalogue was applied yet.")
         return replace(make_catalogue(), budgets=self.budgets)
+
+    def newest(self) -> Catalogue:
+        return self.current()
+
+    def seen_by(self, job: Job) -> Catalogue:  # noqa: ARG002 -- it is the same for all
+        return self.current()
+
+    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:  # noqa: ARG002 -- it is the same for all
+        return self.current()
 
 
 class World:

@@ -140,6 +140,13 @@ def test_a_generated_text_keeps_its_form_and_tells_its_tokens(name: str) -> None
     assert (choice.text, choice.finish_reason) == ("there", "length")
 
 
+def test_a_chat_need_not_say_that_it_is_one() -> None:
+    """Not all who speak OpenAI's language name the object; the answer was made, and is paid for."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+    parsed = _parsed("openai", {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+    assert (parsed.output["text"], parsed.input_tokens, parsed.output_tokens) == ("hi", 3, 1)
+
+
 def test_several_answers_stay_several() -> None:
     """The first is also given flat."""
     two = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("a", "b")]

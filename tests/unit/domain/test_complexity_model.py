@@ -41,7 +41,7 @@ def test_the_shipped_model_is_complete() -> None:
     assert list(model.ranks) == sorted(model.ranks)
     assert list(model.recovered) == sorted(model.recovered, reverse=True)
     assert model.recovered[0] == 1.0
-    assert len(model.known_models) == len(model.quality.means) == 9
+    assert len(model.known_models) == len(model.quality.means) == len(model.leanings) == 9
     assert all(0 <= place < len(FEATURES) and sign in {1, -1} for place, sign in model.prior)
     assert model.rank(model.ranks[0] - 1) == 0.0
     assert model.rank(model.ranks[-1] + 1) == 1.0

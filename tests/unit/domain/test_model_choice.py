@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollgate.domain.complexity_features import measure
+from tollgate.domain.complexity_model import shipped_model
 from tollgate.domain.model_choice import (
     ENOUGH_RECORDS,
+    MOST_LEANING,
     Candidate,
     ModelProfile,
     QualityRecord,
@@ -17,6 +19,7 @@ from tollgate.domain.model_choice import (
     predict,
 )
 
+STRANGE = "{}[]();" * 40
 PROMPT = "A baker sells 12 rolls an hour and twice as many on Sunday. How many in a week of 8-hour days?"
 CANDIDATES = st.lists(
     st.builds(
@@ -195,3 +198,15 @@ def test_an_unknown_model_without_a_mean_is_refused() -> None:
     """Unknown quality is an error, never a guess."""
     with pytest.raises(ValueError, match="nothing is known"):
         _quality(ModelProfile("mine"))
+
+
+def test_a_strange_prompt_moves_a_model_by_little() -> None:
+    """Where nothing is familiar a small model stays within the most that a leaning may move it, and goes there."""
+    measured, model = measure(STRANGE), shipped_model()
+    found = predict(measured, [ModelProfile(name, 0.5, name) for name in known_models()])
+    assert found.familiarity < 0.01
+    standard = model.standardise(measured)
+    leanings = [model.leaning(standard, place) for place in range(len(model.known_models))]
+    assert max(map(abs, leanings)) > MOST_LEANING
+    for quality, leaning in zip(found.qualities, leanings, strict=True):
+        assert quality - 0.5 == pytest.approx(max(-MOST_LEANING, min(MOST_LEANING, leaning)), abs=2e-3)

@@ -36,6 +36,7 @@ def _ago(minutes: float) -> datetime:
     [
         (UP, POLICY, Action.SLEEP, "no invocation for 30 min"),
         (replace(UP, last_invocation=_ago(30)), POLICY, Action.SLEEP, "no invocation for 30 min"),
+        (UP, replace(POLICY, gather=True, idle_minutes=0), Action.SLEEP, "no invocation for 1 min"),
         (replace(UP, last_invocation=_ago(29)), POLICY, Action.STAY, "in use"),
         (replace(UP, since=_ago(29)), POLICY, Action.STAY, "up for less than the idle time"),
         (replace(UP, measured=False), POLICY, Action.STAY, "not measured"),

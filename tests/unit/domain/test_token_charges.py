@@ -51,19 +51,21 @@ def _backend(*rates: str, most: int = 100) -> TokenBackend:
     return TokenBackend(Provider.BEDROCK, TokenRates(BucketRates(*map(Decimal, rates))), most)
 
 
-@given(backend=BACKENDS, most=st.tuples(COUNTS, COUNTS), parts=st.data())
+@given(backend=BACKENDS, most=st.tuples(st.integers(1, 200_000), st.integers(1, 200_000)), parts=st.data())
 def test_no_usage_within_the_bounds_costs_more_than_was_held(
     backend: TokenBackend, most: tuple[int, int], parts: st.DataObject
 ) -> None:
     """Whatever the rates, and however the provider splits its tokens into buckets, or does not say."""
-    read, made = (parts.draw(st.integers(0, bound)) for bound in most)
+    read, made = (parts.draw(st.integers(1, max(1, bound))) for bound in most)
     cached, reasoning = (parts.draw(st.none() | st.integers(0, whole)) for whole in (read, made))
     cost = charged_token_cost(backend, Usage(read, made, cached, reasoning))
     assert cost is not None
     assert cost <= most_token_cost(backend, MostTokens(*most))
 
 
-@given(backend=BACKENDS, read=COUNTS, made=COUNTS, cached=st.none() | COUNTS, reasoning=st.none() | COUNTS)
+@given(
+    backend=BACKENDS, read=st.integers(1, 200_000), made=COUNTS, cached=st.none() | COUNTS, reasoning=st.none() | COUNTS
+)
 def test_what_is_not_told_never_makes_a_call_cheaper(
     backend: TokenBackend, read: int, made: int, cached: int | None, reasoning: int | None
 ) -> None:
@@ -77,15 +79,26 @@ def test_what_is_not_told_never_makes_a_call_cheaper(
         assert told <= silent
 
 
-@given(text=st.text(min_size=1), tools=st.booleans())
-@example(text="\ufdfa" * 50, tools=False)
-@example(text="\ud800", tools=False)
-def test_a_prompt_has_fewer_tokens_than_its_bound(text: str, tools: bool) -> None:
+@given(text=st.text(min_size=1), schemas=st.booleans())
+@example(text="\ufdfa" * 50, schemas=False)
+@example(text="\ud800", schemas=False)
+def test_a_prompt_has_fewer_tokens_than_its_bound(text: str, schemas: bool) -> None:
     """A byte-level tokenizer makes at most one token of a byte, also of a text that was normalised before."""
     body = MessagesDialect().render(text, {}).body
-    bound = most_input_tokens(body, tools=tools)
+    bound = most_input_tokens(body, schemas=schemas)
     for form in (text, normalize("NFKC", text)):
         assert len(form.encode(errors="surrogatepass")) <= bound
+
+
+def test_a_schema_that_is_written_out_with_indents_has_fewer_tokens_than_its_bound() -> None:
+    """A caller may nest a list of figures deeply: each of its two bytes becomes a line of its own."""
+    schema: Any = [1] * 1_000
+    for _ in range(80):
+        schema = [schema]
+    tool = {"type": "function", "function": {"name": "a", "parameters": {"enum": schema}}}
+    rendered = TokenPricedDialect(_backend("1", "1"), MessagesDialect()).render("hello", {"tools": [tool]})
+    assert rendered.most is not None
+    assert rendered.most.input > len(json.dumps(tool, indent=4))
 
 
 @given(limit=st.none() | st.integers(1, 5_000), choices=st.none() | st.integers(1, 128), most=st.integers(1, 4_000))
@@ -127,10 +140,18 @@ def test_cached_and_reasoning_tokens_cost_their_own_rates() -> None:
     assert charged_token_cost(without, Usage(1_000, 100, 400, 60)) == expected_token_cost(without, 1_000, 100)
 
 
-@pytest.mark.parametrize("usage", [Usage(), Usage(10, None), Usage(None, 10), Usage(10, 10, 11), Usage(10, 10, 0, 11)])
+@pytest.mark.parametrize(
+    "usage", [Usage(), Usage(10, None), Usage(None, 10), Usage(10, 10, 11), Usage(0, 0), Usage(10, 10, 0, 11)]
+)
 def test_tokens_that_nobody_told_have_no_known_cost(usage: Usage) -> None:
     """Neither missing figures nor such as contradict each other become a price."""
     assert charged_token_cost(_backend("2", "10", "0.5", "4"), usage) is None
+
+
+@pytest.mark.parametrize("usage", [Usage(10, 10, 11), Usage(10, 10, None, 11)])
+def test_contradictions_count_where_the_parts_have_no_rates(usage: Usage) -> None:
+    """Whoever leaves thoughts out of the output bills them all the same."""
+    assert charged_token_cost(_backend("2", "10"), usage) is None
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url":
 def test_chats_of_texts_pass(payload: Any) -> None:
     """In all the forms that the messages dialect knows."""
     chat = bounded_chat(payload, {"stop": ["\n"]}, 100)
-    assert (chat.parameters["max_tokens"], chat.most_output, chat.tools) == (100, 100, False)
+    assert (chat.parameters["max_tokens"], chat.most_output, chat.schemas) == (100, 100, False)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,10 @@ def test_chats_of_texts_pass(payload: Any) -> None:
         ({"messages": [{"role": "user", "content": "a"}], "modalities": ["audio"]}, {}),
         ("hello", {"tools": [{"type": "web_search"}]}),
         ("hello", {"tools": "all"}),
+        ("hello", {"tools": [{"type": "function", "function": {"name": "a"}, "cache_control": {"type": "ephemeral"}}]}),
+        ("hello", {"tools": [{"type": "function", "function": {"name": "a", "cache_control": {}}}]}),
+        ([{"role": "assistant", "tool_calls": [{"type": "function", "function": {}, "cache_control": {}}]}], {}),
+        ([{"role": "assistant", "tool_calls": "all"}], {}),
         ("hello", {"n": 0}),
         ("hello", {"n": True}),
         ("hello", {"max_tokens": 0}),
@@ -60,13 +64,29 @@ def test_what_might_cost_more_than_text_and_limit_is_refused(payload: Any, param
         bounded_chat(payload, parameters, 100)
 
 
+def test_a_prompt_is_refused_by_its_name() -> None:
+    """The caller of /v1/completions sent no `input`, so that is not what is wrong."""
+    with pytest.raises(InvalidRequestError, match="/v1/completions") as refused:
+        bounded_chat({"prompt": "one two"}, {}, 100)
+    assert refused.value.param == "prompt"
+
+
 def test_the_smallest_limit_holds() -> None:
     """Of all names that callers use for it, wherever they say it; choices and tools are counted."""
     tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
     payload = {"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": 70}
     chat = bounded_chat(payload, {"max_tokens": 80, "max_new_tokens": 90, "n": 3, "tools": [tool]}, 100)
     assert chat.parameters == {"max_tokens": 70, "n": 3, "tools": [tool]}
-    assert (chat.most_output, chat.tools) == (210, True)
+    assert (chat.most_output, chat.schemas) == (210, True)
+
+
+def test_the_form_of_an_answer_counts_as_tools_do() -> None:
+    """A schema may be written out for the model; that an answer is to be JSON is a word."""
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
+    found = [
+        bounded_chat("a", {"response_format": form}, 1).schemas for form in (schema, {"type": "json_object"}, None)
+    ]
+    assert found == [True, False, False]
 
 
 def test_what_a_provider_may_not_be_sent_goes_to_instances() -> None:

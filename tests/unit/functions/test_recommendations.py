@@ -10,9 +10,10 @@ import pytest
 
 from functions.usage.app import handle
 from local.openapi.spending_answers import RecommendationList
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
-from tests.fakes.gateway import FixedCatalogue, proxy_event
+from tests.fakes.gateway import proxy_event
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.usage import InMemoryUsage
 from tests.unit.template_document import ROOT

@@ -10,10 +10,11 @@ import pytest
 
 from functions.usage.app import handle
 from local.openapi.spending_answers import BudgetList, Control, UsageReport, Workflow
+from tests.fakes.backends import FixedCatalogue
 from tests.fakes.braked_stack import World
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue
-from tests.fakes.gateway import FixedCatalogue, proxy_event
+from tests.fakes.gateway import proxy_event
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.places import FakePlaces
 from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record

@@ -13,13 +13,17 @@ from tollgate.adapters.aws_errors import AwsError, ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError, ConflictError, StorageError
+from tollgate.domain.jobs import Job
 
 _PARTITION = "catalogue"
 _CURRENT = {"pk": _PARTITION, "sk": "current"}
 REFRESH_SECONDS = 15.0
 """How old the copy in an execution environment may get; an applied change is in force everywhere after this."""
+
+_SOUGHT_SECONDS = 1.0
+"""Between two readings for the sake of jobs of one version, of which there may be many after a roll-back."""
 
 
 def _version_key(version: int) -> dict[str, str]:
@@ -38,6 +42,7 @@ class RegistryCatalogue:
         self._monotonic = monotonic
         self._copy: Catalogue | None = None
         self._read_at = 0.0
+        self._sought: dict[int, float] = {}
 
     def current(self) -> Catalogue:
         """The catalogue in force.
@@ -55,10 +60,57 @@ class RegistryCatalogue:
             if self._copy is None:
                 raise StorageError(f"The catalogue cannot be read ({error.code}).", retry_after=5) from error
         self._read_at = now
+        self._sought.clear()
         return self._copy
 
-    def _read(self, copy: Catalogue | None) -> Catalogue:
-        pointer = self._client.get_item(self._table, _CURRENT)
+    def seen_by(self, job: Job) -> Catalogue:
+        """The catalogue in force, read anew where the copy is of another version than the job was accepted with.
+
+        Jobs of an older version have it read once a second at most: after a roll-back, theirs is in force again.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read, and the copy is older than the job's.
+        """
+        copy, wanted = self.current(), job.catalogue_version
+        now = self._monotonic()
+        if wanted in {0, copy.version} or now < self._sought.get(wanted, now):
+            return copy
+        try:
+            copy = self.newest()
+        except StorageError:
+            if copy.version < wanted:
+                raise
+        self._sought[wanted] = now + _SOUGHT_SECONDS
+        return copy
+
+    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:
+        """The catalogue in force, read anew before it is said that a deployment has no such road.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read, and the copy does not have the road.
+        """
+        copy = self.current()
+        model = copy.models.get(resource.partition("/")[0])
+        deployment = model.deployment(resource.partition("/")[2]) if model is not None else None
+        return copy if deployment is not None and inference_type in deployment.roads else self.newest()
+
+    def newest(self) -> Catalogue:
+        """The catalogue in force at this moment.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read.
+        """
+        try:
+            self._copy = self._read(self._copy, consistent=True)
+        except AwsError as error:
+            raise StorageError(f"The catalogue cannot be read ({error.code}).", retry_after=5) from error
+        return self._copy
+
+    def _read(self, copy: Catalogue | None, *, consistent: bool = False) -> Catalogue:
+        pointer = self._client.get_item(self._table, _CURRENT, consistent=consistent)
         if pointer is None:
             raise CatalogueError("No catalogue was applied yet. Run: tollgate models apply models.toml")
         version = int(pointer["version"])

@@ -9,6 +9,9 @@ The estimate is `prior + familiarity x correction`:
   feature: far better than the prior on kinds of prompts that it has seen, and worse than nothing on others;
 - *familiarity*, 0..1, falls with the distance to the nearest of the training prompts' prototypes and rises with how
   surely a prompt is of one of the training tasks, so that the trees speak only about what they know.
+
+For each known model there is a *leaning* as well, for prompts that are not familiar: a linear model of what the prior
+leaves, shrunk so far that only what many training tasks have in common is left of it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from tollgate.domain.complexity_features import FEATURES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAGIC: Final = b"tollgate-complexity-2\n"
+MAGIC: Final = b"tollgate-complexity-3\n"
 """First bytes of a model file: its name and the version of the layout."""
 
 LEAF: Final = 255
@@ -78,10 +81,12 @@ class Reading(NamedTuple):
     """How a prompt looks to a model, before any tree is asked.
 
     Args:
+        standard: its standardised features.
         general: the prior's part of the need.
         strangeness: how far it is from the training prompts, less how surely it is of one of their tasks.
     """
 
+    standard: tuple[float, ...]
     general: float
     strangeness: float
 
@@ -105,6 +110,7 @@ class ComplexityModel(NamedTuple):
         need: the trees of the strong model's gain, one output.
         quality: the trees of each known model's quality, one output a model.
         known_models: the models of `quality`, in its order.
+        leanings: for each of them the constant and the weights of its `leaning`.
         cautious: mean quality of each less one standard error over the training tasks.
         ranks: the need below which 0, 1, ... 100 % of the reference prompts lie.
         recovered: the share of the quality gap that is kept by sending every prompt of at least complexity 0,
@@ -125,6 +131,7 @@ class ComplexityModel(NamedTuple):
     need: Forest
     quality: Forest
     known_models: tuple[str, ...]
+    leanings: tuple[tuple[float, tuple[float, ...]], ...]
     cautious: tuple[float, ...]
     ranks: tuple[float, ...]
     recovered: tuple[float, ...]
@@ -155,10 +162,15 @@ class ComplexityModel(NamedTuple):
         ]
         return self.prior_weight * (sum(parts) / len(parts) - self.prior_centre)
 
+    def leaning(self, standard: tuple[float, ...], place: int) -> float:
+        """Return how far from its mean tasks in general put a known model's quality on a prompt, beyond the prior."""
+        constant, weights = self.leanings[place]
+        return constant + sumprod(weights, standard)
+
     def read(self, measured: list[float]) -> Reading:
         """Return how a prompt looks, given by its `measure`ments."""
         standard = self.standardise(measured)
-        return Reading(self.general(standard), self.strangeness(standard))
+        return Reading(standard, self.general(standard), self.strangeness(standard))
 
     def need_of(self, measured: list[float], reading: Reading | None = None) -> tuple[float, float]:
         """Return the need and the familiarity of a prompt, given by its `measure`ments.
@@ -217,8 +229,10 @@ def decode(raw: bytes) -> ComplexityModel:
     width = len(FEATURES)
     flat = tables["prototypes"].tolist()
     prototypes = tuple(tuple(flat[at : at + width]) for at in range(0, len(flat), width))
-    flat = tables["kinds"].tolist()
-    kinds = [(flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1)]
+
+    def lines(name: str) -> tuple[tuple[float, tuple[float, ...]], ...]:
+        flat = tables[name].tolist()
+        return tuple((flat[at], tuple(flat[at + 1 : at + 1 + width])) for at in range(0, len(flat), width + 1))
 
     def forest(name: str) -> Forest:
         return Forest(
@@ -239,13 +253,14 @@ def decode(raw: bytes) -> ComplexityModel:
         prior_weight=head["prior_weight"],
         prototypes=prototypes,
         reach=head["reach"],
-        kinds=tuple(kinds),
+        kinds=lines("kinds"),
         near=head["near"],
         near_strict=head["near_strict"],
         softness=head["softness"],
         need=forest("need"),
         quality=forest("quality"),
         known_models=tuple(head["known_models"]),
+        leanings=lines("leanings"),
         cautious=tuple(head["cautious"]),
         ranks=tuple(head["ranks"]),
         recovered=tuple(head["recovered"]),

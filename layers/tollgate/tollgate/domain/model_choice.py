@@ -12,9 +12,12 @@ from tollgate.domain.exchange import best_lead, best_value, cautious_share, exch
 ENOUGH_RECORDS: Final = 30
 """Outcomes below which a model's own record decides nothing."""
 
+MOST_LEANING: Final = 0.02
+"""By how much a model's leaning may move its quality on an unfamiliar prompt, among many: enough to part models that
+are nearly equal. The largest of several bold guesses is the one most likely to be wrong."""
 
 GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.125, Tier.LARGE: 0.25}
-"""How much of it is counted in favour of a model of each size, among many."""
+"""How much of the need that general signals show is counted in favour of a model of each size, among many."""
 
 _HAIR: Final = 1e-4
 GENERAL_SPREAD: Final = 0.15
@@ -142,6 +145,7 @@ def predict(measured: list[float], profiles: Sequence[ModelProfile], reading: Re
         share = GENERAL_SHARE[profile.tier]
         below = max((m for p, m in zip(profiles, means, strict=True) if _smaller(p, profile) and m < mean), default=0.0)
         quality = max(mean + share * seen.general, below + _HAIR if share else mean) + known * next(corrections)
+        quality += (1.0 - known) * max(-MOST_LEANING, min(MOST_LEANING, model.leaning(seen.standard, place)))
         qualities.append(max(0.0, min(1.0, quality)))
         general.append(share * GENERAL_SPREAD)
     return Prediction(tuple(qualities), tuple(means), tuple(general), known)

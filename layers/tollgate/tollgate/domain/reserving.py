@@ -42,11 +42,16 @@ _GATEWAY_SECONDS = 2.0
 
 
 class Ask(NamedTuple):
-    """An amount to reserve, and the instance seconds that it pays for; None where nothing cuts the call."""
+    """An amount to reserve, and the instance seconds that it pays for; None where nothing cuts the call.
+
+    What is `billed` by somebody else may have to be paid although the function dies that would have settled it, so such
+    a hold is not given back.
+    """
 
     amount: Decimal
     seconds: float | None = None
     full: bool = False
+    billed: bool = False
 
 
 def asks_for(

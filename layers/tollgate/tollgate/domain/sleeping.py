@@ -260,7 +260,7 @@ def _awake(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) -
             return _stay(reason)
     if watched.given is not None:
         return _at_work(watched, watched.given, policy)
-    return SleepDecision(Action.SLEEP, f"no invocation for {policy.idle_minutes} min")
+    return SleepDecision(Action.SLEEP, f"no invocation for {policy.idle // timedelta(minutes=1)} min")
 
 
 def _at_work(watched: Watched, given: GivenWork, policy: SleepPolicy) -> SleepDecision:

@@ -1,6 +1,9 @@
 """What a call to a backend that is paid by the token is expected to cost, costs at most, and did cost."""
 
+import json
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 from unicodedata import normalize
 
 from tollgate.domain.catalogue import InferenceType, Road
@@ -13,6 +16,7 @@ from tollgate.domain.reserving import Ask
 from tollgate.domain.road_estimates import TOKEN_JOB_SECONDS
 from tollgate.domain.token_backend import MostTokens, TokenBackend
 from tollgate.domain.token_prices import split_usage, token_cost
+from tollgate.domain.token_requests import bounded_chat
 
 TEMPLATE_TOKENS = 1_024
 """What a provider may put around the messages: the words of its chat template, and its own instructions for tools, for
@@ -20,8 +24,12 @@ which Anthropic's table of tool use gives up to 530 tokens.
 https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview#pricing
 """
 
-_SPREAD_OF_TOOLS = 2
-"""Tools are written out anew for the model, with line breaks and indents; twice their bytes leaves room for that."""
+_SPREAD_OF_SCHEMAS = 2
+_INDENT = 4
+"""Tools and schemas are written out anew for the model: some templates give a line, and as many spaces for each level,
+to everything in them. Others write them as types, for which twice their bytes leaves room.
+https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/tokenizer_config.json
+"""
 
 SETTLING_SECONDS = 2.0
 """Of the function's own time around the call."""
@@ -35,7 +43,7 @@ _UNUSABLE = 502
 _PER = Decimal(1_000_000)
 
 
-def most_input_tokens(body: bytes, *, tools: bool) -> int:
+def most_input_tokens(body: bytes, *, schemas: bool) -> int:
     """More tokens than the prompt of this body can have.
 
     Tokenizers that fall back to bytes, as those of all models that are sold by the token do, make at most one token of
@@ -44,13 +52,20 @@ def most_input_tokens(body: bytes, *, tools: bool) -> int:
 
     Args:
         body: that the provider gets, JSON.
-        tools: whether it describes tools.
+        schemas: whether it describes tools, or the form of the answer.
     """
     most = len(body)
     if b"\\u" in body or not body.isascii():
-        text = normalize("NFKC", compact_json(strict_json(body)))
-        most = max(most, len(text.encode(errors="surrogatepass")))
-    return most * (_SPREAD_OF_TOOLS if tools else 1) + TEMPLATE_TOKENS
+        most = max(most, _normalized(compact_json(strict_json(body))))
+    if schemas:
+        most = max(
+            most * _SPREAD_OF_SCHEMAS, _normalized(json.dumps(strict_json(body), indent=_INDENT, ensure_ascii=False))
+        )
+    return most + TEMPLATE_TOKENS
+
+
+def _normalized(text: str) -> int:
+    return len(normalize("NFKC", text).encode(errors="surrogatepass"))
 
 
 def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:
@@ -67,23 +82,39 @@ def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
     return usd((most.input * read + most.output * made) / _PER)
 
 
+def most_chat_cost(backend: TokenBackend, payload: Any, parameters: Mapping[str, Any]) -> Decimal:
+    """Dollars that a request cannot exceed, before it is written as its provider wants it.
+
+    Raises:
+        InvalidRequestError, UnsupportedParameterError: see `bounded_chat`.
+    """
+    chat = bounded_chat(payload, parameters, backend.max_output_tokens)
+    body = compact_json({**chat.parameters, "messages": chat.messages}).encode()
+    return most_token_cost(backend, MostTokens(most_input_tokens(body, schemas=chat.schemas), chat.most_output))
+
+
 def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
     """Dollars of a call by what its provider reported; None where it did not say how much was read and made.
 
     Tokens in a bucket without a rate of its own cost what the rest of the input or the output costs; so do those of a
     bucket that the provider said nothing of, unless that bucket is the dearer one.
     """
+    if usage.input_tokens == 0:
+        return None  # No chat is empty: whoever says so has not counted.
+    if _is_more(usage.cached_input_tokens, usage.input_tokens) or _is_more(usage.reasoning_tokens, usage.output_tokens):
+        return None  # Figures that contradict each other are none, whether or not the part has a rate of its own.
     rates = backend.rates.interactive
-    try:
-        told = split_usage(
-            usage.input_tokens,
-            usage.output_tokens,
-            cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
-            reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
-        )
-    except ValueError:
-        return None  # Figures that contradict each other are none.
+    told = split_usage(
+        usage.input_tokens,
+        usage.output_tokens,
+        cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
+        reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
+    )
     return token_cost(told, backend.rates)
+
+
+def _is_more(part: int | None, whole: int | None) -> bool:
+    return part is not None and whole is not None and part > whole
 
 
 def _part(reported: int | None, whole: int | None, rate: Decimal | None, rate_of_whole: Decimal) -> int | None:
@@ -114,7 +145,7 @@ def token_ask(
         parts = rates.realtime(lambda_gb_seconds)
     else:
         parts = rates.expected(road.inference_type, body_bytes, 0.0) + rates.waiting(TOKEN_JOB_SECONDS)
-    return Ask(usd(most_token_cost(road.tokens, most) + parts + writes))
+    return Ask(usd(most_token_cost(road.tokens, most) + parts + writes), billed=True)
 
 
 def may_be_charged(error: BackendError) -> bool:

@@ -38,6 +38,11 @@ _FREE = frozenset(
 """Parameters that change neither the rates nor what is counted."""
 
 _MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content"})
+_WITHOUT_SCHEMA = ("text", "json_object")
+_TOOL = frozenset({"type", "function"})
+_DESCRIBED = frozenset({"name", "description", "parameters", "strict"})
+_CALL = frozenset({"id", "index", "type", "function"})
+_CALLED = frozenset({"name", "arguments"})
 _MOST_CHOICES = 128
 
 
@@ -47,13 +52,13 @@ class BoundedChat(NamedTuple):
     Attributes:
         parameters: with `max_tokens`, and no other limit of output.
         most_output: tokens of all choices together.
-        tools: whether the model is told of tools.
+        schemas: whether the model is told of tools, or of the form of its answer.
     """
 
     messages: Sequence[Mapping[str, Any]]
     parameters: Mapping[str, Any]
     most_output: int
-    tools: bool
+    schemas: bool
 
 
 def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens: int) -> BoundedChat:
@@ -76,8 +81,8 @@ def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens:
     if not isinstance(messages, list) or not messages:
         raise InvalidRequestError(
             "This deployment is paid by the token and takes chats only: a text, a list of messages, or an object with "
-            "'messages'.",
-            param="input",
+            "'messages'; no prompt of /v1/completions.",
+            param="prompt" if isinstance(payload, dict) and "prompt" in payload else "input",
         )
     for position, message in enumerate(messages):
         _check_message(position, message)
@@ -85,13 +90,15 @@ def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens:
     kept = {name: value for name, value in given.items() if value is not None and name not in LIMITS}
     choices = _choices(kept.get("n"))
     tools = _tools(kept.get("tools"))
+    wanted = kept.get("response_format")
+    schemas = tools or (isinstance(wanted, dict) and wanted.get("type") not in _WITHOUT_SCHEMA)
     for name in kept:
         if name not in _FREE and name not in {"n", "tools"}:
             raise UnsupportedParameterError(
                 f"'{name[:100]}' is not offered by deployments that are paid by the token.", param=name[:100]
             )
     limit = min(max_output_tokens, *limits) if limits else max_output_tokens
-    return BoundedChat(messages, {**kept, "max_tokens": limit}, limit * choices, tools)
+    return BoundedChat(messages, {**kept, "max_tokens": limit}, limit * choices, schemas)
 
 
 def bounded_offer(model: Model, payload: Any, parameters: Mapping[str, Any]) -> Model:
@@ -120,6 +127,9 @@ def _check_message(position: int, message: Any) -> None:
             f"Message {position} has '{unknown[0][:100]}', which deployments that are paid by the token do not take.",
             param=where,
         )
+    calls = message.get("tool_calls")
+    if calls is not None and not (isinstance(calls, list) and all(_is_function(c, _CALL, _CALLED) for c in calls)):
+        raise InvalidRequestError(f"Message {position} has tool calls that are no plain functions.", param=where)
     content = message.get("content")
     if content is None or isinstance(content, str):
         return
@@ -157,11 +167,18 @@ def _choices(value: Any) -> int:
 def _tools(value: Any) -> bool:
     if value is None:
         return False
-    if not isinstance(value, list) or not all(
-        isinstance(tool, dict) and tool.get("type") == "function" and isinstance(tool.get("function"), dict)
-        for tool in value
-    ):
+    if not isinstance(value, list) or not all(_is_function(tool, _TOOL, _DESCRIBED) for tool in value):
         raise InvalidRequestError(
-            "Deployments that are paid by the token take tools of the type 'function' only.", param="tools"
+            "Deployments that are paid by the token take tools of the type 'function' only, with a name, a "
+            "description, parameters and 'strict'.",
+            param="tools",
         )
     return bool(value)
+
+
+def _is_function(value: Any, around: frozenset[str], within: frozenset[str]) -> bool:
+    """Whether a tool, or a call of one, is a plain function, without marks for the prompt cache or anything else."""
+    if not isinstance(value, dict) or value.get("type") != "function" or value.keys() - around:
+        return False
+    function = value.get("function")
+    return isinstance(function, dict) and not function.keys() - within

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.jobs import Job
 from tollgate.domain.keys import KeyRecord
 
 
@@ -17,6 +18,33 @@ class CatalogueSource(Protocol):
         Raises:
             CatalogueError: none was applied yet.
             StorageError: it cannot be read and there is no earlier copy.
+        """
+
+    def newest(self) -> Catalogue:
+        """The catalogue in force at this moment, for what is done once and may name anything in it.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read.
+        """
+
+    def seen_by(self, job: Job) -> Catalogue:
+        """The catalogue in force, as new as the one that the job was accepted with, or newer.
+
+        Another function may have accepted it by a version that this one has not read yet, and what the job names is not
+        to be missed for that.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read, and the copy is older than what the job was accepted with.
+        """
+
+    def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:
+        """The catalogue in force, read anew before it is said that a deployment has no such road.
+
+        Raises:
+            CatalogueError: none was applied yet.
+            StorageError: it cannot be read, and the copy does not have the road.
         """
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 REALTIME_LEASE = timedelta(minutes=2)
 """Longer than the gateway function may run, so that no settlement can come after it."""
 
+BILLED_LEASE = timedelta(days=3_650)
+"""Of a real-time call that somebody else bills: what nobody settles stays held, as unknown outcomes are charged."""
+
 JOB_LEASE = timedelta(days=8)
 """Longer than the sweeper lets any job live: its end always comes first, and settles."""
 
@@ -165,7 +168,8 @@ class Admission:
             StorageError: the ledger failed.
         """
         self.settle_delayed()
-        slot = own_slot(inference_id, self._clock.now() + self._lease)
+        lease = BILLED_LEASE if any(ask.billed for ask in asks) else self._lease
+        slot = own_slot(inference_id, self._clock.now() + lease)
         held = Reservation(slot, Decimal(0), (), call=self._call(admitted, inference_id, InferenceType.REALTIME))
 
         def write(_: Reservation, writes: Sequence[LedgerWrite]) -> Mapping[str, Told]:

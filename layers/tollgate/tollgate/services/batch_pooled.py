@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tollgate.domain.batches import BatchRun, BatchState
-from tollgate.domain.catalogue import Deployment
+from tollgate.domain.catalogue import Deployment, InferenceType
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs import Job, JobFailure, JobState
 from tollgate.domain.json_values import json_text
@@ -95,7 +95,7 @@ class PooledRuns:
         """
         if self._starter.is_started(run):
             return
-        way = batch_way(self._catalogues.current(), run.resource)
+        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
         if way is None:
             self._fail_all(run, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
             return

@@ -83,7 +83,7 @@ class BatchCollector:
 
     def _share(self, run: BatchRun, status: TransformStatus) -> Decimal | None:
         """Instance seconds that each record of the run has cost so far."""
-        way = batch_way(self._catalogues.current(), run.resource)
+        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
         if way is None:
             return None
         spent = seconds_per_record(status.started_at, status.ended_at, way[2], run.records)

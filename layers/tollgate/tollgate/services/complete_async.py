@@ -5,11 +5,12 @@ sweeper makes the notice itself from what lies in the bucket.
 """
 
 from datetime import timedelta
+from decimal import Decimal
 
-from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import StorageError, UnknownModelError
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState
-from tollgate.domain.money import ZERO
+from tollgate.domain.money import ZERO, seconds
 from tollgate.ports.jobs import HoldingStore, JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
@@ -112,26 +113,35 @@ class AsyncCompletion:
         return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)
 
     def _work(self, job: Job, notice: AsyncNotice) -> Work:
-        held = self._holding.take_place(
-            job.resource,
-            InferenceType.ASYNC,
-            request_id=job.job_id,
-            received=notice.received_at,
-            finished=notice.finished_at,
-            places=self._places(job),
-        )
+        road = self._road(job)
+        if road is not None and road.tokens is not None:
+            # Nobody waits for a place there. Of an answer that was kept the time is known in whole seconds, and a call
+            # of none would be one that was not made.
+            held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))
+        else:
+            held = self._holding.take_place(
+                job.resource,
+                InferenceType.ASYNC,
+                request_id=job.job_id,
+                received=notice.received_at,
+                finished=notice.finished_at,
+                places=self._places(job),
+            )
         began = notice.finished_at - timedelta(seconds=float(held)) if held > ZERO else notice.finished_at
         # A group that failed before has held an instance for it too.
         held += job.held_seconds or ZERO
         return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began)
 
     def _places(self, job: Job) -> int:
-        try:
-            deployment = self._catalogues.current().model(job.model).deployment(job.deployment)
-        except UnknownModelError:
-            return 1
-        road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+        road = self._road(job)
         return 1 if road is None else max(1, road.instance_count * road.concurrency)
+
+    def _road(self, job: Job) -> Road | None:
+        try:
+            deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
+        except UnknownModelError:
+            return None
+        return deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
 
 
 def _invocation_of(job: Job) -> str:

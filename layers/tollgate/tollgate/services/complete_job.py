@@ -156,7 +156,7 @@ class JobCompleter:
         Raises:
             CatalogueError, UnknownModelError: the catalogue no longer says.
         """
-        model = self._catalogues.current().model(job.model)
+        model = self._catalogues.seen_by(job).model(job.model)
         deployment = model.deployment(job.deployment)
         road = deployment.roads.get(job.inference_type) if deployment is not None else None
         if deployment is None or road is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from tollgate.domain.batches import BatchState, WaitingJob, due_at
-from tollgate.domain.catalogue import Deployment, Model, Road
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs import Job, JobFailure
 from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue
@@ -81,7 +81,7 @@ class BatchDispatcher:
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
-        way = batch_way(self._catalogues.current(), resource)
+        way = batch_way(self._catalogues.knowing(resource, InferenceType.BATCH), resource)
         if way is None:
             self._fail_waiting(resource)
             return

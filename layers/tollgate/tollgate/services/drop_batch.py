@@ -114,7 +114,7 @@ class DroppedRuns:
         """
         if self._starter.is_started(run):
             return
-        way = batch_way(self._catalogues.current(), run.resource)
+        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
         if way is None:
             self._refuse(run, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
             return

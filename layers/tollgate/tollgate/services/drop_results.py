@@ -117,7 +117,7 @@ class DropResults:
             CatalogueError, StorageError: try again.
         """
         file = dropped_file(run.source or "")
-        way = batch_way(self._catalogues.current(), run.resource)
+        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
         if file is None or way is None:
             raise CatalogueError(f"Deployment '{run.resource}' has left the catalogue.")
         first = run if run.parent is None else self._batches.get(run.parent) or run

@@ -164,7 +164,7 @@ class FileBatchResults:
             if begun is None or begun.status in FINAL_STATUSES:
                 return
             batch = begun
-        catalogue = self._catalogues.current()
+        catalogue = self._catalogues.newest()
         tallies, files = self._write_files(batch, catalogue)
         self._settle(batch, tallies)
         self._end(batch, tallies, files, catalogue)

@@ -125,7 +125,7 @@ class FileBatchRunner:
             if file is None or file.state is not FileState.READY:
                 cut = missing_input(batch)
             else:
-                cut = self._cutter.cut(batch, file.key, self._catalogues.current())
+                cut = self._cutter.cut(batch, file.key, self._catalogues.newest())
             if cut.faults:
                 return self._written(cut.at(FileBatchStatus.FAILED, self._clock.now()))
             batch = self._written(cut)

@@ -169,14 +169,20 @@ class ChosenRun:
                 capacity,
                 plan.catalogue.gateway_prices,
             )
-            if decision.estimated_cost > left or decision.inference_type is not InferenceType.ASYNC:
+            cost = decision.estimated_cost
+            if shadow.tokens is not None:
+                # No budget holds money for a copy, and its caller decides how long the answer gets.
+                from tollgate.domain.token_charges import most_chat_cost  # noqa: PLC0415 -- few shadows are at providers
+
+                cost = max(cost, most_chat_cost(shadow.tokens, plan.request.input, plan.request.parameters))
+            if cost > left or decision.inference_type is not InferenceType.ASYNC:
                 return
             request = replace(plan.request, webhook_url=None, metadata={"tollgate_shadow_of": completed.inference_id})
             copy = Trail(trail.request_id, _shadow_owner(trail.owner), trail.started, trail.traceparent)
             copy.route_reason = f"shadow_of={completed.inference_id}"
             copied = replace(plan, request=request, decision=decision, admitted=None)
             self._acceptance.accept(request, copied, InferenceType.ASYNC, copy)
-            self._outcomes.spend(plan.model.name, Extra.SHADOW, decision.estimated_cost)
+            self._outcomes.spend(plan.model.name, Extra.SHADOW, cost)
             trail.route_reason += ";shadow"
 
 

@@ -115,7 +115,7 @@ class DeferredRun:
             self._completer.fail(job, JobFailure("invalid_request", error.message))
 
     def _way(self, job: Job) -> tuple[Deployment, Road]:
-        deployment = self._catalogues.current().model(job.model).deployment(job.deployment)
+        deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
         road = deployment.roads.get(InferenceType.REALTIME) if deployment is not None else None
         if deployment is None or road is None:
             raise InvalidRequestError(f"Deployment '{job.resource}' no longer has a real-time road.")

@@ -92,6 +92,9 @@ class LiveRun:
         if None in {said.input_tokens, said.output_tokens}:
             live.estimated()
             trail.usage_reported = False
+        elif not watched:
+            # Some count on with every piece; nobody hears how far the model went after the last one.
+            trail.usage_reported = False
         return ModelAnswer(
             body=reader.whole(_counted(reader, plan)),
             content_type="application/json",

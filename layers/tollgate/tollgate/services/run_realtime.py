@@ -117,8 +117,9 @@ class RealtimeRun:
         admitted = plans[0].admitted
         if admitted is None:
             return None
-        amount = sum((self._least(plan, self.seconds_left(trail)).amount for plan in plans), ZERO)
-        return self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("inf"))
+        asks = [self._least(plan, self.seconds_left(trail)) for plan in plans]
+        whole = Ask(sum((ask.amount for ask in asks), ZERO), billed=any(ask.billed for ask in asks))
+        return self._admission.reserve(admitted, (whole,), inference_id=self._ids.new("inf"))
 
     def call_ahead(self, plan: Plan, trail: Trail) -> CallAhead:
         """The call of a request, for another thread; `run` with it on the trail waits for it instead of making one."""

@@ -74,8 +74,10 @@ class TokenJobRun:
             CatalogueError, StorageError: try again later.
         """
         try:
-            catalogue = self._catalogues.current()
+            catalogue = self._catalogues.seen_by(job)
             deployment, road = _way(job, catalogue)
+            if self._is_over(job, catalogue):
+                return
             request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
             _check_held(job, catalogue, road, request)
         except InvalidRequestError as error:
@@ -84,6 +86,12 @@ class TokenJobRun:
         begun = self._begin(job)
         if begun is not None:
             self._call(begun, road, request)
+
+    def _is_over(self, job: Job, catalogue: Catalogue) -> bool:
+        """Whether the job's time is over. The sweeper, which ends it, must not do so while a call runs that costs."""
+        policy = catalogue.model(job.model).asynchronous
+        patience = policy.request_ttl_seconds + policy.invocation_timeout_seconds
+        return self._clock.now() - job.created_at > timedelta(seconds=patience)
 
     def _begin(self, job: Job) -> Job | None:
         """The job, written down as submitted; None if it is no longer queued.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
+from tollgate.domain.errors import BackendError, BackendTimeoutError, InvalidRequestError, ModelFailedError
 from tollgate.domain.road_estimates import RoadEstimates
 from tollgate.domain.routing import RoutingDecision
 
@@ -63,12 +63,15 @@ class SecondTry:
             decision = self._decision(plan, deployment, trail)
             if decision is None:
                 continue
+            try:
+                rendered = self._dialects.of(deployment).render(plan.request.input, plan.request.parameters)
+            except InvalidRequestError:
+                continue  # It cannot say what was asked; that is no fault of the caller's, who did not choose it.
             if not self._health.tokens.take():
                 trail.route_reason += ";fallback=no_retry_budget"
                 break
             trail.route_reason += f";fallback={name}"
             trail.resource = deployment.resource
-            rendered = self._dialects.of(deployment).render(plan.request.input, plan.request.parameters)
             try:
                 return self._realtime.run_again(replace(plan, decision=decision, rendered=rendered), trail)
             except BackendError as again:

@@ -149,7 +149,7 @@ class AsyncSubmitter:
         return claim_job(self._jobs, job, self._clock.now())
 
     def _is_by_token(self, job: Job) -> bool:
-        model = self._catalogues.current().models.get(job.model)
+        model = self._catalogues.seen_by(job).models.get(job.model)
         deployment = model.deployment(job.deployment) if model is not None else None
         return deployment is not None and deployment.tokens is not None
 
@@ -169,7 +169,7 @@ class AsyncSubmitter:
 
     def _is_gathered(self, job: Job) -> bool:
         """Whether the job waits for company; the keeper queues it again when it has woken the endpoint."""
-        model = self._catalogues.current().models.get(job.model)
+        model = self._catalogues.seen_by(job).models.get(job.model)
         deployment = model.deployment(job.deployment) if model is not None else None
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
         if self._places is None or deployment is None or road is None:
@@ -196,7 +196,7 @@ class AsyncSubmitter:
             InvalidRequestError: nowhere any more.
             CatalogueError, StorageError: the catalogue cannot be used.
         """
-        model = self._catalogues.current().model(job.model)
+        model = self._catalogues.seen_by(job).model(job.model)
         deployment = model.deployment(job.deployment)
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
         if deployment is None or road is None:

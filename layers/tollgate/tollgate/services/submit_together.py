@@ -136,7 +136,7 @@ class GroupSubmitter:
             return None
         try:
             return self._submitter.way(job)[1].micro_batch
-        except (InvalidRequestError, CatalogueError):
+        except (InvalidRequestError, CatalogueError, StorageError):
             return None  # The single way says what is wrong.
 
     def _pool(self, jobs: Sequence[Job], failures: dict[str, TollgateError]) -> None:

@@ -260,10 +260,10 @@ class Sweeper:
 
     def _async_seconds(self, job: Job) -> float:
         """How long the request may wait and run at SageMaker, and some time for its notification."""
-        model = self._catalogues.current().models.get(job.model)
+        model = self._catalogues.seen_by(job).models.get(job.model)
         policy = model.asynchronous if model is not None else AsyncPolicy()
         return policy.request_ttl_seconds + policy.invocation_timeout_seconds + ASYNC_MARGIN_SECONDS
 
     def _batch_policy(self, job: Job) -> BatchPolicy:
-        model = self._catalogues.current().models.get(job.model)
+        model = self._catalogues.seen_by(job).models.get(job.model)
         return model.batch if model is not None else BatchPolicy()

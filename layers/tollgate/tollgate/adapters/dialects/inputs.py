@@ -49,7 +49,15 @@ def _read_tokens(details: Mapping[str, Any]) -> int | None:
     return counted(details, "prefill_tokens") if length is None else length
 
 
+_MOST_TOKENS = 1_000_000_000
+"""Hundreds of times what any model reads or writes in one call; the price of more is none that could be charged."""
+
+
 def counted(usage: Any, name: str) -> int | None:
     """Tokens in a container's report, None where what it says can be none: a price must not be negative."""
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return count_of(usage.get(name)) if isinstance(usage, dict) else None
+
+
+def count_of(value: Any) -> int | None:
+    """A number of tokens; None for what can be none."""
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

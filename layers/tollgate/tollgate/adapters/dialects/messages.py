@@ -79,11 +79,18 @@ class MessagesDialect:
 
 
 def reported_usage(usage: Any) -> Usage:
-    """OpenAI's usage, with what came from a provider's prompt cache and what was thought, where it says so."""
+    """OpenAI's usage, with what came from a provider's prompt cache and what was thought, where it says so.
+
+    Some leave what was thought out of `completion_tokens`, and bill it: then the total is larger than its parts.
+    https://docs.x.ai/docs/guides/reasoning
+    """
     details = usage if isinstance(usage, dict) else {}
+    read, made, all_ = (counted(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    if read is not None and made is not None and all_ is not None:
+        made = max(made, all_ - read)
     return Usage(
-        counted(usage, "prompt_tokens"),
-        counted(usage, "completion_tokens"),
+        read,
+        made,
         counted(details.get("prompt_tokens_details"), "cached_tokens"),
         counted(details.get("completion_tokens_details"), "reasoning_tokens"),
     )

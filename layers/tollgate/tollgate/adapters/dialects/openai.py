@@ -50,7 +50,7 @@ class OpenAIDialect:
         """
         try:
             answer = strict_json(body)
-            kind = answer["object"]
+            kind = answer.get("object")  # Some who speak the language leave it out of chats.
             if kind == "list":
                 vectors = [entry["embedding"] for entry in sorted(answer["data"], key=lambda entry: entry["index"])]
                 return ParsedAnswer(vectors, counted(answer.get("usage"), "prompt_tokens"), 0)

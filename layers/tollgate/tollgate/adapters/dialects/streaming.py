@@ -10,6 +10,7 @@ https://huggingface.co/docs/text-generation-inference/conceptual/streaming
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tollgate.adapters.dialects.inputs import count_of
 from tollgate.adapters.dialects.messages import reported_usage
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in
@@ -224,8 +225,9 @@ class ChunkReader:
 
     def _note_usage(self, usage: Any) -> None:
         if isinstance(usage, dict):
-            self._input_tokens = _count(usage.get("prompt_tokens"), self._input_tokens)
-            self._output_tokens = _count(usage.get("completion_tokens"), self._output_tokens)
+            told = reported_usage(usage)
+            self._input_tokens = _count(told.input_tokens, self._input_tokens)
+            self._output_tokens = _count(told.output_tokens, self._output_tokens)
             self._details |= {name: usage[name] for name in _DETAILS if isinstance(usage.get(name), dict)}
 
 
@@ -304,4 +306,5 @@ def _reported(document: Mapping[str, Any]) -> ModelFailedError:
 
 
 def _count(value: Any, known: int | None) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else known
+    told = count_of(value)
+    return known if told is None else told

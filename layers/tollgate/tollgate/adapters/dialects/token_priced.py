@@ -26,7 +26,7 @@ class TokenPricedDialect:
         """
         chat = bounded_chat(payload, parameters, self._backend.max_output_tokens)
         rendered = self._provider.render({"messages": list(chat.messages)}, chat.parameters)
-        most = MostTokens(most_input_tokens(rendered.body, tools=chat.tools), chat.most_output)
+        most = MostTokens(most_input_tokens(rendered.body, schemas=chat.schemas), chat.most_output)
         return rendered._replace(most=most)
 
     def parse(self, body: bytes) -> ParsedAnswer:
