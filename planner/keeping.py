@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from heapq import heappush, heapreplace
-from itertools import islice
+from itertools import chain, islice
 
 from planner.serving import Served
 from planner.waiting import Waiting
@@ -36,6 +36,7 @@ from tollgate.domain.wake_by_deadline import SOON_STARTS, DueWork, SleepingEndpo
 HAND_OVER_SECONDS = 2.0
 """From the gateway's yes, or the keeper's, to SageMaker's queue."""
 
+_NOBODY = -1
 _POLICY = SleepPolicy(idle_minutes=0, gather=True)
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _BASE = _EPOCH.timestamp()
@@ -63,7 +64,7 @@ class _Kept:
         self._next = 0
         self._waiting = Waiting()
         self._handed: deque[int] = deque()
-        self._places: list[float] = []
+        self._places: list[tuple[float, int]] = []  # until when each is busy, and with whom; a heap
         self._instances = 0
         self._growing: deque[tuple[float, int]] = deque()
         self.served = Served(ends=array("d", bytes(8 * len(requests.arrivals))))
@@ -147,7 +148,7 @@ class _Kept:
     def _up(self, now: float) -> None:
         """It was seen to be up: what gathered is handed over, the most pressing first."""
         self._gather(now)
-        self._places = [now + HAND_OVER_SECONDS] * (self._instances * self._endpoint.concurrency)
+        self._places = [(now + HAND_OVER_SECONDS, _NOBODY)] * (self._instances * self._endpoint.concurrency)
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -166,7 +167,7 @@ class _Kept:
                 if self._waiting and self._decide(Phase.FALLING_ASLEEP, now).action is Action.WAKE:
                     closing = False
                     self._hand_over()
-                elif not self._busy(now):
+                elif not self._in_service(now):
                     self._end(now)
                     return now
                 continue
@@ -181,9 +182,9 @@ class _Kept:
                 self._start(more, now)
 
     def _decide_up(self, now: float) -> SleepDecision:
-        handed = self._handed
-        count = len(handed) + self._busy(now)
-        sample = list(islice(handed, SAMPLE))
+        handed, in_service = self._handed, self._in_service(now)
+        count = len(handed) + len(in_service)
+        sample = list(islice(chain(in_service, handed), SAMPLE))
         mean = sum(self._expected[position] for position in sample) / max(1, len(sample))
         patience = min((self._patience[position] for position in sample), default=math.inf)
         given = GivenWork(self._instances, count, count * mean, patience)
@@ -208,18 +209,18 @@ class _Kept:
 
     def _serve(self, until: float) -> None:
         handed, places = self._handed, self._places
-        while handed and places[0] <= until:
+        while handed and places[0][0] <= until:
             position = handed.popleft()
-            end = max(places[0], self._arrivals[position] + HAND_OVER_SECONDS) + self._held[position]
-            heapreplace(places, end)
+            end = max(places[0][0], self._arrivals[position] + HAND_OVER_SECONDS) + self._held[position]
+            heapreplace(places, (end, position))
             self.served.ends[position] = end
 
-    def _busy(self, now: float) -> int:
-        return sum(free > now for free in self._places)
+    def _in_service(self, now: float) -> list[int]:
+        return [position for free, position in self._places if free > now and position != _NOBODY]
 
     def _add_places(self, instances: int, now: float) -> None:
         for _ in range(instances * self._endpoint.concurrency):
-            heappush(self._places, now)
+            heappush(self._places, (now, _NOBODY))
         self._serve(now)
 
     def _end(self, now: float) -> None:

@@ -83,6 +83,7 @@ class Stack(Gatherers):
 @example(coming=[(1, 15), (400, 15), (780, 15), (1300, 40), (1301, 40)])
 @example(coming=[(second, 20) for second in range(60, 85)])
 @example(coming=[*[(1, 22)] * 7, (226, 40), (1234, 40), (1265, 37), (1267, 36)])
+@example(coming=[*[(1, 15)] * 7, (865, 15)])
 @example(coming=[(276, 15), (1147, 15)])
 @example(coming=[(276, 15), (1147, 15), (1201, 15)])
 def test_the_planner_wakes_and_serves_when_the_keeper_does(coming: list[tuple[int, int]]) -> None:
