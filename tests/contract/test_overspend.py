@@ -231,7 +231,8 @@ def test_an_overspend_goes_through_every_level_and_back(stack: Stack) -> None:
     while not stack.down():
         assert time.monotonic() < end
         stack.tick()
-    stack.until_answered(429)
+    # A gateway may have read the record three seconds ago; the budget's refusals look the same as the brake's.
+    time.sleep(3.1)
     spent = stack.spent()
     for number in range(9):
         answer = stack.infer(number, ("high", "medium", "low")[number % 3])

@@ -86,6 +86,8 @@ class KnownValues:
         files = [self._file() for _ in range(2)]
         batches = [self._call("POST", "/v1/batches", json={**_BATCH, "input_file_id": files[0]})["id"]]
         uploads = [self._call("POST", "/v1/uploads", json=_UPLOAD)["id"] for _ in range(3)]
+        answered = self._call("POST", "/v1/inferences", json=_BODIES["/v1/inferences"][0])["id"]
+        self._call("POST", "/v1/feedback", json={"inference_id": answered, "model": "assistant", "score": 1})
         self._call("PUT", "/v1/cache/{namespace}/{key}", json={"value": 1}, namespace="fuzzed", key="kept")
         self._called_off("DELETE", "/v1/inferences/{id}", "/v1/inferences", _JOB)
         self._called_off("POST", "/v1/responses/{id}/cancel", "/v1/responses", _BACKGROUND)
