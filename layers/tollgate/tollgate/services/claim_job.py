@@ -13,7 +13,12 @@ QUEUED = frozenset({JobState.QUEUED})
 
 
 def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
-    """Claim the job with a lease; None if it is no longer queued.
+    """Claim a queued job with a lease, and write down what else is new of it; None if it is no longer queued.
+
+    Args:
+        jobs: where its record is.
+        job: as its record is to say from now on, but for the lease.
+        now: the present.
 
     Raises:
         ConflictError: somebody else has it; look again later.

@@ -13,7 +13,6 @@ from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,
     CapacityError,
-    ConflictError,
     InvalidRequestError,
     StorageError,
 )
@@ -29,7 +28,7 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.token_backends import TokenBackends
-from tollgate.services.claim_job import LEASE_SECONDS, QUEUED
+from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter, Work
 from tollgate.services.queue_job import queue_job
 from tollgate.services.submit_async import stored_input
@@ -101,17 +100,9 @@ class TokenJobRun:
         """
         now = self._clock.now()
         begun = job._replace(
-            state=JobState.SUBMITTED,
-            submitted_at=now,
-            submit_lease_until=now + timedelta(seconds=LEASE_SECONDS),
-            output_location=self._objects.location_of(_answer_key(job)),
+            state=JobState.SUBMITTED, submitted_at=now, output_location=self._objects.location_of(_answer_key(job))
         )
-        if self._jobs.change(begun, expected=QUEUED, lease_free_at=now):
-            return begun
-        present = self._jobs.get(job.job_id)
-        if present is not None and present.state is JobState.QUEUED:
-            raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
-        return None
+        return claim_job(self._jobs, begun, now)
 
     def _call(self, job: Job, road: Road, request: RenderedRequest) -> None:
         try:
