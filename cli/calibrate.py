@@ -13,10 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from cli.arguments import add, natural
-from planner.calibration import Sample, fit, places
+from planner.calibration import Sample, fit, places, rates
 
 _FAILED = 2
-_AT_ONCE = (1, 2, 4, 8, 16, 32)
+_MOST_AT_ONCE = 32
 _INPUT_WORDS = (8, 64, 256)
 _OUTPUT_TOKENS = (4, 16, 48)
 
@@ -72,15 +72,15 @@ def run(arguments: argparse.Namespace) -> int:
 def measure(
     invoke: Invoke, dialect: str, rounds: int, most_at_once: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Any]:
-    """Send requests of several sizes one by one, and one size at once in growing numbers.
+    """Send one size at once in growing numbers until that gains nothing, then several sizes.
 
-    The timing is measured at the number of places that was found, as the planner wants it.
+    These at the number of places that was found, as the planner wants the timing.
 
     Args:
         invoke: sends a body and returns the answer's.
         dialect: of the container.
         rounds: measurements of each size.
-        most_at_once: of the growing numbers.
+        most_at_once: of the growing numbers; they end at 32.
         clock: in seconds.
 
     Raises:
@@ -96,12 +96,15 @@ def measure(
         return Sample(read, written, seconds)
 
     one(_INPUT_WORDS[0], _OUTPUT_TOKENS[0])  # the first call may load weights
-    throughput: dict[int, float] = {}
-    for count in (n for n in _AT_ONCE if n <= max(1, most_at_once)):
-        with ThreadPoolExecutor(count) as pool:
+    most = max(1, min(most_at_once, _MOST_AT_ONCE))
+    with ThreadPoolExecutor(most) as pool:
+
+        def wave(count: int) -> float:
             began = clock()
-            list(pool.map(lambda _: one(_INPUT_WORDS[1], _OUTPUT_TOKENS[1]), range(count * 2)))
-            throughput[count] = count * 2 / max(clock() - began, 1e-9)
+            list(pool.map(lambda _: one(_INPUT_WORDS[1], _OUTPUT_TOKENS[1]), range(count)))
+            return clock() - began
+
+        throughput = rates(wave, most)
     together = places(throughput)
     sizes = [(w, t) for w in _INPUT_WORDS for t in _OUTPUT_TOKENS]
     samples: list[Sample] = []

@@ -1,10 +1,12 @@
 """Timing and places of a live endpoint from a few measured requests.
 
 Time is fitted as base + input tokens + output tokens by least squares; a rate that comes out negative is noise and left
-out. Places are the number of requests at once up to which the endpoint answers more of them in the same time.
+out. Places are the number of requests at once up to which the endpoint answers more of them in the same time. They are
+sought with waves, each of so many requests at once; of several waves the fastest counts, for whatever else happens on
+the way only adds time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -12,6 +14,7 @@ from tollgate.domain.catalogue import Timing
 
 _WORTHWHILE = 1.15
 """Twice the requests at once must give at least so much more throughput to count as more places."""
+_WAVES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,23 @@ def fit(samples: Sequence[Sample]) -> Fit:
     base, per_input, per_output = best
     usual = sorted(s.output_tokens for s in samples)[len(samples) // 2]
     return Fit(Timing(max(base, 0.001), per_input, per_output, usual), off / max(sum(times), 1e-9))
+
+
+def rates(wave: Callable[[int], float], most_at_once: int) -> dict[int, float]:
+    """Requests per second by requests at once: doubled as long as it is worthwhile, and once more.
+
+    Args:
+        wave: sends so many requests at once; returns the seconds until the last of them was answered.
+        most_at_once: requests in the largest wave, one or more.
+    """
+    found: dict[int, float] = {}
+    count = 1
+    while count <= most_at_once:
+        found[count] = count / max(min(wave(count) for _ in range(_WAVES)), 1e-9)
+        if places(found) < count:
+            break
+        count *= 2
+    return found
 
 
 def places(throughput: Mapping[int, float]) -> int:

@@ -1,6 +1,7 @@
 """A live endpoint is measured with requests, and its timing comes out of the noise."""
 
 import json
+import math
 import random
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.calibrate import measure
-from planner.calibration import Sample, fit, places
+from planner.calibration import Sample, fit, places, rates
 
 
 @given(st.floats(0.01, 2), st.floats(0, 0.01), st.floats(0, 0.1))
@@ -41,6 +42,46 @@ def test_places_end_where_throughput_does() -> None:
     """Four at once give twice what two give; eight give hardly more."""
     assert places({1: 10.0, 2: 20.0, 4: 39.0, 8: 41.0, 16: 70.0}) == 4
     assert places({1: 10.0, 2: 9.0}) == 1
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.integers(0, 11), st.floats(0, 60))
+def test_a_wave_that_stalls_once_changes_nothing(workers: int, stalled: int, stall: float) -> None:
+    """Whichever wave is held up for however long, the places are those that the endpoint has."""
+    waves: list[int] = []
+
+    def wave(count: int) -> float:
+        waves.append(count)
+        return 0.2 * math.ceil(count / workers) + (stall if len(waves) - 1 == stalled else 0)
+
+    found = rates(wave, 8)
+    assert places(found) == workers
+    assert found[workers] == pytest.approx(5 * workers)
+
+
+def test_waves_end_where_they_gain_nothing() -> None:
+    """An endpoint of two places gets waves of one, two and four requests; none above the limit."""
+    sent: list[int] = []
+
+    def wave(count: int) -> float:
+        sent.append(count)
+        return math.ceil(count / 2)
+
+    assert list(rates(wave, 16)) == [1, 2, 4]
+    assert set(sent) == {1, 2, 4}
+    assert list(rates(wave, 3)) == [1, 2]
+
+
+def test_a_call_that_stalls_leaves_the_throughput_as_it_is() -> None:
+    """The command's requests per second are those of a wave in which nothing was held up."""
+    now, calls = 0.0, 0
+
+    def invoke(_body: bytes) -> bytes:
+        nonlocal now, calls
+        calls += 1
+        now += 30 if calls == 2 else 0.25
+        return b"{}"
+
+    assert measure(invoke, "inputs", 1, 1, clock=lambda: now)["requests_per_second"] == {"1": 4.0}
 
 
 def test_measuring_reads_usage_and_fits_it() -> None:
