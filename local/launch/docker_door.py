@@ -70,7 +70,9 @@ async def docker_door(ports: Sequence[int]) -> AsyncIterator[None]:
                     f"Port {port} of Docker's bridge ({address}) cannot be opened: {os.strerror(error.errno or 0)}.\n"
                     "What to do: wait for the other `make invoke` of this stack to end."
                 ) from error
-            await servers.enter_async_context(server)
+            servers.push_async_callback(server.wait_closed)
+            servers.callback(server.close_clients)  # who keeps an idle connection is not waited for
+            servers.callback(server.close)
         yield
 
 

@@ -4,12 +4,19 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.integration.gateway.conftest import Client
+from local.launch.layout import aws_environment
+from tests.integration.gateway.conftest import FINAL, Client
 from tests.integration.gateway.receiver import Receiver
+from tests.integration.sagemaker_standin.process import until
+from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.domain.jobs import JobState
 
 pytestmark = pytest.mark.integration
 
@@ -33,11 +40,14 @@ def test_the_standin_dies_in_the_middle_of_async_and_batch_work(client: Client) 
 
 
 def test_lost_and_doubled_notifications(client: Client) -> None:
-    """What SNS loses the sweeper finds; what comes twice counts once."""
+    """What SNS loses the sweeper's schedule finds, once it is two minutes old; what comes twice counts once."""
     _faults(client, [{"op": "sns", "kind": "drop", "count": 1}, {"op": "sns", "kind": "duplicate", "count": 3}])
     try:
         accepted = [client.infer("echo", f"n {i}", priority="medium").body["id"] for i in range(4)]
-        jobs = [client.ended(job_id, within=240) for job_id in accepted]
+        until(lambda: len(_open(client, accepted)) <= 1, 90)
+        [lost] = _open(client, accepted)
+        _submitted_earlier(client, lost, timedelta(seconds=150))
+        jobs = [client.ended(job_id, within=150) for job_id in accepted]
     finally:
         _faults(client, None)
     assert Counter(job["status"] for job in jobs) == {"completed": 4}
@@ -54,6 +64,21 @@ def test_a_finished_job_calls_its_webhook_signed(client: Client) -> None:
     assert calls[-1].verifies(_webhook_secret(client))
     assert json.loads(calls[-1].body)["data"]["id"] == reply.body["id"]
     assert json.loads(calls[-1].body)["type"] == "inference.completed"
+
+
+def _open(client: Client, job_ids: list[str]) -> list[str]:
+    return [job_id for job_id in job_ids if client.job(job_id)["status"] not in FINAL]
+
+
+def _submitted_earlier(client: Client, job_id: str, by: timedelta) -> None:
+    """Write down that a job which waits for its notification was made so much earlier, so that it need not be waited."""
+    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment(client.stack.layout))))
+    jobs = DynamoDBJobStore(tables, client.stack.outputs["JobsTableName"])
+    job = jobs.get(job_id)
+    assert job is not None
+    assert job.submitted_at is not None
+    earlier = job._replace(created_at=job.created_at - by, submitted_at=job.submitted_at - by)
+    assert jobs.change(earlier, expected=frozenset({JobState.SUBMITTED}))
 
 
 def _settlements(client: Client, job_ids: list[str]) -> Counter[str]:
