@@ -80,6 +80,9 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     dollars = {name: amount_texts([amount(line) for line in shown]) for name, amount in _DOLLARS.items()}
     console.print(_table(found, "US dollars", dollars))
     tokens = {name: [cell(line) for line in shown] for name, cell in _TOKENS.items()}
+    if not found.total.totals.cached_input_tokens:
+        # Only providers with a prompt cache tell any.
+        del tokens["of these cached"]
     each = amount_texts([line.cost_per_million_tokens for line in shown])
     console.print(_table(found, "Tokens", tokens | {"US dollars\nper 1M": each}))
     span = found.end - found.start
@@ -148,6 +151,7 @@ _REQUESTS: Mapping[str, _Cell] = {
 }
 _TOKENS: Mapping[str, _Cell] = {
     "in": lambda line: _tokens(line, line.totals.input_tokens),
+    "of these cached": lambda line: f"{line.totals.cached_input_tokens:,}",
     "out": lambda line: _tokens(line, line.totals.output_tokens),
 }
 _DOLLARS: Mapping[str, _Amount] = {

@@ -123,7 +123,8 @@ class UsageLine(Answer):
     """The requests of one group. Amounts are dollars as decimal text; null where something is not known.
 
     `loaded_cost_usd` is the effective cost with the idle time of the endpoints, of the hours up to `loaded_until`; the
-    costs per thousand requests and per million tokens are shares of it.
+    costs per thousand requests and per million tokens are shares of it. `cached_input_tokens` are those of the
+    input that a provider found in its prompt cache.
     """
 
     group: dict[str, str]
@@ -134,6 +135,7 @@ class UsageLine(Answer):
     cache: dict[Literal["hit", "near", "stale", "miss", "bypass"], int]
     latency_ms: Latency
     input_tokens: int
+    cached_input_tokens: int
     output_tokens: int
     requests_of_unknown_tokens: int
     requests_of_unknown_cost: int

@@ -18,6 +18,7 @@ from cli.stack import Stack
 from tests.contract.moto_stores import LEDGER_TABLE, LocalAws
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
+from tollgate.domain.jobs import Usage
 from tollgate.domain.spans import HOUR
 from tollgate.domain.usage import roll_up
 from tollgate.ports.usage import Span
@@ -70,6 +71,19 @@ def test_a_narrow_terminal_shows_every_figure_whole(
     assert cost[1] == "1.5000"
     assert tokens[1:] == ["?", "?", "?"]
     assert any("requests" in line and "p99 ms" in line for line in lines)
+
+
+def test_tokens_from_a_prompt_cache_have_a_column(stack: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a provider told any; the sum of both hours stands in the total."""
+    store = DynamoDBUsage(stack.dynamodb, LEDGER_TABLE)
+    for hour in (NOON, NOON + HOUR):
+        record = make_record(f"cached{hour}", usage=Usage(1_000, 10, 400), dimensions=DIMENSIONS._replace(model="chat"))
+        store.put(Span.HOUR, roll_up([record], hour))
+    assert main(["report", *SPAN]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("of these cached" in line for line in lines)
+    (*_, row) = [line.split() for line in lines if line.split()[:2] == ["chat", "realtime"]]
+    assert row[2:5] == ["2,000", "800", "20"]
 
 
 @pytest.mark.usefixtures("stack")

@@ -109,6 +109,17 @@ def test_a_failure_without_a_reason_is_read_from_the_bucket() -> None:
     assert _job(other).state is JobState.FAILED
 
 
+@pytest.mark.parametrize("reason", ["ClientError: Bearer sk-abcdefgh1234", None])
+def test_a_failure_shows_no_secret(reason: str | None) -> None:
+    """Neither SageMaker's reason nor the container's own words."""
+    road = _road()
+    road.objects.put("async-output/tollgate-echo-async/inf_1-error.out", b"refused Bearer sk-abcdefgh1234")
+    road.completion().notice(_failure(reason=reason))
+    failure = _job(road).failure
+    assert failure is not None
+    assert failure.message.endswith(" Bearer ***")
+
+
 @pytest.mark.parametrize("body", [b"not json", b"", b"[NaN]", b"\xff\xfe"])
 def test_an_answer_that_is_none_fails_the_job(body: bytes) -> None:
     """Truthfully, instead of coming back for ever."""

@@ -46,7 +46,9 @@ def _continued(gateway: FakeGateway) -> bytes:
         {"index": index, "text": " ".join(words[::-1]) + "!" * index, "finish_reason": "stop"}
         for index in range(body.get("n", 1))
     ]
-    usage = {"prompt_tokens": len(words), "completion_tokens": len(words) * len(choices)}
+    usage: dict[str, Any] = {"prompt_tokens": len(words), "completion_tokens": len(words) * len(choices)}
+    if len(words) > 1:
+        usage["prompt_tokens_details"] = {"cached_tokens": len(words) - 1}
     return json.dumps({"object": "text_completion", "choices": choices, "usage": usage}).encode()
 
 
@@ -66,12 +68,13 @@ def _charged(gateway: FakeGateway) -> Decimal:
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_choices_keep_the_order_of_the_prompts(n: int) -> None:
-    """Choice `j` of prompt `i` is number `i * n + j`; the tokens are added."""
+    """Choice `j` of prompt `i` is number `i * n + j`; the tokens are added, those that came from a prompt cache too."""
     gateway = _gateway()
     given = document(_ask(gateway, n=n))
     texts = [text + "!" * j for text in ("b a", "c", "f e d") for j in range(n)]
     assert [(choice["index"], choice["text"]) for choice in given["choices"]] == list(enumerate(texts))
-    assert given["usage"] == {"prompt_tokens": 6, "completion_tokens": 6 * n, "total_tokens": 6 + 6 * n}
+    counted = {"prompt_tokens": 6, "completion_tokens": 6 * n, "total_tokens": 6 + 6 * n}
+    assert given["usage"] == counted | {"prompt_tokens_details": {"cached_tokens": 3}}
     assert [json.loads(body)["prompt"] for _, body in gateway.realtime.calls] == ASK["prompt"]
 
 

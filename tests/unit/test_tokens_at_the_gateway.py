@@ -10,6 +10,8 @@ from tests.fakes.budgeted_gateway import counter_of
 from tests.fakes.sizes import EASY
 from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
 from tests.fakes.token_house import BEDROCK, CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
+from tests.fakes.usage import NOON
+from tollgate.adapters.request_log import records_of_line
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
@@ -20,6 +22,7 @@ from tollgate.domain.errors import (
     TollgateError,
 )
 from tollgate.domain.jobs import JobState
+from tollgate.domain.usage import roll_up, sum_of
 from tollgate.services.admission import Admission
 
 OWN_PARTS = Decimal("0.0001")
@@ -57,6 +60,17 @@ def test_openais_clients_see_the_cached_tokens() -> None:
     usage = json.loads(house.gateway.call("POST /v1/chat/completions", body).body)["usage"]
     assert usage["prompt_tokens_details"] == {"cached_tokens": 400}
     assert usage["total_tokens"] == 1_200
+
+
+def test_usage_counts_the_cached_tokens() -> None:
+    """As the record of the request has them."""
+    house = TokenHouse()
+    house.gateway.realtime.answer = completion(1_000, 200, cached=400)
+    house.gateway.infer(CHAT)
+    lines = [json.dumps(line, separators=(",", ":")) for line in house.gateway.lines]
+    records = [record for line in lines for record in records_of_line(line, NOON)]
+    totals = sum_of(roll_up(records, NOON))
+    assert (totals.input_tokens, totals.cached_input_tokens, totals.unknown_tokens) == (1_000, 400, 0)
 
 
 def test_the_provider_is_told_the_limit_that_money_is_held_for() -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.contract.aws.token_backend_cases import token_road
 from tests.fakes.clock import ManualClock
 from tests.fakes.streams import DONE, chunk, usage_chunk
+from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters import openai_http_calls
 from tollgate.adapters.aws_streaming import StreamingTransport
 from tollgate.adapters.dialects.openai import OpenAIDialect
@@ -51,11 +52,15 @@ class _World:
         self.keys = [KEY]
         self.script: list[Any] = []
         self.clock = ManualClock()
+        self.telemetry = RecordingTelemetry()
         self.reads = 0
         self._recorder, self._answer = recorder, answer
         recorder.otherwise = self._respond
         self.backends = ProviderBackends(
-            transport, streaming=lambda: StreamingTransport(transport.config), monotonic=self.clock.monotonic
+            transport,
+            streaming=lambda: StreamingTransport(transport.config),
+            monotonic=self.clock.monotonic,
+            telemetry=self.telemetry,
         )
         self.road = token_road("gpt-x", Provider.OPENAI_HTTP, url=f"{recorder.url}/v1", api_key_parameter=PARAMETER)
 
@@ -222,11 +227,14 @@ def test_a_refused_key_that_cannot_be_read_again_stays_refused(world: _World, re
     ],
 )
 def test_a_key_that_cannot_be_had(status: int, body: bytes, world: _World, recorder: Any, answer: Any) -> None:
-    """Or sent: nobody is called, and the parameter is named."""
+    """Or sent: nobody is called. The log names the parameter, the caller hears only that something is missing."""
     recorder.otherwise = lambda _request: answer(status, body)
-    with pytest.raises(BackendError, match=PARAMETER) as caught:
+    with pytest.raises(BackendError, match="has no key for this provider") as caught:
         world.invoke()
     assert type(caught.value) is BackendError
+    assert PARAMETER not in caught.value.message
+    ((level, message, fields),) = world.telemetry.lines
+    assert (level, message, fields["parameter"]) == ("ERROR", "provider key cannot be used", PARAMETER)
     assert not world.calls()
 
 
@@ -272,6 +280,22 @@ def test_refusals(status: int, world: _World, answer: Any, *, streamed: bool) ->
         assert caught.value.original_status == status
         assert "because of ***" in caught.value.message
     assert len(world.calls()) == 1
+
+
+@pytest.mark.parametrize("key", [KEY, "swordfish"])
+def test_an_error_inside_a_stream_shows_no_key(key: str, world: _World, answer: Any) -> None:
+    """Nor the parameter's name, whatever the key looks like, and wherever the bytes are cut."""
+    world.keys = [key]
+    said = {"error": {"message": f"key {key} of {PARAMETER} has no credit", "code": 402}}
+    world.script = [answer(body=chunk("Grüß") + b"data: " + json.dumps(said).encode() + b"\n\n", chunked=True)]
+    reader = world.backends.forms(world.road).reader()
+    with closing(world.stream()) as pieces:
+        *begun, end = (bytes([byte]) for byte in b"".join(pieces).removesuffix(b"\n"))
+    for byte in begun:
+        reader.feed(byte)
+    with pytest.raises(ModelFailedError) as caught:
+        reader.feed(end)
+    assert caught.value.message == "The model container reports an error: key *** of *** has no credit"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"error": 7}', b'{"detail": [{"loc": []}]}'])

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.adapters.bedrock_realtime import BedrockRealtime
 from tollgate.adapters.dialects.converse import ConverseDialect
@@ -149,7 +150,7 @@ CASES: dict[str, tuple[str, Callable[[AwsTransport], Any], Callable[[Any], Any]]
     ),
     "get_parameter": (
         "ssm",
-        lambda t: SecretParameters(t, ManualClock().monotonic).get("/tollgate/keys/ä"),
+        lambda t: SecretParameters(t, ManualClock().monotonic, RecordingTelemetry()).get("/tollgate/keys/ä"),
         lambda b: b.get_parameter(Name="/tollgate/keys/ä", WithDecryption=True),
     ),
 }

@@ -11,6 +11,7 @@ from openai import OpenAI
 
 from tests.contract.aws.token_backend_cases import token_road
 from tests.fakes.clock import ManualClock
+from tests.fakes.telemetry import RecordingTelemetry
 from tests.integration.sagemaker_standin.conftest import World
 from tests.integration.sagemaker_standin.process import client
 from tollgate.adapters.aws_streaming import StreamingTransport
@@ -151,6 +152,7 @@ class _Gateway:
             AwsTransport(config, sleep=lambda _seconds: None),
             streaming=lambda: StreamingTransport(config),
             monotonic=ManualClock().monotonic,
+            telemetry=RecordingTelemetry(),
         )
         if provider is Provider.BEDROCK:
             self.road, self.dialect = token_road(MODEL), ConverseDialect()

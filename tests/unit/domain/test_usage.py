@@ -35,7 +35,7 @@ RECORDS = st.lists(
         charged=DOLLARS,
         instance=DOLLARS,
         avoided=st.dictionaries(st.sampled_from(AvoidedReason), DOLLARS),
-        usage=st.builds(Usage, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
+        usage=st.builds(Usage, *[st.none() | st.integers(0, 9)] * 3),
         cache=st.sampled_from(["", *CACHE_STATES]),
     ),
     max_size=40,

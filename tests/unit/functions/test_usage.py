@@ -207,7 +207,7 @@ def used() -> InMemoryUsage:
                 f"{tenant}-{number}",
                 ended_at=hour,
                 dimensions=DIMENSIONS._replace(tenant=tenant, model=model),
-                usage=Usage(10, 10),
+                usage=Usage(10, 10, 4),
                 avoided={AvoidedReason.ROAD: Decimal("0.5"), AvoidedReason.CACHE: Decimal("0.25")},
             )
             for tenant, model in (("acme", "echo"), ("other", "chat"))
@@ -232,6 +232,7 @@ def test_usage_of_the_last_day_is_that_of_the_tenant(ledger: InMemoryLedger, use
     assert (line["group"], line["requests"], line["errors"]) == ({"model": "echo"}, 24, 1)
     assert body["total"] == line | {"group": {}}
     assert (body["from"], body["loaded_until"]) == ("2026-02-28T13:00:00Z", "2026-03-01T12:00:00Z")
+    assert (line["input_tokens"], line["cached_input_tokens"], line["output_tokens"]) == (230, 92, 230)
     assert line["effective_cost_usd"] == "0.000288"
     assert line["loaded_cost_usd"] == "0.23"
     assert line["cost_per_thousand_requests_usd"] == "10"

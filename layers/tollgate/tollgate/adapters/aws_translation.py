@@ -23,8 +23,6 @@ from tollgate.domain.errors import (
     StorageError,
 )
 
-_SHOWN_CHARACTERS = 300
-
 
 @contextmanager
 def storage_errors(what: str) -> Iterator[None]:
@@ -64,7 +62,9 @@ def backend_error(error: AwsError, what: str) -> BackendError:
     found: BackendError
     match error:
         case ModelError():
-            said = error.original_message[:_SHOWN_CHARACTERS] or error.message[:_SHOWN_CHARACTERS]
+            from tollgate.domain.foreign_words import quoted  # noqa: PLC0415 -- few calls fail
+
+            said = quoted(error.original_message or error.message)
             found = ModelFailedError(
                 f"The model container answered with an error: {said}", original_status=error.original_status_code or 500
             )

@@ -14,9 +14,8 @@ from tollgate.adapters.aws_translation import backend_error
 from tollgate.adapters.sagemaker_runtime_client import path_segment
 from tollgate.domain.catalogue import Road
 from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
+from tollgate.domain.foreign_words import quoted
 from tollgate.domain.json_values import escaped_json, strict_json
-
-_SHOWN_CHARACTERS = 300
 
 
 def converse_call(
@@ -70,9 +69,9 @@ def bedrock_errors(model: str) -> Iterator[None]:
 def bedrock_error(error: AwsError, model: str) -> BackendError:
     """What a failure means for the caller, and for what is charged; see `tollgate.ports.token_backends`."""
     what = f"Bedrock model '{model}'"
-    said = error.message[:_SHOWN_CHARACTERS]
+    said = quoted(error.message)
     if isinstance(error, ModelError):
-        said = error.original_message[:_SHOWN_CHARACTERS] or said
+        said = quoted(error.original_message) or said
         return ModelFailedError(
             f"{what} answered with an error: {said}", original_status=error.original_status_code or 500
         )

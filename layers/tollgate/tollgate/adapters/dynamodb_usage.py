@@ -39,6 +39,7 @@ _COUNTS = (
     "unknown_costs",
     "unknown_tokens",
     "input_tokens",
+    "cached_input_tokens",
     "output_tokens",
 )
 _AMOUNTS = ("effective", "charged", "instance", "held_seconds")

@@ -5,7 +5,7 @@ only where nothing was sent, or where a key was refused that has been replaced m
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 
 from tollgate.adapters.aws_errors import AwsConnectionError, AwsError
@@ -32,11 +32,11 @@ class ProviderCalls:
     """Calls providers by their roads.
 
     Args:
-        keys: has the providers' keys; asked for when a road names one.
+        keys: has the providers' keys.
         ca_file: a bundle of root certificates in PEM instead of the system's.
     """
 
-    def __init__(self, keys: Callable[[], SecretParameters], ca_file: str | None = None) -> None:
+    def __init__(self, keys: SecretParameters, ca_file: str | None = None) -> None:
         self._keys = keys
         self._runtime = ClientRuntime(ca_file)
         self._pools: dict[str, LiveConnections] = {}
@@ -55,7 +55,7 @@ class ProviderCalls:
         pool = self._pool(backend.url)
         host = pool.endpoint.host
         request = provider_request(backend, road.target, host, body)
-        key = self._keys().get(backend.api_key_parameter) if backend.api_key_parameter else ""
+        key = self._keys.get(backend.api_key_parameter) if backend.api_key_parameter else ""
         try:
             answer = _send(pool, request, key, until)
             if answer.status == 401 and key and (renewed := self._renewed(backend.api_key_parameter, key, answer)):
@@ -72,7 +72,7 @@ class ProviderCalls:
     def _renewed(self, parameter: str, refused: str, answer: OpenAnswer) -> str | None:
         """Another key than the refused one, whose answer is then done with; without one the refusal stands."""
         try:
-            key = self._keys().renewed(parameter, refused)
+            key = self._keys.renewed(parameter, refused)
         except BackendError:
             return None
         if key is not None:

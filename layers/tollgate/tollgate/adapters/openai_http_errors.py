@@ -15,9 +15,9 @@ from tollgate.domain.errors import (
     CapacityError,
     ModelFailedError,
 )
+from tollgate.domain.foreign_words import quoted
 from tollgate.domain.json_values import strict_json
 
-_SHOWN_CHARACTERS = 300
 _LONGEST_WAIT_SECONDS = 3600
 _FULL = frozenset({503, 529})
 _ALWAYS = frozenset({402, 403, 404, 405, 410})
@@ -64,8 +64,7 @@ def _said(body: bytes, key: str) -> str:
             document = document[name]
     if not isinstance(document, str):
         return ""
-    text = document.replace(key, "***") if key else document
-    return f" {text[:_SHOWN_CHARACTERS]}"
+    return f" {quoted(document, (key,))}"
 
 
 def _wait(headers: Mapping[str, str], otherwise: int) -> int:

@@ -96,7 +96,7 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
         dimensions=_dimensions(fields, fields["deployment"], fields.get("variant", "")),
         outcome=fields["outcome"],
         latency_seconds=None if fields.get("error_code") == CALLER_GONE else fields["latency_ms"] / 1000,
-        usage=Usage(fields.get("input_tokens"), fields.get("output_tokens")),
+        usage=Usage(fields.get("input_tokens"), fields.get("output_tokens"), fields.get("cached_input_tokens")),
         effective=effective,
         charged=(effective or ZERO) if charged is None else charged,
         instance=_decimal(fields.get("instance_cost_usd")),

@@ -16,6 +16,7 @@ from tollgate.adapters.aws_translation import backend_errors
 from tollgate.adapters.sagemaker_runtime_client import path_segment
 from tollgate.domain.catalogue import Road
 from tollgate.domain.errors import BackendTimeoutError, ModelFailedError
+from tollgate.domain.foreign_words import quoted
 from tollgate.domain.json_values import strict_json
 
 _OPERATION = "InvokeEndpointWithResponseStream"
@@ -90,11 +91,11 @@ def _failure(headers: Mapping[str, Any], payload: bytes) -> ModelFailedError | B
         said = strict_json(payload)
     except ValueError:
         said = {}
-    text = str(said.get("Message") or headers.get(":error-message") or "") if isinstance(said, dict) else ""
+    text = quoted(str(said.get("Message") or headers.get(":error-message") or "")) if isinstance(said, dict) else ""
     if name == "ModelStreamError":
         if said.get("ErrorCode") == _TOO_LONG:
-            return BackendTimeoutError(f"The model did not end its answer in time: {text[:300]}")
-        return ModelFailedError(f"The model container broke off its answer: {text[:300]}", original_status=502)
+            return BackendTimeoutError(f"The model did not end its answer in time: {text}")
+        return ModelFailedError(f"The model container broke off its answer: {text}", original_status=502)
     if name == "InternalStreamFailure":
-        return ModelFailedError(f"SageMaker broke off the answer: {text[:300]}", original_status=502)
+        return ModelFailedError(f"SageMaker broke off the answer: {text}", original_status=502)
     return error_from_response(_OPERATION, 500, {"x-amzn-errortype": name}, payload)

@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tollgate.adapters.aws_call import AwsCall, AwsService
@@ -12,6 +12,7 @@ from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
 from tollgate.adapters.aws_transport import AwsTransport
 from tollgate.domain.errors import BackendError, CapacityError
 from tollgate.domain.json_values import compact_json
+from tollgate.ports.system import Telemetry
 
 _KEPT_SECONDS = 300.0
 
@@ -29,11 +30,13 @@ class SecretParameters:
     Args:
         transport: calls SSM.
         monotonic: seconds.
+        telemetry: is told which parameter lacks its secret; callers are not.
     """
 
-    def __init__(self, transport: AwsTransport, monotonic: Callable[[], float]) -> None:
+    def __init__(self, transport: AwsTransport, monotonic: Callable[[], float], telemetry: Telemetry) -> None:
         self._transport = transport
         self._monotonic = monotonic
+        self._telemetry = telemetry
         self._kept: dict[str, _Kept] = {}
 
     def get(self, name: str) -> str:
@@ -53,6 +56,10 @@ class SecretParameters:
                 raise
             return self._keep(name, kept.value)
 
+    def known(self) -> Iterable[str]:
+        """What nobody may be shown: the secrets that were read, and the names of their parameters."""
+        return [text for name, kept in self._kept.items() for text in (kept.value, name)]
+
     def renewed(self, name: str, refused: str) -> str | None:
         """The secret if it is another than the one that was refused; raises as `get`."""
         value = self._read(name)
@@ -71,14 +78,18 @@ class SecretParameters:
             answer = self._transport.send_for_object(call)
         except AwsError as error:
             if error.kind is FailureKind.FINAL:
-                raise BackendError(f"The provider's key cannot be read from '{name}' ({error.code}).") from error
+                raise self._missing(name, error.code) from error
             raise CapacityError(
                 f"The provider's key cannot be read now ({error.code}). Try again.", retry_after=5
             ) from error
         value = str(answer.get("Parameter", {}).get("Value", "")).strip()
         if not value or not value.isascii() or not value.isprintable():
-            raise BackendError(f"'{name}' holds no key that could be sent.")
+            raise self._missing(name, "it holds nothing that could be sent")
         return self._keep(name, value)
+
+    def _missing(self, name: str, reason: str) -> BackendError:
+        self._telemetry.log("ERROR", "provider key cannot be used", parameter=name, reason=reason)
+        return BackendError("The gateway has no key for this provider. Its log says which parameter lacks it.")
 
     def _keep(self, name: str, value: str) -> str:
         self._kept[name] = _Kept(value, self._monotonic() + _KEPT_SECONDS)

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from tollgate.adapters.aws_streaming import StreamingTransport
     from tollgate.adapters.aws_transport import AwsTransport
     from tollgate.adapters.openai_http_calls import ProviderCalls
+    from tollgate.adapters.ssm_parameters import SecretParameters
     from tollgate.domain.catalogue import Road
     from tollgate.ports.backends import RealtimeBackend
     from tollgate.ports.streams import StreamForms, StreamingBackend
+    from tollgate.ports.system import Telemetry
 
 
 class ProviderBackends:
@@ -25,14 +27,21 @@ class ProviderBackends:
         transport: calls AWS.
         streaming: the same for answers that are read as they come; asked for only by functions that stream.
         monotonic: seconds.
+        telemetry: tells the operator what is no caller's business.
     """
 
     def __init__(
-        self, transport: AwsTransport, *, streaming: Callable[[], StreamingTransport], monotonic: Callable[[], float]
+        self,
+        transport: AwsTransport,
+        *,
+        streaming: Callable[[], StreamingTransport],
+        monotonic: Callable[[], float],
+        telemetry: Telemetry,
     ) -> None:
         self._transport = transport
         self._streaming_transport = streaming
         self._monotonic = monotonic
+        self._telemetry = telemetry
 
     def realtime(self, road: Road) -> RealtimeBackend:
         """See `TokenBackends`."""
@@ -80,15 +89,19 @@ class ProviderBackends:
     def _openai_http_forms(self) -> StreamForms:
         from tollgate.adapters.dialects.streaming import ContainerStreams  # noqa: PLC0415 -- see the module
 
-        return ContainerStreams()
+        return ContainerStreams(self._keys.known)
 
     @cached_property
     def _calls(self) -> ProviderCalls:
         from tollgate.adapters.openai_http_calls import ProviderCalls  # noqa: PLC0415 -- see the module
+
+        return ProviderCalls(self._keys, self._transport.config.ca_file)
+
+    @cached_property
+    def _keys(self) -> SecretParameters:
         from tollgate.adapters.ssm_parameters import SecretParameters  # noqa: PLC0415 -- see the module
 
-        keys = SecretParameters(self._transport, self._monotonic)
-        return ProviderCalls(lambda: keys, self._transport.config.ca_file)
+        return SecretParameters(self._transport, self._monotonic, self._telemetry)
 
 
 def _on_bedrock(road: Road) -> bool:

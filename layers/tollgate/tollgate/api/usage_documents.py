@@ -77,6 +77,7 @@ def _line(line: UsageLine) -> dict[str, Any]:
         "cache": {state: totals.cache.get(state, 0) for state in CACHE_STATES},
         "latency_ms": {name: None if value is None else round(value, 1) for name, value in latencies.items()},
         "input_tokens": totals.input_tokens,
+        "cached_input_tokens": totals.cached_input_tokens,
         "output_tokens": totals.output_tokens,
         "requests_of_unknown_tokens": totals.unknown_tokens,
         "requests_of_unknown_cost": totals.unknown_costs,

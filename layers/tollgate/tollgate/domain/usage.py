@@ -82,6 +82,7 @@ class Totals:
         errors: requests that failed or expired; `rejected` were refused before anything ran.
         unknown_costs: completed requests whose cost nobody knows; they are in no sum but `charged`.
         unknown_tokens: completed requests that did not tell all of their tokens.
+        cached_input_tokens: of `input_tokens`, those that a provider found in its prompt cache.
         loaded: `effective` with the hour's idle time, None while the hour is not closed or something is not known.
         latencies: see `domain.latency`.
         cache: requests by what the cache did for them, see `CACHE_STATES`; those of models without one are in none.
@@ -94,6 +95,7 @@ class Totals:
     unknown_costs: int = 0
     unknown_tokens: int = 0
     input_tokens: int = 0
+    cached_input_tokens: int = 0
     output_tokens: int = 0
     effective: Decimal = ZERO
     charged: Decimal = ZERO
@@ -133,6 +135,7 @@ _COUNTS = (
     "unknown_costs",
     "unknown_tokens",
     "input_tokens",
+    "cached_input_tokens",
     "output_tokens",
 )
 _SUMS = (*_COUNTS, "effective", "charged", "instance", "held_seconds")
@@ -163,6 +166,7 @@ def totals_of(record: UsageRecord) -> Totals:
         unknown_costs=record.requests if completed and record.effective is None and record.dimensions.deployment else 0,
         unknown_tokens=unknown_tokens,
         input_tokens=tokens.input_tokens or 0,
+        cached_input_tokens=tokens.cached_input_tokens or 0,
         output_tokens=tokens.output_tokens or 0,
         effective=record.effective or ZERO,
         charged=record.charged,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tollgate.domain.foreign_words import quoted
 from tollgate.domain.jobs import JobFailure
 from tollgate.domain.json_values import json_text
 from tollgate.ports.backends import TransformStatus
@@ -38,7 +39,7 @@ def failure_of(status: TransformStatus, *, shared: bool = False) -> JobFailure:
     if shared and reason != _NO_ANSWER:
         kind = _KIND.match(reason)
         reason = f"{kind[0]} {_NO_ANSWER}" if kind else _NO_ANSWER
-    return JobFailure("model_failed", reason[:_SHOWN_CHARACTERS])
+    return JobFailure("model_failed", quoted(reason, most=_SHOWN_CHARACTERS))
 
 
 def read_output(objects: ObjectStore, key: str) -> Iterator[OutputRecord]:

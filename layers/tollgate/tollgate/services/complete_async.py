@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import StorageError, UnknownModelError
+from tollgate.domain.foreign_words import quoted
 from tollgate.domain.jobs import FINAL_STATES, Job, JobFailure, JobState
 from tollgate.domain.money import ZERO, seconds
 from tollgate.ports.jobs import HoldingStore, JobStore
@@ -102,10 +103,10 @@ class AsyncCompletion:
 
     def _reason(self, job: Job, notice: AsyncNotice) -> str:
         if notice.failure_reason:
-            return notice.failure_reason[:_SHOWN_CHARACTERS]
+            return quoted(notice.failure_reason, most=_SHOWN_CHARACTERS)
         body = self._read(job.failure_location)
         if body:
-            return body.decode(errors="replace")[:_SHOWN_CHARACTERS]
+            return quoted(body.decode(errors="replace"), most=_SHOWN_CHARACTERS)
         return "The model failed; SageMaker gave no reason."
 
     def _overtaken(self, job: Job, notice: AsyncNotice) -> Job:

@@ -23,6 +23,7 @@ from tollgate.domain.file_batches import (
     StoredFile,
     file_batch_of,
 )
+from tollgate.domain.foreign_words import quoted
 from tollgate.domain.gateway_parts import drop_usage
 from tollgate.domain.jobs import Bill, Usage
 from tollgate.domain.ledger import LedgerWrite
@@ -122,7 +123,7 @@ class FileBatchResults:
                     seconds=share,
                     earlier_seconds=run.prior_seconds,
                     outcome=status.status,
-                    reason=status.failure_reason,
+                    reason=None if status.failure_reason is None else quoted(status.failure_reason),
                 )
             )
 

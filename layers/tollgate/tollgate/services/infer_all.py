@@ -161,10 +161,16 @@ def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
 
 
 def sum_of_usage(usages: Sequence[Usage]) -> Usage:
-    """Tokens of all, None where one is not known."""
-    read = [usage.input_tokens for usage in usages]
-    made = [usage.output_tokens for usage in usages]
+    """Tokens of all, None where one is not known. Who tells no parts of them has none: what is told is summed."""
+    read, made, cached, thought = zip(*usages, strict=True)
     return Usage(
         None if None in read else sum(filter(None, read)),
         None if None in made else sum(filter(None, made)),
+        _told(cached),
+        _told(thought),
     )
+
+
+def _told(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -74,6 +74,7 @@ class RoadParts(Parts):
             self.transport,
             streaming=lambda: StreamingTransport(self.transport_config),
             monotonic=self.clock.monotonic,
+            telemetry=self.telemetry,
         )
 
     def outcome_store(self, *, flush_seconds: float | None = None) -> RegistryOutcomes:

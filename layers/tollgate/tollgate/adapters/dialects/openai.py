@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.adapters.dialects.inputs import counted
-from tollgate.adapters.dialects.messages import MessagesDialect
+from tollgate.adapters.dialects.messages import MessagesDialect, reported_usage
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
@@ -71,5 +71,4 @@ def _completion(answer: Mapping[str, Any]) -> ParsedAnswer:
     output: dict[str, Any] = dict(choices[0])
     if len(choices) > 1:
         output["choices"] = choices
-    usage = answer.get("usage")
-    return ParsedAnswer(output, counted(usage, "prompt_tokens"), counted(usage, "completion_tokens"))
+    return ParsedAnswer(output, *reported_usage(answer.get("usage")))

@@ -7,7 +7,7 @@ https://docs.djl.ai/master/docs/serving/serving/docs/lmi/user_guides/lmi_input_o
 https://huggingface.co/docs/text-generation-inference/conceptual/streaming
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tollgate.adapters.dialects.inputs import count_of
@@ -30,7 +30,14 @@ _LARGEST_LINE = 16 * 1024 * 1024
 
 
 class ContainerStreams:
-    """The `StreamForms` of all dialects."""
+    """The `StreamForms` of all dialects.
+
+    Args:
+        secrets: that no error may repeat, asked for when there is one.
+    """
+
+    def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
+        self._secrets = secrets
 
     def ask(self, body: bytes) -> bytes:
         """See `StreamForms`; OpenAI's bodies ask for the usage as well."""
@@ -44,7 +51,7 @@ class ContainerStreams:
 
     def reader(self) -> StreamReader:
         """See `StreamForms`."""
-        return ChunkReader()
+        return ChunkReader(self._secrets)
 
 
 class _Gathered:
@@ -84,9 +91,10 @@ class _Gathered:
 
 
 class ChunkReader:
-    """The `StreamReader` for every container."""
+    """The `StreamReader` for every container; `secrets` as for `ContainerStreams`."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
+        self._secrets = secrets
         self._pending = b""
         self._choices: dict[int, _Gathered] = {}
         self._form = ""
@@ -187,7 +195,7 @@ class ChunkReader:
     def _read(self, document: Any) -> Sequence[Delta]:
         if isinstance(document, dict):
             if document.get("error") or document.get("object") == "error":
-                raise _reported(document)
+                raise _reported(document, self._secrets())
             self._note_usage(document.get("usage"))
             choices = document.get("choices")
             if isinstance(choices, list) and all(_is_piece(choice) for choice in choices):
@@ -297,12 +305,16 @@ def _merge_call(known: dict[str, Any], piece: Mapping[str, Any]) -> None:
     function["arguments"] += given.get("arguments") or ""
 
 
-def _reported(document: Mapping[str, Any]) -> ModelFailedError:
+def _reported(document: Mapping[str, Any], secrets: Iterable[str]) -> ModelFailedError:
+    from tollgate.domain.foreign_words import quoted  # noqa: PLC0415 -- few streams end with an error
+
     error = document.get("error")
     said = error.get("message") if isinstance(error, dict) else error or document.get("message")
     code = error.get("code") if isinstance(error, dict) else document.get("code")
     status = code if isinstance(code, int) and 400 <= code < 600 else 502
-    return ModelFailedError(f"The model container reports an error: {str(said)[:300]}", original_status=status)
+    return ModelFailedError(
+        f"The model container reports an error: {quoted(str(said), secrets)}", original_status=status
+    )
 
 
 def _count(value: Any, known: int | None) -> int | None:

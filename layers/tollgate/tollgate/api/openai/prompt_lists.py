@@ -132,7 +132,7 @@ def _begun(part: Part, model: str, tier: str | None) -> dict[str, Any]:
         "created_at": served.created_at.isoformat(),
         "model": model,
         "output": served.output,
-        "usage": [served.usage.input_tokens, served.usage.output_tokens],
+        "usage": list(served.usage),
         "tier": served.tier,
         "fingerprint": served.fingerprint,
     }
