@@ -332,7 +332,7 @@ def test_instance_hours_are_the_endpoints_own_count(instances: Instances, varian
 def test_the_function_adds_up_what_the_logs_and_the_table_have(
     aws: LocalAws, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the sample event to the ledger table, with streams and with what refreshes cost; done twice it is the same."""
+    """From the sample event to the ledger table, with streams and what refreshes cost; done twice it is the same."""
     now = datetime.now(NOON.tzinfo)
     logs = aws.boto3_client("logs")
     ids = {
