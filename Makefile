@@ -52,8 +52,8 @@ build: ## sam build, for AWS
 	PATH="$(SAM_PATH)" $(SAM) build --cached --parallel
 	@$(RUN) -m local.launch.layer .aws-sam/build
 
-deploy: build ## sam deploy --guided, to AWS
-	$(SAM) deploy --guided
+deploy: build ## sam deploy to AWS, parameters at their defaults (CONFIG=prod: as samconfig.toml says; GUIDED=1: asks for each)
+	$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG)) $(if $(AWS_REGION),--region $(AWS_REGION)) $(if $(GUIDED),--guided)
 
 unit: ## unit and contract tests: no stack
 	@$(ENSURE) dev

@@ -20,7 +20,7 @@ from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.advice_report import advice_document
-from tollgate.domain.rightsizing import Advice, Resource, Usage
+from tollgate.domain.rightsizing import Advice, MeasuredUse, Resource
 from tollgate.services.rightsize import RightSizing
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -56,7 +56,7 @@ def sizing(stack: Stack) -> RightSizing:
     )
 
 
-def show(usages: Sequence[Usage], advices: Sequence[Advice], *, as_json: bool) -> None:
+def show(usages: Sequence[MeasuredUse], advices: Sequence[Advice], *, as_json: bool) -> None:
     """Print the advice and, for people, the week behind it."""
     if as_json:
         print(json.dumps([advice_document(advice) for advice in advices], indent=2))

@@ -14,11 +14,11 @@ from tollgate.domain.catalogue import Catalogue, Deployment
 from tollgate.domain.comparison import (
     Difference,
     Interval,
-    Standing,
+    Observed,
     Verdict,
     mean_difference,
+    observed_of,
     share_difference,
-    standing_of,
 )
 from tollgate.domain.outcomes import TOPICS, Tally, total
 from tollgate.domain.promotion import promoted
@@ -63,21 +63,21 @@ def compare(stack: Stack, arguments: argparse.Namespace) -> int:
         )
         for deployment in model.deployments
     }
-    standings = {name: standing_of(tally) for name, tally in tallies.items()}
+    observed = {name: observed_of(tally) for name, tally in tallies.items()}
     if not any(tally.requests or tally.judged for tally in tallies.values()):
         print(f"Nothing is on record for '{model.name}' yet. Records are kept for models with 'choice'.")
         return 0
     headings = ("deployment", "tier", "role", "requests", "USD", "seconds", "errors", "quality")
     table = folding_table(headings, title=f"{model.name}, last four weeks, 95 % intervals")
     for deployment in model.deployments:
-        table.add_row(*_row(deployment, tallies[deployment.name], standings[deployment.name]))
+        table.add_row(*_row(deployment, tallies[deployment.name], observed[deployment.name]))
     new_console().print(table)
     for tier in dict.fromkeys(deployment.tier for deployment in model.deployments):
         same = [deployment for deployment in model.deployments if deployment.tier is tier]
         champion = max(same, key=lambda d: (d.role is None, d.weight))
         for deployment in same:
             if deployment is not champion:
-                print("\n".join(_against(champion, deployment, standings)))
+                print("\n".join(_against(champion, deployment, observed)))
     return 0
 
 
@@ -108,17 +108,17 @@ def _in_force(stack: Stack) -> Catalogue:
     return catalogue_from_document(document)
 
 
-def _row(deployment: Deployment, tally: Tally, standing: Standing) -> tuple[str, ...]:
+def _row(deployment: Deployment, tally: Tally, seen: Observed) -> tuple[str, ...]:
     role = "champion" if deployment.role is None else deployment.role.value
     return (
         deployment.name,
         deployment.tier.value,
         f"{role}, weight {deployment.weight}",
         f"{tally.requests:.0f}",
-        _figure(standing.usd, "{:.6f}"),
-        _figure(standing.seconds, "{:.2f}"),
-        _figure(standing.errors, "{:.1%}"),
-        _figure(standing.quality, "{:.2f}"),
+        _figure(seen.usd, "{:.6f}"),
+        _figure(seen.seconds, "{:.2f}"),
+        _figure(seen.errors, "{:.1%}"),
+        _figure(seen.quality, "{:.2f}"),
     )
 
 
@@ -131,8 +131,8 @@ def _figure(interval: Interval, form: str) -> str:
     return f"{mean} [{form.format(interval.low)}, {form.format(interval.high)}]"
 
 
-def _against(champion: Deployment, challenger: Deployment, standings: dict[str, Standing]) -> list[str]:
-    one, other = standings[champion.name], standings[challenger.name]
+def _against(champion: Deployment, challenger: Deployment, observed: dict[str, Observed]) -> list[str]:
+    one, other = observed[champion.name], observed[challenger.name]
     lines = [f"{challenger.name} against {champion.name}:"]
     lines += [
         f"  cost: {_said(mean_difference(one.usd, other.usd))}",

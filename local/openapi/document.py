@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from local.openapi import answers, cache_answers, file_answers, spending_answers
 from local.openapi.headers import header_components
 from local.openapi.operation import REFERENCE, Operation, described, error_responses, reference
+from local.openapi.wording import tag_list, with_words
 from tollgate.api.cache_bodies import KEEP_SCHEMA
 from tollgate.api.feedback_routes import FEEDBACK_SCHEMA
 from tollgate.api.inference_rules import INFERENCE_SCHEMA
@@ -115,7 +116,7 @@ OPERATIONS = (
     Operation(
         "/v1/files",
         "get",
-        "List the own files",
+        "List your files",
         file_answers.FileList,
         errors=(400,),
         query=("purpose", "limit", "order", "after"),
@@ -170,7 +171,7 @@ OPERATIONS = (
     Operation(
         "/v1/batches",
         "get",
-        "List the own batches",
+        "List your batches",
         file_answers.BatchList,
         errors=(400,),
         query=("limit", "after"),
@@ -199,7 +200,7 @@ OPERATIONS = (
     Operation(
         "/v1/inferences",
         "get",
-        "List the own jobs",
+        "List your jobs",
         answers.InferenceList,
         errors=(400,),
         query=("status", "limit", "after"),
@@ -209,7 +210,7 @@ OPERATIONS = (
     Operation(
         "/v1/route",
         "post",
-        "Which road would a request take, at what price? Runs nothing",
+        "Which road a request would take, at what price; runs nothing",
         answers.Route,
         body=_INFERENCE,
         errors=(400, 404, 413, 422),
@@ -238,7 +239,7 @@ OPERATIONS = (
     Operation(
         "/v1/cache/lookup",
         "post",
-        "How would the cache answer a request? Runs nothing",
+        "How the cache would answer a request; runs nothing",
         cache_answers.CacheLookup,
         body=_INFERENCE,
         errors=(400, 404, 413, 422),
@@ -246,7 +247,7 @@ OPERATIONS = (
     Operation(
         "/v1/cache",
         "delete",
-        "Forget cached answers, by one of these",
+        "Forget kept answers: by key, model, namespace, or all",
         cache_answers.CacheDeleted,
         errors=(400, 404),
         query=("key", "model", "namespace", "all"),
@@ -259,7 +260,7 @@ OPERATIONS = (
         body=_KEEP,
         errors=(400, 413),
     ),
-    Operation(_VALUE, "get", "A result of your own", cache_answers.CacheValue, errors=(400, 404)),
+    Operation(_VALUE, "get", "Fetch a result of your own", cache_answers.CacheValue, errors=(400, 404)),
     Operation(_VALUE, "delete", "Forget a result of your own", cache_answers.CacheDeleted, errors=(400,)),
 )
 
@@ -279,6 +280,7 @@ def openapi_document() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"api_key": []}],
+        "tags": tag_list(),
         "paths": paths,
         "components": {
             "schemas": _schemas(),
@@ -307,4 +309,4 @@ def _schemas() -> dict[str, Any]:
     roots, definitions = GenerateJsonSchema(ref_template=REFERENCE).generate_definitions(inputs)
     found: dict[str, Any] = {str(name): schema for name, schema in definitions.items()}
     found |= {str(name): schema for (name, _), schema in roots.items() if schema != reference(str(name))}
-    return dict(sorted(found.items()))
+    return dict(sorted(with_words(found).items()))

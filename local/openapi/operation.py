@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from local.openapi.headers import headers
 from local.openapi.links import links, operation_id
 from local.openapi.parameters import parameter, path_names
+from local.openapi.wording import tag_of
 
 REFERENCE = "#/components/schemas/{model}"
 _KEY_ERRORS = (401, 403, 429, 500, 502, 503, 504)
@@ -81,6 +82,7 @@ def described(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": operation_id(operation.method, operation.path),
         "summary": operation.summary,
+        "tags": [tag_of(operation.path)],
         "responses": _responses(operation),
     }
     parameters = [parameter(name, "path", operation.path) for name in path_names(operation.path)]

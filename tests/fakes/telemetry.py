@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.holding import Places, take_place
+from tollgate.domain.holding import InstancePlaces, take_place
 from tollgate.domain.records import RequestRecord
 
 
@@ -54,7 +54,7 @@ class InMemoryHoldingStore:
     """The `HoldingStore` of tests."""
 
     def __init__(self) -> None:
-        self.places: dict[tuple[str, InferenceType], Places] = {}
+        self.places: dict[tuple[str, InferenceType], InstancePlaces] = {}
 
     def take_place(
         self,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tollgate.domain.holding import Places, take_place
+from tollgate.domain.holding import InstancePlaces, take_place
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def test_an_idle_place_is_held_from_arrival_to_end() -> None:
 
 def test_waiting_for_a_busy_place_is_not_charged() -> None:
     """Three requests at once on two places: the third starts when the first place is free."""
-    places: Places = ()
+    places: InstancePlaces = ()
     charged = []
     for name, end in (("a", 2), ("b", 3), ("c", 4)):
         places, held = take_place(places, request_id=name, received=_at(0), finished=_at(end), count=2)
@@ -48,7 +48,7 @@ def test_a_doubled_notification_changes_nothing() -> None:
 
 def test_a_place_that_rested_is_not_new() -> None:
     """Two places, then one, then two again: the same second is not charged to a third place."""
-    places: Places = ()
+    places: InstancePlaces = ()
     total = Decimal(0)
     for name, end, count in (("a", 1, 2), ("b", 1, 2), ("c", 0, 1), ("d", 1, 2)):
         places, held = take_place(places, request_id=name, received=_at(0), finished=_at(end), count=count)
@@ -73,7 +73,7 @@ def test_no_more_is_charged_than_the_places_had(
 ) -> None:
     """Whatever comes when, in any order and with a changing number of places: at most places times wall time."""
     order.shuffle(events)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
-    places: Places = ()
+    places: InstancePlaces = ()
     total = Decimal(0)
     for number, (received, duration, count) in enumerate(events):
         places, held = take_place(

@@ -19,7 +19,7 @@ from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.template_document import ROOT
 from tollgate.domain.catalogue import Catalogue, Deployment, Road
 from tollgate.domain.errors import StorageError
-from tollgate.domain.rightsizing import Resource, Usage
+from tollgate.domain.rightsizing import MeasuredUse, Resource
 from tollgate.services.rightsize import RightSizing
 
 _QUIET = (10.0,) * 48
@@ -31,12 +31,12 @@ class _Week:
     def __init__(self, unreadable: str = "") -> None:
         self._unreadable = unreadable
 
-    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> Usage:
+    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> MeasuredUse:
         assert (variant, instances, now) == ("main", 2.0, ManualClock().now())
         if road.target == self._unreadable:
             raise StorageError("The metric CPUUtilization cannot be read.")
         quiet = {Resource.CPU: _QUIET, Resource.MEMORY: _QUIET}
-        return Usage(deployment.resource, road.target, "ml.c5.4xlarge", quiet, quiet, _QUIET, _QUIET, instances)
+        return MeasuredUse(deployment.resource, road.target, "ml.c5.4xlarge", quiet, quiet, _QUIET, _QUIET, instances)
 
 
 class _Reports:

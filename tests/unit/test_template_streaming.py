@@ -57,3 +57,18 @@ def test_lambda_starts_the_wrapper() -> None:
 def test_streams_are_off_unless_asked_for() -> None:
     """Nothing of them was tried on AWS, and the emulator cannot do them."""
     assert template()["Parameters"]["StreamingMode"]["Default"] == "buffered"
+
+
+def test_streamed_requests_are_in_usage() -> None:
+    """Where the streaming function answers, its log is read beside the gateway's."""
+    group = {"Fn::If": ["StreamsAnswers", {"Ref": "StreamingLogGroup"}, ""]}
+    assert (
+        functions()["CostReconcileFunction"]["Properties"]["Environment"]["Variables"]["STREAMING_LOG_GROUP"] == group
+    )
+    (policy,) = resources()["CostReconcileRole"]["Properties"]["Policies"]
+    (readable,) = (
+        statement["Resource"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == ["logs:FilterLogEvents"]
+    )
+    assert {"Fn::If": ["StreamsAnswers", {"Fn::GetAtt": "StreamingLogGroup.Arn"}, {"Ref": "AWS::NoValue"}]} in readable

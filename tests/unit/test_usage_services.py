@@ -226,7 +226,7 @@ def test_each_endpoint_stands_once() -> None:
     assert [endpoint.target for endpoint in endpoints_of(catalogue)] == [REALTIME]
     shared = make_catalogue(target=REALTIME)
     (endpoint,) = endpoints_of(shared)
-    assert endpoint.places == (("echo", "small", "realtime"), ("echo", "small", "async"))
+    assert endpoint.roads == (("echo", "small", "realtime"), ("echo", "small", "async"))
 
 
 class FixedBill:

@@ -54,6 +54,21 @@ def test_it_has_exactly_the_routes_of_the_template() -> None:
     assert described == deployed == {(operation.path, operation.method) for operation in OPERATIONS}
 
 
+def test_every_route_has_one_of_the_listed_tags() -> None:
+    """Readers of the document see the routes in groups."""
+    listed = {tag["name"] for tag in DOCUMENT["tags"]}
+    used = [operation["tags"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]
+    assert all(len(tags) == 1 for tags in used)
+    assert {tag for tags in used for tag in tags} == listed
+
+
+@pytest.mark.parametrize("name", ["InferenceRequest", "CacheWishes", "Trim", "Cascade", "FeedbackRequest"])
+def test_every_field_of_our_own_bodies_is_described(name: str) -> None:
+    """OpenAI's are described by OpenAI; ours are told nowhere else."""
+    fields = DOCUMENT["components"]["schemas"][name]["properties"]
+    assert not [field for field, schema in fields.items() if not schema.get("description")]
+
+
 def test_operation_ids_are_unique() -> None:
     """Generators of clients name their functions after them."""
     names = [operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]

@@ -10,9 +10,9 @@ from tollgate.domain.comparison import (
     Verdict,
     mean_difference,
     mean_interval,
+    observed_of,
     share_difference,
     share_interval,
-    standing_of,
 )
 from tollgate.domain.outcomes import NOTHING, Tally, of_quality, of_run
 
@@ -68,7 +68,7 @@ def _seconds(mean: float, count: int, seed: int) -> Tally:
 
 def test_a_cheaper_and_quicker_variant_is_called_so() -> None:
     """As a share of the champion's."""
-    one, other = standing_of(_seconds(2.0, 200, 1)), standing_of(_seconds(1.0, 200, 2))
+    one, other = observed_of(_seconds(2.0, 200, 1)), observed_of(_seconds(1.0, 200, 2))
     found = mean_difference(one.seconds, other.seconds)
     assert found.verdict is Verdict.BETTER
     assert found.mean == pytest.approx(-0.5, abs=0.05)
@@ -77,9 +77,9 @@ def test_a_cheaper_and_quicker_variant_is_called_so() -> None:
 
 def test_one_observation_is_not_enough() -> None:
     """Its deviation is unknown."""
-    one = standing_of(_seconds(2.0, 1, 1))
+    one = observed_of(_seconds(2.0, 1, 1))
     assert mean_difference(one.seconds, one.seconds).verdict is Verdict.UNKNOWN
-    empty = standing_of(NOTHING)
+    empty = observed_of(NOTHING)
     assert mean_difference(empty.usd, empty.usd).verdict is Verdict.UNKNOWN
 
 
@@ -89,7 +89,7 @@ def test_intervals_hold_their_mean(scores: list[float]) -> None:
     tally = NOTHING
     for score in scores:
         tally = tally.plus(of_quality(score))
-    found = standing_of(tally).quality
+    found = observed_of(tally).quality
     assert found.mean is not None
     assert 0 <= found.low <= found.mean + 1e-9
     assert found.mean - 1e-9 <= found.high <= 1

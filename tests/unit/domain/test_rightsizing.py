@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollgate.domain.instance_shapes import SHAPES
-from tollgate.domain.rightsizing import ROOM_PERCENT, Advice, Resource, Usage, Verdict, advise
+from tollgate.domain.rightsizing import ROOM_PERCENT, Advice, MeasuredUse, Resource, Verdict, advise
 
 PRICES = {
     "ml.g5.xlarge": Decimal("1.408"),
@@ -24,7 +24,7 @@ WEEK = 168
 
 def _usage(
     instance_type: str, percents: Mapping[Resource, float], *, resource: str = "m/d", peak: float = 1.2, **changes: Any
-) -> Usage:
+) -> MeasuredUse:
     values: dict[str, Any] = {
         "resource": resource,
         "endpoint": "m-endpoint",
@@ -35,10 +35,10 @@ def _usage(
         "latency_seconds": [0.2] * WEEK,
         "instances": 2.0,
     }
-    return Usage(**values | changes)
+    return MeasuredUse(**values | changes)
 
 
-def _one(usage: Usage) -> Advice:
+def _one(usage: MeasuredUse) -> Advice:
     [advice] = advise([usage], PRICES)
     return advice
 

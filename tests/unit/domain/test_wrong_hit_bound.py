@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.near_match import LOOSEST_THRESHOLD, STRICT_THRESHOLD
-from tollgate.domain.wrong_hit_bound import LADDER, WrongHitBound, upper_bound
+from tollgate.domain.wrong_hit_bound import WrongHitBound, upper_bound
+
+LADDER = (0.93, 0.94, 0.95, 0.96, 0.97, 0.985)
+START = 4
 
 samples = st.integers(1, 150).flatmap(lambda size: st.tuples(st.integers(0, size), st.just(size)))
 errors = st.floats(0.001, 0.3)
@@ -53,11 +55,11 @@ def test_impossible_samples_are_refused(wrong: int, sample: int, error: float) -
 @given(st.lists(st.booleans(), max_size=300))
 def test_the_guard_moves_one_step_at_a_time_and_counts_afresh(outcomes: list[bool]) -> None:
     """Every state is on the ladder; a move resets the counts, no move adds exactly one."""
-    guard = WrongHitBound()
+    guard = WrongHitBound(LADDER, step=START)
     for agrees in outcomes:
         after = guard.observe(agrees=agrees)
         assert 0 <= after.step <= len(LADDER)
-        assert after.threshold >= LOOSEST_THRESHOLD
+        assert after.threshold >= LADDER[0]
         assert abs(after.step - guard.step) <= 1
         assert after.sample == (0 if after.step != guard.step else after.sample)
         assert after.sample in {0, guard.sample + 1}
@@ -67,7 +69,7 @@ def test_the_guard_moves_one_step_at_a_time_and_counts_afresh(outcomes: list[boo
 @given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(0, len(LADDER)))
 def test_agreement_never_tightens_and_disagreement_never_loosens(outcomes: list[bool], step: int) -> None:
     """An agreement moves towards looser or not at all, a disagreement the other way."""
-    guard = WrongHitBound(step=step)
+    guard = WrongHitBound(LADDER, step=step)
     for agrees in outcomes:
         after = guard.observe(agrees=agrees)
         assert not (agrees and after.step > guard.step)
@@ -77,7 +79,7 @@ def test_agreement_never_tightens_and_disagreement_never_loosens(outcomes: list[
 
 def test_wrong_hits_alone_switch_near_matching_off() -> None:
     """Where every comparison disagrees, the guard stops serving within a handful of them."""
-    guard = WrongHitBound()
+    guard = WrongHitBound(LADDER, step=START)
     seen = 0
     while guard.serves:
         guard = guard.observe(agrees=False)
@@ -88,11 +90,11 @@ def test_wrong_hits_alone_switch_near_matching_off() -> None:
 
 def test_right_hits_alone_loosen_step_by_step_to_the_loosest() -> None:
     """Where every comparison agrees, the guard loosens and ends at the foot of the ladder."""
-    guard = WrongHitBound()
-    assert guard.threshold == STRICT_THRESHOLD
+    guard = WrongHitBound(LADDER, step=START)
+    assert guard.threshold == LADDER[START]
     for _ in range(160):
         guard = guard.observe(agrees=True)
-    assert guard.step == LADDER.index(STRICT_THRESHOLD) - 1
+    assert guard.step == START - 1
     for _ in range(1_000):
         guard = guard.observe(agrees=True)
     assert guard.step == 0
@@ -100,7 +102,7 @@ def test_right_hits_alone_loosen_step_by_step_to_the_loosest() -> None:
 
 def test_off_is_left_again_when_comparisons_agree() -> None:
     """Comparisons that go on without serving can bring near matching back."""
-    guard = WrongHitBound(step=len(LADDER))
+    guard = WrongHitBound(LADDER, step=len(LADDER))
     assert not guard.serves
     for _ in range(160):
         guard = guard.observe(agrees=True)
@@ -109,10 +111,10 @@ def test_off_is_left_again_when_comparisons_agree() -> None:
 
 def test_a_threshold_that_cannot_be_proved_is_given_up() -> None:
     """Wrong hits right at the limit prove nothing; at `max_sample` the guard goes the safe way."""
-    guard = WrongHitBound(max_sample=160)
+    guard = WrongHitBound(LADDER, step=START, max_sample=160)
     for number in range(160):
         guard = guard.observe(agrees=number % 20 != 10)
-    assert guard.step == LADDER.index(STRICT_THRESHOLD) + 1
+    assert guard.step == START + 1
 
 
 @pytest.mark.parametrize("rate", [0.06, 0.1, 0.2])
@@ -121,7 +123,7 @@ def test_a_rate_above_the_limit_is_seldom_trusted(rate: float) -> None:
     source = random.Random(20_26)  # noqa: S311 - a reproducible simulation, no secret
     trusted = 0
     for _ in range(200):
-        guard = start = WrongHitBound(max_sample=320)
+        guard = start = WrongHitBound(LADDER, step=START, max_sample=320)
         while guard.step == start.step:
             guard = guard.observe(agrees=source.random() >= rate)
         trusted += guard.step < start.step
@@ -143,4 +145,4 @@ def test_a_rate_above_the_limit_is_seldom_trusted(rate: float) -> None:
 def test_settings_that_promise_nothing_are_refused(settings: dict[str, object]) -> None:
     """A guard that could never show its limit to be kept is a configuration mistake."""
     with pytest.raises(ValueError, match=r".+"):
-        WrongHitBound(**settings)  # type: ignore[arg-type]
+        WrongHitBound(**{"ladder": LADDER, **settings})  # type: ignore[arg-type]

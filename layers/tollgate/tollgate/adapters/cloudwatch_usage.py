@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tollgate.domain.catalogue import Deployment, Road
 from tollgate.domain.errors import StorageError
 from tollgate.domain.instance_shapes import SHAPES
-from tollgate.domain.rightsizing import Resource, Usage
+from tollgate.domain.rightsizing import MeasuredUse, Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -41,7 +41,7 @@ class CloudWatchUsage:
     def __init__(self, client: Callable[[], "CloudWatchClient"]) -> None:
         self._client = client
 
-    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> Usage:
+    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> MeasuredUse:
         """The last seven days of one road.
 
         Args:
@@ -64,7 +64,7 @@ class CloudWatchUsage:
                 hourly[resource] = [value / whole for value in means]
                 peaks[resource] = [value / whole for value in self._hours(_USE, metric, dimensions, "Maximum", now)]
         latency = self._hours(_CALLS, "ModelLatency", dimensions, "Average", now)
-        return Usage(
+        return MeasuredUse(
             resource=deployment.resource,
             endpoint=road.target,
             instance_type=road.instance_type,

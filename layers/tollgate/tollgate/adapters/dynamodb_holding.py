@@ -10,7 +10,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.job_items import time_of, time_text
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.holding import Place, Places, take_place
+from tollgate.domain.holding import InstancePlace, InstancePlaces, take_place
 
 _ATTEMPTS = 20
 _PARTITION = "holding"
@@ -48,7 +48,7 @@ class DynamoDBHoldingStore:
                 return held
         raise StorageError("Too many writers at once while recording when a place became free.")
 
-    def _write(self, key: dict[str, str], places: Places, read: dict[str, Any]) -> bool:
+    def _write(self, key: dict[str, str], places: InstancePlaces, read: dict[str, Any]) -> bool:
         version = int(read.get("version", 0))
         with storage_errors("registry"):
             try:
@@ -63,9 +63,9 @@ class DynamoDBHoldingStore:
         return True
 
 
-def _entry(place: Place) -> list[Any]:
+def _entry(place: InstancePlace) -> list[Any]:
     return [time_text(place.free_at), place.request_id, place.held_seconds]
 
 
-def _place(entry: list[Any]) -> Place:
-    return Place(free_at=time_of(entry[0]), request_id=entry[1], held_seconds=entry[2])
+def _place(entry: list[Any]) -> InstancePlace:
+    return InstancePlace(free_at=time_of(entry[0]), request_id=entry[1], held_seconds=entry[2])

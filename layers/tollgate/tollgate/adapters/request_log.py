@@ -1,4 +1,4 @@
-"""The records of requests that were answered at once: their canonical lines in the gateway's log.
+"""The records of requests that were answered at once: their canonical lines in the log of the function that answered.
 
 The line is written before the caller has the answer, it is there whatever the table is doing, and it costs nothing that
 the gateway does not pay anyway. Read with FilterLogEvents, which AWS does not charge for; a page has up to 1 MB.
@@ -38,7 +38,7 @@ class RequestLog:
 
     Args:
         client: makes the client when it is first needed.
-        group: log group of the gateway function.
+        group: log group of a function that answers callers.
     """
 
     def __init__(self, client: Callable[[], LogsClient], group: str) -> None:
@@ -76,8 +76,8 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
     """The records in a canonical line; none in any other line and in those of what never got as far as a deployment.
 
     Jobs count when they end, by what the table of jobs says; only what an attempt to run them at once has cost is in
-    the log. A request that went to a larger model after a first answer
-    was not good enough is one request; what the first call cost is a record of the first deployment, with no request.
+    the log. A request that went to a larger model after a first answer was not good enough is one request; what the
+    first call cost is a record of the first deployment, with no request.
     """
     fields = _fields_of(line)
     if fields is None or "deployment" not in fields or "tenant" not in fields or fields["outcome"] == "routed":

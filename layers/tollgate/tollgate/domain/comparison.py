@@ -68,7 +68,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Observed:
     """What was seen of a variant."""
 
     usd: Interval
@@ -77,10 +77,10 @@ class Standing:
     quality: Interval
 
 
-def standing_of(tally: Tally) -> Standing:
+def observed_of(tally: Tally) -> Observed:
     """What the sums of a variant say."""
     answered = tally.requests - tally.errors
-    return Standing(
+    return Observed(
         usd=mean_interval(tally.usd, tally.usd_squared, tally.priced),
         seconds=mean_interval(tally.seconds, tally.seconds_squared, answered),
         errors=share_interval(tally.errors, tally.requests),

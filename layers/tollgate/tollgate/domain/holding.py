@@ -13,7 +13,7 @@ from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class InstancePlace:
     """A place that was used: when it becomes free, by whom it was last held, and for how many seconds."""
 
     free_at: datetime
@@ -21,13 +21,13 @@ class Place:
     held_seconds: Decimal
 
 
-type Places = tuple[Place, ...]
+type InstancePlaces = tuple[InstancePlace, ...]
 """Earliest free first. Fewer than there are places means that the rest was never used."""
 
 
 def take_place(
-    places: Places, *, request_id: str, received: datetime, finished: datetime, count: int
-) -> tuple[Places, Decimal]:
+    places: InstancePlaces, *, request_id: str, received: datetime, finished: datetime, count: int
+) -> tuple[InstancePlaces, Decimal]:
     """Give the place that is free first to a request that ended at `finished`.
 
     A notification can come late, when the place was already given to a request that ended after it. Then only the time
@@ -54,5 +54,5 @@ def take_place(
     started = received if earliest is None else max(received, earliest)
     held = Decimal(max(timedelta(0), finished - started) // timedelta(microseconds=1)).scaleb(-6)
     free_at = max(finished, started if earliest is None else earliest)
-    kept.append(Place(free_at=free_at, request_id=request_id, held_seconds=held))
+    kept.append(InstancePlace(free_at=free_at, request_id=request_id, held_seconds=held))
     return tuple(sorted((*resting, *kept), key=lambda place: place.free_at)), held

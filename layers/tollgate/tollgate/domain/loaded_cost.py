@@ -18,7 +18,7 @@ from tollgate.domain.usage import Dimensions, RollUp, Totals
 UP_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
 """Roads whose instances stay up between requests. A transform job's instances end with it, and it is spread whole."""
 
-type Place = tuple[str, str, str]
+type RoadName = tuple[str, str, str]
 """Model, deployment and inference type."""
 
 
@@ -27,14 +27,14 @@ class Endpoint:
     """An endpoint of the catalogue; several roads may lead to one.
 
     Attributes:
-        places: the roads, the first of which names it in metrics.
+        roads: that lead to it, the first of which names it in metrics.
         usd_per_hour: of one instance.
         concurrency: requests that one instance serves at the same time.
     """
 
     target: str
     variant: str
-    places: tuple[Place, ...]
+    roads: tuple[RoadName, ...]
     usd_per_hour: Decimal
     concurrency: int
 
@@ -81,12 +81,12 @@ def endpoints_of(catalogue: Catalogue) -> tuple[Endpoint, ...]:
                 road = deployment.roads.get(kind)
                 if road is None or road.usd_per_hour is None:
                     continue
-                key, place = (road.target, road.target_variant or ""), (model.name, deployment.name, kind.value)
+                key, name = (road.target, road.target_variant or ""), (model.name, deployment.name, kind.value)
                 before = found.get(key)
                 found[key] = (
-                    Endpoint(*key, (place,), road.usd_per_hour, road.concurrency)
+                    Endpoint(*key, (name,), road.usd_per_hour, road.concurrency)
                     if before is None
-                    else replace(before, places=(*before.places, place))
+                    else replace(before, roads=(*before.roads, name))
                 )
     return tuple(found.values())
 
@@ -109,7 +109,7 @@ def load_hour(
     idle_rows: list[RollUp] = []
     seen: list[EndpointHour] = []
     for endpoint, up in hours.items():
-        on_it = [each for each in roll_ups if _place(each.dimensions) in endpoint.places]
+        on_it = [each for each in roll_ups if _road_of(each.dimensions) in endpoint.roads]
         if up is None:
             loaded |= {each.dimensions: None for each in on_it if each.totals.instance}
             continue
@@ -127,7 +127,7 @@ def load_hour(
     return (*rows, *idle_rows), tuple(seen)
 
 
-def _place(dimensions: Dimensions) -> Place:
+def _road_of(dimensions: Dimensions) -> RoadName:
     return dimensions.model, dimensions.deployment, dimensions.inference_type
 
 
@@ -144,6 +144,6 @@ def _spread(idle: Decimal, used: Decimal, on_it: Sequence[RollUp], loaded: dict[
 
 
 def _idle_row(endpoint: Endpoint, start: datetime, idle: Decimal) -> RollUp:
-    model, deployment, kind = endpoint.places[0]
+    model, deployment, kind = endpoint.roads[0]
     dimensions = Dimensions("", "", "", model, kind, deployment, endpoint.variant)
     return RollUp(start, dimensions, Totals(loaded=idle))

@@ -78,7 +78,7 @@ def ladder_of(policy: NearPolicy) -> tuple[float, ...]:
 def guard_of(policy: NearPolicy, stored: Mapping[str, Any] | None) -> NearGuard:
     """The guard as it was stored; a new one where nothing was, or under another policy, or nothing that fits."""
     ladder = ladder_of(policy)
-    new = NearGuard(WrongHitBound(limit=policy.wrong_hits, ladder=ladder, step=0))
+    new = NearGuard(WrongHitBound(ladder, limit=policy.wrong_hits))
     if stored is None:
         return new
     version = int(stored.get("version", 0))

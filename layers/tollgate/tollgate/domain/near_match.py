@@ -18,11 +18,8 @@ from tollgate.domain.near_lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS
 from tollgate.domain.near_question import Question, QuestionKind
 from tollgate.domain.near_reading import Reading, read
 
-STRICT_THRESHOLD = 0.97
-BALANCED_THRESHOLD = 0.93
 LOOSEST_THRESHOLD = 0.92
-"""Scores at and above which a match is accepted. `STRICT` is the default; nothing below `LOOSEST` is ever
-accepted."""
+"""Nothing that scores below is ever accepted. Which threshold holds is for the guard to say, see `near_guard`."""
 
 
 class Disagreement(StrEnum):
@@ -59,8 +56,8 @@ def verify_match(
     a: str | Reading,
     b: str | Reading,
     *,
+    threshold: float,
     cosine: float | Callable[[], float] | None = None,
-    threshold: float = STRICT_THRESHOLD,
 ) -> MatchVerdict:
     """Decide whether `a` and `b` ask the same, so that the answer to one serves the other.
 
@@ -69,10 +66,10 @@ def verify_match(
     Args:
         a: one text, or its reading where it was made before.
         b: the other text or reading.
+        threshold: score from which a match is accepted; values below `LOOSEST_THRESHOLD` count as that.
         cosine: cosine similarity of the two sentence embeddings, or whatever else is on its scale; or what computes
             it, which is called only where no rule refuses. Without it the share of common words stands in, which
             accepts only texts that differ in grammar words and inflection.
-        threshold: score from which a match is accepted; values below `LOOSEST_THRESHOLD` count as that.
     """
     one = read(a) if isinstance(a, str) else a
     other = read(b) if isinstance(b, str) else b

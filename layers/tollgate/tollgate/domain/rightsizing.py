@@ -42,7 +42,7 @@ class Resource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class MeasuredUse:
     """A week of one endpoint.
 
     Attributes:
@@ -101,7 +101,7 @@ class Advice:
     breaks: str = ""
 
 
-def advise(usages: Iterable[Usage], prices: Mapping[str, Decimal]) -> tuple[Advice, ...]:
+def advise(usages: Iterable[MeasuredUse], prices: Mapping[str, Decimal]) -> tuple[Advice, ...]:
     """Advice for each endpoint.
 
     Args:
@@ -113,7 +113,7 @@ def advise(usages: Iterable[Usage], prices: Mapping[str, Decimal]) -> tuple[Advi
     return tuple(_advice(usage, prices, quiet) for usage in found)
 
 
-def _advice(usage: Usage, prices: Mapping[str, Decimal], quiet: set[str]) -> Advice:
+def _advice(usage: MeasuredUse, prices: Mapping[str, Decimal], quiet: set[str]) -> Advice:
     shape = SHAPES.get(usage.instance_type)
     if shape is None:
         return _keep(usage, f"{usage.instance_type} is not among the types that are compared")
@@ -133,22 +133,22 @@ def _advice(usage: Usage, prices: Mapping[str, Decimal], quiet: set[str]) -> Adv
     return _cheaper(usage, shape, prices, rule)
 
 
-def _measured(usage: Usage) -> bool:
+def _measured(usage: MeasuredUse) -> bool:
     return any(len(values) >= LEAST_HOURS for values in usage.hourly.values())
 
 
-def _main(usage: Usage) -> tuple[Resource, float]:
+def _main(usage: MeasuredUse) -> tuple[Resource, float]:
     """The resource that its work leans on most, and its mean; a GPU where there is one, for it is what costs."""
     if usage.hourly.get(Resource.GPU):
         return Resource.GPU, usage.mean(Resource.GPU)
     return Resource.CPU, usage.mean(Resource.CPU)
 
 
-def _keep(usage: Usage, rule: str) -> Advice:
+def _keep(usage: MeasuredUse, rule: str) -> Advice:
     return Advice(usage.resource, usage.endpoint, usage.instance_type, Verdict.KEEP, rule)
 
 
-def _cheaper(usage: Usage, shape: InstanceShape, prices: Mapping[str, Decimal], rule: str) -> Advice:
+def _cheaper(usage: MeasuredUse, shape: InstanceShape, prices: Mapping[str, Decimal], rule: str) -> Advice:
     now = prices.get(shape.name)
     fitting = [s for s in _priced(prices) if now is not None and prices[s.name] < now and _fits(usage, shape, s)]
     if not fitting:
@@ -157,7 +157,7 @@ def _cheaper(usage: Usage, shape: InstanceShape, prices: Mapping[str, Decimal], 
     return _moved(usage, (shape, best), rule, prices)
 
 
-def _larger(usage: Usage, shape: InstanceShape, prices: Mapping[str, Decimal], rule: str) -> Advice:
+def _larger(usage: MeasuredUse, shape: InstanceShape, prices: Mapping[str, Decimal], rule: str) -> Advice:
     fitting = [s for s in _priced(prices) if s.name != shape.name and _fits(usage, shape, s)]
     if not fitting:
         return Advice(
@@ -171,7 +171,7 @@ def _larger(usage: Usage, shape: InstanceShape, prices: Mapping[str, Decimal], r
     return _moved(usage, (shape, best), rule, prices)
 
 
-def _share(usage: Usage, prices: Mapping[str, Decimal], rule: str, others: int) -> Advice:
+def _share(usage: MeasuredUse, prices: Mapping[str, Decimal], rule: str, others: int) -> Advice:
     now = prices.get(usage.instance_type)
     saving = None if now is None else _monthly(now, usage.instances) * (others - 1) / others
     return Advice(
@@ -186,7 +186,7 @@ def _share(usage: Usage, prices: Mapping[str, Decimal], rule: str, others: int) 
 
 
 def _moved(
-    usage: Usage, shapes: tuple[InstanceShape, InstanceShape], rule: str, prices: Mapping[str, Decimal]
+    usage: MeasuredUse, shapes: tuple[InstanceShape, InstanceShape], rule: str, prices: Mapping[str, Decimal]
 ) -> Advice:
     old, new = shapes
     before, after = prices.get(old.name), prices[new.name]
@@ -212,7 +212,7 @@ def _priced(prices: Mapping[str, Decimal]) -> list[InstanceShape]:
     return [shape for name, shape in SHAPES.items() if name in prices]
 
 
-def _fits(usage: Usage, old: InstanceShape, new: InstanceShape) -> bool:
+def _fits(usage: MeasuredUse, old: InstanceShape, new: InstanceShape) -> bool:
     needs_gpu = usage.busy(Resource.GPU) > 0
     if needs_gpu and not new.gpus:
         return False
@@ -232,7 +232,7 @@ def _ratio(resource: Resource, old: InstanceShape, new: InstanceShape) -> float:
     return have / get
 
 
-def _breaks(usage: Usage, old: InstanceShape, new: InstanceShape) -> str:
+def _breaks(usage: MeasuredUse, old: InstanceShape, new: InstanceShape) -> str:
     tight = [
         f"{resource} peaks of {usage.peak(resource):.0f} % would be {after:.0f} %"
         for resource in Resource

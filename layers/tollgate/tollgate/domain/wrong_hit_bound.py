@@ -1,4 +1,4 @@
-"""The guard on near matches of one model: a bound on wrong hits, and what follows from it.
+"""How many near hits of one model are wrong at most, and which threshold follows from it.
 
 A small share of near hits is run again and the two answers are compared. The guard counts agreements and
 disagreements at the threshold in force and moves along a ladder of thresholds:
@@ -17,11 +17,6 @@ towards safety does no harm.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-from tollgate.domain.near_match import BALANCED_THRESHOLD, STRICT_THRESHOLD
-
-LADDER = (BALANCED_THRESHOLD, 0.94, 0.95, 0.96, STRICT_THRESHOLD, 0.985)
-"""Thresholds from loose to strict that a guard moves along by default."""
 
 
 def upper_bound(wrong: int, sample: int, error: float) -> float:
@@ -46,9 +41,9 @@ class WrongHitBound:
     """State of the guard for one model; each comparison gives the next state.
 
     Args:
+        ladder: thresholds, rising; the step after the last serves nothing.
         limit: share of near hits that may be wrong, between 0 and 1.
         error: probability of trusting a threshold whose true rate is above the limit.
-        ladder: thresholds, rising; the step after the last serves nothing.
         step: position on the ladder; `len(ladder)` is off.
         agreed: comparisons at this step whose answers agreed.
         disagreed: comparisons at this step whose answers did not.
@@ -59,10 +54,10 @@ class WrongHitBound:
             kept.
     """
 
+    ladder: tuple[float, ...]
     limit: float = 0.05
     error: float = 0.05
-    ladder: tuple[float, ...] = LADDER
-    step: int = LADDER.index(STRICT_THRESHOLD)
+    step: int = 0
     agreed: int = 0
     disagreed: int = 0
     max_sample: int = 1280
@@ -141,7 +136,7 @@ def _provable(limit: float, error: float, max_sample: int) -> bool:
 
 
 def _shown_above(wrong: int, sample: int, limit: float, error: float) -> bool:
-    """Whether `lower_bound` is above the limit, from one tail instead of a search for the bound."""
+    """Whether the lower bound is above the limit, from one tail instead of a search for the bound."""
     return wrong > 0 and 1 - _at_most(wrong - 1, sample, limit) < error
 
 

@@ -11,7 +11,7 @@ from tollgate.domain.standing import Place, Standing, Step
 
 if TYPE_CHECKING:
     # Only right-sizing needs it at run time.
-    from tollgate.domain.rightsizing import Usage
+    from tollgate.domain.rightsizing import MeasuredUse
 
 
 class EndpointControl(Protocol):
@@ -108,7 +108,7 @@ class RoadStates(Protocol):
 class UsageMetrics(Protocol):
     """How much of their instances endpoints use."""
 
-    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> "Usage":
+    def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> "MeasuredUse":
         """The last seven days of one road.
 
         Args:

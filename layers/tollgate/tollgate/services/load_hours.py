@@ -39,7 +39,7 @@ class HourLoader:
         return loaded
 
     def _tell(self, each: EndpointHour) -> None:
-        model, deployment, inference_type = each.endpoint.places[0]
+        model, deployment, inference_type = each.endpoint.roads[0]
         values = {"IdleCostUSD": float(each.idle)}
         if each.utilisation is not None:
             values["UtilisationPercent"] = round(float(each.utilisation) * 100, 3)

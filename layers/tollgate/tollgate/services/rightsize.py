@@ -10,7 +10,7 @@ from decimal import Decimal
 from tollgate.domain.advice_report import advice_report
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
 from tollgate.domain.errors import TollgateError
-from tollgate.domain.rightsizing import Advice, Usage, advise
+from tollgate.domain.rightsizing import Advice, MeasuredUse, advise
 from tollgate.domain.standing import place_of, places_of
 from tollgate.ports.endpoints import EndpointControl, RecommendationReports, UsageMetrics
 from tollgate.ports.registry import CatalogueSource
@@ -21,7 +21,7 @@ from tollgate.ports.system import Clock, Telemetry
 class Fit:
     """What was found: the week of each endpoint that could be read, and the advice from it."""
 
-    usages: tuple[Usage, ...]
+    usages: tuple[MeasuredUse, ...]
     advices: tuple[Advice, ...]
 
 
@@ -66,8 +66,8 @@ class RightSizing:
         self._telemetry.log("INFO", "instances compared with their work", endpoints=len(usages))
         return Fit(usages, advices)
 
-    def _measured(self) -> list[Usage]:
-        found: list[Usage] = []
+    def _measured(self) -> list[MeasuredUse]:
+        found: list[MeasuredUse] = []
         # By place: what several deployments share is measured once, or its saving would be counted for each of them.
         for (deployment, road), *_ in places_of(self._catalogues.current()).values():
             # Instances under a component belong to its endpoint, which others may share.
@@ -79,7 +79,7 @@ class RightSizing:
                 self._telemetry.log("WARNING", "endpoint not measured", endpoint=road.target, error=error.message)
         return found
 
-    def _week(self, deployment: Deployment, road: Road) -> list[Usage]:
+    def _week(self, deployment: Deployment, road: Road) -> list[MeasuredUse]:
         standing = self._control.describe(place_of(road))
         now = self._clock.now()
         return [

@@ -1,0 +1,67 @@
+"""The guides lead to what is there: links, anchors, files, the map of the code, the list of decisions."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.launch.layout import ROOT
+
+LAYER = ROOT / "layers" / "tollgate" / "tollgate"
+DECISIONS = ROOT / "docs" / "decisions"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def _text(page: Path) -> str:
+    """A page without its code blocks."""
+    return _FENCE.sub("", page.read_text("utf-8"))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Of its headings, as repository hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", _text(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def _links(page: Path) -> Iterator[tuple[str, str]]:
+    """Links to other pages and to anchors, as path and anchor."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", _text(page)):
+        if not target.startswith(("http://", "https://")):
+            path, _, anchor = target.partition("#")
+            yield path, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each names a file that is there, and a heading that it has."""
+    for path, anchor in _links(page):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in _anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sources_that_a_page_names_are_there(page: Path) -> None:
+    """A path to a module starts at the root or in the layer's package; stars and dots stand for more than one."""
+    for name in re.findall(r"`([\w./*-]+/[\w.*-]+\.py)`", _text(page)):
+        pattern = name.replace("...", "*")
+        assert any(any(folder.glob(pattern)) for folder in (ROOT, LAYER.parent, LAYER)), name
+
+
+@pytest.mark.parametrize(("package", "column"), [("domain", 1), ("services", 2)])
+def test_every_module_has_its_place_in_the_map(package: str, column: int) -> None:
+    """Whoever adds one says in `docs/develop.md` what is decided there; what is gone is gone there too."""
+    text = (ROOT / "docs" / "develop.md").read_text("utf-8").partition("## Where is it decided?")[2]
+    rows = [line.split("|")[1:-1] for line in text.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert rows[0][column].strip() == f"`{package}/`"
+    named = {name.partition("(")[0].strip() for row in rows[1:] for name in row[column].split(",")} - {""}
+    assert named == {path.stem for path in (LAYER / package).glob("*.py")} - {"__init__"}
+
+
+def test_every_decision_is_in_the_list() -> None:
+    """Under its own number, once."""
+    listed = re.findall(r"\[(\d+)\]\((\d{4})-[\w-]+\.md\)", (DECISIONS / "README.md").read_text("utf-8"))
+    assert all(int(number) == int(file) for number, file in listed)
+    assert sorted(file for _, file in listed) == sorted(path.name[:4] for path in DECISIONS.glob("0*.md"))
