@@ -41,7 +41,7 @@ INLINE_OUTPUT_BYTES = 200_000
 """Larger results lie in the bucket."""
 
 INLINE_ITEM_BYTES = 350_000
-"""Input and output together; a DynamoDB item holds 400 KB with everything else."""
+"""Input, parameters and output together; a DynamoDB item holds 400 KB with everything else."""
 
 _STORED_INPUT_BYTES = 200_001
 
@@ -263,8 +263,8 @@ class JobCompleter:
         if output is None:
             return Payload()
         text = json_text(output).encode()
-        inline_input = 0 if job.input.inline is None else len(json_text(job.input.inline).encode())
-        if len(text) <= INLINE_OUTPUT_BYTES and len(text) + inline_input <= INLINE_ITEM_BYTES:
+        beside = sum(len(json_text(value).encode()) for value in (job.input.inline, job.parameters) if value)
+        if len(text) <= INLINE_OUTPUT_BYTES and len(text) + beside <= INLINE_ITEM_BYTES:
             return Payload(inline=output)
         key = f"results/{job.job_id}.json"
         self._objects.put(key, text)
