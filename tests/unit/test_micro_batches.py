@@ -140,6 +140,16 @@ def test_what_a_failed_invocation_took_is_paid_by_those_that_went_in_it() -> Non
     assert _own_parts(road) == 3 * rates.by_road[InferenceType.ASYNC] + rates.invocation(3)
 
 
+def test_what_is_too_large_for_company_goes_first_and_parts_nobody() -> None:
+    """It is not kept in memory while the others are read, and those before and after it still go together."""
+    road = _road(3)
+    road.jobs.jobs["inf_1"] = road.jobs.jobs["inf_1"]._replace(input=Payload(inline="x" * _POLICY.max_bytes))
+    assert road.group_submitter().submit_all(_ids(road)) == {}
+    (alone, *_), (group, body, *_) = road.backend.submitted
+    assert (alone, group[: len(GROUP_PREFIX)]) == ("inf_1", GROUP_PREFIX)
+    assert json.loads(body)["inputs"] == ["text 0", "text 2"]
+
+
 def test_without_a_policy_every_request_goes_alone() -> None:
     """As do a single message, and jobs that have gone in the meantime."""
     road = _road(3, policy=None)
