@@ -212,3 +212,13 @@ def test_a_document_of_nothing_but_spaces_is_soon_read() -> None:
     began = time.perf_counter()
     assert leading_name(" \n" * 200_000) == ""
     assert time.perf_counter() - began < 5
+
+
+def test_the_sentences_of_a_long_document_are_soon_chosen() -> None:
+    """Compared one by one with all the others they would take many minutes, and the caller waits for half of one."""
+    text = "".join(f"Word{number} is here. " for number in range(30_000))
+    began = time.perf_counter()
+    trimmed = trim_chunks([Chunk(text)], "Where is Word7?", budget_tokens=5_000, cut_sentences=True, count_tokens=count)
+    assert time.perf_counter() - began < 20
+    assert "Word7 is here." in trimmed.items[0].text
+    assert 2_500 < trimmed.input_tokens_after <= 5_000
