@@ -140,6 +140,15 @@ def test_lines_do_not_depend_on_chunks(size: int) -> None:
     assert list(split_lines(chunks)) == [b"ab", b"", b"c\xef\xbb\xbf", b"", b"last"]
 
 
+def test_a_line_without_end_is_cut_before_it_fills_the_memory() -> None:
+    """Those before and after it are whole; a file is read for one tenant in a function that works for many."""
+    endless = (b"x" * 1_000 for _ in range(50))
+    chunks = [b"first\n", *endless, b"y\nlast"]
+    first, cut, last = split_lines(chunks, longest=10_000)
+    assert (first, last) == (b"first", b"last")
+    assert cut == b"x" * 10_000
+
+
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_missing_bucket_is_a_storage_error(aws: LocalAws, *, direct: bool) -> None:
     """For reading and writing."""

@@ -41,6 +41,22 @@ def test_every_record_comes_back_to_its_job() -> None:
     assert run.state is BatchState.ENDED
 
 
+@pytest.mark.parametrize("levels", [150, 200_000])
+def test_an_answer_of_nothing_but_brackets_keeps_no_other_from_its_job(levels: int) -> None:
+    """Its own job is run once more and then fails; whoever went along is answered."""
+    road, name = _dispatched()
+    road.run_transform(name)
+    (key, *_) = road.objects.list_keys(f"transform-output/{name}/")
+    first, *others = list(road.objects.lines(key) or ())
+    (head, _) = first.split(b'"SageMakerOutput":')
+    deep = head + b'"SageMakerOutput":' + b"[" * levels + b"]" * levels + b"}"
+    road.objects.put_lines(key, [deep, *others])
+    road.collect(name)
+    states = [job.state for job in road.jobs.jobs.values()]
+    assert states.count(JobState.COMPLETED) == len(states) - 1
+    assert JobState.SUBMITTED in states
+
+
 def test_a_doubled_event_changes_nothing() -> None:
     """Neither jobs nor webhooks nor records."""
     road, name = _dispatched(webhook_url="https://example.com/hook")

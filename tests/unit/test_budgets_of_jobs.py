@@ -12,6 +12,7 @@ from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.jobs import FINAL_STATES, JobState
 from tollgate.domain.ledger import Counter, Hold, Reservation, WorkflowCall, releases, reserve, shared_slot
 from tollgate.services.async_notice import AsyncNotice
+from tollgate.services.complete_job import Work
 from tollgate.services.job_queries import JobQueries
 
 _START = make_job().created_at
@@ -195,3 +196,18 @@ def test_a_late_answer_without_budgets_is_a_record_all_the_same() -> None:
     old.jobs.add(make_job(state=JobState.EXPIRED))
     old.completion().notice(_notice(old))
     assert old.jobs.late == {}
+
+
+def test_work_that_went_on_while_its_job_was_declared_expired_is_charged() -> None:
+    """Whoever did it has an older copy of the record, and may tell of it twice; the caller is told what it was."""
+    road = _road(_reservation())
+    begun = make_job(reservation=_reservation())
+    assert road.completer().expire(begun, "No endpoint took the request in time.")
+    assert _counter(road).committed == _cost(road)
+    for _ in range(2):
+        work = Work(held_seconds=Decimal(2), finished_at=_RECEIVED)
+        assert not road.completer().complete(begun, b'{"text": "hi"}', work)
+    bill = road.jobs.late["inf_1#late"].bill
+    assert bill is not None
+    assert bill.charged > 2 * Decimal("0.115") / 3600
+    assert _counter(road).spent == _counter(road).committed == _cost(road) + bill.charged

@@ -20,10 +20,12 @@ from tollgate.domain.errors import BackendError, ConflictError, TollgateError
 from tollgate.domain.file_batches import (
     COMPLETION_WINDOW,
     MOST_LINES,
+    BatchLineError,
     FileBatch,
     FileBatchStatus,
     FilePurpose,
     StoredFile,
+    batch_line,
 )
 
 _EMBED = "/v1/embeddings"
@@ -156,6 +158,14 @@ def test_a_bad_line_goes_to_the_error_file(bad: Any, status: int, code: str) -> 
     assert said["response"]["status_code"] == status
     assert said["response"]["body"]["error"]["code"] == code
     assert said["tollgate"]["line"] == 2
+
+
+@pytest.mark.parametrize("prompt", ["x" * 8_000_000, [0] * 400_001, [[]] * 200_001])
+def test_a_line_that_would_fill_the_memory_is_refused_unread(prompt: Any) -> None:
+    """The function that cuts files works for many tenants at a time."""
+    line = {"custom_id": "one", "method": "POST", "url": "/v1/completions", "body": {"prompt": prompt}}
+    with pytest.raises(BatchLineError, match="A line may have at most"):
+        batch_line(json.dumps(line).encode(), "/v1/completions")
 
 
 def test_a_file_may_name_a_model_that_was_just_applied() -> None:

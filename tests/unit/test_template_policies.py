@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.unit.template_document import as_list, folder_of, functions, resources, settings_class, statements, target
+from tollgate.adapters import webhook_http
 
 # AWS offers no resource-level permission for these.
 WITHOUT_RESOURCES = {
@@ -213,3 +214,38 @@ def test_a_role_opens_the_queues_and_the_bucket_that_its_function_was_told_of(lo
     assert {name for name in queues if f'"{name}.Arn"' in opened} == (told | fed) & set(queues)
     assert ("EventsDeadLetterQueue.Arn" in opened) == ("EventInvokeConfig" in properties)
     assert ("${Bucket.Arn}" in opened) == ("bucket" in settings_class(folder_of(logical_id)).fields())
+
+
+def _opens(role: str, action: str, resource: str) -> bool:
+    """Whether the role may do this with a resource of that name, such as ``JobsTable.Arn``."""
+    return any(
+        action in as_list(statement["Action"]) and f'"{resource}"' in json.dumps(statement["Resource"])
+        for name, statement in statements()
+        if name == role and statement["Effect"] == "Allow"
+    )
+
+
+@pytest.mark.parametrize("role", ["GatewayRole", "StreamingRole", "CacheRole"])
+def test_who_takes_requests_as_jobs_may_note_their_road(role: str) -> None:
+    """The first job of a road adds it to the list by which the sweeper finds all jobs; without the right there is none.
+
+    The cache function takes a refresh as a job where its endpoint has no capacity.
+    """
+    assert _opens(role, "dynamodb:PutItem", "JobsTable.Arn")
+    assert _opens(role, "dynamodb:UpdateItem", "JobsTable.Arn")
+
+
+@pytest.mark.parametrize("logical_id", [name for name in functions() if name != "WebhookDeliveryFunction"])
+def test_who_reads_objects_can_tell_that_one_is_gone(logical_id: str) -> None:
+    """To others S3 says that access is denied, which is answered with "try again". Webhooks only sign addresses."""
+    role = target(functions()[logical_id]["Properties"]["Role"])
+    if "s3:GetObject" in _allowed(role):
+        assert _opens(role, "s3:ListBucket", "Bucket.Arn")
+
+
+def test_slow_receivers_do_not_use_up_the_time_of_other_tenants_webhooks() -> None:
+    """An invocation that runs out of time brings back all of its messages, also of calls that were made."""
+    function = functions()["WebhookDeliveryFunction"]["Properties"]
+    size = function["Events"]["Waiting"]["Properties"]["BatchSize"]
+    longest = webhook_http._CONNECT_SECONDS * webhook_http._ADDRESSES_TRIED + 8.0
+    assert size * longest < function["Timeout"] / 2

@@ -1,6 +1,7 @@
 """Jobs that are paid by the token: run once, never charged twice, never lost."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from tollgate.domain.errors import (
     CapacityError,
     ConflictError,
     ModelFailedError,
+    OutcomeUnknownError,
     StorageError,
 )
-from tollgate.domain.jobs import FINAL_STATES, JobState
+from tollgate.domain.jobs import FINAL_STATES, Job, JobState
 from tollgate.services.job_queries import JobQueries
 
 OWN_PARTS = Decimal("0.0003")
@@ -110,6 +112,32 @@ def test_a_function_that_dies_anywhere_causes_no_second_call(after: int, *, befo
         assert job.reservation is not None
         assert counter.committed == job.reservation.amount
         assert job.submit_lease_until is not None
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_beginning_whose_answer_was_lost_is_looked_up(*, done: bool) -> None:
+    """Begun, the job goes on at once: nobody else would run it, and its hold would be charged for nothing."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    write, lost = house.gateway.jobs.change, [True]
+
+    def change(job: Job, **options: Any) -> bool:
+        if job.state is JobState.SUBMITTED and lost.pop():
+            if done:
+                write(job, **options)
+            raise OutcomeUnknownError("The job store did not confirm in time.")
+        return write(job, **options)
+
+    house.gateway.jobs.change = change  # type: ignore[method-assign]  # the table, not the code under test
+    if not done:
+        with pytest.raises(OutcomeUnknownError):
+            house.runner().run(job_id)
+        lost.append(False)
+    house.runner().run(job_id)
+    house.runner().run(job_id)
+    assert len(house.gateway.realtime.calls) == 1
+    assert house.job(job_id).state is JobState.COMPLETED
+    assert counter_of(house.gateway).spent == house.job(job_id).effective_cost
 
 
 @pytest.mark.parametrize("error", [BackendThrottledError("slow down"), CapacityError("full")])

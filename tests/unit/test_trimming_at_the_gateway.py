@@ -77,6 +77,12 @@ def test_the_relevant_turn_survives_and_the_report_adds_up() -> None:
     assert line["input_tokens_saved"] == saved
 
 
+def test_more_documents_than_anybody_retrieves_are_refused() -> None:
+    """To choose among them takes time by the square of their number, and the caller waits."""
+    answer = _chat(_gateway(), documents=[FACT] * 2_001, trim={"documents_top_k": 3})
+    assert (answer.status, document(answer)["error"]["param"]) == (400, "documents")
+
+
 def test_what_is_marked_keep_stays_and_the_mark_is_not_sent() -> None:
     """With trimming and without."""
     marked = [*TALK[:5], {**TALK[5], "keep": True}, *TALK[6:]]

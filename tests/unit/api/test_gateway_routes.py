@@ -125,6 +125,22 @@ def test_no_capacity_without_fallback_is_a_503_with_retry_after() -> None:
     assert gateway.async_queue.bodies == []
 
 
+def test_parameters_that_would_fill_a_jobs_record_are_refused(gateway: FakeGateway) -> None:
+    """Before anything is held or written: such a job could never be ended, nor charged."""
+    large = {**HELLO, "parameters": {"stop": "x" * 200_000}}
+    answer = gateway.infer({**large, "priority": "medium"})
+    assert (answer.status, document(answer)["error"]["code"]) == (413, "request_too_large")
+    assert gateway.jobs.jobs == {}
+    assert gateway.infer(large).status == 200
+
+
+def test_what_cannot_wait_as_a_job_is_told_of_the_capacity(gateway: FakeGateway) -> None:
+    """Its size is no fault while the endpoint could take it, so the caller may come again."""
+    gateway.realtime.answer = CapacityError("asleep", retry_after=30)
+    answer = gateway.infer({**HELLO, "parameters": {"stop": "x" * 200_000}})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+
+
 def test_an_endpoint_known_to_sleep_is_not_called(gateway: FakeGateway) -> None:
     """What capacity says is used before the call."""
     gateway.capacity.capacity = Capacity({("echo/small", InferenceType.REALTIME): RoadCapacity(state=RoadState.ASLEEP)})

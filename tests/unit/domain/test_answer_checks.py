@@ -57,6 +57,29 @@ def test_bad_answers_do_not(output: Any, check: Check) -> None:
     assert _check(output) is check
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"minimum": "1"},
+        {"type": 5},
+        {"type": [["integer"]]},
+        {"enum": 7},
+        {"anyOf": 5},
+        {"allOf": [{"exclusiveMaximum": {}}]},
+        {"type": "integer"},
+    ],
+)
+def test_a_schema_that_is_none_says_nothing(schema: dict[str, Any]) -> None:
+    """Its caller has paid for the answer by now, and gets it."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    assert _check({"text": "1" + "0" * 400}, response_format=wanted) is None
+
+
+def test_an_answer_of_nothing_but_brackets_is_not_json() -> None:
+    """However many; reading them must not bring the function down."""
+    assert _check({"text": "[" * 200_000}, response_format={"type": "json_object"}) is Check.SCHEMA
+
+
 def test_a_tool_call_needs_no_words() -> None:
     """Nor the form of an answer."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

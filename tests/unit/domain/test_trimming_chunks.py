@@ -1,5 +1,7 @@
 """Trimming retrieved chunks: budget, order and keep hold; relevance, the second hop and diversity do what they say."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,3 +205,20 @@ def test_kept_chunks_that_do_not_fit_are_refused() -> None:
     """The budget is hard: keep does not lift it."""
     with pytest.raises(InputBudgetError, match="marked keep"):
         trim_chunks([Chunk("word " * 50, keep=True)], "word", budget_tokens=10, count_tokens=count)
+
+
+def test_a_document_of_nothing_but_spaces_is_soon_read() -> None:
+    """In time by its length; an expression that tries every end of the spaces would take many minutes."""
+    began = time.perf_counter()
+    assert leading_name(" \n" * 200_000) == ""
+    assert time.perf_counter() - began < 5
+
+
+def test_the_sentences_of_a_long_document_are_soon_chosen() -> None:
+    """Compared one by one with all the others they would take many minutes, and the caller waits for half of one."""
+    text = "".join(f"Word{number} is here. " for number in range(30_000))
+    began = time.perf_counter()
+    trimmed = trim_chunks([Chunk(text)], "Where is Word7?", budget_tokens=5_000, cut_sentences=True, count_tokens=count)
+    assert time.perf_counter() - began < 20
+    assert "Word7 is here." in trimmed.items[0].text
+    assert 2_500 < trimmed.input_tokens_after <= 5_000

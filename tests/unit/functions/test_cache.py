@@ -140,6 +140,7 @@ def test_a_clients_own_result_is_kept_for_its_time() -> None:
     ("body", "place", "status"),
     [
         ({"value": "x" * 300_001}, PLACE, 413),
+        ({"value": "\u20ac" * 100_001}, PLACE, 413),
         ({"value": 1, "ttl": 0}, PLACE, 400),
         ({"value": 1, "ttl": True}, PLACE, 400),
         ({"value": 1, "more": 1}, PLACE, 400),

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _PART = 8 * 1024 * 1024
 _CHUNK = 256 * 1024
 
+LONGEST_LINE = 32 * 1024 * 1024
+"""Bytes; what a line has beyond them is passed over. Functions have little memory, and what brings one down takes the
+work of others with it."""
+
 
 class S3ObjectStore:
     """The `ObjectStore` of AWS. The client is made on first use, for boto3 is slow to import."""
@@ -170,19 +174,26 @@ class _ChunkStream(io.RawIOBase):
         return data[:cut]
 
 
-def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a stream of bytes, without their ends (LF or CR LF) and without a byte order mark."""
+def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Lines of a stream of bytes, without their ends (LF or CR LF) and without a byte order mark.
+
+    Of a line that is longer than `longest` its beginning, a chunk more at most: no JSON any more, but no danger either.
+    """
     unfinished: list[bytes] = []
+    held = 0
     mark = codecs.BOM_UTF8
     for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
         for part in ended:
-            unfinished.append(part)
+            if held < longest:
+                unfinished.append(part)
             yield b"".join(unfinished).removeprefix(mark).removesuffix(b"\r")
             unfinished.clear()
+            held = 0
             mark = b""
-        if rest:
+        if rest and held < longest:
             unfinished.append(rest)
+            held += len(rest)
     if unfinished:
         yield b"".join(unfinished).removeprefix(mark).removesuffix(b"\r")
 

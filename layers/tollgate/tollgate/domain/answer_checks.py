@@ -9,6 +9,7 @@ from tollgate.domain.choice_policy import Check
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import choices_in
 from tollgate.domain.json_schema import fits
+from tollgate.domain.json_values import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,14 +101,18 @@ def _has_format(text: str, wanted: Any) -> bool:
     if not isinstance(wanted, dict) or wanted.get("type") not in {"json_object", "json_schema"}:
         return True
     try:
-        value = json.loads(text)
+        value = strict_json(text)
     except ValueError:
         return False
     if wanted["type"] == "json_object":
         return isinstance(value, dict)
     described = wanted.get("json_schema")
     schema = described.get("schema") if isinstance(described, dict) else None
-    return not isinstance(schema, dict) or fits(value, schema)
+    try:
+        return not isinstance(schema, dict) or fits(value, schema)
+    except (TypeError, AttributeError, OverflowError):
+        # The caller's schema is none. The answer is paid for by now, and nothing follows from it.
+        return True
 
 
 def mean_logprob(logprobs: Any) -> float | None:

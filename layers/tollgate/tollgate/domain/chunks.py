@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import batched
 
 from tollgate.domain.chunk_relevance import Passage, leading_name, passage_scores
 from tollgate.domain.errors import InvalidRequestError
@@ -30,6 +31,10 @@ SENTENCE_PRICE = 0.3
 
 ELLIPSIS = " \u2026 "
 """Stands where sentences of a chunk were left out."""
+
+MOST_UNITS = 1_000
+"""Sentences that are chosen among one by one. Each is compared with those chosen before, so the time grows with the
+square of their number; of more, neighbours are taken together."""
 
 _RANK_PRIOR = 1e-6
 # After an end mark, where what follows does not begin in lower case; after an East Asian one; at a blank line.
@@ -138,13 +143,7 @@ class _Choice:
     ) -> None:
         self._chunks = chunks
         self._count = count_tokens
-        self._units = [
-            _Unit(i, start, end)
-            for i in candidates
-            for start, end in (
-                _sentences(chunks[i].text) if cut_sentences and not chunks[i].keep else [(0, len(chunks[i].text))]
-            )
-        ]
+        self._units = _units(chunks, candidates, cut_sentences=cut_sentences)
         self._texts = [chunks[unit.chunk].text[unit.start : unit.end] for unit in self._units]
         self._words: dict[int, frozenset[str]] = {}
         self._titles = {i: chunks[i].title or leading_name(chunks[i].text) for i in candidates}
@@ -231,6 +230,20 @@ class _Choice:
         if runs == [(0, len(text))]:
             return text
         return ELLIPSIS.join(text[start:end].strip() for start, end in runs)
+
+
+def _units(chunks: Sequence[Chunk], candidates: Sequence[int], *, cut_sentences: bool) -> list[_Unit]:
+    """The chunks, or where they may be cut, their sentences; neighbours together where there are too many."""
+    spans = {
+        i: _sentences(chunks[i].text) if cut_sentences and not chunks[i].keep else [(0, len(chunks[i].text))]
+        for i in candidates
+    }
+    together = -(-sum(map(len, spans.values())) // MOST_UNITS) if cut_sentences else 1
+    return [
+        _Unit(i, several[0][0], several[-1][1])
+        for i, found in spans.items()
+        for several in batched(found, max(1, together), strict=False)
+    ]
 
 
 def _sentences(text: str) -> list[tuple[int, int]]:

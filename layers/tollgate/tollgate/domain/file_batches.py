@@ -28,6 +28,11 @@ MOST_LINES = 50_000
 MOST_FILE_BYTES = 100_000_000
 """Of a file for a batch: 100 MB."""
 
+MOST_LINE_BYTES = 8_000_000
+MOST_LINE_VALUES = 400_000
+"""Of one line, so that the function which cuts a file, for many tenants, has the memory to read it: a value of a few
+bytes takes dozens there."""
+
 COMPLETION_WINDOW = timedelta(hours=24)
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 """What the lines of a batch may ask for."""
@@ -272,8 +277,9 @@ def batch_line(line: bytes, endpoint: str) -> BatchLine:
     """Read a line ``{"custom_id", "method": "POST", "url", "body"}``.
 
     Raises:
-        BatchLineError: it is not one, or asks for another endpoint than its batch.
+        BatchLineError: it is not one, is too large, or asks for another endpoint than its batch.
     """
+    _require_small(line)
     try:
         text = line.decode("utf-8-sig")
         value = strict_json(text)
@@ -299,3 +305,10 @@ def batch_line(line: bytes, endpoint: str) -> BatchLine:
     if body.get("stream"):
         raise BatchLineError("A batch cannot stream.", param="stream", custom_id=name)
     return BatchLine(name, body)
+
+
+def _require_small(line: bytes) -> None:
+    if len(line) > MOST_LINE_BYTES:
+        raise BatchLineError(f"A line may have at most {MOST_LINE_BYTES} bytes.")
+    if sum(map(line.count, (b"[", b"{", b","))) > MOST_LINE_VALUES:
+        raise BatchLineError(f"A line may have at most {MOST_LINE_VALUES} values.")

@@ -31,6 +31,9 @@ from tollgate.domain.trimming_policy import TrimmingPolicy
 _DOCUMENT_TOKENS = 5
 """Number and blank lines around a document, as `_as_text` writes them."""
 
+MOST_DOCUMENTS = 2_000
+"""That are chosen among; a retriever brings dozens, and the time grows with the square of their number."""
+
 _ROLES = {role.value: role for role in Role} | {"function": Role.TOOL}
 
 
@@ -153,6 +156,8 @@ def _query(value: Any, policy: TrimmingPolicy) -> str:
 def _chunks(given: Any) -> list[Chunk]:
     if not isinstance(given, list):
         raise InvalidRequestError("'documents' is a list of texts, or of objects with 'text'.", param="documents")
+    if len(given) > MOST_DOCUMENTS:
+        raise InvalidRequestError(f"At most {MOST_DOCUMENTS} documents can be trimmed.", param="documents")
     return [_chunk(entry, position) for position, entry in enumerate(given)]
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import ConflictError, NotFoundError, OutcomeUnknownError, StorageError
+from tollgate.domain.errors import BodyTooLargeError, ConflictError, NotFoundError, OutcomeUnknownError, StorageError
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES
 from tollgate.domain.jobs import Job, JobState, Payload
 from tollgate.domain.json_values import compact_json
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tollgate.services.admission import Admission
     from tollgate.services.inference import InferenceRequest, Plan
     from tollgate.services.trail import Trail
+
+MOST_PARAMETER_BYTES = 200_000
+"""Of a job's parameters, which stay on its record: one that its end no longer fits on could never be ended or charged.
+A DynamoDB item holds 400 KB."""
 
 
 class JobAcceptance:
@@ -57,9 +61,15 @@ class JobAcceptance:
         """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue.
 
         Raises:
+            BodyTooLargeError: its parameters would fill the record; nothing was written.
             BudgetExceededError: nothing was written.
             StorageError: the job could not be written down.
         """
+        if len(compact_json(request.parameters).encode()) > MOST_PARAMETER_BYTES:
+            raise BodyTooLargeError(
+                f"A request that is answered later may have at most {MOST_PARAMETER_BYTES} bytes of parameters, "
+                "tools and formats among them.",
+            )
         now = self._clock.now()
         decision = plan.decision
         estimate = decision.estimates[inference_type]

@@ -8,7 +8,7 @@ from typing import Any
 
 from tollgate.domain.foreign_words import quoted
 from tollgate.domain.jobs import JobFailure
-from tollgate.domain.json_values import json_text
+from tollgate.domain.json_values import json_text, within_depth
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.objects import ObjectStore
 
@@ -47,14 +47,15 @@ def read_output(objects: ObjectStore, key: str) -> Iterator[OutputRecord]:
     for line in objects.lines(key) or ():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and "id" in record:
-            yield OutputRecord(record["id"], _answer(record))
+            yield OutputRecord(record["id"], _answer(record, line))
 
 
-def _answer(record: dict[str, Any]) -> bytes | None:
-    if "SageMakerOutput" not in record:
+def _answer(record: dict[str, Any], line: bytes) -> bytes | None:
+    if "SageMakerOutput" not in record or not within_depth(record["SageMakerOutput"], line):
+        # One that no dialect would read must not keep those of the other records from being written down.
         return None
     try:
         return json_text(record["SageMakerOutput"]).encode()

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from tollgate.domain.errors import ConflictError
+from tollgate.domain.errors import ConflictError, OutcomeUnknownError
 from tollgate.domain.jobs import Job, JobState
 from tollgate.ports.jobs import JobStore
 
@@ -25,9 +25,20 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
         StorageError: try again later.
     """
     claimed = job._replace(submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
-    if jobs.change(claimed, expected=QUEUED, lease_free_at=now):
+    try:
+        if jobs.change(claimed, expected=QUEUED, lease_free_at=now):
+            return claimed
+        present = jobs.get(job.job_id)
+    except OutcomeUnknownError:
+        present = jobs.get(job.job_id)
+        if (
+            present is None
+            or present.submit_lease_until != claimed.submit_lease_until
+            or present.state != claimed.state
+        ):
+            raise
+        # It was done, and nobody else would go on with it: of a job that is begun once, whoever comes later keeps off.
         return claimed
-    present = jobs.get(job.job_id)
     if present is not None and present.state is JobState.QUEUED:
         raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
     return None

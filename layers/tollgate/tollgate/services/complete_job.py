@@ -41,7 +41,7 @@ INLINE_OUTPUT_BYTES = 200_000
 """Larger results lie in the bucket."""
 
 INLINE_ITEM_BYTES = 350_000
-"""Input and output together; a DynamoDB item holds 400 KB with everything else."""
+"""Input, parameters and output together; a DynamoDB item holds 400 KB with everything else."""
 
 _STORED_INPUT_BYTES = 200_001
 
@@ -126,25 +126,26 @@ class JobCompleter:
         return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
 
     def fail(self, job: Job, failure: JobFailure, work: Work | None = None) -> bool:
-        """End the job as failed; without `work` no instance was held. Returns and raises as `complete`."""
-        return self._end(job, _Ending(JobState.FAILED, failure=failure), work or self._no_work())
+        """End the job as failed; without `work` no instance was held for it now. Returns and raises as `complete`."""
+        return self._end(job, _Ending(JobState.FAILED, failure=failure), work or self._no_work(job))
 
     def expire(self, job: Job, message: str) -> bool:
         """End the job because its time is over and no instance is known to have worked on it."""
         failure = JobFailure("expired", message)
-        return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work())
+        return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work(job))
 
     def answered(self, job: Job, answer: "CachedAnswer") -> bool:
         """End the job with the answer of an equal one, at no cost. Returns and raises as `complete`."""
         free = settle_cache_hit(answer.worth)
         if answer.refusal is not None:
             failure = JobFailure("model_failed", answer.refusal.message)
-            return self._end(job, _Ending(JobState.FAILED, failure=failure, settlement=free), self._no_work())
+            return self._end(job, _Ending(JobState.FAILED, failure=failure, settlement=free), self._no_work(job))
         ending = _Ending(JobState.COMPLETED, output=answer.output, usage=answer.usage, settlement=free)
-        return self._end(job, ending, self._no_work())
+        return self._end(job, ending, self._no_work(job))
 
-    def _no_work(self) -> Work:
-        return Work(held_seconds=ZERO, finished_at=self._clock.now())
+    def _no_work(self, job: Job) -> Work:
+        # A group that failed before has held an instance for it all the same.
+        return Work(held_seconds=job.held_seconds or ZERO, finished_at=self._clock.now())
 
     def _parse(self, job: Job, body: bytes) -> ParsedAnswer:
         _, deployment, _ = self._served_by(job)
@@ -175,7 +176,7 @@ class JobCompleter:
             self._telemetry.count("ChargedLate")
 
     def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
-        if job.state is JobState.EXPIRED and work.held_seconds:
+        if job.state is JobState.EXPIRED and _is_news(job, work):
             self.worked_after_all(job, work, ending.usage)
         if job.state in FINAL_STATES:
             return False
@@ -195,11 +196,19 @@ class JobCompleter:
             bill=self._bill(job, settlement),
         )
         if not self._settled(ended):
+            self._overtaken(job, work, ending.usage)
             return False
         if job.cache is not None and self._answers is not None and ending.settlement is None:
             self._answers().ended(ended, ending.output, self._worth(ended))
         self._announce(ended)
         return True
+
+    def _overtaken(self, job: Job, work: Work, usage: Usage) -> None:
+        """Charge the work of whoever was at it while somebody else declared the job expired, unseen by its own copy."""
+        if _is_news(job, work):
+            present = self._jobs.get(job.job_id)
+            if present is not None and present.state is JobState.EXPIRED:
+                self.worked_after_all(present, work, usage)
 
     def _worth(self, job: Job) -> Decimal | None:
         """Dollars that one more such request would cost on the baseline road."""
@@ -263,8 +272,8 @@ class JobCompleter:
         if output is None:
             return Payload()
         text = json_text(output).encode()
-        inline_input = 0 if job.input.inline is None else len(json_text(job.input.inline).encode())
-        if len(text) <= INLINE_OUTPUT_BYTES and len(text) + inline_input <= INLINE_ITEM_BYTES:
+        beside = sum(len(json_text(value).encode()) for value in (job.input.inline, job.parameters) if value)
+        if len(text) <= INLINE_OUTPUT_BYTES and len(text) + beside <= INLINE_ITEM_BYTES:
             return Payload(inline=output)
         key = f"results/{job.job_id}.json"
         self._objects.put(key, text)
@@ -332,6 +341,11 @@ class JobCompleter:
             return self._served_by(job)[2].concurrency
         except (CatalogueError, UnknownModelError):
             return 1
+
+
+def _is_news(job: Job, work: Work) -> bool:
+    """Whether an instance has done more for a job than its record says."""
+    return work.held_seconds != (job.held_seconds or ZERO)
 
 
 def webhook_message(job: Job) -> Mapping[str, Any]:

@@ -81,18 +81,24 @@ class GroupCompletion:
         names: list[tuple[str, int]] = [(name, inputs) for name, inputs in json.loads(listed)]
         counts = [inputs for _, inputs in names]
         found = {job.job_id: job for job in self._jobs.get_many([name for name, _ in names])}
-        waiting = [
-            _Member(found[name], inputs, position)
-            for position, (name, inputs) in enumerate(names)
-            if name in found and _waits_for(found[name], notice.inference_id)
+        members = [
+            _Member(found[name], inputs, position) for position, (name, inputs) in enumerate(names) if name in found
         ]
-        if not waiting:
+        waiting = [member for member in members if _waits_for(member.job, notice.inference_id)]
+        given_up = [member for member in members if _was_given_up(member.job, notice.inference_id)]
+        if not waiting and not given_up:
             return
-        held = self._held(notice, waiting[0].job, places_of(waiting[0].job))
+        one = (waiting or given_up)[0].job
+        held = self._held(notice, one, places_of(one))
         shares = shares_of(held, counts)
         rates = gateway_rates(self._catalogues.current().gateway_prices)
         parts = shares_of(rates.invocation(len(names)), counts, quantum=MONEY_QUANTUM)
-        answers = self._answers(notice, waiting[0].job, counts)
+        for member in given_up:
+            work = Work(shares[member.position], notice.finished_at, parts=parts[member.position])
+            self._completer.worked_after_all(member.job, work)
+        if not waiting:
+            return
+        answers = self._answers(notice, one, counts)
         if answers is None:
             self._telemetry.count("MicroBatchesFailed")
             for member in waiting:
@@ -150,6 +156,11 @@ def _waits_for(job: Job, group_id: str) -> bool:
     if job.state in FINAL_STATES or job.inference_type is not InferenceType.ASYNC:
         return False
     return job.batch_id == group_id or (job.batch_id is None and job.state is JobState.QUEUED)
+
+
+def _was_given_up(job: Job, group_id: str) -> bool:
+    """Whether the job was declared expired while it was in the group, so that its share is still to be charged."""
+    return job.state is JobState.EXPIRED and job.batch_id in {group_id, None}
 
 
 def _submitted(job: Job, notice: AsyncNotice) -> Job:

@@ -11,6 +11,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,
+    BodyTooLargeError,
     CapacityError,
     InvalidRequestError,
     NotCachedError,
@@ -187,7 +188,11 @@ class InferenceService:
             if fallback is None:
                 raise
             trail.route_reason += f";{fallback}_fallback=no_capacity"
-            return self._accept(plan.request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
+            try:
+                return self._accept(plan.request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
+            except BodyTooLargeError:
+                # It cannot wait as a job. As it is it may go through a little later.
+                raise error from None
 
     def _accept(
         self,

@@ -76,7 +76,8 @@ class JobQueries:
             bill=Bill(self._clock.now(), ZERO),
         )
         now = self._clock.now()
-        if self._released(cancelled, now):
+        # An instance has worked on one that waits for its second try, and that is to be paid.
+        if not job.held_seconds and self._released(cancelled, now):
             return cancelled
         job = self.get(owner, job_id)
         if job.state is JobState.CANCELLED:

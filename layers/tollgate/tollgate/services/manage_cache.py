@@ -90,7 +90,7 @@ class CacheManager:
         """
         check_name(namespace, key)
         ttl = DEFAULT_TTL_SECONDS if ttl_seconds is None else ttl_seconds
-        size = len(json_text(value))
+        size = len(json_text(value).encode())
         if size > VALUE_BYTES:
             raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
         now = self._now_ms()

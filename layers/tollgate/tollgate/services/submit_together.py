@@ -161,7 +161,8 @@ class GroupSubmitter:
         if request is None:
             return
         merging = self._merger.mergeable(request)
-        if merging is None:
+        if merging is None or (deployment.micro_batch and len(request.body) > deployment.micro_batch.max_bytes):
+            # One too large for company would only fill the memory while the others are read.
             self._submitter.hand_over(claimed, way[0], way[1], request)
         else:
             ready.append(_Ready(claimed, request, merging))
