@@ -133,6 +133,10 @@ def _converse(transport: AwsTransport, model: str, body: bytes) -> Any:
     )
 
 
+def _secrets(transport: AwsTransport) -> SecretParameters:
+    return SecretParameters(transport, ManualClock().monotonic, RecordingTelemetry())
+
+
 CASES: dict[str, tuple[str, Callable[[AwsTransport], Any], Callable[[Any], Any]]] = {
     "converse": (
         "bedrock-runtime",
@@ -150,7 +154,7 @@ CASES: dict[str, tuple[str, Callable[[AwsTransport], Any], Callable[[Any], Any]]
     ),
     "get_parameter": (
         "ssm",
-        lambda t: SecretParameters(t, ManualClock().monotonic, RecordingTelemetry()).get("/tollgate/keys/ä"),
+        lambda t: _secrets(t).get("/tollgate/keys/ä", timeout_seconds=5),
         lambda b: b.get_parameter(Name="/tollgate/keys/ä", WithDecryption=True),
     ),
 }

@@ -29,7 +29,7 @@ def converse_call(
         operation: its name, for errors.
         path: below the model's.
         retry: what may be repeated.
-        timeout_seconds: for the whole answer.
+        timeout_seconds: for the whole answer, further attempts and the waits before them included.
     """
     return AwsCall(
         service=AwsService.BEDROCK_RUNTIME,
@@ -38,7 +38,7 @@ def converse_call(
         headers=(("content-type", "application/json"),),
         body=_limited(road, body),
         retry=retry,
-        read_timeout_s=timeout_seconds,
+        time_limit_s=timeout_seconds,
     )
 
 
