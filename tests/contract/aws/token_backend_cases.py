@@ -57,7 +57,7 @@ CHAT = {
         {"type": "function", "function": {"name": "clock", "strict": True}},
     ],
     "tool_choice": "required",
-    "max_tokens": 900,
+    "max_tokens": 500,
     "temperature": 0.5,
     "top_p": 1,
     "stop": "END",
@@ -123,7 +123,7 @@ def token_road(target: str, provider: Provider = Provider.BEDROCK, **settings: A
 
 
 def rendered() -> bytes:
-    """The chat in Converse's words, with its own limit of output, which is more than the road's."""
+    """The chat in Converse's words."""
     return ConverseDialect().render(CHAT, {}).body
 
 
