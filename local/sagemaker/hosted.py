@@ -1,12 +1,12 @@
 """The local models by the names of their SageMaker Models: what a provider paid by the token has."""
 
-import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
 
+from local.sagemaker.counting import counted
 from local.sagemaker.models import container_for
-from local.sagemaker.models.base import Answer, Call, Container, ContainerError
+from local.sagemaker.models.base import Answer, Call, Container
 from local.sagemaker.store import Store
 
 
@@ -41,15 +41,5 @@ class HostedModels:
             async for piece in container.stream(call):
                 yield piece
 
-    @contextmanager
-    def _counted(self, model: str, road: str) -> Iterator[None]:
-        seq = self._store.begin_inference(time.time(), model, "", road, str(uuid.uuid4()))
-        outcome = "abandoned"
-        try:
-            yield
-            outcome = "ok"
-        except ContainerError as error:
-            outcome = str(error.status)
-            raise
-        finally:
-            self._store.end_inference(time.time(), seq, outcome)
+    def _counted(self, model: str, road: str) -> AbstractContextManager[None]:
+        return counted(self._store, model, "", road, str(uuid.uuid4()), cut="abandoned")

@@ -1,12 +1,12 @@
 """Running a model for a request: the gate, the time limit, the count of inferences."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 
+from local.sagemaker.counting import counted
 from local.sagemaker.fleet import Target
 from local.sagemaker.gate import SaturatedError
-from local.sagemaker.models.base import Answer, Call, ContainerError
+from local.sagemaker.models.base import Answer, Call
 from local.sagemaker.store import Store
 from local.sagemaker.wire import ServiceError
 
@@ -42,17 +42,8 @@ class Serving:
         Raises:
             ContainerError: the container answered with an error.
         """
-        seq = self._store.begin_inference(time.time(), target.endpoint, target.variant, road, inference_id)
-        outcome = "timeout"
-        try:
-            answer = await target.container.invoke(call)
-            outcome = "ok"
-        except ContainerError as error:
-            outcome = str(error.status)
-            raise
-        finally:
-            self._store.end_inference(time.time(), seq, outcome)
-        return answer
+        with counted(self._store, target.endpoint, target.variant, road, inference_id, cut="timeout"):
+            return await target.container.invoke(call)
 
     async def stream(self, target: Target, call: Call, *, inference_id: str) -> AsyncGenerator[bytes]:
         """Wait for a place, then yield the answer piece by piece.
@@ -62,18 +53,12 @@ class Serving:
             ServiceError: 503, too many wait already.
         """
         await enter(target)
-        seq = self._store.begin_inference(time.time(), target.endpoint, target.variant, "stream", inference_id)
-        outcome = "abandoned"
         try:
-            async for piece in target.container.stream(call):
-                yield piece
-            outcome = "ok"
-        except ContainerError as error:
-            outcome = str(error.status)
-            raise
+            with counted(self._store, target.endpoint, target.variant, "stream", inference_id, cut="abandoned"):
+                async for piece in target.container.stream(call):
+                    yield piece
         finally:
             target.gate.leave()
-            self._store.end_inference(time.time(), seq, outcome)
 
 
 async def enter(target: Target) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import tempfile
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import IO
 
 from local.sagemaker.aws import Aws, Location
+from local.sagemaker.counting import counted
 from local.sagemaker.faults import Faults
 from local.sagemaker.models.base import Answer, Call, Container, ContainerError
 from local.sagemaker.records import MEGABYTE, BadRecordError, Processing, payloads, split_lines, whole_object
@@ -110,18 +110,9 @@ class ObjectTransform:
             await self._faults.strike("transform_record", self._name)
         except ServiceError as error:
             raise ContainerError(error.status, error.message) from error
-        seq = self._store.begin_inference(time.time(), f"transform/{self._name}", "transform", "batch", self._name)
-        outcome = "timeout"
-        try:
+        with counted(self._store, f"transform/{self._name}", "transform", "batch", self._name, cut="timeout"):
             async with asyncio.timeout(self._limit_seconds):
-                answer = await self._container.invoke(call)
-            outcome = "ok"
-        except ContainerError as error:
-            outcome = str(error.status)
-            raise
-        finally:
-            self._store.end_inference(time.time(), seq, outcome)
-        return answer
+                return await self._container.invoke(call)
 
 
 def _next(batches: Iterator[list[bytes]]) -> list[bytes] | None:

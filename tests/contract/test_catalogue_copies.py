@@ -13,7 +13,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.registry_catalogue import RegistryCatalogue, RegistryCatalogueWriter
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.errors import StorageError
+from tollgate.domain.errors import CatalogueError, StorageError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -92,3 +92,25 @@ def test_no_job_is_judged_by_a_copy_older_than_its_own(aws: LocalAws, catalogue:
         reader.knowing("new/model", InferenceType.ASYNC)
     with pytest.raises(StorageError):
         reader.newest()
+
+
+def test_a_version_can_be_read_when_another_is_in_force(aws: LocalAws, catalogue: Catalogue) -> None:
+    """Once, for it never changes; one that there is not is told from one that cannot be read."""
+    reads = _Reads(aws.dynamodb)
+    reader = RegistryCatalogue(cast("DynamoDBClient", reads), REGISTRY_TABLE, ManualClock().monotonic)
+    writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
+    for version in (1, 2):
+        writer.store(replace(catalogue, version=version), now=NOW)
+    writer.point_to(2, expected=0)
+    reader.current()
+    reads.count = 0
+    assert [reader.of_version(version) for version in (2, 1, 1, 2)] == [
+        replace(catalogue, version=version) for version in (2, 1, 1, 2)
+    ]
+    assert reads.count == 1
+    assert reader.current().version == 2
+    with pytest.raises(CatalogueError):
+        reader.of_version(7)
+    reads.there = False
+    with pytest.raises(StorageError):
+        reader.of_version(3)

@@ -60,6 +60,7 @@ def _full_job() -> Job:
         ),
         held_seconds=Decimal("1.250000"),
         earlier_parts=Decimal("0.000000000003"),
+        rates_version=7,
         reservation=Reservation(
             "h29384756",
             Decimal("0.000000000001"),

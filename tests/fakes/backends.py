@@ -15,6 +15,7 @@ class FixedCatalogue:
 
     catalogue: Catalogue
     held: Catalogue | None = None
+    earlier: dict[int, Catalogue] = field(default_factory=dict)
 
     def current(self) -> Catalogue:
         return self.held or self.catalogue
@@ -30,6 +31,9 @@ class FixedCatalogue:
     def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         self.held = None
         return self.catalogue
+
+    def of_version(self, version: int) -> Catalogue:
+        return self.earlier.get(version, self.catalogue)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Jobs that are paid by the token: run once, never charged twice, never lost."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -206,6 +207,61 @@ def test_an_answer_that_cannot_be_written_down_is_kept() -> None:
     key = house.gateway.objects.key_of(job.output_location)
     assert key is not None
     assert house.gateway.objects.get(key) == completion()
+
+
+def _at_rate(house: TokenHouse, version: int, usd_per_million_output: str) -> None:
+    """Apply a catalogue with other rates; the ones before it stay on record."""
+    catalogues = house.gateway.catalogues
+    catalogues.earlier[catalogues.catalogue.version] = catalogues.catalogue
+    rates = f"""usd_per_million_input_tokens = "0"
+usd_per_million_output_tokens = "{usd_per_million_output}"
+"""
+    catalogues.catalogue = replace(token_catalogue(TOKENS + rates, limit="1"), version=version)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("later", ["90", "0.01"])
+def test_a_call_costs_what_it_cost_when_it_was_made(later: str, *, kept: bool) -> None:
+    """Not what was in force at acceptance, nor what is when its answer is stored, at once or by the sweeper."""
+    house = TokenHouse(limit="1")
+    _at_rate(house, 2, "0.9")
+    job_id = _accepted(house)
+    held = house.job(job_id).reservation
+    _at_rate(house, 3, "0.5")
+
+    def meanwhile() -> bytes:
+        _at_rate(house, 4, later)
+        return completion(1_000, 200)
+
+    house.gateway.realtime.script = meanwhile
+    change = house.gateway.jobs.change
+
+    def broken(*args: object, **kwargs: object) -> bool:
+        if house.gateway.realtime.calls and kept:
+            raise StorageError("the table is down")
+        return change(*args, **kwargs)  # type: ignore[arg-type]  # as they came
+
+    house.gateway.jobs.change = broken  # type: ignore[method-assign]  # until the table is back
+    run = house.runner()
+    run.run(job_id)
+    house.gateway.jobs.change = change  # type: ignore[method-assign]  # as it was
+    if kept:
+        assert house.completion().found_in_bucket(house.job(job_id))
+    job, spent = house.job(job_id), counter_of(house.gateway).spent
+    assert (job.state, job.rates_version) == (JobState.COMPLETED, 3)
+    assert Decimal("0.0001") < spent < Decimal("0.0001") + OWN_PARTS
+    assert job.effective_cost == spent
+    assert held is not None
+    assert spent < held.amount
+
+
+def test_a_busy_provider_fixes_no_rate() -> None:
+    """What was not run is run at the rates of its next call."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    house.gateway.realtime.answer = CapacityError("full")
+    house.runner().run(job_id)
+    assert (house.job(job_id).state, house.job(job_id).rates_version) == (JobState.QUEUED, 0)
 
 
 def test_a_job_that_is_no_longer_covered_is_not_run() -> None:

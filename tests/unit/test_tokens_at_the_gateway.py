@@ -82,6 +82,15 @@ def test_the_provider_is_told_the_limit_that_money_is_held_for() -> None:
     assert told == [7, 500, 500]
 
 
+@pytest.mark.parametrize(("asked", "told"), [(7, 7), (9_000, 2_048), (None, 2_048)])
+def test_bedrock_is_told_the_limit_too(asked: int | None, told: int) -> None:
+    """In Converse's words, in the body that goes out as it is."""
+    house = TokenHouse(BEDROCK)
+    house.gateway.infer(CHAT | {"parameters": {} if asked is None else {"max_tokens": asked}})
+    ((_, body),) = house.gateway.realtime.calls
+    assert json.loads(body)["inferenceConfig"] == {"maxTokens": told}
+
+
 def test_a_budget_refuses_what_the_call_could_cost_at_most() -> None:
     """500 tokens of output cost $0.0003: where that may not be left, nothing is sent, however little it would cost."""
     house = TokenHouse(limit="0.0005")

@@ -57,6 +57,9 @@ class Catalogues:
     def knowing(self, resource: str, inference_type: InferenceType) -> Catalogue:  # noqa: ARG002 -- it is the same for all
         return self.current()
 
+    def of_version(self, version: int) -> Catalogue:  # noqa: ARG002 -- it is the same for all
+        return self.current()
+
 
 class World:
     """The services around one store."""

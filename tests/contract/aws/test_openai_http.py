@@ -6,7 +6,7 @@ import socket
 from contextlib import closing
 from email.utils import formatdate
 from http import HTTPStatus
-from time import sleep, time
+from time import monotonic, sleep, time
 from typing import Any
 
 import pytest
@@ -205,6 +205,18 @@ def test_a_known_key_outlives_a_parameter_store_that_is_down(world: _World, reco
     with pytest.raises(CapacityError):
         world.invoke(road=other)
     assert len(world.calls()) == 2
+
+
+def test_a_key_that_takes_all_the_time_leaves_the_call_unmade(world: _World, recorder: Any, answer: Any) -> None:
+    """A call that would be cut at once may cost something, one that was not made costs nothing."""
+    respond = recorder.otherwise
+    slow = answer(body=json.dumps({"Parameter": {"Value": KEY}}).encode(), hang=1.0)
+    recorder.otherwise = lambda request: slow if "x-amz-target" in request.headers else respond(request)
+    began = monotonic()
+    with pytest.raises(CapacityError):
+        world.invoke(timeout=0.3)
+    assert monotonic() - began < 0.9
+    assert not world.calls()
 
 
 def test_a_refused_key_that_cannot_be_read_again_stays_refused(world: _World, recorder: Any, answer: Any) -> None:

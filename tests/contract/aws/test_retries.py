@@ -1,5 +1,7 @@
 """What is sent again, how often, and after which wait."""
 
+import socket
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -101,6 +103,36 @@ def test_unsafe_calls_are_repeated_after_a_throttle(call: Any, recorder: Any, an
     recorder.script = [answer(status=400, body=THROTTLE)]
     call(ours.transport)
     assert len(recorder.requests) == 2
+
+
+def test_all_attempts_share_the_limit_of_the_call(recorder: Any, answer: Any, ours: Any) -> None:
+    """A refused call is not made again where its wait leaves too little time, and what is left limits the next one."""
+    client = SageMakerRuntimeClient(ours.transport)
+    recorder.script = [answer(status=400, body=THROTTLE)]
+    with pytest.raises(ThrottledError):
+        client.invoke_endpoint("e", b"{}", timeout_s=0.9)
+    assert (len(recorder.requests), ours.slept) == (1, [])
+    recorder.script = [answer(status=400, body=THROTTLE, hang=0.4), answer(hang=2.5)]
+    began = monotonic()
+    with pytest.raises(AwsTimeoutError):
+        client.invoke_endpoint("e", b"{}", timeout_s=2.0)
+    assert monotonic() - began < 2.4
+    assert (len(recorder.requests), ours.slept) == (3, [0.5])
+
+
+def test_a_connection_counts_for_the_limit(make_transport: Any) -> None:
+    """Nobody answers at all: the call ends with its limit, and certainly did not run."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as full:
+        port = full.getsockname()[1]
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        ours = make_transport(sagemaker_runtime_endpoint=f"http://127.0.0.1:{port}")
+        began = monotonic()
+        with pytest.raises(AwsConnectionError) as failed:
+            SageMakerRuntimeClient(ours.transport).invoke_endpoint("e", b"{}", timeout_s=0.3)
+        assert monotonic() - began < 1
+        for connection in waiting:
+            connection.close()
+    assert not failed.value.outcome_unknown
 
 
 def test_policy_can_be_chosen_for_a_call(recorder: Any, answer: Any, ours: Any) -> None:

@@ -57,7 +57,7 @@ CHAT = {
         {"type": "function", "function": {"name": "clock", "strict": True}},
     ],
     "tool_choice": "required",
-    "max_tokens": 900,
+    "max_tokens": 500,
     "temperature": 0.5,
     "top_p": 1,
     "stop": "END",
@@ -123,7 +123,7 @@ def token_road(target: str, provider: Provider = Provider.BEDROCK, **settings: A
 
 
 def rendered() -> bytes:
-    """The chat in Converse's words, with its own limit of output, which is more than the road's."""
+    """The chat in Converse's words."""
     return ConverseDialect().render(CHAT, {}).body
 
 
@@ -131,6 +131,10 @@ def _converse(transport: AwsTransport, model: str, body: bytes) -> Any:
     return BedrockRealtime(transport).invoke(
         token_road(model), body, "application/json", timeout_seconds=5, trace="of the caller"
     )
+
+
+def _secrets(transport: AwsTransport) -> SecretParameters:
+    return SecretParameters(transport, ManualClock().monotonic, RecordingTelemetry())
 
 
 CASES: dict[str, tuple[str, Callable[[AwsTransport], Any], Callable[[Any], Any]]] = {
@@ -150,7 +154,7 @@ CASES: dict[str, tuple[str, Callable[[AwsTransport], Any], Callable[[Any], Any]]
     ),
     "get_parameter": (
         "ssm",
-        lambda t: SecretParameters(t, ManualClock().monotonic, RecordingTelemetry()).get("/tollgate/keys/ä"),
+        lambda t: _secrets(t).get("/tollgate/keys/ä", timeout_seconds=5),
         lambda b: b.get_parameter(Name="/tollgate/keys/ä", WithDecryption=True),
     ),
 }

@@ -170,7 +170,7 @@ class _Gateway:
     def stream(self, text: str) -> Any:
         forms = self.backends.forms(self.road)
         reader = forms.reader()
-        body = forms.ask(self.dialect.render(text, {}).body)
+        body = forms.ask(self.dialect.render(text, {"max_tokens": 20}).body)
         for piece in self.backends.streaming(self.road).open(
             self.road, body, "application/json", timeout_seconds=10, trace=""
         ):

@@ -28,7 +28,9 @@ class AwsCall(NamedTuple):
         headers: without host, content-length and what the signature adds.
         body: as sent.
         retry: what may be repeated.
-        read_timeout_s: instead of the configured one.
+        read_timeout_s: of each attempt, instead of the configured one.
+        time_limit_s: of the whole call: connecting, every attempt and the waits between them. An attempt may then take
+            what is left of it.
         method: of HTTP; GET and HEAD have no body.
         subdomain: part of the host before the service's, such as a bucket; not with a configured endpoint.
         signed: whether it is to be signed; what is not brings its own `authorization`.
@@ -41,6 +43,7 @@ class AwsCall(NamedTuple):
     body: bytes
     retry: RetryPolicy
     read_timeout_s: float | None = None
+    time_limit_s: float | None = None
     method: str = "POST"
     subdomain: str = ""
     signed: bool = True

@@ -223,23 +223,31 @@ class ConnectionPool:
         request: HttpRequest,
         body: BytesIO,
         *,
-        read_timeout_s: float,
+        read_timeout_s: float | None,
         max_idle_s: float,
+        until: float | None = None,
     ) -> HttpResponse:
         """Send one request and wait for the whole answer.
 
         Args:
             request: signed request whose body stream is `body`.
             body: the same stream; its position tells how much was handed to the socket.
-            read_timeout_s: from sending until the answer is complete.
+            read_timeout_s: from sending until the answer is complete; None leaves that to `until`.
             max_idle_s: do not use a connection that has rested longer than this.
+            until: moment of the monotonic clock after which nobody waits any more, not for a connection either.
 
         Raises:
             ConnectFailedError: nothing was sent.
             ExchangeFailedError: the connection broke or the time was up.
         """
         pooled = self._take(max_idle_s)
-        connection = self._connect() if pooled is None else pooled
+        connection = self._connect(until) if pooled is None else pooled
+        if until is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                connection.close()
+                raise ConnectFailedError(f"no time is left to ask {self.endpoint.host_header}")
+            read_timeout_s = left if read_timeout_s is None else min(left, read_timeout_s)
         try:
             stream = _Stream(connection, request, self._runtime)
             stream.activate()
@@ -248,7 +256,7 @@ class ConnectionPool:
             raise ExchangeFailedError(
                 str(error), unsent=True, reused=pooled is not None, answered=False, timed_out=False
             ) from error
-        ended = stream.ended.acquire(timeout=read_timeout_s)
+        ended = stream.ended.acquire(timeout=-1 if read_timeout_s is None else read_timeout_s)
         if not ended or stream.error_code:
             connection.close()
             raise ExchangeFailedError(
@@ -293,9 +301,12 @@ class ConnectionPool:
         else:
             connection.close()
 
-    def _connect(self) -> HttpClientConnection:
+    def _connect(self, until: float | None = None) -> HttpClientConnection:
+        within = self._connect_timeout_s
+        if until is not None:
+            within = max(0.001, min(within, until - time.monotonic()))
         options = SocketOptions()
-        options.connect_timeout_ms = max(1, int(self._connect_timeout_s * 1000))
+        options.connect_timeout_ms = max(1, int(within * 1000))
         pending: Future[HttpClientConnection] = HttpClientConnection.new(
             self.endpoint.host,
             self.endpoint.port,
@@ -304,12 +315,10 @@ class ConnectionPool:
             self._runtime.tls_options(self.endpoint.host) if self.endpoint.secure else None,
         )
         try:
-            return pending.result(self._connect_timeout_s)
+            return pending.result(within)
         except FutureTimeoutError as error:
             pending.add_done_callback(_close_late)
-            raise ConnectFailedError(
-                f"no connection to {self.endpoint.host_header} within {self._connect_timeout_s} s"
-            ) from error
+            raise ConnectFailedError(f"no connection to {self.endpoint.host_header} within {within:.3g} s") from error
         except CRT_ERRORS as error:
             raise ConnectFailedError(f"no connection to {self.endpoint.host_header}: {error}") from error
 

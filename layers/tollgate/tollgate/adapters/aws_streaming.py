@@ -144,7 +144,7 @@ class LiveConnections(ConnectionPool):
         Args:
             request: whose body stream is `sent`.
             sent: the same stream; its position tells how much was handed to the socket.
-            timeout_s: from sending to the end of the answer.
+            timeout_s: from connecting to the end of the answer.
             operation: for errors.
 
         Raises:
@@ -153,9 +153,12 @@ class LiveConnections(ConnectionPool):
         """
         until = time.monotonic() + timeout_s
         try:
-            connection = self._take(self._max_idle_s) or self._connect()
+            connection = self._take(self._max_idle_s) or self._connect(until)
         except ConnectFailedError as error:
             raise _not_connected(str(error), operation) from error
+        if time.monotonic() >= until:
+            connection.close()
+            raise _not_connected(f"no time is left to ask {self.endpoint.host_header}", operation)
         try:
             stream = _LiveStream(connection, request)
             stream.activate()

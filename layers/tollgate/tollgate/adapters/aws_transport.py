@@ -41,6 +41,9 @@ from tollgate.adapters.aws_retry import (
 )
 
 _USER_AGENT = "tollgate"
+_TIME_FOR_A_RETRY = 0.5
+"""Of a call's time limit, the share that has to be left for another attempt: one that is cut short may cost something,
+which a call that was refused has not."""
 
 
 _HOST_PREFIX = {
@@ -210,15 +213,21 @@ class AwsTransport:
         """
         attempt = 1
         retry_cost = 0
+        limit = call.time_limit_s
+        until = None if limit is None else time.monotonic() + limit
         while True:
-            outcome = self._attempt(call)
+            outcome = self._attempt(call, until)
             if isinstance(outcome, HttpResponse):
                 self._budgets[call.service].release(retry_cost)
                 return outcome
             retry_cost = self._cost_of_retry(call, attempt, outcome)
             if not retry_cost:
                 raise outcome
-            self._sleep(backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter()))
+            pause = backoff_s(attempt, outcome.kind, call.service, outcome.retry_after_ms, self._jitter())
+            if until is not None and limit is not None and until - time.monotonic() - pause < limit * _TIME_FOR_A_RETRY:
+                self._budgets[call.service].release(retry_cost)
+                raise outcome
+            self._sleep(pause)
             attempt += 1
 
     def send_for_object(self, call: AwsCall) -> dict[str, Any]:
@@ -282,9 +291,9 @@ class AwsTransport:
             return 0
         return self._budgets[call.service].acquire(error.kind)
 
-    def _attempt(self, call: AwsCall) -> HttpResponse | AwsError:
+    def _attempt(self, call: AwsCall, until: float | None) -> HttpResponse | AwsError:
         try:
-            response = self._exchange_on_live_connection(call)
+            response = self._exchange_on_live_connection(call, until)
         except ExchangeFailedError as failure:
             return _interrupted(call, failure)
         except ConnectFailedError as failure:
@@ -303,25 +312,26 @@ class AwsTransport:
             )
         return response
 
-    def _exchange_on_live_connection(self, call: AwsCall) -> HttpResponse:
+    def _exchange_on_live_connection(self, call: AwsCall, until: float | None) -> HttpResponse:
         """One exchange; a kept-alive connection found dead is replaced, once, at no cost to the budget."""
         try:
-            return self._exchange(call)
+            return self._exchange(call, until)
         except ExchangeFailedError as failure:
             if not _was_stale(failure, call.retry):
                 raise
         self._pool(call.service, call.subdomain).discard_idle()
-        return self._exchange(call)
+        return self._exchange(call, until)
 
-    def _exchange(self, call: AwsCall) -> HttpResponse:
+    def _exchange(self, call: AwsCall, until: float | None) -> HttpResponse:
         pool = self._pool(call.service, call.subdomain)
         request, stream = signed_request(call, pool.endpoint, self._signer)
         config = self.config
         return pool.exchange(
             request,
             stream,
-            read_timeout_s=call.read_timeout_s or config.read_timeout_s,
+            read_timeout_s=call.read_timeout_s or (config.read_timeout_s if until is None else None),
             max_idle_s=config.max_idle_s if call.retry is RetryPolicy.IDEMPOTENT else config.max_idle_unsafe_s,
+            until=until,
         )
 
     def _pool(self, service: AwsService, subdomain: str) -> ConnectionPool:

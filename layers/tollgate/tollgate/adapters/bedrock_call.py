@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from tollgate.adapters.aws_call import AwsCall, AwsService
 from tollgate.adapters.aws_errors import AwsError, ModelError
@@ -15,7 +14,6 @@ from tollgate.adapters.sagemaker_runtime_client import path_segment
 from tollgate.domain.catalogue import Road
 from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
 from tollgate.domain.foreign_words import quoted
-from tollgate.domain.json_values import escaped_json, strict_json
 
 
 def converse_call(
@@ -25,32 +23,21 @@ def converse_call(
 
     Args:
         road: its target is a model's id, or the id or ARN of an inference profile.
-        body: as the dialect rendered it; the limit of output tokens is set here at the latest.
+        body: as the dialect rendered it, with its limit of output tokens.
         operation: its name, for errors.
         path: below the model's.
         retry: what may be repeated.
-        timeout_seconds: for the whole answer.
+        timeout_seconds: for the whole answer, further attempts and the waits before them included.
     """
     return AwsCall(
         service=AwsService.BEDROCK_RUNTIME,
         operation=operation,
         path=f"/model/{path_segment(road.target)}/{path}",
         headers=(("content-type", "application/json"),),
-        body=_limited(road, body),
+        body=body,
         retry=retry,
-        read_timeout_s=timeout_seconds,
+        time_limit_s=timeout_seconds,
     )
-
-
-def _limited(road: Road, body: bytes) -> bytes:
-    """The body with as many output tokens as the road allows, or fewer where it says so."""
-    if road.tokens is None:
-        return body
-    document: dict[str, Any] = strict_json(body)
-    config = document.setdefault("inferenceConfig", {})
-    most = road.tokens.max_output_tokens
-    config["maxTokens"] = min(config.get("maxTokens", most), most)
-    return escaped_json(document)
 
 
 @contextmanager

@@ -100,6 +100,7 @@ def to_item(job: Job) -> dict[str, Any]:
         "scopes": sorted(job.owner.scopes) or None,
         "inference_type": job.inference_type.value,
         "state": job.state.value,
+        "rates_version": job.rates_version or None,
         "priority": None if job.priority is None else job.priority.value,
         "webhook_pending": True if job.webhook_pending else None,
         "input_tokens": job.usage.input_tokens,
@@ -157,6 +158,7 @@ def from_item(item: Mapping[str, Any]) -> Job:
             "state": JobState(item["state"]),
             "priority": Priority(item["priority"]) if "priority" in item else None,
             "catalogue_version": int(item["catalogue_version"]),
+            "rates_version": int(item.get("rates_version", 0)),
             "webhook_pending": bool(item.get("webhook_pending", False)),
             "usage": Usage(*(_whole(item.get(name)) for name in Usage._fields)),
             "failure": JobFailure(item["failure_code"], item.get("failure_message", ""))

@@ -55,10 +55,11 @@ class ProviderCalls:
         pool = self._pool(backend.url)
         host = pool.endpoint.host
         request = provider_request(backend, road.target, host, body)
-        key = self._keys.get(backend.api_key_parameter) if backend.api_key_parameter else ""
+        parameter = backend.api_key_parameter
+        key = self._keys.get(parameter, timeout_seconds=timeout_seconds) if parameter else ""
         try:
             answer = _send(pool, request, key, until)
-            if answer.status == 401 and key and (renewed := self._renewed(backend.api_key_parameter, key, answer)):
+            if answer.status == 401 and key and (renewed := self._renewed(parameter, key, answer, until)):
                 key = renewed
                 answer = _send(pool, request, key, until)
             with closing(answer):
@@ -69,10 +70,10 @@ class ProviderCalls:
         except AwsError as error:
             raise backend_error(error, f"Provider '{host}'") from error
 
-    def _renewed(self, parameter: str, refused: str, answer: OpenAnswer) -> str | None:
+    def _renewed(self, parameter: str, refused: str, answer: OpenAnswer, until: float) -> str | None:
         """Another key than the refused one, whose answer is then done with; without one the refusal stands."""
         try:
-            key = self._keys.renewed(parameter, refused)
+            key = self._keys.renewed(parameter, refused, timeout_seconds=until - time.monotonic())
         except BackendError:
             return None
         if key is not None:
@@ -111,8 +112,7 @@ def _sent(pool: LiveConnections, request: ProviderRequest, key: str, until: floa
     if key:
         headers.append(("authorization", f"Bearer {key}"))
     message, body = new_request("POST", pool.endpoint.base_path + request.path, headers, request.body)
-    left = max(0.001, until - time.monotonic())
-    return pool.send(message, body, timeout_s=left, operation=request.path)
+    return pool.send(message, body, timeout_s=until - time.monotonic(), operation=request.path)
 
 
 def _bounded(answer: OpenAnswer, most: int, *, cut: bool = False) -> Generator[bytes]:

@@ -43,6 +43,7 @@ class RegistryCatalogue:
         self._copy: Catalogue | None = None
         self._read_at = 0.0
         self._sought: dict[int, float] = {}
+        self._earlier: Catalogue | None = None
 
     def current(self) -> Catalogue:
         """The catalogue in force.
@@ -96,6 +97,22 @@ class RegistryCatalogue:
         deployment = model.deployment(resource.partition("/")[2]) if model is not None else None
         return copy if deployment is not None and inference_type in deployment.roads else self.newest()
 
+    def of_version(self, version: int) -> Catalogue:
+        """The catalogue of a version, whichever is in force now: versions never change.
+
+        Raises:
+            CatalogueError: there is no such version.
+            StorageError: it cannot be read.
+        """
+        for copy in (self._copy, self._earlier):
+            if copy is not None and copy.version == version:
+                return copy
+        try:
+            self._earlier = self._stored(version)
+        except AwsError as error:
+            raise StorageError(f"The catalogue cannot be read ({error.code}).", retry_after=5) from error
+        return self._earlier
+
     def newest(self) -> Catalogue:
         """The catalogue in force at this moment.
 
@@ -116,6 +133,9 @@ class RegistryCatalogue:
         version = int(pointer["version"])
         if copy is not None and copy.version == version:
             return copy
+        return self._stored(version)
+
+    def _stored(self, version: int) -> Catalogue:
         item = self._client.get_item(self._table, _version_key(version), consistent=True)
         if item is None:
             raise CatalogueError(f"Catalogue version {version} is missing from the registry.")

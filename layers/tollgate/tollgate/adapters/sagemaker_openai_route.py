@@ -42,7 +42,7 @@ def chat_call(
         headers=(("content-type", content_type), ("authorization", f"Bearer {bearer_token(signer)}")),
         body=body,
         retry=retry,
-        read_timeout_s=timeout_seconds,
+        time_limit_s=timeout_seconds,
         signed=False,
     )
 

@@ -98,7 +98,7 @@ class SageMakerRuntimeClient:
             inference_component: component of a shared endpoint.
             custom_attributes: up to 1,024 visible ASCII characters for the container.
             inference_id: up to 64 characters, for data capture.
-            timeout_s: seconds for the whole answer.
+            timeout_s: seconds for the whole answer, further attempts and the waits before them included.
             retry: what may be repeated.
 
         Raises:
@@ -129,7 +129,7 @@ class SageMakerRuntimeClient:
                 ),
                 body=body,
                 retry=retry,
-                read_timeout_s=timeout_s,
+                time_limit_s=timeout_s,
             )
         )
         headers = response.headers

@@ -15,6 +15,7 @@ from tollgate.domain.json_values import compact_json
 from tollgate.ports.system import Telemetry
 
 _KEPT_SECONDS = 300.0
+_READ_SECONDS = 5.0
 
 
 class _Kept(NamedTuple):
@@ -39,8 +40,12 @@ class SecretParameters:
         self._telemetry = telemetry
         self._kept: dict[str, _Kept] = {}
 
-    def get(self, name: str) -> str:
+    def get(self, name: str, *, timeout_seconds: float) -> str:
         """The secret.
+
+        Args:
+            name: of the parameter.
+            timeout_seconds: how long reading it may take, further attempts included.
 
         Raises:
             CapacityError: it cannot be read now.
@@ -50,7 +55,7 @@ class SecretParameters:
         if kept is not None and self._monotonic() < kept.until:
             return kept.value
         try:
-            return self._read(name)
+            return self._read(name, timeout_seconds)
         except CapacityError:
             if kept is None:
                 raise
@@ -60,12 +65,12 @@ class SecretParameters:
         """What nobody may be shown: the secrets that were read, and the names of their parameters."""
         return [text for name, kept in self._kept.items() for text in (kept.value, name)]
 
-    def renewed(self, name: str, refused: str) -> str | None:
+    def renewed(self, name: str, refused: str, *, timeout_seconds: float) -> str | None:
         """The secret if it is another than the one that was refused; raises as `get`."""
-        value = self._read(name)
+        value = self._read(name, timeout_seconds)
         return None if value == refused else value
 
-    def _read(self, name: str) -> str:
+    def _read(self, name: str, timeout_seconds: float) -> str:
         call = AwsCall(
             service=AwsService.SSM,
             operation="GetParameter",
@@ -73,6 +78,8 @@ class SecretParameters:
             headers=(("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")),
             body=compact_json({"Name": name, "WithDecryption": True}).encode(),
             retry=RetryPolicy.IDEMPOTENT,
+            read_timeout_s=_READ_SECONDS,
+            time_limit_s=timeout_seconds,
         )
         try:
             answer = self._transport.send_for_object(call)

@@ -101,6 +101,8 @@ class Job(NamedTuple):
     `estimated_cost`, `effective_cost` and `avoided_cost` are dollars.
     `reservation` is what is held for it in the budgets that count it, and stays on the record when it is settled.
     `cache` is where its answer is to be kept, or may be found, on the asynchronous road.
+    `rates_version` is the version of the catalogue whose rates hold for its call, where that is paid by the token; 0
+    before the call, and where instances are paid.
     `bill` is there once it has ended.
     `earlier_parts` are dollars of the gateway's parts of an invocation that it shared with others and that failed.
     `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
@@ -120,6 +122,7 @@ class Job(NamedTuple):
     priority: Priority | None = None
     deadline_at: datetime | None = None
     catalogue_version: int = 0
+    rates_version: int = 0
     traceparent: str = ""
     metadata: Mapping[str, str] = _NONE_GIVEN
     webhook_url: str | None = None

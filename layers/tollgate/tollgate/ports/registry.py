@@ -47,6 +47,14 @@ class CatalogueSource(Protocol):
             StorageError: it cannot be read, and the copy does not have the road.
         """
 
+    def of_version(self, version: int) -> Catalogue:
+        """The catalogue of a version, whichever is in force now: versions never change.
+
+        Raises:
+            CatalogueError: there is no such version.
+            StorageError: it cannot be read.
+        """
+
 
 class CapacitySource(Protocol):
     """What was last observed of the deployments, a few seconds old at most."""

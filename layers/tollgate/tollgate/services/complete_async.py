@@ -115,7 +115,7 @@ class AsyncCompletion:
 
     def _work(self, job: Job, notice: AsyncNotice) -> Work:
         road = self._road(job)
-        if road is not None and road.tokens is not None:
+        if job.rates_version or (road is not None and road.tokens is not None):
             # Nobody waits for a place there. Of an answer that was kept the time is known in whole seconds, and a call
             # of none would be one that was not made.
             held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Bill, Job, JobFailure, JobState, Payload, Usage
@@ -151,13 +151,19 @@ class JobCompleter:
         _, deployment, _ = self._served_by(job)
         return self._dialects.of(deployment).parse(body)
 
+    def _catalogue(self, job: Job) -> Catalogue:
+        """What says how the job went and what it costs: of a call that is paid by the token, that of the call."""
+        if job.rates_version:
+            return self._catalogues.of_version(job.rates_version)
+        return self._catalogues.seen_by(job)
+
     def _served_by(self, job: Job) -> tuple[Model, Deployment, Road]:
         """Where the job went.
 
         Raises:
             CatalogueError, UnknownModelError: the catalogue no longer says.
         """
-        model = self._catalogues.seen_by(job).model(job.model)
+        model = self._catalogue(job).model(job.model)
         deployment = model.deployment(job.deployment)
         road = deployment.roads.get(job.inference_type) if deployment is not None else None
         if deployment is None or road is None:
@@ -257,7 +263,8 @@ class JobCompleter:
             self._telemetry.count("UnknownCost")
             return Settlement(effective=None, avoided=None)
         input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
-        rates = gateway_rates(self._catalogues.current().gateway_prices)
+        current = self._catalogue(job) if job.rates_version else self._catalogues.current()
+        rates = gateway_rates(current.gateway_prices)
         own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
         own += reservation_parts(job.reservation, rates, job=True) + (job.earlier_parts or ZERO)
         if road.tokens is not None:

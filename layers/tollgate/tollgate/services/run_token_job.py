@@ -82,7 +82,7 @@ class TokenJobRun:
         except InvalidRequestError as error:
             self._completer.fail(job, JobFailure("invalid_request", error.message))
             return
-        begun = self._begin(job)
+        begun = self._begin(job, catalogue)
         if begun is not None:
             self._call(begun, road, request)
 
@@ -92,15 +92,21 @@ class TokenJobRun:
         patience = policy.request_ttl_seconds + policy.invocation_timeout_seconds
         return self._clock.now() - job.created_at > timedelta(seconds=patience)
 
-    def _begin(self, job: Job) -> Job | None:
+    def _begin(self, job: Job, catalogue: Catalogue) -> Job | None:
         """The job, written down as submitted; None if it is no longer queued.
+
+        The provider's price is that of the moment of the call, and what is held was compared with the same. Whoever
+        ends the job charges it by the catalogue that is noted here, whichever is in force by then.
 
         Raises:
             ConflictError: somebody else has a lease on it.
         """
         now = self._clock.now()
         begun = job._replace(
-            state=JobState.SUBMITTED, submitted_at=now, output_location=self._objects.location_of(_answer_key(job))
+            state=JobState.SUBMITTED,
+            submitted_at=now,
+            output_location=self._objects.location_of(_answer_key(job)),
+            rates_version=catalogue.version,
         )
         return claim_job(self._jobs, begun, now)
 
@@ -123,7 +129,9 @@ class TokenJobRun:
         Raises:
             StorageError: its record says that it runs; the sweeper ends it when the lease is over.
         """
-        waiting = job._replace(state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None)
+        waiting = job._replace(
+            state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None, rates_version=0
+        )
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 changed = self._jobs.change(waiting, expected=_SUBMITTED)

@@ -38,7 +38,7 @@ class ConverseDialect:
     def render(self, payload: Any, parameters: Mapping[str, Any]) -> RenderedRequest:
         """A string, a list of messages, or an object with `messages` or with a text under `inputs` or `prompt`.
 
-        The largest number of output tokens is set when the request is sent, where the road's own limit is known.
+        A deployment's own limit of output tokens is among the parameters; see `TokenPricedDialect`.
 
         Raises:
             InvalidRequestError: the input is none of these, or says what Converse cannot.
