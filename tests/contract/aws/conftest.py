@@ -163,6 +163,14 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
+def until_noticed(transport: AwsTransport) -> None:
+    """Until the client knows that the server has closed its resting connections."""
+    end = time.monotonic() + 20
+    while any(idle.connection.is_open() for pool in transport._pools.values() for idle in pool._idle):
+        assert time.monotonic() < end, "A resting connection is still open"
+        time.sleep(0.01)
+
+
 @dataclass
 class Ours:
     """A transport at the recorder, with what it slept."""
