@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 
@@ -19,6 +20,7 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "AWS_SESSION_TOKEN": "session/token+with=signs",
 }
+SERVICE_MODELS = create_loader()
 
 
 @dataclass(frozen=True)
@@ -161,12 +163,14 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     # boto3's shared session remembers the credentials of whichever test used it first.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    # Nor would reading the services' models anew for each test show anything.
+    monkeypatch.setattr("botocore.session.create_loader", lambda _path: SERVICE_MODELS)
 
 
-def until_noticed(transport: AwsTransport) -> None:
-    """Until the client knows that the server has closed its resting connections."""
+def until_noticed(client: Any) -> None:
+    """Until a client, of these pools, knows that the server has closed its resting connections."""
     end = time.monotonic() + 20
-    while any(idle.connection.is_open() for pool in transport._pools.values() for idle in pool._idle):
+    while any(idle.connection.is_open() for pool in client._pools.values() for idle in pool._idle):
         assert time.monotonic() < end, "A resting connection is still open"
         time.sleep(0.01)
 

@@ -330,13 +330,13 @@ def test_a_provider_that_cannot_be_reached_has_no_capacity(world: _World) -> Non
         world.invoke(road=token_road("m", Provider.OPENAI_HTTP, url=f"http://127.0.0.1:{port}"))
 
 
-def test_connections_are_used_again(world: _World, recorder: Any, ours: Any) -> None:
+def test_connections_are_used_again(world: _World, recorder: Any) -> None:
     """Also after the provider has closed them while they rested."""
     world.invoke()
     world.invoke()
     assert len({call.connection for call in world.calls()}) == 1
     recorder.drop_connections()
-    until_noticed(ours.transport)
+    until_noticed(world.backends._calls)
     world.invoke()
     assert len(world.calls()) == 3
 
