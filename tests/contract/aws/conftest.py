@@ -125,6 +125,8 @@ class Recorder:
         while (header := stream.readline().decode("latin-1").strip("\r\n")) != "":
             name, _, value = header.partition(":")
             headers[name.lower()] = value.strip()
+        if headers.get("expect") == "100-continue":
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")  # or boto3 waits a second for it
         body = stream.read(int(headers.get("content-length", "0")))
         self.requests.append(Recorded(method, target, headers, body, number))
         answer = self.script.pop(0) if self.script else self.otherwise(self.requests[-1])
