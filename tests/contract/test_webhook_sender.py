@@ -176,14 +176,16 @@ def test_a_second_address_is_tried() -> None:
 
 
 def _silent(connection: socket.socket) -> None:
-    connection.recv(10)
-    time.sleep(1)
+    connection.settimeout(30)
+    with contextlib.suppress(OSError):
+        while connection.recv(1000):
+            pass
 
 
 def _dripping(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
-        for _ in range(60):
+        for _ in range(600):
             connection.sendall(b"x")
             time.sleep(0.05)
 
@@ -219,7 +221,7 @@ def test_bad_receivers_cost_a_bounded_time(behaviour: Callable[[socket.socket], 
         started = time.monotonic()
         with pytest.raises(WebhookUnreachableError):
             HttpWebhookSender(allowed=LOOPBACK, answer_seconds=0.5).send(url, {}, b"{}")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10  # of the thirty that the slow ones take
         thread.join()
 
 

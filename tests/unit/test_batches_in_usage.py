@@ -93,12 +93,13 @@ def _round(
         for run in road.batches.open_since(road.clock.now(), limit=100):
             if run.state is BatchState.PREPARING:
                 road.drops(point).prepare(run)
+        collector = road.collector(point)
         for job, status in list(road.backend.statuses.items()):
             if not status.ended and job in road.backend.stopped:
                 road.backend.end(job, "Stopped", began=road.clock.now() - timedelta(seconds=7))
             elif not status.ended:
                 _transform(road, job, bad, seconds)
-            road.collect(job, point)
+            collector.ended(road.backend.statuses[job])
     except (CrashError, TollgateError):
         if point is None:
             raise

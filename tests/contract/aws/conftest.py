@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 
@@ -19,6 +20,7 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "AWS_SESSION_TOKEN": "session/token+with=signs",
 }
+SERVICE_MODELS = create_loader()
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class Recorder:
         while (header := stream.readline().decode("latin-1").strip("\r\n")) != "":
             name, _, value = header.partition(":")
             headers[name.lower()] = value.strip()
+        if headers.get("expect") == "100-continue":
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")  # or boto3 waits a second for it
         body = stream.read(int(headers.get("content-length", "0")))
         self.requests.append(Recorded(method, target, headers, body, number))
         answer = self.script.pop(0) if self.script else self.otherwise(self.requests[-1])
@@ -161,6 +165,16 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     # boto3's shared session remembers the credentials of whichever test used it first.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    # Nor would reading the services' models anew for each test show anything.
+    monkeypatch.setattr("botocore.session.create_loader", lambda _path: SERVICE_MODELS)
+
+
+def until_noticed(client: Any) -> None:
+    """Until a client, of these pools, knows that the server has closed its resting connections."""
+    end = time.monotonic() + 20
+    while any(idle.connection.is_open() for pool in client._pools.values() for idle in pool._idle):
+        assert time.monotonic() < end, "A resting connection is still open"
+        time.sleep(0.01)
 
 
 @dataclass

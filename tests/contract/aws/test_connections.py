@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.aws.conftest import until_noticed
 from tollgate.adapters.aws_call import AwsService
 from tollgate.adapters.aws_errors import AwsError
 from tollgate.adapters.dynamodb_client import DynamoDBClient
@@ -48,7 +49,7 @@ def test_connection_closed_while_resting_is_replaced(call: Any, recorder: Any, o
     """The server hangs up between two calls; nobody notices, safe call or not."""
     call(ours.transport)
     recorder.drop_connections()
-    time.sleep(0.1)
+    until_noticed(ours.transport)
     call(ours.transport)
     assert [request.connection for request in recorder.requests] == [1, 2]
     assert ours.slept == []

@@ -118,12 +118,16 @@ def serve() -> Iterator[Any]:
         server.server_close()
 
 
-def call(url: str, ca_file: Path | None = None) -> Any:
-    """One read at the given endpoint."""
+# After a bad certificate s2n waits longer than this, against timing attacks.
+REFUSED_SECONDS = 1.5
+
+
+def call(url: str, ca_file: Path | None = None, *, seconds: float = 20) -> Any:
+    """One read at the given endpoint; `seconds` to connect."""
     config = TransportConfig(
         region="eu-central-1",
         dynamodb_endpoint=url,
-        connect_timeout_s=1.5,  # after a bad certificate s2n waits longer than this, against timing attacks
+        connect_timeout_s=seconds,
         max_attempts=1,
         ca_file=None if ca_file is None else str(ca_file),
     )
@@ -158,7 +162,7 @@ def test_tls_without_trust_is_refused(serve: Any, tmp_path: Path) -> None:
     """A certificate under no known root ends the connection before anything is sent."""
     port, handler = serve(certificate(tmp_path, "localhost"))
     with pytest.raises(AwsConnectionError) as failed:
-        call(f"https://localhost:{port}")
+        call(f"https://localhost:{port}", seconds=REFUSED_SECONDS)
     assert failed.value.code == "ConnectionFailed"
     assert handler.alpn == []
 
@@ -168,7 +172,7 @@ def test_tls_for_another_host_is_refused(serve: Any, tmp_path: Path) -> None:
     other = certificate(tmp_path, "example.org")
     port, handler = serve(other)
     with pytest.raises(AwsConnectionError):
-        call(f"https://localhost:{port}", other)
+        call(f"https://localhost:{port}", other, seconds=REFUSED_SECONDS)
     assert handler.alpn == []
 
 

@@ -119,11 +119,11 @@ def test_a_connection_that_breaks_is_a_time_out(recorder: Any, answer: Any) -> N
 
 def test_no_answer_in_time_is_a_time_out(recorder: Any, answer: Any) -> None:
     """Counted from sending to the last byte."""
-    recorder.script = [answer(hang=2.0)]
+    recorder.script = [answer(hang=20.0)]
     began = time.monotonic()
     with pytest.raises(BackendTimeoutError):
         _pieces(recorder.url, timeout=0.3)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 10
 
 
 def test_an_endpoint_that_cannot_be_reached_has_no_capacity() -> None:
@@ -147,8 +147,8 @@ def slow_server() -> Iterator[tuple[str, threading.Event, threading.Event]]:
             connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             piece = payload_part(b"word")
             connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
-            go_on.wait(5)
-            connection.settimeout(5)
+            go_on.wait(20)
+            connection.settimeout(20)
             if connection.recv(1) == b"":
                 hung_up.set()
 
@@ -156,7 +156,7 @@ def slow_server() -> Iterator[tuple[str, threading.Event, threading.Event]]:
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}", go_on, hung_up
     go_on.set()
-    thread.join(6)
+    thread.join(20)
     listener.close()
 
 
@@ -165,7 +165,7 @@ def test_a_piece_is_there_before_the_next_is_sent(
 ) -> None:
     """And whoever stops reading ends the call, which makes the container stop."""
     url, go_on, hung_up = slow_server
-    with closing(_stream(url).open(ROAD, BODY, "application/json", timeout_seconds=5, trace="")) as pieces:
+    with closing(_stream(url).open(ROAD, BODY, "application/json", timeout_seconds=20, trace="")) as pieces:
         assert next(pieces) == b"word"
     go_on.set()
-    assert hung_up.wait(5)
+    assert hung_up.wait(20)

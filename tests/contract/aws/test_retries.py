@@ -176,8 +176,8 @@ def test_transactions_are_repeated_with_a_token(
 
 def test_slow_answer_is_a_timeout(recorder: Any, answer: Any, make_transport: Any) -> None:
     """An answer after the read time-out is not waited for, and the outcome is unknown."""
-    ours = make_transport(read_timeout_s=0.2)
-    recorder.script = [answer(hang=1.0)]
+    ours = make_transport(read_timeout_s=1.0)
+    recorder.script = [answer(hang=20.0)]
     with pytest.raises(AwsTimeoutError) as failed:
         update(ours.transport)
     assert failed.value.outcome_unknown
@@ -187,8 +187,8 @@ def test_slow_answer_is_a_timeout(recorder: Any, answer: Any, make_transport: An
 
 def test_reads_are_repeated_after_a_timeout(recorder: Any, answer: Any, make_transport: Any) -> None:
     """A read that was too slow is tried again on a new connection."""
-    ours = make_transport(read_timeout_s=0.2)
-    recorder.script = [answer(hang=1.0), answer(body=b'{"Item":{"pk":{"S":"a"}}}')]
+    ours = make_transport(read_timeout_s=1.0)
+    recorder.script = [answer(hang=20.0), answer(body=b'{"Item":{"pk":{"S":"a"}}}')]
     assert DynamoDBClient(ours.transport).get_item("t", {"pk": "a"}) == {"pk": "a"}
     assert [request.connection for request in recorder.requests] == [1, 2]
 

@@ -71,7 +71,7 @@ def _open(client: Client, job_ids: list[str]) -> list[str]:
 
 
 def _submitted_earlier(client: Client, job_id: str, by: timedelta) -> None:
-    """Write down that a job which waits for its notification was made so much earlier, so that it need not be waited."""
+    """Write down that a job was submitted so much earlier, so that nobody need wait for it to grow old."""
     tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment(client.stack.layout))))
     jobs = DynamoDBJobStore(tables, client.stack.outputs["JobsTableName"])
     job = jobs.get(job_id)
