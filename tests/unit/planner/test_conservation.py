@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.bound import Prices, least_dollars
+from planner.bound import Prices, Windows, least_dollars
 from planner.comparison import compare
 from planner.designs import design_count, standard_designs
 from planner.outcome import replay
@@ -173,4 +173,6 @@ def _least(arrivals: list[float], held: list[float], places: int) -> float:
     """Instance seconds at least, with start-ups of 240 s and a minute for each request."""
     none = array("d", bytes(8 * len(arrivals)))
     prices = Prices(array("d", [math.inf]) * len(arrivals), none, 1.0 / places, 240.0, 1.0)
-    return least_dollars(array("d", arrivals), array("d", held), array("d", [60.0] * len(arrivals)), prices).dollars
+    return least_dollars(
+        Windows(array("d", arrivals), array("d", held), array("d", [60.0] * len(arrivals)), prices)
+    ).dollars
