@@ -211,7 +211,7 @@ def _found(
             strategies = tuple(contributions(trace, world, comparison, choices.assumed))
             bar.update(task, description="seeds and assumptions", advance=1)
             seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
-            sure = certainty(redrawn, world, comparison, design.name, seeds=seeds)
+            sure = certainty(redrawn, world, comparison.best, horizon=horizon, seeds=seeds)
             findings = replace(findings, strategies=strategies, certainty=sure)
         if choices.others:
             bar.update(task, description="instance types", advance=1)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from planner.comparison import Comparison
 from planner.designs import designs_for
 from planner.outcome import Outcome, replay
 from planner.trace import Trace
@@ -48,9 +47,9 @@ class Certainty:
 def certainty(
     redrawn: Callable[[int], Trace],
     world: World,
-    comparison: Comparison,
-    design: str,
+    planned: Outcome,
     *,
+    horizon: float,
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
     shown: int = 3,
 ) -> Certainty:
@@ -59,14 +58,13 @@ def certainty(
     Args:
         redrawn: the trace with everything that was drawn drawn anew, from a seed.
         world: as planned.
-        comparison: of the trace as planned.
-        design: name of the design.
+        planned: what the design does with the first seed, in this world.
+        horizon: seconds that are billed.
         seeds: of which the first one is the plan's own.
         shown: how many of the assumptions.
     """
-    trace, horizon = redrawn(seeds[0]), comparison.horizon
+    trace, design = redrawn(seeds[0]), planned.design
     always = world.usd_per_hour * Decimal(horizon) / 3600
-    planned = comparison.outcome(design)
     drawn = [planned, *(_replayed(redrawn(seed), world, design, horizon) for seed in seeds[1:])]
     saved = [_saved(outcome, always) for outcome in drawn]
     pairs = []

@@ -137,11 +137,6 @@ def designs_for(trace: Trace, world: World) -> dict[str, Design]:
     return {design.name: design for design in standard_designs(world, sum(held) / len(held), set(trace.deadlines))}
 
 
-def design_count(world: World) -> int:
-    """How many designs are standard in this world."""
-    return len(standard_designs(world, 1.0, {60.0}))
-
-
 def _shortest_wait(world: World) -> float:
     """A deadline from which on nothing has to be up when the request comes: start-up, margin, rhythm, and the work."""
     return (world.endpoint_startup + world.dispatch_seconds + RESPONSE_MARGIN_SECONDS) / 0.75

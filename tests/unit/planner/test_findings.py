@@ -16,7 +16,7 @@ from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
-from planner.designs import standard_designs
+from planner.designs import designs_for, standard_designs
 from planner.outcome import replay
 from planner.pictures import cost_against_p99, cost_by_design, frontier, over_time
 from planner.strategies import contributions
@@ -149,9 +149,8 @@ def test_the_stack_s_own_rhythm_costs_more_than_looking_all_the_time() -> None:
 def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:
     """The plan's own seed lies within the interval; three assumptions are shown, greatest effect first."""
     trace = made()
-    sure = certainty(made, WORLD, compare(trace, WORLD, horizon=43_200.0), "wake for deadlines", seeds=(1, 2))
-    designs = standard_designs(WORLD, 1.0, set(trace.deadlines))
-    outcome = replay(trace, next(d for d in designs if d.name == "wake for deadlines"), WORLD, horizon=43_200.0)
+    outcome = replay(trace, designs_for(trace, WORLD)["wake for deadlines"], WORLD, horizon=43_200.0)
+    sure = certainty(made, WORLD, outcome, horizon=43_200.0, seeds=(1, 2))
     saved = float(1 - outcome.total / (WORLD.usd_per_hour * 12))
     assert sure.low - 1e-9 <= saved <= sure.high + 1e-9
     assert 3 <= len(sure.sensitive) <= 6
