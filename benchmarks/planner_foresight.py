@@ -11,7 +11,7 @@ from array import array
 from dataclasses import dataclass
 from random import Random
 
-from planner.bound import Prices, foreseen_schedule
+from planner.bound import Prices, Windows, foreseen_schedule
 
 _WINDOW = 600.0
 _STEP = 5.0
@@ -47,7 +47,7 @@ def worth_of_knowing(arrivals: "array[float]", deadline: float, startup: float) 
         late += startup * _stabs(drawn, deadline)
         none = array("d", bytes(8 * len(drawn)))
         prices = Prices(array("d", [math.inf]) * len(drawn), none, 1.0, startup, 1.0)
-        known += foreseen_schedule(drawn, none, array("d", [deadline]) * len(drawn), prices).dollars
+        known += foreseen_schedule(Windows(drawn, none, array("d", [deadline]) * len(drawn), prices)).dollars
     return Knowledge(late / _DRAWS, _least_expected(counts, deadline, startup), known / _DRAWS)
 
 

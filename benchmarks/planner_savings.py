@@ -8,21 +8,23 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
 from planner_foresight import Knowledge, worth_of_knowing
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TimeElapsedColumn
 
 from planner.certainty import Certainty, certainty
-from planner.comparison import Comparison, bound_names, compare
-from planner.designs import design_count, standard_designs
+from planner.comparison import Comparison, compare
+from planner.designs import designs_for
 from planner.gap import above_the_bound
-from planner.instance_types import side_by_side
+from planner.instance_types import OnType, side_by_side
 from planner.outcome import Outcome, replay
 from planner.reading import read_trace
 from planner.strategies import Contribution, contributions
@@ -40,6 +42,7 @@ _PROCESSES = 2
 _WAITING = ClassMix(0.0, 0.5, 0.5)
 _MIXED = ClassMix(0.1, 0.3, 0.6)
 _FAR = Decimal("0.1")
+_WAKING = "wake for deadlines"
 
 
 def made(requests: int) -> Trace:
@@ -52,29 +55,32 @@ def made(requests: int) -> Trace:
 
 def speed(world: World) -> None:
     """Print how fast made traffic is replayed by all designs, the bound included, for a quarter of it and for all."""
-    designs = design_count(world)
-    print(f"speed, {designs} designs and the bound, {_PROCESSES} processes", flush=True)
+    print(f"speed, all designs and the bound, {_PROCESSES} processes", flush=True)
     seconds = []
     for requests in (_SPEED_REQUESTS // 4, _SPEED_REQUESTS):
         trace = made(requests)
         began, used = time.perf_counter(), _processor_seconds()
-        _compared_with_a_bar(trace, world, designs)
+        with _bar(f"{requests:,} requests") as advance:
+            designs = len(compare(trace, world, processes=_PROCESSES, progress=advance).outcomes)
         took, used = time.perf_counter() - began, _processor_seconds() - used
         seconds.append(used)
         peak = _peak(resource.RUSAGE_SELF) + _PROCESSES * _peak(resource.RUSAGE_CHILDREN)
         rate = len(trace) * designs / took
         print(
-            f"  {len(trace):9,} requests: {took:6.1f} s, {used:6.1f} s of processor, "
-            f"{rate:9,.0f} requests x designs/s, peak of all processes at most {peak:,.0f} MB",
+            f"  {len(trace):9,} requests x {designs} designs: {took:6.1f} s, {used:6.1f} s of processor, "
+            f"{rate:9,.0f} of them/s, peak of all processes at most {peak:,.0f} MB",
             flush=True,
         )
     print(f"  four times the requests take {seconds[1] / seconds[0]:.1f} times the processor", flush=True)
 
 
-def _compared_with_a_bar(trace: Trace, world: World, designs: int) -> None:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=designs + len(bound_names(world)))
-        compare(trace, world, processes=_PROCESSES, progress=lambda _done: progress.advance(task))
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, to be told how much is done, and of how much."""
+    columns = *Progress.get_default_columns(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, steps: progress.update(task, completed=done, total=steps)
 
 
 def _processor_seconds() -> float:
@@ -121,12 +127,6 @@ def _print_best(
         )
 
 
-def _on_instances(part: Comparison) -> Outcome | None:
-    """What would be recommended without a provider that is paid by the token."""
-    in_time = (o for o in part.outcomes if not o.missed and not o.counts.get("tokens"))
-    return min(in_time, key=lambda outcome: outcome.total, default=None)
-
-
 def _print_designs(parts: Sequence[Comparison]) -> None:
     """Print what each design saves over all of them."""
     always = sum((part.baseline.total for part in parts), Decimal(0))
@@ -136,14 +136,6 @@ def _print_designs(parts: Sequence[Comparison]) -> None:
         bill = sum((one.total for one in totals), Decimal(0))
         missed = sum(one.missed for one in totals)
         print(f"    {outcome.design:24} {bill:9.2f}  saved {1 - bill / always:7.1%}  missed {missed:7,}")
-
-
-def _compared(trace: Trace, world: World) -> Comparison:
-    return compare(trace, world, horizon=_HORIZON)
-
-
-def _contributed(trace: Trace, world: World, comparison: Comparison) -> list[Contribution]:
-    return contributions(trace, world, comparison.baseline, horizon=_HORIZON)
 
 
 def _print_strategies(found: Sequence[Sequence[Contribution]], always: Decimal) -> None:
@@ -161,19 +153,20 @@ def _print_strategies(found: Sequence[Sequence[Contribution]], always: Decimal) 
         print(f"  {first.name:24} saves {saved:6.1%}{ranges}, missed {missed:,}; first tenant: {first.basis}")
 
 
-def _redrawn(trace: Trace, seed: int) -> Trace:
-    again = trace.copy()
-    draw_deadlines(again, _WAITING, seed)
-    return again
+def _certain(undrawn: Trace, world: World) -> Certainty:
+    def redrawn(seed: int) -> Trace:
+        again = undrawn.copy()
+        draw_deadlines(again, _WAITING, seed)
+        return again
+
+    first = redrawn(1)
+    planned = replay(first, designs_for(first, world)[_WAKING], world, horizon=_HORIZON)
+    return certainty(redrawn, world, planned, horizon=_HORIZON, shown=4)
 
 
-def _certain(trace: Trace, world: World, design: str) -> Certainty:
-    return certainty(lambda seed: _redrawn(trace, seed), world, design, horizon=_HORIZON, shown=4)
-
-
-def _print_certainty(name: str, design: str, sure: Certainty) -> None:
+def _print_certainty(name: str, sure: Certainty) -> None:
     effects = "; ".join(f"{one.name} {one.saved:.1%}, {one.missed:,} missed" for one in sure.sensitive)
-    print(f"  {design:18} {name:11} {sure.low:.1%}..{sure.high:.1%}, missed {sure.missed}: {effects}")
+    print(f"  {name:11} {sure.low:.1%}..{sure.high:.1%}, missed {sure.missed}: {effects}")
 
 
 def _balance(trace: Trace, world: World, comparison: Comparison) -> tuple[bool, bool, float]:
@@ -181,12 +174,10 @@ def _balance(trace: Trace, world: World, comparison: Comparison) -> tuple[bool, 
     once = all(sum(one.counts.values()) == len(trace) for one in comparison.outcomes)
     adds_up = all(sum(one.bill.values(), Decimal(0)) == one.total for one in comparison.outcomes)
     chosen = comparison.recommended or comparison.baseline
-    held = world.held(trace)
-    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
-    design = next(one for one in designs if one.name == chosen.design)
+    design = designs_for(trace, world)[chosen.design]
     horizon = _HORIZON + 86_400.0  # nobody is left at the end
     line = timeline(trace, design, world, horizon=horizon, step=600.0)
-    mean = replay(trace, design, world, held=held, horizon=horizon).latency.mean
+    mean = line.outcome.latency.mean
     in_system = sum(line.requests) * line.step
     return once, adds_up, in_system / (len(trace) * mean) - 1
 
@@ -196,13 +187,6 @@ def _known(trace: Trace, world: World) -> Knowledge:
     shortest = min(trace.deadlines)
     mine = trace.chosen(bytearray(deadline == shortest for deadline in trace.deadlines))
     return worth_of_knowing(mine.arrivals, shortest, world.endpoint_startup)
-
-
-def _tenants(path: Path, mix: ClassMix) -> Iterator[tuple[str, Trace]]:
-    trace = read_trace(path)
-    draw_deadlines(trace, mix, 1)
-    for group, name in enumerate(trace.group_names):
-        yield name, trace.only(group)
 
 
 def _changed(trace: Trace) -> Iterator[tuple[str, Trace, float]]:
@@ -227,71 +211,103 @@ def _generalised(trace: Trace, world: World) -> list[str]:
         if not len(part):
             found.append(f"{title}: no traffic")
             continue
-        held = world.held(part)
-        designs = standard_designs(world, sum(held) / len(held), set(part.deadlines))
-        design = next(one for one in designs if one.name == "wake for deadlines")
-        outcome = replay(part, design, world, held=held, horizon=horizon)
+        outcome = replay(part, designs_for(part, world)[_WAKING], world, horizon=horizon)
         always = world.usd_per_hour * Decimal(horizon) / 3600
         found.append(f"{title}: saved {1 - outcome.total / always:.1%}, missed {outcome.missed}")
     return found
 
 
-def savings(path: Path, world: World, tokens: World, pool: ProcessPoolExecutor) -> None:
-    """Print what the planner finds for each tenant, alone and together."""
-    for title, mix in (
-        ("half medium (15 min), half low (24 h)", _WAITING),
-        ("10 % high (60 s), 30 % medium, 60 % low", _MIXED),
-    ):
-        print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places", flush=True)
-        names, traces = zip(*_tenants(path, mix), strict=True)
-        parts = list(pool.map(_compared, traces, [tokens] * len(traces)))
-        _print_best("instances alone", names, parts, _on_instances)
-        _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.recommended)
-        _print_best("the same by a rule that the gateway does not have", names, parts, lambda part: part.cheapest)
-        _print_designs(parts)
-        if mix is _WAITING:
-            _more(path, world, tokens, pool, (names, traces, parts))
+@dataclass(frozen=True, slots=True)
+class _Tenant:
+    """Everything that is found about a tenant whose requests can wait."""
+
+    comparison: Comparison
+    other_times: list[str]
+    books: tuple[bool, bool, float]
+    knowledge: Knowledge
+    strategies: list[Contribution]
+    certainty: Certainty
 
 
-def _more(
-    path: Path,
-    world: World,
-    tokens: World,
-    pool: ProcessPoolExecutor,
-    found: tuple[Sequence[str], Sequence[Trace], Sequence[Comparison]],
-) -> None:
-    """All tenants in one pool, other times, the books, the strategies, how sure it is, and other instances."""
-    names, traces, parts = found
-    pooled = read_trace(path)
-    draw_deadlines(pooled, _WAITING, 1)
-    together = compare(pooled, world, horizon=_HORIZON, processes=_PROCESSES)
-    _print_chosen("all pooled", together, together.recommended, together.baseline.total * len(names))
-    many, worlds = len(traces), [world] * len(traces)
-    print("  wake for deadlines at other times", flush=True)
-    for name, lines in zip(names, pool.map(_generalised, traces, worlds), strict=True):
-        print(f"    {name:11} {'; '.join(lines)}")
-    print("  books: each request ends once; the parts are the total; Little's law is off by", flush=True)
-    for name, books in zip(names, pool.map(_balance, traces, [tokens] * many, parts), strict=True):
-        print(f"    {name:11} {books[0]}, {books[1]}, {books[2]:+.1e}")
-    print("  what knowing is worth, if requests took no time: start-ups and time up, against waking late", flush=True)
-    for name, knowledge in zip(names, pool.map(_known, traces, worlds), strict=True):
-        late = knowledge.as_late_as_possible
-        print(
-            f"    {name:11} rates of every ten minutes known {knowledge.rates_known / late - 1:+.1%}, "
-            f"every second known {knowledge.all_known / late - 1:+.1%}"
-        )
-    always = sum((part.baseline.total for part in parts), Decimal(0))
-    _print_strategies(list(pool.map(_contributed, traces, [tokens] * many, parts)), always)
-    print("  how sure: five seeds, and the greatest effects", flush=True)
+def _studied(trace: Trace, undrawn: Trace, world: World) -> _Tenant:
+    comparison = compare(trace, world, horizon=_HORIZON)
+    return _Tenant(
+        comparison,
+        _generalised(trace, world),
+        _balance(trace, world, comparison),
+        _known(trace, world),
+        contributions(trace, world, comparison),
+        _certain(undrawn, world),
+    )
+
+
+def _compared(trace: Trace, world: World) -> Comparison:
+    return compare(trace, world, horizon=_HORIZON)
+
+
+def savings(path: Path, world: World, tokens: World) -> None:
+    """Print what the planner finds for each tenant, alone and together; two processes share the tenants."""
     undrawn = read_trace(path)
-    alone = [undrawn.only(group) for group in range(many)]
-    design = "wake for deadlines"
-    for name, sure in zip(names, pool.map(_certain, alone, worlds, [design] * many), strict=True):
-        _print_certainty(name, design, sure)
-    print(f"\n{names[0]} on other instances, speed by data sheets", flush=True)
-    others = dict.fromkeys(_OTHERS)
-    for one in side_by_side(traces[0], world, _INSTANCE, "us-east-1", others, horizon=_HORIZON):
-        print(f"  {one.instance_type:16} ${one.usd_per_hour}/h, speed {one.speed:.2f}: {one.design} ${one.total:.2f}")
+    waiting, mixed = undrawn.copy(), undrawn.copy()
+    draw_deadlines(waiting, _WAITING, 1)
+    draw_deadlines(mixed, _MIXED, 1)
+    names = undrawn.group_names
+    groups = range(len(names))
+    done = count(1)
+    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool, _bar("tenants") as advance:
+        studied = [pool.submit(_studied, waiting.only(group), undrawn.only(group), tokens) for group in groups]
+        pooled = pool.submit(_compared, waiting, world)
+        hurried = [pool.submit(_compared, mixed.only(group), tokens) for group in groups]
+        others = dict.fromkeys(_OTHERS)
+        types = pool.submit(side_by_side, waiting.only(0), world, _INSTANCE, "us-east-1", others, horizon=_HORIZON)
+        begun: list[Future[_Tenant] | Future[Comparison] | Future[list[OnType]]] = [*studied, pooled, *hurried, types]
+        for future in begun:
+            future.add_done_callback(lambda _: advance(next(done), len(begun)))
+        tenants = [future.result() for future in studied]
+        parts = [tenant.comparison for tenant in tenants]
+        _print_comparisons("half medium (15 min), half low (24 h)", world, names, parts)
+        together = pooled.result()
+        _print_chosen("all pooled", together, together.recommended, together.baseline.total * len(names))
+        _print_tenants(names, tenants)
+        _print_comparisons(
+            "10 % high (60 s), 30 % medium, 60 % low", world, names, [future.result() for future in hurried]
+        )
+        print(f"\n{names[0]} on other instances, speed by data sheets", flush=True)
+        for one in types.result():
+            print(
+                f"  {one.instance_type:16} ${one.usd_per_hour}/h, speed {one.speed:.2f}: {one.design} ${one.total:.2f}"
+            )
+
+
+def _print_comparisons(title: str, world: World, names: Sequence[str], parts: Sequence[Comparison]) -> None:
+    """Print what is best for each tenant, and what each design does for all of them."""
+    print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places", flush=True)
+    _print_best("instances alone", names, parts, lambda part: part.on_instances)
+    _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.recommended)
+    _print_best("the same by a rule that the gateway does not have", names, parts, lambda part: part.cheapest)
+    _print_designs(parts)
+
+
+def _print_tenants(names: Sequence[str], tenants: Sequence[_Tenant]) -> None:
+    """Print other times, the books, what knowing is worth, the strategies, and how sure it is."""
+    print(f"  {_WAKING} at other times")
+    for name, tenant in zip(names, tenants, strict=True):
+        print(f"    {name:11} {'; '.join(tenant.other_times)}")
+    print("  books: each request ends once; the parts are the total; Little's law is off by")
+    for name, tenant in zip(names, tenants, strict=True):
+        print(f"    {name:11} {tenant.books[0]}, {tenant.books[1]}, {tenant.books[2]:+.1e}")
+    print("  what knowing is worth, if requests took no time: start-ups and time up, against waking late")
+    for name, tenant in zip(names, tenants, strict=True):
+        late = tenant.knowledge.as_late_as_possible
+        print(
+            f"    {name:11} rates of every ten minutes known {tenant.knowledge.rates_known / late - 1:+.1%}, "
+            f"every second known {tenant.knowledge.all_known / late - 1:+.1%}"
+        )
+    always = sum((tenant.comparison.baseline.total for tenant in tenants), Decimal(0))
+    _print_strategies([tenant.strategies for tenant in tenants], always)
+    print(f"  how sure {_WAKING} is: five seeds, and the greatest effects")
+    for name, tenant in zip(names, tenants, strict=True):
+        _print_certainty(name, tenant.certainty)
 
 
 def main() -> None:
@@ -304,8 +320,7 @@ def main() -> None:
     if not path.exists():
         print(f"{path} is absent: savings by tenant are skipped.")
         return
-    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
-        savings(path, world, tokens, pool)
+    savings(path, world, tokens)
     print(f"\nall of this took {time.perf_counter() - began:.0f} s, {_processor_seconds():.0f} s of processor")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from cli import plan_report
@@ -21,18 +21,19 @@ from cli.tables import new_console
 from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
-from planner.comparison import Comparison, bound_names, compare
+from planner.comparison import Comparison, compare
 from planner.described import read_workload
-from planner.designs import design_count, standard_designs
+from planner.designs import designs_for
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side
 from planner.outcome import Outcome
 from planner.rates import Rates, names, only, read_rates
 from planner.reading import TraceError, read_trace
-from planner.strategies import Contribution, contributions
+from planner.strategies import contributions
 from planner.timeline import timeline
 from planner.trace import NO_DEADLINE, Trace
 from planner.workload import Workload, draw_deadlines
+from planner.world import World
 from tollgate.domain.errors import TollgateError
 
 _EXIT_UNREADABLE = 2
@@ -141,16 +142,18 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         choices = read_choices(arguments, trace)
         drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
-        comparison, findings = _plan(made, trace, choices, arguments)
+        comparison = _compared(trace, choices.world)
+        console = new_console()
+        if not arguments.json:
+            show(trace, comparison, console)
+            plan_report.show_assumed(arguments, drawn, console)
+        findings = _found(made, trace, comparison, choices, arguments)
     except (TollgateError, SpeedUnknownError, TraceError, ValueError) as error:
         return _refused(str(error))
     if arguments.json:
         found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
         print(json.dumps(found, indent=2))
     else:
-        console = new_console()
-        show(trace, comparison, console)
-        plan_report.show_assumed(arguments, drawn, console)
         plan_report.show(findings, console)
     if arguments.out:
         try:
@@ -162,68 +165,60 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(
-    made: Callable[[int], Trace], trace: Trace, choices: Choices, arguments: argparse.Namespace
-) -> tuple[Comparison, "plan_report.Findings"]:
-    """Replay, and find out about the recommended design, with a progress bar."""
+def _bar() -> Progress:
+    return Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+
+
+def _compared(trace: Trace, world: World) -> Comparison:
+    processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
+    with _bar() as bar:
+        task = bar.add_task("designs", total=None)
+        return compare(
+            trace,
+            world,
+            progress=lambda done, steps: bar.update(task, completed=done, total=steps),
+            processes=processes,
+        )
+
+
+def _found(
+    made: Callable[[int], Trace],
+    trace: Trace,
+    comparison: Comparison,
+    choices: Choices,
+    arguments: argparse.Namespace,
+) -> "plan_report.Findings":
+    """Everything about the recommended design, with a progress bar."""
 
     def redrawn(seed: int) -> Trace:
         again = made(seed)
         draw_deadlines(again, choices.mix, seed)
         return again
 
-    world = choices.world
-    processes = min(_MOST_PROCESSES, os.cpu_count() or 1) if len(trace) > _WORTH_SHARING else 1
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        steps = design_count(world) + len(bound_names(world)) + (1 if arguments.quick else 3) + bool(choices.others)
-        task = progress.add_task("replaying", total=steps)
-
-        def advance(_done: str = "") -> None:
-            progress.advance(task)
-
-        comparison = compare(trace, world, progress=advance, processes=processes)
-        findings = _find(trace, comparison, choices, arguments, advance)
+    world, horizon = choices.world, comparison.horizon
+    design = designs_for(trace, world)[comparison.best.design]
+    with _bar() as bar:
+        task = bar.add_task("instances over time", total=(1 if arguments.quick else 3) + bool(choices.others))
+        hours = timeline(trace, design, world, horizon=horizon, step=_HOUR)
+        findings = plan_report.Findings(
+            comparison=comparison,
+            advice=advise(trace, comparison, design, world, arguments.instance_type),
+            line=timeline(trace, design, world, horizon=horizon, step=max(60.0, horizon / 800)),
+            commitment=commitment(hours.instances, world.usd_per_hour, arguments.commitment_discount),
+        )
         if not arguments.quick:
+            bar.update(task, description="strategies", advance=1)
+            strategies = tuple(contributions(trace, world, comparison, choices.assumed))
+            bar.update(task, description="seeds and assumptions", advance=1)
             seeds = tuple(range(arguments.seed, arguments.seed + _SEEDS))
-            name = comparison.best.design
-            sure = certainty(redrawn, world, name, horizon=comparison.horizon, seeds=seeds)
-            findings = replace(findings, certainty=sure)
-            advance()
+            sure = certainty(redrawn, world, comparison.best, horizon=horizon, seeds=seeds)
+            findings = replace(findings, strategies=strategies, certainty=sure)
         if choices.others:
+            bar.update(task, description="instance types", advance=1)
             named = arguments.instance_type, arguments.region
-            types = side_by_side(trace, world, *named, choices.others, horizon=comparison.horizon)
+            types = side_by_side(trace, world, *named, choices.others, horizon=horizon)
             findings = replace(findings, types=tuple(types))
-            advance()
-    return comparison, findings
-
-
-def _find(
-    trace: Trace,
-    comparison: Comparison,
-    choices: Choices,
-    arguments: argparse.Namespace,
-    advance: Callable[[], None],
-) -> "plan_report.Findings":
-    """Everything about the recommended design but how sure it is."""
-    chosen, world = comparison.best, choices.world
-    held = world.held(trace)
-    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
-    design = next(d for d in designs if d.name == chosen.design)
-    horizon = comparison.horizon
-    hours = timeline(trace, design, world, horizon=horizon, step=_HOUR)
-    line = timeline(trace, design, world, horizon=horizon, step=max(60.0, horizon / 800))
-    advance()
-    strategies: tuple[Contribution, ...] = ()
-    if not arguments.quick:
-        strategies = tuple(contributions(trace, world, comparison.baseline, horizon=horizon, assumed=choices.assumed))
-        advance()
-    return plan_report.Findings(
-        comparison=comparison,
-        advice=advise(trace, comparison, design, world, arguments.instance_type),
-        line=line,
-        commitment=commitment(hours.instances, world.usd_per_hour, arguments.commitment_discount),
-        strategies=strategies,
-    )
+    return findings
 
 
 def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
 
 _SHARES = (0.35, 1.0, 0.05, 0.1, 0.7)
 _BLOCK_SECONDS = 3600.0
@@ -72,57 +72,47 @@ class Least:
     without_jobs: float
 
 
-def least_dollars(arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: Prices) -> Least:
-    """Find the greatest bound that a few sweeps give.
-
-    Args:
-        arrivals: seconds, in order.
-        held: place-seconds of each request.
-        deadlines: seconds after arrival.
-        prices: of both ways.
-    """
-    if not arrivals:
-        return Least(0.0, 0.0)
-    requests = _Requests(arrivals, held, deadlines, prices)
-    sweeps = max(4, _SWEPT // len(arrivals))
-    if prices.job_usd == math.inf:
-        least = _greatest(requests, sweeps, jobs=False)
+def least_dollars(windows: "Windows") -> Least:
+    """Find the greatest bound that a few sweeps give."""
+    sweeps = max(4, _SWEPT // len(windows))
+    if windows.prices.job_usd == math.inf:
+        least = _greatest(windows, sweeps, jobs=False)
         return Least(least, least)
-    least = _greatest(requests, sweeps, jobs=True)
-    return Least(least, max(least, _greatest(requests, sweeps // 2, jobs=False)))
+    least = _greatest(windows, sweeps, jobs=True)
+    return Least(least, max(least, _greatest(windows, sweeps // 2, jobs=False)))
 
 
-def _greatest(requests: "_Requests", sweeps: int, *, jobs: bool) -> float:
+def _greatest(windows: "Windows", sweeps: int, *, jobs: bool) -> float:
     """The greatest bound of so many sweeps: first one weight for all hours, then each hour's own."""
     swept = {
-        share: requests.swept([share] * requests.blocks, 1.0, jobs=jobs)
+        share: windows.swept([share] * windows.blocks, 1.0, jobs=jobs)
         for share in _SHARES[: min(sweeps, max(3, sweeps // 4))]
     }
     share = max(swept, key=lambda one: swept[one].dollars)
-    least, shares, found = swept[share].dollars, [share] * requests.blocks, swept[share]
-    up, busy = [0.0] * requests.blocks, [0.0] * requests.blocks
+    least, shares, found = swept[share].dollars, [share] * windows.blocks, swept[share]
+    up, busy = [0.0] * windows.blocks, [0.0] * windows.blocks
     for step in range(min(_STEPS, sweeps - len(swept))):
-        now_up, now_busy = found.seconds_up(requests.blocks), requests.worked(shares, found)
-        for block in range(requests.blocks):
+        now_up, now_busy = found.seconds_up(windows.blocks), windows.worked(shares, found)
+        for block in range(windows.blocks):
             # The last steps' mean: from one to the next a day's work may jump to another hour.
             up[block] = _KEPT * up[block] + (1.0 - _KEPT) * now_up[block]
             busy[block] = _KEPT * busy[block] + (1.0 - _KEPT) * now_busy[block]
             if up[block] + busy[block] > 0:
                 change = _REACH * _SHRINKS**step * (up[block] - busy[block]) / (up[block] + busy[block])
                 shares[block] = min(1.0, max(0.0, shares[block] + change))
-        found = requests.swept(shares, 1.0, jobs=jobs)
+        found = windows.swept(shares, 1.0, jobs=jobs)
         least = max(least, found.dollars)
     return least
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """The cheapest schedule that pays work and time up apart and never runs out of places.
+    """The cheapest schedule of endpoints that pays work and time up apart and never runs out of places.
 
     Attributes:
         dollars: instances, what is served elsewhere, and what waiting costs.
         instance_dollars: of it, for start-ups, work and time up.
-        starts: of endpoints or jobs.
+        starts: of endpoints.
         elsewhere: 1 for each request that no instance serves.
     """
 
@@ -132,19 +122,14 @@ class Foreseen:
     elsewhere: bytearray
 
 
-def foreseen_schedule(
-    arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: Prices
-) -> Foreseen:
+def foreseen_schedule(windows: "Windows") -> Foreseen:
     """Find it, with all requests known."""
-    if not arrivals:
-        return Foreseen(0.0, 0.0, 0, bytearray())
-    requests = _Requests(arrivals, held, deadlines, prices)
-    swept = requests.swept([0.0] * requests.blocks, 0.0, jobs=prices.job_usd < math.inf)
-    served = requests.served([1.0] * len(requests.spans), swept)
-    instances = sum(prices.place_second_usd * seconds for seconds, mine in zip(held, served, strict=True) if mine)
+    prices = windows.prices
+    swept = windows.swept([0.0] * windows.blocks, 0.0, jobs=False)
+    served = windows.served([1.0] * len(windows.spans), swept)
+    instances = prices.place_second_usd * sum(compress(windows.held, served))
     for begin, end in swept.stretches:
-        instances += min(prices.start_usd, prices.job_usd) if begin == end else prices.start_usd
-        instances += prices.instance_second_usd * (end - begin)
+        instances += prices.start_usd + prices.instance_second_usd * (end - begin)
     return Foreseen(swept.dollars, instances, len(swept.stretches), bytearray(not one for one in served))
 
 
@@ -167,11 +152,28 @@ class _Swept:
         return seconds
 
 
-class _Requests:
+class Windows:
+    """Requests by when they may start, made ready once for all sweeps.
+
+    Attributes:
+        held: place-seconds of each request.
+        prices: of both ways to serve it.
+        blocks: hours that the windows touch.
+        spans: first and last block of the windows, each pair once.
+    """
+
     def __init__(
         self, arrivals: "array[float]", held: "array[float]", deadlines: "array[float]", prices: Prices
     ) -> None:
-        self._arrivals, self._held, self._prices = arrivals, held, prices
+        """Put the moments at which windows open and close in order.
+
+        Args:
+            arrivals: seconds, in order; not empty.
+            held: place-seconds of each request.
+            deadlines: seconds after arrival.
+            prices: of both ways to serve a request.
+        """
+        self._arrivals, self.held, self.prices = arrivals, held, prices
         self.blocks = int(arrivals[-1] // _BLOCK_SECONDS) + 2
         self._latest = array("d", [a + max(0.0, d - h) for a, h, d in zip(arrivals, held, deadlines, strict=True)])
         spans: dict[tuple[int, int], int] = {}
@@ -192,12 +194,15 @@ class _Requests:
         self._positions = array("L", [n % count for n in order])
         self._kinds = bytearray(n // count for n in order)
 
+    def __len__(self) -> int:
+        return len(self._arrivals)
+
     def _bind(self) -> bytearray:
         """1 for each window that matters: one that contains another, which must be met, is met with it."""
         binding = bytearray([1]) * len(self._arrivals)
         earliest = math.inf
         for position in range(len(binding) - 1, -1, -1):
-            if self._prices.elsewhere_usd[position] < math.inf:
+            if self.prices.elsewhere_usd[position] < math.inf:
                 continue
             if self._latest[position] >= earliest:
                 binding[position] = 0
@@ -214,9 +219,9 @@ class _Requests:
         Args:
             by_span: dollars of a place-second of work, by the request's span.
         """
-        prices, certain = self._prices, 0.0
+        prices, certain = self.prices, 0.0
         waits, dearer = array("d"), array("d")
-        columns = zip(self._held, self._span, prices.elsewhere_usd, prices.later_usd, strict=True)
+        columns = zip(self.held, self._span, prices.elsewhere_usd, prices.later_usd, strict=True)
         for seconds, span, tokens, later in columns:
             work = by_span[span] * seconds
             certain += min(tokens, work)
@@ -227,23 +232,34 @@ class _Requests:
         return certain, waits, dearer
 
     def swept(self, shares: Sequence[float], overlap: float, *, jobs: bool) -> _Swept:
-        """The cheapest schedule; with no `overlap` work counts in full, and so does time up."""
-        prices, arrivals = self._prices, self._arrivals
-        up_share = [share * overlap + 1.0 - overlap for share in shares]
-        whole = list(accumulate((share * _BLOCK_SECONDS for share in up_share), initial=0.0))
-        certain, waits, dearer = self._weighed(
+        """The cheapest schedule; with no `overlap` work counts in full, and so does time up.
+
+        What is due anyway is left out of all costs on the way. So is what waiting has cost who was not up: all older
+        states would have to be raised by it, and so the one that was up is lowered.
+        """
+        prices, arrivals = self.prices, self._arrivals
+        due_anyway, waits, dearer = self._weighed(
             [prices.place_second_usd * (1.0 - overlap * shares[block]) for block in self._dearest(shares)]
         )
+        # Dollars of being up from second 0 on: at the start of each block, and for each second of it.
+        rates = [prices.instance_second_usd * (share * overlap + 1.0 - overlap) for share in shares]
+        bases = [
+            before - rate * block * _BLOCK_SECONDS
+            for block, (before, rate) in enumerate(
+                zip(accumulate((rate * _BLOCK_SECONDS for rate in rates), initial=0.0), rates, strict=False)
+            )
+        ]
         states, for_jobs, starts = _States(), _States(), _Starts()
-        rate, start_usd, job_usd = prices.instance_second_usd, prices.start_usd, prices.job_usd
+        start_usd, job_usd = prices.start_usd, prices.job_usd
         up, now_usd, current = math.inf, 0.0, 0
         events = zip(self._moments, self._blocks, self._positions, self._kinds, strict=True)
         for moment, block, position, kind in events:
-            if kind != _OPENS and (dearer[position] <= 0 or (kind != _CLOSES and not jobs)):
+            price = dearer[position]
+            if kind != _OPENS and (price <= 0 or (kind != _CLOSES and not jobs)):
                 continue
-            weighted_usd = rate * (whole[block] + up_share[block] * (moment - block * _BLOCK_SECONDS))
-            up += weighted_usd - now_usd
-            now_usd = weighted_usd
+            up -= now_usd
+            now_usd = bases[block] + rates[block] * moment
+            up += now_usd
             if states.least + start_usd < up:
                 up = states.least + start_usd
                 current = starts.noted(moment, states)
@@ -251,25 +267,23 @@ class _Requests:
             if jobs and for_jobs.least + job_usd < up:
                 cost, start = for_jobs.least + job_usd, starts.noted(moment, for_jobs)
             if kind == _OPENS:
-                # Whoever is not up now lets the request wait.
-                states.raise_all(waits[position])
-                states.append(moment, cost, start)
-                if jobs:
-                    for_jobs.raise_all(waits[position])
-                    for_jobs.append(moment, cost, start)
-                continue
+                wait = waits[position]
+                due_anyway += wait
+                up -= wait
+                cost -= wait
             states.append(moment, cost, start)
             if jobs:
                 for_jobs.append(moment, cost, start)
-            (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], dearer[position])
-        return _Swept(certain + states.least, starts.stretches(states))
+            if kind != _OPENS:
+                (states if kind == _CLOSES else for_jobs).raise_before(arrivals[position], price)
+        return _Swept(due_anyway + states.least, starts.stretches(states))
 
     def served(self, weights: Sequence[float], swept: _Swept) -> bytearray:
         """1 for each request that an instance serves, if work of each span counts with this weight."""
-        prices, stretches = self._prices, swept.stretches
+        prices, stretches = self.prices, swept.stretches
         begins = [begin for begin, _ in stretches]
         found = bytearray(len(self._arrivals))
-        columns = zip(self._arrivals, self._latest, self._held, self._span, prices.elsewhere_usd, strict=True)
+        columns = zip(self._arrivals, self._latest, self.held, self._span, prices.elsewhere_usd, strict=True)
         for position, (arrival, latest, seconds, span, tokens) in enumerate(columns):
             if tokens > prices.place_second_usd * weights[span] * seconds:
                 before = bisect_right(begins, latest) - 1
@@ -279,9 +293,9 @@ class _Requests:
     def worked(self, shares: Sequence[float], swept: _Swept) -> list[float]:
         """Seconds of an instance's work in the block where it counts least, of the requests that instances serve."""
         busy, dearest = [0.0] * self.blocks, self._dearest(shares)
-        per_second = self._prices.place_second_usd / self._prices.instance_second_usd
+        per_second = self.prices.place_second_usd / self.prices.instance_second_usd
         served = self.served([1.0 - shares[block] for block in dearest], swept)
-        for seconds, span, mine in zip(self._held, self._span, served, strict=True):
+        for seconds, span, mine in zip(self.held, self._span, served, strict=True):
             if mine:
                 busy[dearest[span]] += per_second * seconds
         return busy
@@ -342,11 +356,6 @@ class _States:
         moments.append(moment)
         self.starts.append(start)
         self._last_cost = cost
-
-    def raise_all(self, amount: float) -> None:
-        """All states cost more."""
-        self.least += amount
-        self._last_cost += amount
 
     def raise_before(self, moment: float, amount: float) -> None:
         """All states older than `moment` cost more; those that then cost as much as the next one die."""

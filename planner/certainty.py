@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from planner.designs import standard_designs
+from planner.designs import designs_for
 from planner.outcome import Outcome, replay
 from planner.trace import Trace
 from planner.world import World
@@ -47,7 +47,7 @@ class Certainty:
 def certainty(
     redrawn: Callable[[int], Trace],
     world: World,
-    design: str,
+    planned: Outcome,
     *,
     horizon: float,
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
@@ -58,15 +58,14 @@ def certainty(
     Args:
         redrawn: the trace with everything that was drawn drawn anew, from a seed.
         world: as planned.
-        design: name of the design.
+        planned: what the design does with the first seed, in this world.
         horizon: seconds that are billed.
         seeds: of which the first one is the plan's own.
         shown: how many of the assumptions.
     """
-    trace = redrawn(seeds[0])
+    trace, design = redrawn(seeds[0]), planned.design
     always = world.usd_per_hour * Decimal(horizon) / 3600
-    planned = _saved(_replayed(trace, world, design, horizon), always)
-    drawn = [_replayed(redrawn(seed), world, design, horizon) for seed in seeds]
+    drawn = [planned, *(_replayed(redrawn(seed), world, design, horizon) for seed in seeds[1:])]
     saved = [_saved(outcome, always) for outcome in drawn]
     pairs = []
     for variants in _variants(world):
@@ -74,7 +73,7 @@ def certainty(
             Variation(name, _saved(outcome, always), outcome.missed)
             for name, outcome in ((n, _replayed(trace, w, design, horizon)) for n, w in variants)
         ]
-        effect = max(abs(result.saved - planned) for result in results)
+        effect = max(abs(result.saved - saved[0]) for result in results)
         pairs.append((any(result.missed for result in results), effect, results))
     pairs.sort(key=lambda pair: pair[:2], reverse=True)
     return Certainty(
@@ -114,9 +113,7 @@ def _variants(world: World) -> list[list[tuple[str, World]]]:
 
 
 def _replayed(trace: Trace, world: World, design: str, horizon: float) -> Outcome:
-    held = world.held(trace)
-    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
-    return replay(trace, next(d for d in designs if d.name == design), world, held=held, horizon=horizon)
+    return replay(trace, designs_for(trace, world)[design], world, horizon=horizon)
 
 
 def _saved(outcome: Outcome, always: Decimal) -> float:

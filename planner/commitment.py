@@ -30,6 +30,11 @@ class CommitmentAdvice:
     break_even: Decimal
     regret: Decimal
 
+    @property
+    def saved(self) -> Decimal:
+        """Dollars of the period by the commitment."""
+        return self.uncommitted - self.committed
+
 
 def advise(instance_hours: Sequence[float], usd_per_hour: Decimal, discount: Decimal) -> CommitmentAdvice:
     """The cheapest commitment for these hours.

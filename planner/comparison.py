@@ -2,20 +2,20 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import count
 from multiprocessing import get_context
 
-from planner.designs import Design, standard_designs
+from planner.designs import Design, designs_for
 from planner.foresight import Bounds, find_bounds
 from planner.outcome import Outcome, replay
 from planner.trace import Trace
 from planner.world import World
 
 _HOUR = 3600.0
-BOUND, TOKEN_BOUND = "the bound", "the bound with tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Comparison:
         bounds: of the designs that use instances alone.
         token_bounds: of those that may also pay by the token; None without such a backend.
         horizon: seconds that are billed.
-        watched: by design, where an endpoint wakes for deadlines: what the same would cost without the capacity
-            function's rhythm, looked at all the time and served in the order of deadlines.
+        watched: of those that may be explained, where an endpoint wakes for deadlines, by design: what the same would
+            cost without the capacity function's rhythm, looked at all the time and served in the order of deadlines.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -45,7 +45,12 @@ class Comparison:
     @property
     def recommended(self) -> Outcome | None:
         """The cheapest that can be deployed and missed no deadline; None when each of those missed one."""
-        return min((o for o in self._in_time if o.deployable), key=lambda o: o.total, default=None)
+        return cheapest_in_time(o for o in self.outcomes if o.deployable)
+
+    @property
+    def on_instances(self) -> Outcome | None:
+        """What would be recommended without a backend that is paid by the token."""
+        return cheapest_in_time(o for o in self.outcomes if not o.counts.get("tokens"))
 
     @property
     def best(self) -> Outcome:
@@ -56,11 +61,11 @@ class Comparison:
     @property
     def cheapest(self) -> Outcome | None:
         """The cheapest that missed no deadline, whether the gateway can do it or not."""
-        return min(self._in_time, key=lambda o: o.total, default=None)
+        return cheapest_in_time(self.outcomes)
 
-    @property
-    def _in_time(self) -> Iterator[Outcome]:
-        return (outcome for outcome in self.outcomes if not outcome.missed)
+    def outcome(self, design: str) -> Outcome:
+        """What this design does."""
+        return next(one for one in self.outcomes if one.design == design)
 
     def bounds_of(self, outcome: Outcome) -> Bounds:
         """The bounds of designs that have the same roads."""
@@ -78,12 +83,17 @@ class Comparison:
         return 1 - outcome.total / self.baseline.total if self.baseline.total else Decimal(0)
 
 
+def cheapest_in_time(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """The cheapest that missed no deadline; None when each missed one."""
+    return min((one for one in outcomes if not one.missed), key=lambda one: one.total, default=None)
+
+
 def compare(
     trace: Trace,
     world: World,
     *,
     horizon: float = 0.0,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
     processes: int = 1,
 ) -> Comparison:
     """Replay the trace by every standard design, and find the bound.
@@ -92,45 +102,32 @@ def compare(
         trace: not empty, in order of arrival, with its deadlines.
         world: in which it is served.
         horizon: seconds that are billed; the trace's length in whole hours when that is longer.
-        progress: called with each design's name, and with each of `bound_names`, when it is done.
+        progress: called with how much is done, and of how much, whenever a design or a bound is.
         processes: that share the work; each one has the trace for itself.
     """
-    held = world.held(trace)
     horizon = max(horizon, math.ceil(trace.seconds / _HOUR) * _HOUR)
-    designs = standard_designs(world, sum(held) / len(held), set(trace.deadlines))
-    setting = _Setting(trace, world, held, horizon, designs)
-    found: dict[str, _Replayed | Bounds] = {}
-    names = [*bound_names(world), *(design.name for design in reversed(designs))]  # what takes long is begun first
-    if processes <= 1:
-        for name in names:
-            found[name] = setting.find(name)
-            progress(name)
-    else:
-        with ProcessPoolExecutor(processes, get_context("spawn"), _keep, (setting,)) as pool:
-            running = {pool.submit(_find, name): name for name in names}
-            for done in as_completed(running):
-                found[running[done]] = done.result()
-                progress(running[done])
-    replayed = [each for design in designs if isinstance(each := found[design.name], _Replayed)]
-    bounds = [each for name in bound_names(world) if isinstance(each := found[name], Bounds)]
-    return Comparison(
-        tuple(each.outcome for each in replayed),
-        bounds[0],
-        bounds[1] if len(bounds) > 1 else None,
-        horizon,
-        {each.outcome.design: each.watched for each in replayed if each.watched is not None},
-    )
+    designs = designs_for(trace, world)
+    alone = replace(world, tokens=None)
+    worlds = [alone] if world.tokens is None else [alone, world]
+    done, steps = count(1), len(worlds) + len(designs)
+    with _pool(_Setting(trace, world, world.held(trace), horizon, designs), processes) as pool:
 
+        def begun[T](future: Future[T]) -> Future[T]:
+            future.add_done_callback(lambda _: progress(next(done), steps))
+            return future
 
-def bound_names(world: World) -> tuple[str, ...]:
-    """What is found besides the designs: a bound, and another one where requests may be paid by the token."""
-    return (BOUND,) if world.tokens is None else (BOUND, TOKEN_BOUND)
-
-
-@dataclass(frozen=True, slots=True)
-class _Replayed:
-    outcome: Outcome
-    watched: Outcome | None
+        bounds = [begun(pool.submit(_bounds, one)) for one in worlds]  # what takes long is begun first
+        replays = {name: begun(pool.submit(_outcome, name)) for name in reversed(designs)}
+        found = Comparison(
+            tuple(replays[name].result() for name in designs),
+            bounds[0].result(),
+            bounds[1].result() if len(bounds) > 1 else None,
+            horizon,
+        )
+        shown = {one.design for one in (found.recommended, found.on_instances, found.cheapest) if one is not None}
+        woken = [name for name, design in designs.items() if name in shown and design.waking and not design.sharing]
+        watched = {name: pool.submit(_outcome, name, rhythm=False) for name in woken if world.rhythm}
+        return replace(found, watched={name: outcome.result() for name, outcome in watched.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +136,7 @@ class _Setting:
     world: World
     held: "array[float]"
     horizon: float
-    designs: Sequence[Design]
-
-    def find(self, name: str) -> _Replayed | Bounds:
-        """One design's outcome, with and without the rhythm where it has one, or bounds."""
-        if name in {BOUND, TOKEN_BOUND}:
-            world = self.world if name == TOKEN_BOUND else replace(self.world, tokens=None)
-            return find_bounds(self.trace, world, self.held, self.horizon)
-        design = next(one for one in self.designs if one.name == name)
-        watched = None
-        if design.waking and not design.sharing and self.world.rhythm:
-            watched = self._replay(design, replace(self.world, rhythm=False))
-        return _Replayed(self._replay(design, self.world), watched)
-
-    def _replay(self, design: Design, world: World) -> Outcome:
-        return replay(self.trace, design, world, held=self.held, horizon=self.horizon)
+    designs: Mapping[str, Design]
 
 
 _kept: list[_Setting] = []
@@ -164,5 +147,28 @@ def _keep(setting: _Setting) -> None:
     _kept[:] = [setting]
 
 
-def _find(name: str) -> _Replayed | Bounds:
-    return _kept[0].find(name)
+def _bounds(world: World) -> Bounds:
+    kept = _kept[0]
+    return find_bounds(kept.trace, world, kept.held, kept.horizon)
+
+
+def _outcome(name: str, *, rhythm: bool = True) -> Outcome:
+    kept = _kept[0]
+    world = kept.world if rhythm else replace(kept.world, rhythm=False)
+    return replay(kept.trace, kept.designs[name], world, held=kept.held, horizon=kept.horizon)
+
+
+class _AtOnce(Executor):
+    """Does everything in this process, as it is handed in."""
+
+    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _pool(setting: _Setting, processes: int) -> Executor:
+    if processes > 1:
+        return ProcessPoolExecutor(processes, get_context("spawn"), _keep, (setting,))
+    _keep(setting)
+    return _AtOnce()

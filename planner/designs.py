@@ -131,9 +131,10 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
     return designs
 
 
-def design_count(world: World) -> int:
-    """How many designs are standard in this world."""
-    return len(standard_designs(world, 1.0, {60.0}))
+def designs_for(trace: Trace, world: World) -> dict[str, Design]:
+    """The designs of the table by name, the baseline first, as they suit this trace, which is not empty."""
+    held = world.held(trace)
+    return {design.name: design for design in standard_designs(world, sum(held) / len(held), set(trace.deadlines))}
 
 
 def _shortest_wait(world: World) -> float:

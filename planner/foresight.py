@@ -3,11 +3,11 @@
 import math
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import compress
 
-from planner.bound import Prices, foreseen_schedule, least_dollars
+from planner.bound import Prices, Windows, foreseen_schedule, least_dollars
 from planner.gateway_share import cheapest_job, instance_parts, token_parts
 from planner.trace import Trace
 from planner.world import World
@@ -46,12 +46,12 @@ def find_bounds(trace: Trace, world: World, held: "array[float]", horizon: float
         held: place-seconds of each request.
         horizon: seconds for which an instance that never sleeps is billed.
     """
-    prices = _prices(trace, world, held)
+    windows = Windows(trace.arrivals, held, trace.deadlines, _prices(trace, world, held))
     cheapest_gateway = usd(Decimal(sum(instance_parts(held, world))))
-    found = least_dollars(trace.arrivals, held, trace.deadlines, prices)
+    found = least_dollars(windows)
     # Instances that never sleep would do for all, if there are as many as the work takes.
     always = max(sum(held) / world.concurrency, horizon) * world.usd_per_second
-    foreseen = foreseen_schedule(trace.arrivals, held, trace.deadlines, replace(prices, job_usd=math.inf))
+    foreseen = foreseen_schedule(windows)
     instances = usd(Decimal(foreseen.instance_dollars))
     bill = {"instances": instances}
     if world.tokens is not None:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from planner.comparison import compare
+from planner.comparison import cheapest_in_time
+from planner.designs import designs_for
+from planner.outcome import replay
 from planner.trace import Trace
 from planner.world import World, price_book
 from tollgate.domain.catalogue import Timing
@@ -103,8 +105,9 @@ def _faster(trace: Trace, speed: float) -> Trace:
 
 
 def _on(trace: Trace, world: World, name: str, speed: tuple[float, bool], horizon: float) -> OnType:
-    comparison = compare(trace, world, horizon=horizon)
-    chosen = comparison.recommended
+    held, designs = world.held(trace), designs_for(trace, world).values()
+    outcomes = [replay(trace, one, world, held=held, horizon=horizon) for one in designs if not one.sharing]
+    chosen = cheapest_in_time(outcomes)
     return OnType(
         instance_type=name,
         usd_per_hour=world.usd_per_hour,
@@ -112,5 +115,5 @@ def _on(trace: Trace, world: World, name: str, speed: tuple[float, bool], horizo
         measured=speed[1],
         design=chosen.design if chosen else None,
         total=chosen.total if chosen else None,
-        always_on=comparison.baseline.total,
+        always_on=outcomes[0].total,
     )

@@ -118,7 +118,7 @@ def replay(
     if design.cache_ttl > 0:
         _answer_from_cache(trace, codes, design.cache_ttl)
     horizon = max(horizon, trace.seconds)
-    tally = _Tally(trace, held, world.token_seconds(trace))
+    tally = _Tally(trace, held, world)
     for code in sorted(set(codes)):
         served = _serve_pool(code, codes, trace, held, (design, world, horizon))
         for marks, other in ((_BY_TOKEN, TOKENS), (_BY_JOB, BATCH)):
@@ -156,7 +156,12 @@ def replay(
 def _chosen(column: "array[float]", codes: bytearray, code: int) -> "array[float]":
     if codes.count(code) == len(codes):
         return column
-    return array("d", [value for value, mine in zip(column, codes, strict=True) if mine == code])
+    return array("d", compress(column, _marked(codes, code)))
+
+
+def _marked(codes: bytearray, code: int) -> bytearray:
+    """1 for each request with this code."""
+    return codes.translate(bytes(one == code for one in range(256)))
 
 
 def _serve_pool(
@@ -168,10 +173,8 @@ def _serve_pool(
         return Served(ends=arrivals)
     works = _chosen(held, codes, code)
     if code == TOKENS:
-        seconds_there = world.token_seconds(trace)
-        return Served(
-            ends=array("d", [a + s for a, s, c in zip(trace.arrivals, seconds_there, codes, strict=True) if c == code])
-        )
+        seconds_there = _chosen(world.token_seconds(trace), codes, code)
+        return Served(ends=array("d", map(float.__add__, arrivals, seconds_there)))
     if code == ASYNC and design.waking:
         deadlines = _chosen(trace.deadlines, codes, code)
         endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, world.margin_seconds)
@@ -242,8 +245,8 @@ def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:
 
 
 class _Tally:
-    def __init__(self, trace: Trace, held: "array[float]", token_seconds: "array[float]") -> None:
-        self._trace, self._held, self._token_seconds = trace, held, token_seconds
+    def __init__(self, trace: Trace, held: "array[float]", world: World) -> None:
+        self._trace, self._held, self._world = trace, held, world
         self._latencies = array("d")
         self.counts: Counter[str] = Counter()
         self.billed: dict[str, float] = {}
@@ -268,7 +271,7 @@ class _Tally:
         self.missed += sum(map(float.__gt__, latencies, deadlines))
         self._latencies.extend(latencies)
         if code == TOKENS:
-            self._add_tokens(served, _chosen(self._token_seconds, codes, code))
+            self._add_tokens(served, _chosen(self._world.token_seconds(self._trace), codes, code))
             return
         if code == REALTIME:
             self.waited_seconds += sum(latencies)
@@ -332,7 +335,7 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
 
 def _token_bill(trace: Trace, codes: bytearray, rates: BucketRates) -> Decimal:
     """The domain's price of all tokens together, which is the sum over the requests."""
-    by_token = bytearray(code == TOKENS for code in codes)
+    by_token = _marked(codes, TOKENS)
     usage = TokenUsage(
         input=sum(compress(trace.input_tokens, by_token)), output=sum(compress(trace.output_tokens, by_token))
     )

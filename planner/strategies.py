@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from planner.commitment import CommitmentAdvice
 from planner.commitment import advise as commitment
-from planner.designs import Design, standard_designs
+from planner.comparison import Comparison
+from planner.designs import Design, designs_for
 from planner.outcome import Outcome, replay
 from planner.timeline import timeline
 from planner.trace import Trace
@@ -68,24 +70,22 @@ _Change = Callable[[Trace, World, Design], tuple[Trace, World, Design]]
 
 
 def contributions(
-    trace: Trace, world: World, baseline: Outcome, *, horizon: float, assumed: Assumptions | None = None
+    trace: Trace, world: World, comparison: Comparison, assumed: Assumptions | None = None
 ) -> list[Contribution]:
     """Each strategy alone, their product, and all of them together.
 
     Args:
         trace: with deadlines.
         world: with or without a backend that is paid by the token.
-        baseline: the instance that never sleeps, replayed.
-        horizon: seconds that are billed.
+        comparison: of this trace in this world.
         assumed: what trimming, tiering and micro-batching do.
     """
     assumed = assumed or Assumptions()
-    mean = baseline.place_seconds / max(1, baseline.requests)
-    designs = {design.name: design for design in standard_designs(world, mean, set(trace.deadlines))}
-    waking = designs["wake for deadlines"]
+    baseline, horizon = comparison.baseline, comparison.horizon
+    waking = designs_for(trace, world)["wake for deadlines"]
+    woken = comparison.outcome(waking.name)
     changes = _changes(trace, assumed)
     halved, doubled = _changes(trace, _scaled(assumed, 0.5)), _changes(trace, _scaled(assumed, 2.0))
-    woken = replay(trace, waking, world, horizon=horizon)
 
     def factor(change: _Change) -> tuple[Decimal, int]:
         changed, other, design = change(trace, world, waking)
@@ -101,27 +101,28 @@ def contributions(
             ranges = [factor(halved[name][0])[0], factor(doubled[name][0])[0]]
         found.append(Contribution(name, share, missed, basis, *ranges))
         together = change(*together)
-    saved, level = _by_commitment((trace, world, waking), horizon, assumed.discount)
-    basis = f"replayed hours: {level} instances committed at {assumed.discount:.0%} off"
-    found.append(Contribution("commitment", _share(woken.total - saved, woken.total), woken.missed, basis))
+    _, advice = _committed((trace, world, waking), horizon, assumed.discount)
+    basis = f"replayed hours: {advice.instances} instances committed at {assumed.discount:.0%} off"
+    found.append(Contribution("commitment", _share(woken.total - advice.saved, woken.total), woken.missed, basis))
     found.append(
         Contribution("spot instances", Decimal(1), woken.missed, "SageMaker has none for endpoints and transform jobs")
     )
     product = Decimal(1)
     for one in found:
         product *= one.factor
-    all_of_them = replay(together[0], together[2], together[1], horizon=horizon)
-    saved, _ = _by_commitment(together, horizon, assumed.discount)
+    all_of_them, advice = _committed(together, horizon, assumed.discount)
     beside: list[Contribution] = []
     if world.tokens is not None:
-        by_token = [replay(trace, designs[name], world, horizon=horizon) for name in ("by the token", "jobs or tokens")]
+        by_token = (comparison.outcome(name) for name in ("by the token", "jobs or tokens"))
         shared = min(by_token, key=lambda outcome: (outcome.missed, outcome.total))
         basis = f"{shared.design}, price book; {ASSUMED}: its answers are as good. Not in the lines above"
         beside.append(_contribution("token-priced", shared, woken, basis))
     return [
         *found,
         Contribution("product of the factors", product, 0, "as if each acted on another factor of the bill"),
-        Contribution("together", _share(all_of_them.total - saved, baseline.total), all_of_them.missed, "replayed"),
+        Contribution(
+            "together", _share(all_of_them.total - advice.saved, baseline.total), all_of_them.missed, "replayed"
+        ),
         *beside,
     ]
 
@@ -149,12 +150,13 @@ def _scaled(assumed: Assumptions, factor: float) -> Assumptions:
     )
 
 
-def _by_commitment(setting: tuple[Trace, World, Design], horizon: float, discount: Decimal) -> tuple[Decimal, Decimal]:
-    """Dollars that the best commitment saves, and its instances."""
+def _committed(
+    setting: tuple[Trace, World, Design], horizon: float, discount: Decimal
+) -> tuple[Outcome, CommitmentAdvice]:
+    """What the design does, and the best commitment for it."""
     trace, world, design = setting
     hours = timeline(trace, design, world, horizon=horizon, step=_HOUR)
-    advice = commitment(hours.instances, world.usd_per_hour, discount)
-    return advice.uncommitted - advice.committed, advice.instances
+    return hours.outcome, commitment(hours.instances, world.usd_per_hour, discount)
 
 
 def _share(part: Decimal, whole: Decimal) -> Decimal:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.designs import Design
-from planner.outcome import replay
+from planner.outcome import Outcome, replay
 from planner.serving import Served
 from planner.trace import Trace
 from planner.world import World
@@ -20,11 +20,13 @@ class Timeline:
         step: seconds.
         instances: billed.
         requests: accepted and not answered: waiting or in work.
+        outcome: of the replay that was watched.
     """
 
     step: float
     instances: Sequence[float]
     requests: Sequence[float]
+    outcome: Outcome
 
 
 def timeline(trace: Trace, design: Design, world: World, *, horizon: float, step: float) -> Timeline:
@@ -47,8 +49,8 @@ def timeline(trace: Trace, design: Design, world: World, *, horizon: float, step
             _from_then_on(requests, arrival, 1, step)
             _from_then_on(requests, end, -1, step)
 
-    replay(trace, design, world, horizon=horizon, watch=watch)
-    return Timeline(step, _levels(instances), _levels(requests))
+    outcome = replay(trace, design, world, horizon=horizon, watch=watch)
+    return Timeline(step, _levels(instances), _levels(requests), outcome)
 
 
 def _from_then_on(changes: "array[float]", moment: float, amount: int, step: float) -> None:

@@ -159,6 +159,19 @@ def test_a_queue_that_grows_gets_more_instances_and_gives_them_back(world: Gathe
     assert world.endpoints.describe(ASYNC).current == 1
 
 
+def test_who_is_pressed_behind_a_crowd_that_can_wait_gets_instances(world: Gatherers) -> None:
+    """A few hundred that are due in a day came first: those behind them are due sooner than one instance is done."""
+    woken_for = world.working()
+    world.capacity.measured = 60.0
+    for minutes, count in ((1440, 150), (15, 30)):
+        for _ in range(count):
+            world.come(minutes)
+        world.clock.advance(1)
+    world.answer(*woken_for)
+    world.look()
+    assert world.endpoints.describe(ASYNC).desired > 1
+
+
 def test_turning_round_takes_no_instance_away(world: Gatherers) -> None:
     """Two instances, one of them at work: a request that cannot wait finds both, and the work is not cut off."""
     world.working()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.bound import Prices, foreseen_schedule, least_dollars
+from planner.bound import Prices, Windows, foreseen_schedule, least_dollars
 from planner.waking import Requests, serve_waking
 from tollgate.domain.wake_by_deadline import SleepingEndpoint
 
@@ -63,10 +63,10 @@ def test_who_must_be_served_is_served_by_the_cheapest_schedule(
     windows = [(a, a + max(0.0, d - h)) for a, h, d in zip(arrivals, held, deadlines, strict=True)]
     best = 0.5 * sum(held) + cheapest_stretches(windows, startup, 1.0, later)
     prices = endpoints_only(len(arrivals), startup, later)
-    found = foreseen_schedule(arrivals, held, deadlines, prices)
+    found = foreseen_schedule(Windows(arrivals, held, deadlines, prices))
     assert found.dollars == pytest.approx(best)
     assert not any(found.elsewhere)
-    assert least_dollars(arrivals, held, deadlines, prices).dollars <= best + 1e-6
+    assert least_dollars(Windows(arrivals, held, deadlines, prices)).dollars <= best + 1e-6
 
 
 @given(small, st.floats(1, 10))
@@ -78,7 +78,7 @@ def test_no_choice_of_served_requests_beats_the_token_bound(
     arrivals, held, deadlines, tokens = columns(rows)
     none = array("d", bytes(8 * len(arrivals)))
     prices = Prices(tokens, none, place_second_usd=0.5, start_usd=startup, instance_second_usd=1.0)
-    least = least_dollars(arrivals, held, deadlines, prices).dollars
+    least = least_dollars(Windows(arrivals, held, deadlines, prices)).dollars
     count = len(arrivals)
     for mask in range(1 << count):
         mine = [n for n in range(count) if mask >> n & 1]
@@ -99,7 +99,7 @@ def test_the_policy_in_time_is_above_the_bound(rows: list[tuple[float, float]]) 
     served = serve_waking(Requests(arrivals, held, deadlines), SleepingEndpoint(300.0, 2, 8))
     assert all(end - arrival <= 900 for end, arrival in zip(served.ends, arrivals, strict=True))
     prices = replace(endpoints_only(len(rows), 300.0), job_usd=240.0, job_seconds=240.0)
-    least = least_dollars(arrivals, held, deadlines, prices)
+    least = least_dollars(Windows(arrivals, held, deadlines, prices))
     assert served.instance_seconds >= least.without_jobs - 1e-6
     assert least.without_jobs >= least.dollars - 1e-6
 
@@ -109,7 +109,7 @@ def test_a_job_serves_only_what_was_there_when_it_was_created() -> None:
     arrivals, held, deadlines = array("d", [0.0, 290.0]), array("d", [0.0, 0.0]), array("d", [300.0, 300.0])
     for job_usd, job_seconds, dollars in ((math.inf, 0.0, 100.0), (60.0, 60.0, 100.0), (5.0, 5.0, 5.0)):
         prices = replace(endpoints_only(2, 100.0), job_usd=job_usd, job_seconds=job_seconds)
-        assert least_dollars(arrivals, held, deadlines, prices).dollars == pytest.approx(dollars)
+        assert least_dollars(Windows(arrivals, held, deadlines, prices)).dollars == pytest.approx(dollars)
 
 
 @given(small, st.floats(1, 10), st.floats(0, 3))
@@ -145,7 +145,7 @@ def test_the_schedule_with_tokens_is_the_cheapest_of_all(
         )
     best = min(cost + dollars(before, math.inf) for before, cost in ends.items())
     certain = sum(min(t, 0.5 * h) for t, h in zip(tokens, held, strict=True))
-    found = foreseen_schedule(arrivals, held, deadlines, prices)
+    found = foreseen_schedule(Windows(arrivals, held, deadlines, prices))
     assert found.dollars == pytest.approx(certain + best)
     by_token = sum(t for t, mine in zip(tokens, found.elsewhere, strict=True) if mine)
     assert found.dollars >= found.instance_dollars + by_token - 1e-9
@@ -164,7 +164,7 @@ def test_jobs_serve_who_is_there_and_can_wait_for_them(
         tokens, none, place_second_usd=0.5, start_usd=1.5 * job_usd, instance_second_usd=1.0, job_usd=job_usd,
         job_seconds=job_seconds,
     )  # fmt: skip
-    least = least_dollars(arrivals, held, deadlines, prices).dollars
+    least = least_dollars(Windows(arrivals, held, deadlines, prices)).dollars
     moments = sorted({*arrivals, *(max(0.0, last - job_seconds) for last in lasts)})
     for size in range(4):
         for created in combinations(moments, size):
@@ -211,4 +211,4 @@ def test_no_mixture_of_endpoints_jobs_and_tokens_beats_the_bound(
         else:  # by tokens, or by an endpoint of its own
             dollars += min(t, startup + 0.5 * h)
     dollars += max(work, sum(seconds for _, seconds in stretches))
-    assert least_dollars(arrivals, held, deadlines, prices).dollars <= dollars + 1e-6
+    assert least_dollars(Windows(arrivals, held, deadlines, prices)).dollars <= dollars + 1e-6

@@ -16,7 +16,7 @@ from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
 from planner.comparison import Comparison, compare
-from planner.designs import standard_designs
+from planner.designs import designs_for, standard_designs
 from planner.outcome import replay
 from planner.pictures import cost_against_p99, cost_by_design, frontier, over_time
 from planner.strategies import contributions
@@ -104,22 +104,21 @@ def test_the_timeline_holds_the_billed_time_and_little_s_law(name: str) -> None:
 def test_strategies_name_themselves_alone_and_together() -> None:
     """Each has a factor, waking saves on thin traffic, and repetition makes the cache save something."""
     trace = made()
-    baseline = compare(trace, TOKENS).baseline
-    strategies = contributions(trace, TOKENS, baseline, horizon=43_200.0)
+    strategies = contributions(trace, TOKENS, compare(trace, TOKENS))
     found = {one.name: one.factor for one in strategies}
     assert list(found)[-3:] == ["product of the factors", "together", "token-priced"]
     assert found["sleep and wake"] < 1
     assert found["exact cache"] <= 1
     assert found["token-priced"] < 1
     assert found["together"] < found["sleep and wake"]
-    alone = contributions(trace, WORLD, baseline, horizon=43_200.0)
+    alone = contributions(trace, WORLD, compare(trace, WORLD))
     assert strategies[:-1] == alone, "what cannot be deployed changes no other figure"
 
 
 def test_what_is_assumed_is_shown_for_half_and_for_twice() -> None:
     """A figure that rests on an assumption says so and has a range; a measured one has none."""
     trace = made()
-    for one in contributions(trace, WORLD, compare(trace, WORLD).baseline, horizon=43_200.0):
+    for one in contributions(trace, WORLD, compare(trace, WORLD)):
         assert ("ASSUMED" in one.basis) is (one.if_half is not None) is (one.if_twice is not None)
         if one.name == "micro-batching":
             assert one.if_half is not None
@@ -149,10 +148,9 @@ def test_the_stack_s_own_rhythm_costs_more_than_looking_all_the_time() -> None:
 
 def test_certainty_brackets_the_plan_and_shows_the_greatest_effects() -> None:
     """The plan's own seed lies within the interval; three assumptions are shown, greatest effect first."""
-    sure = certainty(made, WORLD, "wake for deadlines", horizon=43_200.0, seeds=(1, 2))
     trace = made()
-    designs = standard_designs(WORLD, 1.0, set(trace.deadlines))
-    outcome = replay(trace, next(d for d in designs if d.name == "wake for deadlines"), WORLD, horizon=43_200.0)
+    outcome = replay(trace, designs_for(trace, WORLD)["wake for deadlines"], WORLD, horizon=43_200.0)
+    sure = certainty(made, WORLD, outcome, horizon=43_200.0, seeds=(1, 2))
     saved = float(1 - outcome.total / (WORLD.usd_per_hour * 12))
     assert sure.low - 1e-9 <= saved <= sure.high + 1e-9
     assert 3 <= len(sure.sensitive) <= 6

@@ -194,13 +194,14 @@ def test_the_settings_name_the_provider_that_has_the_model(model: str, provider:
 
 
 def test_processes_share_the_work_and_change_nothing() -> None:
-    """Two processes find what one finds, and each design and the bound are reported once."""
+    """Two processes find what one finds, and each design and each of the two bounds is reported once."""
     trace = made()
-    done: list[str] = []
-    assert compare(trace, TOKENS, processes=2, progress=done.append) == compare(trace, TOKENS)
-    assert sorted(done) == sorted(
-        ["the bound", "the bound with tokens", *(o.design for o in compare(trace, TOKENS).outcomes)]
-    )
+    shared: list[tuple[int, int]] = []
+    alone: list[tuple[int, int]] = []
+    found = compare(trace, TOKENS, processes=2, progress=lambda *done: shared.append(done))
+    assert found == compare(trace, TOKENS, progress=lambda *done: alone.append(done))
+    steps = len(found.outcomes) + 2
+    assert sorted(shared) == alone == [(done, steps) for done in range(1, steps + 1)]
 
 
 @pytest.mark.parametrize("mix", [ClassMix(), ClassMix(0.3, 0.3, 0.4)])
@@ -226,13 +227,13 @@ def test_the_recommended_models_are_a_catalogue(mix: ClassMix) -> None:
 def test_strategies_take_from_the_trace_what_it_shows() -> None:
     """Short inputs alone get the smaller model's speed, long ones alone are cut, and each figure says so."""
     trace = made()
-    baseline = compare(trace, WORLD).baseline
+    comparison = compare(trace, WORLD)
     nobody = Assumptions(trim_to=10_000_000, small_tokens=0)
-    found = {one.name: one for one in contributions(trace, WORLD, baseline, horizon=43_200.0, assumed=nobody)}
+    found = {one.name: one for one in contributions(trace, WORLD, comparison, nobody)}
     assert found["tiering"].factor == found["trimming"].factor == 1
     assert found["tiering"].basis.startswith("measured: 0%")
     everybody = Assumptions(trim_to=1, small_tokens=10_000_000, small_speed=5.0, speed_basis="catalogue")
-    found = {one.name: one for one in contributions(trace, WORLD, baseline, horizon=43_200.0, assumed=everybody)}
+    found = {one.name: one for one in contributions(trace, WORLD, comparison, everybody)}
     assert found["tiering"].factor < 1
     assert found["trimming"].factor < 1
     assert "measured: 100%" in found["tiering"].basis

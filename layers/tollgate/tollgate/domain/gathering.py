@@ -12,8 +12,9 @@ from tollgate.domain.wake_by_deadline import SleepingEndpoint, instances_worth_k
 GATHER_LIMIT = 500
 """Requests that may be gathered for one place; where more wait, an instance is worth its start."""
 
-SAMPLE = 100
-"""Of what was handed over, to know how long and how patient its requests are."""
+SAMPLE = 500
+"""Of what was handed over, to know how long and how patient its requests are. With fewer, those who are pressed may all
+stand behind a crowd that can wait for a day, and be seen too late."""
 
 
 @dataclass(frozen=True, slots=True)

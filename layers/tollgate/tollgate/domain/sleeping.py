@@ -22,7 +22,7 @@ from tollgate.domain.wake_by_deadline import (
 TICK_SECONDS = 60.0
 """Between two calls by the schedule."""
 
-CLOSE_LOOK_SECONDS = 6.0
+CLOSE_LOOK_SECONDS = 4.0
 """Between two looks at a place where something is under way, or about to be before the next call by the schedule."""
 
 LATE_SECONDS = 2 * CLOSE_LOOK_SECONDS

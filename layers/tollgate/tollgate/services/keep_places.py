@@ -43,7 +43,7 @@ DRAIN_SECONDS = 20
 LOOK_AGAIN_SECONDS = CLOSE_LOOK_SECONDS
 """Between two looks at a place that is changing, or about to."""
 
-STEP_SECONDS = 5
+STEP_SECONDS = 3
 """For which nobody else takes a step at a place; less than between two looks, so that who took one takes the next."""
 
 FOLLOW_SECONDS = TICK_SECONDS - LOOK_AGAIN_SECONDS
