@@ -4,18 +4,15 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from local.launch.layout import aws_environment
 from tests.integration.gateway.conftest import FINAL, Client
 from tests.integration.gateway.receiver import Receiver
 from tests.integration.sagemaker_standin.process import until
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
+from tollgate.adapters.job_items import time_text
 from tollgate.domain.jobs import JobState
 
 pytestmark = pytest.mark.integration
@@ -72,13 +69,17 @@ def _open(client: Client, job_ids: list[str]) -> list[str]:
 
 def _submitted_earlier(client: Client, job_id: str, by: timedelta) -> None:
     """Write down that a job was submitted so much earlier, so that nobody need wait for it to grow old."""
-    tables = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(aws_environment(client.stack.layout))))
-    jobs = DynamoDBJobStore(tables, client.stack.outputs["JobsTableName"])
-    job = jobs.get(job_id)
-    assert job is not None
-    assert job.submitted_at is not None
-    earlier = job._replace(created_at=job.created_at - by, submitted_at=job.submitted_at - by)
-    assert jobs.change(earlier, expected=frozenset({JobState.SUBMITTED}))
+    client.stack.aws("dynamodb").update_item(
+        TableName=client.stack.outputs["JobsTableName"],
+        Key={"job_id": {"S": job_id}},
+        UpdateExpression="SET created_at = :earlier, submitted_at = :earlier",
+        ConditionExpression="#state = :submitted",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={
+            ":earlier": {"S": time_text(datetime.now(UTC) - by)},
+            ":submitted": {"S": JobState.SUBMITTED.value},
+        },
+    )
 
 
 def _settlements(client: Client, job_ids: list[str]) -> Counter[str]:
