@@ -19,8 +19,8 @@ from tests.local_stack import LocalStack
 pytestmark = pytest.mark.integration
 
 FIRST_PORT = 18_100
-UP_SECONDS = 150
-DOWN_SECONDS = 30
+UP_SECONDS = 300
+DOWN_SECONDS = 90
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def group_is_gone(pid: int) -> bool:
     return began_at(pid) == ""
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_two_stacks_side_by_side_and_ctrl_c_ends_only_one(
     local_stack: LocalStack, layout: Layout, tmp_path: Path
 ) -> None:
