@@ -13,12 +13,14 @@ import pytest
 
 from local.launch import control, state
 from local.launch.layout import HOST, ROOT, Layout
+from local.launch.ports import PORTS_PER_STACK
 from local.launch.processes import began_at
-from tests.local_stack import LocalStack
+from tests.local_stack import BLOCKS, LocalStack
 
 pytestmark = pytest.mark.integration
 
-FIRST_PORT = 18_100
+# Sessions that start at the same moment begin their search at different ports.
+FIRST_PORT = 20_500 + os.getpid() % BLOCKS * PORTS_PER_STACK
 UP_SECONDS = 300
 DOWN_SECONDS = 90
 
