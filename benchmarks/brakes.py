@@ -68,7 +68,8 @@ _PATIENCE_SECONDS = 60.0
 class Overspend:
     """A stack whose budget is overspent."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, within_seconds: float) -> None:
+        self._within_seconds = within_seconds
         record = StackRecord.read(layout.record_file)
         if record is None or not record.ready:
             raise SystemExit(f"No stack runs on port {layout.port}: make run DETACH=1 TOLLGATE_PORT={layout.port}")
@@ -90,8 +91,8 @@ class Overspend:
                 print(
                     f"  {action:>9}: in force {'never' if seconds is None else f'{seconds:.1f} s'} after the crossing"
                 )
-                if seconds is None or seconds > _WITHIN_SECONDS:
-                    broken.append(f"{action} within {_WITHIN_SECONDS:.0f} s")
+                if seconds is None or seconds > self._within_seconds:
+                    broken.append(f"{action} within {self._within_seconds:.0f} s")
             refused, down = self._refused_and_down()
             print(f"  new work refused {refused:.1f} s, every endpoint down {down:.1f} s after the stop was in force")
             spent = self._spent()
@@ -224,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=int(os.environ.get("TOLLGATE_PORT", "4566")))
     parser.add_argument("--no-stack", action="store_true")
+    parser.add_argument("--within", type=float, default=_WITHIN_SECONDS, help="seconds from crossing to level")
     arguments = parser.parse_args()
     print("Calls for each request while everything fails (10,000 requests, two deployments):")
     print("  three tries each, no budget, no breaker: 3.00")
@@ -239,7 +241,7 @@ def main() -> None:
     broken = [] if bound <= 1.1 + 100 / 10_000 else ["at most 1.1 calls for a request, and one for an environment"]
     if not arguments.no_stack:
         print("Overspending on the local stack:")
-        broken += Overspend(Layout(ROOT, arguments.port)).run()
+        broken += Overspend(Layout(ROOT, arguments.port), arguments.within).run()
     for promise in broken:
         print(f"BROKEN: {promise}")
     if broken:

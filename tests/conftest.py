@@ -23,7 +23,7 @@ settings.load_profile("judged" if os.environ.get("CI") else "desk")
 LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]
 UNIT_TESTS = Path(__file__).parent / "unit"
 # The first test that asks for the stack also waits for the functions to be built and deployed.
-STACK_SECONDS = 300
+STACK_SECONDS = 600
 # Whose tests may start a local stack, or rely on the shared one being left alone.
 STACK_TESTS = ("tests/e2e/", "tests/fuzz/", "tests/integration/")
 # Except those that do neither: they have small servers of their own.

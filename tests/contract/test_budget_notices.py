@@ -150,6 +150,6 @@ def test_a_topic_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.Monkey
         admission = Admission(ledger=ledger, telemetry=telemetry, clock=clock, notices=notices)
         began = time.monotonic()
         _spend(admission, clock, "first", "0.9")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30  # of the minute that is usual
     assert telemetry.counts["BudgetNoticeDelayed"] == 1
     assert [notice.document["at_percent"] for notice in ledger.open_notices(limit=9)] == ["80"]

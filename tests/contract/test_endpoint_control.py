@@ -156,7 +156,7 @@ class StandInWorld:
 
     @staticmethod
     def _until(happened: Any) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not happened():
             assert time.monotonic() < end, "It did not happen in time"
             time.sleep(0.03)

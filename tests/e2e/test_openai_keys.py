@@ -77,8 +77,8 @@ def test_the_sdk_waits_and_tries_again_by_itself(local_stack: LocalStack) -> Non
     """A 429 of API Gateway and its `Retry-After` are enough: the caller sees answers, only later."""
     key = _new_key(local_stack, "infer,read")
     with (
-        _slow_plan(local_stack, key, rate=1),
-        OpenAI(base_url=f"{local_stack.url}/v1", api_key=key, max_retries=5, timeout=40) as patient,
+        _slow_plan(local_stack, key, rate=0.4),
+        OpenAI(base_url=f"{local_stack.url}/v1", api_key=key, max_retries=5, timeout=120) as patient,
     ):
         answers = [patient.models.with_raw_response.list() for _ in range(4)]
     assert {answer.status_code for answer in answers} == {200}

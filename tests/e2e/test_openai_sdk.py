@@ -21,7 +21,7 @@ HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "one 
 
 @pytest.fixture(scope="module")
 def client(local_stack: LocalStack) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=40) as made:
+    with OpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=120) as made:
         yield made
 
 
@@ -80,7 +80,7 @@ def test_the_async_client_does_the_same(local_stack: LocalStack) -> None:
     """Four chats at once, one of them streamed."""
 
     async def talk() -> list[str]:
-        async with AsyncOpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=40) as own:
+        async with AsyncOpenAI(base_url=f"{local_stack.url}/v1", api_key=local_stack.key, timeout=120) as own:
             plain = [
                 own.chat.completions.create(model="echo", messages=HELLO, service_tier="priority") for _ in range(3)
             ]

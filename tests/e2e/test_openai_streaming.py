@@ -58,7 +58,7 @@ def test_chunks_arrive_while_the_model_works(client: OpenAI) -> None:
                 words.append(chunk.choices[0].delta.content)
             last = chunk
     assert "".join(words).split() == text.split()[::-1]
-    assert arrived[-1] - arrived[0] > 0.7 * PACE_SECONDS * (len(words) - 1)
+    assert arrived[-1] - arrived[0] > 2 * PACE_SECONDS
     assert last.usage is not None
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (7, 7)
 
@@ -98,7 +98,7 @@ def test_a_response_comes_piece_by_piece(client: OpenAI) -> None:
         arrived = [time.monotonic() for event in stream if event.type == "response.output_text.delta"]
         final = stream.get_final_response()
     assert final.output_text.split() == text.split()[::-1]
-    assert arrived[-1] - arrived[0] > 0.7 * PACE_SECONDS * (len(arrived) - 1)
+    assert arrived[-1] - arrived[0] > 2 * PACE_SECONDS
     assert float(final.to_dict()["tollgate"]["cost_usd"]) > 0  # type: ignore[index]  # a field of our own
 
 
@@ -185,7 +185,7 @@ def test_whoever_hangs_up_pays_for_what_ran(client: OpenAI, local_stack: LocalSt
         model="echo", messages=_said(text), stream=True, service_tier="priority"
     ) as stream:
         next(iter(stream))
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while len(_records(local_stack)) == before and time.monotonic() < until:
         time.sleep(0.1)
     record = _records(local_stack)[-1]

@@ -25,6 +25,6 @@ def test_a_framework_just_works(local_stack: LocalStack, program: str, printed: 
     # LiteLLM would fetch a list of prices from the network.
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     command = [str(PYTHON), str(script), f"{local_stack.url}/v1", local_stack.key]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)  # noqa: S603 -- our own program
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)  # noqa: S603 -- our own program
     assert done.returncode == 0, done.stderr[-4_000:]
     assert done.stdout.splitlines()[: len(printed)] == printed

@@ -55,7 +55,7 @@ def _asked(command: str, local_stack: LocalStack) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=300,
     )
     return done.stdout
 
@@ -125,7 +125,7 @@ def test_a_documented_tollgate_command_is_understood(command: str, local_stack: 
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
     assert not (told := _told(done.stderr)) or any(words in told for words in _KNOWN_REFUSALS), told
     assert done.stdout or done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 from tests.local_stack import LocalStack
 
 
-def dead_letter(stack: LocalStack, is_about: Callable[[Any], bool], *, seconds: float = 60) -> str:
+def dead_letter(stack: LocalStack, is_about: Callable[[Any], bool], *, seconds: float = 180) -> str:
     """The text of the dead letter about an event, once it is there; letters about other things stay."""
     sqs = stack.aws("sqs")
     [url] = [url for url in sqs.list_queues()["QueueUrls"] if "EventsDeadLetterQueue" in url]

@@ -65,7 +65,7 @@ class Client:
         assert reply.status == 200, reply.text
         return reply.body
 
-    def ended(self, job_id: str, *, within: float = 90) -> Any:
+    def ended(self, job_id: str, *, within: float = 240) -> Any:
         """The job's document once it is final."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:

@@ -9,17 +9,17 @@ import pytest
 from local.launch.layout import ROOT
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ("--requests", "60", "--covered", "15"),
+        ("--requests", "40", "--covered", "10"),
         ("--requests", "30", "--covered", "8", "--two-budgets"),
-        ("--requests", "60", "--covered", "15", "--throttle"),
+        ("--requests", "40", "--covered", "10", "--throttle"),
         # Two races, each request in an environment of its own; `make bench-budgets` does the same with 200.
-        ("--requests", "40", "--covered", "10", "--http", "--environments", "40"),
+        ("--requests", "24", "--covered", "6", "--http", "--environments", "24"),
     ],
     ids=["one budget", "two budgets", "throttled tables", "over HTTP"],
 )
@@ -32,7 +32,7 @@ def test_a_race_serves_exactly_what_is_covered(local_stack: LocalStack, options:
         env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
     )
     sys.stdout.write(done.stdout)  # shown with pytest -rP

@@ -15,7 +15,7 @@ from local.launch.layout import ROOT
 from tests.integration.gateway.conftest import Client, Reply
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 MODEL = "echo-cached"
 

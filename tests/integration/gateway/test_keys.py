@@ -12,7 +12,7 @@ from local.launch.layout import ROOT
 from tests.integration.gateway.conftest import Client
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def test_a_key_is_made_listed_used_and_disabled_by_its_id(local_stack: LocalStack) -> None:

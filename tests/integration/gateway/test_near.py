@@ -12,7 +12,7 @@ from tests.integration.gateway.conftest import Client, Reply
 from tests.integration.gateway.test_cache import _key
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 MODEL = "echo-near"
 

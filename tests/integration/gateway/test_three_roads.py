@@ -45,7 +45,7 @@ def test_low_priority_runs_in_one_transform_job(client: Client) -> None:
     inputs: list[Any] = [f"a{i} b{i}" for i in range(6)]
     inputs.insert(3, {"inputs": {"_fail": 400}})
     ids = [client.infer("echo", value, priority="low").body["id"] for value in inputs]
-    jobs = [client.ended(job_id, within=150) for job_id in ids]
+    jobs = [client.ended(job_id, within=300) for job_id in ids]
     assert [job["status"] for job in jobs] == ["completed"] * 3 + ["failed"] + ["completed"] * 3
     good = [job["output"][0]["generated_text"] for job in jobs if job["status"] == "completed"]
     assert good == [f"b{i} a{i}" for i in range(6)]
@@ -170,7 +170,7 @@ def test_every_example_model_goes_down_every_road(client: Client) -> None:
         assert now.status in {200, 202}, now.text
         accepted += [client.infer(model, value, priority=p, **more).body["id"] for p in ("medium", "low")]
     for job_id in accepted:
-        job = client.ended(job_id, within=150)
+        job = client.ended(job_id, within=300)
         assert job["status"] == "completed", job
 
 
@@ -181,7 +181,7 @@ def _download(url: str) -> Any:
         return json.load(answer)
 
 
-def _object(s3: Any, bucket: str, key: str, *, within: float = 120) -> str:
+def _object(s3: Any, bucket: str, key: str, *, within: float = 240) -> str:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         found = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])

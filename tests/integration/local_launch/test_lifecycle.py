@@ -13,14 +13,16 @@ import pytest
 
 from local.launch import control, state
 from local.launch.layout import HOST, ROOT, Layout
+from local.launch.ports import PORTS_PER_STACK
 from local.launch.processes import began_at
-from tests.local_stack import LocalStack
+from tests.local_stack import BLOCKS, LocalStack
 
 pytestmark = pytest.mark.integration
 
-FIRST_PORT = 18_100
-UP_SECONDS = 150
-DOWN_SECONDS = 30
+# Sessions that start at the same moment begin their search at different ports.
+FIRST_PORT = 20_500 + os.getpid() % BLOCKS * PORTS_PER_STACK
+UP_SECONDS = 300
+DOWN_SECONDS = 90
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def group_is_gone(pid: int) -> bool:
     return began_at(pid) == ""
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_two_stacks_side_by_side_and_ctrl_c_ends_only_one(
     local_stack: LocalStack, layout: Layout, tmp_path: Path
 ) -> None:

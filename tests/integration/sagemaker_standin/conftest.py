@@ -46,7 +46,7 @@ class World:
         for one in (self.s3, self.sqs, self.events, self.runtime, self.sagemaker):
             one.close()
 
-    def messages(self, count: int, seconds: float = 20.0) -> list[Any]:
+    def messages(self, count: int, seconds: float = 60.0) -> list[Any]:
         """Take exactly so many messages from the test's queue."""
         found: list[Any] = []
 

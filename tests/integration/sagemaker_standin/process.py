@@ -35,7 +35,7 @@ def interpreter(environment: str) -> Path:
     return Path(given) if given else ROOT / ".venv" / environment / "bin" / "python"
 
 
-def until[T](get: Callable[[], T | None], seconds: float = 20.0) -> T:
+def until[T](get: Callable[[], T | None], seconds: float = 60.0) -> T:
     """Ask until there is an answer that is neither None nor empty; fail after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -82,7 +82,7 @@ class Emulator:
     def stop(self) -> None:
         """End the process."""
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
 
 class StandIn:
@@ -120,7 +120,7 @@ class StandIn:
     def _end(self, number: signal.Signals) -> tuple[int, str]:
         assert self._process is not None
         self._process.send_signal(number)
-        printed, _ = self._process.communicate(timeout=20)
+        printed, _ = self._process.communicate(timeout=60)
         return self._process.returncode, printed.decode()
 
     @property

@@ -10,7 +10,7 @@ from local.sagemaker.gate import Gate, SaturatedError
 
 def run(coroutine: Awaitable[None]) -> None:
     async def inside() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await coroutine
 
     asyncio.run(inside())
