@@ -22,6 +22,7 @@ LEDGER_TABLE = "Ledger"
 CACHE_TABLE = "Answers"
 GATEWAY_LOGS = "/aws/lambda/tollgate-gateway"
 CACHE_LOGS = "/aws/lambda/tollgate-cache"
+STREAMING_LOGS = "/aws/lambda/tollgate-streaming"
 _REGION = "us-east-1"
 STORE_VARIABLES = {
     "AWS_REGION": _REGION,
@@ -98,6 +99,7 @@ def reconcile_settings() -> CostReconcileSettings:
             "bucket": BUCKET,
             "gateway_log_group": GATEWAY_LOGS,
             "cache_log_group": CACHE_LOGS,
+            "streaming_log_group": STREAMING_LOGS,
             "stack_name": "tollgate",
             "account_id": "123456789012",
             "aws_region": _REGION,

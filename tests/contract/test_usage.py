@@ -11,7 +11,15 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from functions.cost_reconcile.app import build, handle
-from tests.contract.moto_stores import CACHE_LOGS, GATEWAY_LOGS, JOBS_TABLE, LEDGER_TABLE, LocalAws, reconcile_settings
+from tests.contract.moto_stores import (
+    CACHE_LOGS,
+    GATEWAY_LOGS,
+    JOBS_TABLE,
+    LEDGER_TABLE,
+    STREAMING_LOGS,
+    LocalAws,
+    reconcile_settings,
+)
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
@@ -324,27 +332,26 @@ def test_instance_hours_are_the_endpoints_own_count(instances: Instances, varian
 def test_the_function_adds_up_what_the_log_and_the_table_have(
     aws: LocalAws, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the sample event to the ledger table, with what refreshes cost; done twice it is the same."""
+    """From the sample event to the ledger table, with what refreshes and streams cost; done twice it is the same."""
     now = datetime.now(NOON.tzinfo)
     logs = aws.boto3_client("logs")
-    logs.create_log_group(logGroupName=GATEWAY_LOGS)
+    (refresh, _) = written(REALTIME._replace(request_id=f"req_0{REFRESH_MARK}"))
+    (streamed, _) = written(REALTIME._replace(request_id="req_5"))
+    lines = [line for number in range(5) for line in written(REALTIME._replace(request_id=f"req_{number}"))]
+    groups = {GATEWAY_LOGS: lines, CACHE_LOGS: [refresh], STREAMING_LOGS: [streamed]}
     try:
-        logs.create_log_stream(logGroupName=GATEWAY_LOGS, logStreamName="one")
-        lines = [line for number in range(5) for line in written(REALTIME._replace(request_id=f"req_{number}"))]
-        events = [{"timestamp": int(now.timestamp() * 1000), "message": line} for line in lines]
-        logs.put_log_events(logGroupName=GATEWAY_LOGS, logStreamName="one", logEvents=events)
-        logs.create_log_group(logGroupName=CACHE_LOGS)
-        logs.create_log_stream(logGroupName=CACHE_LOGS, logStreamName="one")
-        (line, _) = written(REALTIME._replace(request_id=f"req_0{REFRESH_MARK}"))
-        events = [{"timestamp": int(now.timestamp() * 1000), "message": line}]
-        logs.put_log_events(logGroupName=CACHE_LOGS, logStreamName="one", logEvents=events)
+        for group, messages in groups.items():
+            logs.create_log_group(logGroupName=group)
+            logs.create_log_stream(logGroupName=group, logStreamName="one")
+            events = [{"timestamp": int(now.timestamp() * 1000), "message": line} for line in messages]
+            logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
         event = json.loads((ROOT / "events/cost_reconcile/usage.json").read_text())
         for _ in range(2):
             handle(event, build(reconcile_settings()))
     finally:
-        logs.delete_log_group(logGroupName=GATEWAY_LOGS)
-        logs.delete_log_group(logGroupName=CACHE_LOGS)
+        for group in groups:
+            logs.delete_log_group(logGroupName=group)
     store = DynamoDBUsage(aws.dynamodb, LEDGER_TABLE)
     totals = sum_of(store.read(Span.SLICE, now.replace(minute=0, second=0, microsecond=0)))
-    assert (totals.requests, totals.effective) == (5, 6 * Decimal("0.000012345678"))
+    assert (totals.requests, totals.effective) == (6, 7 * Decimal("0.000012345678"))
     assert "error" not in capsys.readouterr().out

@@ -1,11 +1,12 @@
 """Which function answers chats and completions, and how, depends on one parameter."""
 
+import json
 import os
 from typing import Any
 
 import pytest
 
-from tests.unit.template_document import ROOT, functions, resources, template
+from tests.unit.template_document import ROOT, functions, resources, statements, template
 
 ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 
@@ -57,3 +58,14 @@ def test_lambda_starts_the_wrapper() -> None:
 def test_streams_are_off_unless_asked_for() -> None:
     """Nothing of them was tried on AWS, and the emulator cannot do them."""
     assert template()["Parameters"]["StreamingMode"]["Default"] == "buffered"
+
+
+def test_what_streams_cost_is_counted() -> None:
+    """Usage and export are made of the log lines of all functions that answer, so their groups are named and opened."""
+    variables = functions()["CostReconcileFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["STREAMING_LOG_GROUP"] == {"Fn::If": ["StreamsAnswers", {"Ref": "StreamingLogGroup"}, ""]}
+    (reading,) = [s for _, s in statements() if s["Action"] == ["logs:FilterLogEvents"]]
+    opened = {"Fn::If": ["StreamsAnswers", {"Fn::GetAtt": "StreamingLogGroup.Arn"}, {"Ref": "AWS::NoValue"}]}
+    assert opened in reading["Resource"]
+    for query in resources("AWS::Logs::QueryDefinition").values():
+        assert "StreamingLogGroup" in json.dumps(query["Properties"]["LogGroupNames"])

@@ -78,6 +78,7 @@ class ReconcileSettings(Settings):
     bucket: str
     gateway_log_group: str
     cache_log_group: str
+    streaming_log_group: str = ""
     stack_name: str
     account_id: str
 

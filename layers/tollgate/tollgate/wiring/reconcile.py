@@ -80,13 +80,11 @@ class ReconcileParts(Parts):
         from tollgate.services.roll_up_usage import UsageRollUp  # noqa: PLC0415 -- see the module
         from tollgate.services.tell_budgets import BudgetGauge  # noqa: PLC0415 -- see the module
 
-        logs = partial(self._client, "logs")
+        logs, settings = partial(self._client, "logs"), self._settings
+        groups = (settings.gateway_log_group, settings.cache_log_group, settings.streaming_log_group)
         return UsageRollUp(
-            sources=(
-                RequestLog(logs, self._settings.gateway_log_group),
-                RequestLog(logs, self._settings.cache_log_group),
-                self._jobs,
-            ),
+            # Not every stack has a function that streams.
+            sources=(*(RequestLog(logs, group) for group in groups if group), self._jobs),
             store=self._store,
             loader=HourLoader(
                 catalogues=self._catalogues,
