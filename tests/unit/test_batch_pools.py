@@ -1,6 +1,8 @@
 """When waiting requests leave for a transform job, and in which files."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +16,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tollgate.domain.batches import BatchState, WaitingJob, due_at, seconds_per_record
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.errors import BackendError, CapacityError
-from tollgate.domain.jobs import OPEN_STATES, JobState, Payload
+from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Payload
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _ROAD = make_catalogue().model("echo").deployments[0].roads[InferenceType.BATCH]
@@ -211,6 +213,28 @@ def test_trouble_with_one_pool_leaves_the_others_alone() -> None:
     with pytest.raises(CapacityError):
         road.dispatcher().wake_all()
     assert [line[1] for line in road.telemetry.lines] == ["batch pool failed"]
+
+
+def test_trouble_that_nobody_foresaw_leaves_the_other_pools_alone() -> None:
+    """They come after it at every look, and would never leave."""
+    catalogue = make_catalogue()
+    models = {name: replace(catalogue.model("echo"), name=name) for name in ("broken", "echo")}
+    for name, model in models.items():
+        models[name] = replace(model, deployments=tuple(replace(d, model=name) for d in model.deployments))
+    road = BatchRoad(replace(catalogue, models=models))
+    road.add_jobs(4)
+    waiting = road.jobs.waiting_for_batch
+
+    def broken(resource: str, *, limit: int) -> Sequence[Job]:
+        if resource.startswith("broken"):
+            raise KeyError(resource)
+        return waiting(resource, limit=limit)
+
+    road.jobs.waiting_for_batch = broken  # type: ignore[method-assign]  # a table with an item that nobody can read
+    road.clock.advance(300)
+    with pytest.raises(KeyError):
+        road.dispatcher().wake_all()
+    assert len(road.backend.started) == 1
 
 
 def _fail(_name: str) -> None:

@@ -140,6 +140,19 @@ def test_what_a_failed_invocation_took_is_paid_by_those_that_went_in_it() -> Non
     assert _own_parts(road) == 3 * rates.by_road[InferenceType.ASYNC] + rates.invocation(3)
 
 
+@pytest.mark.parametrize("policy", [None, _POLICY])
+def test_a_job_that_nobody_foresaw_brings_back_its_own_message_only(policy: MicroBatchPolicy | None) -> None:
+    """Otherwise those that share its event would end among the dead letters, again and again."""
+    road = _road(4, policy=policy)
+    road.jobs.jobs["inf_1"] = road.jobs.jobs["inf_1"]._replace(input=Payload(key="async-input/broken"))
+    road.objects.put("async-input/broken", b"{")
+    failures = road.group_submitter().submit_all(_ids(road))
+    assert list(failures) == ["inf_1"]
+    states = {name: job.state for name, job in road.jobs.jobs.items()}
+    assert states.pop("inf_1") is JobState.QUEUED
+    assert set(states.values()) == {JobState.SUBMITTED}
+
+
 def test_what_is_too_large_for_company_goes_first_and_parts_nobody() -> None:
     """It is not kept in memory while the others are read, and those before and after it still go together."""
     road = _road(3)

@@ -64,13 +64,13 @@ class BatchDispatcher:
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
-        failures: list[TollgateError] = []
+        failures: list[Exception] = []
         for resource in batch_resources(self._catalogues.current()):
             try:
                 self.wake(resource)
-            except TollgateError as error:
-                # One pool in trouble must not keep the others waiting.
-                self.telemetry.log("ERROR", "batch pool failed", resource=resource, error=error.message)
+            except Exception as error:  # noqa: BLE001 -- one pool in trouble must not keep the others waiting
+                said = error.message if isinstance(error, TollgateError) else type(error).__name__
+                self.telemetry.log("ERROR", "batch pool failed", resource=resource, error=said)
                 failures.append(error)
         if failures:
             raise failures[0]

@@ -120,12 +120,14 @@ class Sweeper:
         self._tell_backlog()
 
     def _guarded[T](self, kind: str, name: str, look: Callable[[T], None], subject: T) -> None:
-        """One thing in trouble must not keep the sweeper from the others."""
+        """One thing in trouble must not keep the sweeper from the others, which come after it in every sweep."""
         try:
             look(subject)
-        except TollgateError as error:
+        except Exception as error:  # noqa: BLE001 -- see above; what nobody foresaw would do so for good
+            # Only our own errors are written to be shown.
+            said = error.message if isinstance(error, TollgateError) else type(error).__name__
             self._telemetry.count("SweepFailed")
-            self._telemetry.log("ERROR", "sweep failed", kind=kind, id=name, error=error.message)
+            self._telemetry.log("ERROR", "sweep failed", kind=kind, id=name, error=said)
 
     # -- batch runs
 
