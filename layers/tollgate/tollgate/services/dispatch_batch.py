@@ -11,8 +11,8 @@ from datetime import timedelta
 from tollgate.domain.batches import BatchState, WaitingJob, due_at
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import TollgateError
-from tollgate.domain.jobs import Job, JobFailure
-from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue
+from tollgate.domain.jobs import JobFailure
+from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue, PooledJob
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batch_pooled import PooledRuns
@@ -100,9 +100,9 @@ class BatchDispatcher:
         finally:
             self._batches.release(f"dispatch#{resource}", holder=holder)
 
-    def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[Job]:
+    def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[PooledJob]:
         """The jobs that are to leave now; it is seen to that somebody comes back for those that may still wait."""
-        waiting = self._jobs.waiting_for_batch(deployment.resource, limit=model.batch.max_records)
+        waiting = self._jobs.pool_of(deployment.resource, limit=model.batch.max_records)
         wait = self._seconds_until_due(waiting, model, deployment, road) if waiting else 0
         if wait > 0:
             self._come_back(deployment.resource, wait)
@@ -131,7 +131,7 @@ class BatchDispatcher:
             if pooled and run.resource == resource and run.state is BatchState.PREPARING:
                 self._runs.prepare(run)
 
-    def _seconds_until_due(self, waiting: Sequence[Job], model: Model, deployment: Deployment, road: Road) -> int:
+    def _seconds_until_due(self, waiting: Sequence[PooledJob], model: Model, deployment: Deployment, road: Road) -> int:
         pool = [WaitingJob(job.created_at, job.deadline_at) for job in waiting]
         due = due_at(pool, model.batch, road, deployment.timing.expected_seconds(0))
         if due is None:
