@@ -20,13 +20,13 @@ _COUNTER = "gateway#day#2026-03-01"
 
 
 def test_large_parameters_and_a_large_answer_end_their_job_and_are_charged(aws: LocalAws) -> None:
-    """Everything at its largest: the answer lies in the bucket, and what was held becomes spend."""
+    """Also where more was accepted than is today: the answer lies in the bucket, and what was held becomes spend."""
     ledger = DynamoDBLedger(aws.dynamodb, LEDGER_TABLE)
     store = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE, ledger)
     held = Reservation(shared_slot(_START + timedelta(days=8)), Decimal("0.01"), (Hold(_COUNTER, Decimal(1)),))
     job = make_job(
         inference_type=InferenceType.ASYNC,
-        parameters={"stop": "x" * (MOST_PARAMETER_BYTES - len('{"stop":""}'))},
+        parameters={"stop": "x" * 3 * MOST_PARAMETER_BYTES},
         metadata={f"{number:064d}": "\u20ac" * 512 for number in range(16)},
         webhook_url="https://example.com/" + "p" * 2_000,
         reservation=held,

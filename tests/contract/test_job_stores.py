@@ -16,7 +16,7 @@ from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
-from tollgate.ports.jobs import JobStore
+from tollgate.ports.jobs import JobStore, PooledJob
 
 _NOW = make_job().created_at
 
@@ -216,6 +216,18 @@ def test_waiting_batch_jobs_come_oldest_first(store: JobStore) -> None:
     store.add(make_job("inf_async"))
     assert [job.job_id for job in store.waiting_for_batch("echo/small", limit=9)] == ["inf_1", "inf_2", "inf_3"]
     assert [job.job_id for job in store.waiting_for_batch("echo/small", limit=2)] == ["inf_1", "inf_2"]
+
+
+def test_a_pool_is_seen_without_what_is_on_the_records(store: JobStore) -> None:
+    """Oldest first, queued ones only, with the times that decide when they leave."""
+    batch, later = InferenceType.BATCH, _NOW + timedelta(hours=1)
+    store.add(make_job("inf_2", inference_type=batch, created_at=_NOW + timedelta(seconds=1), deadline_at=later))
+    store.add(make_job("inf_1", inference_type=batch, created_at=_NOW))
+    store.add(make_job("inf_gone", inference_type=batch, state=JobState.SUBMITTED))
+    second = PooledJob("inf_2", _NOW + timedelta(seconds=1), later)
+    assert list(store.pool_of("echo/small", limit=9)) == [PooledJob("inf_1", _NOW, None), second]
+    assert [job.job_id for job in store.pool_of("echo/small", limit=1)] == ["inf_1"]
+    assert list(store.pool_of("echo/none", limit=9)) == []
 
 
 def test_unfinished_jobs_of_a_road_come_oldest_first(store: JobStore) -> None:

@@ -15,7 +15,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.sizes import sized_catalogue
 from tollgate.adapters.registry_catalogue import RegistryCatalogue, RegistryCatalogueWriter
-from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, REFRESH_SECONDS, RegistryOutcomes
+from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, REFRESH_SECONDS, UNKNOWN_SPENT, RegistryOutcomes
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.choice_policy import (
     CascadePolicy,
@@ -104,6 +104,31 @@ def test_two_environments_add_to_the_same_sums(aws: LocalAws, clock: ManualClock
     found = _real(aws, clock).of("chat")["little", "code"]
     assert found.requests == 2
     assert found.seconds == pytest.approx(0.5)
+
+
+def test_money_is_known_elsewhere_at_once(aws: LocalAws, clock: ManualClock) -> None:
+    """Also where the environment that spent it ends right afterwards, and none of it twice."""
+    _real(aws, clock).spend("chat", Extra.SHADOW, Decimal("0.7"))
+    one = _real(aws, clock)
+    one.spend("chat", Extra.SHADOW, Decimal("0.2"))
+    one.flush()
+    assert _real(aws, clock).spent("chat", Extra.SHADOW) == Decimal("0.9")
+
+
+def test_money_that_cannot_be_written_down_is_not_forgotten(aws: LocalAws, clock: ManualClock) -> None:
+    """It counts where it was spent, and is written when the table is back; where nobody can look, nothing is left."""
+    store = _real(aws, clock)
+    assert store.spent("chat", Extra.SHADOW) == 0
+    table, store._table = store._table, "Missing"
+    store.spend("chat", Extra.SHADOW, Decimal("0.7"))
+    store.flush()
+    assert store.spent("chat", Extra.SHADOW) == Decimal("0.7")
+    assert store.spent("other", Extra.SHADOW) == UNKNOWN_SPENT
+    store._table = table
+    store.flush()
+    assert _real(aws, clock).spent("chat", Extra.SHADOW) == Decimal("0.7")
+    clock.advance(REFRESH_SECONDS)
+    assert store.spent("other", Extra.SHADOW) == 0
 
 
 def test_old_weeks_are_forgotten(aws: LocalAws, clock: ManualClock) -> None:

@@ -8,7 +8,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
-from tollgate.ports.jobs import JobPage
+from tollgate.ports.jobs import JobPage, PooledJob
 
 
 class InMemoryJobStore:
@@ -94,6 +94,10 @@ class InMemoryJobStore:
             ),
             key=lambda job: (job.created_at, job.job_id),
         )[:limit]
+
+    def pool_of(self, resource: str, *, limit: int) -> Sequence[PooledJob]:
+        waiting = self.waiting_for_batch(resource, limit=limit)
+        return [PooledJob(job.job_id, job.created_at, job.deadline_at) for job in waiting]
 
     def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
         return sorted(

@@ -1,8 +1,11 @@
 """When waiting requests leave for a transform job, and in which files."""
 
 import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +17,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tollgate.domain.batches import BatchState, WaitingJob, due_at, seconds_per_record
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.errors import BackendError, CapacityError
-from tollgate.domain.jobs import OPEN_STATES, JobState, Payload
+from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Payload
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _ROAD = make_catalogue().model("echo").deployments[0].roads[InferenceType.BATCH]
@@ -203,6 +206,51 @@ def test_jobs_of_a_deployment_that_left_the_catalogue_fail() -> None:
     assert {job.state for job in road.jobs.jobs.values()} == {JobState.FAILED}
 
 
+def test_a_file_is_written_before_the_next_is_read() -> None:
+    """All inputs of a run together, of many tenants, may be far larger than the function's memory."""
+    road = BatchRoad()
+    road.add_jobs(4)
+    for number, (name, job) in enumerate(list(road.jobs.jobs.items())):
+        road.objects.put(f"async-input/{name}.json", str(number).encode())
+        road.jobs.jobs[name] = job._replace(input=Payload(key=f"async-input/{name}.json"))
+    read: list[str] = []
+    read_at_write: list[int] = []
+    get, put_lines = road.objects.get, road.objects.put_lines
+
+    def reading(key: str) -> bytes | None:
+        read.append(key)
+        return get(key)
+
+    def writing(key: str, lines: Iterable[bytes], **named: Any) -> None:
+        read_at_write.append(sum(key.startswith("async-input/") for key in read))
+        put_lines(key, lines, **named)
+
+    road.objects.get = reading  # type: ignore[method-assign]  # the bucket, not the code under test
+    road.objects.put_lines = writing  # type: ignore[method-assign]  # as above
+    road.clock.advance(300)
+    road.dispatcher().wake(RESOURCE)
+    assert read_at_write == [2, 4]
+    (name,) = road.backend.started
+    road.run_transform(name)
+    road.collect(name)
+    assert [job.output.inline for job in road.jobs.jobs.values()] == [{"echo": number} for number in range(4)]
+
+
+def test_large_records_make_more_files_and_nothing_else() -> None:
+    """However many records a file may have."""
+    policy = BatchPolicy(max_records=4, max_age_seconds=300, records_per_file=50)
+    road = BatchRoad(make_catalogue(batch=policy))
+    road.add_jobs(3, input=Payload(inline="x" * 5_000_000))
+    road.clock.advance(300)
+    road.dispatcher().wake(RESOURCE)
+    (name,) = road.backend.started
+    files = [list(road.objects.lines(key) or ()) for key in road.objects.list_keys(f"transform-input/{name}/")]
+    assert [len(lines) for lines in files] == [2, 1]
+    run = road.batches.get(name)
+    assert run is not None
+    assert run.records == 3
+
+
 def test_trouble_with_one_pool_leaves_the_others_alone() -> None:
     """It is logged, and raised when all were looked at, so that the schedule's failure shows."""
     road = BatchRoad()
@@ -211,6 +259,28 @@ def test_trouble_with_one_pool_leaves_the_others_alone() -> None:
     with pytest.raises(CapacityError):
         road.dispatcher().wake_all()
     assert [line[1] for line in road.telemetry.lines] == ["batch pool failed"]
+
+
+def test_trouble_that_nobody_foresaw_leaves_the_other_pools_alone() -> None:
+    """They come after it at every look, and would never leave."""
+    catalogue = make_catalogue()
+    models = {name: replace(catalogue.model("echo"), name=name) for name in ("broken", "echo")}
+    for name, model in models.items():
+        models[name] = replace(model, deployments=tuple(replace(d, model=name) for d in model.deployments))
+    road = BatchRoad(replace(catalogue, models=models))
+    road.add_jobs(4)
+    waiting = road.jobs.waiting_for_batch
+
+    def broken(resource: str, *, limit: int) -> Sequence[Job]:
+        if resource.startswith("broken"):
+            raise KeyError(resource)
+        return waiting(resource, limit=limit)
+
+    road.jobs.waiting_for_batch = broken  # type: ignore[method-assign]  # a table with an item that nobody can read
+    road.clock.advance(300)
+    with pytest.raises(KeyError):
+        road.dispatcher().wake_all()
+    assert len(road.backend.started) == 1
 
 
 def _fail(_name: str) -> None:

@@ -1,7 +1,6 @@
 """Several waiting requests in one invocation: when, which, and that answers and costs come apart again."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,16 +11,16 @@ from hypothesis import strategies as st
 
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.crashes import CrashError, CrashPoint
-from tests.fakes.examples import OWNER, make_catalogue, make_job
+from tests.fakes.examples import make_job
+from tests.fakes.groups import POLICY, group_catalogue, group_road, run_groups, waiting_ids
 from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.capacity import Capacity, RoadCapacity
-from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.errors import BackendError, CapacityError, ConflictError, StorageError, TollgateError
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import BackendError, CapacityError, StorageError, TollgateError
 from tollgate.domain.gateway_parts import gateway_rates, invocation_usage
-from tollgate.domain.jobs import JobFailure, JobState, Payload
+from tollgate.domain.jobs import JobState, Payload
 from tollgate.domain.micro_batches import (
     Mergeable,
-    MicroBatchPolicy,
     group_size,
     groups_of,
     measured_as,
@@ -29,64 +28,18 @@ from tollgate.domain.micro_batches import (
 )
 from tollgate.ports.dialects import RenderedRequest
 from tollgate.services.async_notice import AsyncNotice
-from tollgate.services.job_queries import JobQueries
 from tollgate.services.submit_together import ALONE, GROUP_PREFIX
-
-_POLICY = MicroBatchPolicy(max_requests=16, max_bytes=10_000, max_seconds=10)
-
-
-def _catalogue(policy: MicroBatchPolicy | None = _POLICY) -> Catalogue:
-    catalogue = make_catalogue()
-    model = catalogue.model("echo")
-    (deployment,) = model.deployments
-    changed = replace(model, deployments=(replace(deployment, micro_batch=policy),))
-    return replace(catalogue, models={"echo": changed})
-
-
-def _road(count: int, policy: MicroBatchPolicy | None = _POLICY) -> AsyncRoad:
-    road = AsyncRoad(_catalogue(policy))
-    for number in range(count):
-        road.jobs.add(make_job(f"inf_{number}", input=Payload(inline=f"text {number}")))
-    return road
-
-
-def _ids(road: AsyncRoad) -> list[str]:
-    return [job_id for job_id, job in road.jobs.jobs.items() if job.state is JobState.QUEUED]
-
-
-def _run(road: AsyncRoad, *, poison: str = "", point: CrashPoint | None = None) -> None:
-    """SageMaker works through what was submitted: a list in, a list out, nothing for a body with poison in it."""
-    while road.backend.submitted:
-        inference_id, body, *_ = road.backend.submitted.pop(0)
-        inputs = json.loads(body)["inputs"]
-        texts = [inputs] if isinstance(inputs, str) else inputs
-        began = road.clock.now()
-        road.clock.advance(2)
-        bad = bool(poison) and any(poison in text for text in texts)
-        location = None
-        if not bad:
-            location = road.answer(inference_id, json.dumps([text.upper() for text in texts]).encode())
-        notice = AsyncNotice(
-            inference_id=inference_id,
-            completed=not bad,
-            received_at=began,
-            finished_at=road.clock.now(),
-            output_location=location,
-            failure_reason="ModelError" if bad else None,
-        )
-        for _ in range(2):
-            road.completion(point).notice(notice)
 
 
 def test_what_waits_together_goes_together_and_comes_apart() -> None:
     """One invocation for all; each job has its own answer and an equal share of the seconds."""
-    road = _road(8)
-    assert road.group_submitter().submit_all(_ids(road)) == {}
+    road = group_road(8)
+    assert road.group_submitter().submit_all(waiting_ids(road)) == {}
     ((group, body, _, timeout),) = road.backend.submitted
     assert group.startswith(GROUP_PREFIX)
     assert json.loads(body)["inputs"] == [f"text {n}" for n in range(8)]
     assert timeout == 600
-    _run(road)
+    run_groups(road)
     jobs = list(road.jobs.jobs.values())
     assert [job.output.inline for job in jobs] == [[f"TEXT {n}"] for n in range(8)]
     assert {job.state for job in jobs} == {JobState.COMPLETED}
@@ -107,11 +60,11 @@ def _own_parts(road: AsyncRoad) -> Decimal:
 @pytest.mark.parametrize("count", [2, 3, 7, 16])
 def test_the_parts_that_are_shared_add_up_to_the_whole(count: int) -> None:
     """To the last digit: each pays its own steps, and all of them together one invocation, one event, one list."""
-    road = _road(count)
-    road.group_submitter().submit_all(_ids(road))
+    road = group_road(count)
+    road.group_submitter().submit_all(waiting_ids(road))
     groups = len(road.backend.submitted)
-    _run(road)
-    prices = _catalogue().gateway_prices
+    run_groups(road)
+    prices = group_catalogue().gateway_prices
     rates = gateway_rates(prices)
     each = rates.by_road[InferenceType.ASYNC] - rates.invocation(1)
     assert groups == 1
@@ -131,99 +84,35 @@ def test_an_event_and_a_list_are_counted_once_for_an_invocation() -> None:
 
 def test_what_a_failed_invocation_took_is_paid_by_those_that_went_in_it() -> None:
     """Beside an invocation of its own for each: nothing is lost, nothing counted twice."""
-    road = _road(3)
-    road.group_submitter().submit_all(_ids(road))
-    _run(road, poison="text 2")
-    road.group_submitter().submit_all(_ids(road))
-    _run(road, poison="text 2")
-    rates = gateway_rates(_catalogue().gateway_prices)
+    road = group_road(3)
+    road.group_submitter().submit_all(waiting_ids(road))
+    run_groups(road, poison="text 2")
+    road.group_submitter().submit_all(waiting_ids(road))
+    run_groups(road, poison="text 2")
+    rates = gateway_rates(group_catalogue().gateway_prices)
     assert _own_parts(road) == 3 * rates.by_road[InferenceType.ASYNC] + rates.invocation(3)
-
-
-def test_what_is_too_large_for_company_goes_first_and_parts_nobody() -> None:
-    """It is not kept in memory while the others are read, and those before and after it still go together."""
-    road = _road(3)
-    road.jobs.jobs["inf_1"] = road.jobs.jobs["inf_1"]._replace(input=Payload(inline="x" * _POLICY.max_bytes))
-    assert road.group_submitter().submit_all(_ids(road)) == {}
-    (alone, *_), (group, body, *_) = road.backend.submitted
-    assert (alone, group[: len(GROUP_PREFIX)]) == ("inf_1", GROUP_PREFIX)
-    assert json.loads(body)["inputs"] == ["text 0", "text 2"]
 
 
 def test_without_a_policy_every_request_goes_alone() -> None:
     """As do a single message, and jobs that have gone in the meantime."""
-    road = _road(3, policy=None)
-    road.group_submitter().submit_all(_ids(road))
+    road = group_road(3, policy=None)
+    road.group_submitter().submit_all(waiting_ids(road))
     assert [entry[0] for entry in road.backend.submitted] == ["inf_0", "inf_1", "inf_2"]
-    road = _road(1)
+    road = group_road(1)
     assert road.group_submitter().submit_all(["inf_0", "inf_none"]) == {}
     assert [entry[0] for entry in road.backend.submitted] == ["inf_0"]
 
 
-def _put_back() -> AsyncRoad:
-    """Two jobs that wait for their second try, each with half of the two seconds that their group held."""
-    road = _road(2)
-    road.group_submitter().submit_all(_ids(road))
-    _run(road, poison="text 1")
-    assert [job.state for job in road.jobs.jobs.values()] == [JobState.QUEUED, JobState.QUEUED]
-    return road
-
-
-@pytest.mark.parametrize("ending", ["expired", "failed"])
-def test_what_a_failed_group_held_is_paid_however_its_jobs_end(ending: str) -> None:
-    """Also by those that nobody runs any more."""
-    road = _put_back()
-    for job in list(road.jobs.jobs.values()):
-        if ending == "expired":
-            assert road.completer().expire(job, "No endpoint took the request in time.")
-            assert not road.completer().expire(job, "The same, said twice.")
-        else:
-            assert road.completer().fail(job, JobFailure("invalid_request", "Its deployment has gone."))
-    rates = gateway_rates(_catalogue().gateway_prices)
-    for job in road.jobs.jobs.values():
-        assert job.bill is not None
-        assert job.bill.instance == pytest.approx(Decimal("0.115") / 3600)
-        assert job.effective_cost == job.bill.charged > job.bill.instance + rates.by_road[InferenceType.ASYNC]
-    assert road.jobs.late == {}
-
-
-def test_a_job_whose_group_has_failed_cannot_be_called_off_for_nothing() -> None:
-    """An instance has worked for it; it waits for its second try."""
-    road = _put_back()
-    queries = JobQueries(jobs=road.jobs, objects=road.objects, clock=road.clock)
-    with pytest.raises(ConflictError):
-        queries.cancel(OWNER, "inf_0")
-    assert {job.state for job in road.jobs.jobs.values()} == {JobState.QUEUED}
-
-
-def test_a_group_that_was_given_up_is_charged_when_it_ends_after_all() -> None:
-    """Each of its jobs its own share, once; those that have ended otherwise pay nothing more."""
-    road = _road(3)
-    road.group_submitter().submit_all(_ids(road))
-    for name in ("inf_0", "inf_1"):
-        assert road.completer().expire(road.jobs.jobs[name], "SageMaker gave neither an answer nor a failure in time.")
-    _run(road)
-    assert road.jobs.jobs["inf_2"].state is JobState.COMPLETED
-    shares = [late.held_seconds for late in road.jobs.late.values()] + [road.jobs.jobs["inf_2"].held_seconds]
-    assert list(road.jobs.late) == ["inf_0#late", "inf_1#late"]
-    assert sum(share or 0 for share in shares) == 2
-    answered = road.jobs.jobs["inf_2"].effective_cost
-    assert answered is not None
-    for name in ("inf_0", "inf_1"):
-        charged = [job.bill.charged for job in (road.jobs.jobs[name], road.jobs.late[f"{name}#late"]) if job.bill]
-        assert sum(charged) == pytest.approx(answered, abs=Decimal("1E-8"))
-
-
 def test_a_poisoned_request_is_isolated() -> None:
     """The group fails, its members go again alone, and one fails; what the group held is paid by all of them."""
-    road = _road(4)
-    road.group_submitter().submit_all(_ids(road))
-    _run(road, poison="text 2")
+    road = group_road(4)
+    road.group_submitter().submit_all(waiting_ids(road))
+    run_groups(road, poison="text 2")
     assert {job.batch_id for job in road.jobs.jobs.values()} == {ALONE}
     assert [message["job_id"] for message in road.queue.bodies] == [f"inf_{n}" for n in range(4)]
-    road.group_submitter().submit_all(_ids(road))
+    road.group_submitter().submit_all(waiting_ids(road))
     assert len(road.backend.submitted) == 4
-    _run(road, poison="text 2")
+    run_groups(road, poison="text 2")
     states = {job_id: job.state for job_id, job in road.jobs.jobs.items()}
     assert states == dict.fromkeys(states, JobState.COMPLETED) | {"inf_2": JobState.FAILED}
     assert {job.held_seconds for job in road.jobs.jobs.values()} == {Decimal("2.5")}
@@ -231,8 +120,8 @@ def test_a_poisoned_request_is_isolated() -> None:
 
 def test_an_answer_that_cannot_be_taken_apart_is_no_answer() -> None:
     """A container that knows no lists is asked again, one by one."""
-    road = _road(2)
-    road.group_submitter().submit_all(_ids(road))
+    road = group_road(2)
+    road.group_submitter().submit_all(waiting_ids(road))
     group = road.backend.submitted.pop()[0]
     location = road.answer(group, b'{"one": "object"}')
     now = road.clock.now()
@@ -242,12 +131,12 @@ def test_an_answer_that_cannot_be_taken_apart_is_no_answer() -> None:
 
 def test_other_parameters_go_in_other_groups() -> None:
     """What differs in anything but the inputs cannot share a body; what is no text goes alone."""
-    road = _road(4)
+    road = group_road(4)
     for number in (0, 1):
         job = road.jobs.jobs[f"inf_{number}"]
         road.jobs.jobs[job.job_id] = job._replace(parameters={"truncate": True})
     road.jobs.add(make_job("inf_4", input=Payload(inline={"inputs": {"a": 1}})))
-    road.group_submitter().submit_all(_ids(road))
+    road.group_submitter().submit_all(waiting_ids(road))
     sizes = sorted(
         len(json.loads(body)["inputs"]) if isinstance(json.loads(body)["inputs"], list) else 1
         for _, body, *_ in road.backend.submitted
@@ -257,35 +146,35 @@ def test_other_parameters_go_in_other_groups() -> None:
 
 def test_an_endpoint_that_takes_nothing_now_gets_all_of_them_later() -> None:
     """Every message comes back, and no lease is in the way."""
-    road = _road(3)
+    road = group_road(3)
     road.backend.errors = [CapacityError("full")]
-    failures = road.group_submitter().submit_all(_ids(road))
+    failures = road.group_submitter().submit_all(waiting_ids(road))
     assert set(failures) == {"inf_0", "inf_1", "inf_2"}
-    assert road.group_submitter().submit_all(_ids(road)) == {}
+    assert road.group_submitter().submit_all(waiting_ids(road)) == {}
     assert len(road.backend.submitted) == 1
 
 
 def test_a_group_that_is_refused_is_tried_one_by_one() -> None:
     """One of them may be at fault."""
-    road = _road(3)
+    road = group_road(3)
     road.backend.errors = [BackendError("no")]
-    assert road.group_submitter().submit_all(_ids(road)) == {}
+    assert road.group_submitter().submit_all(waiting_ids(road)) == {}
     assert [entry[0] for entry in road.backend.submitted] == ["inf_0", "inf_1", "inf_2"]
 
 
 def test_a_claim_by_others_brings_one_message_back() -> None:
     """The others go."""
-    road = _road(3)
+    road = group_road(3)
     lease = road.clock.now() + timedelta(seconds=60)
     road.jobs.jobs["inf_1"] = road.jobs.jobs["inf_1"]._replace(submit_lease_until=lease)
-    assert set(road.group_submitter().submit_all(_ids(road))) == {"inf_1"}
+    assert set(road.group_submitter().submit_all(waiting_ids(road))) == {"inf_1"}
     assert len(road.backend.submitted) == 1
 
 
 def test_the_sweeper_finds_a_groups_answer() -> None:
     """From any of its jobs, for all of them."""
-    road = _road(3)
-    road.group_submitter().submit_all(_ids(road))
+    road = group_road(3)
+    road.group_submitter().submit_all(waiting_ids(road))
     group = road.backend.submitted.pop()[0]
     job = road.jobs.jobs["inf_1"]
     assert job.output_location is not None
@@ -299,11 +188,11 @@ def test_the_sweeper_finds_a_groups_answer() -> None:
 
 def test_a_group_nobody_knows_is_counted() -> None:
     """The endpoint may serve others as well; an answer that is announced and missing is looked for again."""
-    road = _road(2)
+    road = group_road(2)
     now = road.clock.now()
     road.completion().notice(AsyncNotice("mb_other", False, now, now))  # noqa: FBT003 -- a field, named in its class
     assert road.telemetry.counts["UnknownAsyncResult"] == 1
-    road.group_submitter().submit_all(_ids(road))
+    road.group_submitter().submit_all(waiting_ids(road))
     group = road.backend.submitted.pop()[0]
     with pytest.raises(StorageError):
         road.completion().notice(AsyncNotice(group, True, now, now))  # noqa: FBT003 -- as above
@@ -313,13 +202,13 @@ def test_a_group_nobody_knows_is_counted() -> None:
 @given(data=st.data())
 def test_every_job_ends_once_whatever_dies(data: st.DataObject) -> None:
     """A process dies after any effect; in the end every job has its own answer, and the poisoned one has failed."""
-    road = _road(5)
+    road = group_road(5)
     poison = data.draw(st.sampled_from(["", "text 3"]), "poison")
     for _ in range(data.draw(st.integers(1, 6), "crashes")):
         point = CrashPoint(data.draw(st.integers(1, 14), "dies after"), before=data.draw(st.booleans(), "before"))
         try:
-            road.group_submitter(point).submit_all(_ids(road))
-            _run(road, poison=poison, point=point)
+            road.group_submitter(point).submit_all(waiting_ids(road))
+            run_groups(road, poison=poison, point=point)
         except (CrashError, TollgateError):
             pass
         road.clock.advance(200)
@@ -329,8 +218,8 @@ def test_every_job_ends_once_whatever_dies(data: st.DataObject) -> None:
             if job.state is JobState.SUBMITTED:
                 # Its notice was lost with the process, so the request is taken as never answered and queued anew.
                 road.jobs.jobs[job.job_id] = job._replace(state=JobState.QUEUED, batch_id=ALONE, submitted_at=None)
-        road.group_submitter().submit_all(_ids(road))
-        _run(road, poison=poison)
+        road.group_submitter().submit_all(waiting_ids(road))
+        run_groups(road, poison=poison)
     for number, job in enumerate(road.jobs.jobs.values()):
         if poison and number == 3:
             assert job.state is JobState.FAILED
@@ -362,17 +251,17 @@ def test_the_size_follows_queue_and_measurements(
     waiting: int, places: int, measured: dict[int, float], expected: int
 ) -> None:
     """Idle places are used first; then sizes that were measured to empty the queue sooner."""
-    found = group_size(_POLICY, waiting=waiting, places=places, one=0.5, measured=measured.get)
+    found = group_size(POLICY, waiting=waiting, places=places, one=0.5, measured=measured.get)
     assert found == expected
 
 
 @given(st.integers(1, 5_000), st.integers(1, 64), st.floats(0.001, 9.0))
 def test_a_size_is_a_power_of_two_within_the_limits(waiting: int, places: int, one: float) -> None:
     """And no group is expected to take longer than it may."""
-    size = group_size(_POLICY, waiting=waiting, places=places, one=one, measured=_unmeasured)
+    size = group_size(POLICY, waiting=waiting, places=places, one=one, measured=_unmeasured)
     assert size & (size - 1) == 0
-    assert 1 <= size <= _POLICY.max_requests
-    assert size * one <= _POLICY.max_seconds or size == 1
+    assert 1 <= size <= POLICY.max_requests
+    assert size * one <= POLICY.max_seconds or size == 1
 
 
 @given(
@@ -381,7 +270,7 @@ def test_a_size_is_a_power_of_two_within_the_limits(waiting: int, places: int, o
 )
 def test_groups_hold_every_request_once(requests: list[Mergeable], size: int) -> None:
     """Alike, in their order, and within the limits unless one alone is beyond them."""
-    groups = groups_of(requests, _POLICY, size)
+    groups = groups_of(requests, POLICY, size)
     assert sorted(position for group in groups for position in group) == list(range(len(requests)))
     for group in groups:
         members = [requests[position] for position in group]
@@ -389,7 +278,7 @@ def test_groups_hold_every_request_once(requests: list[Mergeable], size: int) ->
         assert group == sorted(group)
         if len(group) > 1:
             assert sum(member.inputs for member in members) <= size
-            assert sum(member.size for member in members) <= _POLICY.max_bytes
+            assert sum(member.size for member in members) <= POLICY.max_bytes
 
 
 @given(st.decimals(0, 10_000, places=6), st.lists(st.integers(1, 50), min_size=1, max_size=40))
@@ -430,12 +319,12 @@ def test_other_answers_cannot_be_split(answer: bytes) -> None:
 def test_measured_sizes_are_read_by_power_of_two() -> None:
     """An invocation of five inputs counts as one of eight."""
     assert [measured_as("m/d", n) for n in (1, 2, 3, 4, 5, 8, 9)] == [f"m/d@{n}" for n in (1, 2, 4, 4, 8, 8, 16)]
-    road = _road(20)
+    road = group_road(20)
     seconds = {1: 1.0, 2: 1.05, 4: 1.1, 8: 9.5, 16: 9.9}
     observed = {
         (measured_as("echo/small", size), InferenceType.ASYNC): RoadCapacity(measured_seconds=taken)
         for size, taken in seconds.items()
     }
     road.capacities.capacity = Capacity(observed)
-    road.group_submitter().submit_all(_ids(road))
+    road.group_submitter().submit_all(waiting_ids(road))
     assert len(road.backend.submitted) == 5

@@ -249,3 +249,24 @@ def test_slow_receivers_do_not_use_up_the_time_of_other_tenants_webhooks() -> No
     size = function["Events"]["Waiting"]["Properties"]["BatchSize"]
     longest = webhook_http._CONNECT_SECONDS * webhook_http._ADDRESSES_TRIED + 8.0
     assert size * longest < function["Timeout"] / 2
+
+
+SECRETS = {"key#*": {"AuthorizerRole", "BudgetAlarmRole"}, "webhook#*": {"WebhookDeliveryRole", "BudgetAlarmRole"}}
+
+
+@pytest.mark.parametrize("keys", SECRETS)
+def test_few_can_read_who_holds_keys_and_what_webhooks_are_signed_with(keys: str) -> None:
+    """Every other role that reads the registry is held to other items, or is refused these."""
+    able = set()
+    for role in resources("AWS::IAM::Role"):
+        held, refused = [], False
+        for name, statement in statements():
+            about = "RegistryTable" in json.dumps(statement.get("Resource"))
+            if name == role and about and {"dynamodb:GetItem", "dynamodb:Query"} & set(as_list(statement["Action"])):
+                (names,) = statement.get("Condition", {"": {"": [keys]}}).values()
+                named = keys in names.get("dynamodb:LeadingKeys", [keys])
+                refused = refused or (statement["Effect"] == "Deny" and named)
+                held.append(statement["Effect"] == "Allow" and named)
+        if any(held) and not refused:
+            able.add(role)
+    assert able == SECRETS[keys]

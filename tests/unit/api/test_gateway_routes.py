@@ -127,7 +127,7 @@ def test_no_capacity_without_fallback_is_a_503_with_retry_after() -> None:
 
 def test_parameters_that_would_fill_a_jobs_record_are_refused(gateway: FakeGateway) -> None:
     """Before anything is held or written: such a job could never be ended, nor charged."""
-    large = {**HELLO, "parameters": {"stop": "x" * 200_000}}
+    large = {**HELLO, "parameters": {"stop": "x" * 64_000}}
     answer = gateway.infer({**large, "priority": "medium"})
     assert (answer.status, document(answer)["error"]["code"]) == (413, "request_too_large")
     assert gateway.jobs.jobs == {}
@@ -137,7 +137,7 @@ def test_parameters_that_would_fill_a_jobs_record_are_refused(gateway: FakeGatew
 def test_what_cannot_wait_as_a_job_is_told_of_the_capacity(gateway: FakeGateway) -> None:
     """Its size is no fault while the endpoint could take it, so the caller may come again."""
     gateway.realtime.answer = CapacityError("asleep", retry_after=30)
-    answer = gateway.infer({**HELLO, "parameters": {"stop": "x" * 200_000}})
+    answer = gateway.infer({**HELLO, "parameters": {"stop": "x" * 64_000}})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
 
 

@@ -18,6 +18,7 @@ from tollgate.adapters.job_items import (
     from_item,
     groups_of,
     late_item,
+    time_of,
     time_text,
     to_item,
 )
@@ -26,13 +27,14 @@ from tollgate.domain.errors import ConflictError, InvalidRequestError, StorageEr
 from tollgate.domain.jobs import FINAL_STATES, Job, JobState, Owner
 from tollgate.domain.json_values import strict_json
 from tollgate.domain.ledger import LedgerWrite
-from tollgate.ports.jobs import JobPage
+from tollgate.ports.jobs import JobPage, PooledJob
 
 _ROADS_ITEM = "open#roads"
 """Names every road of every deployment that ever had a job, so that those of a deployment that has left the catalogue
 are still found."""
 
 _READ_AT_ONCE = 100
+_POOLED_AT_ONCE = 50
 _LONGEST_NAME = 64
 """Of what a cursor names: ids, times and groups."""
 
@@ -96,12 +98,15 @@ class DynamoDBJobStore:
     def get_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
         """See `JobStore`."""
         found: dict[str, Job] = {}
-        with storage_errors("job store"):
-            for chunk in itertools.batched(dict.fromkeys(job_ids), _READ_AT_ONCE, strict=False):
-                keys = {self._table: [{"job_id": job_id} for job_id in chunk]}
-                items = self._client.batch_get_item(keys, consistent=True)[self._table]
-                found |= {item["job_id"]: from_item(item) for item in items if _is_job(item)}
+        for chunk in itertools.batched(dict.fromkeys(job_ids), _READ_AT_ONCE, strict=False):
+            found |= {item["job_id"]: from_item(item) for item in self._items(chunk)}
         return [found[job_id] for job_id in job_ids if job_id in found]
+
+    def _items(self, job_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        keys = {self._table: [{"job_id": job_id} for job_id in job_ids]}
+        with storage_errors("job store"):
+            items = self._client.batch_get_item(keys, consistent=True)[self._table]
+        return [item for item in items if _is_job(item)]
 
     def list_of(self, owner: Owner, *, state: JobState | None, limit: int, after: str | None) -> JobPage:
         """See `JobStore`."""
@@ -199,6 +204,17 @@ class DynamoDBJobStore:
         found = self.get_many(self._in_group(f"batch#{resource}", limit))
         # The index may lag behind a job that has just left.
         return [job for job in found if job.state is JobState.QUEUED]
+
+    def pool_of(self, resource: str, *, limit: int) -> Sequence[PooledJob]:
+        """See `JobStore`."""
+        found: dict[str, PooledJob] = {}
+        ids = self._in_group(f"batch#{resource}", limit)
+        for chunk in itertools.batched(ids, _POOLED_AT_ONCE, strict=False):
+            for item in self._items(chunk):
+                if item["state"] == JobState.QUEUED:
+                    deadline = time_of(item["deadline_at"]) if "deadline_at" in item else None
+                    found[item["job_id"]] = PooledJob(item["job_id"], time_of(item["created_at"]), deadline)
+        return [found[job_id] for job_id in ids if job_id in found]
 
     def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
         """See `JobStore`."""

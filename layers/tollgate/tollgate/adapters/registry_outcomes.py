@@ -23,6 +23,9 @@ _KEPT = timedelta(weeks=_WEEKS + 2)
 _FEEDBACK_KEPT = timedelta(days=60)
 _SPENT = "spent#"
 
+UNKNOWN_SPENT = Decimal(10**9)
+"""Where nobody can say what is spent already: more than any day's limit."""
+
 
 def _partition(model: str) -> str:
     return f"outcomes#{model}"
@@ -66,7 +69,7 @@ class RegistryOutcomes:
         self._table = table
         self._now = now
         self._monotonic = monotonic
-        self._copies: dict[str, tuple[float, dict[tuple[str, str], Tally], dict[str, Decimal]]] = {}
+        self._copies: dict[str, tuple[float, dict[tuple[str, str], Tally], dict[str, Decimal] | None]] = {}
         self._sums: dict[tuple[str, str, str], Tally] = {}
         self._spending: dict[tuple[str, str], Decimal] = {}
         self._flush_seconds = flush_seconds
@@ -87,15 +90,17 @@ class RegistryOutcomes:
         self._flush_when_due()
 
     def spent(self, model: str, extra: Extra) -> Decimal:
-        """What was read, and what is kept back here."""
-        key = _spent_key(self._now(), extra)
-        return self._copy(model)[2].get(key, Decimal(0)) + self._spending.get((model, key), Decimal(0))
+        """What was read, and what could not be written yet; `UNKNOWN_SPENT` where nothing could ever be read."""
+        key, known = _spent_key(self._now(), extra), self._copy(model)[2]
+        if known is None:
+            return UNKNOWN_SPENT
+        return known.get(key, Decimal(0)) + self._spending.get((model, key), Decimal(0))
 
     def spend(self, model: str, extra: Extra, usd: Decimal) -> None:
-        """Add to what is kept back."""
+        """Written at once: few requests do, and an environment that ends must not take with it what it spent."""
         key = (model, _spent_key(self._now(), extra))
         self._spending[key] = self._spending.get(key, Decimal(0)) + usd
-        self._flush_when_due()
+        self._write_spending()
 
     def judge(self, model: str, deployment: str, topic: str, tally: Tally, *, tenant: str, inference_id: str) -> bool:
         """Written at once, together with the note that it was.
@@ -139,10 +144,15 @@ class RegistryOutcomes:
         for (model, deployment, topic), tally in sums.items():
             update, names, values = _addition(tally)
             self._write(model, f"{_week(now)}#{deployment}#{topic}", update, names, values | {":ttl": expires})
-        spending, self._spending = self._spending, {}
-        for (model, key), usd in spending.items():
+        self._write_spending()
+
+    def _write_spending(self) -> None:
+        expires = int((self._now() + _KEPT).timestamp())
+        for (model, key), usd in list(self._spending.items()):
             values = {":usd": usd, ":ttl": expires}
-            self._write(model, key, "SET #ttl = :ttl ADD #usd :usd", {"#ttl": "ttl", "#usd": "usd"}, values)
+            if self._write(model, key, "SET #ttl = :ttl ADD #usd :usd", {"#ttl": "ttl", "#usd": "usd"}, values):
+                # What could not be written is money all the same, and is tried again.
+                del self._spending[model, key]
 
     def _flush_when_due(self) -> None:
         if self._monotonic() - self._written_at >= self._flush_seconds:
@@ -150,16 +160,17 @@ class RegistryOutcomes:
 
     def _write(
         self, model: str, sort_key: str, update: str, names: Mapping[str, str], values: Mapping[str, Any]
-    ) -> None:
+    ) -> bool:
         try:
             key = {"pk": _partition(model), "sk": sort_key}
             self._client.update_item(self._table, key, update=update, names=names, values=values)
         except AwsError:
-            return  # A mean that misses a few samples is still a mean.
+            return False  # A mean that misses a few samples is still a mean.
         # What was written is not in the copy yet, and must not vanish until it is read again.
         self._copies.pop(model, None)
+        return True
 
-    def _copy(self, model: str) -> tuple[float, dict[tuple[str, str], Tally], dict[str, Decimal]]:
+    def _copy(self, model: str) -> tuple[float, dict[tuple[str, str], Tally], dict[str, Decimal] | None]:
         moment = self._monotonic()
         copy = self._copies.get(model)
         if copy is not None and moment - copy[0] < REFRESH_SECONDS:
@@ -167,11 +178,10 @@ class RegistryOutcomes:
         try:
             items = self._read(model)
         except AwsError:
-            earlier = ({}, {}) if copy is None else copy[1:]
-            fresh = (moment, *earlier)
+            _, tallies, spent = copy or (moment, {}, None)
         else:
-            fresh = (moment, _tallies(items), {i["sk"]: i["usd"] for i in items if i["sk"].startswith(_SPENT)})
-        self._copies[model] = fresh
+            tallies, spent = _tallies(items), {i["sk"]: i["usd"] for i in items if i["sk"].startswith(_SPENT)}
+        fresh = self._copies[model] = (moment, tallies, spent)
         return fresh
 
     def _read(self, model: str) -> tuple[Item, ...]:

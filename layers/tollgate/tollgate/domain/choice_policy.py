@@ -63,7 +63,7 @@ class ExtraSpend:
     Args:
         share: of the requests, 0..1.
         usd_per_day: over all execution environments, UTC days. An environment knows of the others' spending with a
-            delay of a minute or two.
+            delay of a minute at most.
     """
 
     share: float

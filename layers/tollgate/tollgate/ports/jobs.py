@@ -21,6 +21,14 @@ class JobPage(NamedTuple):
     after: str | None
 
 
+class PooledJob(NamedTuple):
+    """What the pool needs to know of a job that waits for a transform job."""
+
+    job_id: str
+    created_at: datetime
+    deadline_at: datetime | None
+
+
 class JobStore(Protocol):
     """Jobs, changed by conditional writes only."""
 
@@ -85,6 +93,9 @@ class JobStore(Protocol):
 
     def waiting_for_batch(self, resource: str, *, limit: int) -> Sequence[Job]:
         """Queued batch jobs of one deployment, oldest first. Very recent ones may be missing."""
+
+    def pool_of(self, resource: str, *, limit: int) -> Sequence[PooledJob]:
+        """The same without what their callers have put on their records: many of them fit into little memory."""
 
     def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
         """Jobs of one deployment on one road without a final state, oldest first. Very recent ones may be missing."""

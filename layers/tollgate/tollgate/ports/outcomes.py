@@ -25,10 +25,10 @@ class OutcomeStore(Protocol):
         """Add to the sums. Kept back and written with others, so a request does not pay for a write."""
 
     def spent(self, model: str, extra: Extra) -> Decimal:
-        """Dollars spent today, UTC, as far as it is known here."""
+        """Dollars spent today, UTC, as far as it is known here; more than any limit where nothing is known."""
 
     def spend(self, model: str, extra: Extra, usd: Decimal) -> None:
-        """Add to what is spent today; kept back like `add`."""
+        """Add to what is spent today."""
 
 
 class FeedbackStore(Protocol):

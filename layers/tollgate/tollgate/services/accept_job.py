@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from tollgate.services.inference import InferenceRequest, Plan
     from tollgate.services.trail import Trail
 
-MOST_PARAMETER_BYTES = 200_000
-"""Of a job's parameters, which stay on its record: one that its end no longer fits on could never be ended or charged.
-A DynamoDB item holds 400 KB."""
+MOST_PARAMETER_BYTES = 64_000
+"""Of a job's parameters, which stay on its record: one that its end no longer fits on could never be ended or charged,
+and functions with little memory read many records at a time. A DynamoDB item holds 400 KB."""
 
 
 class JobAcceptance:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tollgate.domain.batches import BatchRun, BatchState
@@ -19,7 +19,9 @@ from tollgate.services.batch_start import BatchStarter, batch_way
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.submit_async import stored_input
 
-_READ_AT_ONCE = 100
+_READ_AT_ONCE = 25
+_MOST_FILE_BYTES = 8 * 1024 * 1024
+"""From which on an input file takes no further record: all jobs of a run together may be larger than the memory."""
 
 
 class PooledRuns:
@@ -100,19 +102,19 @@ class PooledRuns:
             self._fail_all(run, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
             return
         model, deployment, road = way
-        lines = self._lines(run, deployment)
-        run = self._starter.note_records(run, len(lines))
-        if not lines:
-            self._starter.end(run)
-            return
         per_file = model.batch.records_per_file if run.attempt == 1 else 1
-        for number, chunk in enumerate(itertools.batched(lines, per_file, strict=False), start=1):
+        records = largest = 0
+        for number, chunk in enumerate(_files(self._lines(run, deployment), per_file), start=1):
             self._objects.put_lines(f"{run.input_prefix}{number:06d}.jsonl", chunk)
-        if not self._starter.start(run, road, largest_record=max(map(len, lines))):
+            records += len(chunk)
+            largest = max(largest, *map(len, chunk))
+        run = self._starter.note_records(run, records)
+        if not records:
+            self._starter.end(run)
+        elif not self._starter.start(run, road, largest_record=largest):
             self._fail_all(run, "backend_refused", "SageMaker refused the transform job for this request.")
 
-    def _lines(self, run: BatchRun, deployment: Deployment) -> list[bytes]:
-        lines = []
+    def _lines(self, run: BatchRun, deployment: Deployment) -> Iterator[bytes]:
         for job in self._members(run):
             try:
                 rendered = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
@@ -120,14 +122,11 @@ class PooledRuns:
                 self._completer.fail(job, JobFailure("invalid_request", error.message))
                 continue
             if self._belongs(job, run):
-                lines.append(json_text({"id": job.job_id, "body": json.loads(rendered.body)}).encode())
-        return lines
+                yield json_text({"id": job.job_id, "body": json.loads(rendered.body)}).encode()
 
-    def _members(self, run: BatchRun) -> Sequence[Job]:
-        members: list[Job] = []
+    def _members(self, run: BatchRun) -> Iterator[Job]:
         for chunk in itertools.batched(self.job_ids(run), _READ_AT_ONCE, strict=False):
-            members += self._jobs.get_many(chunk)
-        return members
+            yield from self._jobs.get_many(chunk)
 
     def _belongs(self, job: Job, run: BatchRun) -> bool:
         """Put the job into the run, unless it is there already or goes another way."""
@@ -147,3 +146,17 @@ class PooledRuns:
                 marked = job._replace(batch_id=run.batch_id, submitted_at=job.submitted_at or self._clock.now())
                 self._completer.fail(marked, JobFailure(code, message))
         self._starter.end(run)
+
+
+def _files(lines: Iterable[bytes], per_file: int) -> Iterator[list[bytes]]:
+    """The lines of one input file after the other."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if len(held) >= per_file or size >= _MOST_FILE_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held

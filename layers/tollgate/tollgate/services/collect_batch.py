@@ -6,7 +6,7 @@ truly failed. Instance time is spread over all records of a job, the failed ones
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -24,7 +24,8 @@ from tollgate.services.batch_start import BatchStarter, batch_way
 from tollgate.services.collect_drop import DropCollector
 from tollgate.services.complete_job import JobCompleter, Work
 
-_AT_ONCE = 100
+_AT_ONCE = 25
+"""Jobs in memory, with what their callers have put on their records, and answers."""
 _LAST_ATTEMPT = 2
 
 
@@ -112,27 +113,26 @@ class BatchCollector:
             if body is not None and job.inference_type is InferenceType.BATCH:
                 self._completer.complete(job, body, work)
 
-    def _unanswered(self, run: BatchRun) -> list[Job]:
+    def _unanswered(self, run: BatchRun) -> list[str]:
         """Jobs of the run that are still in it after all answers were settled."""
-        found: list[Job] = []
-        for chunk in itertools.batched(self._runs.job_ids(run), _AT_ONCE, strict=False):
-            found += [
-                job
-                for job in self._jobs.get_many(chunk)
-                if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id
-            ]
-        return found
+        return [job.job_id for job in self._left(run, self._runs.job_ids(run))]
 
-    def _repeat(self, run: BatchRun, missing: Sequence[Job], share: Decimal | None) -> None:
+    def _left(self, run: BatchRun, job_ids: Sequence[str]) -> Iterator[Job]:
+        for chunk in itertools.batched(job_ids, _AT_ONCE, strict=False):
+            for job in self._jobs.get_many(chunk):
+                if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id:
+                    yield job
+
+    def _repeat(self, run: BatchRun, missing: Sequence[str], share: Decimal | None) -> None:
         spent = replace(run, prior_seconds=run.prior_seconds if share is None else share)
-        again = self._runs.begin(run.retry_id, run.resource, [job.job_id for job in missing], after=spent)
+        again = self._runs.begin(run.retry_id, run.resource, missing, after=spent)
         self._starter.end(run)
         again = again or self._batches.get(run.retry_id)
         if again is not None and again.state is BatchState.PREPARING:
             self._runs.prepare(again)
 
-    def _fail(self, missing: Sequence[Job], run: BatchRun, status: TransformStatus, work: Work) -> None:
+    def _fail(self, missing: Sequence[str], run: BatchRun, status: TransformStatus, work: Work) -> None:
         failure = failure_of(status, shared=run.records > 1)
-        for job in missing:
+        for job in self._left(run, missing):
             self._completer.fail(job, failure, work)
         self._starter.end(run)

@@ -11,8 +11,8 @@ from datetime import timedelta
 from tollgate.domain.batches import BatchState, WaitingJob, due_at
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import TollgateError
-from tollgate.domain.jobs import Job, JobFailure
-from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue
+from tollgate.domain.jobs import JobFailure
+from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue, PooledJob
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batch_pooled import PooledRuns
@@ -64,13 +64,13 @@ class BatchDispatcher:
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
-        failures: list[TollgateError] = []
+        failures: list[Exception] = []
         for resource in batch_resources(self._catalogues.current()):
             try:
                 self.wake(resource)
-            except TollgateError as error:
-                # One pool in trouble must not keep the others waiting.
-                self.telemetry.log("ERROR", "batch pool failed", resource=resource, error=error.message)
+            except Exception as error:  # noqa: BLE001 -- one pool in trouble must not keep the others waiting
+                said = error.message if isinstance(error, TollgateError) else type(error).__name__
+                self.telemetry.log("ERROR", "batch pool failed", resource=resource, error=said)
                 failures.append(error)
         if failures:
             raise failures[0]
@@ -100,9 +100,9 @@ class BatchDispatcher:
         finally:
             self._batches.release(f"dispatch#{resource}", holder=holder)
 
-    def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[Job]:
+    def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[PooledJob]:
         """The jobs that are to leave now; it is seen to that somebody comes back for those that may still wait."""
-        waiting = self._jobs.waiting_for_batch(deployment.resource, limit=model.batch.max_records)
+        waiting = self._jobs.pool_of(deployment.resource, limit=model.batch.max_records)
         wait = self._seconds_until_due(waiting, model, deployment, road) if waiting else 0
         if wait > 0:
             self._come_back(deployment.resource, wait)
@@ -131,7 +131,7 @@ class BatchDispatcher:
             if pooled and run.resource == resource and run.state is BatchState.PREPARING:
                 self._runs.prepare(run)
 
-    def _seconds_until_due(self, waiting: Sequence[Job], model: Model, deployment: Deployment, road: Road) -> int:
+    def _seconds_until_due(self, waiting: Sequence[PooledJob], model: Model, deployment: Deployment, road: Road) -> int:
         pool = [WaitingJob(job.created_at, job.deadline_at) for job in waiting]
         due = due_at(pool, model.batch, road, deployment.timing.expected_seconds(0))
         if due is None:

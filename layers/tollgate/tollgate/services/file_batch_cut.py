@@ -144,7 +144,8 @@ class _Cut:
         self._count = count
         self._rows: dict[str, _Row] = {}
         self._models: dict[str, Model] = {}
-        self._names: set[str] = set()
+        # Not the names themselves: those of a whole file may take more memory than there is.
+        self._names: set[bytes] = set()
         self._invalid = Chunk()
         self._invalid_chunks = 0
         self._invalid_run = run_of(batch, "", self._run_id(""))
@@ -159,9 +160,10 @@ class _Cut:
             try:
                 wanted = batch_line(line, self._batch.endpoint)
                 name = wanted.custom_id
-                if name in self._names:
+                seen = hashlib.sha256(name.encode()).digest()
+                if seen in self._names:
                     raise BatchLineError("An earlier line has the same 'custom_id'.", param="custom_id")
-                self._names.add(name)
+                self._names.add(seen)
                 self._place(number, wanted)
             except TollgateError as error:
                 failed += 1

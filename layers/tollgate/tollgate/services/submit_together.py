@@ -18,7 +18,6 @@ from tollgate.domain.errors import (
     CatalogueError,
     InvalidRequestError,
     StorageError,
-    TollgateError,
 )
 from tollgate.domain.jobs import Job, JobState
 from tollgate.domain.micro_batches import Mergeable, MicroBatchPolicy, group_size, groups_of, measured_as
@@ -79,13 +78,13 @@ class GroupSubmitter:
         self._clock = clock
         self._ids = ids
 
-    def submit_all(self, job_ids: Sequence[str]) -> dict[str, TollgateError]:
+    def submit_all(self, job_ids: Sequence[str]) -> dict[str, Exception]:
         """Submit the jobs, together where that is better.
 
         Returns:
             What went wrong, by job; their messages must come back. As `AsyncSubmitter.submit` would have raised it.
         """
-        failures: dict[str, TollgateError] = {}
+        failures: dict[str, Exception] = {}
         alone, pools = self._sorted(list(dict.fromkeys(job_ids)), failures)
         for job_id in alone:
             self._attempt([job_id], failures, partial(self._submitter.submit, job_id))
@@ -93,9 +92,7 @@ class GroupSubmitter:
             self._pool(jobs, failures)
         return failures
 
-    def _sorted(
-        self, job_ids: Sequence[str], failures: dict[str, TollgateError]
-    ) -> tuple[list[str], dict[str, list[Job]]]:
+    def _sorted(self, job_ids: Sequence[str], failures: dict[str, Exception]) -> tuple[list[str], dict[str, list[Job]]]:
         """Jobs that go by themselves, and by deployment those that might go together."""
         alone: list[str] = []
         pools: dict[str, list[Job]] = {}
@@ -139,7 +136,7 @@ class GroupSubmitter:
         except (InvalidRequestError, CatalogueError, StorageError):
             return None  # The single way says what is wrong.
 
-    def _pool(self, jobs: Sequence[Job], failures: dict[str, TollgateError]) -> None:
+    def _pool(self, jobs: Sequence[Job], failures: dict[str, Exception]) -> None:
         model, deployment, road = self._submitter.way(jobs[0])
         policy = deployment.micro_batch
         ready: list[_Ready] = []
@@ -222,8 +219,8 @@ class GroupSubmitter:
         return min(most, sum(invocation_timeout(entry.job, model) for entry in members))
 
     @staticmethod
-    def _attempt(names: Sequence[str], failures: dict[str, TollgateError], act: Callable[[], None]) -> None:
+    def _attempt(names: Sequence[str], failures: dict[str, Exception], act: Callable[[], None]) -> None:
         try:
             act()
-        except TollgateError as error:
+        except Exception as error:  # noqa: BLE001 -- one bad job must not bring back its neighbours' messages
             failures.update(dict.fromkeys(names, error))
