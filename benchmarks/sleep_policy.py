@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from planner.idling import serve_idling
+from idling import serve_idling
+
 from planner.keeping import serve_keeping
 from planner.reading import read_trace
 from planner.serving import Metric, Scaling, Served, serve

@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import boto3
+from rich.box import SIMPLE_HEAD
 
 from cli.arguments import add
+from cli.endpoint_outlook import outlook
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
@@ -18,7 +20,7 @@ from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, Deployment, Road
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.sleeping import Phase, shared_policy
 from tollgate.domain.standing import Place, PlaceKind, Standing, places_of
 
 type Users = Sequence[tuple[Deployment, Road]]
@@ -29,7 +31,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     listing = add(
         commands,
         "endpoints",
-        "what stands behind the catalogue's deployments, and what it costs",
+        "what stands behind the catalogue's deployments, what it costs, and when it sleeps or wakes",
         "endpoints --history",
     )
     listing.add_argument("--history", action="store_true", help="how each came to be so")
@@ -56,17 +58,21 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
     if not rows:
         print("No deployment of the catalogue stands on SageMaker.")
         return 0
-    table = folding_table(("place", "status", "now", "wanted", "$/hour", "phase", "why"))
+    table = folding_table(("place", "state", "now", "wanted", "$/hour", "what happens next"))
+    # Room for words in a terminal of 80 columns.
+    table.box = SIMPLE_HEAD
+    table.pad_edge, table.collapse_padding = False, True
     for row in rows:
-        cells = ("place", "status", "current", "desired", "usd_per_hour", "phase", "reason")
-        table.add_row(*(str(row[cell]) for cell in cells))
+        asleep = row["phase"] not in {"", Phase.AWAKE.value}
+        row["state"] = (row["phase"] if asleep else row["status"]).replace("_", " ")
+        cells = ("place", "state", "current", "desired", "usd_per_hour", "next")
+        table.add_row(*("" if row[cell] is None else str(row[cell]) for cell in cells))
         if arguments.history and not row["history"]:
-            table.add_row(
-                "", "", "", "", "", "", "no history: only deployments with a sleep policy have one", style="dim"
-            )
+            table.add_row("", "", "", "", "", "no history: only deployments with a sleep policy have one", style="dim")
         if arguments.history:
             for line in row["history"]:
-                table.add_row("", "", "", "", "", line["phase"], f"{line['at']}  {line['reason']}", style="dim")
+                state = line["phase"].replace("_", " ")
+                table.add_row("", state, "", "", "", f"{line['at']}  {line['reason']}", style="dim")
     new_console().print(table)
     return 0
 
@@ -157,6 +163,7 @@ def _row(standing: Standing, users: Users, record: PlaceRecord | None) -> dict[s
         "phase": "" if record is None else record.phase.value,
         "held_by": "" if record is None else record.held_by,
         "reason": _reason(standing, record),
+        "next": outlook(standing, shared_policy(deployment.sleep for deployment, _ in users), record),
         "history": []
         if record is None
         else [{"at": f"{t.at:%Y-%m-%d %H:%M:%S}", "phase": t.phase.value, "reason": t.reason} for t in record.history],

@@ -12,6 +12,7 @@ from local.launch import sam_local, state
 from local.launch.build import build_folder
 from local.launch.docker_door import docker_door
 from local.launch.errors import LaunchError, NotRunningError
+from local.launch.layout import TENANT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # What the samples in events/ say in place of what only a running stack knows.
 _SAMPLE_KEY = re.compile(r"\btg_example0+\b")
 _SAMPLE_BUCKET = re.compile(r"\btollgate-bucket-example\b")
+_SAMPLE_TENANT = re.compile(r'("tenant":\s*)"acme"')
+_SAMPLE_RESPONSE = re.compile(r"\bresp_01k[0-9a-z]{23}\b")
 _SAMPLE_JOB = {
     "inf_": re.compile(r"\binf_01k[0-9a-z]{23}\b"),
     "tollgate-": re.compile(r"\btollgate-[a-z0-9]+-01k[0-9a-z]{23}\b"),
@@ -52,18 +55,21 @@ def sample_event(root: Path, function: str, event: str) -> str:
 
 
 def filled(text: str, *, key: str, bucket: str, job: str | None) -> str:
-    """The sample with this stack's key and bucket, and with a real job's id where one is given.
+    """The sample with this stack's key, its tenant and bucket, and with a real job's id where one is given.
 
-    A job is the id of an inference (`inf_...`) or the name of a transform job (`tollgate-...`).
+    A job is the id of an inference (`inf_...`), which is a response's too (`resp_...`), or the name of a transform job
+    (`tollgate-...`).
 
     Raises:
         LaunchError: `job` is neither.
     """
     text = _SAMPLE_BUCKET.sub(bucket, _SAMPLE_KEY.sub(key, text))
+    text = _SAMPLE_TENANT.sub(rf'\1"{TENANT}"', text)
     if job is None:
         return text
     for beginning, pattern in _SAMPLE_JOB.items():
         if job.startswith(beginning) and re.fullmatch(r"[A-Za-z0-9_-]+", job):
+            text = _SAMPLE_RESPONSE.sub(f"resp_{job.removeprefix('inf_')}", text)
             return pattern.sub(job, text)
     raise LaunchError(
         f"JOB={job} is not the id of an inference (inf_...) or the name of a transform job (tollgate-...)."

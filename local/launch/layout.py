@@ -11,6 +11,8 @@ HOST = "127.0.0.1"
 REGION = "us-east-1"
 STAGE = "local"
 STACK_NAME = "tollgate"
+TENANT = "local"
+"""Of the key that the launcher makes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import re
 
 from local.launch.errors import StepFailedError
-from local.launch.layout import STACK_NAME, Layout, project_environment
+from local.launch.layout import STACK_NAME, TENANT, Layout, project_environment
 from local.launch.processes import Children
 
 OVERLAY = "local/models.local.toml"
@@ -37,7 +37,7 @@ async def create_key(layout: Layout, children: Children) -> str:
     Raises:
         StepFailedError: the command failed, or printed no key.
     """
-    command = [str(layout.python("run")), "-m", "cli", "keys", "create", "--tenant", "local", "--scopes", "admin"]
+    command = [str(layout.python("run")), "-m", "cli", "keys", "create", "--tenant", TENANT, "--scopes", "admin"]
     printed = await children.run(
         "keys-create",
         command,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cli import brake, endpoints, orphans, rightsize
 from cli.main import main
@@ -128,6 +129,22 @@ def test_what_is_held_down_is_not_woken(stack: Stack) -> None:
     RegistryPlaces(stack.tables, stack.registry).hold(REALTIME, "the brake", NOW)
     with pytest.raises(StackError, match="held by the brake"):
         endpoints.wake(stack, _arguments())
+
+
+def test_a_narrow_terminal_shows_what_happens_next(
+    stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whole words, beside what stands now."""
+    monkeypatch.setattr(endpoints, "new_console", lambda: Console(width=80))
+    for told in ("sleeps after 30 min without a call", "asleep in some minutes: going down since"):
+        assert endpoints.show(stack, _arguments(json=False, history=False)) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert all(len(line) <= 80 for line in lines)
+        (column,) = [line.index("what happens next") for line in lines if "what happens next" in line]
+        words = " ".join(line[column:] for line in lines)
+        assert told in " ".join(words.split())
+        endpoints.sleep(stack, _arguments())
+        capsys.readouterr()
 
 
 def test_a_place_without_a_history_says_so(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """What nobody finished is found and ended truthfully."""
 
 import itertools
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,89 +8,23 @@ from typing import Any
 import pytest
 
 from tests.fakes.async_road import AsyncRoad
-from tests.fakes.batch_road import RESOURCE, BatchRoad
-from tests.fakes.crashes import CrashError, CrashPoint
+from tests.fakes.batch_road import RESOURCE
 from tests.fakes.examples import OWNER, make_job
-from tests.fakes.messages import InMemoryQueue
-from tests.fakes.telemetry import InMemoryHoldingStore
-from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.domain.batches import BatchState
+from tests.fakes.swept_house import SweptHouse
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
-from tollgate.domain.jobs import OPEN_STATES, Job, JobState
+from tollgate.domain.jobs import Job, JobState
 from tollgate.domain.ledger import Reservation
 from tollgate.domain.sweeping import look_due
-from tollgate.services.complete_async import AsyncCompletion
-from tollgate.services.complete_together import GroupCompletion
-from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
-
-
-class _House(BatchRoad):
-    """The batch road with a sweeper over it, which looks at both roads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.async_queue = InMemoryQueue()
-        self.deferred_queue = InMemoryQueue()
-        nothing = CrashPoint(0)
-        self.sweeper = Sweeper(
-            jobs=self.jobs,
-            batches=self.batches,
-            file_batches=self.file_batches,
-            catalogues=self.catalogues,
-            backend=self.backend,
-            backlog=self.measurements,
-            queues=SweepQueues(
-                asynchronous=self.async_queue, deferred=self.deferred_queue, batch=self.queue, webhooks=self.webhooks
-            ),
-            services=SweepServices(
-                completion=AsyncCompletion(
-                    jobs=self.jobs,
-                    objects=self.objects,
-                    catalogues=self.catalogues,
-                    holding=InMemoryHoldingStore(),
-                    completer=self.completer(nothing),
-                    groups=GroupCompletion(
-                        jobs=self.jobs,
-                        objects=self.objects,
-                        holding=InMemoryHoldingStore(),
-                        merger=InputsMerger(),
-                        completer=self.completer(nothing),
-                        catalogues=self.catalogues,
-                        durations=self.measurements,
-                        queue=self.async_queue,
-                        telemetry=self.telemetry,
-                    ),
-                    telemetry=self.telemetry,
-                ),
-                completer=self.completer(nothing),
-                collector=self.collector(),
-                pooled=self.pooled(),
-                drops=self.drops(),
-            ),
-            telemetry=self.telemetry,
-            clock=self.clock,
-        )
-
-    def sweep_for(self, seconds: float) -> None:
-        """A sweep a minute."""
-        for _ in range(int(seconds // 60)):
-            self.clock.advance(60)
-            self.sweeper.sweep()
-
-    def job(self, job_id: str = "inf_1") -> Job:
-        found = self.jobs.get(job_id)
-        assert found is not None
-        return found
 
 
 @pytest.fixture
-def house() -> _House:
-    return _House()
+def house() -> SweptHouse:
+    return SweptHouse()
 
 
-def _submitted(house: _House, **changes: Any) -> Job:
+def _submitted(house: SweptHouse, **changes: Any) -> Job:
     base = f"s3://{house.objects.bucket}/async-output/x/inf_1"
     job = make_job(
         state=JobState.SUBMITTED,
@@ -119,7 +52,7 @@ def test_a_look_that_was_missed_once_is_made_up_for() -> None:
     assert look_due(205, first=120, factor=1.3)
 
 
-def test_a_queued_job_is_queued_again(house: _House) -> None:
+def test_a_queued_job_is_queued_again(house: SweptHouse) -> None:
     """Its message was lost; it is sent again now and then, not every minute."""
     house.jobs.add(make_job())
     house.sweep_for(120)
@@ -128,14 +61,14 @@ def test_a_queued_job_is_queued_again(house: _House) -> None:
     assert 4 <= len(house.async_queue.sent) <= 10
 
 
-def test_a_job_that_is_being_submitted_is_left_alone(house: _House) -> None:
+def test_a_job_that_is_being_submitted_is_left_alone(house: SweptHouse) -> None:
     """Its lease still runs."""
     house.jobs.add(make_job(submit_lease_until=house.clock.now() + timedelta(hours=9)))
     house.sweep_for(600)
     assert not house.async_queue.sent
 
 
-def test_a_job_that_nobody_takes_expires(house: _House) -> None:
+def test_a_job_that_nobody_takes_expires(house: SweptHouse) -> None:
     """After the request's time to live, the container's and a margin; it held nothing."""
     house.jobs.add(make_job())
     house.sweep_for(3_600 + 600 + 660)
@@ -145,7 +78,7 @@ def test_a_job_that_nobody_takes_expires(house: _House) -> None:
 
 
 @pytest.mark.parametrize(("name", "state"), [("inf_1.out", JobState.COMPLETED), ("inf_1-error.out", JobState.FAILED)])
-def test_a_result_that_nobody_announced_ends_its_job(house: _House, name: str, state: JobState) -> None:
+def test_a_result_that_nobody_announced_ends_its_job(house: SweptHouse, name: str, state: JobState) -> None:
     """Through the same code as its notification."""
     _submitted(house)
     house.sweep_for(180)
@@ -156,13 +89,13 @@ def test_a_result_that_nobody_announced_ends_its_job(house: _House, name: str, s
     assert house.telemetry.counts["SweptJob"] == 1
 
 
-def test_a_submitted_job_without_result_expires(house: _House) -> None:
+def test_a_submitted_job_without_result_expires(house: SweptHouse) -> None:
     """But what lies in the bucket even then wins."""
     _submitted(house)
     house.sweep_for(3_600 + 600 + 660)
     assert house.job().state is JobState.EXPIRED
     assert house.job().failure is not None
-    late = _House()
+    late = SweptHouse()
     _submitted(late)
     late.clock.advance(9_000)
     late.objects.put("async-output/x/inf_1.out", b"1")
@@ -170,7 +103,7 @@ def test_a_submitted_job_without_result_expires(house: _House) -> None:
     assert late.job().state is JobState.COMPLETED
 
 
-def test_a_webhook_that_was_not_queued_is_queued(house: _House) -> None:
+def test_a_webhook_that_was_not_queued_is_queued(house: SweptHouse) -> None:
     """After the time a first delivery takes, then rarely; after three days it is given up."""
     job = make_job(
         state=JobState.COMPLETED,
@@ -191,102 +124,8 @@ def test_a_webhook_that_was_not_queued_is_queued(house: _House) -> None:
     assert house.job().state is JobState.COMPLETED
 
 
-def test_a_run_left_in_preparation_is_taken_up(house: _House) -> None:
-    """Its dispatcher died; not before anybody alive could still be at it."""
-    house.add_jobs(4)
-    with pytest.raises(CrashError):
-        house.dispatcher(CrashPoint(7)).wake(RESOURCE)
-    house.sweep_for(300)
-    assert not house.backend.started
-    house.sweep_for(120)
-    assert len(house.backend.started) == 1
-    assert {run.state for run in house.batches.runs.values()} == {BatchState.RUNNING}
-
-
-def test_an_end_that_nobody_announced_is_found(house: _House) -> None:
-    """The event was lost; SageMaker is asked."""
-    house.add_jobs(4)
-    house.dispatcher().wake(RESOURCE)
-    [name] = house.backend.started
-    house.sweep_for(240)
-    assert {job.state for job in house.jobs.jobs.values()} == {JobState.SUBMITTED}
-    house.run_transform(name)
-    house.sweep_for(60)
-    assert {job.state for job in house.jobs.jobs.values()} == {JobState.COMPLETED}
-
-
-def test_a_transform_job_that_vanished_is_started_again(house: _House) -> None:
-    """SageMaker knows nothing of it."""
-    house.add_jobs(4)
-    house.dispatcher().wake(RESOURCE)
-    house.backend.started.clear()
-    house.backend.statuses.clear()
-    house.sweep_for(180)
-    assert len(house.backend.started) == 1
-
-
-def test_a_dropped_file_left_in_preparation_is_taken_up(house: _House) -> None:
-    """Like a run of jobs."""
-    house.objects.put("batch-input/echo/a.jsonl", b"1\n2\n3\n")
-    with pytest.raises(CrashError):
-        house.drops(CrashPoint(2)).dropped("batch-input/echo/a.jsonl", "v1")
-    house.sweep_for(420)
-    assert len(house.backend.started) == 1
-
-
-def test_a_pool_that_should_have_left_is_woken_once_a_sweep(house: _House) -> None:
-    """One tick for the deployment, however many jobs wait."""
-    house.add_jobs(3)
-    house.sweep_for(420)
-    assert not house.queue.sent
-    house.sweep_for(60)
-    assert house.queue.bodies == [{"kind": "tick", "resource": RESOURCE}]
-
-
-def test_a_batch_job_without_a_run_goes_back_to_its_pool(house: _House) -> None:
-    """Its run has ended or never was; one whose run goes on stays."""
-    house.add_jobs(4)
-    house.dispatcher().wake(RESOURCE)
-    [run] = house.batches.runs.values()
-    house.batches.runs[run.batch_id] = replace(run, state=BatchState.ENDED)
-    stray = house.job("inf_000")
-    house.jobs.change(stray._replace(batch_id="tollgate-none"), expected=OPEN_STATES)
-    house.sweep_for(1_020)
-    assert {job.state for job in house.jobs.jobs.values()} == {JobState.QUEUED}
-    assert house.telemetry.counts["RequeuedBatchJob"] == 4
-
-
-def test_a_batch_job_that_waits_for_its_second_run_stays(house: _House) -> None:
-    """Between the end of the first run and the preparation of the second it is in neither."""
-    house.add_jobs(4)
-    house.dispatcher().wake(RESOURCE)
-    [run] = house.batches.runs.values()
-    house.batches.runs[run.batch_id] = replace(run, state=BatchState.ENDED)
-    second = replace(
-        run,
-        batch_id=run.retry_id,
-        attempt=2,
-        parent=run.batch_id,
-        created_at=house.clock.now() + timedelta(days=1),
-        state=BatchState.PREPARING,
-    )
-    house.batches.add(second)
-    house.sweep_for(1_020)
-    assert {job.state for job in house.jobs.jobs.values()} == {JobState.SUBMITTED}
-
-
-def test_a_batch_job_expires_in_the_end(house: _House) -> None:
-    """After three days, queued or submitted."""
-    house.add_jobs(2)
-    stray = house.job("inf_000")
-    house.jobs.change(stray._replace(state=JobState.SUBMITTED, batch_id="x"), expected=OPEN_STATES)
-    house.clock.advance(3 * 86_400 + 60)
-    house.sweeper.sweep()
-    assert {job.state for job in house.jobs.jobs.values()} == {JobState.EXPIRED}
-
-
 @pytest.mark.parametrize("trouble", [StorageError("The queue is not available."), KeyError("nobody foresaw it")])
-def test_trouble_with_one_thing_leaves_the_others(house: _House, trouble: Exception) -> None:
+def test_trouble_with_one_thing_leaves_the_others(house: SweptHouse, trouble: Exception) -> None:
     """It is logged and counted, and the rest is swept."""
     house.jobs.add(make_job("inf_0", created_at=house.clock.now() - timedelta(seconds=1)))
     house.jobs.add(make_job("inf_1"))
@@ -303,7 +142,7 @@ def test_trouble_with_one_thing_leaves_the_others(house: _House, trouble: Except
     assert house.telemetry.counts["SweepFailed"] >= 1
 
 
-def test_more_than_a_page_is_swept(house: _House) -> None:
+def test_more_than_a_page_is_swept(house: SweptHouse) -> None:
     """All of it in one sweep while there is time."""
     for number in range(250):
         house.jobs.add(make_job(f"inf_{number}"))
@@ -311,7 +150,7 @@ def test_more_than_a_page_is_swept(house: _House) -> None:
     assert len(house.async_queue.sent) == 250
 
 
-def test_a_long_sweep_goes_on_next_time(house: _House) -> None:
+def test_a_long_sweep_goes_on_next_time(house: SweptHouse) -> None:
     """When its time is over it remembers where it was."""
     for number in range(250):
         house.jobs.add(make_job(f"inf_{number:03d}"))
@@ -328,7 +167,7 @@ def test_a_long_sweep_goes_on_next_time(house: _House) -> None:
         assert len(house.async_queue.sent) == expected
 
 
-def test_the_backlog_is_written_when_it_changes(house: _House) -> None:
+def test_the_backlog_is_written_when_it_changes(house: SweptHouse) -> None:
     """For every road but real-time."""
     house.jobs.add(make_job())
     house.add_jobs(3)
@@ -356,7 +195,7 @@ def test_the_sweeper_and_the_event_settle_once() -> None:
     assert len(road.telemetry.requests) == 1
 
 
-def test_an_open_batch_is_woken_every_minute(house: _House) -> None:
+def test_an_open_batch_is_woken_every_minute(house: SweptHouse) -> None:
     """Whether its message was lost, its window is over, or a part's end was never told."""
     now = house.clock.now()
     batch = FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", now, now + COMPLETION_WINDOW)
@@ -370,7 +209,7 @@ def test_an_open_batch_is_woken_every_minute(house: _House) -> None:
     assert len(house.queue.bodies) == 2
 
 
-def _called(house: _House) -> Job:
+def _called(house: SweptHouse) -> Job:
     """A job whose answer a function waits for."""
     now = house.clock.now()
     job = make_job(
@@ -385,7 +224,7 @@ def _called(house: _House) -> Job:
     return job
 
 
-def test_a_call_that_nobody_waits_for_any_more_is_charged_as_it_was_held(house: _House) -> None:
+def test_a_call_that_nobody_waits_for_any_more_is_charged_as_it_was_held(house: SweptHouse) -> None:
     """Not while its function may run; afterwards once, for nobody can say whether the provider answered."""
     _called(house)
     house.sweep_for(60)
@@ -398,7 +237,7 @@ def test_a_call_that_nobody_waits_for_any_more_is_charged_as_it_was_held(house: 
     assert (job.effective_cost, job.bill.charged) == (None, Decimal("0.01"))
 
 
-def test_an_answer_that_was_kept_ends_its_job(house: _House) -> None:
+def test_an_answer_that_was_kept_ends_its_job(house: SweptHouse) -> None:
     """The function could not write it down, and put it where the record says."""
     job = _called(house)
     assert job.output_location is not None

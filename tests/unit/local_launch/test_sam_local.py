@@ -10,7 +10,7 @@ import pytest
 from local.launch import sam_local
 from local.launch.errors import LaunchError, StepFailedError
 from local.launch.invoke import filled, sample_event
-from local.launch.layout import ROOT, Layout
+from local.launch.layout import ROOT, TENANT, Layout
 
 BUILT = """\
 Globals:
@@ -93,6 +93,20 @@ def test_a_real_job_takes_the_place_of_the_samples(function: str, event: str, jo
     assert job in real
     assert "01kb3x" not in real.replace("key_01kb3x", "")
     assert json.loads(real).keys() == json.loads(text).keys()
+
+
+@pytest.mark.parametrize("event", ["response", "response_cancel"])
+def test_a_response_has_the_id_of_its_job(event: str) -> None:
+    """With another beginning, in the path and in its parameter."""
+    real = json.loads(filled(sample_event(ROOT, "jobs", event), key="tg_k", bucket="b", job="inf_01m80mcjd"))
+    assert real["pathParameters"] == {"id": "resp_01m80mcjd"}
+    assert "/resp_01m80mcjd" in real["path"]
+
+
+def test_the_samples_tenant_becomes_that_of_the_stacks_key() -> None:
+    """So that jobs which were asked for over HTTP are found by the samples."""
+    real = filled(sample_event(ROOT, "jobs", "get"), key="tg_k", bucket="b", job=None)
+    assert json.loads(real)["requestContext"]["authorizer"]["tenant"] == TENANT
 
 
 def test_the_samples_key_and_bucket_become_the_stacks() -> None:

@@ -37,7 +37,7 @@ def bill_text(bill: Bill) -> str:
         "avoided": {reason.value: str(amount) for reason, amount in bill.avoided.items()} or None,
         "variant": bill.variant or None,
     }
-    return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))
+    return _known(fields)
 
 
 def bill_of(text: str, settled_at: datetime) -> Bill:
@@ -63,7 +63,7 @@ def counted_text(count: FileCount) -> str:
         "held_seconds": None if count.held_seconds is None else str(count.held_seconds),
         "unknown_tokens": count.unknown_tokens or None,
     }
-    return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))
+    return _known(fields)
 
 
 def count_of(text: str, bill: Bill) -> FileCount:
@@ -79,3 +79,7 @@ def count_of(text: str, bill: Bill) -> FileCount:
         held_seconds=Decimal(fields["held_seconds"]) if "held_seconds" in fields else None,
         unknown_tokens=fields.get("unknown_tokens", 0),
     )
+
+
+def _known(fields: Mapping[str, Any]) -> str:
+    return json.dumps({name: value for name, value in fields.items() if value is not None}, separators=(",", ":"))

@@ -25,24 +25,12 @@ from tollgate.adapters.job_items import time_of, time_text
 from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.latency import histogram_of, histogram_text
 from tollgate.domain.money import ZERO
-from tollgate.domain.usage import Dimensions, RollUp, Totals
+from tollgate.domain.usage import AMOUNTS, COUNTS, Dimensions, RollUp, Totals
 from tollgate.ports.usage import Span
 
 _PARTITION = {Span.SLICE: "%Y-%m-%dT%H", Span.HOUR: "%Y-%m-%d", Span.DAY: "%Y-%m"}
 _PLACE = {Span.SLICE: "%M", Span.HOUR: "%H", Span.DAY: "%d"}
 _KEPT = {Span.SLICE: timedelta(days=3), Span.HOUR: timedelta(days=100), Span.DAY: timedelta(days=800)}
-_COUNTS = (
-    "requests",
-    "errors",
-    "rejected",
-    "cache_hits",
-    "unknown_costs",
-    "unknown_tokens",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-)
-_AMOUNTS = ("effective", "charged", "instance", "held_seconds")
 
 
 class DynamoDBUsage:
@@ -102,13 +90,13 @@ def _item(span: Span, each: RollUp) -> dict[str, Any]:
         "loaded": totals.loaded,
         "requests": totals.requests,
     }
-    item |= {name: getattr(totals, name) or None for name in (*_COUNTS[1:], *_AMOUNTS)}
+    item |= {name: getattr(totals, name) or None for name in (*COUNTS[1:], *AMOUNTS)}
     return {name: value for name, value in item.items() if value is not None}
 
 
 def _roll_up(item: Mapping[str, Any]) -> RollUp:
-    sums: dict[str, Any] = {name: int(item.get(name, 0)) for name in _COUNTS}
-    sums |= {name: item.get(name, ZERO) for name in _AMOUNTS}
+    sums: dict[str, Any] = {name: int(item.get(name, 0)) for name in COUNTS}
+    sums |= {name: item.get(name, ZERO) for name in AMOUNTS}
     return RollUp(
         start=time_of(item["start"]),
         dimensions=Dimensions(*item["dimensions"]),

@@ -5,23 +5,18 @@ take. So nothing is ordered from a place that is changing, and a refusal counts 
 did when the order was made.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
+from tollgate.adapters.sagemaker_boto import ABSENT, BUSY, boto_client, control_errors
 from tollgate.adapters.scaling_targets import ScalingClient, ScalingTargets
-from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
 from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, VariantStanding
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import DesiredWeightAndCapacityTypeDef
 
-_THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
-_ABSENT = frozenset({"ResourceNotFound", "ValidationException"})
-_BUSY = frozenset({"ConflictException", "ResourceInUse", "ConcurrentUpdateException"})
 _STATUSES: Mapping[str, StandStatus] = {
     "InService": StandStatus.UP,
     "Failed": StandStatus.FAILED,
@@ -37,17 +32,6 @@ _COPIES = "copies"
 _RESERVED_TAGS = "aws:"
 
 
-def _client(service: str) -> Any:
-    import boto3  # noqa: PLC0415 -- slow to import; only invocations that look at a place pay for it
-    from botocore.config import Config  # noqa: PLC0415 -- as above
-
-    config = Config(
-        connect_timeout=2, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 4}, tcp_keepalive=True
-    )
-    clients: Any = boto3.session.Session()
-    return clients.client(service, config=config)
-
-
 class SageMakerControl:
     """The `EndpointControl` of AWS.
 
@@ -55,7 +39,7 @@ class SageMakerControl:
         make: makes the boto3 client of a service.
     """
 
-    def __init__(self, make: Callable[[str], Any] = _client) -> None:
+    def __init__(self, make: Callable[[str], Any] = boto_client) -> None:
         self._make_client = make
         self._scaling = ScalingTargets(lambda: self._autoscaling)
 
@@ -69,7 +53,7 @@ class SageMakerControl:
 
     def describe(self, place: Place) -> Standing:
         """See `EndpointControl`."""
-        with _errors(place):
+        with control_errors(place.key, later=BUSY):
             match place.kind:
                 case PlaceKind.COMPONENT:
                     return self._component(place)
@@ -81,7 +65,7 @@ class SageMakerControl:
     def take_down(self, before: Standing, *, pinned: bool = True) -> Step:
         """See `EndpointControl`."""
         now = self.describe(before.place)
-        with _errors(before.place):
+        with control_errors(before.place.key, later=BUSY):
             if before.place.kind is PlaceKind.BATCH:
                 return self._stop_jobs(now)
             if now.status is StandStatus.ABSENT:
@@ -99,7 +83,7 @@ class SageMakerControl:
         if before.place.kind is PlaceKind.BATCH or before.status is StandStatus.ABSENT:
             return Step(settled=True)
         now = self.describe(before.place)
-        with _errors(before.place):
+        with control_errors(before.place.key, later=BUSY):
             if before.place.kind is PlaceKind.REALTIME and now.status in {StandStatus.ABSENT, StandStatus.FAILED}:
                 return self._make(before, now)
             if problem := _beyond_help(now):
@@ -194,7 +178,7 @@ class SageMakerControl:
         try:
             return look()
         except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
+            if error.response["Error"]["Code"] in ABSENT:
                 return None
             raise
 
@@ -275,7 +259,7 @@ class SageMakerControl:
             order()
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code not in _BUSY and (code not in _ABSENT or self.describe(seen.place).status is seen.status):
+            if code not in BUSY and (code not in ABSENT or self.describe(seen.place).status is seen.status):
                 raise
             return _changing(seen, earlier)
         return Step(settled=False, changes=(*earlier, *told), problem=seen.problem, failed=bool(seen.problem))
@@ -296,24 +280,3 @@ def _beyond_help(now: Standing) -> str:
 
 def _same_count(one: VariantStanding, other: VariantStanding) -> bool:
     return (one.desired, one.weight) == (other.desired, other.weight)
-
-
-@contextmanager
-def _errors(place: Place) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 -- see _client
-
-    try:
-        yield
-    except ClientError as error:
-        raise _backend_error(place, error) from error
-    except BotoCoreError as error:
-        raise CapacityError(f"SageMaker could not be reached about {place.key}.", retry_after=60) from error
-
-
-def _backend_error(place: Place, error: "ClientError") -> BackendError:
-    code = error.response["Error"]["Code"]
-    if code in _THROTTLES:
-        return BackendThrottledError(f"SageMaker throttles calls about {place.key}.", retry_after=60)
-    if code in {"ResourceLimitExceeded", *_BUSY} or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-        return CapacityError(f"SageMaker cannot change {place.key} now ({code}).", retry_after=60)
-    return BackendError(f"SageMaker refused a change of {place.key} ({code}).")

@@ -1,16 +1,13 @@
 """Transform jobs, through boto3."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
+from tollgate.adapters.sagemaker_boto import ABSENT, boto_client, control_errors
 from tollgate.ports.backends import TransformJob, TransformStatus
 from tollgate.ports.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_sagemaker import SageMakerClient
 
 _MEGABYTE = 1_048_576
@@ -21,8 +18,6 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob
 """
 
 _RECORD_SECONDS = 600
-_THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
-_ABSENT = frozenset({"ResourceNotFound", "ValidationException"})
 
 
 class SageMakerTransform:
@@ -33,23 +28,13 @@ class SageMakerTransform:
 
     @cached_property
     def _client(self) -> "SageMakerClient":
-        import boto3  # noqa: PLC0415 -- only invocations that come to a transform job pay for the import
-        from botocore.config import Config  # noqa: PLC0415 -- as above
-
-        return boto3.client(
-            "sagemaker",
-            config=Config(
-                connect_timeout=2,
-                read_timeout=15,
-                retries={"mode": "standard", "total_max_attempts": 4},
-                tcp_keepalive=True,
-            ),
-        )
+        client: SageMakerClient = boto_client("sagemaker")
+        return client
 
     def start(self, job: TransformJob) -> None:
         """See `TransformBackend`."""
         megabytes = min(_MOST_MEGABYTES, max(1, -(-job.largest_record // _MEGABYTE)))
-        with _backend_errors(job.name, existing_is_fine=True):
+        with control_errors(f"transform job '{job.name}'", fine="ResourceInUse"):
             self._client.create_transform_job(
                 TransformJobName=job.name,
                 ModelName=job.road.target,
@@ -88,12 +73,12 @@ class SageMakerTransform:
         """See `TransformBackend`."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
 
-        with _backend_errors(name):
+        with control_errors(f"transform job '{name}'"):
             try:
                 found = self._client.describe_transform_job(TransformJobName=name)
             except ClientError as error:
                 # The name is always well formed, so a failed validation means that there is no such job.
-                if error.response["Error"]["Code"] in _ABSENT:
+                if error.response["Error"]["Code"] in ABSENT:
                     return None
                 raise
         return TransformStatus(
@@ -108,32 +93,9 @@ class SageMakerTransform:
         """See `TransformBackend`."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 -- see _client
 
-        with _backend_errors(name):
+        with control_errors(f"transform job '{name}'"):
             try:
                 self._client.stop_transform_job(TransformJobName=name)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in _ABSENT:
+                if error.response["Error"]["Code"] not in ABSENT:
                     raise
-
-
-@contextmanager
-def _backend_errors(name: str, *, existing_is_fine: bool = False) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 -- see SageMakerTransform._client
-
-    try:
-        yield
-    except ClientError as error:
-        if existing_is_fine and error.response["Error"]["Code"] == "ResourceInUse":
-            return
-        raise _backend_error(name, error) from error
-    except BotoCoreError as error:
-        raise CapacityError(f"SageMaker could not be reached for transform job '{name}'.", retry_after=60) from error
-
-
-def _backend_error(name: str, error: "ClientError") -> BackendError:
-    code = error.response["Error"]["Code"]
-    if code in _THROTTLES:
-        return BackendThrottledError(f"SageMaker throttles transform job '{name}'.", retry_after=60)
-    if code == "ResourceLimitExceeded" or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-        return CapacityError(f"SageMaker cannot take transform job '{name}' now ({code}).", retry_after=60)
-    return BackendError(f"SageMaker refused transform job '{name}' ({code}).")

@@ -127,7 +127,7 @@ class Totals:
         )
 
 
-_COUNTS = (
+COUNTS = (
     "requests",
     "errors",
     "rejected",
@@ -138,7 +138,10 @@ _COUNTS = (
     "cached_input_tokens",
     "output_tokens",
 )
-_SUMS = (*_COUNTS, "effective", "charged", "instance", "held_seconds")
+AMOUNTS = ("effective", "charged", "instance", "held_seconds")
+"""Fields of `Totals` that are summed: whole numbers, and decimals."""
+
+_SUMS = (*COUNTS, *AMOUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,8 @@ class _Tally:
     """Sums under construction: adding a million frozen ones would mostly copy."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Decimal | int] = dict.fromkeys(_COUNTS, 0)
-        self.sums |= dict.fromkeys(("effective", "charged", "instance", "held_seconds"), ZERO)
+        self.sums: dict[str, Decimal | int] = dict.fromkeys(COUNTS, 0)
+        self.sums |= dict.fromkeys(AMOUNTS, ZERO)
         self.avoided: dict[AvoidedReason, Decimal] = {}
         self.latencies: dict[int, int] = {}
         self.cache: dict[str, int] = {}

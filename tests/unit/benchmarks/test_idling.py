@@ -4,8 +4,8 @@ from array import array
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from idling import DRAIN_SECONDS, Idled, serve_idling
 
-from planner.idling import DRAIN_SECONDS, Idled, serve_idling
 from planner.serving import Scaling
 from tollgate.adapters.time_zones import time_zone
 from tollgate.domain.sleeping import SleepPolicy, WarmHours
