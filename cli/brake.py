@@ -107,7 +107,7 @@ def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
 
 
 def set_level(stack: Stack, arguments: argparse.Namespace) -> int:
-    """Brake by hand.
+    """Brake to a level by hand.
 
     Raises:
         CatalogueError: the catalogue has no brakes, which the function would refuse as an order it does not understand.
@@ -121,7 +121,7 @@ def set_level(stack: Stack, arguments: argparse.Namespace) -> int:
 
 
 def resume_all(stack: Stack, _arguments: argparse.Namespace) -> int:
-    """Let go."""
+    """Let go of every cause, and undo what was done."""
     _print(_give(stack, {"order": "resume"}))
     return 0
 

@@ -116,7 +116,7 @@ def _assumptions(arguments: argparse.Namespace, trace: Trace, book: PriceBook) -
 
 
 def add_world(parser: argparse.ArgumentParser) -> None:
-    """Declare them."""
+    """Declare what a plan assumes of the world: instance, prices, speed."""
     base = Timing(0.2, 0.0001, 0.02)
     shown = "(default: %(default)s)"
     parser.add_argument("--instance-type", default="ml.g5.2xlarge", help=f"SageMaker's name for it {shown}")

@@ -29,7 +29,7 @@ def amount_text(amount: Decimal | None, places: int) -> str:
 
 
 def amount_texts(amounts: Sequence[Decimal | None]) -> list[str]:
-    """A column."""
+    """The amounts of a column, all with the same number of places."""
     places = places_for(amounts)
     return [amount_text(amount, places) for amount in amounts]
 

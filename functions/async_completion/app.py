@@ -23,7 +23,7 @@ class CompletionParts(AsyncParts):
 
     @cached_property
     def outcomes(self) -> RegistryOutcomes:
-        """Nothing gathers."""
+        """Each is written with the notice that brought it."""
         return self.outcome_store(flush_seconds=0)
 
 

@@ -71,97 +71,110 @@ async def run(options: Options) -> None:
         folder = options.state_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-")))
         store = Store(folder / "standin.sqlite3")
         stack.callback(store.close)
-        await _serve(options, store, stop)
+        await StandIn(options, store).serve(stop)
 
 
-async def _serve(options: Options, store: Store, stop: asyncio.Event) -> None:
-    settings = options.settings
-    faults = Faults()
-    aws = Aws(settings.aws_endpoint, settings.region)
-    fleet = Fleet(store, settings, faults)
-    components = Components(store, settings, fleet, faults)
-    scaling = Scaling(store, settings, fleet, components, faults)
-    serving = Serving(store)
-    queue = AsyncQueue(store=store, fleet=fleet, serving=serving, aws=aws, faults=faults, settings=settings)
-    bus = EventBus(aws, settings.region, settings.account)
-    news = EndpointNews(fleet, store, bus, faults)
-    transforms = Transforms(store=store, settings=settings, aws=aws, bus=bus, faults=faults)
-    seed = Seed(options.config, store, settings, fleet)
-    taken: Counter[tuple[str, str]] = Counter()
-    _restore(store, settings)
+class StandIn:
+    """The parts, put together."""
 
-    def reset() -> None:
-        for part in (transforms, components, fleet, queue):
+    def __init__(self, options: Options, store: Store) -> None:
+        settings, faults = options.settings, Faults()
+        self._port = options.port
+        self._store = store
+        _restore(store, settings)
+        aws = Aws(settings.aws_endpoint, settings.region)
+        bus = EventBus(aws, settings.region, settings.account)
+        serving = Serving(store)
+        self._fleet = fleet = Fleet(store, settings, faults)
+        self._components = Components(store, settings, fleet, faults)
+        self._queue = AsyncQueue(store=store, fleet=fleet, serving=serving, aws=aws, faults=faults, settings=settings)
+        self._transforms = Transforms(store=store, settings=settings, aws=aws, bus=bus, faults=faults)
+        self._news = EndpointNews(fleet, store, bus, faults)
+        self._metrics = Metrics(store, self._components, aws, settings)
+        self._seed = Seed(options.config, store, settings, fleet)
+        taken: Counter[tuple[str, str]] = Counter()
+        self._control = Control(
+            store=store,
+            settings=settings,
+            fleet=fleet,
+            components=self._components,
+            transforms=self._transforms,
+            faults=faults,
+            taken=taken,
+        )
+        admin = Admin(
+            store=store,
+            settings=settings,
+            faults=faults,
+            fleet=fleet,
+            components=self._components,
+            transforms=self._transforms,
+            reseed=self._seed.apply,
+            reset=self._reset,
+            taken=taken,
+        )
+        runtime = Runtime(
+            fleet=fleet,
+            components=self._components,
+            serving=serving,
+            queue=self._queue,
+            artefacts=Artefacts(aws),
+            faults=faults,
+            settings=settings,
+        )
+        scaling = Scaling(store, settings, fleet, self._components, faults)
+        hosted = HostedModels(store)
+        self._app = App(
+            runtime,
+            self._control,
+            scaling,
+            admin,
+            bedrock=Bedrock(hosted, faults),
+            provider=Provider(hosted, faults),
+        )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Go on where an earlier life ended, and serve until told to stop."""
+        self._fleet.resume()
+        self._seed.apply()
+        self._components.resume()
+        self._transforms.resume()
+        loop = asyncio.get_running_loop()
+        workers = [loop.create_task(part.work()) for part in (self._queue, self._metrics, self._news)]
+        warming = loop.run_in_executor(None, self._control.warm)
+        _in_background(self._seed.preload)
+
+        async def ready_then_wait() -> None:
+            print(f"SageMaker stand-in ready on http://127.0.0.1:{self._port}", flush=True)
+            await stop.wait()
+
+        try:
+            await _until_stopped(serve(self._app, _server_config(self._port), shutdown_trigger=ready_then_wait), stop)
+        finally:
+            self._close()
+            # Requests that were cut off still record how they ended, so they end before the store is closed.
+            rest = {*workers, *asyncio.all_tasks()} - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, warming, return_exceptions=True)
+
+    def _reset(self) -> None:
+        self._close()
+        self._store.clear()
+        self._seed.apply()
+
+    def _close(self) -> None:
+        for part in (self._transforms, self._components, self._fleet, self._queue):
             part.close()
-        store.clear()
-        seed.apply()
 
-    admin = Admin(
-        store=store,
-        settings=settings,
-        faults=faults,
-        fleet=fleet,
-        components=components,
-        transforms=transforms,
-        reseed=seed.apply,
-        reset=reset,
-        taken=taken,
-    )
-    control = Control(
-        store=store,
-        settings=settings,
-        fleet=fleet,
-        components=components,
-        transforms=transforms,
-        faults=faults,
-        taken=taken,
-    )
-    runtime = Runtime(
-        fleet=fleet,
-        components=components,
-        serving=serving,
-        queue=queue,
-        artefacts=Artefacts(aws),
-        faults=faults,
-        settings=settings,
-    )
-    fleet.resume()
-    seed.apply()
-    components.resume()
-    transforms.resume()
-    metrics = Metrics(store, components, aws, settings)
-    workers = [asyncio.get_running_loop().create_task(work) for work in (queue.work(), metrics.work(), news.work())]
-    warming = asyncio.get_running_loop().run_in_executor(None, control.warm)
-    _in_background(seed.preload)
+
+def _server_config(port: int) -> Config:
     config = Config()
-    config.bind = [f"127.0.0.1:{options.port}"]
+    config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.graceful_timeout = _GRACE_SECONDS
     config.loglevel = "WARNING"
-    hosted = HostedModels(store)
-    app = App(
-        runtime,
-        control,
-        scaling,
-        admin,
-        bedrock=Bedrock(hosted, faults),
-        provider=Provider(hosted, faults),
-    )
-
-    async def ready_then_wait() -> None:
-        print(f"SageMaker stand-in ready on http://127.0.0.1:{options.port}", flush=True)
-        await stop.wait()
-
-    try:
-        await _until_stopped(serve(app, config, shutdown_trigger=ready_then_wait), stop)
-    finally:
-        for part in (transforms, components, fleet, queue):
-            part.close()
-        # Requests that were cut off still record how they ended, so they end before the store is closed.
-        rest = {*workers, *asyncio.all_tasks()} - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, warming, return_exceptions=True)
+    return config
 
 
 async def _until_stopped(serving: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:

@@ -115,6 +115,12 @@ class InferenceSettings(RoadSettings):
     capacity_function: str = ""
 
 
+class KeptAnswerSettings(InferenceSettings):
+    """Settings of the function that looks after kept answers."""
+
+    sentences_function: str = ""
+
+
 class ServingSettings(InferenceSettings):
     """Settings of functions whose callers wait for the answer."""
 

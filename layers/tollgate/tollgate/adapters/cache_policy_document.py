@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def cache_policy_document(policy: CachePolicy | None) -> dict[str, Any] | None:
-    """The stored form."""
+    """A cache policy as it is stored; `cache_policy_of` reads it back."""
     if policy is None:
         return None
     found = {field.name: getattr(policy, field.name) for field in fields(policy)}

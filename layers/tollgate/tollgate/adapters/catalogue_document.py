@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
-    """The stored form."""
+    """A catalogue as it is stored; `catalogue_from_document` reads it back."""
     document = {
         "version": catalogue.version,
         "region": catalogue.region,

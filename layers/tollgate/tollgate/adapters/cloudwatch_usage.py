@@ -32,7 +32,7 @@ type Statistic = Literal["Average", "Maximum", "Sum"]
 
 
 class CloudWatchUsage:
-    """Reads usage.
+    """Reads a week of an endpoint's measurements.
 
     Args:
         client: makes ``boto3.client("cloudwatch")``.

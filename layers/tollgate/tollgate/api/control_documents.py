@@ -1,9 +1,9 @@
 """The records of the brakes and of sleeping places as JSON: what `GET /v1/control` and the command line show."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from tollgate.api.job_rendering import time_text
 from tollgate.domain.brake_plan import BrakeEntry
 from tollgate.domain.brakes import Control
 from tollgate.domain.money import ZERO, usd_text
@@ -17,8 +17,8 @@ def control_document(control: Control, entries: Sequence[BrakeEntry]) -> dict[st
         "object": "control",
         "level": control.level.word,
         "reason": control.reason or None,
-        "since": _time(control.since),
-        "until": _time(control.until),
+        "since": time_text(control.since),
+        "until": time_text(control.until),
         "announced": control.announced.word,
         "revision": control.revision,
         "episode": control.episode or None,
@@ -28,8 +28,8 @@ def control_document(control: Control, entries: Sequence[BrakeEntry]) -> dict[st
                 "cause": name,
                 "level": cause.level.word,
                 "reason": cause.reason,
-                "observed_at": _time(cause.observed_at),
-                "until": _time(cause.until),
+                "observed_at": time_text(cause.observed_at),
+                "until": time_text(cause.until),
                 "dismissed": cause.dismissed,
             }
             for name, cause in sorted(control.causes.items())
@@ -43,12 +43,12 @@ def place_document(record: PlaceRecord) -> dict[str, Any]:
     return {
         "place": record.place.key,
         "phase": record.phase.value,
-        "since": _time(record.since),
+        "since": time_text(record.since),
         "held_by": record.held_by or None,
         "problem": record.problem or None,
-        "retry_at": _time(record.retry_at),
+        "retry_at": time_text(record.retry_at),
         "history": [
-            {"at": _time(line.at), "phase": line.phase.value, "reason": line.reason} for line in record.history
+            {"at": time_text(line.at), "phase": line.phase.value, "reason": line.reason} for line in record.history
         ],
     }
 
@@ -61,9 +61,9 @@ def _entry(entry: BrakeEntry) -> dict[str, Any]:
         "target": entry.target,
         "what": entry.what,
         "state": entry.state.value,
-        "planned_at": _time(entry.planned_at),
-        "done_at": _time(entry.done_at),
-        "undone_at": _time(entry.undone_at),
+        "planned_at": time_text(entry.planned_at),
+        "done_at": time_text(entry.done_at),
+        "undone_at": time_text(entry.undone_at),
         "saves_usd_per_hour": None if entry.usd_per_hour is None else usd_text(entry.usd_per_hour),
         "before": None
         if before is None
@@ -83,9 +83,3 @@ def _entry(entry: BrakeEntry) -> dict[str, Any]:
         "undone": list(entry.undone),
         "problem": entry.problem or None,
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

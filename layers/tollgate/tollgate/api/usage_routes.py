@@ -1,11 +1,11 @@
 """The routes over money: budgets, usage, and the cost tree of a workflow run."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tollgate.api.http import Answer, Call, json_answer
+from tollgate.api.job_rendering import money_text, time_text
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_documents import usage_answer
@@ -90,9 +90,9 @@ def _budget_document(status: BudgetStatus) -> dict[str, Any]:
         "scope": budget.scope,
         "period": budget.period.value,
         "counter": status.applied.counter or None,
-        "period_ends_at": _time(status.applied.ends_at),
-        "limit_usd": _money(limit),
-        "raised_until": _time(raised),
+        "period_ends_at": time_text(status.applied.ends_at),
+        "limit_usd": money_text(limit),
+        "raised_until": time_text(raised),
         "spent_usd": usd_text(counter.spent),
         "held_usd": usd_text(counter.held),
         "remaining_usd": None if limit is None else usd_text(max(ZERO, limit - counter.committed)),
@@ -141,17 +141,7 @@ def _call_document(call: WorkflowCall) -> dict[str, Any]:
         "model": call.model,
         "inference_type": call.inference_type.value,
         "status": call.status,
-        "created_at": _time(call.created_at),
-        "effective_cost_usd": _money(call.effective_cost),
+        "created_at": time_text(call.created_at),
+        "effective_cost_usd": money_text(call.effective_cost),
         "calls": [],
     }
-
-
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else usd_text(amount)
-
-
-def _time(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

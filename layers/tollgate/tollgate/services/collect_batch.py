@@ -30,7 +30,7 @@ _LAST_ATTEMPT = 2
 
 
 class BatchCollector:
-    """Ends batch runs."""
+    """Ends batch runs: every record that went along gets its answer, or its failure."""
 
     def __init__(
         self,

@@ -67,7 +67,7 @@ class UsageLine:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """An answer.
+    """What was used in a span of time, by group.
 
     Attributes:
         start: of the first hour.
