@@ -86,7 +86,7 @@ class Telemetry:
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),
             "avoided_usd": _parts(record),
-            "charged_usd": None if record.charged_cost == record.effective_cost else _money(record.charged_cost),
+            "charged_usd": None if record.charged_cost in (None, record.effective_cost) else _money(record.charged_cost),
             "instance_cost_usd": _money(record.instance_cost),
             "held_seconds": _seconds(record.held_seconds),
             "variant": record.variant,
@@ -101,7 +101,7 @@ class Telemetry:
         }
         if record.owner is not None:
             optional |= {"tenant": record.owner.tenant, "key_id": record.owner.key_id, "team": record.owner.team}
-        fields.update((name, value) for name, value in optional.items() if value is not None and value != "")
+        fields |= {name: value for name, value in optional.items() if value is not None and value != ""}
         failed = record.outcome in {"failed", "expired"}
         level = "ERROR" if record.status is not None and record.status >= 500 and failed else "INFO"
         # Usage is computed from these lines, so they are written whatever the level.
@@ -116,12 +116,11 @@ class Telemetry:
             self._line(level, message, fields)
 
     def _line(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
-        now = self._now()
         line = {
             "level": level,
             "location": "tollgate",
             "message": message,
-            "timestamp": f"{now:%Y-%m-%d %H:%M:%S},{now.microsecond // 1000:03d}+0000",
+            "timestamp": self._now().isoformat(" ", "milliseconds").replace(".", ",").replace("+00:00", "+0000"),
             "service": self._service,
             **fields,
         }

@@ -18,7 +18,7 @@ _WORD: Final = re.compile(r"[a-zA-Z]+|[^\W\d_]+")
 _NUMBER: Final = re.compile(r"\d[\d.,]*")
 # Where all letters and digits are ASCII, byte tables take a third of the time of the patterns above, with one result.
 _ASCII: Final = bytes(range(128))
-_LETTERS_ALONE: Final = bytes(byte if 0x61 <= byte <= 0x7A else 0x20 for byte in range(256))
+_LETTERS_ALONE: Final = bytes(byte if 0x61 <= byte <= 0x7A else 0x20 for byte in bytes(range(256)).lower())
 _FIGURES_ALONE: Final = bytes(byte if byte in b"0123456789.," else 0x20 for byte in range(256))
 # Most signs are single characters, and quickly counted or missed once letters, digits and blanks are gone.
 _NO_SIGNS: Final = bytes(byte for byte in range(256) if byte > 0x7F or byte == 0x20 or chr(byte).isalnum())
@@ -28,6 +28,8 @@ _ENDINGS: Final = bytes.maketrans(b"?!\n", b".. ")
 _SENTENCE_MARK: Final = b"\xff"
 _GAPS: Final = bytes(0x20 if byte == 0xFF else byte for byte in range(256))
 _NEITHER: Final = bytes(byte for byte in range(255) if byte not in b"0123456789")
+# A piece between blanks that begins with a capital; looked for by the capital, which most letters are not.
+_CAPITALISED: Final = re.compile(r"[A-Z](?<!\S[A-Z])\S*")
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _DECIMAL: Final = re.compile(r"\d\.\d")
 _SENTENCE_ENDS: Final = (". ", "? ", "! ", ".\n", "?\n", "!\n")
@@ -39,8 +41,8 @@ _BULLET: Final = re.compile(r"\n[ \t]{0,8}(?:[-*•]|\d{1,2}[.)])\s")
 _FRACTION: Final = re.compile(r"/(?:(?<=\d/)|(?<=\d\s/))\s?\d(?:\s?/)?")
 
 _CODE_WORDS: Final = ("def ", "return ", "import ", "SELECT ")
-_CODE_MARKS: Final = (b"```", b"=>", b">>>", b"{\n", b";\n", b"):\n", b"()", b"</")
-_OPERATORS: Final = ((b"+", " + "), (b"*", " * "), (b"/", " / "), (b"=", " = "), (b"<", " < "), (b">", " > "))
+_CODE_MARKS: Final = ("```", "=>", ">>>", "{\n", ";\n", "):\n", "()", "</")
+_OPERATORS: Final = (("+", " + "), ("*", " * "), ("/", " / "), ("=", " = "), ("<", " < "), (">", " > "))
 _WIDE_OPERATORS: Final = ("×", "÷", "√", "≤", "≥", "∑", "∫")  # noqa: RUF001 - signs of arithmetic
 
 _GREEK: Final = "αβγδθλμπσφωΔΣΩ°→∞"
@@ -195,7 +197,7 @@ def _encoded(read: str) -> bytes:
 
 def _spoken(raw: bytes) -> list[str]:
     """The words of a text whose letters are all ASCII, in lower case."""
-    return raw.lower().translate(_LETTERS_ALONE).decode("ascii").split()
+    return raw.translate(_LETTERS_ALONE).decode("ascii").split()
 
 
 def _numbers(raw: bytes) -> list[str]:
@@ -209,16 +211,18 @@ def _count(text: str, signs: Sequence[str]) -> int:
     return sum(map(text.count, signs)) if text else 0
 
 
-def _numbered_sentences(raw: bytes) -> int:
-    """How many of the parts between full stops have a digit in them."""
-    return len(raw.replace(b". ", _SENTENCE_MARK).translate(_GAPS, _NEITHER).split())
+def _numbered_sentences(raw: bytes) -> float:
+    """The share of the parts between full stops that have a digit in them."""
+    marked = raw.replace(b". ", _SENTENCE_MARK)
+    parts = len(raw) - len(marked) + 1
+    return len(marked.translate(_GAPS, _NEITHER).split()) / parts
 
 
-def _code_signs(read: str, raw: bytes, signs: bytes) -> int:
+def _code_signs(read: str, signs: str) -> int:
     """How many signs of code a text has."""
     # What stands together in the text stands together among the signs, which are far fewer.
     marks = [mark for mark in _CODE_MARKS if mark in signs]
-    return sum(map(read.count, _CODE_WORDS)) + sum(map(raw.count, marks))
+    return sum(map(read.count, _CODE_WORDS)) + sum(map(read.count, marks))
 
 
 def _comparisons(read: str, words: Counter[str]) -> int:
@@ -227,9 +231,9 @@ def _comparisons(read: str, words: Counter[str]) -> int:
     return sum(map(read.lower().count, turns)) if turns else 0
 
 
-def _operators(read: str, signs: bytes) -> int:
+def _operators(read: str, signs: str) -> int:
     """How many operators stand between blanks, and how many powers are raised."""
-    return signs.count(b"^") + sum([read.count(operator) for sign, operator in _OPERATORS if sign in signs])
+    return signs.count("^") + sum([read.count(operator) for sign, operator in _OPERATORS if sign in signs])
 
 
 def measure(text: str) -> list[float]:
@@ -252,7 +256,7 @@ def measure(text: str) -> list[float]:
     plain = read.isascii()
     wide = "" if plain else raw.translate(None, _ASCII).decode("utf-8")
     by_bytes = not any(map(str.isalnum, wide))
-    pieces = read.split()
+    pieces = () if plain else read.split()
     if by_bytes:
         spoken, numbers = _spoken(raw), _numbers(raw)
     else:
@@ -269,23 +273,21 @@ def measure(text: str) -> list[float]:
         for place in _GROUPS[word]:
             groups[place] += times
     long = [word for word in words if len(word) > 7]
-    if plain:
-        capitalised = {piece.strip(_QUOTES) for piece in pieces if piece < "[" and piece >= "A"}
-    else:
-        capitalised = {piece.strip(_QUOTES) for piece in pieces if piece[0].isupper()}
+    capitals = _CAPITALISED.findall(read) if plain else [piece for piece in pieces if piece[0].isupper()]
+    capitalised = {piece.strip(_QUOTES) for piece in capitals}
     figures = " ".join(numbers)
     count = read.count
     closed = raw.translate(_ENDINGS)
     sentences = 1 + closed.count(b". ") + _count(wide, _WIDE_SENTENCE_ENDS)
     # Places of bytes are those of characters in ASCII only.
     last = closed.rfind(b". ") if plain else max(map(read.rfind, _SENTENCE_ENDS + _WIDE_SENTENCE_ENDS))
-    signs = raw.translate(None, _NO_SIGNS)
+    signs = raw.translate(None, _NO_SIGNS).decode("ascii")
     sign = signs.count
-    opener = pieces[0].lower().strip(_QUOTES) if pieces else ""
+    opener = read.split(maxsplit=1)[0].lower().strip(_QUOTES) if read else ""
     shape = (
         log1p(encoded * stretch),
         log1p(total * stretch),
-        log1p(sign(b"\n")),
+        log1p(sign("\n")),
         log1p(sentences * stretch),
         log1p(total / sentences),
         len("".join(spoken)) / total,
@@ -300,26 +302,26 @@ def measure(text: str) -> list[float]:
         len(numbers) / total,
         log1p(len(_FRACTION.findall(read)) + sum(map(words.__getitem__, _PARTS))),
         log1p(_comparisons(read, words)),
-        _numbered_sentences(raw) / (count(". ") + 1) if numbers else 0.0,
-        log1p(sign(b"%")),
-        log1p(sign(b"$") + _count(wide, "€£")),
+        _numbered_sentences(raw) if numbers else 0.0,
+        log1p(sign("%")),
+        log1p(sign("$") + _count(wide, "€£")),
         log1p(_operators(read, signs) + _count(wide, _WIDE_OPERATORS)),
-        log1p(sign(b"\\") + (count("_{") if b"_{" in signs else 0)),
-        log1p(_code_signs(read, raw, signs)),
+        log1p(sign("\\") + (count("_{") if "_{" in signs else 0)),
+        log1p(_code_signs(read, signs)),
         log1p(len(_OPTION.findall(read))),
         log1p(len(_BULLET.findall(read))),
         log1p(count("?")),
         float(read.endswith("?")),
         log1p(_count(wide, _GREEK)),
         log1p(len(_LETTERS & words.keys())),
-        float(b"_" in signs and ("__" in read or " _ " in read)),
+        float("_" in signs and ("__" in read or " _ " in read)),
         log1p(sum(1 for word in capitalised if word.lower() not in _GROUPS)),
         sum(1 for word in capitalised if len(word) > 1 and word.isupper()) / total,
-        log1p(sign(b",")),
-        log1p(sign(b":")),
-        log1p(sign(b";")),
-        log1p(sign(b"(")),
-        log1p(sign(b'"')),
+        log1p(sign(",")),
+        log1p(sign(":")),
+        log1p(sign(";")),
+        log1p(sign("(")),
+        log1p(sign('"')),
         1.0 - len(read) / encoded if encoded else 0.0,
         log1p(len(read) - last - 1),
         log1p(max(map(len, long or words), default=0)),

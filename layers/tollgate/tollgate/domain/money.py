@@ -21,8 +21,8 @@ def usd(amount: Decimal) -> Decimal:
 def usd_text(amount: Decimal) -> str:
     """Plain decimal notation without exponent or trailing zeros, as the API prints money: ``0.00001234``."""
     # Formatting rounds half to even, as `usd` does.
-    text = f"{amount:.12f}".rstrip("0").rstrip(".")
-    return "0" if text in {"", "-0"} else text
+    text = f"{amount:.12f}".rstrip("0").rstrip(".") if amount else "0"
+    return "0" if text == "-0" else text
 
 
 def seconds(value: float) -> Decimal:
