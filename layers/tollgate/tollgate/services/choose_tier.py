@@ -12,7 +12,7 @@ from tollgate.domain.complexity import routing_text
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.model_choice import ENOUGH_RECORDS
 from tollgate.domain.money import ZERO
-from tollgate.domain.outcomes import NOTHING, Tally, topic_of, total
+from tollgate.domain.outcomes import ESCALATED, NOTHING, Tally, topic_of, total
 from tollgate.domain.prompt import spoken
 from tollgate.domain.road_estimates import RoadEstimates
 from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
@@ -236,7 +236,7 @@ def _sizes(by_size: Sequence[Model], offer: Offer, routing: RoutingRequest) -> l
 
 
 class _Own(NamedTuple):
-    """Outcomes of a size: on the topic of the request, and on all of them."""
+    """Outcomes of a size that was asked first: on the topic of the request, and on all of them."""
 
     here: Tally
     overall: Tally
@@ -248,7 +248,7 @@ class _Own(NamedTuple):
 
 def _own(size: _Size, records: Mapping[tuple[str, str], Tally], topic: str) -> _Own:
     names = {d.name for d in size.deployments}
-    own = [(subject, tally) for (name, subject), tally in records.items() if name in names]
+    own = [(subject, tally) for (name, subject), tally in records.items() if name in names and subject != ESCALATED]
     return _Own(total(tally for subject, tally in own if subject == topic), total(tally for _, tally in own))
 
 
