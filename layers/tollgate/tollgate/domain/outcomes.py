@@ -20,8 +20,8 @@ TOPICS: Final = ("code", "numbers", "long", "question", "task", "other")
 """Kinds of prompts that records are kept by; few, so that each gathers enough of them."""
 
 ESCALATED: Final = "escalated"
-"""Instead of a topic: answers to prompts whose first answer, of a smaller size, failed a check. They are not held against
-that size's outcomes, for they are of its failures only."""
+"""Instead of a topic: answers to prompts whose first answer, of a smaller size, failed a check. They are not held
+against that size's outcomes, for they are of its failures only."""
 
 _CODE_SIGNS: Final = ("```", "def ", "import ", "):\n", "=>", ";\n", "SELECT ", "</", "function ")
 _LONG: Final = 1_500
