@@ -2,8 +2,8 @@
 
 Prints, with 95 % bootstrap intervals and beside random, prompt length and TF-IDF + ridge computed in the
 same run: GSM8K cross-validated, LLMRouter pairs by row and by task, out of distribution, nine models at
-equal spend, whether a promise of quality is kept, and what an estimate costs. Everything is scored on
-prompts that its model did not see.
+equal spend, whether a promise of quality is kept, what ruling out by records costs, and the price of an
+estimate. Everything but the records is scored on prompts that its model did not see.
 """
 
 import statistics
@@ -20,6 +20,7 @@ from routing_baselines import chance, length, tfidf_ridge
 from routing_data import ModelSet, PairSet, data_folder, load_gsm8k, load_llmrouter, same_question
 from routing_metrics import area, difference, interval, line
 from routing_nine import by_fold, dial_table, halves_table, predictions, promise_table, reward_table, with_records
+from routing_records import records_table
 
 from tollgate.domain import complexity_model
 from tollgate.domain.complexity import estimate_complexity
@@ -115,7 +116,7 @@ def llmrouter(many: ModelSet, rows: Array) -> None:
             print(line("prior alone", [prior], gain, [rival_gains[pair]]))
             print(line("this router", [told_gains[pair]], gain, [rival_gains[pair]]))
             if by_group:
-                print("  over prompt length", difference([told_gains[pair]], [length(many.prompts)], gain))
+                _over_length(told_gains[pair], many, gain)
         print(f"\nNine models at equal spend ($ a million tokens, as many tokens for each model), {kind}")
         ruled = with_records(predicted, many, by_group=by_group)
         reward_table({"TF-IDF + ridge": rival, "this router": predicted, "with records": ruled}, many)
@@ -205,6 +206,14 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
         }
         for name, need in routers.items():
             print(line(name, [need], many_gain, [long]))
+        _over_length(routers["this router"], many, many_gain)
+
+
+def _over_length(need: Array, many: ModelSet, gain: Array) -> None:
+    """Print a router's lead over prompt length, with intervals over prompts and over tasks."""
+    long = length(many.prompts)
+    by_prompt, by_task = (difference([need], [long], gain, drawn) for drawn in (None, many.tasks))
+    print(f"  over prompt length {by_prompt}; with tasks drawn anew {by_task.partition(' ')[2]}")
 
 
 def promises(many: ModelSet, many_rows: Array, pair: PairSet, rows: Array) -> None:
@@ -272,6 +281,7 @@ def main() -> None:
     half_of_the_tasks(many, many_rows)
     out_of_distribution(many, many_rows, pair, rows)
     promises(many, many_rows, pair, rows)
+    records_table(many, PAIRS)
     price_of_an_estimate(many)
 
 

@@ -87,14 +87,22 @@ def line(name: str, needs: Sequence[Array], gain: Array, rival: Sequence[Array] 
     return row if rival is None else f"{row}  {difference(needs, rival, gain)}"
 
 
-def difference(needs: Sequence[Array], rival: Sequence[Array], gain: Array) -> str:
-    """Return by how much a router's APGR is above a rival's on the same resamples, with its interval."""
+def difference(needs: Sequence[Array], rival: Sequence[Array], gain: Array, tasks: Array | None = None) -> str:
+    """Return by how much a router's APGR is above a rival's on the same resamples, with its interval.
+
+    Args:
+        needs: the router's scores, see `line`.
+        rival: the other's.
+        gain: strong minus weak outcome of each prompt.
+        tasks: of each prompt, to draw whole tasks anew: what other tasks would have said. None for prompts.
+    """
     own, other = [_order(need) for need in needs], [_order(need) for need in rival]
+    drawn = np.arange(len(gain)) if tasks is None else np.unique(tasks, return_inverse=True)[1]
 
     def above(times: Array) -> float:
         return _mean_apgr(own, gain, times) - _mean_apgr(other, gain, times)
 
-    low, high = interval(above, len(gain))
+    low, high = interval(lambda times: above(times[drawn]), int(drawn.max()) + 1)
     return f"{above(np.ones(len(gain))):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 

@@ -1,6 +1,7 @@
 """Nine models at nine prices: what a dial buys at equal spend, and whether its promise of quality is kept."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, MOST_LEA
 
 type Array = np.ndarray[Any, Any]
 DIALS = np.concatenate([np.linspace(0.0, 0.78, 14), np.linspace(0.8, 0.945, 30), np.linspace(0.95, 1.0, 26)])
+PROMISED = (0.9, 0.95, 0.98, 0.99, 1.0)
 RATES = np.geomspace(1e-3, 100.0, 400)
 BUDGETS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 0.9)
 NO_QUALITY = -9.0
@@ -144,12 +146,33 @@ def halves_table(halves: list[tuple[Predicted, ModelSet, ModelSet]]) -> None:
             low, high = _mean_interval(values)
             row += f"{f'{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]':<28}"
         print(row)
+    _kept_on_halves(halves)
+
+
+def _kept_on_halves(halves: list[tuple[Predicted, ModelSet, ModelSet]]) -> None:
+    """Print what the dial keeps, on the tested halves, of the quality of the model that was best on the others."""
+    print("What the dial keeps there of the model that was best before:")
+    for dial in PROMISED:
+        kept = []
+        for told, known, strange in halves:
+            models = at_dial(told, strange.prices, dial)
+            reward = strange.scores[np.arange(len(models)), models].sum()
+            best = strange.scores[:, known.scores.mean(0).argmax()].sum()
+            kept.append((reward, best, strange.prices[models].mean(), reward < dial * best))
+        rewards, bests, prices, missed = np.array(kept).T
+        low, high = interval(partial(_ratio_of_sums, rewards, bests), len(kept))
+        share = f"{rewards.sum() / bests.sum():.3f} [{low:.3f}, {high:.3f}] at {prices.mean():.2f}"
+        print(f"  asked {dial:.2f}: kept {share}, less than asked in {int(missed.sum())} of {len(kept)} halves")
+
+
+def _ratio_of_sums(one: Array, other: Array, times: Array) -> float:
+    return float((one * times).sum() / (other * times).sum())
 
 
 def dial_table(told: Predicted, many: ModelSet) -> None:
     """Print what the dial keeps of the best model's mean quality, and at what price."""
     best = many.scores[:, many.scores.mean(0).argmax()]
-    for dial in (0.9, 0.95, 0.98, 0.99, 1.0):
+    for dial in PROMISED:
         models = at_dial(told, many.prices, dial)
         reward = many.scores[np.arange(len(models)), models]
         print(f"  asked {dial:.2f}: kept {_share_kept(reward, best)} at {many.prices[models].mean():.2f}")
@@ -206,7 +229,7 @@ def promise_table(rows: Array, pairs: dict[str, tuple[Array, Array]], groups: Ar
 
 def _share_kept(reward: Array, best: Array) -> str:
     """Return the share of the best reward that is kept, with its interval."""
-    low, high = interval(lambda times: float((reward * times).sum() / (best * times).sum()), len(best))
+    low, high = interval(partial(_ratio_of_sums, reward, best), len(best))
     return f"{reward.sum() / best.sum():.3f} [{low:.3f}, {high:.3f}]"
 
 

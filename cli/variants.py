@@ -20,7 +20,7 @@ from tollgate.domain.comparison import (
     observed_of,
     share_difference,
 )
-from tollgate.domain.outcomes import TOPICS, Tally, total
+from tollgate.domain.outcomes import ESCALATED, TOPICS, Tally, total
 from tollgate.domain.promotion import promoted
 
 
@@ -34,7 +34,7 @@ def add_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "models compare assistant --topic code",
     )
     comparing.add_argument("model", help="its name in the catalogue")
-    comparing.add_argument("--topic", choices=TOPICS, help="only requests of one kind")
+    comparing.add_argument("--topic", choices=(*TOPICS, ESCALATED), help="only requests of one kind")
     comparing.set_defaults(run=compare)
     promoting = add(
         actions, "promote", "let a deployment serve all the traffic of its tier", "models promote assistant next"

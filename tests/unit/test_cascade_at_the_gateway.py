@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
-from tests.fakes.sizes import EASY, chat_answer
+from tests.fakes.sizes import EASY, HARD, chat_answer
 from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.choice_policy import (
@@ -50,6 +50,20 @@ class TestCascade:
         assert line["first_deployment"] == LITTLE
         assert Decimal(line["first_cost_usd"]) + Decimal("0.00001") < Decimal(line["effective_cost_usd"])
         assert gateway.outcomes.tallies["chat", "little", "question"].escalated == 1
+
+    def test_what_a_larger_size_did_on_the_small_ones_failures_does_not_rule_it_out(self) -> None:
+        """Checks and feedback on second answers are on record, but beside the others."""
+        gateway = choosing_gateway(self.POLICY)
+        for _ in range(60):
+            gateway.outcomes.add("chat", "little", "numbers", of_quality(0.6))
+        gateway.realtime.script = lambda: chat_answer("I don't know.")
+        second = [document(ask(gateway, f"{n} {EASY}")) for n in range(40)]
+        told = gateway.call("POST /v1/feedback", {"inference_id": second[0]["id"], "model": "chat", "score": 0})
+        assert document(told)["topic"] == "escalated"
+        assert gateway.outcomes.tallies["chat", "big", "escalated"].judged == 41
+        assert ("chat", "big", "question") not in gateway.outcomes.tallies
+        gateway.realtime.script = None
+        assert served_by(ask(gateway, HARD, cascade=False)) == BIG
 
     def test_the_gateways_own_parts_are_paid_once(self) -> None:
         """One API call and one run of the function, however many models were asked."""

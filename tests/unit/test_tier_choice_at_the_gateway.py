@@ -80,6 +80,19 @@ def test_a_dearer_size_with_no_better_records_is_never_taken() -> None:
     assert "ruled_out=large" in reason_of(answer)
 
 
+def test_sizes_are_compared_on_the_same_topic_or_on_all() -> None:
+    """The small size's outcomes on this topic do not rule out a large one that was judged on other topics."""
+    gateway = choosing_gateway()
+    for _ in range(30):
+        gateway.outcomes.add("chat", "little", "numbers", of_quality(0.8))
+        gateway.outcomes.add("chat", "little", "code", of_quality(0.2))
+        gateway.outcomes.add("chat", "big", "code", of_quality(0.7))
+    assert served_by(ask(gateway, HARD)) == BIG
+    for _ in range(30):
+        gateway.outcomes.add("chat", "big", "numbers", of_quality(0.75))
+    assert served_by(ask(gateway, HARD)) == LITTLE
+
+
 def test_a_conversation_does_not_go_back_to_a_smaller_size() -> None:
     """Even in an environment that has not seen its earlier turns; without stickiness it does."""
     talk = [

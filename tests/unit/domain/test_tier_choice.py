@@ -10,7 +10,7 @@ from tests.fakes.sizes import EASY, HARD
 from tollgate.domain.catalogue import TIER_ORDER, Tier
 from tollgate.domain.choice_policy import ChoicePolicy, TierThresholds
 from tollgate.domain.complexity import estimate_complexity
-from tollgate.domain.outcomes import NOTHING, TOPICS, Tally, marked, marked_by, of_quality, topic_of, total
+from tollgate.domain.outcomes import ESCALATED, NOTHING, TOPICS, Tally, marked, marked_by, of_quality, topic_of, total
 from tollgate.domain.tier_choice import Option, decide_tier, thresholds_for_quality
 
 POLICY = ChoicePolicy()
@@ -119,7 +119,7 @@ def test_topics(text: str, topic: str) -> None:
     assert topic in TOPICS
 
 
-@given(st.sampled_from(TOPICS), st.sampled_from(["a", "b", "c"]), st.text(max_size=8))
+@given(st.sampled_from((*TOPICS, ESCALATED)), st.sampled_from(["a", "b", "c"]), st.text(max_size=8))
 def test_a_mark_tells_what_answered(topic: str, deployment: str, tenant: str) -> None:
     """To the tenant that it was given to."""
     name = marked("inf_01ka", tenant=tenant, deployment=deployment, topic=topic)

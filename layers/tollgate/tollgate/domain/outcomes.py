@@ -19,6 +19,10 @@ _MARK_LENGTH: Final = 7
 TOPICS: Final = ("code", "numbers", "long", "question", "task", "other")
 """Kinds of prompts that records are kept by; few, so that each gathers enough of them."""
 
+ESCALATED: Final = "escalated"
+"""Instead of a topic: answers to prompts whose first answer, of a smaller size, failed a check. They are not held
+against that size's outcomes, for they are of its failures only."""
+
 _CODE_SIGNS: Final = ("```", "def ", "import ", "):\n", "=>", ";\n", "SELECT ", "</", "function ")
 _LONG: Final = 1_500
 _NUMBERS: Final = 3
@@ -155,7 +159,7 @@ def marked_by(inference_id: str, *, tenant: str, deployments: Iterable[str]) -> 
     """
     plain, _, mark = inference_id.rpartition("_")
     for deployment in deployments:
-        for topic in TOPICS:
+        for topic in (*TOPICS, ESCALATED):
             if _mark(plain, tenant, deployment, topic) == mark:
                 return deployment, topic
     return None

@@ -12,7 +12,7 @@ from tollgate.domain.complexity import routing_text
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.model_choice import ENOUGH_RECORDS
 from tollgate.domain.money import ZERO
-from tollgate.domain.outcomes import NOTHING, Tally, topic_of, total
+from tollgate.domain.outcomes import ESCALATED, NOTHING, Tally, topic_of, total
 from tollgate.domain.prompt import spoken
 from tollgate.domain.road_estimates import RoadEstimates
 from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
@@ -113,7 +113,12 @@ class TierChooser:
         sizes = _sizes(self._by_size(offer.model), offer, routing)
         records = self._outcomes.of(offer.model.name)
         everyone = total(records.values())
-        options = tuple(_option(size, offer, records, topic, everyone) for size in sizes)
+        own = [_own(size, records, topic) for size in sizes]
+        compared = _comparable(own)
+        options = tuple(
+            _option(size, offer, (*each, everyone), record)
+            for size, each, record in zip(sizes, own, compared, strict=True)
+        )
         if len(sizes) == 1:
             return Chosen(sizes[0].decision, "", topic, options, None, policy, None, larger=(), routing=routing)
         goes_on = bool(wishes and wishes.conversation_id) or sum(role == "user" for role, _ in said) > 1
@@ -139,7 +144,7 @@ class TierChooser:
                 and dial != _NO_DIAL
                 and decided.tier is decided.settled
                 and _answers_now(sizes[at - 1])
-                and _pays(options, at, decided)
+                and _pays(options, at, own[at - 1], decided)
             ):
                 larger = sizes[at].deployments
                 at -= 1
@@ -230,20 +235,43 @@ def _sizes(by_size: Sequence[Model], offer: Offer, routing: RoutingRequest) -> l
     return found
 
 
-def _option(size: _Size, offer: Offer, records: Mapping[tuple[str, str], Tally], topic: str, everyone: Tally) -> Option:
+class _Own(NamedTuple):
+    """Outcomes of a size that was asked first: on the topic of the request, and on all of them."""
+
+    here: Tally
+    overall: Tally
+
+    def nearest(self) -> Tally:
+        """Those on the topic, where there are enough."""
+        return self.here if self.here.judged >= ENOUGH_RECORDS else self.overall
+
+
+def _own(size: _Size, records: Mapping[tuple[str, str], Tally], topic: str) -> _Own:
     names = {d.name for d in size.deployments}
-    own = [(subject, tally) for (name, subject), tally in records.items() if name in names]
-    overall = total(tally for _, tally in own)
-    here = total(tally for subject, tally in own if subject == topic)
+    own = [(subject, tally) for (name, subject), tally in records.items() if name in names and subject != ESCALATED]
+    return _Own(total(tally for subject, tally in own if subject == topic), total(tally for _, tally in own))
+
+
+def _comparable(own: Sequence[_Own]) -> list[Tally]:
+    """The record of each size, all of them on the topic or all overall.
+
+    A size is given prompts of its own kind: one's outcomes on this topic say nothing beside another's on every topic.
+    """
+    known = [each for each in own if each.overall.judged >= ENOUGH_RECORDS]
+    if all(each.here.judged >= ENOUGH_RECORDS for each in known):
+        return [each.nearest() for each in own]
+    return [each.overall for each in own]
+
+
+def _option(size: _Size, offer: Offer, lengths: Sequence[Tally], record: Tally) -> Option:
     # Until a size has answered, its answers are taken to be as long as those of the others.
-    lengths = (here, overall, everyone)
     deployment = size.decision.deployment
     return Option(
         tier=size.tier,
         estimated_cost=_cost(size.decision, offer, next((t for t in lengths if t.counted), NOTHING)),
         expected_quality=deployment.expected_quality,
         resembles=deployment.resembles,
-        record=here if here.judged >= ENOUGH_RECORDS else overall,
+        record=record,
     )
 
 
@@ -284,7 +312,7 @@ def _answers_now(size: _Size) -> bool:
     return size.decision.inference_type is InferenceType.REALTIME and not size.decision.deferred
 
 
-def _pays(options: Sequence[Option], at: int, decided: TierDecision) -> bool:
+def _pays(options: Sequence[Option], at: int, own: _Own, decided: TierDecision) -> bool:
     small, large = options[at - 1], options[at]
-    chance = chance_of_passing(small.record, decided.complexity)
+    chance = chance_of_passing(own.nearest(), decided.complexity)
     return cascade_pays(small.estimated_cost, large.estimated_cost, chance)

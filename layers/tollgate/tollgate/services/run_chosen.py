@@ -13,7 +13,7 @@ from tollgate.domain.answer_checks import failed_check
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.choice_policy import DeploymentRole
 from tollgate.domain.errors import BackendError, BackendTimeoutError, TollgateError
-from tollgate.domain.outcomes import of_quality, of_run
+from tollgate.domain.outcomes import ESCALATED, of_quality, of_run
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
 from tollgate.domain.settlement import together
@@ -133,11 +133,12 @@ class ChosenRun:
             held_seconds=None if first.settlement is None else first.settlement.held_seconds,
         )
         trail.begin_again()
+        second = chosen._replace(topic=ESCALATED)
         try:
-            plan = larger()
+            plan = replace(larger(), chosen=second)
             if spent + plan.decision.expected_seconds > limit:
                 raise BackendTimeoutError("There is no time left for the larger model.")
-            last = self._run(plan, chosen, trail)
+            last = self._run(plan, second, trail)
         except TollgateError as error:
             # The first answer is paid for and better than none; a second call that failed may have cost something.
             if trail.settlement is not None and first.settlement is not None:
@@ -152,7 +153,7 @@ class ChosenRun:
             trail.settlement = together(first.settlement, trail.settlement)
         trail.resource = last.resource
         trail.route_reason += f";escalated_to={plan.decision.deployment.tier}"
-        self._failed_check(plan, chosen, last)
+        self._failed_check(plan, second, last)
         return last.completed
 
     def _shadow(self, plan: Plan, chosen: Chosen, completed: Completed, *, trail: Trail, capacity: Capacity) -> None:
