@@ -15,8 +15,9 @@ from tollgate.domain.errors import DeadlineImpossibleError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 
-REFUSED, CACHED, REALTIME, ASYNC, TOKENS, BATCH = range(6)
-"""Where a request ends. Pools of batch requests are numbered from `BATCH` on."""
+REFUSED, CACHED, REALTIME, ASYNC, TOKENS, HANDED_ON, BATCH = range(7)
+"""Where a request ends; `HANDED_ON` from the asynchronous endpoint to the tokens. Pools of batch requests are numbered
+from `BATCH` on."""
 
 ROAD_CODES: Mapping[InferenceType, int] = {
     InferenceType.REALTIME: REALTIME,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import compress
 
 from planner.collecting import Pool, collect
-from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
+from planner.designs import ASYNC, BATCH, CACHED, HANDED_ON, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
 from planner.gateway_share import LONGEST_AT_ONCE, cheapest_job, job_part, token_job_parts, token_parts
 from planner.keeping import serve_keeping
 from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
@@ -31,12 +31,14 @@ _CODE_NAMES = {
     REALTIME: "realtime",
     ASYNC: "async",
     TOKENS: "tokens",
+    HANDED_ON: "tokens",
     BATCH: "batch",
 }
 _MILLION = 1_000_000
 _KEEPER_GB = Decimal("0.25")
 """Memory of the capacity function, which looks every few seconds while an endpoint starts and works."""
 
+_PAID_BY_TOKEN = frozenset((TOKENS, HANDED_ON))
 _BY_TOKEN, _BY_JOB = frozenset((AT_ONCE, HELD)), frozenset((IN_JOB,))
 
 
@@ -121,7 +123,7 @@ def replay(
     tally = _Tally(trace, held, world.token_seconds(trace))
     for code in sorted(set(codes)):
         served = _serve_pool(code, codes, trace, held, (design, world, horizon))
-        for marks, other in ((_BY_TOKEN, TOKENS), (_BY_JOB, BATCH)):
+        for marks, other in ((_BY_TOKEN, HANDED_ON), (_BY_JOB, BATCH)):
             if any(map(marks.__contains__, served.elsewhere)):
                 moved = _moved(served, marks, code, codes, other)
                 tally.add(other, codes, moved)
@@ -267,7 +269,7 @@ class _Tally:
         latencies = array("d", [end - arrival for end, arrival in zip(served.ends, arrivals, strict=True)])
         self.missed += sum(map(float.__gt__, latencies, deadlines))
         self._latencies.extend(latencies)
-        if code == TOKENS:
+        if code in _PAID_BY_TOKEN:
             self._add_tokens(served, _chosen(self._token_seconds, codes, code))
             return
         if code == REALTIME:
@@ -332,7 +334,7 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
 
 def _token_bill(trace: Trace, codes: bytearray, rates: BucketRates) -> Decimal:
     """The domain's price of all tokens together, which is the sum over the requests."""
-    by_token = bytearray(code == TOKENS for code in codes)
+    by_token = bytearray(code in _PAID_BY_TOKEN for code in codes)
     usage = TokenUsage(
         input=sum(compress(trace.input_tokens, by_token)), output=sum(compress(trace.output_tokens, by_token))
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import Deployment, Road
 from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
@@ -42,18 +43,34 @@ class KeptPlace:
         return self.policy.ends_with_its_work and self.place.kind is PlaceKind.ASYNC
 
 
+class GatheredJob(NamedTuple):
+    """A queued job that waits for company.
+
+    Attributes:
+        deployment, road: that it is for.
+        end: by when it must be answered.
+        work: its latest start, and the seconds that it is expected to hold its place.
+    """
+
+    deployment: Deployment
+    road: Road
+    job: Job
+    end: datetime
+    work: DueWork
+
+
 @dataclass(slots=True)
 class Gathered:
     """The open jobs of a place that gathers.
 
     Attributes:
         impatient: that cannot wait for a deadline.
-        due: those that can, by latest start.
+        jobs: those that can, by latest start.
         in_flight: that were handed over before the place entered its phase, or are about to be.
     """
 
     impatient: int = 0
-    due: list[DueWork] = field(default_factory=list)
+    jobs: list[GatheredJob] = field(default_factory=list)
     in_flight: int = 0
 
 
@@ -100,10 +117,11 @@ class PlaceWork:
                     found.impatient += 1
                 else:
                     held = self._expected(deployment, road, job)
-                    found.due.append(DueWork(end.timestamp() - held, held))
-        if len(found.due) > GATHER_LIMIT:
-            return Gathered(found.impatient + len(found.due), [], found.in_flight)
-        found.due.sort(key=lambda work: work.latest_start_at)
+                    work = DueWork(end.timestamp() - held, held)
+                    found.jobs.append(GatheredJob(deployment, road, job, end, work))
+        if len(found.jobs) > GATHER_LIMIT:
+            return Gathered(found.impatient + len(found.jobs), [], found.in_flight)
+        found.jobs.sort(key=lambda one: one.work.latest_start_at)
         return found
 
     def given(self, users: Users, count: int, instances: int, now: datetime) -> GivenWork:

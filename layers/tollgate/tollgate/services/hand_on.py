@@ -1,0 +1,272 @@
+"""Jobs that gathered at a sleeping endpoint and are not worth its start, handed on to a provider paid by the token.
+
+A job is handed on by one conditional write, which names the other deployment, holds what the call can cost at most, and
+says why. It is refused where the job has been claimed, cancelled or handed on meanwhile, and where a budget does not
+have the money; then the job stays. Its message is sent before the write, to arrive after it: should this function die
+in between, the message finds a job that still gathers and does nothing, and the next look hands it on.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from tollgate.domain.budgets import BudgetPeriod, Spender, applied_budgets
+from tollgate.domain.capacity import RoadState
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError, TollgateError
+from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.handing_on import FirstDue, Patient, hand_on_due
+from tollgate.domain.jobs import Job, JobState
+from tollgate.domain.json_values import json_text
+from tollgate.domain.ledger import Change, top_up
+from tollgate.domain.money import ZERO, seconds
+from tollgate.domain.pricing import instance_cost
+from tollgate.domain.road_estimates import TOKEN_JOB_SECONDS, output_limit
+from tollgate.domain.sleeping import TICK_SECONDS
+from tollgate.domain.token_charges import expected_token_cost, token_ask
+from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.registry import CapacitySource, CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.brake_gate import BrakeGate
+from tollgate.services.place_work import GatheredJob
+from tollgate.services.queue_job import queue_job
+
+MESSAGE_DELAY_SECONDS = 10
+"""For which a job's message waits: longer than the write that it is sent before."""
+
+_UNFIT = frozenset({RoadState.BROKEN, RoadState.SLOW})
+
+
+class _Offer(NamedTuple):
+    """What the provider would do for a job.
+
+    Attributes:
+        taker: the deployment.
+        most: dollars that the job can cost there at most.
+        saved: dollars that instance time is expected to save against it.
+    """
+
+    taker: Deployment
+    most: Decimal
+    saved: float
+
+
+class _TooDearError(Exception):
+    """No budget has room for what a call can cost at most."""
+
+
+class HandingOn:
+    """Hands jobs on. `queue` is that of the asynchronous road, from which such jobs find their way."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        queue: MessageQueue,
+        catalogues: CatalogueSource,
+        capacities: CapacitySource,
+        dialects: Dialects,
+        gate: BrakeGate,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._queue = queue
+        self._catalogues = catalogues
+        self._capacities = capacities
+        self._dialects = dialects
+        self._gate = gate
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def due(self, gathered: Sequence[GatheredJob], endpoint: SleepingEndpoint, now: datetime) -> Sequence[GatheredJob]:
+        """Hand on what must be begun before the next minute's look and is not worth a start.
+
+        Args:
+            gathered: the jobs of one place, by latest start.
+            endpoint: the place, asleep.
+            now: the present.
+
+        Returns:
+            Those that still gather.
+
+        Raises:
+            CatalogueError, StorageError: the catalogue cannot be read.
+        """
+        prices = [one.road.usd_per_hour for one in gathered]
+        known = [price for price in prices if price is not None]
+        if not known or len(known) < len(prices):
+            return gathered  # Nobody knows what a start costs.
+        usd_per_start = float(instance_cost(seconds(endpoint.startup_seconds), min(known), 1))
+        waiting = _Waiting(gathered, usd_per_start, self, now)
+        hand_on_due(now.timestamp(), now.timestamp() + TICK_SECONDS, waiting, endpoint, usd_per_start)
+        if waiting.handed_on:
+            self._telemetry.count("HandedOn", waiting.handed_on)
+        return waiting.jobs
+
+    def offer(self, gathered: GatheredJob, now: datetime) -> _Offer | None:
+        """What the provider would do for the job; None where only an instance can serve it."""
+        giver, job = gathered.deployment, gathered.job
+        catalogue = self._catalogues.current()
+        model = catalogue.model(job.model)
+        taker = model.deployment("" if giver.sleep is None else giver.sleep.hand_on_to)
+        road = None if taker is None else taker.roads.get(InferenceType.ASYNC)
+        if taker is None or road is None or road.tokens is None or not self._is_open(catalogue, model, taker):
+            return None
+        # A lease, even one that ran out, may mean that SageMaker has the job; large inputs lie in the bucket.
+        if job.state is not JobState.QUEUED or job.submit_lease_until is not None or job.input.key is not None:
+            return None
+        read = len(json_text(job.input.inline)) // 4
+        limit = output_limit(job.parameters)
+        made = min(taker.timing.expected_output_tokens if limit is None else limit, road.tokens.max_output_tokens)
+        held = taker.timing.expected_seconds(read, made)
+        in_time = now.timestamp() + MESSAGE_DELAY_SECONDS + held <= gathered.end.timestamp()
+        most = self._most(job, taker, road, catalogue) if in_time and held <= TOKEN_JOB_SECONDS else None
+        if most is None:
+            return None
+        rates = gateway_rates(catalogue.gateway_prices)
+        by_token = expected_token_cost(road.tokens, read, made) + rates.waiting(held) + rates.handed_on()
+        work = instance_cost(
+            seconds(gathered.work.place_seconds), gathered.road.usd_per_hour or ZERO, gathered.road.concurrency
+        )
+        return _Offer(taker, most, float(by_token - work))
+
+    def _is_open(self, catalogue: Catalogue, model: Model, taker: Deployment) -> bool:
+        """Whether circuit and brakes let work through to it."""
+        capacity = self._capacities.snapshot()
+        if any(capacity.of(taker.resource, kind).state in _UNFIT for kind in taker.roads):
+            return False
+        try:
+            offered, _ = self._gate.offered(catalogue, model)
+            return offered.deployment(taker.name) is not None and not self._gate.holds_back(catalogue, taker.resource)
+        except TollgateError:
+            return False  # Stopped, or nobody knows.
+
+    def _most(self, job: Job, taker: Deployment, road: Road, catalogue: Catalogue) -> Decimal | None:
+        """Dollars that the job can cost there at most; None for what has no such bound."""
+        rates = gateway_rates(catalogue.gateway_prices)
+        try:
+            request = self._dialects.of(taker).render(job.input.inline, job.parameters)
+            ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
+        except InvalidRequestError:
+            return None
+        return ask.amount + rates.handed_on()
+
+    def hand_on(self, gathered: GatheredJob, offer: _Offer) -> bool | None:
+        """Hand a job on.
+
+        Returns:
+            True if that was done; None if somebody else has done something with it; False if it has to stay.
+        """
+        job, now = gathered.job, self._clock.now()
+        catalogue = self._catalogues.current()
+        rates = gateway_rates(catalogue.gateway_prices)
+        moved = job._replace(
+            deployment=offer.taker.name,
+            route_reason=f"{job.route_reason};handed_on={offer.taker.name}",
+            earlier_parts=(job.earlier_parts or ZERO) + rates.handed_on(),
+        )
+        try:
+            charges: Sequence[Change] = ()
+            if job.reservation is not None and offer.most > job.reservation.amount:
+                more = offer.most - job.reservation.amount
+                charges = tuple(_charges(job, more, offer.most, catalogue, now))
+                moved = moved._replace(reservation=job.reservation._replace(amount=offer.most, seconds=None))
+            queue_job(self._queue, moved, delay_seconds=MESSAGE_DELAY_SECONDS)
+            done = self._jobs.hand_on(moved, was=job.deployment, charges=charges)
+        except (_TooDearError, LedgerRefusedError):
+            self._telemetry.count("HandOnRefused")
+            return False
+        except StorageError as error:
+            # It may have been done; the next look sees.
+            self._telemetry.log("WARNING", "job not handed on", job_id=job.job_id, reason=error.message)
+            return False
+        if not done:
+            return None
+        self._telemetry.log("INFO", "job handed on", job_id=job.job_id, deployment=moved.resource)
+        return True
+
+
+def _charges(job: Job, more: Decimal, most: Decimal, catalogue: Catalogue, now: datetime) -> Iterable[Change]:
+    """The writes that hold so much more for a job, under the limits of today.
+
+    Raises:
+        _TooDearError: a single request may not cost that much.
+    """
+    reservation = job.reservation
+    if reservation is None:
+        return
+    workflow = "" if reservation.call is None else reservation.call.workflow
+    spender = Spender(job.owner.tenant, job.owner.key_id, job.owner.team, job.model, workflow)
+    budgets = applied_budgets(catalogue.budgets, spender, now)
+    for applied in budgets:
+        limit = applied.budget.ceiling_at(now)
+        alone = applied.budget.period is BudgetPeriod.REQUEST and not applied.budget.shadow
+        if alone and limit is not None and most > limit:
+            raise _TooDearError
+    present = {applied.counter: applied.budget for applied in budgets if applied.counter}
+    for hold in reservation.holds:
+        budget = present.get(hold.counter)
+        if budget is not None:
+            yield top_up(reservation, hold._replace(ceiling=None if budget.shadow else budget.ceiling_at(now)), more)
+        else:
+            yield top_up(reservation, hold, more)
+
+
+class _Waiting:
+    """Gathered jobs as the rule sees them; what the provider would do for them is asked when something is due."""
+
+    def __init__(
+        self, gathered: Sequence[GatheredJob], usd_per_start: float, handing_on: HandingOn, now: datetime
+    ) -> None:
+        self.jobs = list(gathered)
+        self.handed_on = 0
+        self._usd_per_start = usd_per_start
+        self._handing_on = handing_on
+        self._now = now
+        self._offers: dict[str, _Offer | None] = {}
+
+    def first_due(self) -> FirstDue | None:
+        if not self.jobs:
+            return None
+        return FirstDue(self.jobs[0].job.created_at.timestamp(), self.jobs[0].work.latest_start_at)
+
+    def work_until(self, soon: float) -> Iterable[DueWork]:
+        return (one.work for one in self.jobs if one.work.latest_start_at <= soon)
+
+    def saved_until(self, latest: float) -> float:
+        return sum(self._saved(one) for one in self.jobs if one.work.latest_start_at <= latest)
+
+    def patient_after(self, latest: float) -> Patient | None:
+        patient = [one for one in self.jobs if one.work.latest_start_at > latest]
+        if not patient:
+            return None
+        first = patient[0]
+        return Patient(first.job.created_at.timestamp(), first.work.latest_start_at, sum(map(self._saved, patient)))
+
+    def may_hand_on(self) -> bool:
+        return self._offer(self.jobs[0]) is not None
+
+    def hand_on(self) -> None:
+        first = self.jobs[0]
+        offer = self._offer(first)
+        done = False if offer is None else self._handing_on.hand_on(first, offer)
+        if done is False:
+            self._offers[first.job.job_id] = None
+            return
+        self.handed_on += done is True
+        self.jobs.pop(0)
+
+    def _offer(self, gathered: GatheredJob) -> _Offer | None:
+        name = gathered.job.job_id
+        if name not in self._offers:
+            self._offers[name] = self._handing_on.offer(gathered, self._now)
+        return self._offers[name]
+
+    def _saved(self, gathered: GatheredJob) -> float:
+        # Who can be served by an instance only will have one started.
+        offer = self._offer(gathered)
+        return self._usd_per_start if offer is None else offer.saved
