@@ -24,9 +24,9 @@ from tollgate.api.catalogue_choice import (
     read_input_budgets,
     read_trimming,
 )
+from tollgate.api.catalogue_hand_on import checked_hand_on
 from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.api.catalogue_micro_batches import MicroBatchEntry, micro_batch_policy
-from tollgate.api.catalogue_hand_on import checked_hand_on
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
 from tollgate.api.catalogue_tokens import TokensEntry, kind_served, token_roads
 from tollgate.domain.catalogue import (

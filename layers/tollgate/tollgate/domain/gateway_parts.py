@@ -65,8 +65,8 @@ _TOKEN_JOB = GatewayUsage(
 answers, which writes down that it begins."""
 
 _HANDED_ON = GatewayUsage(table_write_units=Decimal(8), queue_requests=Decimal(3))
-"""What a job adds that gathered first: it is written anew with its index entries, in a transaction with its reservation,
-and has another message."""
+"""What a job adds that gathered first: it is written anew with its index entries, in a transaction with what is held
+for it, and has another message."""
 
 _MEMBER_LIST = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
 """Where it is written down which jobs share an invocation."""

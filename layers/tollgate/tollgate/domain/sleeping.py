@@ -93,7 +93,7 @@ class SleepPolicy:
         wake_after_seconds: after which one waiting request wakes it, however few they are.
         gather: whether requests with a deadline wait, together, until it must be woken for the first of them.
         gather_margin_seconds: left before every deadline for a slow start and for bringing the answer back.
-        hand_on_to: the model's deployment that is paid by the token and gets what gathered and is not worth a start, see
+        hand_on_to: the model's deployment paid by the token that gets what gathered and is not worth a start, see
             `tollgate.domain.handing_on`; empty for none.
     """
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tollgate.domain.budgets import BudgetPeriod, Spender, applied_budgets
 from tollgate.domain.capacity import RoadState
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError, TollgateError
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.handing_on import FirstDue, Patient, hand_on_due
@@ -107,14 +107,30 @@ class HandingOn:
             self._telemetry.count("HandedOn", waiting.handed_on)
         return waiting.jobs
 
-    def offer(self, gathered: GatheredJob, now: datetime) -> _Offer | None:
-        """What the provider would do for the job; None where only an instance can serve it."""
-        giver, job = gathered.deployment, gathered.job
+    def taker(self, giver: Deployment) -> Deployment | None:
+        """Who takes what this deployment hands on; None while circuit or brakes let nothing through to it.
+
+        Raises:
+            CatalogueError, StorageError: the catalogue cannot be read.
+        """
         catalogue = self._catalogues.current()
-        model = catalogue.model(job.model)
-        taker = model.deployment("" if giver.sleep is None else giver.sleep.hand_on_to)
-        road = None if taker is None else taker.roads.get(InferenceType.ASYNC)
-        if taker is None or road is None or road.tokens is None or not self._is_open(catalogue, model, taker):
+        model = catalogue.model(giver.model)
+        found = model.deployment("" if giver.sleep is None else giver.sleep.hand_on_to)
+        capacity = self._capacities.snapshot()
+        if found is None or any(capacity.of(found.resource, kind).state in _UNFIT for kind in found.roads):
+            return None
+        try:
+            if self._gate.holds_back(catalogue, found.resource):
+                return None
+            return self._gate.offered(catalogue, model)[0].deployment(found.name)
+        except TollgateError:
+            return None  # Stopped, or nobody knows.
+
+    def offer(self, gathered: GatheredJob, taker: Deployment, now: datetime) -> _Offer | None:
+        """What that deployment would do for the job; None where only an instance can serve it."""
+        job, catalogue = gathered.job, self._catalogues.current()
+        road = taker.roads.get(InferenceType.ASYNC)
+        if road is None or road.tokens is None:
             return None
         # A lease, even one that ran out, may mean that SageMaker has the job; large inputs lie in the bucket.
         if job.state is not JobState.QUEUED or job.submit_lease_until is not None or job.input.key is not None:
@@ -133,17 +149,6 @@ class HandingOn:
             seconds(gathered.work.place_seconds), gathered.road.usd_per_hour or ZERO, gathered.road.concurrency
         )
         return _Offer(taker, most, float(by_token - work))
-
-    def _is_open(self, catalogue: Catalogue, model: Model, taker: Deployment) -> bool:
-        """Whether circuit and brakes let work through to it."""
-        capacity = self._capacities.snapshot()
-        if any(capacity.of(taker.resource, kind).state in _UNFIT for kind in taker.roads):
-            return False
-        try:
-            offered, _ = self._gate.offered(catalogue, model)
-            return offered.deployment(taker.name) is not None and not self._gate.holds_back(catalogue, taker.resource)
-        except TollgateError:
-            return False  # Stopped, or nobody knows.
 
     def _most(self, job: Job, taker: Deployment, road: Road, catalogue: Catalogue) -> Decimal | None:
         """Dollars that the job can cost there at most; None for what has no such bound."""
@@ -166,6 +171,7 @@ class HandingOn:
         rates = gateway_rates(catalogue.gateway_prices)
         moved = job._replace(
             deployment=offer.taker.name,
+            catalogue_version=catalogue.version,  # a function with an older copy reads it anew
             route_reason=f"{job.route_reason};handed_on={offer.taker.name}",
             earlier_parts=(job.earlier_parts or ZERO) + rates.handed_on(),
         )
@@ -228,6 +234,7 @@ class _Waiting:
         self._handing_on = handing_on
         self._now = now
         self._offers: dict[str, _Offer | None] = {}
+        self._takers: dict[str, Deployment | None] = {}
 
     def first_due(self) -> FirstDue | None:
         if not self.jobs:
@@ -261,9 +268,12 @@ class _Waiting:
         self.jobs.pop(0)
 
     def _offer(self, gathered: GatheredJob) -> _Offer | None:
-        name = gathered.job.job_id
+        name, giver = gathered.job.job_id, gathered.deployment
         if name not in self._offers:
-            self._offers[name] = self._handing_on.offer(gathered, self._now)
+            if giver.resource not in self._takers:
+                self._takers[giver.resource] = self._handing_on.taker(giver)
+            taker = self._takers[giver.resource]
+            self._offers[name] = None if taker is None else self._handing_on.offer(gathered, taker, self._now)
         return self._offers[name]
 
     def _saved(self, gathered: GatheredJob) -> float:
