@@ -11,6 +11,12 @@ from typing import NamedTuple, Protocol
 
 from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint, decide_start, worth_waking
 
+MESSAGE_DELAY_SECONDS = 10
+"""For which the message of a job that is handed on waits: longer than the write that it is sent before."""
+
+HAND_ON_LIMIT = 2_000
+"""Requests that may gather where they can be handed on: by the token, 500 are often not worth a start."""
+
 
 class Patient(NamedTuple):
     """Requests that need not start soon.

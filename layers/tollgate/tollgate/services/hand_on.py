@@ -6,9 +6,12 @@ have the money; then the job stays. Its message is sent before the write, to arr
 in between, the message finds a job that still gathers and does nothing, and the next look hands it on.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from tollgate.domain.budgets import BudgetPeriod, Spender, applied_budgets
@@ -16,7 +19,7 @@ from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError, TollgateError
 from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.handing_on import FirstDue, Patient, hand_on_due
+from tollgate.domain.handing_on import MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
 from tollgate.domain.jobs import Job, JobState
 from tollgate.domain.json_values import json_text
 from tollgate.domain.ledger import Change, top_up
@@ -33,9 +36,6 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.place_work import GatheredJob
 from tollgate.services.queue_job import queue_job
-
-MESSAGE_DELAY_SECONDS = 10
-"""For which a job's message waits: longer than the write that it is sent before."""
 
 _UNFIT = frozenset({RoadState.BROKEN, RoadState.SLOW})
 
@@ -105,7 +105,7 @@ class HandingOn:
         hand_on_due(now.timestamp(), now.timestamp() + TICK_SECONDS, waiting, endpoint, usd_per_start)
         if waiting.handed_on:
             self._telemetry.count("HandedOn", waiting.handed_on)
-        return waiting.jobs
+        return waiting.left
 
     def taker(self, giver: Deployment) -> Deployment | None:
         """Who takes what this deployment hands on; None while circuit or brakes let nothing through to it.
@@ -228,55 +228,64 @@ class _Waiting:
     def __init__(
         self, gathered: Sequence[GatheredJob], usd_per_start: float, handing_on: HandingOn, now: datetime
     ) -> None:
-        self.jobs = list(gathered)
         self.handed_on = 0
+        self._jobs = gathered
+        self._first = 0
+        self._latest = [one.work.latest_start_at for one in gathered]
         self._usd_per_start = usd_per_start
         self._handing_on = handing_on
         self._now = now
-        self._offers: dict[str, _Offer | None] = {}
         self._takers: dict[str, Deployment | None] = {}
+        self._refused = -1
+
+    @property
+    def left(self) -> Sequence[GatheredJob]:
+        """Those that still gather."""
+        return self._jobs[self._first :]
 
     def first_due(self) -> FirstDue | None:
-        if not self.jobs:
+        if self._first == len(self._jobs):
             return None
-        return FirstDue(self.jobs[0].job.created_at.timestamp(), self.jobs[0].work.latest_start_at)
+        return FirstDue(self._jobs[self._first].job.created_at.timestamp(), self._latest[self._first])
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        return (one.work for one in self.jobs if one.work.latest_start_at <= soon)
+        return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon)])
 
     def saved_until(self, latest: float) -> float:
-        return sum(self._saved(one) for one in self.jobs if one.work.latest_start_at <= latest)
+        return self._saved_before[bisect_right(self._latest, latest)] - self._saved_before[self._first]
 
     def patient_after(self, latest: float) -> Patient | None:
-        patient = [one for one in self.jobs if one.work.latest_start_at > latest]
-        if not patient:
+        begin = bisect_right(self._latest, latest)
+        if begin == len(self._jobs):
             return None
-        first = patient[0]
-        return Patient(first.job.created_at.timestamp(), first.work.latest_start_at, sum(map(self._saved, patient)))
+        saved = self._saved_before[-1] - self._saved_before[begin]
+        return Patient(self._jobs[begin].job.created_at.timestamp(), self._latest[begin], saved)
 
     def may_hand_on(self) -> bool:
-        return self._offer(self.jobs[0]) is not None
+        return self._refused != self._first and self._offers[self._first] is not None
 
     def hand_on(self) -> None:
-        first = self.jobs[0]
-        offer = self._offer(first)
-        done = False if offer is None else self._handing_on.hand_on(first, offer)
+        offer = self._offers[self._first]
+        done = False if offer is None else self._handing_on.hand_on(self._jobs[self._first], offer)
         if done is False:
-            self._offers[first.job.job_id] = None
+            self._refused = self._first
             return
         self.handed_on += done is True
-        self.jobs.pop(0)
+        self._first += 1
+
+    @cached_property
+    def _offers(self) -> Sequence[_Offer | None]:
+        return [self._offer(one) for one in self._jobs]
+
+    @cached_property
+    def _saved_before(self) -> Sequence[float]:
+        """Dollars that instance time saves on all jobs before each one. Who needs an instance will have one started."""
+        each = (self._usd_per_start if offer is None else offer.saved for offer in self._offers)
+        return list(accumulate(each, initial=0.0))
 
     def _offer(self, gathered: GatheredJob) -> _Offer | None:
-        name, giver = gathered.job.job_id, gathered.deployment
-        if name not in self._offers:
-            if giver.resource not in self._takers:
-                self._takers[giver.resource] = self._handing_on.taker(giver)
-            taker = self._takers[giver.resource]
-            self._offers[name] = None if taker is None else self._handing_on.offer(gathered, taker, self._now)
-        return self._offers[name]
-
-    def _saved(self, gathered: GatheredJob) -> float:
-        # Who can be served by an instance only will have one started.
-        offer = self._offer(gathered)
-        return self._usd_per_start if offer is None else offer.saved
+        giver = gathered.deployment
+        if giver.resource not in self._takers:
+            self._takers[giver.resource] = self._handing_on.taker(giver)
+        taker = self._takers[giver.resource]
+        return None if taker is None else self._handing_on.offer(gathered, taker, self._now)

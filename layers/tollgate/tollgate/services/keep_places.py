@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.gathering import GATHER_LIMIT
+from tollgate.domain.handing_on import HAND_ON_LIMIT
 from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import (
@@ -231,7 +233,8 @@ class PlaceKeeper:
         if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
-            gathered = self._work.gathered(kept.users, record.since, now)
+            limit = HAND_ON_LIMIT if kept.policy.hand_on_to else GATHER_LIMIT
+            gathered = self._work.gathered(kept.users, record.since, now, limit)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
             waiting = gathered.impatient + gathered.in_flight - kept.in_flight
         watched = Watched(

@@ -94,20 +94,21 @@ class PlaceWork:
         """When the oldest of them came. Raises StorageError."""
         return min((job.created_at for d, road in users for job in self._open(d, road, 1)), default=None)
 
-    def gathered(self, users: Users, since: datetime, now: datetime) -> Gathered:
-        """The open jobs by whether they can wait. More than `GATHER_LIMIT` are all impatient.
+    def gathered(self, users: Users, since: datetime, now: datetime, limit: int = GATHER_LIMIT) -> Gathered:
+        """The open jobs by whether they can wait. More than the limit are all impatient.
 
         Args:
             users: who share the place.
             since: when it began to sleep or to fall asleep; what was handed over later has nobody who serves it.
             now: the present.
+            limit: of jobs that can wait.
 
         Raises:
             CatalogueError, StorageError
         """
         found = Gathered()
         for deployment, road in users:
-            for job in self._open(deployment, road, GATHER_LIMIT + 1):
+            for job in self._open(deployment, road, limit + 1):
                 leased = job.submit_lease_until is not None and job.submit_lease_until > now
                 end = self._end(deployment, job)
                 handed_over = job.submitted_at is not None and job.submitted_at <= since
@@ -119,7 +120,7 @@ class PlaceWork:
                     held = self._expected(deployment, road, job)
                     work = DueWork(end.timestamp() - held, held)
                     found.jobs.append(GatheredJob(deployment, road, job, end, work))
-        if len(found.jobs) > GATHER_LIMIT:
+        if len(found.jobs) > limit:
             return Gathered(found.impatient + len(found.jobs), [], found.in_flight)
         found.jobs.sort(key=lambda one: one.work.latest_start_at)
         return found
