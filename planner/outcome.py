@@ -149,7 +149,6 @@ def replay(
         starts=tally.starts,
         instance_seconds=billed,
         place_seconds=tally.place_seconds,
-        deployable=not design.sharing,
     )
 
 

@@ -39,7 +39,7 @@ model = "any"
 url = "https://api.example.com/v1"
 max_output_tokens = 500
 usd_per_million_input_tokens = "0"
-usd_per_million_output_tokens = "170"
+usd_per_million_output_tokens = "13"
 """
 """About six requests are worth a start."""
 ENDPOINT = SleepingEndpoint(STARTUP, PLACES, 4)
