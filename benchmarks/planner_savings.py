@@ -247,7 +247,6 @@ def savings(path: Path, world: World, tokens: World, pool: ProcessPoolExecutor) 
         parts = list(pool.map(_compared, traces, [tokens] * len(traces)))
         _print_best("instances alone", names, parts, _on_instances)
         _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.recommended)
-        _print_best("the same by a rule that the gateway does not have", names, parts, lambda part: part.cheapest)
         _print_designs(parts)
         if mix is _WAITING:
             _more(path, world, tokens, pool, (names, traces, parts))

@@ -150,9 +150,7 @@ def _deployment(
 
 def _why_gathered(design: Design, count: int) -> str:
     if design.sharing:
-        return (
-            f"# {count:,} requests; others waited with them and were handed on. The utilisation lets them wait."
-        )
+        return f"# {count:,} requests; others waited with them and were handed on. The utilisation lets them wait."
     return f"# {count:,} requests that no other road can take; the utilisation says so."
 
 

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -44,23 +44,14 @@ class Comparison:
 
     @property
     def recommended(self) -> Outcome | None:
-        """The cheapest that can be deployed and missed no deadline; None when each of those missed one."""
-        return min((o for o in self._in_time if o.deployable), key=lambda o: o.total, default=None)
+        """The cheapest that missed no deadline; None when each missed one."""
+        in_time = (outcome for outcome in self.outcomes if not outcome.missed)
+        return min(in_time, key=lambda outcome: outcome.total, default=None)
 
     @property
     def best(self) -> Outcome:
-        """The recommended one; where there is none, the one that can be deployed and missed the fewest deadlines."""
-        deployable = (outcome for outcome in self.outcomes if outcome.deployable)
-        return self.recommended or min(deployable, key=lambda o: (o.missed, o.total))
-
-    @property
-    def cheapest(self) -> Outcome | None:
-        """The cheapest that missed no deadline, whether the gateway can do it or not."""
-        return min(self._in_time, key=lambda o: o.total, default=None)
-
-    @property
-    def _in_time(self) -> Iterator[Outcome]:
-        return (outcome for outcome in self.outcomes if not outcome.missed)
+        """The recommended one; where there is none, the one that missed the fewest deadlines."""
+        return self.recommended or min(self.outcomes, key=lambda o: (o.missed, o.total))
 
     def bounds_of(self, outcome: Outcome) -> Bounds:
         """The bounds of designs that have the same roads."""

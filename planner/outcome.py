@@ -63,7 +63,6 @@ class Outcome:
         starts: instances and transform jobs that were started.
         instance_seconds: billed.
         place_seconds: in which requests were served.
-        deployable: whether the gateway's functions behave like that, with settings that a catalogue can say.
     """
 
     design: str
@@ -77,7 +76,6 @@ class Outcome:
     starts: int
     instance_seconds: float
     place_seconds: float
-    deployable: bool = True
 
     @property
     def total(self) -> Decimal:
