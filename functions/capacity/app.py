@@ -32,6 +32,7 @@ class CapacitySettings(Settings):
     table_jobs: str
     table_ledger: str
     table_registry: str
+    bucket: str
     deferred_queue_url: str
     async_queue_url: str
 
@@ -79,12 +80,15 @@ def build(settings: CapacitySettings) -> Services:
         from tollgate.adapters.dialects import ContainerDialects  # noqa: PLC0415 -- see above
         from tollgate.adapters.dynamodb_ledger import DynamoDBLedger  # noqa: PLC0415 -- see above
         from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3_client import S3Client  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3_direct_objects import S3DirectObjects  # noqa: PLC0415 -- see above
         from tollgate.services.brake_gate import BrakeGate  # noqa: PLC0415 -- see above
         from tollgate.services.hand_on import HandingOn  # noqa: PLC0415 -- see above
 
         brakes = RegistryControl(tables, settings.table_registry, clock.monotonic)
         return HandingOn(
             jobs=DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger)),
+            objects=S3DirectObjects(S3Client(parts.transport), settings.bucket),
             queue=SqsQueue(queues, settings.async_queue_url),
             catalogues=catalogues,
             capacities=capacities,

@@ -50,6 +50,7 @@ class HandOnHouse(Sleepers):
         keeper, watch = super().new_keeper(), point or CrashPoint(0)
         handing_on = HandingOn(
             jobs=watch.watch(self.gateway.jobs, "hand_on"),
+            objects=self.gateway.objects,
             queue=watch.watch(self.gateway.async_queue, "send"),
             catalogues=self.gateway.catalogues,
             capacities=self.capacity,

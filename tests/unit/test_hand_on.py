@@ -262,11 +262,25 @@ def test_what_the_provider_cannot_be_sent_wakes_the_endpoint() -> None:
     assert house.phase is not Phase.ASLEEP
 
 
-def test_a_large_input_stays_with_the_instance() -> None:
-    """The keeper does not read the bucket."""
+def test_a_large_input_is_read_once_from_the_bucket() -> None:
+    """It lies there from a few kilobytes on; a job that waits is looked at each minute."""
     house = HandOnHouse()
-    name = house.come(input="long " * 60_000, parameters={"max_tokens": 1})
+    name = house.come(input="long " * 4_000)
     assert house.job(name).input.key is not None
+    reads: list[str] = []
+    get = house.gateway.objects.get
+    house.gateway.objects.get = lambda key: reads.append(key) or get(key)  # type: ignore[method-assign,func-returns-value]  # counts
+    house.until_due()
+    assert house.job(name).resource == "chat/paid"
+    assert house.job(name).state is JobState.COMPLETED
+    assert len(reads) == 2  # by the keeper and by the runner
+
+
+def test_an_input_that_is_gone_is_left_to_the_instance() -> None:
+    """Whoever runs the job says what became of it."""
+    house = HandOnHouse()
+    name = house.come(input="long " * 4_000)
+    house.gateway.objects.objects.clear()
     house.calls(12)
     assert house.job(name).deployment == "gpu"
     assert house.phase is not Phase.ASLEEP

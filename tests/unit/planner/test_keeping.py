@@ -178,6 +178,7 @@ class HandOnStack(Stack):
         self.submitter._runs = self.gateway.deferred_queue
         self.handing_on = HandingOn(
             jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
             queue=self.gateway.async_queue,
             catalogues=self.gateway.catalogues,
             capacities=self.capacity,

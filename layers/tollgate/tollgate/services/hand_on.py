@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from tollgate.domain.budgets import BudgetPeriod, Spender, applied_budgets
 from tollgate.domain.capacity import RoadState
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType
 from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError, TollgateError
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.handing_on import MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
+from tollgate.domain.gateway_parts import GatewayRates, gateway_rates
+from tollgate.domain.handing_on import HAND_ON_LIMIT, MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
 from tollgate.domain.jobs import Job, JobState
 from tollgate.domain.json_values import json_text
 from tollgate.domain.ledger import Change, top_up
@@ -31,13 +31,26 @@ from tollgate.domain.token_charges import expected_token_cost, token_ask
 from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.place_work import GatheredJob
 from tollgate.services.queue_job import queue_job
+from tollgate.services.submit_async import stored_input
+
+_REMEMBERED = 5 * HAND_ON_LIMIT
+"""Calls that were worked out; a job that waits is looked at each minute, and read once."""
 
 _UNFIT = frozenset({RoadState.BROKEN, RoadState.SLOW})
+
+
+class _Call(NamedTuple):
+    """A job's call at a provider: seconds, and dollars that it is expected to cost more there and costs at most."""
+
+    seconds: float
+    expected: Decimal
+    most: Decimal
 
 
 class _Offer(NamedTuple):
@@ -65,6 +78,7 @@ class HandingOn:
         self,
         *,
         jobs: JobStore,
+        objects: WholeObjectStore,
         queue: MessageQueue,
         catalogues: CatalogueSource,
         capacities: CapacitySource,
@@ -73,7 +87,9 @@ class HandingOn:
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
+        self._read: dict[tuple[str, str, int], _Call | None] = {}
         self._jobs = jobs
+        self._objects = objects
         self._queue = queue
         self._catalogues = catalogues
         self._capacities = capacities
@@ -127,38 +143,46 @@ class HandingOn:
             return None  # Stopped, or nobody knows.
 
     def offer(self, gathered: GatheredJob, taker: Deployment, now: datetime) -> _Offer | None:
-        """What that deployment would do for the job; None where only an instance can serve it."""
+        """What that deployment would do for the job; None where only an instance can serve it.
+
+        Raises:
+            StorageError: its input cannot be read.
+        """
         job, catalogue = gathered.job, self._catalogues.current()
+        # A lease, even one that ran out, may mean that SageMaker has the job.
+        if job.state is not JobState.QUEUED or job.submit_lease_until is not None:
+            return None
+        name = job.job_id, taker.resource, catalogue.version
+        if name not in self._read:
+            if len(self._read) >= _REMEMBERED:
+                self._read.clear()
+            self._read[name] = self._call_for(job, taker, gateway_rates(catalogue.gateway_prices))
+        call = self._read[name]
+        in_time = (
+            call is not None and now.timestamp() + MESSAGE_DELAY_SECONDS + call.seconds <= gathered.end.timestamp()
+        )
+        if call is None or call.seconds > TOKEN_JOB_SECONDS or not in_time:
+            return None
+        road = gathered.road
+        work = instance_cost(seconds(gathered.work.place_seconds), road.usd_per_hour or ZERO, road.concurrency)
+        return _Offer(taker, call.most, float(call.expected - work))
+
+    def _call_for(self, job: Job, taker: Deployment, rates: GatewayRates) -> _Call | None:
+        """The call that the job would be; None for what has no bound in tokens."""
         road = taker.roads.get(InferenceType.ASYNC)
         if road is None or road.tokens is None:
             return None
-        # A lease, even one that ran out, may mean that SageMaker has the job; large inputs lie in the bucket.
-        if job.state is not JobState.QUEUED or job.submit_lease_until is not None or job.input.key is not None:
-            return None
-        read = len(json_text(job.input.inline)) // 4
-        limit = output_limit(job.parameters)
-        made = min(taker.timing.expected_output_tokens if limit is None else limit, road.tokens.max_output_tokens)
-        held = taker.timing.expected_seconds(read, made)
-        in_time = now.timestamp() + MESSAGE_DELAY_SECONDS + held <= gathered.end.timestamp()
-        most = self._most(job, taker, road, catalogue) if in_time and held <= TOKEN_JOB_SECONDS else None
-        if most is None:
-            return None
-        rates = gateway_rates(catalogue.gateway_prices)
-        by_token = expected_token_cost(road.tokens, read, made) + rates.waiting(held) + rates.handed_on()
-        work = instance_cost(
-            seconds(gathered.work.place_seconds), gathered.road.usd_per_hour or ZERO, gathered.road.concurrency
-        )
-        return _Offer(taker, most, float(by_token - work))
-
-    def _most(self, job: Job, taker: Deployment, road: Road, catalogue: Catalogue) -> Decimal | None:
-        """Dollars that the job can cost there at most; None for what has no such bound."""
-        rates = gateway_rates(catalogue.gateway_prices)
         try:
-            request = self._dialects.of(taker).render(job.input.inline, job.parameters)
+            value = stored_input(job.input, self._objects)
+            request = self._dialects.of(taker).render(value, job.parameters)
             ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
         except InvalidRequestError:
             return None
-        return ask.amount + rates.handed_on()
+        read, limit = len(json_text(value)) // 4, output_limit(job.parameters)
+        made = min(taker.timing.expected_output_tokens if limit is None else limit, road.tokens.max_output_tokens)
+        held = taker.timing.expected_seconds(read, made)
+        expected = expected_token_cost(road.tokens, read, made) + rates.waiting(held) + rates.handed_on()
+        return _Call(held, expected, ask.amount + rates.handed_on())
 
     def hand_on(self, gathered: GatheredJob, offer: _Offer) -> bool | None:
         """Hand a job on.
