@@ -153,7 +153,7 @@ def test_two_keepers_at_once_hand_it_on_once() -> None:
     house.gateway.jobs.unfinished = lambda *_args, **_kwargs: stale  # type: ignore[method-assign]  # an index that lags
     second.tick()
     assert counter_of(house.gateway).committed == amount
-    del house.gateway.jobs.unfinished  # type: ignore[method-assign]  # the class's own again
+    del house.gateway.jobs.unfinished
     house.messages()
     house.messages()
     assert house.paid == 1
@@ -269,7 +269,12 @@ def test_a_large_input_is_read_once_from_the_bucket() -> None:
     assert house.job(name).input.key is not None
     reads: list[str] = []
     get = house.gateway.objects.get
-    house.gateway.objects.get = lambda key: reads.append(key) or get(key)  # type: ignore[method-assign,func-returns-value]  # counts
+
+    def counted(key: str) -> bytes | None:
+        reads.append(key)
+        return get(key)
+
+    house.gateway.objects.get = counted  # type: ignore[method-assign]  # the same, and it is counted
     house.until_due()
     assert house.job(name).resource == "chat/paid"
     assert house.job(name).state is JobState.COMPLETED
@@ -281,6 +286,20 @@ def test_an_input_that_is_gone_is_left_to_the_instance() -> None:
     house = HandOnHouse()
     name = house.come(input="long " * 4_000)
     house.gateway.objects.objects.clear()
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_a_bucket_that_fails_wakes_the_endpoint() -> None:
+    """Late is worse than dear."""
+    house = HandOnHouse()
+    name = house.come(input="long " * 4_000)
+
+    def fail(_key: str) -> bytes | None:
+        raise StorageError("down")
+
+    house.gateway.objects.get = fail  # type: ignore[method-assign]  # for as long as this test
     house.calls(12)
     assert house.job(name).deployment == "gpu"
     assert house.phase is not Phase.ASLEEP

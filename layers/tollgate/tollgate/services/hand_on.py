@@ -143,11 +143,7 @@ class HandingOn:
             return None  # Stopped, or nobody knows.
 
     def offer(self, gathered: GatheredJob, taker: Deployment, now: datetime) -> _Offer | None:
-        """What that deployment would do for the job; None where only an instance can serve it.
-
-        Raises:
-            StorageError: its input cannot be read.
-        """
+        """What that deployment would do for the job; None where only an instance can serve it, or nobody can say."""
         job, catalogue = gathered.job, self._catalogues.current()
         # A lease, even one that ran out, may mean that SageMaker has the job.
         if job.state is not JobState.QUEUED or job.submit_lease_until is not None:
@@ -156,19 +152,25 @@ class HandingOn:
         if name not in self._read:
             if len(self._read) >= _REMEMBERED:
                 self._read.clear()
-            self._read[name] = self._call_for(job, taker, gateway_rates(catalogue.gateway_prices))
+            try:
+                self._read[name] = self._call_for(job, taker, gateway_rates(catalogue.gateway_prices))
+            except StorageError:
+                return None  # Perhaps the next look can read it.
         call = self._read[name]
-        in_time = (
-            call is not None and now.timestamp() + MESSAGE_DELAY_SECONDS + call.seconds <= gathered.end.timestamp()
-        )
-        if call is None or call.seconds > TOKEN_JOB_SECONDS or not in_time:
+        if call is None or call.seconds > TOKEN_JOB_SECONDS:
+            return None
+        if now.timestamp() + MESSAGE_DELAY_SECONDS + call.seconds > gathered.end.timestamp():
             return None
         road = gathered.road
         work = instance_cost(seconds(gathered.work.place_seconds), road.usd_per_hour or ZERO, road.concurrency)
         return _Offer(taker, call.most, float(call.expected - work))
 
     def _call_for(self, job: Job, taker: Deployment, rates: GatewayRates) -> _Call | None:
-        """The call that the job would be; None for what has no bound in tokens."""
+        """The call that the job would be; None for what has no bound in tokens.
+
+        Raises:
+            StorageError: its input cannot be read.
+        """
         road = taker.roads.get(InferenceType.ASYNC)
         if road is None or road.tokens is None:
             return None
