@@ -296,8 +296,8 @@ def test_a_bucket_that_fails_wakes_the_endpoint() -> None:
     house = HandOnHouse()
     name = house.come(input="long " * 4_000)
 
-    def fail(_key: str) -> bytes | None:
-        raise StorageError("down")
+    def fail(key: str) -> bytes | None:
+        raise StorageError(key)
 
     house.gateway.objects.get = fail  # type: ignore[method-assign]  # for as long as this test
     house.calls(12)
