@@ -284,7 +284,6 @@ def _print_comparisons(title: str, world: World, names: Sequence[str], parts: Se
     print(f"\n{title}; 14 days, {_INSTANCE} ${world.usd_per_hour}/h, {world.concurrency} places", flush=True)
     _print_best("instances alone", names, parts, lambda part: part.on_instances)
     _print_best(f"with {_PRICED_MODEL} beside them", names, parts, lambda part: part.recommended)
-    _print_best("the same by a rule that the gateway does not have", names, parts, lambda part: part.cheapest)
     _print_designs(parts)
 
 

@@ -243,13 +243,11 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
 def _entry(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
     plain = asdict(outcome)
     plain["bill"] = {part: str(amount) for part, amount in outcome.bill.items()}
-    del plain["deployable"]
     return plain | {
         "total_usd": str(outcome.total),
         "usd_per_1k_requests": _text(outcome.per_thousand_requests),
         "usd_per_1m_tokens": _text(outcome.per_million_tokens),
         "saved": float(comparison.saved(outcome)),
-        "can_be_deployed": outcome.deployable,
     }
 
 
@@ -295,23 +293,14 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if chosen is None:
         best = comparison.best
         console.print(
-            f"Every design that can be deployed missed a deadline; {best.design} missed the fewest, {best.missed:,}. "
+            f"Every design missed a deadline; {best.design} missed the fewest, {best.missed:,}. "
             "The settings, and how sure it is, are this one's."
         )
     else:
         console.print(
-            f"Cheapest that can be deployed without a missed deadline: {chosen.design}, "
-            f"{comparison.above(chosen):.1%} above the bound:"
+            f"Cheapest without a missed deadline: {chosen.design}, {comparison.above(chosen):.1%} above the bound:"
         )
         _show_reasons(comparison, chosen, console)
-    cheapest = comparison.cheapest
-    if cheapest is not None and cheapest is not chosen:
-        console.print(
-            f"{cheapest.design} would cost ${cheapest.total:,.2f}, {comparison.above(cheapest):.1%} above its bound of "
-            f"${comparison.bounds_of(cheapest).least:,.2f}. It is not recommended: it decides between waiting and the "
-            "provider by a rule that the gateway does not have. The distance:"
-        )
-        _show_reasons(comparison, cheapest, console)
 
 
 def _show_reasons(comparison: Comparison, outcome: Outcome, console: Console) -> None:

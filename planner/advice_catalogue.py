@@ -35,13 +35,13 @@ def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: Wor
             ]
         if by_token:
             lines += ["", *_provider(name, trace, outcome, world)]
-        if not by_token or any(outcome.counts.get(road) for road in ("realtime", "async", "batch")):
+        if not by_token or design.sharing or any(outcome.counts.get(road) for road in ("realtime", "async", "batch")):
             given = _deployment(name, trace, design=design, outcome=outcome, world=world, instance_type=instance_type)
             lines += ["", *given]
-        if outcome.counts.get("async") and design.asynchronous.minimum == 0:
-            lines += ["", *_sleep(name, design)]
+        if (outcome.counts.get("async") or design.sharing) and design.asynchronous.minimum == 0:
+            lines += ["", *_sleep(name, design, by_token=by_token)]
         lines.append("")
-    return [*lines, *_not_settable(design, outcome)]
+    return [*lines, *_not_settable(outcome)]
 
 
 def _models(design: Design, outcome: Outcome) -> list[tuple[str, BatchPolicy | None, list[str]]]:
@@ -128,10 +128,10 @@ def _deployment(
             f"# {counts['realtime']:,} requests need an answer sooner than a start-up; {used} of the time is used.",
             f'realtime = {{ endpoint = "tollgate-{name}-realtime", {road} }}',
         ]
-    if counts.get("async") or not (counts.get("realtime") or counts.get("batch")):
+    if counts.get("async") or design.sharing or not (counts.get("realtime") or counts.get("batch")):
         lines += [
             (
-                f"# {counts.get('async', 0):,} requests that no other road can take; the utilisation says so."
+                _why_gathered(design, counts.get("async", 0))
                 if design.by_token
                 else f"# {counts.get('async', 0):,} requests can wait; the utilisation is the one that the plan found."
             ),
@@ -148,23 +148,30 @@ def _deployment(
     return lines
 
 
-def _sleep(name: str, design: Design) -> list[str]:
+def _why_gathered(design: Design, count: int) -> str:
+    if design.sharing:
+        return f"# {count:,} requests; others waited with them and were handed on. The utilisation lets them wait."
+    return f"# {count:,} requests that no other road can take; the utilisation says so."
+
+
+def _sleep(name: str, design: Design, *, by_token: bool) -> list[str]:
     section = f"[models.{name}.deployments.main.sleep]"
     if not design.waking:
         return [section, "idle_minutes = 1  # nothing waits: nobody pays for idle time"]
-    return [
+    lines = [
         section,
         "# Requests wait together until one of them has to be begun, and the endpoint goes when they are answered.",
         "# Only for an endpoint that nobody but the gateway calls; otherwise idle_minutes = 1.",
         "gather = true",
         "idle_minutes = 0",
     ]
+    if design.sharing and by_token:
+        lines.append('hand_on_to = "provider"  # gets what is not worth a start when it has to be begun')
+    return lines
 
 
-def _not_settable(design: Design, outcome: Outcome) -> list[str]:
+def _not_settable(outcome: Outcome) -> list[str]:
     lines = []
-    if design.sharing:
-        lines.append("# The gateway has no rule for what goes to the provider here: docs/planner.md.")
     if not outcome.counts.get("realtime"):
         lines.append("# No real-time endpoint: nobody needs an answer sooner than the other roads give it.")
     return lines

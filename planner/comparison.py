@@ -44,8 +44,8 @@ class Comparison:
 
     @property
     def recommended(self) -> Outcome | None:
-        """The cheapest that can be deployed and missed no deadline; None when each of those missed one."""
-        return cheapest_in_time(o for o in self.outcomes if o.deployable)
+        """The cheapest that missed no deadline; None when each missed one."""
+        return cheapest_in_time(self.outcomes)
 
     @property
     def on_instances(self) -> Outcome | None:
@@ -54,14 +54,8 @@ class Comparison:
 
     @property
     def best(self) -> Outcome:
-        """The recommended one; where there is none, the one that can be deployed and missed the fewest deadlines."""
-        deployable = (outcome for outcome in self.outcomes if outcome.deployable)
-        return self.recommended or min(deployable, key=lambda o: (o.missed, o.total))
-
-    @property
-    def cheapest(self) -> Outcome | None:
-        """The cheapest that missed no deadline, whether the gateway can do it or not."""
-        return cheapest_in_time(self.outcomes)
+        """The recommended one; where there is none, the one that missed the fewest deadlines."""
+        return self.recommended or min(self.outcomes, key=lambda o: (o.missed, o.total))
 
     def outcome(self, design: str) -> Outcome:
         """What this design does."""
@@ -124,7 +118,7 @@ def compare(
             bounds[1].result() if len(bounds) > 1 else None,
             horizon,
         )
-        shown = {one.design for one in (found.recommended, found.on_instances, found.cheapest) if one is not None}
+        shown = {one.design for one in (found.recommended, found.on_instances) if one is not None}
         woken = [name for name, design in designs.items() if name in shown and design.waking and not design.sharing]
         watched = {name: pool.submit(_outcome, name, rhythm=False) for name in woken if world.rhythm}
         return replace(found, watched={name: outcome.result() for name, outcome in watched.items()})

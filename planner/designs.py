@@ -15,8 +15,9 @@ from tollgate.domain.errors import DeadlineImpossibleError
 from tollgate.domain.road_estimates import RequestSize
 from tollgate.domain.routing import RoutingRequest, route
 
-REFUSED, CACHED, REALTIME, ASYNC, TOKENS, BATCH = range(6)
-"""Where a request ends. Pools of batch requests are numbered from `BATCH` on."""
+REFUSED, CACHED, REALTIME, ASYNC, TOKENS, HANDED_ON, BATCH = range(7)
+"""Where a request ends; `HANDED_ON` from the asynchronous endpoint to the tokens. Pools of batch requests are numbered
+from `BATCH` on."""
 
 ROAD_CODES: Mapping[InferenceType, int] = {
     InferenceType.REALTIME: REALTIME,
@@ -31,6 +32,9 @@ _LONGEST_WAIT = 86_400
 """The largest `max_records` and `max_age_seconds` that a catalogue takes."""
 _PATIENT = 3_600.0
 """Seconds from which on a deadline is worth a pool of its own."""
+_SHARED = Decimal("0.5")
+"""A `utilisation` as of an endpoint that works for half of its paid time: whoever would save money on such a one waits
+for it, and is handed on where it does not come about."""
 _LAST_RESORT = Decimal("0.01")
 """A `utilisation` so small that the endpoint is woken for nothing that another road can do."""
 
@@ -58,8 +62,7 @@ class Design:
         used: share of its paid time in which the asynchronous endpoint works; `route` compares costs by it.
         by_token: whether the model has a deployment that is paid by the token, which `route` may prefer.
         waking: whether the asynchronous endpoint sleeps until a deadline wakes it, instead of following its backlog.
-        sharing: whether that endpoint and the backend that is paid by the token share the work by a rule that knows
-            what waits (`planner.sharing`). The gateway's functions do not have that rule: it is for comparison.
+        sharing: whether that endpoint hands on, to the deployment that is paid by the token, what is not worth a start.
         cache_ttl: seconds for which an answer is good for the same whole request; 0 without a cache.
     """
 
@@ -107,7 +110,6 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
         Design("wake + cache", Routing.DEADLINE, by_calls, asleep, open_roads=endpoints, waking=True, cache_ttl=3600.0),
     ]
     if world.tokens is not None:
-        sharing = Design("wake or tokens", Routing.ASYNC, asynchronous=asleep, waking=True, sharing=True)
         by_token = Design(
             "by the token",
             Routing.DEADLINE,
@@ -117,14 +119,16 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
             by_token=True,
             waking=True,
         )
+        jobs_or_tokens = replace(
+            by_token,
+            name="jobs or tokens",
+            batch={d: policy for d, policy in collected.items() if d >= _PATIENT} or {0.0: BatchPolicy()},
+            open_roads=frozenset({InferenceType.ASYNC, InferenceType.BATCH}),
+        )
+        sharing = replace(jobs_or_tokens, name="wake or tokens", used=_SHARED, sharing=True)
         designs += [
             by_token,
-            replace(
-                by_token,
-                name="jobs or tokens",
-                batch={d: policy for d, policy in collected.items() if d >= _PATIENT} or {0.0: BatchPolicy()},
-                open_roads=frozenset({InferenceType.ASYNC, InferenceType.BATCH}),
-            ),
+            jobs_or_tokens,
             sharing,
             replace(sharing, name="wake or tokens + cache", cache_ttl=3600.0),
         ]

@@ -33,6 +33,12 @@ def token_job_parts(there: "array[float]", world: World) -> "array[float]":
     return array("d", [fixed + per_second * s for s in there])
 
 
+def handed_on_parts(there: "array[float]", world: World) -> "array[float]":
+    """Dollars that the gateway's parts are more for each job that is handed on than for one that an instance serves."""
+    more = float(gateway_rates(world.prices).handed_on()) - job_part(world)
+    return array("d", [part + more for part in token_job_parts(there, world)])
+
+
 def instance_parts(held: "array[float]", world: World) -> "array[float]":
     """Least dollars for each request that an instance serves; storing its input is left out."""
     at_once, per_second = _at_once(world)

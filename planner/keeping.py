@@ -50,17 +50,20 @@ def serve_keeping(requests: Requests, endpoint: SleepingEndpoint) -> Served:
         requests: in order of arrival; `expected` is the longest that each may take.
         endpoint: whose margin is the policy's own.
     """
-    kept = _Kept(requests, endpoint)
+    kept = Kept(requests, endpoint)
     kept.run()
     return kept.served
 
 
-class _Kept:
+class Kept:
+    """The endpoint, what waits for it, and what it was given."""
+
     def __init__(self, requests: Requests, endpoint: SleepingEndpoint) -> None:
         self._arrivals, self._held = requests.arrivals, requests.held
         self._patience = array("d", [min(deadline, _MOST_PATIENT) for deadline in requests.deadlines])
         self._expected = requests.held if requests.expected is None else requests.expected
         self._endpoint = endpoint
+        self._policy, self._limit = _POLICY, GATHER_LIMIT
         self._next = 0
         self._waiting = Waiting()
         self._handed: deque[int] = deque()
@@ -71,9 +74,9 @@ class _Kept:
 
     def run(self) -> None:
         """From one sleep to the next."""
-        now, count = 0.0, len(self._arrivals)
-        while self._next < count or self._waiting:
-            woken, instances = self._asleep(now)
+        now = 0.0
+        while (started := self._asleep(now)) is not None:
+            woken, instances = started
             self._start(instances, woken)
             up = _look_after(woken + self._endpoint.startup_seconds)
             self._up(up)
@@ -82,22 +85,24 @@ class _Kept:
 
     # -- asleep
 
-    def _asleep(self, now: float) -> tuple[float, int]:
-        """When it is woken, and with how many instances."""
-        while True:
+    def _asleep(self, now: float) -> tuple[float, int] | None:
+        """When it is woken, and with how many instances; None when nobody waits or comes any more."""
+        while self._waiting or self._next < len(self._arrivals):
             decision = self._decide(Phase.ASLEEP, now) if self._waiting else None
             if decision is not None and decision.action is Action.WAKE:
                 return now, max(1, decision.instances)
             if decision is not None and decision.soon:
                 later = _look_after(now)
             else:
-                idle_until = now if self._waiting else max(now, self._arrivals[self._next])
+                quiet = not self._waiting and self._next < len(self._arrivals)
+                idle_until = max(now, self._arrivals[self._next]) if quiet else now
                 later = (math.floor(idle_until / TICK_SECONDS) + 1) * TICK_SECONDS
             hurried = self._hurried(later)
             now = later if hurried is None else max(now, hurried)
             self._gather(now)
             if hurried is not None:
                 return now, 1
+        return None
 
     def _hurried(self, until: float) -> float | None:
         """When the first request comes, of those until then, that cannot wait for a look: the gateway has it woken."""
@@ -105,7 +110,7 @@ class _Kept:
             if self._arrivals[position] > until:
                 return None
             ends = self._endpoint.startup_seconds + self._expected[position]
-            if not _POLICY.gathers(self._patience[position] - ends):
+            if not self._policy.gathers(self._patience[position] - ends):
                 return self._arrivals[position]
         return None
 
@@ -114,12 +119,17 @@ class _Kept:
             position = self._next
             arrival = self._arrivals[position]
             work = self._expected[position]
-            self._waiting.add(position, arrival, arrival + self._patience[position] - work, work)
+            latest = arrival + self._patience[position] - work
+            self._waiting.add(position, arrival, latest, work, self._saved(position))
             self._next += 1
+
+    def _saved(self, _position: int) -> float:
+        """Dollars that an instance saves on the request against somebody else, of whom there is none here."""
+        return 0.0
 
     def _decide(self, phase: Phase, now: float) -> SleepDecision:
         due: Iterator[DueWork] = iter(())
-        crowd = len(self._waiting) > GATHER_LIMIT
+        crowd = len(self._waiting) > self._limit
         if not crowd:
             soon = now + SOON_STARTS * self._endpoint.startup_seconds
             due = self._waiting.due(places=self._endpoint.concurrency, in_work=0.0, wait=soon, up_from=None)
@@ -132,7 +142,7 @@ class _Kept:
             maximum=self._endpoint.maximum,
             startup_seconds=self._endpoint.startup_seconds,
         )
-        return decide(_EPOCH + timedelta(seconds=now), watched, _POLICY)
+        return decide(_EPOCH + timedelta(seconds=now), watched, self._policy)
 
     # -- up
 

@@ -10,11 +10,11 @@ from decimal import Decimal
 from itertools import compress
 
 from planner.collecting import Pool, collect
-from planner.designs import ASYNC, BATCH, CACHED, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
-from planner.gateway_share import LONGEST_AT_ONCE, cheapest_job, job_part, token_job_parts, token_parts
+from planner.designs import ASYNC, BATCH, CACHED, HANDED_ON, REALTIME, REFUSED, TOKENS, Design, body_bytes, roads_of
+from planner.gateway_share import LONGEST_AT_ONCE, handed_on_parts
+from planner.handing_on import Tokens, serve_handing_on
 from planner.keeping import serve_keeping
-from planner.serving import AT_ONCE, HELD, IN_JOB, Served, serve
-from planner.sharing import Tokens, serve_sharing
+from planner.serving import Served, serve
 from planner.trace import Trace
 from planner.waking import Requests, serve_waking
 from planner.world import World
@@ -31,13 +31,14 @@ _CODE_NAMES = {
     REALTIME: "realtime",
     ASYNC: "async",
     TOKENS: "tokens",
+    HANDED_ON: "tokens",
     BATCH: "batch",
 }
 _MILLION = 1_000_000
 _KEEPER_GB = Decimal("0.25")
 """Memory of the capacity function, which looks every few seconds while an endpoint starts and works."""
 
-_BY_TOKEN, _BY_JOB = frozenset((AT_ONCE, HELD)), frozenset((IN_JOB,))
+_PAID_BY_TOKEN = frozenset((TOKENS, HANDED_ON))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,6 @@ class Outcome:
         starts: instances and transform jobs that were started.
         instance_seconds: billed.
         place_seconds: in which requests were served.
-        deployable: whether the gateway's functions behave like that, with settings that a catalogue can say.
     """
 
     design: str
@@ -76,7 +76,6 @@ class Outcome:
     starts: int
     instance_seconds: float
     place_seconds: float
-    deployable: bool = True
 
     @property
     def total(self) -> Decimal:
@@ -121,11 +120,10 @@ def replay(
     tally = _Tally(trace, held, world)
     for code in sorted(set(codes)):
         served = _serve_pool(code, codes, trace, held, (design, world, horizon))
-        for marks, other in ((_BY_TOKEN, TOKENS), (_BY_JOB, BATCH)):
-            if any(map(marks.__contains__, served.elsewhere)):
-                moved = _moved(served, marks, code, codes, other)
-                tally.add(other, codes, moved)
-                watch(_chosen(trace.arrivals, codes, other), moved)
+        if any(served.elsewhere):
+            moved = _handed_on(served, code, codes)
+            tally.add(HANDED_ON, codes, moved)
+            watch(_chosen(trace.arrivals, codes, HANDED_ON), moved)
         tally.add(code, codes, served)
         watch(_chosen(trace.arrivals, codes, code), served)
     bill = {
@@ -149,19 +147,18 @@ def replay(
         starts=tally.starts,
         instance_seconds=billed,
         place_seconds=tally.place_seconds,
-        deployable=not design.sharing,
     )
 
 
 def _chosen(column: "array[float]", codes: bytearray, code: int) -> "array[float]":
     if codes.count(code) == len(codes):
         return column
-    return array("d", compress(column, _marked(codes, code)))
+    return array("d", compress(column, _marked(codes, frozenset((code,)))))
 
 
-def _marked(codes: bytearray, code: int) -> bytearray:
-    """1 for each request with this code."""
-    return codes.translate(bytes(one == code for one in range(256)))
+def _marked(codes: bytearray, wanted: frozenset[int]) -> bytearray:
+    """1 for each request with one of these codes."""
+    return codes.translate(bytes(map(wanted.__contains__, range(256))))
 
 
 def _serve_pool(
@@ -180,7 +177,7 @@ def _serve_pool(
         endpoint = SleepingEndpoint(world.endpoint_startup, world.concurrency, world.largest, world.margin_seconds)
         requests = Requests(arrivals, works, deadlines, None if world.lengths_known else world.expected(works))
         if design.sharing:
-            return serve_sharing(requests, endpoint, _tokens(codes, trace, world))
+            return serve_handing_on(requests, endpoint, _tokens(codes, trace, world, works))
         return serve_keeping(requests, endpoint) if world.rhythm else serve_waking(requests, endpoint)
     if code in {REALTIME, ASYNC}:
         scaling = design.realtime if code == REALTIME else design.asynchronous
@@ -191,39 +188,23 @@ def _serve_pool(
     return collect(arrivals, works, deadlines, pool=pool, dispatch_seconds=world.dispatch_seconds)
 
 
-def _tokens(codes: bytearray, trace: Trace, world: World) -> Tokens:
-    per_second = world.usd_per_second
-    seconds_there = world.token_seconds(trace)
-    own = token_parts(seconds_there, world)
-    job, less = job_part(world), job_part(world) - cheapest_job(world)
-    more = array("d", [usd + part - job for usd, part in zip(world.token_dollars(trace), own, strict=True)])
-    waited = token_job_parts(seconds_there, world)
-    holding = array("d", map(float.__sub__, waited, own))
-    return Tokens(
-        usd=_chosen(more, codes, ASYNC),
-        holding_usd=_chosen(holding, codes, ASYNC),
-        seconds=_chosen(seconds_there, codes, ASYNC),
-        usd_per_place_second=per_second / world.concurrency,
-        usd_per_start=per_second * world.endpoint_startup,
-        job_startup=world.job_startup,
-        less_in_job=less,
-    )
+def _tokens(codes: bytearray, trace: Trace, world: World, works: "array[float]") -> Tokens:
+    there = _chosen(world.token_seconds(trace), codes, ASYNC)
+    dollars, parts = _chosen(world.token_dollars(trace), codes, ASYNC), handed_on_parts(there, world)
+    per_place = world.usd_per_second / world.concurrency
+    saved = array("d", [usd + part - work * per_place for usd, part, work in zip(dollars, parts, works, strict=True)])
+    return Tokens(saved, there, world.usd_per_second * world.endpoint_startup)
 
 
-def _moved(served: Served, marks: frozenset[int], code: int, codes: bytearray, other: int) -> Served:
-    """What somebody else answered, taken out of `served`; its requests get the other code."""
+def _handed_on(served: Served, code: int, codes: bytearray) -> Served:
+    """What was handed on, taken out of `served`; its requests get a code of their own."""
     flags = iter(served.elsewhere)
     for position, mine in enumerate(codes):
-        if mine == code and next(flags) in marks:
-            codes[position] = other
-    ends, elsewhere = served.ends, served.elsewhere
-    taken = bytearray(map(marks.__contains__, elsewhere))
-    left = bytearray(not one for one in taken)
-    served.ends, served.elsewhere = array("d", compress(ends, left)), bytearray(compress(elsewhere, left))
-    moved = Served(ends=array("d", compress(ends, taken)), elsewhere=bytearray(compress(elsewhere, taken)))
-    if other == BATCH:
-        moved.instance_seconds, moved.starts, moved.changes = served.job_seconds, served.job_starts, served.job_changes
-    return moved
+        if mine == code and next(flags):
+            codes[position] = HANDED_ON
+    ends, taken = served.ends, served.elsewhere
+    served.ends, served.elsewhere = array("d", compress(ends, (not one for one in taken))), bytearray()
+    return Served(ends=array("d", compress(ends, taken)))
 
 
 def _answer_from_cache(trace: Trace, codes: bytearray, ttl: float) -> None:
@@ -255,6 +236,7 @@ class _Tally:
         self.place_seconds = 0.0
         self.waited_seconds = 0.0
         self.token_jobs = 0
+        self.handed_on = 0
         self.followed_seconds = 0.0
         self.token_job_seconds = 0.0
 
@@ -270,8 +252,8 @@ class _Tally:
         latencies = array("d", [end - arrival for end, arrival in zip(served.ends, arrivals, strict=True)])
         self.missed += sum(map(float.__gt__, latencies, deadlines))
         self._latencies.extend(latencies)
-        if code == TOKENS:
-            self._add_tokens(served, _chosen(self._world.token_seconds(self._trace), codes, code))
+        if code in _PAID_BY_TOKEN:
+            self._add_tokens(code, _chosen(self._world.token_seconds(self._trace), codes, code))
             return
         if code == REALTIME:
             self.waited_seconds += sum(latencies)
@@ -281,13 +263,14 @@ class _Tally:
             self.starts += served.starts
             self.followed_seconds += served.followed_seconds
 
-    def _add_tokens(self, served: Served, there: "array[float]") -> None:
-        for seconds_there, flag in zip(there, served.elsewhere or bytearray([AT_ONCE]) * len(there), strict=True):
-            if flag == AT_ONCE and seconds_there <= LONGEST_AT_ONCE:
-                self.waited_seconds += seconds_there
-            else:
-                self.token_jobs += 1
-                self.token_job_seconds += seconds_there
+    def _add_tokens(self, code: int, there: "array[float]") -> None:
+        at_once = sum(seconds_there for seconds_there in there if code == TOKENS and seconds_there <= LONGEST_AT_ONCE)
+        quick = sum(code == TOKENS and seconds_there <= LONGEST_AT_ONCE for seconds_there in there)
+        self.waited_seconds += at_once
+        self.token_jobs += len(there) - quick
+        self.token_job_seconds += sum(there) - at_once
+        if code == HANDED_ON:
+            self.handed_on += len(there)
 
     def latency(self) -> Latency:
         """Percentiles by nearest rank over the answered requests; zeros when there are none."""
@@ -303,15 +286,15 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
     """The sum of `GatewayRates.expected` over all requests, which is linear in counts and seconds.
 
     Answers from the cache are priced as real-time requests that take no time; refused ones as rejected. Requests that
-    are paid by the token are real-time ones, or jobs if they waited for company first or take too long for a caller to
-    wait; a function waits for the provider either way. The capacity function's looks are added where it has any.
+    are paid by the token are real-time ones, or jobs if they were handed on or take too long for a caller to wait; a
+    function waits for the provider either way. The capacity function's looks are added where it has any.
     """
     rates = gateway_rates(world.prices)
     jobs = {road: rates.by_road[road] * tally.counts[road.value] for road in (InferenceType.ASYNC, InferenceType.BATCH)}
     alone, shared = rates.invocation(1), rates.invocation(world.together) / world.together
     jobs[InferenceType.ASYNC] -= (alone - shared) * tally.counts["async"]
     token_jobs = (rates.by_road[InferenceType.ASYNC] + rates.token_job) * tally.token_jobs
-    token_jobs += rates.waiting(tally.token_job_seconds) - rates.waiting(0.0)
+    token_jobs += rates.waiting(tally.token_job_seconds) - rates.waiting(0.0) + rates.handed_on() * tally.handed_on
     quick = tally.counts["realtime"] + tally.counts["cache"] + tally.counts["tokens"] - tally.token_jobs
     per_request = rates.expected(InferenceType.REALTIME, 0, 0.0)
     waiting = rates.expected(InferenceType.REALTIME, 0, tally.waited_seconds) - per_request
@@ -335,7 +318,7 @@ def _gateway_bill(tally: _Tally, trace: Trace, codes: bytearray, world: World) -
 
 def _token_bill(trace: Trace, codes: bytearray, rates: BucketRates) -> Decimal:
     """The domain's price of all tokens together, which is the sum over the requests."""
-    by_token = _marked(codes, TOKENS)
+    by_token = _marked(codes, _PAID_BY_TOKEN)
     usage = TokenUsage(
         input=sum(compress(trace.input_tokens, by_token)), output=sum(compress(trace.output_tokens, by_token))
     )

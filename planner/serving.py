@@ -47,9 +47,6 @@ class Scaling:
     in_cooldown: float = 300.0
 
 
-AT_ONCE, HELD, IN_JOB = 1, 2, 3
-
-
 @dataclass(slots=True)
 class Served:
     """What became of the requests of one endpoint, or of one pool of transform jobs.
@@ -62,11 +59,7 @@ class Served:
         peak: most instances at the same time, or records of the largest job.
         changes: moment and number of instances that came (positive) or went.
         followed_seconds: in which the capacity function went on looking.
-        elsewhere: 0, or who else answered: another backend `AT_ONCE` or after the request had been `HELD`, or a
-            transform job (`IN_JOB`); empty without them.
-        job_seconds: billed for those jobs.
-        job_starts: how many there were.
-        job_changes: as `changes`, of those jobs.
+        elsewhere: 1 for each request that was handed on to another deployment; empty without one.
     """
 
     ends: "array[float]"
@@ -77,9 +70,6 @@ class Served:
     changes: list[tuple[float, int]] = field(default_factory=list)
     followed_seconds: float = 0.0
     elsewhere: bytearray = field(default_factory=bytearray)
-    job_seconds: float = 0.0
-    job_starts: int = 0
-    job_changes: list[tuple[float, int]] = field(default_factory=list)
 
 
 _MINUTE = 60.0

@@ -4,8 +4,7 @@ The policy is asked when something may be due, not by the clock: between two ans
 which nothing can be due, moved forward by each arrival. When nothing waits, the endpoint takes no more work than ends
 before what it is doing, and then sleeps, unless the traffic of the last minutes makes it cheaper to stay up.
 
-This is the rule without a rhythm; what the deployed stack does is `planner.keeping`. `planner.sharing` adds a backend
-that is paid by the token, and transform jobs.
+This is the rule without a rhythm; what the deployed stack does is `planner.keeping`.
 """
 
 import math

@@ -22,6 +22,7 @@ from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
+    from tollgate.services.hand_on import HandingOn
     from tollgate.services.rightsize import RightSizing
 
 
@@ -29,7 +30,9 @@ class CapacitySettings(Settings):
     """Settings of this function."""
 
     table_jobs: str
+    table_ledger: str
     table_registry: str
+    bucket: str
     deferred_queue_url: str
     async_queue_url: str
 
@@ -48,6 +51,7 @@ def build(settings: CapacitySettings) -> Services:
     tables, clock, telemetry = parts.tables, parts.clock, parts.telemetry
     queues = SqsClient(parts.transport)
     catalogues = RegistryCatalogue(tables, settings.table_registry, clock.monotonic)
+    capacities = RegistryCapacity(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic)
     places, control = RegistryPlaces(tables, settings.table_registry), SageMakerControl()
 
     def rightsizing() -> "RightSizing":
@@ -70,9 +74,33 @@ def build(settings: CapacitySettings) -> Services:
             clock=clock,
         )
 
+    @cache
+    def handing_on() -> "HandingOn":
+        # Few endpoints have a provider beside them.
+        from tollgate.adapters.dialects import ContainerDialects  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb_ledger import DynamoDBLedger  # noqa: PLC0415 -- see above
+        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3_client import S3Client  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3_direct_objects import S3DirectObjects  # noqa: PLC0415 -- see above
+        from tollgate.services.brake_gate import BrakeGate  # noqa: PLC0415 -- see above
+        from tollgate.services.hand_on import HandingOn  # noqa: PLC0415 -- see above
+
+        brakes = RegistryControl(tables, settings.table_registry, clock.monotonic)
+        return HandingOn(
+            jobs=DynamoDBJobStore(tables, settings.table_jobs, DynamoDBLedger(tables, settings.table_ledger)),
+            objects=S3DirectObjects(S3Client(parts.transport), settings.bucket),
+            queue=SqsQueue(queues, settings.async_queue_url),
+            catalogues=catalogues,
+            capacities=capacities,
+            dialects=ContainerDialects(),
+            gate=BrakeGate(brakes=lambda: brakes, telemetry=telemetry, clock=clock),
+            telemetry=telemetry,
+            clock=clock,
+        )
+
     keeper = PlaceKeeper(
         catalogues=catalogues,
-        capacities=RegistryCapacity(tables, settings.table_registry, now=clock.now, monotonic=clock.monotonic),
+        capacities=capacities,
         control=control,
         records=places,
         states=places,
@@ -86,6 +114,7 @@ def build(settings: CapacitySettings) -> Services:
         clock=clock,
         pause=time.sleep,
         zones=time_zone,
+        handing_on=handing_on,
     )
     return Services(keeper, rightsizing)
 

@@ -266,3 +266,41 @@ def test_a_late_charge_is_stored_once_and_is_no_job(store: JobStore) -> None:
     assert store.add_late(late, ())
     assert not store.add_late(late, ())
     assert store.get("inf_1#late") is None
+
+
+def test_a_queued_job_is_handed_on_once(store: JobStore) -> None:
+    """Its record names the other deployment, where it is found from then on, and the sweeper's pages have it."""
+    store.add(make_job())
+    moved = make_job(deployment="paid", route_reason="priority=medium;handed_on=paid")
+    assert store.hand_on(moved, was="small")
+    assert not store.hand_on(moved, was="small")
+    assert store.get("inf_1") == moved
+    assert store.count_open("echo/small", InferenceType.ASYNC) == 0
+    assert [job.job_id for job in store.unfinished("echo/paid", InferenceType.ASYNC, limit=9)] == ["inf_1"]
+    assert [job.job_id for job in store.open_since(_NOW + timedelta(seconds=1), limit=9).jobs] == ["inf_1"]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        make_job(state=JobState.SUBMITTED),
+        make_job(state=JobState.CANCELLED, finished_at=_NOW),
+        make_job(submit_lease_until=_NOW - timedelta(days=1)),
+    ],
+)
+def test_a_job_that_was_touched_is_not_handed_on(store: JobStore, stored: Job) -> None:
+    """Neither one that has begun or ended, nor one that somebody ever claimed."""
+    store.add(stored)
+    assert not store.hand_on(make_job(deployment="paid"), was="small")
+    assert store.get("inf_1") == stored
+
+
+def test_who_read_a_job_before_it_was_handed_on_changes_nothing(store: JobStore) -> None:
+    """A claim, a cancellation or an end with the old record would undo it."""
+    store.add(make_job())
+    moved = make_job(deployment="paid")
+    assert store.hand_on(moved, was="small")
+    claimed = make_job(submit_lease_until=_NOW + timedelta(seconds=30))
+    assert not store.change(claimed, expected=OPEN_STATES, lease_free_at=_NOW)
+    assert not store.change(make_job(state=JobState.CANCELLED), expected=OPEN_STATES)
+    assert store.get("inf_1") == moved

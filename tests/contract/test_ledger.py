@@ -29,6 +29,7 @@ from tollgate.domain.ledger import (
     settlement,
     shared_slot,
     slot_expiry,
+    top_up,
 )
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.money import Ledger
@@ -249,3 +250,33 @@ def test_the_end_of_a_job_waits_for_its_settlement(stores: tuple[Ledger, JobStor
     assert stored is not None
     assert stored.state is JobState.QUEUED
     assert _counter(ledger).held == 6
+
+
+def test_more_is_held_for_a_job_that_is_handed_on(stores: tuple[Ledger, JobStore]) -> None:
+    """Together with its record, within the limit, and only while its hold is there."""
+    ledger, jobs = stores
+    slot = shared_slot(_NOW)
+    first = _reservation("2", ceiling="10", slot=slot)
+    jobs.add(make_job(reservation=first), [reserve(first, first.holds[0])])
+    topped = first._replace(amount=Decimal(5))
+    moved = make_job(deployment="paid", reservation=topped)
+    with pytest.raises(LedgerRefusedError):
+        jobs.hand_on(moved, was="small", charges=[top_up(first, Hold(_DAY, Decimal(4)), Decimal(3))])
+    assert _counter(ledger).committed == 2
+    assert jobs.hand_on(moved, was="small", charges=[top_up(first, first.holds[0], Decimal(3))])
+    assert (_counter(ledger).committed, _counter(ledger).calls, _counter(ledger).slots) == (5, 1, {slot: Decimal(5)})
+    assert not jobs.hand_on(moved, was="small", charges=[top_up(first, first.holds[0], Decimal(3))])
+    assert _counter(ledger).committed == 5
+    done = moved._replace(state=JobState.COMPLETED, finished_at=_NOW)
+    assert jobs.change(
+        done, expected=OPEN_STATES, charges=[settlement(topped, topped.holds[0], Decimal("0.5"), Ending.SETTLE)]
+    )
+    assert (_counter(ledger).committed, _counter(ledger).spent) == (Decimal("0.5"), Decimal("0.5"))
+
+
+def test_a_hold_that_is_gone_is_not_topped_up(stores: tuple[Ledger, JobStore]) -> None:
+    """What ran out, or was settled, cannot be added to."""
+    ledger, _ = stores
+    reservation = _reservation("2", slot=shared_slot(_NOW))
+    with pytest.raises(LedgerRefusedError):
+        ledger.write([top_up(reservation, reservation.holds[0], Decimal(1))])

@@ -52,10 +52,21 @@ class InMemoryJobStore:
         charges: Sequence[LedgerWrite] = (),
     ) -> bool:
         stored = self.jobs.get(job.job_id)
-        if stored is None or stored.state not in expected:
+        if stored is None or stored.state not in expected or stored.deployment != job.deployment:
             return False
         lease = stored.submit_lease_until
         if lease_free_at is not None and lease is not None and lease > lease_free_at:
+            return False
+        if charges:
+            self.ledger.write(charges)
+        self.jobs[job.job_id] = job
+        return True
+
+    def hand_on(self, job: Job, *, was: str, charges: Sequence[LedgerWrite] = ()) -> bool:
+        stored = self.jobs.get(job.job_id)
+        if stored is None or (stored.state, stored.deployment) != (JobState.QUEUED, was):
+            return False
+        if stored.submit_lease_until is not None:
             return False
         if charges:
             self.ledger.write(charges)

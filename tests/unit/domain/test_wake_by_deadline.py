@@ -13,7 +13,6 @@ from tollgate.domain.wake_by_deadline import (
     busy_from_the_start,
     decide_start,
     instances_worth_keeping,
-    worth_holding,
     worth_waking,
 )
 
@@ -95,5 +94,3 @@ def test_a_start_pays_when_it_saves_its_price_or_is_needed_anyway() -> None:
     assert not worth_waking(Decimal("0.10"), Decimal("0.12"))
     assert worth_waking(Decimal("0.12"), Decimal("0.12"))
     assert worth_waking(Decimal("0.10"), Decimal("0.12"), needed_anyway=0.5)
-    assert worth_holding(Decimal("0.06"), Decimal("0.12"))
-    assert not worth_holding(Decimal("0.05"), Decimal("0.12"))

@@ -54,7 +54,6 @@ def test_json_says_what_the_tables_say(workload: Path, capsys: pytest.CaptureFix
     document = json.loads(capsys.readouterr().out)
     totals = {one["design"]: float(one["total_usd"]) for one in document["designs"]}
     assert document["recommended"] in totals
-    assert all(one["can_be_deployed"] for one in document["designs"])
     above = sum(float(one["usd"]) for one in document["above_the_bound"])
     assert above == pytest.approx(totals[document["recommended"]] - float(document["least_usd"]), abs=1e-9)
 

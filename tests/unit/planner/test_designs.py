@@ -23,8 +23,7 @@ from planner.designs import (
     standard_designs,
 )
 from planner.outcome import replay
-from planner.serving import HELD, IN_JOB, Metric, Scaling, Served, serve
-from planner.sharing import Tokens, serve_sharing
+from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
 from planner.waking import Requests, serve_waking
 from planner.world import World, price_book
@@ -196,71 +195,3 @@ def test_an_answer_that_is_not_there_yet_is_no_hit() -> None:
     design = next(d for d in standard_designs(WORLD, 1.0, {900.0}) if d.cache_ttl)
     outcome = replay(trace_of([0.0, 60.0, 1_000.0], deadline=900.0, prompt=7), design, WORLD)
     assert outcome.counts == {"async": 2, "cache": 1}
-
-
-def test_little_traffic_goes_to_the_tokens_and_much_wakes_the_endpoint() -> None:
-    """Three requests are not worth a start-up, three thousand are; each is answered once, and in time."""
-    for count, starts in ((3, 0), (3_000, 1)):
-        arrivals = array("d", [0.1 * n for n in range(count)])
-        served = serve_sharing(
-            Requests(arrivals, array("d", [1.0] * count), array("d", [900.0] * count)),
-            SleepingEndpoint(300.0, 16, 4),
-            Tokens(array("d", [0.001] * count), array("d", [0.001] * count), array("d", [2.0] * count), 0.00003, 0.12),
-        )
-        assert served.starts == starts
-        assert (sum(map(bool, served.elsewhere)) == count) is (starts == 0)
-        assert all(0 < e - a <= 900 for e, a in zip(served.ends, arrivals, strict=True))
-
-
-def test_a_second_to_answer_never_waits_for_a_sleeping_endpoint() -> None:
-    """A deadline shorter than the start-up is met by the tokens at once."""
-    tokens = Tokens(array("d", [9.0]), array("d", [1.0]), array("d", [2.0]), 0.0, 0.12)
-    served = serve_sharing(
-        Requests(array("d", [5.0]), array("d", [1.0]), array("d", [20.0])), SleepingEndpoint(300.0, 1, 1), tokens
-    )
-    assert (list(served.ends), served.starts, served.instance_seconds) == ([7.0], 0, 0.0)
-
-
-def a_day_of_patience(count: int, less_in_job: float) -> Served:
-    """Short requests that may take a day, one a minute, beside dear tokens."""
-    return serve_sharing(
-        Requests(
-            array("d", [60.0 * n for n in range(count)]), array("d", [1.0] * count), array("d", [86_400.0] * count)
-        ),
-        SleepingEndpoint(300.0, 16, 4),
-        Tokens(
-            array("d", [0.01] * count), array("d", [0.00001] * count), array("d", [2.0] * count), 0.00003, 0.12,
-            job_startup=240.0, less_in_job=less_in_job,
-        ),
-    )  # fmt: skip
-
-
-def test_the_patient_are_served_by_one_job_in_time() -> None:
-    """Where nobody is in a hurry, a transform job serves all that waited a day, and no endpoint wakes."""
-    served = a_day_of_patience(600, 0.00001)
-    assert (served.job_starts, served.starts) == (1, 0)
-    assert set(served.elsewhere) == {IN_JOB}
-    assert len(set(served.ends)) == 1
-    assert served.ends[0] <= 86_400
-    assert 240 + 600 / 16 <= served.job_seconds <= 240 + 600 / 16 + 1
-
-
-def test_an_endpoint_that_costs_the_gateway_less_is_preferred() -> None:
-    """If jobs were dearer for the gateway than an endpoint's longer start, the endpoint would be woken."""
-    served = a_day_of_patience(600, -0.001)
-    assert (served.job_starts, served.starts) == (0, 1)
-
-
-def test_waiting_in_vain_teaches_not_to_wait() -> None:
-    """Requests that come too seldom for a start are held at first and then no more, and none is late."""
-    count = 4_000
-    arrivals = array("d", [45.0 * n for n in range(count)])
-    served = serve_sharing(
-        Requests(arrivals, array("d", [1.0] * count), array("d", [900.0] * count)),
-        SleepingEndpoint(300.0, 16, 4),
-        Tokens(array("d", [0.001] * count), array("d", [0.00008] * count), array("d", [2.0] * count), 0.00003, 0.12),
-    )
-    assert served.starts == 0
-    first, last = served.elsewhere[:1_000].count(HELD), served.elsewhere[-1_000:].count(HELD)
-    assert first > last == 0
-    assert all(end - arrival <= 900 for end, arrival in zip(served.ends, arrivals, strict=True))

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.advice import advise
-from planner.comparison import compare
+from planner.advice_catalogue import catalogue_entries
+from planner.comparison import Comparison, compare
 from planner.described import read_workload
 from planner.designs import standard_designs
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side, speed_by_shape
+from planner.outcome import Outcome
 from planner.rates import names, only, read_rates
 from planner.reading import TraceError
 from planner.strategies import Assumptions, contributions
@@ -148,23 +150,35 @@ def test_the_reasons_add_up_to_the_distance_from_the_bound(world: World, rate: f
         assert watched is None or reasons[0].usd == outcome.total - watched.total
 
 
-def test_a_rule_that_the_gateway_does_not_have_is_shown_and_not_recommended() -> None:
-    """Thin traffic is paid by the token as `route` decides; the rule that knows what waits is cheaper, and compared."""
+def test_with_a_provider_the_cheapest_is_recommended() -> None:
+    """Thin traffic is paid by the token, and what waits first is no dearer than what `route` decides alone."""
     comparison = compare(made(), TOKENS)
-    assert comparison.cheapest is not None
     assert comparison.recommended is not None
-    assert comparison.recommended.deployable
     assert comparison.recommended.counts["tokens"]
     assert comparison.bounds_of(comparison.recommended) is comparison.token_bounds
-    assert not any(outcome.deployable for outcome in comparison.outcomes if outcome.design.startswith("wake or tokens"))
-    assert comparison.cheapest.total <= comparison.recommended.total
+
+
+def test_what_waits_for_a_provider_is_written_as_settings() -> None:
+    """The entries name the deployment that it is handed on to, and are a catalogue."""
+    trace = made(rate=200.0)
+    comparison = compare(trace, TOKENS)
+    design = next(d for d in standard_designs(TOKENS, 1.0, set(trace.deadlines)) if d.name == "wake or tokens")
+    text = catalogue_entries(trace, design, _outcome_of(comparison, design.name), TOKENS, "ml.g5.2xlarge")
+    found = tomllib.loads("\n".join(text))["models"]["planned"]["deployments"]
+    assert found["main"]["sleep"] == {"gather": True, "idle_minutes": 0, "hand_on_to": "provider"}
+    assert found["main"]["async"]["utilisation"] == "0.50"
+    read_catalogue("\n".join(text), price_book(), region="us-east-1", architecture="arm64", version=1)
+
+
+def _outcome_of(comparison: Comparison, design: str) -> Outcome:
+    return next(outcome for outcome in comparison.outcomes if outcome.design == design)
 
 
 def test_without_a_provider_nothing_is_paid_by_the_token() -> None:
     """An owner who names no model gets instances, and their bound."""
     comparison = compare(made(), WORLD)
     assert comparison.token_bounds is None
-    assert comparison.recommended is comparison.cheapest
+    assert comparison.recommended is not None
     assert not any(outcome.counts.get("tokens") for outcome in comparison.outcomes)
 
 
@@ -175,7 +189,6 @@ def test_where_nothing_is_in_time_the_fewest_missed_is_the_best() -> None:
         trace.deadlines[position] = 0.01
     comparison = compare(trace, WORLD)
     assert comparison.recommended is None
-    assert comparison.cheapest is None
     assert comparison.best.missed == min(outcome.missed for outcome in comparison.outcomes)
 
 

@@ -138,12 +138,23 @@ class DynamoDBJobStore:
         charges: Sequence[LedgerWrite] = (),
     ) -> bool:
         """See `JobStore`."""
-        names = {"#state": "state"}
         values: dict[str, Any] = {f":s{number}": state.value for number, state in enumerate(sorted(expected))}
         condition = f"#state IN ({', '.join(values)})"
         if lease_free_at is not None:
             values[":free"] = time_text(lease_free_at)
             condition += " AND (attribute_not_exists(submit_lease_until) OR submit_lease_until <= :free)"
+        return self._replaced(job, condition, values | {":was": job.deployment}, charges)
+
+    def hand_on(self, job: Job, *, was: str, charges: Sequence[LedgerWrite] = ()) -> bool:
+        """See `JobStore`."""
+        with storage_errors("job store"):
+            self._note_road(job)
+        condition = "#state = :queued AND attribute_not_exists(submit_lease_until)"
+        return self._replaced(job, condition, {":queued": JobState.QUEUED.value, ":was": was}, charges)
+
+    def _replaced(self, job: Job, condition: str, values: Mapping[str, Any], charges: Sequence[LedgerWrite]) -> bool:
+        condition += " AND #deployment = :was"
+        names = {"#state": "state", "#deployment": "deployment"}
         if charges:
             return self._charged(TransactPut(self._table, to_item(job), condition, names, values), charges)
         with storage_errors("job store"):

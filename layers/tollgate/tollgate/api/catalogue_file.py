@@ -24,6 +24,7 @@ from tollgate.api.catalogue_choice import (
     read_input_budgets,
     read_trimming,
 )
+from tollgate.api.catalogue_hand_on import checked_hand_on
 from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.api.catalogue_micro_batches import MicroBatchEntry, micro_batch_policy
 from tollgate.api.catalogue_sleep import SleepEntry, read_sleep
@@ -198,7 +199,7 @@ def _model(name: str, entry: ModelEntry, book: PriceBook, region: str) -> Model:
     known_resemblance({d.resource: d.resembles for d in deployments})
     return Model(
         name=name,
-        deployments=deployments,
+        deployments=checked_hand_on(deployments),
         default_priority=entry.default_priority,
         fall_back_to_async=entry.fall_back_to_async,
         realtime_seconds_limit=entry.realtime_seconds_limit,

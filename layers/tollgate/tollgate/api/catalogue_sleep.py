@@ -31,6 +31,7 @@ class SleepEntry(BaseModel):
     wake_after_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
     gather: bool = False
     gather_margin_seconds: Annotated[int, Field(ge=0, le=3_600)] = 30
+    hand_on_to: Annotated[str, Field(max_length=64)] = ""
 
 
 def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
@@ -45,6 +46,8 @@ def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
         raise CatalogueError(
             "idle_minutes = 0 needs gather = true; without it, metrics say what is idle, by the minute."
         )
+    if entry.hand_on_to and not entry.gather:
+        raise CatalogueError("hand_on_to needs gather = true: only requests that gather can be handed on.")
     hours = tuple(read_warm_hours(text) for text in entry.warm_hours)
     return SleepPolicy(**{**entry.model_dump(), "warm_hours": hours})
 

@@ -64,6 +64,10 @@ _TOKEN_JOB = GatewayUsage(
 """What a job adds that is run at a provider paid by the token: its message goes on to the function that waits for
 answers, which writes down that it begins."""
 
+_HANDED_ON = GatewayUsage(table_write_units=Decimal(8), queue_requests=Decimal(3))
+"""What a job adds that gathered first: it is written anew with its index entries, in a transaction with what is held
+for it, and has another message."""
+
 _MEMBER_LIST = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
 """Where it is written down which jobs share an invocation."""
 
@@ -155,6 +159,10 @@ class GatewayRates(NamedTuple):
     def waiting(self, held_seconds: float) -> Decimal:
         """Dollars of the function that runs a job at a provider paid by the token: its event, and its wait for it."""
         return usd(self.token_job + _GB * seconds(held_seconds) * self.lambda_gb_second)
+
+    def handed_on(self) -> Decimal:
+        """Dollars of handing a job that gathered on to a provider paid by the token."""
+        return gateway_cost(_HANDED_ON, self.prices)
 
     def invocation(self, members: int) -> Decimal:
         """Dollars of the parts that an asynchronous invocation of so many jobs has once, for all of them together."""

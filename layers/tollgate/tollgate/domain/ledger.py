@@ -209,6 +209,24 @@ def reserve(reservation: Reservation, hold: Hold, *, waived: bool = False) -> Ch
     )
 
 
+def top_up(reservation: Reservation, hold: Hold, more: Decimal) -> Change:
+    """The write that holds so many dollars more for the same request, refused when they do not fit.
+
+    Args:
+        reservation: as it was made; it must still be held.
+        hold: the counter, with the ceiling that is to hold now.
+        more: dollars.
+    """
+    return Change(
+        counter=hold.counter,
+        committed=more,
+        slots={reservation.slot: more},
+        most_committed=None if hold.ceiling is None else hold.ceiling - more,
+        least={reservation.slot: reservation.amount},
+        ttl=hold.ttl,
+    )
+
+
 def settlement(reservation: Reservation, hold: Hold, actual: Decimal, ending: Ending) -> Change:
     """The write that turns the hold into spend, or into what is left of it.
 

@@ -93,6 +93,8 @@ class SleepPolicy:
         wake_after_seconds: after which one waiting request wakes it, however few they are.
         gather: whether requests with a deadline wait, together, until it must be woken for the first of them.
         gather_margin_seconds: left before every deadline for a slow start and for bringing the answer back.
+        hand_on_to: the model's deployment paid by the token that gets what gathered and is not worth a start, see
+            `tollgate.domain.handing_on`; empty for none.
     """
 
     idle_minutes: int
@@ -103,6 +105,7 @@ class SleepPolicy:
     wake_after_seconds: int = 0
     gather: bool = False
     gather_margin_seconds: int = 30
+    hand_on_to: str = ""
 
     @property
     def idle(self) -> timedelta:
@@ -224,19 +227,22 @@ def _asleep(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) 
     return _gathered(now, watched, policy) if watched.due else _stay("nobody waits")
 
 
-def _endpoint(watched: Watched, policy: SleepPolicy) -> SleepingEndpoint:
+def endpoint_of(watched: Watched, policy: SleepPolicy) -> SleepingEndpoint:
+    """What deciding by deadline needs to know of a place, with the margin for the looks at it."""
     margin = policy.gather_margin_seconds + LATE_SECONDS
     return SleepingEndpoint(watched.startup_seconds, watched.concurrency, watched.maximum, margin)
 
 
 def _gathered(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
     """Wake at the last look before the first gathered request could not be in time any more."""
-    endpoint = _endpoint(watched, policy)
+    endpoint = endpoint_of(watched, policy)
     found = decide_start(now.timestamp(), watched.due, (), endpoint)
     if found.start > 0:
         return SleepDecision(Action.WAKE, "gathered requests must start", found.start)
     soon = now.timestamp() + SOON_STARTS * endpoint.startup_seconds
-    if busy_from_the_start(sum(work.place_seconds for work in watched.due if work.latest_start_at <= soon), endpoint):
+    work_soon = sum(work.place_seconds for work in watched.due if work.latest_start_at <= soon)
+    # Tokens take what one instance cannot do in time, so that a second one is no reason to start early.
+    if not policy.hand_on_to and busy_from_the_start(work_soon, endpoint):
         return SleepDecision(Action.WAKE, "gathered requests keep an instance busy", 1)
     until = datetime.fromtimestamp(found.look_again_at, now.tzinfo)
     before_next_call = found.look_again_at <= now.timestamp() + TICK_SECONDS
@@ -264,7 +270,7 @@ def _awake(now: datetime, watched: Watched, policy: SleepPolicy, zones: Zones) -
 
 
 def _at_work(watched: Watched, given: GivenWork, policy: SleepPolicy) -> SleepDecision:
-    endpoint = _endpoint(watched, policy)
+    endpoint = endpoint_of(watched, policy)
     more = instances_to_add(given, endpoint)
     if more:
         return SleepDecision(Action.GROW, f"{given.count} requests need more instances", given.instances + more)
@@ -292,6 +298,7 @@ def shared_policy(policies: Iterable[SleepPolicy | None]) -> SleepPolicy | None:
         wake_after_seconds=min(p.wake_after_seconds for p in known),
         gather=all(p.gather for p in known),
         gather_margin_seconds=max(p.gather_margin_seconds for p in known),
+        hand_on_to=known[0].hand_on_to if all(p.hand_on_to for p in known) else "",
     )
 
 

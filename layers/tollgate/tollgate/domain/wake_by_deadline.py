@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-_NOTHING = Decimal(0)
-
 SOON_STARTS = 4
 """What must begin within this many start-ups is due soon."""
 
@@ -137,29 +135,3 @@ def worth_waking(saved: Decimal, start: Decimal, needed_anyway: float = 0.0) -> 
         needed_anyway: share of their patience that requests which will pay for a start by themselves have waited.
     """
     return saved >= start * Decimal(1.0 - needed_anyway)
-
-
-def worth_holding(
-    saved_lately: Decimal,
-    start: Decimal,
-    needed_anyway: float = 0.0,
-    *,
-    own: Decimal = _NOTHING,
-    holding: Decimal = _NOTHING,
-) -> bool:
-    """Whether a request should wait for company at all, rather than go to the token-priced backend at once.
-
-    Half a start that is paid for now may be a whole one by the time it is due. Below that the hope of one is taken to
-    be the share that is paid for, and is held against what it costs to wait in vain.
-
-    Args:
-        saved_lately: dollars that instance time would have saved on the requests that came within one deadline.
-        start: dollars of an instance's start-up.
-        needed_anyway: as in `worth_waking`.
-        own: dollars that instance time saves on the request itself.
-        holding: dollars that it costs to let it wait and then pay it by the token.
-    """
-    wanted = start * Decimal(1.0 - needed_anyway)
-    if 2 * saved_lately >= wanted:
-        return True
-    return own > 0 and own * saved_lately >= holding * wanted

@@ -64,7 +64,24 @@ class JobStore(Protocol):
     ) -> bool:
         """Replace the job if its stored state is one of `expected`, together with these writes on the ledger.
 
-        With `lease_free_at`, the stored submit lease must be absent or not later than that time.
+        A job that was handed on to another deployment meanwhile is not changed. With `lease_free_at`, the stored submit
+        lease must be absent or not later than that time.
+
+        Returns:
+            Whether the job was changed.
+
+        Raises:
+            LedgerRefusedError: the ledger refused, so the job was not changed either.
+            StorageError
+        """
+
+    def hand_on(self, job: Job, *, was: str, charges: Sequence[LedgerWrite] = ()) -> bool:
+        """Replace a queued job by the same for another deployment, together with these writes on the ledger.
+
+        Args:
+            job: as it is to be.
+            was: the deployment that the stored job is for. Nobody may ever have claimed it there.
+            charges: on the ledger.
 
         Returns:
             Whether the job was changed.

@@ -79,7 +79,9 @@ class JobQueries:
         # An instance has worked on one that waits for its second try, and that is to be paid.
         if not job.held_seconds and self._released(cancelled, now):
             return cancelled
-        job = self.get(owner, job_id)
+        was, job = job.deployment, self.get(owner, job_id)
+        if job.deployment != was:
+            return self.cancel(owner, job_id)  # It was handed on at that moment, which happens once.
         if job.state is JobState.CANCELLED:
             return job
         state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"

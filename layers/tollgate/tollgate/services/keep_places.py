@@ -6,13 +6,16 @@ away until the outcome of the step is written. Every step can be repeated. What 
 looked at again a few seconds later by the same call, and in any case every minute.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.gathering import GATHER_LIMIT
+from tollgate.domain.handing_on import HAND_ON_LIMIT
 from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import (
@@ -25,6 +28,7 @@ from tollgate.domain.sleeping import (
     Watched,
     Zones,
     decide,
+    endpoint_of,
     no_zones,
     retry_seconds,
     shared_policy,
@@ -34,8 +38,12 @@ from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceReco
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
-from tollgate.services.place_work import Gathered, KeptPlace, PlaceWork
+from tollgate.services.place_work import Gathered, GatheredJob, KeptPlace, PlaceWork
 from tollgate.services.queue_job import queue_job
+
+if TYPE_CHECKING:
+    # Few places have anybody to hand on to.
+    from tollgate.services.hand_on import HandingOn
 
 DRAIN_SECONDS = 20
 """Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
@@ -56,7 +64,10 @@ _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 
 
 class PlaceKeeper:
-    """Sleep and wake of every place whose deployments have a sleep policy."""
+    """Sleep and wake of every place whose deployments have a sleep policy.
+
+    `handing_on` is asked for when jobs gather that may go to a provider paid by the token.
+    """
 
     def __init__(
         self,
@@ -73,7 +84,9 @@ class PlaceKeeper:
         clock: Clock,
         pause: Callable[[float], None],
         zones: Zones = no_zones,
+        handing_on: "Callable[[], HandingOn] | None" = None,
     ) -> None:
+        self._handing_on = handing_on
         self._catalogues = catalogues
         self._capacities = capacities
         self._control = control
@@ -220,7 +233,8 @@ class PlaceKeeper:
         if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
-            gathered = self._work.gathered(kept.users, record.since, now)
+            limit = HAND_ON_LIMIT if kept.policy.hand_on_to else GATHER_LIMIT
+            gathered = self._work.gathered(kept.users, record.since, now, limit)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
             waiting = gathered.impatient + gathered.in_flight - kept.in_flight
         watched = Watched(
@@ -228,7 +242,7 @@ class PlaceKeeper:
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
-            due=tuple(gathered.due),
+            due=tuple(one.work for one in gathered.jobs),
             given=given,
             concurrency=min(road.concurrency for _, road in kept.users),
             maximum=record.most,
@@ -236,6 +250,8 @@ class PlaceKeeper:
             asked=record.asked_at is not None,
             startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
         )
+        if record.phase is Phase.ASLEEP and kept.policy.hand_on_to and gathered.jobs:
+            watched = self._handed_on(kept.policy, watched, gathered.jobs, now)
         decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP or given is not None:
             return decision
@@ -250,6 +266,14 @@ class PlaceKeeper:
             return decision
         self._last_seen[kept.place] = last
         return SleepDecision(Action.STAY, "in use")
+
+    def _handed_on(self, policy: SleepPolicy, watched: Watched, jobs: Sequence[GatheredJob], now: datetime) -> Watched:
+        """What is to be decided about when jobs have been handed on that are not worth a start."""
+        wakes_anyway = decide(now, replace(watched, due=()), policy, self._zones).action is Action.WAKE
+        if wakes_anyway or self._handing_on is None:
+            return watched
+        left = self._handing_on().due(jobs, endpoint_of(watched, policy), now)
+        return replace(watched, due=tuple(one.work for one in left))
 
     def _move(self, kept: KeptPlace, record: PlaceRecord, phase: Phase, reason: str) -> bool:
         """Enter a phase; another writer in between means that somebody else takes the step."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from tollgate.domain.catalogue import Deployment, Road
 from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
@@ -42,18 +43,34 @@ class KeptPlace:
         return self.policy.ends_with_its_work and self.place.kind is PlaceKind.ASYNC
 
 
+class GatheredJob(NamedTuple):
+    """A queued job that waits for company.
+
+    Attributes:
+        deployment, road: that it is for.
+        end: by when it must be answered.
+        work: its latest start, and the seconds that it is expected to hold its place.
+    """
+
+    deployment: Deployment
+    road: Road
+    job: Job
+    end: datetime
+    work: DueWork
+
+
 @dataclass(slots=True)
 class Gathered:
     """The open jobs of a place that gathers.
 
     Attributes:
         impatient: that cannot wait for a deadline.
-        due: those that can, by latest start.
+        jobs: those that can, by latest start.
         in_flight: that were handed over before the place entered its phase, or are about to be.
     """
 
     impatient: int = 0
-    due: list[DueWork] = field(default_factory=list)
+    jobs: list[GatheredJob] = field(default_factory=list)
     in_flight: int = 0
 
 
@@ -77,20 +94,21 @@ class PlaceWork:
         """When the oldest of them came. Raises StorageError."""
         return min((job.created_at for d, road in users for job in self._open(d, road, 1)), default=None)
 
-    def gathered(self, users: Users, since: datetime, now: datetime) -> Gathered:
-        """The open jobs by whether they can wait. More than `GATHER_LIMIT` are all impatient.
+    def gathered(self, users: Users, since: datetime, now: datetime, limit: int = GATHER_LIMIT) -> Gathered:
+        """The open jobs by whether they can wait. More than the limit are all impatient.
 
         Args:
             users: who share the place.
             since: when it began to sleep or to fall asleep; what was handed over later has nobody who serves it.
             now: the present.
+            limit: of jobs that can wait.
 
         Raises:
             CatalogueError, StorageError
         """
         found = Gathered()
         for deployment, road in users:
-            for job in self._open(deployment, road, GATHER_LIMIT + 1):
+            for job in self._open(deployment, road, limit + 1):
                 leased = job.submit_lease_until is not None and job.submit_lease_until > now
                 end = self._end(deployment, job)
                 handed_over = job.submitted_at is not None and job.submitted_at <= since
@@ -100,10 +118,11 @@ class PlaceWork:
                     found.impatient += 1
                 else:
                     held = self._expected(deployment, road, job)
-                    found.due.append(DueWork(end.timestamp() - held, held))
-        if len(found.due) > GATHER_LIMIT:
-            return Gathered(found.impatient + len(found.due), [], found.in_flight)
-        found.due.sort(key=lambda work: work.latest_start_at)
+                    work = DueWork(end.timestamp() - held, held)
+                    found.jobs.append(GatheredJob(deployment, road, job, end, work))
+        if len(found.jobs) > limit:
+            return Gathered(found.impatient + len(found.jobs), [], found.in_flight)
+        found.jobs.sort(key=lambda one: one.work.latest_start_at)
         return found
 
     def given(self, users: Users, count: int, instances: int, now: datetime) -> GivenWork:

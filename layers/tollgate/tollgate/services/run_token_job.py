@@ -140,11 +140,18 @@ class TokenJobRun:
                     raise
                 continue
             if changed:
-                waited = (self._clock.now() - job.created_at).total_seconds()
-                pause = int(min(_LONGEST_PAUSE_SECONDS, max(_SHORTEST_PAUSE_SECONDS, error.retry_after or waited / 2)))
+                pause = self._pause(job, error)
                 queue_job(self._queue, waiting, delay_seconds=pause)
                 self._telemetry.log("INFO", "token job waits for its provider", job_id=job.job_id, seconds=pause)
             return
+
+    def _pause(self, job: Job, error: BackendError) -> int:
+        """Seconds: what the provider asks for, or half of the time that has passed, or that is left to its deadline."""
+        now = self._clock.now()
+        wished = (now - job.created_at).total_seconds() / 2
+        if job.deadline_at is not None:
+            wished = min(wished, (job.deadline_at - now).total_seconds() / 2)
+        return int(min(_LONGEST_PAUSE_SECONDS, max(_SHORTEST_PAUSE_SECONDS, error.retry_after or wished)))
 
     def _complete(self, job: Job, answer: ModelAnswer) -> None:
         now = self._clock.now()

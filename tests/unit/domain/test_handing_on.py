@@ -1,0 +1,101 @@
+"""What waits is worth a start, or is handed on to the tokens."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollgate.domain.handing_on import FirstDue, Patient, hand_on_due, needed_anyway
+from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
+
+ENDPOINT = SleepingEndpoint(startup_seconds=300.0, concurrency=4, maximum=2, margin_seconds=40.0)
+START_USD = 0.12
+LOOK = 60.0
+
+
+class Listed:
+    """Requests as (came, latest start, seconds, dollars saved, whether they may go), in order of latest start."""
+
+    def __init__(self, rows: Iterable[tuple[float, float, float, float, bool]]) -> None:
+        self.rows = sorted(rows, key=lambda row: row[1])
+        self.gone: list[tuple[float, float, float, float, bool]] = []
+
+    def first_due(self) -> FirstDue | None:
+        return FirstDue(*self.rows[0][:2]) if self.rows else None
+
+    def work_until(self, soon: float) -> Iterable[DueWork]:
+        return [DueWork(latest, work) for _, latest, work, _, _ in self.rows if latest <= soon]
+
+    def saved_until(self, latest: float) -> float:
+        return sum(row[3] for row in self.rows if row[1] <= latest)
+
+    def patient_after(self, latest: float) -> Patient | None:
+        rows = [row for row in self.rows if row[1] > latest]
+        return Patient(*rows[0][:2], sum(row[3] for row in rows)) if rows else None
+
+    def may_hand_on(self) -> bool:
+        return self.rows[0][4]
+
+    def hand_on(self) -> None:
+        self.gone.append(self.rows.pop(0))
+
+
+def left(now: float, *rows: tuple[float, float, float, float, bool]) -> int:
+    """How many still wait after a look."""
+    waiting = Listed(rows)
+    hand_on_due(now, now + LOOK, waiting, ENDPOINT, START_USD)
+    return len(waiting.rows)
+
+
+def test_one_that_is_due_is_handed_on_and_one_that_is_not_waits() -> None:
+    """A start takes 300 s, 40 more are kept free, and the next look is in a minute."""
+    assert left(0.0, (0.0, 401.0, 1.0, 0.001, True)) == 1
+    assert left(0.0, (0.0, 399.0, 1.0, 0.001, True)) == 0
+
+
+def test_those_that_save_a_start_together_stay() -> None:
+    """Twelve cents are its price."""
+    assert left(0.0, *[(0.0, 390.0, 1.0, 0.02, True)] * 5) == 0
+    assert left(0.0, *[(0.0, 390.0, 1.0, 0.021, True)] * 6) == 6
+
+
+def test_only_those_count_that_are_due_before_the_present_wait_has_passed_again() -> None:
+    """Who has waited for 100 s hopes for company for 100 s more."""
+    first, others = (-100.0, 390.0, 1.0, 0.001, True), [(0.0, 480.0, 1.0, 0.2, True), (0.0, 500.0, 1.0, 0.2, True)]
+    assert left(0.0, first, others[0]) == 2
+    assert left(0.0, first, others[1]) == 1
+
+
+def test_a_start_that_the_patient_pay_for_comes_early_for_little() -> None:
+    """They have used most of their patience, so that the first needs to save only the rest of the start."""
+    patient = (-7_000.0, 2_000.0, 1.0, 0.13, True)
+    assert left(0.0, (-100.0, 390.0, 1.0, 0.03, True), patient) == 2
+    assert left(0.0, (-100.0, 390.0, 1.0, 0.01, True), patient) == 1
+    assert needed_anyway(0.0, None, ENDPOINT, START_USD) == 0.0
+    assert needed_anyway(0.0, Patient(-10.0, 500.0, 0.0001), ENDPOINT, START_USD) == 0.0
+    assert needed_anyway(0.0, Patient(-10.0, 300.0, 1.0), ENDPOINT, START_USD) == 1.0
+
+
+def test_who_may_not_go_keeps_all_behind_it() -> None:
+    """An instance has to come for it."""
+    assert left(0.0, (0.0, 380.0, 1.0, 0.001, False), (0.0, 390.0, 1.0, 0.001, True)) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-900, 0), st.floats(100, 3_000), st.floats(0.1, 200), st.floats(0, 0.2), st.booleans()),
+        max_size=12,
+    )
+)
+def test_what_stays_is_not_due_or_is_worth_a_start(rows: list[tuple[float, float, float, float, bool]]) -> None:
+    """Nobody who stays has to be begun before the next look, unless a start pays or has to come."""
+    waiting = Listed(rows)
+    hand_on_due(0.0, LOOK, waiting, ENDPOINT, START_USD)
+    assert sorted(waiting.rows + waiting.gone) == sorted(rows)
+    assert all(row[4] for row in waiting.gone)
+    due = decide_start(LOOK, waiting.work_until(3_000.0), (), ENDPOINT).start if waiting.rows else 0
+    if due and waiting.rows[0][4]:
+        first = waiting.rows[0]
+        counted = waiting.saved_until(first[1] - first[0])
+        anyway = needed_anyway(0.0, waiting.patient_after(first[1] - first[0]), ENDPOINT, START_USD)
+        assert counted >= START_USD * due * (1 - anyway) - 1e-9

@@ -1,0 +1,384 @@
+"""Jobs that gathered and are not worth a start are handed on to a provider: once, within budgets, never lost."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.fakes.budgeted_gateway import counter_of, make_budget
+from tests.fakes.crashes import CrashError, CrashPoint
+from tests.fakes.examples import make_job
+from tests.fakes.hand_on_house import BOTH, GATHERING, STARTUP, HandOnHouse
+from tests.fakes.sleepers import ASYNC
+from tests.fakes.token_house import TOKENS, completion, dollars, token_catalogue
+from tollgate.adapters.price_snapshot import snapshot_book
+from tollgate.api.catalogue_file import read_catalogue
+from tollgate.domain.brakes import BrakeLevel, BrakePolicy, Control
+from tollgate.domain.budgets import BudgetPeriod
+from tollgate.domain.capacity import RoadState
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import BackendThrottledError, CatalogueError, ConflictError, StorageError
+from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.jobs import JobState
+from tollgate.domain.sleeping import Phase
+from tollgate.services.job_queries import JobQueries
+
+DAY = make_budget("5")
+DEAR = BOTH.replace("max_output_tokens = 500", "max_output_tokens = 50000")
+"""A call can cost more there than an instance holds for it."""
+MANY = 400
+"""So many wait together that their tokens would cost more than a start."""
+
+
+def _queries(house: HandOnHouse) -> JobQueries:
+    return JobQueries(jobs=house.gateway.jobs, objects=house.gateway.objects, clock=house.clock)
+
+
+def test_a_few_are_answered_by_the_provider_and_the_endpoint_sleeps_on() -> None:
+    """In time, charged by the tokens, with nothing left on hold, and the record says why."""
+    house = HandOnHouse(BOTH, DAY)
+    names = [house.come() for _ in range(2)]
+    held = counter_of(house.gateway).committed
+    assert house.job(names[0]).deployment == "gpu"
+    house.until_due()
+    assert [house.job(name).state for name in names] == [JobState.COMPLETED] * 2
+    assert house.phase is Phase.ASLEEP
+    assert house.endpoints.orders == []
+    assert house.paid == 2
+    for name in names:
+        job = house.job(name)
+        assert job.resource == "chat/paid"
+        assert job.route_reason.endswith(";handed_on=paid")
+        assert job.finished_at is not None
+        assert job.deadline_at is not None
+        assert job.finished_at < job.deadline_at
+        tokens, handed_on = dollars(20, 30), gateway_rates(house.catalogue.gateway_prices).handed_on()
+        assert job.effective_cost is not None
+        assert tokens + handed_on < job.effective_cost < tokens + Decimal("0.0003")
+    counter = counter_of(house.gateway)
+    assert counter.spent == counter.committed == sum(house.job(name).effective_cost or 0 for name in names)
+    assert held > 0
+
+
+def test_it_is_not_handed_on_before_it_must_begin() -> None:
+    """Until then company may come."""
+    house = HandOnHouse()
+    name = house.come()
+    house.until_due(8)
+    assert house.job(name).deployment == "gpu"
+    house.until_due(4)
+    job = house.job(name)
+    assert job.deployment == "paid"
+    assert job.submitted_at is not None
+    assert job.deadline_at is not None
+    left = (job.deadline_at - job.submitted_at).total_seconds()
+    assert STARTUP - 60 < left <= STARTUP + 3 * 60
+
+
+def test_enough_of_them_wake_the_endpoint() -> None:
+    """As without a provider: none is handed on."""
+    house = HandOnHouse()
+    names = [house.come(parameters={"max_tokens": 500}) for _ in range(MANY)]
+    house.calls(12)
+    assert house.record(ASYNC).history[-1].reason != "nobody waits"
+    assert house.phase is not Phase.ASLEEP
+    assert {house.job(name).deployment for name in names} == {"gpu"}
+
+
+def test_a_budget_that_has_no_room_leaves_it_to_the_instance() -> None:
+    """A call can cost more than what is held for the job: the ledger stays as it is, and the endpoint wakes."""
+    house = HandOnHouse(DEAR, DAY)
+    name = house.come()
+    held = counter_of(house.gateway).committed
+    tight = DAY._replace(limit_usd=held + Decimal("0.000001"))
+    house.gateway.catalogues.catalogue = replace(house.catalogue, budgets=(tight,))
+    before = house.job(name)
+    house.calls(12)
+    assert counter_of(house.gateway).committed == held
+    assert house.job(name).deployment == "gpu"
+    assert house.job(name).reservation == before.reservation
+    assert house.phase is not Phase.ASLEEP
+    assert house.telemetry.counts["HandOnRefused"] >= 1
+
+
+def test_more_is_held_before_it_is_handed_on() -> None:
+    """Exactly the most that the call can cost, in the counter and on the record; it covers what the runner asks for."""
+    house = HandOnHouse(DEAR, DAY)
+    name = house.come()
+    small = house.job(name).reservation
+    house.gateway.realtime.answer = BackendThrottledError("busy")
+    house.until_due()
+    job = house.job(name)
+    assert (job.deployment, job.state) == ("paid", JobState.QUEUED)
+    assert small is not None
+    assert job.reservation is not None
+    assert counter_of(house.gateway).committed == job.reservation.amount > small.amount
+    assert job.reservation.amount > dollars(0, 50_000)
+    house.gateway.realtime.answer = completion()
+    house.messages()
+    assert counter_of(house.gateway).committed == house.job(name).effective_cost
+
+
+def test_a_limit_for_single_requests_holds_there_too() -> None:
+    """A budget of the period `request` has no counter that could refuse."""
+    single = make_budget("1", period=BudgetPeriod.REQUEST)
+    house = HandOnHouse(DEAR, DAY, single)
+    name = house.come()
+    lower = single._replace(limit_usd=Decimal("0.0000001"))
+    house.gateway.catalogues.catalogue = replace(house.catalogue, budgets=(DAY, lower))
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_a_shadow_budget_only_watches() -> None:
+    """It would have refused, and is overdrawn."""
+    house = HandOnHouse(DEAR, DAY._replace(shadow=True, limit_usd=Decimal("0.0000001")))
+    name = house.come()
+    house.until_due()
+    assert house.job(name).deployment == "paid"
+    assert house.job(name).state is JobState.COMPLETED
+
+
+def test_two_keepers_at_once_hand_it_on_once() -> None:
+    """The second finds the record for another deployment, and holds nothing."""
+    house = HandOnHouse(BOTH, DAY)
+    name = house.come()
+    first, second = house.new_keeper(), house.new_keeper()
+    stale = list(house.gateway.jobs.unfinished("chat/gpu", InferenceType.ASYNC, limit=9))
+    house.clock.advance(560)
+    first.tick()
+    amount = counter_of(house.gateway).committed
+    house.gateway.jobs.unfinished = lambda *_args, **_kwargs: stale  # type: ignore[method-assign]  # an index that lags
+    second.tick()
+    assert counter_of(house.gateway).committed == amount
+    del house.gateway.jobs.unfinished
+    house.messages()
+    house.messages()
+    assert house.paid == 1
+    assert house.job(name).state is JobState.COMPLETED
+    assert counter_of(house.gateway).spent == house.job(name).effective_cost
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_keeper_that_dies_anywhere_loses_nothing(after: int, *, before: bool) -> None:
+    """The message is there before the record changes, and the next look does what was not done."""
+    house = HandOnHouse(BOTH, DAY)
+    name = house.come()
+    house.clock.advance(560)
+    with pytest.raises(CrashError):
+        house.new_keeper(CrashPoint(after, before=before)).tick()
+    house.messages()
+    house.calls(1)
+    house.messages()
+    job = house.job(name)
+    assert (job.state, house.paid) == (JobState.COMPLETED, 1)
+    counter = counter_of(house.gateway)
+    assert counter.spent == counter.committed == job.effective_cost
+
+
+def test_a_table_that_fails_leaves_it_to_the_instance() -> None:
+    """Late is worse than dear: the endpoint is woken for it."""
+    house = HandOnHouse()
+    house.come()
+
+    def fail(*_args: object, **_kwargs: object) -> bool:
+        raise StorageError("down")
+
+    house.gateway.jobs.hand_on = fail  # type: ignore[method-assign]  # for as long as this test
+    house.calls(12)
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_a_job_that_was_just_cancelled_stays_cancelled() -> None:
+    """The keeper has read it before; nothing of it is held or run."""
+    house = HandOnHouse(BOTH, DAY)
+    name = house.come()
+    stale = list(house.gateway.jobs.unfinished("chat/gpu", InferenceType.ASYNC, limit=9))
+    _queries(house).cancel(house.job(name).owner, name)
+    house.clock.advance(560)
+    house.gateway.jobs.unfinished = lambda *_args, **_kwargs: stale  # type: ignore[method-assign]  # read before
+    house.gateway.jobs.count_open = lambda *_args: 1  # type: ignore[method-assign]  # as above
+    house.keeper.tick()
+    house.messages()
+    assert house.job(name).state is JobState.CANCELLED
+    assert house.paid == 0
+    assert counter_of(house.gateway).committed == 0
+
+
+def test_a_job_is_cancelled_while_it_is_handed_on() -> None:
+    """The caller's read came first; all that is held by then is given back."""
+    house = HandOnHouse(BOTH, DAY)
+    name = house.come()
+    read = house.job(name)
+    house.clock.advance(560)
+    house.keeper.tick()
+    assert house.job(name).deployment == "paid"
+    found = iter([read])
+    get = house.gateway.jobs.get
+    house.gateway.jobs.get = lambda job_id: next(found, None) or get(job_id)  # type: ignore[method-assign]  # once
+    assert _queries(house).cancel(read.owner, name).state is JobState.CANCELLED
+    house.messages()
+    assert house.paid == 0
+    assert counter_of(house.gateway).committed == 0
+
+
+def test_a_job_that_was_ever_claimed_stays_with_the_instance() -> None:
+    """SageMaker may have it, although the record does not say so and the lease ran out."""
+    house = HandOnHouse()
+    name = house.come()
+    job = house.job(name)
+    house.gateway.jobs.jobs[name] = job._replace(submit_lease_until=job.created_at + timedelta(seconds=1))
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_whoever_read_it_before_does_not_undo_it() -> None:
+    """A submitter with the old record is refused, and finds the way to the provider when the message comes back."""
+    house = HandOnHouse(BOTH, DAY)
+    name = house.come()
+    read = house.job(name)
+    house.clock.advance(560)
+    house.keeper.tick()
+    submitter = house.submitter()
+    submitter._places = None  # it believes the endpoint to be up
+    with pytest.raises(ConflictError):
+        submitter.claim(read)
+    assert house.job(name).deployment == "paid"
+    house.messages()
+    assert house.paid == 1
+
+
+def test_what_the_provider_cannot_be_sent_wakes_the_endpoint() -> None:
+    """An image has no bound in tokens, and those that wait with it are served by the instance that it needs."""
+    house = HandOnHouse()
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]}]
+    names = [house.come(input=image), house.come()]
+    house.calls(12)
+    assert {house.job(name).deployment for name in names} == {"gpu"}
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_a_large_input_is_read_once_from_the_bucket() -> None:
+    """It lies there from a few kilobytes on; a job that waits is looked at each minute."""
+    house = HandOnHouse()
+    name = house.come(input="long " * 4_000)
+    assert house.job(name).input.key is not None
+    reads: list[str] = []
+    get = house.gateway.objects.get
+
+    def counted(key: str) -> bytes | None:
+        reads.append(key)
+        return get(key)
+
+    house.gateway.objects.get = counted  # type: ignore[method-assign]  # the same, and it is counted
+    house.until_due()
+    assert house.job(name).resource == "chat/paid"
+    assert house.job(name).state is JobState.COMPLETED
+    assert len(reads) == 2  # by the keeper and by the runner
+
+
+def test_an_input_that_is_gone_is_left_to_the_instance() -> None:
+    """Whoever runs the job says what became of it."""
+    house = HandOnHouse()
+    name = house.come(input="long " * 4_000)
+    house.gateway.objects.objects.clear()
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_a_bucket_that_fails_wakes_the_endpoint() -> None:
+    """Late is worse than dear."""
+    house = HandOnHouse()
+    name = house.come(input="long " * 4_000)
+
+    def fail(key: str) -> bytes | None:
+        raise StorageError(key)
+
+    house.gateway.objects.get = fail  # type: ignore[method-assign]  # for as long as this test
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+@pytest.mark.parametrize("state", [RoadState.BROKEN, RoadState.SLOW])
+def test_a_provider_in_trouble_gets_nothing(state: RoadState) -> None:
+    """Its circuit is open: the instance serves what waits."""
+    house = HandOnHouse()
+    name = house.come()
+    house.places.states["chat/paid", InferenceType.REALTIME] = (state, 0)
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_brakes_hold_for_the_provider() -> None:
+    """A stop that spares the endpoint as critical does not let its work slip away to the provider."""
+    house = HandOnHouse()
+    name = house.come()
+    brakes = BrakePolicy(steps=(), critical=frozenset({"chat/gpu"}))
+    house.gateway.catalogues.catalogue = replace(house.catalogue, brakes=brakes)
+    house.gateway.brakes.control = replace(Control(), level=BrakeLevel.STOP)
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+
+
+def test_a_busy_provider_is_asked_again_in_time() -> None:
+    """The pause is half of what is left to the deadline at most."""
+    house = HandOnHouse()
+    name = house.come()
+    house.gateway.realtime.answer = BackendThrottledError("busy")
+    house.until_due(12)
+    [message] = house.gateway.deferred_queue.sent
+    job = house.job(name)
+    assert job.deadline_at is not None
+    assert message.delay_seconds <= (job.deadline_at - house.clock.now()).total_seconds() / 2 + 60
+
+
+def test_a_request_without_a_deadline_wakes_the_endpoint_for_all() -> None:
+    """Nothing is handed on where an instance comes anyway."""
+    house = HandOnHouse()
+    first = house.come()
+    house.clock.advance(560)
+    now = house.clock.now()
+    house.gateway.jobs.add(make_job("other", model="chat", deployment="gpu", created_at=now))
+    house.keeper.tick()
+    assert house.job(first).deployment == "gpu"
+    assert house.phase is Phase.WAKING
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('hand_on_to = "paid"', 'hand_on_to = "nobody"'), "no deployment of that name"),
+        (('hand_on_to = "paid"', 'hand_on_to = "gpu"'), "not paid by the token"),
+        (("gather = true", "gather = false"), "gather = true"),
+        (('[models.chat.deployments.gpu]\ntier = "small"', '[models.chat.deployments.gpu]\ntier = "large"'), "tier"),
+        (('dialect = "messages"', 'dialect = "messages"\nsupports = ["tools"]'), "tools"),
+        (('dialect = "messages"', 'dialect = "messages"\nrole = "challenger"'), "role"),
+        (("async = {", "realtime = {"), "asynchronous"),
+    ],
+)
+def test_a_catalogue_says_who_can_take_it(change: tuple[str, str], words: str) -> None:
+    """Whoever could not stand in is refused when the file is applied."""
+    text = BOTH.replace(*change)
+    assert text != BOTH
+    if "idle_minutes = 0" in text and "gather = false" in text:
+        text = text.replace("idle_minutes = 0", "idle_minutes = 5")
+    with pytest.raises(CatalogueError, match=words):
+        read_catalogue(text, snapshot_book(), region="us-east-1", architecture="arm64", version=1)
+
+
+def test_without_the_setting_nothing_is_handed_on() -> None:
+    """Two deployments alone are no wish."""
+    house = HandOnHouse(TOKENS + GATHERING.replace('hand_on_to = "paid"\n', ""))
+    name = house.come()
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
+    assert token_catalogue(BOTH).models["chat"].deployments[1].sleep is not None
