@@ -36,7 +36,7 @@ from tollgate.domain.standing import Place
 from tollgate.services.keep_places import DRAIN_SECONDS, PlaceKeeper
 from tollgate.services.rightsize import RightSizing
 
-_STORM, _LOAD = 100, 40
+_STORM, _LOAD = 100, 24
 _CONFIG = """
 prefix = "tollgate"
 [start_seconds]

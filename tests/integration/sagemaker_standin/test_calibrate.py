@@ -44,5 +44,7 @@ def test_two_workers_are_two_places(world: World) -> None:
 
     found = measure(invoke, "messages", 1, 8)
     assert found["concurrency"] == 2, found["requests_per_second"]
-    held = Timing(*(found[n] for n in ("base_seconds", "seconds_per_input_token", "seconds_per_output_token")), 16)
-    assert 0.35 < held.expected_seconds(64, 16) < 4
+    # Noise of a busy machine is shared out to all three figures.
+    rates = found["seconds_per_input_token"], found["seconds_per_output_token"]
+    held = Timing(found["base_seconds"], *rates, 16).expected_seconds(64, 16)
+    assert 0.35 < held < 4
