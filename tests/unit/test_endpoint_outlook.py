@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ POLICY = SleepPolicy(30)
 WARM = (WarmHours(frozenset({0}), 480, 1080),)
 
 
-def _record(phase: Phase, **changes: object) -> PlaceRecord:
+def _record(phase: Phase, **changes: Any) -> PlaceRecord:
     return replace(PlaceRecord(PLACE, phase, NOON), **changes)
 
 
