@@ -161,6 +161,19 @@ def test_two_keepers_at_once_hand_it_on_once() -> None:
     assert counter_of(house.gateway).spent == house.job(name).effective_cost
 
 
+def test_an_index_that_lags_hands_nothing_on_twice() -> None:
+    """It still names a job among those of the endpoint whose record is the provider's by now."""
+    house = HandOnHouse(BOTH, DAY)
+    name = house.come()
+    house.clock.advance(560)
+    house.keeper.tick()
+    moved = house.job(name)
+    house.gateway.jobs.unfinished = lambda *_args, **_kwargs: [moved]  # type: ignore[method-assign]  # see above
+    house.gateway.jobs.count_open = lambda *_args: 1  # type: ignore[method-assign]  # as above
+    house.keeper.tick()
+    assert house.job(name) == moved
+
+
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_keeper_that_dies_anywhere_loses_nothing(after: int, *, before: bool) -> None:
