@@ -27,12 +27,10 @@ class Waiting:
     Attributes:
         work: place-seconds of all of it.
         saved: dollars that instance time saves on all of it against tokens.
-        longest: place-seconds of the longest that came since nothing waited.
     """
 
     work: float = 0.0
     saved: float = 0.0
-    longest: float = 0.0
     _heap: list[tuple[float, int, float, float]] = field(default_factory=list)
     _groups: dict[int, _Group] = field(default_factory=dict)
     _keys: list[int] = field(default_factory=list)
@@ -62,16 +60,10 @@ class Waiting:
         group.saved += saved
         self.work += work
         self.saved += saved
-        self.longest = max(self.longest, work)
 
     def pop(self) -> int:
         """Take out the request that must start first."""
-        return self.take()[1]
-
-    def take(self) -> tuple[float, int, float, float]:
-        """The same, with its latest start before its position, and its place-seconds and dollars saved behind it."""
-        entry = heappop(self._heap)
-        latest, _, work, saved = entry
+        latest, position, work, saved = heappop(self._heap)
         key = int(latest // _GROUP_SECONDS)
         group = self._groups[key]
         group.count -= 1
@@ -85,8 +77,8 @@ class Waiting:
             self.work -= work
             self.saved -= saved
         else:
-            self.work = self.saved = self.longest = 0.0
-        return entry
+            self.work = self.saved = 0.0
+        return position
 
     @property
     def first(self) -> tuple[float, int]:

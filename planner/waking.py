@@ -48,7 +48,7 @@ class Requests:
     expected: "array[float] | None" = None
 
 
-class Lately:
+class _Lately:
     """A sum over a sliding window of arrivals."""
 
     __slots__ = ("_entries", "seconds", "total")
@@ -76,12 +76,12 @@ class Lately:
 
 def serve_waking(requests: Requests, endpoint: SleepingEndpoint) -> Served:
     """Serve every request on an endpoint that sleeps and wakes."""
-    sleeper = Sleeper(requests, endpoint)
+    sleeper = _Sleeper(requests, endpoint)
     sleeper.run()
     return sleeper.served
 
 
-class Sleeper:
+class _Sleeper:
     """The endpoint and what waits for it."""
 
     def __init__(self, requests: Requests, endpoint: SleepingEndpoint) -> None:
@@ -97,7 +97,7 @@ class Sleeper:
         self._counted_at, self._at_most_in_work = -math.inf, 0.0
         able = endpoint.startup_seconds + endpoint.margin_seconds
         patient = min((d for d in set(self._deadlines) if d > able), default=able)
-        self._work_lately = Lately(min(patient, LONGEST_WAIT_SECONDS))
+        self._work_lately = _Lately(min(patient, LONGEST_WAIT_SECONDS))
         self.served = Served(ends=array("d", bytes(8 * len(self._arrivals))))
 
     def run(self) -> None:
@@ -125,7 +125,6 @@ class Sleeper:
         position = self._next
         self._next += 1
         work = self._expected[position]
-        deadline = min(self._deadlines[position], LONGEST_WAIT_SECONDS)
         self._work_lately.add(now, work)
         if self._closes < math.inf:
             end = max(now, self._places[0]) + self._held[position]
@@ -133,20 +132,11 @@ class Sleeper:
                 self.served.ends[position] = end
                 heapreplace(self._places, end)
                 return
-        latest = now + deadline - work
-        if not self._wait(position, now, deadline, latest):
-            return
+        latest = now + min(self._deadlines[position], LONGEST_WAIT_SECONDS) - work
+        self._waiting.add(position, now, latest, work)
         if self._ready and self._closes == math.inf and self._places[0] <= now:
             return  # its place is free; the next event is its start
         self._expect(now, latest, work)
-
-    def _wait(self, position: int, now: float, _deadline: float, latest: float) -> bool:
-        """Let a request wait; whether it does."""
-        self._waiting.add(position, now, latest, self._expected[position])
-        return True
-
-    def _started(self, position: int) -> None:
-        """A request that waited gets its place."""
 
     def _expect(self, now: float, latest: float, work: float) -> None:
         """Move the next look forward so that it cannot come too late for what has just arrived."""
@@ -185,7 +175,6 @@ class Sleeper:
 
     def _start(self, free: float) -> None:
         position = self._waiting.pop()
-        self._started(position)
         now = max(free, self._arrivals[position])
         end = now + self._held[position]
         heapreplace(self._places, end)
@@ -227,7 +216,7 @@ class Sleeper:
                 break
             if self._closes < math.inf:  # still up: cheaper than a start
                 self._closes = math.inf
-            elif not self._instead(now, decision.start):
+            else:
                 self._wake(decision.start, now)
         if not self._waiting:
             self._look_at = math.inf
@@ -235,10 +224,6 @@ class Sleeper:
                 self._rest(now)
         if self._look_at <= now:
             self._look_at = now + 1.0
-
-    def _instead(self, _now: float, _starts: int) -> bool:
-        """Serve something of what is due in another way than by starting instances; whether that was done."""
-        return False
 
     def _wake(self, count: int, now: float) -> None:
         ready = now + self._endpoint.startup_seconds

