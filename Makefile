@@ -175,6 +175,7 @@ bench-cache: ## everything about the cache: key, near matches, hit path, cold ke
 	.venv/standin/bin/python benchmarks/near_cache.py; \
 	$(DEV)/python benchmarks/sentences.py; \
 	$(DEV)/python benchmarks/gateway.py --warm; \
+	$(DEV)/python benchmarks/hit_path.py; \
 	$(DEV)/python benchmarks/cache_stampede.py; \
 	$(DEV)/python benchmarks/cache_replay.py; \
 	set +x; echo "took $$(($$(date +%s) - began)) s"

@@ -16,6 +16,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from fixed_aws import fixed_aws
@@ -68,11 +70,14 @@ def milliseconds(call: Callable[[Any], object], given: list[Any]) -> float:
 def main() -> None:
     """Print the table."""
     network, text = Network(), json.dumps(hit_event())
-    out, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- the handler's log, to the end
     took: dict[str, list[float]] = {}
-    with fixed_aws(answers()) as url:
+    with fixed_aws(answers()) as url, Path(os.devnull).open("w", encoding="utf-8") as log, redirect_stdout(log):
         handler = loaded_handler(url)
-        AwsTransport.send = lambda transport, call: network.send(transport, call)  # type: ignore[method-assign]
+
+        def send(self: AwsTransport, call: AwsCall) -> HttpResponse:
+            return network.send(self, call)
+
+        AwsTransport.send = send  # type: ignore[method-assign]
         table = DynamoDBClient(AwsTransport(TransportConfig.from_mapping(os.environ)))
 
         def request(event: dict[str, Any]) -> None:
@@ -93,7 +98,6 @@ def main() -> None:
             keys = [{"cache_key": "answer#x"}] * CALLS
             took.setdefault("the read alone", []).append(milliseconds(lambda key: table.get_item("cache", key), keys))
             network.made = made
-    sys.stdout = out
     print(f"a cache hit, from event to answer; {ROUNDS} rounds of {CALLS}, CPU in ms, median (least)")
     for name, rounds in took.items():
         print(f"{name:16} {statistics.median(rounds):.2f} ({min(rounds):.2f})")

@@ -110,3 +110,10 @@ def test_signs_of_code_are_counted_in_the_whole_text(pieces: list[str]) -> None:
     """Looking among the signs first passes over none that stands in the text."""
     text = "".join(pieces).strip()
     assert named(text)["code"] == math.log1p(sum(map(text.count, _CODE)))
+
+
+@given(st.text(alphabet="aAZ[ .,\n\t\x0b\x1c9'", max_size=80))
+def test_names_are_the_pieces_that_begin_with_a_capital(text: str) -> None:
+    """Looking for capitals finds the pieces between blanks that begin with one, and none that has one further on."""
+    pieces = {piece.strip("\"'.,:;!?()[]") for piece in text.split() if "A" <= piece[0] <= "Z"}
+    assert named(text)["names"] == math.log1p(sum(piece.lower() != "a" for piece in pieces))

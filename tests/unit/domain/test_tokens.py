@@ -121,3 +121,12 @@ def test_tables_are_complete() -> None:
     """Every family has a rate for every class."""
     assert all(set(RATES[family]) == set(Script) for family in TokenizerFamily)
     assert set(BOUNDS) == set(TokenizerFamily)
+
+
+@given(st.lists(st.sampled_from(["de", "la", "und", "the", "toll", "under", "de,", "\n", ""])))
+def test_foreign_words_are_counted_between_blanks(words: list[str]) -> None:
+    """Two in a row share the blank between them, and a word at either end of the text has none on one side."""
+    text = " ".join(words)
+    share = min(1.0, sum(map(text.count, (" de ", " la ", " und "))) / (text.count(" ") + 1) / 0.04)
+    classes = byte_classes(text)
+    assert classes[Script.FOREIGN] == classes[Script.LOWER] * share

@@ -86,9 +86,7 @@ class Telemetry:
             "effective_cost_usd": _money(record.effective_cost),
             "avoided_cost_usd": _money(record.avoided_cost),
             "avoided_usd": _parts(record),
-            "charged_usd": None
-            if record.charged_cost in (None, record.effective_cost)
-            else _money(record.charged_cost),
+            "charged_usd": None if record.charged_cost == record.effective_cost else _money(record.charged_cost),
             "instance_cost_usd": _money(record.instance_cost),
             "held_seconds": _seconds(record.held_seconds),
             "variant": record.variant,
