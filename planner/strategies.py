@@ -113,9 +113,9 @@ def contributions(
     all_of_them, advice = _committed(together, horizon, assumed.discount)
     beside: list[Contribution] = []
     if world.tokens is not None:
-        by_token = (comparison.outcome(name) for name in ("by the token", "jobs or tokens"))
+        by_token = (comparison.outcome(name) for name in ("by the token", "jobs or tokens", "wake or tokens"))
         shared = min(by_token, key=lambda outcome: (outcome.missed, outcome.total))
-        basis = f"{shared.design}, price book; {ASSUMED}: its answers are as good. Not in the lines above"
+        basis = f"{shared.design}, against waking for deadlines; {ASSUMED}: its answers are as good. Not above"
         beside.append(_contribution("token-priced", shared, woken, basis))
     return [
         *found,
