@@ -133,6 +133,16 @@ def test_a_lease_that_runs_keeps_others_out(store: JobStore) -> None:
     assert store.get(claimed.job_id) == claimed
 
 
+def test_a_change_may_need_the_lease_that_its_writer_took(store: JobStore) -> None:
+    """Another one, or none, means that somebody else has had the job since."""
+    leased = make_job(submit_lease_until=_NOW + timedelta(seconds=90, microseconds=1))
+    store.add(leased)
+    free, queued = leased._replace(submit_lease_until=None), frozenset({JobState.QUEUED})
+    assert not store.change(free, expected=queued, leased_until=_NOW + timedelta(seconds=90))
+    assert store.change(free, expected=queued, leased_until=leased.submit_lease_until)
+    assert not store.change(free, expected=queued, leased_until=leased.submit_lease_until)
+
+
 def test_an_owner_sees_the_tenants_jobs_newest_first(store: JobStore) -> None:
     """In pages, without those of other tenants."""
     for number in range(5):

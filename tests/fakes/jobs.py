@@ -49,6 +49,7 @@ class InMemoryJobStore:
         *,
         expected: frozenset[JobState],
         lease_free_at: datetime | None = None,
+        leased_until: datetime | None = None,
         charges: Sequence[LedgerWrite] = (),
     ) -> bool:
         stored = self.jobs.get(job.job_id)
@@ -56,6 +57,8 @@ class InMemoryJobStore:
             return False
         lease = stored.submit_lease_until
         if lease_free_at is not None and lease is not None and lease > lease_free_at:
+            return False
+        if leased_until is not None and lease != leased_until:
             return False
         if charges:
             self.ledger.write(charges)

@@ -338,3 +338,57 @@ def test_a_running_job_cannot_be_called_off() -> None:
     assert len(house.gateway.realtime.calls) == 1
     counter = counter_of(house.gateway)
     assert counter.committed == counter.spent == house.job(running).effective_cost
+
+
+def test_who_finds_a_job_not_covered_does_not_end_one_that_runs() -> None:
+    """Its message came twice, and both read it as queued; one of them by a catalogue that was in force before."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    read, second = house.job(job_id), house.runner()
+
+    def meanwhile() -> bytes:
+        _at_rate(house, 2, "90")
+        assert second._by_token is not None
+        second._by_token().run(read)
+        return completion(1_000, 200)
+
+    house.gateway.realtime.script = meanwhile
+    house.runner().run(job_id)
+    job = house.job(job_id)
+    assert job.state is JobState.COMPLETED
+    assert job.effective_cost == counter_of(house.gateway).spent > dollars(1_000, 200)
+
+
+def test_a_job_that_was_put_back_and_begun_again_is_not_put_back_twice() -> None:
+    """The table's yes was lost, and somebody else has made the call when the write is tried once more."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    write, second, lost = house.gateway.jobs.change, house.runner(CrashPoint(2)), [True]
+
+    def change(job: Job, **options: Any) -> bool:
+        done = write(job, **options)
+        if job.state is JobState.QUEUED and lost and lost.pop():
+            house.gateway.realtime.answer = completion()
+            house.clock.advance(1)
+            with pytest.raises(CrashError):
+                second.run(job_id)
+            raise OutcomeUnknownError("The job store did not confirm in time.")
+        return done
+
+    house.gateway.jobs.change = change  # type: ignore[method-assign]  # the table, not the code under test
+    house.gateway.realtime.answer = BackendThrottledError("slow down")
+    house.runner().run(job_id)
+    house.runner().run(job_id)
+    assert len(house.gateway.realtime.calls) == 2
+    assert house.job(job_id).state is JobState.SUBMITTED
+
+
+def test_a_job_that_nothing_ran_costs_nothing_but_the_gateways() -> None:
+    """Its deployment left the catalogue while it waited: nobody need know that one's price."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    gone = TOKENS.replace("deployments.paid", "deployments.other")
+    house.gateway.catalogues.catalogue = token_catalogue(gone, limit="1")
+    house.runner().run(job_id)
+    assert house.job(job_id).state is JobState.FAILED
+    assert 0 < counter_of(house.gateway).spent < OWN_PARTS

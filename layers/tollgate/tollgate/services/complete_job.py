@@ -70,6 +70,7 @@ class _Ending:
     usage: Usage = field(default_factory=Usage)
     failure: JobFailure | None = None
     settlement: Settlement | None = None
+    expected: frozenset[JobState] = OPEN_STATES
 
 
 class JobCompleter:
@@ -125,9 +126,15 @@ class JobCompleter:
         usage = Usage(parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens)
         return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
 
-    def fail(self, job: Job, failure: JobFailure, work: Work | None = None) -> bool:
-        """End the job as failed; without `work` no instance was held for it now. Returns and raises as `complete`."""
-        return self._end(job, _Ending(JobState.FAILED, failure=failure), work or self._no_work(job))
+    def fail(
+        self, job: Job, failure: JobFailure, work: Work | None = None, *, expected: frozenset[JobState] = OPEN_STATES
+    ) -> bool:
+        """End the job as failed, if it is in one of these states; without `work` no instance was held for it now.
+
+        Returns and raises as `complete`.
+        """
+        ending = _Ending(JobState.FAILED, failure=failure, expected=expected)
+        return self._end(job, ending, work or self._no_work(job))
 
     def expire(self, job: Job, message: str) -> bool:
         """End the job because its time is over and no instance is known to have worked on it."""
@@ -201,7 +208,7 @@ class JobCompleter:
             webhook_pending=job.webhook_url is not None,
             bill=self._bill(job, settlement),
         )
-        if not self._settled(ended):
+        if not self._settled(ended, ending.expected):
             self._overtaken(job, work, ending.usage)
             return False
         if job.cache is not None and self._answers is not None and ending.settlement is None:
@@ -243,37 +250,44 @@ class JobCompleter:
         except (CatalogueError, UnknownModelError):
             return ""
 
-    def _settled(self, ended: Job) -> bool:
+    def _settled(self, ended: Job, expected: frozenset[JobState]) -> bool:
         """End the job and settle its reservation in one write."""
         reservation = ended.reservation
         if reservation is None:
-            return self._jobs.change(ended, expected=OPEN_STATES)
+            return self._jobs.change(ended, expected=expected)
         actual = ZERO if ended.bill is None else ended.bill.charged
         return settle_with(
             reservation,
             actual,
             ended.state.value,
-            lambda charges: self._jobs.change(ended, expected=OPEN_STATES, charges=charges),
+            lambda charges: self._jobs.change(ended, expected=expected, charges=charges),
         )
 
     def _settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
         try:
             model, deployment, road = self._served_by(job)
         except (CatalogueError, UnknownModelError):
+            if work.held_seconds == ZERO:
+                # No model ran, so its price does not matter.
+                return Settlement(self._own_parts(job, work, self._catalogues.current()), None, {}, ZERO, ZERO)
             self._telemetry.count("UnknownCost")
             return Settlement(effective=None, avoided=None)
-        input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
-        current = self._catalogue(job) if job.rates_version else self._catalogues.current()
-        rates = gateway_rates(current.gateway_prices)
-        own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
-        own += reservation_parts(job.reservation, rates, job=True) + (job.earlier_parts or ZERO)
-        if road.tokens is not None:
-            own += rates.waiting(float(work.held_seconds or ZERO))
-        if work.parts is not None:
-            own += work.parts - rates.invocation(1)
         if work.held_seconds is None:
             return Settlement(effective=None, avoided=None)
+        catalogue = self._catalogue(job) if job.rates_version else self._catalogues.current()
+        own = self._own_parts(job, work, catalogue)
+        if road.tokens is not None:
+            own += gateway_rates(catalogue.gateway_prices).waiting(float(work.held_seconds))
         return settle(model, deployment, road, held_seconds=work.held_seconds, usage=usage, gateway=own)
+
+    @staticmethod
+    def _own_parts(job: Job, work: Work, catalogue: Catalogue) -> Decimal:
+        """Dollars of the gateway's parts, by the prices in a catalogue."""
+        input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
+        rates = gateway_rates(catalogue.gateway_prices)
+        own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
+        own += reservation_parts(job.reservation, rates, job=True) + (job.earlier_parts or ZERO)
+        return own if work.parts is None else own + work.parts - rates.invocation(1)
 
     def _keep(self, job: Job, output: Any) -> Payload:
         if output is None:

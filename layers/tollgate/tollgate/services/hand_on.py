@@ -149,6 +149,8 @@ class HandingOn:
         # another queue.
         if job.submit_lease_until is not None or job.inference_type is not InferenceType.ASYNC:
             return None
+        if job.held_seconds is not None:
+            return None  # Its group has failed: what an instance did for it is settled by an instance's price.
         name = job.job_id, taker.resource, catalogue.version
         if name not in self._read:
             if len(self._read) >= _REMEMBERED:

@@ -103,10 +103,11 @@ class JobAnswers:
             answer = self._answer_in(slot, job, ticket, now)
             if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
                 return answer
-        leader = self._jobs.get(slot.job_id) if slot.job_id else None
+        # Nobody follows himself: a job that gathers, or is held back, may outlast the lease that it took.
+        leader = self._jobs.get(slot.job_id) if slot.job_id not in {"", job.job_id} else None
         if leader is not None and leader.cache is not None and leader.cache.key == ticket.key:
             if leader.state in OPEN_STATES:
-                return None
+                return job._replace(cache=None) if _has_more_time(leader, job) else None
             if leader.state is JobState.COMPLETED and ticket.reads and slot.answer is None and slot.is_led(now):
                 answer = self._answer_of(leader, leader.cache, now)
                 if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
@@ -198,3 +199,10 @@ class JobAnswers:
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
+
+
+def _has_more_time(leader: Job, job: Job) -> bool:
+    """Whether the leader may gather at its endpoint until it is too late for this job, which another deployment runs."""
+    if leader.state is not JobState.QUEUED or leader.deployment == job.deployment or leader.deadline_at is None:
+        return False
+    return job.deadline_at is not None and leader.deadline_at > job.deadline_at

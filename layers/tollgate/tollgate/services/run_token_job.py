@@ -28,7 +28,7 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.token_backends import TokenBackends
-from tollgate.services.claim_job import claim_job
+from tollgate.services.claim_job import QUEUED, claim_job
 from tollgate.services.complete_job import JobCompleter, Work
 from tollgate.services.queue_job import queue_job
 from tollgate.services.submit_async import stored_input
@@ -80,7 +80,8 @@ class TokenJobRun:
             request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
             _check_held(job, catalogue, road, request)
         except InvalidRequestError as error:
-            self._completer.fail(job, JobFailure("invalid_request", error.message))
+            # Not where somebody else has begun the call meanwhile, by another copy of the catalogue.
+            self._completer.fail(job, JobFailure("invalid_request", error.message), expected=QUEUED)
             return
         begun = self._begin(job, catalogue)
         if begun is not None:
@@ -132,14 +133,17 @@ class TokenJobRun:
         waiting = job._replace(
             state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None, rates_version=0
         )
+        in_doubt = False
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                changed = self._jobs.change(waiting, expected=_SUBMITTED)
+                # A first attempt may have worked, and somebody else have begun the call since.
+                changed = self._jobs.change(waiting, expected=_SUBMITTED, leased_until=job.submit_lease_until)
             except StorageError:
                 if attempt == _ATTEMPTS:
                     raise
+                in_doubt = True
                 continue
-            if changed:
+            if changed or in_doubt:
                 pause = self._pause(job, error)
                 queue_job(self._queue, waiting, delay_seconds=pause)
                 self._telemetry.log("INFO", "token job waits for its provider", job_id=job.job_id, seconds=pause)

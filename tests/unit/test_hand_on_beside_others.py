@@ -1,0 +1,100 @@
+"""Jobs that gather beside equal ones, or whose group has failed: who is handed on, and that each is answered in time."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tests.fakes.crashes import CrashPoint
+from tests.fakes.hand_on_house import HandOnHouse
+from tests.fakes.places import FakePlaces
+from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.jobs import JobState
+from tollgate.domain.sleeping import Phase
+from tollgate.services.complete_job import JobCompleter
+from tollgate.services.job_answers import JobAnswers
+from tollgate.services.submit_async import AsyncSubmitter
+from tollgate.services.submit_together import ALONE
+
+
+class EqualHouse(HandOnHouse):
+    """Whose jobs may be answered by equal ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        models = {name: replace(model, cache=CachePolicy()) for name, model in self.catalogue.models.items()}
+        self.gateway.catalogues.catalogue = replace(self.catalogue, models=models)
+        completer = self.tokens.completer
+
+        def remembering(watch: CrashPoint) -> JobCompleter:
+            made = completer(watch)
+            made._answers = self._job_answers
+            return made
+
+        self.tokens.completer = remembering  # type: ignore[method-assign]  # the same, and it keeps answers
+
+    def submitter(self, places: FakePlaces | None = None) -> AsyncSubmitter:
+        made = super().submitter(places)
+        made._answers = self._job_answers
+        return made
+
+    def _job_answers(self) -> JobAnswers:
+        return JobAnswers(
+            store=self.gateway.answers,
+            jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
+            queue=self.gateway.async_queue,
+            catalogues=self.gateway.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+
+def test_those_that_are_handed_on_together_make_one_call() -> None:
+    """The others are answered by the first, at no cost."""
+    house = EqualHouse()
+    names = [house.come() for _ in range(3)]
+    house.until_due(13)
+    jobs = [house.job(name) for name in names]
+    assert [job.state for job in jobs] == [JobState.COMPLETED] * 3
+    assert {job.output.inline["text"] for job in jobs} == {"384,400 km"}
+    assert house.paid == 1
+    assert sorted(job.effective_cost or 0 for job in jobs)[:2] == [0, 0]
+
+
+@pytest.mark.parametrize("patience", [10_800, 2_400])
+def test_who_is_handed_on_does_not_wait_for_an_equal_one_that_has_time(patience: int) -> None:
+    """The first of them still gathers, for longer than the second may take."""
+    house = EqualHouse()
+    first = house.come(deadline_seconds=patience)
+    second = house.come()
+    house.until_due(14)
+    job = house.job(second)
+    assert (job.deployment, job.state) == ("paid", JobState.COMPLETED)
+    assert job.finished_at is not None
+    assert job.deadline_at is not None
+    assert job.finished_at < job.deadline_at
+    assert house.job(first).deployment == "gpu"
+
+
+def test_who_gathered_for_long_does_not_follow_himself() -> None:
+    """He took the lead when he came, and his lease is over when his work must begin."""
+    house = EqualHouse()
+    name = house.come(deadline_seconds=2_400)
+    house.until_due(38)
+    job = house.job(name)
+    assert (job.deployment, job.state) == ("paid", JobState.COMPLETED)
+    assert job.finished_at is not None
+    assert job.deadline_at is not None
+    assert job.finished_at < job.deadline_at
+
+
+def test_a_job_whose_group_has_failed_stays_with_the_instance() -> None:
+    """What an instance did for it is on its record, and a provider's end would not charge that."""
+    house = HandOnHouse()
+    name = house.come()
+    job = house.job(name)
+    house.gateway.jobs.jobs[name] = job._replace(batch_id=ALONE, held_seconds=Decimal(50), earlier_parts=Decimal(0))
+    house.calls(12)
+    assert house.job(name).deployment == "gpu"
+    assert house.phase is not Phase.ASLEEP
