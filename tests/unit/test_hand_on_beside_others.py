@@ -1,4 +1,4 @@
-"""Jobs that gather beside equal ones, or whose group has failed: who is handed on, and that each is answered in time."""
+"""Jobs that gather beside equal ones, or whose group has failed: who is handed on, and is answered in time."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -17,6 +17,10 @@ LONG = "Zx81" * 9
         ("X-Api-Key: abcd", "X-Api-Key: ***"),
         ("the access key 'abcd' is unknown", "the access key '***' is unknown"),
         ("sent Authorization: Bearer abcd; refused", "sent Authorization: ***; refused"),
+        ("sent Authorization: Token abcd; refused", "sent Authorization: ***; refused"),
+        (r'{"error": "{\"api_key\": \"abcd"}', r'{"error": "{\"api_key\": \"***"}'),
+        ("-----BEGIN EC PRIVATE KEY-----\nab/c\nd+e\n-----END EC", "-----BEGIN EC PRIVATE KEY-----***-----END EC"),
+        ("of -----BEGIN PRIVATE KEY-----\nab/c\nd+e", "of -----BEGIN PRIVATE KEY-----***"),
         ("the bearer abcd.1234 has expired", "the bearer *** has expired"),
         ("password=abcd", "password=***"),
         ("session_token=abcd x", "session_token=*** x"),
@@ -68,7 +72,22 @@ def test_a_secret_is_not_cut_in_half() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["api key ", "bearer ", "://a", "eyJaaaaa", "a", "1", "_", "sk-", "a1", "parameter /"]
+    "piece",
+    [
+        "api key ",
+        "bearer ",
+        "://a",
+        "eyJaaaaa",
+        "eyJ-",
+        "-----BEGIN ",
+        "secret \\\\",
+        "a",
+        "1",
+        "_",
+        "sk-",
+        "a1",
+        "parameter /",
+    ],
 )
 def test_no_words_take_long(piece: str) -> None:
     """Whoever sends an error cannot keep the gateway busy with it."""

@@ -13,15 +13,22 @@ _MASK = "***"
 _SEARCHED_CHARACTERS = 16_384
 """Patterns look no further: nobody is shown what is so far behind."""
 
-_KEY = r"(?:api|access|secret|account|subscription)[-_ ]?(?:access[-_ ]?)?key(?:[-_ ]?id)?"
+_KEY = r"(?:api|access|secret|account|private|subscription)[-_ ]?(?:access[-_ ]?)?key(?:[-_ ]?id)?"
 _OTHER = (
     r"(?:access|auth|bearer|id|refresh|security|session)[-_ ]token|(?:client[-_ ])?secret|signature|passw(?:or)?d"
     "|authorization"
 )
-_VALUE = r"(?:(?:bearer|basic)\s+)?[^\s\"'`,;&<>]+"
+_VALUE = r"(?:(?:bearer|basic|digest|token|api-?key)\s+)?[^\s\"'`,;&<>]+"
+_QUOTE = r"\\{0,3}[\"'`]"
+"""As it is, or within a text that was quoted itself."""
 _SECRETS: tuple[tuple[str, str], ...] = (
+    # Keys of many lines, to their end or to that of the words.
+    (r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(?=-----END|\Z)", rf"\1{_MASK}"),
     # api_key=..., "api-key": "...", API key provided: ..., API key '...'
-    (rf"((?:{_KEY}|{_OTHER})(?:[\"'`]?(?:\s\w+)?\s?[:=]\s?[\"'`]?|\s[\"'`]))(?!\s){_VALUE}", rf"\1{_MASK}"),
+    (
+        rf"((?:{_KEY}|{_OTHER})(?:(?:{_QUOTE})?(?:\s\w+)?\s?[:=]\s?(?:{_QUOTE})?|\s{_QUOTE}))(?!\s){_VALUE}",
+        rf"\1{_MASK}",
+    ),
     (r"\b(bearer\s)(?!(?:auth\w*|token|scheme|header|format|is|was|must)\b)[^\s\"'`,;&<>]+", rf"\1{_MASK}"),
     # https://user:password@host, and addresses that are signed
     (r"(://)[^\s/@]+@", rf"\1{_MASK}@"),
@@ -32,7 +39,7 @@ _SECRETS: tuple[tuple[str, str], ...] = (
     # What looks like a key: by how it begins, a signed token, a long run of letters and digits.
     (r"\b(?:[spr]k[-_]|(?:gsk|hf|tg|gh[opsu]|r8|whsec)_|(?:glpat|nvapi|pplx|xai)-)[\w.*-]{8,}", _MASK),
     (r"\b(?:AKIA|ASIA|AIza)[\w-]{12,}", _MASK),
-    (r"\beyJ[\w-]{5,}\.[\w.-]+", _MASK),
+    (r"(?<![\w-])eyJ[\w-]{5,}\.[\w.-]+", _MASK),
     (r"\b(?=[a-z_]*\d)(?=\d*[a-z_])\w{32,}", _MASK),
 )
 

@@ -66,8 +66,8 @@ class JobStore(Protocol):
         """Replace the job if its stored state is one of `expected`, together with these writes on the ledger.
 
         A job that was handed on to another deployment meanwhile is not changed. With `lease_free_at`, the stored submit
-        lease must be absent or not later than that time. With `leased_until` it must be exactly that one, so that nobody
-        has claimed the job since.
+        lease must be absent or not later than that time. With `leased_until` it must be exactly that one: nobody has
+        claimed the job since.
 
         Returns:
             Whether the job was changed.

@@ -202,7 +202,7 @@ class JobAnswers:
 
 
 def _has_more_time(leader: Job, job: Job) -> bool:
-    """Whether the leader may gather at its endpoint until it is too late for this job, which another deployment runs."""
+    """Whether the leader may gather at its endpoint until it is too late for this job, which goes elsewhere."""
     if leader.state is not JobState.QUEUED or leader.deployment == job.deployment or leader.deadline_at is None:
         return False
     return job.deadline_at is not None and leader.deadline_at > job.deadline_at
