@@ -133,14 +133,20 @@ def test_a_lease_that_runs_keeps_others_out(store: JobStore) -> None:
     assert store.get(claimed.job_id) == claimed
 
 
-def test_a_change_may_need_the_lease_that_its_writer_took(store: JobStore) -> None:
-    """Another one, or none, means that somebody else has had the job since."""
-    leased = make_job(submit_lease_until=_NOW + timedelta(seconds=90, microseconds=1))
-    store.add(leased)
-    free, queued = leased._replace(submit_lease_until=None), frozenset({JobState.QUEUED})
-    assert not store.change(free, expected=queued, leased_until=_NOW + timedelta(seconds=90))
-    assert store.change(free, expected=queued, leased_until=leased.submit_lease_until)
-    assert not store.change(free, expected=queued, leased_until=leased.submit_lease_until)
+@pytest.mark.parametrize("lease", [None, _NOW + timedelta(seconds=90, microseconds=1)])
+@pytest.mark.parametrize("batch_id", [None, "mb_1"])
+def test_a_change_may_need_the_record_as_it_was_read(
+    store: JobStore, lease: datetime | None, batch_id: str | None
+) -> None:
+    """Another lease or batch, or none any more, means that somebody else has had the job since."""
+    read = make_job(submit_lease_until=lease, batch_id=batch_id)
+    store.add(read)
+    queued = frozenset({JobState.QUEUED})
+    for other in (read._replace(submit_lease_until=_NOW), read._replace(batch_id="mb_2")):
+        assert not store.change(read, expected=queued, as_read=other)
+    changed = read._replace(submit_lease_until=_NOW, batch_id="mb_2")
+    assert store.change(changed, expected=queued, as_read=read)
+    assert not store.change(read, expected=queued, as_read=read)
 
 
 def test_an_owner_sees_the_tenants_jobs_newest_first(store: JobStore) -> None:

@@ -49,7 +49,7 @@ class InMemoryJobStore:
         *,
         expected: frozenset[JobState],
         lease_free_at: datetime | None = None,
-        leased_until: datetime | None = None,
+        as_read: Job | None = None,
         charges: Sequence[LedgerWrite] = (),
     ) -> bool:
         stored = self.jobs.get(job.job_id)
@@ -58,7 +58,7 @@ class InMemoryJobStore:
         lease = stored.submit_lease_until
         if lease_free_at is not None and lease is not None and lease > lease_free_at:
             return False
-        if leased_until is not None and lease != leased_until:
+        if as_read is not None and (lease, stored.batch_id) != (as_read.submit_lease_until, as_read.batch_id):
             return False
         if charges:
             self.ledger.write(charges)

@@ -9,10 +9,11 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import OWNER
 from tests.fakes.groups import POLICY, group_catalogue, group_road, run_groups, waiting_ids
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import ConflictError
+from tollgate.domain.errors import ConflictError, StorageError
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import JobFailure, JobState, Payload
 from tollgate.domain.micro_batches import MicroBatchPolicy
+from tollgate.services.async_notice import AsyncNotice
 from tollgate.services.job_queries import JobQueries
 from tollgate.services.submit_together import GROUP_PREFIX
 
@@ -92,3 +93,33 @@ def test_a_job_that_nobody_foresaw_brings_back_its_own_message_only(policy: Micr
     states = {name: job.state for name, job in road.jobs.jobs.items()}
     assert states.pop("inf_1") is JobState.QUEUED
     assert set(states.values()) == {JobState.SUBMITTED}
+
+
+def test_a_notice_that_comes_twice_at_once_puts_nothing_back_that_runs_again() -> None:
+    """The second one has read the jobs before the first put them back; since then they were submitted alone."""
+    road = group_road(2)
+    road.group_submitter().submit_all(waiting_ids(road))
+    read, now = list(road.jobs.jobs.values()), road.clock.now()
+    notice = AsyncNotice(road.backend.submitted.pop()[0], False, now, now, None, "ModelError")  # noqa: FBT003 -- a field
+    road.completion().notice(notice)
+    road.group_submitter().submit_all(waiting_ids(road))
+    alone = dict(road.jobs.jobs)
+    road.jobs.get_many = lambda _: read  # type: ignore[method-assign]  # as it was before
+    road.completion().notice(notice)
+    assert road.jobs.jobs == alone
+    assert {job.state for job in alone.values()} == {JobState.SUBMITTED}
+
+
+def test_a_failure_that_meets_the_record_of_its_submission_is_told_again() -> None:
+    """The job was read before it was written down that it is in the group."""
+    road = group_road(2)
+    road.group_submitter().submit_all(waiting_ids(road))
+    group = road.backend.submitted.pop()[0]
+    read = [job._replace(state=JobState.QUEUED, batch_id=None) for job in road.jobs.jobs.values()]
+    get_many, found, now = road.jobs.get_many, [read], road.clock.now()
+    road.jobs.get_many = lambda ids: found.pop() if found else get_many(ids)  # type: ignore[method-assign]  # once
+    notice = AsyncNotice(group, False, now, now, None, "ModelError")  # noqa: FBT003 -- as above
+    with pytest.raises(StorageError):
+        road.completion().notice(notice)
+    road.completion().notice(notice)
+    assert waiting_ids(road) == ["inf_0", "inf_1"]

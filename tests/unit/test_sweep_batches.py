@@ -10,6 +10,7 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.swept_house import SweptHouse
 from tollgate.domain.batches import BatchState
 from tollgate.domain.jobs import OPEN_STATES, JobState
+from tollgate.ports.jobs import JobPage
 
 
 @pytest.fixture
@@ -80,6 +81,18 @@ def test_a_batch_job_without_a_run_goes_back_to_its_pool(house: SweptHouse) -> N
     house.sweep_for(1_020)
     assert {job.state for job in house.jobs.jobs.values()} == {JobState.QUEUED}
     assert house.telemetry.counts["RequeuedBatchJob"] == 4
+
+
+def test_a_batch_job_that_another_run_has_taken_since_stays_there(house: SweptHouse) -> None:
+    """A sweep looks at many, and what it has read of the last of them is seconds old by then."""
+    house.add_jobs(4)
+    house.dispatcher().wake(RESOURCE)
+    job = house.job("inf_000")
+    read = job._replace(batch_id="tollgate-ended")
+    house.jobs.open_since = lambda *_args, **_options: JobPage([read], None)  # type: ignore[method-assign]  # see above
+    house.sweep_for(1_020)
+    assert house.job("inf_000") == job
+    assert job.state is JobState.SUBMITTED
 
 
 def test_a_batch_job_that_waits_for_its_second_run_stays(house: SweptHouse) -> None:

@@ -135,7 +135,7 @@ class DynamoDBJobStore:
         *,
         expected: frozenset[JobState],
         lease_free_at: datetime | None = None,
-        leased_until: datetime | None = None,
+        as_read: Job | None = None,
         charges: Sequence[LedgerWrite] = (),
     ) -> bool:
         """See `JobStore`."""
@@ -144,9 +144,14 @@ class DynamoDBJobStore:
         if lease_free_at is not None:
             values[":free"] = time_text(lease_free_at)
             condition += " AND (attribute_not_exists(submit_lease_until) OR submit_lease_until <= :free)"
-        if leased_until is not None:
-            values[":leased"] = time_text(leased_until)
-            condition += " AND submit_lease_until = :leased"
+        if as_read is not None:
+            item = to_item(as_read)
+            for name in ("submit_lease_until", "batch_id"):
+                if name in item:
+                    values[f":{name}"] = item[name]
+                    condition += f" AND {name} = :{name}"
+                else:
+                    condition += f" AND attribute_not_exists({name})"
         return self._replaced(job, condition, values | {":was": job.deployment}, charges)
 
     def hand_on(self, job: Job, *, was: str, charges: Sequence[LedgerWrite] = ()) -> bool:

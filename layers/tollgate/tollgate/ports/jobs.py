@@ -60,14 +60,14 @@ class JobStore(Protocol):
         *,
         expected: frozenset[JobState],
         lease_free_at: datetime | None = None,
-        leased_until: datetime | None = None,
+        as_read: Job | None = None,
         charges: Sequence[LedgerWrite] = (),
     ) -> bool:
         """Replace the job if its stored state is one of `expected`, together with these writes on the ledger.
 
         A job that was handed on to another deployment meanwhile is not changed. With `lease_free_at`, the stored submit
-        lease must be absent or not later than that time. With `leased_until` it must be exactly that one: nobody has
-        claimed the job since.
+        lease must be absent or not later than that time. With `as_read` the stored lease and batch must be those of
+        that copy: nobody has had the job since it was read.
 
         Returns:
             Whether the job was changed.

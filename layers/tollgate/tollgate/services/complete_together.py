@@ -102,7 +102,7 @@ class GroupCompletion:
         if answers is None:
             self._telemetry.count("MicroBatchesFailed")
             for member in waiting:
-                self._again(member.job, shares[member.position], parts[member.position])
+                self._again(member.job, notice.inference_id, shares[member.position], parts[member.position])
             return
         began = notice.finished_at - timedelta(seconds=float(held))
         for member in waiting:
@@ -135,8 +135,12 @@ class GroupCompletion:
             raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
         return self._merger.split(body, counts)
 
-    def _again(self, job: Job, share: Decimal, parts: Decimal) -> None:
-        """Back into the queue, to go alone; the sweeper queues what was put back and not sent."""
+    def _again(self, job: Job, group_id: str, share: Decimal, parts: Decimal) -> None:
+        """Back into the queue, to go alone; the sweeper queues what was put back and not sent.
+
+        Raises:
+            StorageError: the job is still in the group, but not as it was read; try again.
+        """
         again = job._replace(
             state=JobState.QUEUED,
             batch_id=ALONE,
@@ -147,8 +151,12 @@ class GroupCompletion:
             held_seconds=(job.held_seconds or ZERO) + share,
             earlier_parts=(job.earlier_parts or ZERO) + parts,
         )
-        if self._jobs.change(again, expected=OPEN_STATES):
+        if self._jobs.change(again, expected=OPEN_STATES, as_read=job):
             queue_job(self._queue, job)
+            return
+        present = self._jobs.get(job.job_id)
+        if present is not None and _waits_for(present, group_id):
+            raise StorageError("The record of the submission has just come.", retry_after=1)
 
 
 def _waits_for(job: Job, group_id: str) -> bool:

@@ -137,7 +137,7 @@ class TokenJobRun:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 # A first attempt may have worked, and somebody else have begun the call since.
-                changed = self._jobs.change(waiting, expected=_SUBMITTED, leased_until=job.submit_lease_until)
+                changed = self._jobs.change(waiting, expected=_SUBMITTED, as_read=job)
             except StorageError:
                 if attempt == _ATTEMPTS:
                     raise

@@ -237,7 +237,8 @@ class Sweeper:
         if second is not None and second.state is not BatchState.ENDED:
             return
         queued = job._replace(state=JobState.QUEUED, submitted_at=None, batch_id=None)
-        if self._jobs.change(queued, expected=frozenset({JobState.SUBMITTED})):
+        # Another run may have taken it since it was read.
+        if self._jobs.change(queued, expected=frozenset({JobState.SUBMITTED}), as_read=job):
             self._telemetry.count("RequeuedBatchJob")
 
     def _wake(self, resource: str) -> None:
