@@ -62,6 +62,12 @@ class HandOnHouse(Sleepers):
         keeper._handing_on = lambda: handing_on
         return keeper
 
+    @property
+    def handing_on(self) -> HandingOn:
+        """What the keeper asks when something is due."""
+        assert self.keeper._handing_on is not None
+        return self.keeper._handing_on()
+
     def submitter(self, places: FakePlaces | None = None) -> AsyncSubmitter:
         """What takes messages from the asynchronous queue; it knows of the place that it gathers for."""
         submitter = self.tokens.submitter()

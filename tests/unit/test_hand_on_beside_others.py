@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from tests.fakes.budgeted_gateway import counter_of, make_budget
 from tests.fakes.crashes import CrashPoint
-from tests.fakes.hand_on_house import HandOnHouse
+from tests.fakes.hand_on_house import BOTH, HandOnHouse
 from tests.fakes.places import FakePlaces
+from tests.fakes.token_house import token_catalogue
 from tollgate.domain.cache_policy import CachePolicy
 from tollgate.domain.jobs import JobState
 from tollgate.domain.sleeping import Phase
@@ -98,3 +101,23 @@ def test_a_job_whose_group_has_failed_stays_with_the_instance() -> None:
     house.calls(12)
     assert house.job(name).deployment == "gpu"
     assert house.phase is not Phase.ASLEEP
+
+
+@pytest.mark.parametrize(("old", "new"), [("paid", "other"), ("= 500", "= 50000")])
+def test_a_catalogue_that_comes_during_a_look_decides_at_the_next(old: str, new: str) -> None:
+    """Who takes jobs, and what for, was worked out by the one before, and such a call would be refused."""
+    house = HandOnHouse(BOTH, make_budget("5"))
+    name = house.come()
+    service = house.handing_on
+    hand_on = service.hand_on
+
+    def later(*args: Any) -> bool | None:
+        changed = replace(token_catalogue(BOTH.replace(old, new)), version=2, budgets=house.catalogue.budgets)
+        house.gateway.catalogues.catalogue = changed
+        return hand_on(*args)
+
+    service.hand_on = later  # type: ignore[method-assign]  # the same, a moment later
+    house.until_due(13)
+    job = house.job(name)
+    assert (job.state, job.catalogue_version) == (JobState.COMPLETED, 2)
+    assert counter_of(house.gateway).committed == job.effective_cost

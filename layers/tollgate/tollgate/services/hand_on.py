@@ -53,16 +53,23 @@ class _Call(NamedTuple):
     most: Decimal
 
 
+class _Taker(NamedTuple):
+    """A deployment to hand on to, and the catalogue that says so."""
+
+    deployment: Deployment
+    catalogue: Catalogue
+
+
 class _Offer(NamedTuple):
     """What the provider would do for a job.
 
     Attributes:
-        taker: the deployment.
+        taker: who it is, by which catalogue.
         most: dollars that the job can cost there at most.
         saved: dollars that instance time is expected to save against it.
     """
 
-    taker: Deployment
+    taker: _Taker
     most: Decimal
     saved: float
 
@@ -123,7 +130,7 @@ class HandingOn:
             self._telemetry.count("HandedOn", waiting.handed_on)
         return waiting.left
 
-    def taker(self, giver: Deployment) -> Deployment | None:
+    def taker(self, giver: Deployment) -> _Taker | None:
         """Who takes what this deployment hands on; None while circuit or brakes let nothing through to it.
 
         Raises:
@@ -138,25 +145,26 @@ class HandingOn:
         try:
             if self._gate.holds_back(catalogue, found.resource):
                 return None
-            return self._gate.offered(catalogue, model)[0].deployment(found.name)
+            offered = self._gate.offered(catalogue, model)[0].deployment(found.name)
         except TollgateError:
             return None  # Stopped, or nobody knows.
+        return None if offered is None else _Taker(offered, catalogue)
 
-    def offer(self, gathered: GatheredJob, taker: Deployment, now: datetime) -> _Offer | None:
+    def offer(self, gathered: GatheredJob, taker: _Taker, now: datetime) -> _Offer | None:
         """What that deployment would do for the job; None where only an instance can serve it, or nobody can say."""
-        job, catalogue = gathered.job, self._catalogues.current()
+        job, (deployment, catalogue) = gathered.job, taker
         # A lease, even one that ran out, may mean that SageMaker has the job. What waits for a real-time endpoint has
         # another queue.
         if job.submit_lease_until is not None or job.inference_type is not InferenceType.ASYNC:
             return None
         if job.held_seconds is not None:
             return None  # Its group has failed: what an instance did for it is settled by an instance's price.
-        name = job.job_id, taker.resource, catalogue.version
+        name = job.job_id, deployment.resource, catalogue.version
         if name not in self._read:
             if len(self._read) >= _REMEMBERED:
                 self._read.clear()
             try:
-                self._read[name] = self._call_for(job, taker, gateway_rates(catalogue.gateway_prices))
+                self._read[name] = self._call_for(job, deployment, gateway_rates(catalogue.gateway_prices))
             except StorageError:
                 return None  # Perhaps the next look can read it.
         call = self._read[name]
@@ -195,13 +203,15 @@ class HandingOn:
         Returns:
             True if that was done; None if somebody else has done something with it; False if it has to stay.
         """
-        job, now = gathered.job, self._clock.now()
+        job, now, taker = gathered.job, self._clock.now(), offer.taker.deployment
         catalogue = self._catalogues.current()
+        if catalogue.version != offer.taker.catalogue.version:
+            return False  # What it says of the provider and its rates was not looked at.
         rates = gateway_rates(catalogue.gateway_prices)
         moved = job._replace(
-            deployment=offer.taker.name,
+            deployment=taker.name,
             catalogue_version=catalogue.version,  # a function with an older copy reads it anew
-            route_reason=f"{job.route_reason};handed_on={offer.taker.name}",
+            route_reason=f"{job.route_reason};handed_on={taker.name}",
             earlier_parts=(job.earlier_parts or ZERO) + rates.handed_on(),
         )
         try:
@@ -264,7 +274,7 @@ class _Waiting:
         self._usd_per_start = usd_per_start
         self._handing_on = handing_on
         self._now = now
-        self._takers: dict[str, Deployment | None] = {}
+        self._takers: dict[str, _Taker | None] = {}
         self._refused = -1
 
     @property
