@@ -205,7 +205,9 @@ class HandOnStack(Stack):
         """The provider as the planner sees it: what the gateway itself expects to be saved on such a request."""
         job = make_job(created_at=self.clock.now(), deadline_at=self.clock.now() + timedelta(hours=1))
         model = self.gateway.catalogues.catalogue.models["echo"]
-        giver, taker = model.deployments
+        giver = model.deployments[0]
+        taker = self.handing_on.taker(giver)
+        assert taker is not None
         assert job.deadline_at is not None
         work = DueWork(job.deadline_at.timestamp() - HELD, HELD)
         gathered = GatheredJob(giver, giver.roads[InferenceType.ASYNC], job, job.deadline_at, work)
