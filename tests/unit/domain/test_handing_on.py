@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tollgate.domain.handing_on import FirstDue, Patient, hand_on_due, needed_anyway
@@ -81,6 +81,7 @@ def test_who_may_not_go_keeps_all_behind_it() -> None:
     assert left(0.0, (0.0, 380.0, 1.0, 0.001, False), (0.0, 390.0, 1.0, 0.001, True)) == 2
 
 
+@example([(0.0, 401.0, 4.0, 0.0, True)])
 @given(
     st.lists(
         st.tuples(st.floats(-900, 0), st.floats(100, 3_000), st.floats(0.1, 200), st.floats(0, 0.2), st.booleans()),
@@ -88,12 +89,16 @@ def test_who_may_not_go_keeps_all_behind_it() -> None:
     )
 )
 def test_what_stays_is_not_due_or_is_worth_a_start(rows: list[tuple[float, float, float, float, bool]]) -> None:
-    """Nobody who stays has to be begun before the next look, unless a start pays or has to come."""
+    """Nobody who stays has to be begun before the next look, unless a start pays or has to come.
+
+    The work of those that need not start until then, a few seconds each, is left for the next look.
+    """
     waiting = Listed(rows)
     hand_on_due(0.0, LOOK, waiting, ENDPOINT, START_USD)
     assert sorted(waiting.rows + waiting.gone) == sorted(rows)
     assert all(row[4] for row in waiting.gone)
-    due = decide_start(LOOK, waiting.work_until(3_000.0), (), ENDPOINT).start if waiting.rows else 0
+    soon = LOOK + ENDPOINT.startup_seconds + ENDPOINT.margin_seconds
+    due = decide_start(LOOK, waiting.work_until(soon), (), ENDPOINT).start if waiting.rows else 0
     if due and waiting.rows[0][4]:
         first = waiting.rows[0]
         counted = waiting.saved_until(first[1] - first[0])
