@@ -67,13 +67,14 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
         row["state"] = (row["phase"] if asleep else row["status"]).replace("_", " ")
         cells = ("place", "state", "current", "desired", "usd_per_hour", "next")
         table.add_row(*("" if row[cell] is None else str(row[cell]) for cell in cells))
-        if arguments.history and not row["history"]:
-            table.add_row("", "", "", "", "", "no history: only deployments with a sleep policy have one", style="dim")
         if arguments.history:
             for line in row["history"]:
                 state = line["phase"].replace("_", " ")
                 table.add_row("", state, "", "", "", f"{line['at']}  {line['reason']}", style="dim")
-    new_console().print(table)
+    console = new_console()
+    console.print(table)
+    if arguments.history and not all(row["history"] for row in rows):
+        console.print("The others have no history: only deployments with a sleep policy have one.")
     return 0
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
-from rich.table import Table
 
 from cli import plan_report
 from cli.arguments import add, hours, natural, number, positive
@@ -39,6 +38,9 @@ from tollgate.domain.errors import TollgateError
 _EXIT_UNREADABLE = 2
 _HOUR = 3600.0
 _SEEDS = 5
+_HALF_A_CENT = Decimal("0.005")
+_WHOLE_FROM = 1000
+"""Seconds from which on a table shows no tenths."""
 _WORTH_SHARING = 100_000
 _MOST_MADE = 5_000_000
 _MOST_PROCESSES = 4
@@ -257,26 +259,19 @@ def _text(amount: Decimal | None) -> str | None:
 
 def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     """Print the table, the rows that were left out, and the recommendation."""
-    table = Table(title=f"{len(trace):,} requests, {comparison.horizon / 3600:,.0f} h billed")
-    table.add_column("design", no_wrap=True)
-    for heading in ("bill $", "saved", "gateway $", "$/1k req", "$/1M tok", "p50 s", "p95 s", "p99 s", "missed"):
-        table.add_column(heading, justify="right")
-    table.add_column("used", justify="right")
-    table.add_column("starts", justify="right")
+    # Each of the two tables has to fit into 80 columns.
+    table = plan_report.slim_table(f"{len(trace):,} requests, {comparison.horizon / 3600:,.0f} h billed")
+    for heading in ("bill $", "saved", "p50 s", "p95 s", "p99 s", "missed", "starts"):
+        table.add_column(heading, justify="right", overflow="fold")
     chosen = comparison.recommended
     for outcome in comparison.outcomes:
         latency = outcome.latency
-        tokens = outcome.per_million_tokens
         table.add_row(
             outcome.design,
             f"{outcome.total:,.2f}",
             plan_report.percent(comparison.saved(outcome)),
-            f"{outcome.bill.get('gateway', Decimal(0)):,.2f}",
-            f"{outcome.per_thousand_requests or 0:.4f}",
-            "-" if tokens is None else f"{tokens:.4f}",
-            *(f"{value:,.1f}" for value in (latency.p50, latency.p95, latency.p99)),
+            *(f"{value:,.{1 if value < _WHOLE_FROM else 0}f}" for value in (latency.p50, latency.p95, latency.p99)),
             f"{outcome.missed:,}",
-            f"{outcome.utilisation:.1%}",
             f"{outcome.starts:,}",
             style="bold" if outcome is chosen else None,
         )
@@ -297,12 +292,10 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
             "The settings, and how sure it is, are this one's."
         )
     else:
+        reasons = [one for one in above_the_bound(comparison, chosen) if abs(one.usd) >= _HALF_A_CENT]
+        end = ":" if reasons else "."
         console.print(
-            f"Cheapest without a missed deadline: {chosen.design}, {comparison.above(chosen):.1%} above the bound:"
+            f"Cheapest without a missed deadline: {chosen.design}, {comparison.above(chosen):.1%} above the bound{end}"
         )
-        _show_reasons(comparison, chosen, console)
-
-
-def _show_reasons(comparison: Comparison, outcome: Outcome, console: Console) -> None:
-    for reason in above_the_bound(comparison, outcome):
-        console.print(f"  {reason.usd:+,.2f}  {reason.text}")
+        for reason in reasons:
+            console.print(f"  {reason.usd:+,.2f}  {reason.text}")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -67,7 +68,7 @@ def show_assumed(arguments: argparse.Namespace, drawn: int, console: Console) ->
     console.print(
         f"Taken from the arguments or their defaults, not measured here: {arguments.instance_type} with "
         f"{arguments.concurrency} places, a start-up of {arguments.startup_seconds:g} s, and {seconds} in seconds. "
-        "`tollgate calibrate` measures them; below it is shown how much they matter."
+        "`tollgate calibrate` measures them" + ("." if arguments.quick else "; how much they matter is shown below.")
     )
     if drawn:
         console.print(
@@ -93,7 +94,7 @@ def show(findings: Findings, console: Console) -> None:
         )
     else:
         console.print(
-            f"Commit to nothing: an instance is worth it that runs {advice.break_even:.0%} of the hours, and none does."
+            f"Commit to nothing: that pays for an instance which runs {advice.break_even:.0%} of the hours; none does."
         )
 
 
@@ -105,15 +106,28 @@ def percent(share: float | Decimal) -> str:
 
 def _show_parts(comparison: Comparison, console: Console) -> None:
     parts = sorted({part for outcome in comparison.outcomes for part in outcome.bill})
-    table = Table(title="bill by part, $")
-    table.add_column("design", no_wrap=True)
+    table = slim_table("bill by part, $")
     for part in parts:
-        table.add_column(part, justify="right")
+        table.add_column(part.removesuffix(" instances"), justify="right", overflow="fold")
+    for heading in ("$/1k req", "$/1M tok", "used"):
+        table.add_column(heading.replace(" ", "\n"), justify="right", overflow="fold")
     for outcome in comparison.outcomes:
+        tokens = outcome.per_million_tokens
         table.add_row(
-            outcome.design, *(f"{outcome.bill[part]:,.2f}" if part in outcome.bill else "-" for part in parts)
+            outcome.design,
+            *(f"{outcome.bill[part]:,.2f}" if part in outcome.bill else "-" for part in parts),
+            f"{outcome.per_thousand_requests or 0:.4g}",
+            "-" if tokens is None else f"{tokens:.4g}",
+            percent(outcome.utilisation),
         )
     console.print(table)
+
+
+def slim_table(title: str) -> Table:
+    """A table of designs, without lines between its columns: many of them fit into 80 characters."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("design", no_wrap=True)
+    return table
 
 
 def _show_strategies(strategies: tuple[Contribution, ...], console: Console) -> None:

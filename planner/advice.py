@@ -15,6 +15,7 @@ from planner.trace import Trace
 from planner.world import World
 
 _MINUTE = 60
+_TO_ADD = "# Add it to your catalogue: a file that is applied by itself takes all other models out of force."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,12 @@ def advise(trace: Trace, comparison: Comparison, design: Design, world: World, i
     """
     outcome = next(o for o in comparison.outcomes if o.design == design.name)
     reason = (
-        f"# {design.name}: ${outcome.total:,.2f} for {comparison.horizon / 3600:,.0f} hours, "
+        f"# {design.name}: ${outcome.total:,.2f} for {comparison.horizon / 3600:,.0f} h, "
         f"{comparison.saved(outcome):.1%} below one instance that never sleeps; {outcome.missed} deadlines missed."
     )
     return Advice(
         samconfig="\n".join([reason, *_samconfig(trace, design, outcome, world, instance_type)]) + "\n",
-        models="\n".join([reason, *catalogue_entries(trace, design, outcome, world, instance_type)]) + "\n",
+        models="\n".join([reason, _TO_ADD, *catalogue_entries(trace, design, outcome, world, instance_type)]) + "\n",
     )
 
 

@@ -85,12 +85,16 @@ def cost_against_p99(comparison: Comparison) -> str:
 
 
 def _beside(x: float, y: float, text: str, taken: list[tuple[float, float, float]]) -> str:
-    """A label next to its point, moved down until it covers none before it."""
+    """A label next to its point, moved as little as it takes to cover none before it, and not over the axis."""
     wide = 7.0 * len(text)
     left = x + 9 if x + 9 + wide < _WIDTH else x - 9 - wide
-    top = y + 4
-    while any(abs(top - other) < 14 and left < end and begin < left + wide for begin, end, other in taken):
-        top += 2
+
+    def free(top: float) -> bool:
+        apart = all(abs(top - other) >= 14 or left >= end or begin >= left + wide for begin, end, other in taken)
+        return 14 <= top <= 334 and apart
+
+    moved = (y + 4 + sign * step for step in range(0, 320, 2) for sign in (1, -1))
+    top = next(filter(free, moved), y + 4)
     taken.append((left, left + wide, top))
     return _label(left, top, text)
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, make_budget
 from tollgate.domain.budgets import BudgetAction, Threshold
 from tollgate.domain.catalogue import Tier
@@ -34,6 +36,16 @@ def test_held_money_announces_nothing() -> None:
     gateway.clock.advance(6)
     assert gateway.infer(HELLO).status == 429
     assert [notice["at_percent"] for notice in gateway.notices.sent] == ["100"]
+
+
+@pytest.mark.parametrize(("limit", "spent"), [("0.00001", "0"), ("0.0001", "0.00008")])
+def test_one_request_that_asks_for_much_announces_nothing(limit: str, spent: str) -> None:
+    """It is refused; but the limit is not reached, and brakes that hear so would stop everybody."""
+    gateway = budgeted(make_budget(limit))
+    gateway.ledger.counters[DAY] = Counter(committed=Decimal(spent), spent=Decimal(spent))
+    assert gateway.infer(HELLO).status == 429
+    assert gateway.notices.sent == []
+    assert not gateway.ledger.counters[DAY].told
 
 
 def test_whoever_spends_the_last_of_a_threshold_announces_it() -> None:

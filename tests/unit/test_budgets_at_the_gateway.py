@@ -12,7 +12,8 @@ import pytest
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, declare, make_budget
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
-from tollgate.domain.budgets import BudgetPeriod, ScopeKind
+from tollgate.domain.budgets import BudgetPeriod, ScopeKind, Spender
+from tollgate.domain.budgets import counter_of as budget_counter
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
 from tollgate.domain.ledger import Counter, own_slot
 from tollgate.services.admission import REALTIME_LEASE
@@ -68,10 +69,22 @@ def test_a_used_up_budget_refuses_until_its_end() -> None:
 
 
 def test_a_refusal_says_what_the_request_may_cost() -> None:
-    """Otherwise a limit that no request fits in looks as if it had room; a budget without an end has no period."""
-    refused = document(budgeted(make_budget("0.00001", period=BudgetPeriod.TOTAL)).infer(HELLO))["error"]["message"]
-    assert refused.startswith("The budget 'gateway' refuses this request. Its limit is $0.00001; $0 are spent")
+    """Otherwise a limit that has room looks as if it had refused for nothing; a budget without an end has no period."""
+    total = make_budget("0.001", period=BudgetPeriod.TOTAL)
+    gateway = budgeted(total)
+    spent = Decimal("0.00099")
+    name = budget_counter(total, Spender(tenant="", key_id="", team="", model=""), gateway.clock.now())
+    gateway.ledger.counters[name] = Counter(committed=spent, spent=spent)
+    refused = document(gateway.infer(HELLO))["error"]["message"]
+    assert refused.startswith("The budget 'gateway' refuses this request. Its limit is $0.001; $0.00099 are spent")
     assert Decimal(refused.partition("This one may cost $")[2].rstrip(".")) > Decimal("0.00001")
+
+
+def test_a_request_over_the_whole_limit_is_told_that_it_never_fits() -> None:
+    """No later period has room for it either, so none is named."""
+    refused = document(budgeted(make_budget("0.00001")).infer(HELLO))["error"]["message"]
+    assert refused.startswith("The budget 'gateway' for each day refuses this request. Its limit is $0.00001, and this")
+    assert refused.endswith("it never fits.")
 
 
 def test_only_requests_under_way_mean_a_short_wait() -> None:

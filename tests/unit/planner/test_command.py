@@ -1,6 +1,7 @@
 """`tollgate plan` and `tollgate estimate` as a user calls them: no stack, no credentials."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def test_a_plan_prints_tables_and_writes_settings_and_pictures(
         "over-time.svg",
     }
     assert "planned" in tomllib.loads((out / "models.toml").read_text())["models"]
+
+
+def test_a_narrow_terminal_cuts_no_figure(
+    workload: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With all designs, in 80 columns; and figures that `--quick` leaves out are not promised."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["plan", str(workload), "--quick", "--token-model", "meta.llama3-1-8b-instruct-v1:0"]) == 0
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "wake or tokens + cache" in printed
+    assert "…" not in printed
+    assert max(len(line) for line in printed.splitlines()) <= 80
+    assert "shown below" not in printed
 
 
 def test_json_says_what_the_tables_say(workload: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from array import array
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -197,6 +198,18 @@ def test_pictures_are_svg_with_every_design(planned: Comparison) -> None:
         assert all(outcome.design in text for outcome in planned.outcomes)
         assert 'width="0.0"' not in picture
     assert ET.fromstring(over_time(line, "a & b")).tag.endswith("svg")  # noqa: S314 - our own picture
+
+
+def test_no_label_of_a_design_lies_on_another_or_below_the_axis(planned: Comparison) -> None:
+    """Where many designs cost next to nothing their labels go upwards."""
+    cheap = replace(planned, outcomes=tuple(replace(o, bill={"gateway": o.total / 1000}) for o in planned.outcomes))
+    dear = replace(planned.outcomes[0], design="dear")
+    picture = ET.fromstring(cost_against_p99(replace(cheap, outcomes=(dear, *cheap.outcomes))))  # noqa: S314 - our own picture
+    labels = [text for text in picture.iter() if text.tag.endswith("text") and "$" in (text.text or "")]
+    places = [(float(one.attrib["x"]), float(one.attrib["y"])) for one in labels if float(one.attrib["x"]) > 70]
+    assert len(places) == len(planned.outcomes) + 1
+    assert all(14 <= y <= 334 for _, y in places)
+    assert all(a[0] != b[0] or abs(a[1] - b[1]) >= 14 for a, b in pairwise(sorted(places)))
 
 
 def test_the_frontier_rises_in_time_and_falls_in_cost(planned: Comparison) -> None:

@@ -17,6 +17,8 @@ _KEPT = timedelta(days=40)
 _ROUNDS = 8
 _NO_END_SECONDS = 86_400
 _IN_FLIGHT_SECONDS = 2
+_NEARLY_ALL = Decimal("0.95")
+"""Of a limit: so much must be spent for a refusal to mean that it is reached."""
 
 
 class _Attempts:
@@ -138,7 +140,7 @@ class ReservationMaker:
         for applied in budgets:
             counter = refused.get(applied.counter)
             if counter is not None and not applied.budget.shadow:
-                if not _fits_soon(applied, counter, ask, now):
+                if _used_up(applied, counter, ask, now):
                     self._watch.tell_refused(applied, now)
                 self.refuse(applied, _reason(applied, counter, ask, now), _wait(applied, counter, ask, now))
         for applied in budgets:
@@ -214,10 +216,12 @@ def _reason(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -
     most = applied.budget.max_calls
     if most is not None and counter.calls >= most:
         return f"It allows {most} calls."
-    limit = applied.budget.ceiling_at(now)
+    limit = applied.budget.ceiling_at(now) or Decimal(0)
+    if ask.amount > limit:
+        return f"Its limit is ${usd_text(limit)}, and this one may cost ${usd_text(ask.amount)}: it never fits."
     again = "" if applied.ends_at is None else f" It starts anew at {applied.ends_at:%Y-%m-%dT%H:%MZ}."
     return (
-        f"Its limit is ${usd_text(limit or Decimal(0))}; ${usd_text(counter.spent)} are spent and "
+        f"Its limit is ${usd_text(limit)}; ${usd_text(counter.spent)} are spent and "
         f"${usd_text(counter.held)} held for requests under way. This one may cost ${usd_text(ask.amount)}.{again}"
     )
 
@@ -227,6 +231,19 @@ def _wait(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> 
     if _fits_soon(applied, counter, ask, now):
         return _IN_FLIGHT_SECONDS
     return None if applied.ends_at is None else max(1, -int((now - applied.ends_at).total_seconds() // 1))
+
+
+def _used_up(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> bool:
+    """Whether a refusal says something of the budget, and not only that one request asks for much.
+
+    Announcing the limit may stop the whole gateway until the period ends, which one large request must not do.
+    """
+    ceiling = applied.budget.ceiling_at(now)
+    most = applied.budget.max_calls
+    if most is not None and counter.calls >= most:
+        return True
+    nearly = ceiling is not None and counter.used >= ceiling * _NEARLY_ALL
+    return nearly and not _fits_soon(applied, counter, ask, now)
 
 
 def _fits_soon(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> bool:
