@@ -82,15 +82,15 @@ def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
     return usd((most.input * read + most.output * made) / _PER)
 
 
-def most_chat_cost(backend: TokenBackend, payload: Any, parameters: Mapping[str, Any]) -> Decimal:
-    """Dollars that a request cannot exceed, before it is written as its provider wants it.
+def most_chat_tokens(backend: TokenBackend, payload: Any, parameters: Mapping[str, Any]) -> MostTokens:
+    """The tokens that a request cannot exceed, before it is written as its provider wants it.
 
     Raises:
         InvalidRequestError, UnsupportedParameterError: see `bounded_chat`.
     """
     chat = bounded_chat(payload, parameters, backend.max_output_tokens)
     body = compact_json({**chat.parameters, "messages": chat.messages}).encode()
-    return most_token_cost(backend, MostTokens(most_input_tokens(body, schemas=chat.schemas), chat.most_output))
+    return MostTokens(most_input_tokens(body, schemas=chat.schemas), chat.most_output)
 
 
 def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
