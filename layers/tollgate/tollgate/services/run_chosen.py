@@ -26,15 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tollgate.domain.capacity import Capacity
+    from tollgate.domain.catalogue import Deployment
     from tollgate.domain.choice_policy import Check
     from tollgate.domain.jobs import Owner
     from tollgate.domain.settlement import Settlement
+    from tollgate.ports.dialects import RenderedRequest
     from tollgate.ports.outcomes import OutcomeStore
     from tollgate.ports.system import Clock
     from tollgate.services.accept_job import JobAcceptance
     from tollgate.services.admission import Admission
     from tollgate.services.choose_tier import Chosen
-    from tollgate.services.inference import Completed, Plan
+    from tollgate.services.inference import Completed, InferenceRequest, Plan
     from tollgate.services.run_realtime import RealtimeRun
 
 
@@ -68,7 +70,14 @@ class ChosenRun:
         self._time_limit = time_limit_seconds
 
     def run(
-        self, plan: Plan, chosen: Chosen, trail: Trail, *, capacity: Capacity, larger: Callable[[], Plan]
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        trail: Trail,
+        *,
+        capacity: Capacity,
+        larger: Callable[[], Plan],
+        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
     ) -> Completed:
         """The answer, of the larger size where the smaller one's did not pass.
 
@@ -78,6 +87,7 @@ class ChosenRun:
             trail: of the request.
             capacity: of the deployments, for a copy to the shadow.
             larger: plans the same request for the larger size.
+            rendered: writes a request as a deployment takes it.
 
         Raises:
             BudgetExceededError, BackendError: of the first call; a failed second one leaves the first answer.
@@ -88,7 +98,7 @@ class ChosenRun:
         if check is not None:
             completed = self._escalated(plan, chosen, first, check, trail=trail, larger=larger)
         if chosen.policy.shadow is not None:
-            self._shadow(plan, chosen, completed, trail=trail, capacity=capacity)
+            self._shadow(plan, chosen, completed, trail=trail, capacity=capacity, rendered=rendered)
         return completed
 
     def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
@@ -159,7 +169,16 @@ class ChosenRun:
         self._failed_check(plan, second, last)
         return last.completed
 
-    def _shadow(self, plan: Plan, chosen: Chosen, completed: Completed, *, trail: Trail, capacity: Capacity) -> None:
+    def _shadow(
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        completed: Completed,
+        *,
+        trail: Trail,
+        capacity: Capacity,
+        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
+    ) -> None:
         """Copy some requests to the model's shadow, as jobs that nobody waits for. Never makes a request fail.
 
         A copy passes the brakes and the budgets of the gateway, of the model and of its own key, and is cut when what
@@ -184,17 +203,12 @@ class ChosenRun:
             )
             if decision.inference_type is not InferenceType.ASYNC:
                 return
-            rendered = plan.rendered
-            if shadow.tokens is not None:
-                # Its caller decides how long the answer gets.
-                from tollgate.domain.token_charges import most_chat_tokens  # noqa: PLC0415 -- few are at providers
-
-                most = most_chat_tokens(shadow.tokens, plan.request.input, plan.request.parameters)
-                rendered = rendered._replace(most=most)
             request = replace(plan.request, webhook_url=None, metadata={"tollgate_shadow_of": completed.inference_id})
             copy = Trail(trail.request_id, owner, trail.started, trail.traceparent)
             copy.route_reason = f"shadow_of={completed.inference_id}"
-            copied = replace(plan, request=request, decision=decision, rendered=rendered, admitted=admitted)
+            copied = replace(
+                plan, request=request, decision=decision, rendered=rendered(request, shadow), admitted=admitted
+            )
             accepted = self._acceptance.accept(request, copied, InferenceType.ASYNC, copy, at_most=left)
             held = accepted.job.reservation
             if held is not None:
