@@ -1,8 +1,8 @@
 """A queued job handed to its asynchronous endpoint.
 
 The queue may deliver a message twice, and a function may die between SageMaker's yes and the record of it. So a job is
-claimed with a lease first: as long as it runs, nobody else submits. When it has run out with no record in the table or in
-the bucket, the job is submitted again, for it must not be lost; whichever result comes first settles it, once.
+claimed with a lease first: as long as it runs, nobody else submits. When it has run out with no record in the table
+nor in the bucket, the job is submitted again, for it must not be lost; whichever result comes first settles it, once.
 """
 
 import json
