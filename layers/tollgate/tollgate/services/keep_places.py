@@ -234,7 +234,8 @@ class PlaceKeeper:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
             limit = HAND_ON_LIMIT if kept.policy.hand_on_to else GATHER_LIMIT
-            gathered = self._work.gathered(kept.users, record.since, now, limit)
+            whole = record.phase is Phase.ASLEEP and bool(kept.policy.hand_on_to)
+            gathered = self._work.gathered(kept.users, record.since, now, limit, whole=whole)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
             waiting = gathered.impatient + gathered.in_flight - kept.in_flight
         watched = Watched(
@@ -242,7 +243,7 @@ class PlaceKeeper:
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
-            due=tuple(one.work for one in gathered.jobs),
+            due=tuple(gathered.due),
             given=given,
             concurrency=min(road.concurrency for _, road in kept.users),
             maximum=record.most,
@@ -250,7 +251,7 @@ class PlaceKeeper:
             asked=record.asked_at is not None,
             startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
         )
-        if record.phase is Phase.ASLEEP and kept.policy.hand_on_to and gathered.jobs:
+        if gathered.jobs:
             watched = self._handed_on(kept.policy, watched, gathered.jobs, now)
         decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP or given is not None:
@@ -402,7 +403,7 @@ class PlaceKeeper:
             queue = self._queues.get(road.inference_type)
             if queue is None or (road.inference_type is InferenceType.ASYNC and not kept.policy.gather):
                 continue
-            found = self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT)
+            found = self._jobs.open_of(deployment.resource, road.inference_type, limit=RELEASE_LIMIT)
             for job in sorted(found, key=lambda job: job.deadline_at or job.created_at):
                 if job.state is JobState.QUEUED:
                     queue_job(queue, job)
