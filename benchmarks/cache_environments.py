@@ -134,6 +134,7 @@ class Environment:
             InMemoryOutcomes(),
             realtime=realtime,
             acceptance=acceptance,
+            admission=admission,
             clock=self._clock,
             time_limit_seconds=LIMIT_SECONDS,
         )

@@ -3,6 +3,7 @@
 import base64
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
+from tollgate.domain.open_jobs import outline
 from tollgate.ports.jobs import JobStore, PooledJob
 
 _NOW = make_job().created_at
@@ -259,6 +261,25 @@ def test_unfinished_jobs_of_a_road_come_oldest_first(store: JobStore) -> None:
     found = store.unfinished("echo/small", realtime, limit=9)
     assert [job.job_id for job in found] == [f"inf_{number}" for number in range(5)]
     assert [job.job_id for job in store.unfinished("echo/small", realtime, limit=2)] == ["inf_0", "inf_1"]
+    assert list(store.open_of("echo/small", realtime, limit=9)) == [outline(job) for job in found]
+    assert [job.job_id for job in store.open_of("echo/small", realtime, limit=2)] == ["inf_0", "inf_1"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"input": Payload(key="async-input/inf_1.json")},
+        {"input": Payload(inline={"text": "h\u00e9 " * 500}), "parameters": {"max_tokens": 7, "stop": ["x" * 900]}},
+        {"deadline_at": _NOW, "submitted_at": _NOW, "submit_lease_until": _NOW, "state": JobState.SUBMITTED},
+        {"traceparent": "", "owner": Owner("acme", "k1", "search", frozenset({"infer", "read"}))},
+    ],
+)
+def test_an_open_job_in_outline_is_that_of_its_record(store: JobStore, changes: dict[str, Any]) -> None:
+    """Whether the record is read whole or not, it is counted and timed the same."""
+    store.add(make_job(**changes))
+    (record,) = store.unfinished("echo/small", InferenceType.ASYNC, limit=9)
+    assert list(store.open_of("echo/small", InferenceType.ASYNC, limit=9)) == [outline(record)]
 
 
 def test_unfinished_jobs_are_counted_by_road(store: JobStore) -> None:

@@ -211,7 +211,12 @@ class FakeGateway:
             time_limit_seconds=limit,
         )
         choosing = choosing_among(
-            self.outcomes, realtime=realtime, acceptance=acceptance, clock=self.clock, time_limit_seconds=limit
+            self.outcomes,
+            realtime=realtime,
+            acceptance=acceptance,
+            admission=admission,
+            clock=self.clock,
+            time_limit_seconds=limit,
         )
         inference = InferenceService(
             catalogues=self.catalogues,

@@ -8,6 +8,7 @@ from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
 from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
 from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.open_jobs import OpenJob, outline
 from tollgate.ports.jobs import JobPage, PooledJob
 
 
@@ -122,6 +123,9 @@ class InMemoryJobStore:
             ),
             key=lambda job: (job.created_at, job.job_id),
         )[:limit]
+
+    def open_of(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[OpenJob]:
+        return [outline(job) for job in self.unfinished(resource, inference_type, limit=limit)]
 
     def count_open(self, resource: str, inference_type: InferenceType) -> int:
         return sum(

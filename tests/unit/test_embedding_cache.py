@@ -23,6 +23,7 @@ class Embedder:
         self.sent: list[list[str]] = []
         self.error: Exception | None = None
         self.short = False
+        self.numbers = 2
 
     def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
         assert road.target
@@ -34,7 +35,7 @@ class Embedder:
         self.sent.append(texts)
         if self.error is not None:
             raise self.error
-        vectors = [[float(len(text)), 0.5] for text in texts]
+        vectors = [[float(len(text)), *[0.5] * (self.numbers - 1)] for text in texts]
         return ModelAnswer(json.dumps(vectors[1:] if self.short else vectors).encode(), "application/json", 0.2)
 
 
@@ -70,6 +71,15 @@ def test_only_new_texts_are_sent_on(gateway: FakeGateway, embedder: Embedder) ->
     assert embedder.sent == [["a", "bb"], ["ccc"]]
     assert vectors(answer) == [[2.0, 0.5], [3.0, 0.5], [1.0, 0.5], [2.0, 0.5]]
     assert answer.headers["x-tollgate-cache"] == "miss"
+
+
+def test_what_one_request_may_have_written_is_limited(gateway: FakeGateway, embedder: Embedder) -> None:
+    """No budget counts the table's writes: of vectors that fill 15 KB each, 125 are kept, and more by the next list."""
+    embedder.numbers = 1_536
+    texts = [f"text {number}" for number in range(500)]
+    for _ in range(3):
+        assert len(vectors(embed(gateway, texts))) == 500
+    assert [len(sent) for sent in embedder.sent] == [500, 500 - 125, 500 - 2 * 125]
 
 
 def test_a_list_that_is_all_known_is_free(gateway: FakeGateway, embedder: Embedder) -> None:

@@ -177,6 +177,30 @@ def test_a_record_that_fails_for_a_moment_is_written_again(road: AsyncRoad) -> N
     assert len(road.backend.submitted) == 1
 
 
+def test_a_submission_that_cannot_be_recorded_is_kept_in_the_bucket(road: AsyncRoad) -> None:
+    """Whoever claims the job next records it, and submits, and pays for, nothing a second time."""
+    change, down = road.jobs.change, True
+
+    def failing(job: Job, **conditions: Any) -> bool:
+        if job.state is JobState.SUBMITTED and down:
+            raise StorageError("x")
+        return change(job, **conditions)
+
+    road.jobs.change = failing  # type: ignore[method-assign]  # a table that does not answer
+    began = road.clock.now()
+    road.submitter().submit("inf_1")
+    for _ in range(2):
+        assert _job(road).state is JobState.QUEUED
+        road.clock.advance(LEASE_SECONDS)
+        road.submitter().submit("inf_1")
+        down = False
+    job = _job(road)
+    assert (job.state, job.submitted_at, job.submit_lease_until) == (JobState.SUBMITTED, began, None)
+    assert job.output_location is not None
+    assert job.output_location.endswith("inf_1.out")
+    assert len(road.backend.submitted) == 1
+
+
 def test_an_answer_may_overtake_the_record(road: AsyncRoad) -> None:
     """A job that ended meanwhile stays as it is."""
     submit = road.backend.submit

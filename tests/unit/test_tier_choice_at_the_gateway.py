@@ -9,10 +9,8 @@ import pytest
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
-from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.choice_policy import (
     ChoicePolicy,
-    DeploymentRole,
     ExtraSpend,
     TierThresholds,
 )
@@ -276,41 +274,6 @@ class TestFeedback:
         """A key that may only read has nothing to judge."""
         body = {"inference_id": "inf_1", "model": "chat", "score": 1}
         assert choosing_gateway().call("POST /v1/feedback", body, scopes="read").status == 403
-
-
-class TestShadow:
-    """Copies for a deployment that answers nobody."""
-
-    def choosing_gateway(self, usd: str = "1") -> FakeGateway:
-        catalogue = sized_catalogue(ChoicePolicy(shadow=ExtraSpend(1.0, Decimal(usd))))
-        model = catalogue.models["chat"]
-        shadow = replace(model.deployments[0], name="next", role=DeploymentRole.SHADOW, weight=0)
-        models = {**catalogue.models, "chat": replace(model, deployments=(*model.deployments, shadow))}
-        gateway = FakeGateway(catalogue=replace(catalogue, models=models))
-        gateway.realtime.answer = chat_answer("Paris.")
-        return gateway
-
-    def test_a_copy_becomes_a_job_of_the_shadow(self) -> None:
-        """The caller's answer and cost are those of the champion; the copy is under a key of its own."""
-        gateway = self.choosing_gateway()
-        answer = ask(gateway)
-        assert served_by(answer) == LITTLE
-        assert reason_of(answer).endswith(";shadow")
-        (job,) = gateway.jobs.jobs.values()
-        assert (job.deployment, job.inference_type, job.owner.key_id) == ("next", InferenceType.ASYNC, "shadow")
-        assert job.metadata == {"tollgate_shadow_of": document(answer)["id"]}
-        assert gateway.outcomes.spent("chat", Extra.SHADOW) == job.estimated_cost
-
-    def test_an_empty_budget_ends_it(self) -> None:
-        """For the day."""
-        gateway = self.choosing_gateway("0.000000001")
-        ask(gateway)
-        assert gateway.jobs.jobs == {}
-
-    def test_it_never_serves(self) -> None:
-        """Whatever is asked."""
-        gateway = self.choosing_gateway()
-        assert {served_by(ask(gateway, f"{EASY} {n}")) for n in range(30)} == {LITTLE}
 
 
 def test_what_became_of_requests_is_added_up() -> None:

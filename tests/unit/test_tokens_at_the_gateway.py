@@ -206,14 +206,19 @@ def test_a_deployment_that_cannot_say_what_was_asked_does_not_stand_in() -> None
 
 @pytest.mark.parametrize(("usd", "copied"), [("0.0002", False), ("1", True)])
 def test_a_copy_to_a_shadow_counts_for_the_most_that_it_may_cost(usd: str, *, copied: bool) -> None:
-    """No budget holds money for it, so the day's limit must: 500 tokens are $0.0003, though 100 are expected."""
+    """Nothing cuts such a call: 500 tokens are $0.0003, though 100 are expected. And it runs for what is held."""
     shadow = TOKENS.replace("deployments.paid", "deployments.next").replace(
         '"small"', '"small"\nrole = "shadow"\nweight = 0'
     )
     policy = f'[models.chat.choice.shadow]\nshare = 0.5\nusd_per_day = "{usd}"\n'
     house = TokenHouse(policy + TOKENS + shadow)
     assert {house.gateway.infer(CHAT).status for _ in range(20)} == {200}
-    assert {job.deployment for job in house.gateway.jobs.jobs.values()} == ({"next"} if copied else set())
+    jobs = list(house.gateway.jobs.jobs.values())
+    assert {job.deployment for job in jobs} == ({"next"} if copied else set())
+    for job in jobs:
+        house.runner().run(job.job_id)
+        ended = house.job(job.job_id)
+        assert (ended.state, ended.failure) == (JobState.COMPLETED, None)
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -1,5 +1,6 @@
 """What is seen to be wrong with an answer, and what it is worth to ask a small model first."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tollgate.domain.answer_checks import cascade_pays, chance_of_passing, failed_check, mean_logprob
 from tollgate.domain.choice_policy import AnswerRule, CascadePolicy, Check
-from tollgate.domain.json_schema import fits
+from tollgate.domain.json_schema import TooManyStepsError, fits
 from tollgate.domain.outcomes import NOTHING, of_quality, total
 
 POLICY = CascadePolicy(min_characters=3)
@@ -149,6 +150,25 @@ def test_a_schema_of_the_request(text: str, passes: bool) -> None:
 def test_schemas(value: Any, schema: Any, expected: bool) -> None:
     """Every keyword that is understood; others say nothing."""
     assert fits(value, schema) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        ([0] * 100_000, {"items": {"allOf": [{"type": "integer"}] * 50}}),
+        ([0] * 100_000, {"items": {"allOf": [True] * 50}}),
+        ([0] * 1_000, {"items": {"enum": [*range(1, 1_000), 0]}}),
+        ([{"a": 0}] * 1_000, {"items": {"required": ["a"] * 1_000}}),
+        ([0] * 1_000, {"items": {"type": [*["string"] * 1_000, "integer"]}}),
+    ],
+    ids=["parts", "booleans", "enum", "required", "types"],
+)
+def test_what_takes_too_many_steps_is_not_checked(value: Any, schema: Any) -> None:
+    """A caller's schema times an answer has no bound of its own; nothing follows from what nobody can say."""
+    with pytest.raises(TooManyStepsError):
+        fits(value, schema)
+    wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
+    assert _check({"text": json.dumps(value)}, response_format=wanted) is None
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats(-9, 9) | st.text(), st.lists))

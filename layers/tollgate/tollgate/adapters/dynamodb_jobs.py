@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
@@ -28,6 +28,9 @@ from tollgate.domain.jobs import FINAL_STATES, Job, JobState, Owner
 from tollgate.domain.json_values import strict_json
 from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.jobs import JobPage, PooledJob
+
+if TYPE_CHECKING:
+    from tollgate.domain.open_jobs import OpenJob
 
 _ROADS_ITEM = "open#roads"
 """Names every road of every deployment that ever had a job, so that those of a deployment that has left the catalogue
@@ -241,6 +244,17 @@ class DynamoDBJobStore:
         groups = groups_of(resource, inference_type)
         found = self.get_many([name for group in groups for name in self._in_group(group, limit)])
         # The index may lag behind a job that has ended, or was handed on.
+        left = [job for job in found if job.state not in FINAL_STATES and job.resource == resource]
+        return sorted(left, key=lambda job: (job.created_at, job.job_id))[:limit]
+
+    def open_of(self, resource: str, inference_type: InferenceType, *, limit: int) -> "Sequence[OpenJob]":
+        """See `JobStore`."""
+        from tollgate.adapters.open_job_items import outline_of  # noqa: PLC0415 -- only those who look after places
+
+        found: list[OpenJob] = []
+        ids = [name for group in groups_of(resource, inference_type) for name in self._in_group(group, limit)]
+        for chunk in itertools.batched(ids, _POOLED_AT_ONCE, strict=False):
+            found += map(outline_of, self._items(chunk))
         left = [job for job in found if job.state not in FINAL_STATES and job.resource == resource]
         return sorted(left, key=lambda job: (job.created_at, job.job_id))[:limit]
 

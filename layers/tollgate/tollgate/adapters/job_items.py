@@ -148,12 +148,7 @@ def from_item(item: Mapping[str, Any]) -> Job:
         **_DEFAULTS
         | known
         | {
-            "owner": Owner(
-                tenant=item["tenant"],
-                key_id=item["key_id"],
-                team=item.get("team", ""),
-                scopes=frozenset(item.get("scopes", ())),
-            ),
+            "owner": owner_of(item),
             "inference_type": InferenceType(item["inference_type"]),
             "state": JobState(item["state"]),
             "priority": Priority(item["priority"]) if "priority" in item else None,
@@ -170,6 +165,16 @@ def from_item(item: Mapping[str, Any]) -> Job:
             "input": _payload(item, "input"),
             "output": _payload(item, "output"),
         }
+    )
+
+
+def owner_of(item: Mapping[str, Any]) -> Owner:
+    """Whose job it is."""
+    return Owner(
+        tenant=item["tenant"],
+        key_id=item["key_id"],
+        team=item.get("team", ""),
+        scopes=frozenset(item.get("scopes", ())),
     )
 
 

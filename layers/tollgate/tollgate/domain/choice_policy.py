@@ -45,6 +45,10 @@ class DeploymentRole(StrEnum):
     SHADOW = "shadow"
 
 
+SHADOW_KEY: Final = "shadow"
+"""Id of the key that copies belong to, in the tenant of the request that they copy."""
+
+
 class Check(StrEnum):
     """What may be wrong with the answer of a small model, as far as it can be seen from outside."""
 

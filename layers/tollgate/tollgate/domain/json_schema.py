@@ -9,6 +9,9 @@ https://json-schema.org/draft/2020-12/json-schema-validation
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+MOST_STEPS: Final = 100_000
+"""About 0.1 s of a whole core: an answer has been waited for, and paid for."""
+
 _DEEPEST: Final = 40
 
 
@@ -27,26 +30,70 @@ _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 }
 
 
-def fits(value: Any, schema: Any, depth: int = 0) -> bool:
+class TooManyStepsError(Exception):
+    """A schema and a value that would take long to compare: every part of one may meet every part of the other."""
+
+
+def fits(value: Any, schema: Any) -> bool:
     """Whether a value fits.
 
     Args:
         value: from a JSON parser.
-        schema: an object, or true or false.
-        depth: of nesting so far; below 40 levels everything fits.
+        schema: an object, or true or false. Below 40 levels of it everything fits.
+
+    Raises:
+        TooManyStepsError: nobody can say in `MOST_STEPS` steps.
     """
-    if isinstance(schema, bool) or not isinstance(schema, dict) or depth > _DEEPEST:
-        return schema is not False
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(_TYPES.get(kind, _anything)(value) for kind in kinds):
-        return False
-    if "enum" in schema and not any(_same(value, entry) for entry in schema["enum"]):
-        return False
-    if "const" in schema and not _same(value, schema["const"]):
-        return False
-    deeper = depth + 1
-    return _combined(value, schema, deeper) and _within(value, schema) and _parts_fit(value, schema, deeper)
+    return _Comparison().fits(value, schema, 0)
+
+
+class _Comparison:
+    """One value against one schema, in a limited number of steps."""
+
+    def __init__(self) -> None:
+        self._left = MOST_STEPS
+
+    def fits(self, value: Any, schema: Any, depth: int) -> bool:
+        self._step(1)
+        if not isinstance(schema, dict) or depth > _DEEPEST:
+            return schema is not False
+        wanted, kinds = schema.get("enum", ()), schema.get("type", [])
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        self._step(len(wanted) + len(kinds) + len(schema.get("required", ())))
+        if kinds and not any(_TYPES.get(kind, _anything)(value) for kind in kinds):
+            return False
+        if "enum" in schema and not any(_same(value, entry) for entry in wanted):
+            return False
+        if "const" in schema and not _same(value, schema["const"]):
+            return False
+        deeper = depth + 1
+        return (
+            self._combined(value, schema, deeper) and _within(value, schema) and self._parts_fit(value, schema, deeper)
+        )
+
+    def _step(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise TooManyStepsError
+
+    def _combined(self, value: Any, schema: Mapping[str, Any], depth: int) -> bool:
+        return (
+            all(self.fits(value, part, depth) for part in schema.get("allOf", ()))
+            and ("anyOf" not in schema or any(self.fits(value, part, depth) for part in schema["anyOf"]))
+            and ("oneOf" not in schema or sum(self.fits(value, part, depth) for part in schema["oneOf"]) == 1)
+            and ("not" not in schema or not self.fits(value, schema["not"], depth))
+        )
+
+    def _parts_fit(self, value: Any, schema: Mapping[str, Any], depth: int) -> bool:
+        if isinstance(value, list):
+            return "items" not in schema or all(self.fits(entry, schema["items"], depth) for entry in value)
+        if not isinstance(value, dict):
+            return True
+        known = schema.get("properties", {})
+        others = schema.get("additionalProperties", True)
+        return all(name in value for name in schema.get("required", ())) and all(
+            self.fits(part, known.get(name, others), depth) for name, part in value.items()
+        )
 
 
 def _anything(_value: Any) -> bool:
@@ -56,15 +103,6 @@ def _anything(_value: Any) -> bool:
 def _same(value: Any, other: Any) -> bool:
     """Equality of JSON: true is not 1."""
     return isinstance(value, bool) == isinstance(other, bool) and value == other
-
-
-def _combined(value: Any, schema: Mapping[str, Any], depth: int) -> bool:
-    return (
-        all(fits(value, part, depth) for part in schema.get("allOf", ()))
-        and ("anyOf" not in schema or any(fits(value, part, depth) for part in schema["anyOf"]))
-        and ("oneOf" not in schema or sum(fits(value, part, depth) for part in schema["oneOf"]) == 1)
-        and ("not" not in schema or not fits(value, schema["not"], depth))
-    )
 
 
 def _within(value: Any, schema: Mapping[str, Any]) -> bool:
@@ -79,15 +117,3 @@ def _within(value: Any, schema: Mapping[str, Any]) -> bool:
         if isinstance(value, kind):
             return bool(schema.get(least, 0) <= len(value) <= schema.get(most, len(value)))
     return True
-
-
-def _parts_fit(value: Any, schema: Mapping[str, Any], depth: int) -> bool:
-    if isinstance(value, list):
-        return all(fits(entry, schema.get("items", True), depth) for entry in value)
-    if not isinstance(value, dict):
-        return True
-    known = schema.get("properties", {})
-    others = schema.get("additionalProperties", True)
-    return all(name in value for name in schema.get("required", ())) and all(
-        fits(part, known.get(name, others), depth) for name, part in value.items()
-    )

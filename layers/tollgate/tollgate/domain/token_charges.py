@@ -1,9 +1,7 @@
 """What a call to a backend that is paid by the token is expected to cost, costs at most, and did cost."""
 
 import json
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 from unicodedata import normalize
 
 from tollgate.domain.catalogue import InferenceType, Road
@@ -16,7 +14,6 @@ from tollgate.domain.reserving import Ask
 from tollgate.domain.road_estimates import TOKEN_JOB_SECONDS
 from tollgate.domain.token_backend import MostTokens, TokenBackend
 from tollgate.domain.token_prices import split_usage, token_cost
-from tollgate.domain.token_requests import bounded_chat
 
 TEMPLATE_TOKENS = 1_024
 """What a provider may put around the messages: the words of its chat template, and its own instructions for tools, for
@@ -80,17 +77,6 @@ def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
     read = max(rates.input, rates.cached_input or ZERO)
     made = max(rates.output, rates.reasoning or ZERO)
     return usd((most.input * read + most.output * made) / _PER)
-
-
-def most_chat_cost(backend: TokenBackend, payload: Any, parameters: Mapping[str, Any]) -> Decimal:
-    """Dollars that a request cannot exceed, before it is written as its provider wants it.
-
-    Raises:
-        InvalidRequestError, UnsupportedParameterError: see `bounded_chat`.
-    """
-    chat = bounded_chat(payload, parameters, backend.max_output_tokens)
-    body = compact_json({**chat.parameters, "messages": chat.messages}).encode()
-    return most_token_cost(backend, MostTokens(most_input_tokens(body, schemas=chat.schemas), chat.most_output))
 
 
 def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:

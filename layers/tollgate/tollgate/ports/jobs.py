@@ -12,6 +12,7 @@ from tollgate.domain.ledger import LedgerWrite
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
     from tollgate.domain.batches import BatchRun, BatchState
+    from tollgate.domain.open_jobs import OpenJob
 
 
 class JobPage(NamedTuple):
@@ -118,6 +119,9 @@ class JobStore(Protocol):
 
     def unfinished(self, resource: str, inference_type: InferenceType, *, limit: int) -> Sequence[Job]:
         """Jobs of one deployment on one road without a final state, oldest first. Very recent ones may be missing."""
+
+    def open_of(self, resource: str, inference_type: InferenceType, *, limit: int) -> "Sequence[OpenJob]":
+        """The same in outline: many of them fit into little memory."""
 
     def count_open(self, resource: str, inference_type: InferenceType) -> int:
         """Jobs of the deployment on this road that have no final state yet (approximate)."""

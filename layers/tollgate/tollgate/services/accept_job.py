@@ -6,7 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BodyTooLargeError, ConflictError, NotFoundError, OutcomeUnknownError, StorageError
+from tollgate.domain.errors import (
+    BodyTooLargeError,
+    BudgetExceededError,
+    ConflictError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StorageError,
+)
 from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES
 from tollgate.domain.jobs import Job, JobState, Payload
 from tollgate.domain.json_values import compact_json
@@ -57,8 +64,23 @@ class JobAcceptance:
         self._memory_gb = memory_gb
         self._time_limit = time_limit_seconds
 
-    def accept(self, request: InferenceRequest, plan: Plan, inference_type: InferenceType, trail: Trail) -> Accepted:
+    def accept(
+        self,
+        request: InferenceRequest,
+        plan: Plan,
+        inference_type: InferenceType,
+        trail: Trail,
+        *,
+        at_most: Decimal | None = None,
+    ) -> Accepted:
         """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue.
+
+        Args:
+            request: that the job is.
+            plan: for it.
+            inference_type: the road.
+            trail: of the request.
+            at_most: dollars that may be held for a job that nobody asked for, whose time is cut accordingly.
 
         Raises:
             BodyTooLargeError: its parameters would fill the record; nothing was written.
@@ -98,9 +120,14 @@ class JobAcceptance:
         if plan.admitted is None:
             self._add(job, ())
         else:
+            asks = plan.asks(inference_type, limit_seconds=self._time_limit, memory_gb=self._memory_gb)
+            if at_most is not None:
+                asks = asks[-1:]
+                if asks[0].amount > at_most:
+                    raise BudgetExceededError("It may cost more than is left for requests that nobody asked for.")
             reservation = self._admission.reserve_job(
                 plan.admitted,
-                plan.asks(inference_type, limit_seconds=self._time_limit, memory_gb=self._memory_gb),
+                asks,
                 inference_id=job.job_id,
                 inference_type=inference_type,
                 add=lambda held, charges: self._add(job._replace(reservation=held), charges),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tollgate.ports.outcomes import OutcomeStore
     from tollgate.ports.system import Clock
     from tollgate.services.accept_job import JobAcceptance
+    from tollgate.services.admission import Admission
     from tollgate.services.choose_tier import Chosen
     from tollgate.services.inference import InferenceRequest
     from tollgate.services.run_realtime import RealtimeRun
@@ -57,6 +58,7 @@ def choosing_among(
     *,
     realtime: RealtimeRun,
     acceptance: JobAcceptance,
+    admission: Admission,
     clock: Clock,
     time_limit_seconds: float,
 ) -> Choosing:
@@ -66,10 +68,16 @@ def choosing_among(
         outcomes: where records are read and kept.
         realtime: runs one plan.
         acceptance: takes copies for shadows.
+        admission: what these have to pass.
         clock: of the function.
         time_limit_seconds: that a request may take in all.
     """
     run = ChosenRun(
-        realtime=realtime, acceptance=acceptance, outcomes=outcomes, clock=clock, time_limit_seconds=time_limit_seconds
+        realtime=realtime,
+        acceptance=acceptance,
+        admission=admission,
+        outcomes=outcomes,
+        clock=clock,
+        time_limit_seconds=time_limit_seconds,
     )
     return Choosing(chooser=TierChooser(outcomes), run=run)

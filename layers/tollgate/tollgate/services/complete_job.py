@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.choice_policy import SHADOW_KEY
 from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
 from tollgate.domain.gateway_parts import gateway_rates
 from tollgate.domain.jobs import FINAL_STATES, OPEN_STATES, Bill, Job, JobFailure, JobState, Payload, Usage
@@ -25,7 +26,7 @@ from tollgate.domain.settlement import Settlement, baseline_cost, settle, settle
 from tollgate.ports.dialects import Dialects, ParsedAnswer
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
-from tollgate.ports.outcomes import OutcomeStore
+from tollgate.ports.outcomes import Extra, OutcomeStore
 from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.charge_late import charge_late
@@ -339,6 +340,7 @@ class JobCompleter:
 
     def _note(self, job: Job) -> None:
         """Add the job to the records of its deployment, where a choice among several was made for it."""
+        self._give_back(job)
         source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=[job.deployment])
         if self._outcomes is None or source is None or job.held_seconds is None:
             return
@@ -353,6 +355,13 @@ class JobCompleter:
             output_tokens=job.usage.output_tokens,
         )
         self._outcomes.add(job.model, job.deployment, source[1], tally)
+
+    def _give_back(self, job: Job) -> None:
+        """Take what was held for a copy, and not used, off the money that went into copies today."""
+        if self._outcomes is None or job.owner.key_id != SHADOW_KEY or job.reservation is None or job.bill is None:
+            return
+        if job.created_at.date() == self._clock.now().date():
+            self._outcomes.spend(job.model, Extra.SHADOW, job.bill.charged - job.reservation.amount)
 
     def _places(self, job: Job) -> int:
         """How many requests share an instance second that is charged to one of them."""

@@ -35,7 +35,14 @@ if TYPE_CHECKING:
 MOST_TEXTS = 500
 """Longer lists are embedded as they are."""
 
+MOST_WRITE_UNITS = 2_000
+"""Of the table, that one request may have its vectors written for: $0.00125, which no budget counts. 500 vectors of 384
+numbers just fit. What is beyond it is embedded again by the next list, and may be kept then."""
+
 _KEYS_A_READ = 100
+_BYTES_A_NUMBER = 10
+_BYTES_BESIDE = 150
+"""Numbers with a float's digits, packed: 9.5 to 10.2 bytes each from 384 numbers on; and what stands beside them."""
 
 
 def texts_to_look_up(plan: Plan) -> Sequence[str] | None:
@@ -154,7 +161,11 @@ class EmbeddingCache:
             loaded = (settled.effective + settled.avoided) / len(vectors)
         usage = Usage(None if tokens is None else max(1, round(tokens / len(vectors))), None)
         until = now + ticket.ttl_seconds * 1000
+        left = MOST_WRITE_UNITS
         for key, vector in vectors.items():
+            left -= _write_units(vector)
+            if left < 0:
+                return
             answer = CachedAnswer([vector], usage, trail.resource, loaded, ticket.began_ms, now, until, until)
             try:
                 self._store.store(replace(ticket, key=key), answer)
@@ -163,6 +174,14 @@ class EmbeddingCache:
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
+
+
+def _write_units(vector: Sequence[float]) -> int:
+    """One for each KB.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
+    """
+    return 1 + (_BYTES_BESIDE + _BYTES_A_NUMBER * len(vector)) // 1_024
 
 
 def _is_one_vector(output: Any) -> bool:

@@ -230,7 +230,12 @@ class InferenceService:
         if plan.chosen is None:
             return self._realtime.run(plan, trail)
         return self._choosing().run.run(
-            plan, plan.chosen, trail, capacity=self._capacity(), larger=lambda: self._larger(plan, trail)
+            plan,
+            plan.chosen,
+            trail,
+            capacity=self._capacity(),
+            larger=lambda: self._larger(plan, trail),
+            rendered=self._rendered,
         )
 
     def _capacity(self) -> Capacity:

@@ -16,7 +16,6 @@ from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import BackendError, StorageError, TollgateError
 from tollgate.domain.gathering import GATHER_LIMIT
 from tollgate.domain.handing_on import HAND_ON_LIMIT
-from tollgate.domain.jobs import JobState
 from tollgate.domain.place_record import PlaceRecord
 from tollgate.domain.sleeping import (
     CLOSE_LOOK_SECONDS,
@@ -38,8 +37,8 @@ from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceReco
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.place_news import PlaceNews
 from tollgate.services.place_work import Gathered, GatheredJob, KeptPlace, PlaceWork
-from tollgate.services.queue_job import queue_job
 
 if TYPE_CHECKING:
     # Few places have anybody to hand on to.
@@ -57,7 +56,6 @@ STEP_SECONDS = 3
 FOLLOW_SECONDS = TICK_SECONDS - LOOK_AGAIN_SECONDS
 """For which one call goes on looking; by then the next minute's call takes over."""
 
-RELEASE_LIMIT = 5_000
 _RELEASE_AGAIN = timedelta(minutes=5)
 _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 """For a place whose policy was taken away while it slept."""
@@ -88,14 +86,11 @@ class PlaceKeeper:
     ) -> None:
         self._handing_on = handing_on
         self._catalogues = catalogues
-        self._capacities = capacities
         self._control = control
         self._records = records
-        self._states = states
         self._activity = activity
-        self._jobs = jobs
         self._work = PlaceWork(jobs=jobs, catalogues=catalogues, capacities=capacities)
-        self._queues = queues
+        self._news = PlaceNews(capacities=capacities, states=states, jobs=jobs, queues=queues)
         self.telemetry = telemetry
         self._clock = clock
         self._pause = pause
@@ -234,7 +229,8 @@ class PlaceKeeper:
             given = self._work.given(kept.users, waiting, record.before.desired, now)
         elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
             limit = HAND_ON_LIMIT if kept.policy.hand_on_to else GATHER_LIMIT
-            gathered = self._work.gathered(kept.users, record.since, now, limit)
+            whole = record.phase is Phase.ASLEEP and bool(kept.policy.hand_on_to)
+            gathered = self._work.gathered(kept.users, record.since, now, limit, whole=whole)
             kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
             waiting = gathered.impatient + gathered.in_flight - kept.in_flight
         watched = Watched(
@@ -242,7 +238,7 @@ class PlaceKeeper:
             since=record.since,
             last_invocation=seen,
             waiting=waiting,
-            due=tuple(one.work for one in gathered.jobs),
+            due=tuple(gathered.due),
             given=given,
             concurrency=min(road.concurrency for _, road in kept.users),
             maximum=record.most,
@@ -250,7 +246,7 @@ class PlaceKeeper:
             asked=record.asked_at is not None,
             startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
         )
-        if record.phase is Phase.ASLEEP and kept.policy.hand_on_to and gathered.jobs:
+        if gathered.jobs:
             watched = self._handed_on(kept.policy, watched, gathered.jobs, now)
         decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP or given is not None:
@@ -313,11 +309,11 @@ class PlaceKeeper:
         if self._records.write(moved):
             self.telemetry.count("PlaceFallingAsleep")
             self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=moved.phase.value, reason=reason)
-            self._tell(kept, RoadState.ASLEEP, 0)
+            self._news.tell(kept, RoadState.ASLEEP, 0)
         return True
 
     def _go_on_falling(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> bool:
-        self._tell(kept, RoadState.ASLEEP, 0)
+        self._news.tell(kept, RoadState.ASLEEP, 0)
         drain = LOOK_AGAIN_SECONDS if kept.is_steered else DRAIN_SECONDS
         if record.before is None or kept.in_flight or now - record.since < timedelta(seconds=drain):
             return True
@@ -359,8 +355,8 @@ class PlaceKeeper:
         if wanted is Phase.AWAKE:
             self.telemetry.count("TimeToWake", (now - record.since).total_seconds(), unit="Seconds")
             standing = self._control.describe(kept.place)
-            self._tell(kept, RoadState.AWAKE, standing.current)
-            self._release(kept)
+            self._news.tell(kept, RoadState.AWAKE, standing.current)
+            self._news.release(kept)
             return kept.is_steered  # What it was woken for may be answered long before the next minute.
         return False
 
@@ -369,40 +365,17 @@ class PlaceKeeper:
         standing = seen or self._control.describe(kept.place)
         if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
             if self._records.write(record.moved(Phase.AWAKE, now, "found up")):
-                self._tell(kept, RoadState.AWAKE, standing.current)
-                self._release(kept)
+                self._news.tell(kept, RoadState.AWAKE, standing.current)
+                self._news.release(kept)
         elif record.phase is Phase.AWAKE and standing.status is StandStatus.DOWN:
             asleep = record.moved(Phase.ASLEEP, now, "found down")
             if self._records.write(replace(asleep, before=standing)):
-                self._tell(kept, RoadState.ASLEEP, 0)
+                self._news.tell(kept, RoadState.ASLEEP, 0)
         else:
             awake = record.phase is Phase.AWAKE
-            self._tell(kept, RoadState.AWAKE if awake else RoadState.ASLEEP, standing.current if awake else 0)
+            self._news.tell(kept, RoadState.AWAKE if awake else RoadState.ASLEEP, standing.current if awake else 0)
             if kept.is_steered and record.was_woken and record.before and standing.desired < record.before.desired:
                 self._control.bring_up(record.before.steered())
             if awake and now - record.since < _RELEASE_AGAIN:
-                self._release(kept)
+                self._news.release(kept)
         return False
-
-    def _tell(self, kept: KeptPlace, state: RoadState, instances: int) -> None:
-        """Tell routing, unless it knows."""
-        known = self._capacities.snapshot()
-        for deployment, road in kept.users:
-            seen = known.of(deployment.resource, road.inference_type)
-            asleep = seen.state is RoadState.ASLEEP
-            if asleep != (state is RoadState.ASLEEP) or seen.instances != instances:
-                self._states.record_state(deployment.resource, road.inference_type, state, instances)
-
-    def _release(self, kept: KeptPlace) -> None:
-        """Queue the jobs that waited here, the most pressing first.
-
-        Asynchronous ones wait at SageMaker, except those that were gathered.
-        """
-        for deployment, road in kept.users:
-            queue = self._queues.get(road.inference_type)
-            if queue is None or (road.inference_type is InferenceType.ASYNC and not kept.policy.gather):
-                continue
-            found = self._jobs.unfinished(deployment.resource, road.inference_type, limit=RELEASE_LIMIT)
-            for job in sorted(found, key=lambda job: job.deadline_at or job.created_at):
-                if job.state is JobState.QUEUED:
-                    queue_job(queue, job)

@@ -1,7 +1,7 @@
 """What waits for a place, and what it has been given, read from the open jobs of the deployments that share it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -9,9 +9,8 @@ from typing import NamedTuple
 from tollgate.domain.catalogue import Deployment, Road
 from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
 from tollgate.domain.jobs import Job, JobState
-from tollgate.domain.json_values import json_text
+from tollgate.domain.open_jobs import OpenJob, outline
 from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.road_estimates import output_limit
 from tollgate.domain.sleeping import SleepPolicy
 from tollgate.domain.standing import Place, PlaceKind
 from tollgate.domain.wake_by_deadline import DueWork
@@ -20,9 +19,6 @@ from tollgate.ports.registry import CapacitySource, CatalogueSource
 
 _HANDED_OVER_SECONDS = 10
 """Within which a job's message reaches SageMaker; who came later may gather instead."""
-
-_STORED_TOKENS = 50_000
-"""Of an input that is too large for its record."""
 
 type Users = Sequence[tuple[Deployment, Road]]
 
@@ -44,7 +40,7 @@ class KeptPlace:
 
 
 class GatheredJob(NamedTuple):
-    """A queued job that waits for company.
+    """A queued job that waits for company, with its whole record.
 
     Attributes:
         deployment, road: that it is for.
@@ -65,11 +61,13 @@ class Gathered:
 
     Attributes:
         impatient: that cannot wait for a deadline.
-        jobs: those that can, by latest start.
+        due: the work of those that can, by latest start.
+        jobs: the same with their records, where these were asked for.
         in_flight: that were handed over before the place entered its phase, or are about to be.
     """
 
     impatient: int = 0
+    due: list[DueWork] = field(default_factory=list)
     jobs: list[GatheredJob] = field(default_factory=list)
     in_flight: int = 0
 
@@ -94,7 +92,9 @@ class PlaceWork:
         """When the oldest of them came. Raises StorageError."""
         return min((job.created_at for d, road in users for job in self._open(d, road, 1)), default=None)
 
-    def gathered(self, users: Users, since: datetime, now: datetime, limit: int = GATHER_LIMIT) -> Gathered:
+    def gathered(
+        self, users: Users, since: datetime, now: datetime, limit: int = GATHER_LIMIT, *, whole: bool = False
+    ) -> Gathered:
         """The open jobs by whether they can wait. More than the limit are all impatient.
 
         Args:
@@ -102,13 +102,14 @@ class PlaceWork:
             since: when it began to sleep or to fall asleep; what was handed over later has nobody who serves it.
             now: the present.
             limit: of jobs that can wait.
+            whole: whether the records of these are wanted; they take memory.
 
         Raises:
             CatalogueError, StorageError
         """
         found = Gathered()
         for deployment, road in users:
-            for job in self._open(deployment, road, limit + 1):
+            for job, record in self._seen(deployment, road, limit + 1, whole=whole):
                 leased = job.submit_lease_until is not None and job.submit_lease_until > now
                 end = self._end(deployment, job)
                 handed_over = job.submitted_at is not None and job.submitted_at <= since
@@ -119,9 +120,12 @@ class PlaceWork:
                 else:
                     held = self._expected(deployment, road, job)
                     work = DueWork(end.timestamp() - held, held)
-                    found.jobs.append(GatheredJob(deployment, road, job, end, work))
-        if len(found.jobs) > limit:
-            return Gathered(found.impatient + len(found.jobs), [], found.in_flight)
+                    found.due.append(work)
+                    if record is not None:
+                        found.jobs.append(GatheredJob(deployment, road, record, end, work))
+        if len(found.due) > limit:
+            return Gathered(found.impatient + len(found.due), in_flight=found.in_flight)
+        found.due.sort(key=lambda work: work.latest_start_at)
         found.jobs.sort(key=lambda one: one.work.latest_start_at)
         return found
 
@@ -153,19 +157,25 @@ class PlaceWork:
             any(job.state is JobState.QUEUED and job.created_at < fresh for _, _, job in jobs),
         )
 
-    def _open(self, deployment: Deployment, road: Road, limit: int) -> Sequence[Job]:
-        return self._jobs.unfinished(deployment.resource, road.inference_type, limit=limit)
+    def _open(self, deployment: Deployment, road: Road, limit: int) -> Sequence[OpenJob]:
+        return self._jobs.open_of(deployment.resource, road.inference_type, limit=limit)
 
-    def _expected(self, deployment: Deployment, road: Road, job: Job) -> float:
+    def _seen(
+        self, deployment: Deployment, road: Road, limit: int, *, whole: bool
+    ) -> Iterator[tuple[OpenJob, Job | None]]:
+        if not whole:
+            return ((job, None) for job in self._open(deployment, road, limit))
+        records = self._jobs.unfinished(deployment.resource, road.inference_type, limit=limit)
+        return ((outline(record), record) for record in records)
+
+    def _expected(self, deployment: Deployment, road: Road, job: OpenJob) -> float:
         """Seconds that a job holds its place: by its caller's limit, as routing counts them, else as measured."""
-        limit = output_limit(job.parameters)
         measured = self._capacities.snapshot().of(deployment.resource, road.inference_type).measured_seconds
-        if limit is None:
+        if job.output_limit is None:
             return deployment.timing.expected_seconds(0) if measured is None else measured
-        read = _STORED_TOKENS if job.input.key is not None else len(json_text(job.input.inline)) // 4
-        return deployment.timing.expected_seconds(read, limit)
+        return deployment.timing.expected_seconds(job.input_tokens, job.output_limit)
 
-    def _end(self, deployment: Deployment, job: Job) -> datetime | None:
+    def _end(self, deployment: Deployment, job: OpenJob) -> datetime | None:
         """By when the job must be answered: it also expires when it was not handed over within its patience."""
         if job.deadline_at is None:
             return None

@@ -1,10 +1,15 @@
 """The message that has a job looked at by the function of its road."""
 
-from tollgate.domain.jobs import Job
+from typing import TYPE_CHECKING
+
 from tollgate.ports.jobs import MessageQueue
 
+if TYPE_CHECKING:
+    from tollgate.domain.jobs import Job
+    from tollgate.domain.open_jobs import OpenJob
 
-def queue_job(queue: MessageQueue, job: Job, *, delay_seconds: int = 0) -> None:
+
+def queue_job(queue: MessageQueue, job: "Job | OpenJob", *, delay_seconds: int = 0) -> None:
     """Put a job into the queue of its road, as one of its tenant's, so that no tenant crowds out the others.
 
     Raises:

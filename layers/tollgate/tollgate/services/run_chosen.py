@@ -10,31 +10,34 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.answer_checks import failed_check
+from tollgate.domain.budget_pressure import NO_PRESSURE
 from tollgate.domain.catalogue import InferenceType, Priority
-from tollgate.domain.choice_policy import DeploymentRole
+from tollgate.domain.choice_policy import SHADOW_KEY, DeploymentRole
 from tollgate.domain.errors import BackendError, BackendTimeoutError, TollgateError
 from tollgate.domain.outcomes import ESCALATED, of_quality, of_run
 from tollgate.domain.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
 from tollgate.domain.settlement import together
 from tollgate.ports.outcomes import Extra
+from tollgate.services.admission import Admitted
 from tollgate.services.trail import Escalation, Trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tollgate.domain.capacity import Capacity
+    from tollgate.domain.catalogue import Deployment
     from tollgate.domain.choice_policy import Check
     from tollgate.domain.jobs import Owner
     from tollgate.domain.settlement import Settlement
+    from tollgate.ports.dialects import RenderedRequest
     from tollgate.ports.outcomes import OutcomeStore
     from tollgate.ports.system import Clock
     from tollgate.services.accept_job import JobAcceptance
+    from tollgate.services.admission import Admission
     from tollgate.services.choose_tier import Chosen
-    from tollgate.services.inference import Completed, Plan
+    from tollgate.services.inference import Completed, InferenceRequest, Plan
     from tollgate.services.run_realtime import RealtimeRun
-
-_SHADOW_KEY = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,27 @@ class ChosenRun:
         *,
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
+        admission: Admission,
         outcomes: OutcomeStore,
         clock: Clock,
         time_limit_seconds: float,
     ) -> None:
         self._realtime = realtime
         self._acceptance = acceptance
+        self._admission = admission
         self._outcomes = outcomes
         self._clock = clock
         self._time_limit = time_limit_seconds
 
     def run(
-        self, plan: Plan, chosen: Chosen, trail: Trail, *, capacity: Capacity, larger: Callable[[], Plan]
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        trail: Trail,
+        *,
+        capacity: Capacity,
+        larger: Callable[[], Plan],
+        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
     ) -> Completed:
         """The answer, of the larger size where the smaller one's did not pass.
 
@@ -75,6 +87,7 @@ class ChosenRun:
             trail: of the request.
             capacity: of the deployments, for a copy to the shadow.
             larger: plans the same request for the larger size.
+            rendered: writes a request as a deployment takes it.
 
         Raises:
             BudgetExceededError, BackendError: of the first call; a failed second one leaves the first answer.
@@ -85,7 +98,7 @@ class ChosenRun:
         if check is not None:
             completed = self._escalated(plan, chosen, first, check, trail=trail, larger=larger)
         if chosen.policy.shadow is not None:
-            self._shadow(plan, chosen, completed, trail=trail, capacity=capacity)
+            self._shadow(plan, chosen, completed, trail=trail, capacity=capacity, rendered=rendered)
         return completed
 
     def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
@@ -156,37 +169,54 @@ class ChosenRun:
         self._failed_check(plan, second, last)
         return last.completed
 
-    def _shadow(self, plan: Plan, chosen: Chosen, completed: Completed, *, trail: Trail, capacity: Capacity) -> None:
-        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never makes a request fail."""
+    def _shadow(
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        completed: Completed,
+        *,
+        trail: Trail,
+        capacity: Capacity,
+        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
+    ) -> None:
+        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never makes a request fail.
+
+        A copy passes the brakes and the budgets of the gateway, of the model and of its own key, and is cut when what
+        was held for it is used up.
+        """
         policy = chosen.policy.shadow
         shadow = next((d for d in plan.model.deployments if d.role is DeploymentRole.SHADOW), None)
         if policy is None or shadow is None or selector_of(f"shadow|{completed.inference_id}") >= policy.share:
             return
         left = policy.usd_per_day - self._outcomes.spent(plan.model.name, Extra.SHADOW)
+        if left <= 0:
+            return
         with suppress(TollgateError):
+            owner = _shadow_owner(trail.owner)
+            model = replace(plan.model, deployments=(replace(shadow, weight=1),))
+            offered, brake = self._admission.offered(plan.catalogue, model)
+            admitted = self._admission.admit(plan.catalogue, owner, model.name) or Admitted(owner, model.name, ())
+            if {brake, self._admission.pressure(admitted)} != {NO_PRESSURE}:
+                return  # Whoever has to save does not pay for answers that nobody reads.
             decision = route(
-                RoutingRequest(plan.routing.size, Priority.MEDIUM),
-                replace(plan.model, deployments=(replace(shadow, weight=1),)),
-                capacity,
-                plan.catalogue.gateway_prices,
+                RoutingRequest(plan.routing.size, Priority.MEDIUM), offered, capacity, plan.catalogue.gateway_prices
             )
-            cost = decision.estimated_cost
-            if shadow.tokens is not None:
-                # No budget holds money for a copy, and its caller decides how long the answer gets.
-                from tollgate.domain.token_charges import most_chat_cost  # noqa: PLC0415 -- few shadows are at providers
-
-                cost = max(cost, most_chat_cost(shadow.tokens, plan.request.input, plan.request.parameters))
-            if cost > left or decision.inference_type is not InferenceType.ASYNC:
+            if decision.inference_type is not InferenceType.ASYNC:
                 return
             request = replace(plan.request, webhook_url=None, metadata={"tollgate_shadow_of": completed.inference_id})
-            copy = Trail(trail.request_id, _shadow_owner(trail.owner), trail.started, trail.traceparent)
+            copy = Trail(trail.request_id, owner, trail.started, trail.traceparent)
             copy.route_reason = f"shadow_of={completed.inference_id}"
-            copied = replace(plan, request=request, decision=decision, admitted=None)
-            self._acceptance.accept(request, copied, InferenceType.ASYNC, copy)
-            self._outcomes.spend(plan.model.name, Extra.SHADOW, cost)
+            copied = replace(
+                plan, request=request, decision=decision, rendered=rendered(request, shadow), admitted=admitted
+            )
+            accepted = self._acceptance.accept(request, copied, InferenceType.ASYNC, copy, at_most=left)
+            held = accepted.job.reservation
+            if held is not None:
+                # All of it counts until the copy has ended; see `JobCompleter`.
+                self._outcomes.spend(model.name, Extra.SHADOW, held.amount)
             trail.route_reason += ";shadow"
 
 
 def _shadow_owner(owner: Owner) -> Owner:
     """The same tenant, who may see the copy, under a key of its own, so that nobody's bill grows unseen."""
-    return owner._replace(key_id=_SHADOW_KEY, team="")
+    return owner._replace(key_id=SHADOW_KEY, team="")

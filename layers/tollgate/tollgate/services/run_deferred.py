@@ -6,8 +6,9 @@ too, and its message comes back every five minutes. Jobs whose provider is paid 
 is the function that has the time to wait for an answer.
 """
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from base64 import b64decode, b64encode
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
 from tollgate.domain.errors import (
@@ -17,12 +18,13 @@ from tollgate.domain.errors import (
     CapacityError,
     InvalidRequestError,
     ModelFailedError,
+    StorageError,
 )
 from tollgate.domain.jobs import Job, JobFailure, JobState
 from tollgate.domain.money import seconds
 from tollgate.domain.sleeping import Phase, may_gather
 from tollgate.domain.standing import place_of
-from tollgate.ports.backends import ModelAnswer, RealtimeBackend
+from tollgate.ports.backends import RealtimeBackend
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.endpoints import PlaceRecords
 from tollgate.ports.jobs import FunctionEvents, JobStore, MessageQueue
@@ -32,6 +34,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import QUEUED, claim_job
 from tollgate.services.complete_job import JobCompleter, Work
+from tollgate.services.kept_work import keep_work, kept_work
 from tollgate.services.queue_job import queue_job
 from tollgate.services.submit_async import BRAKED_SECONDS, stored_input
 
@@ -105,6 +108,8 @@ class DeferredRun:
                 self._by_token().run(job)
             return
         try:
+            if self._ended_before(job):
+                return
             deployment, road = self._way(job)
             if self._waits(job) or not self._is_up(job, deployment, road):
                 return
@@ -154,17 +159,44 @@ class DeferredRun:
             raise
         except (ModelFailedError, BackendTimeoutError) as error:
             # The container worked, so its time is charged.
-            work = self._work(self._clock.monotonic() - began)
-            self._completer.fail(job, JobFailure("model_failed", error.message), work)
+            self._end(job, self._clock.monotonic() - began, error.message)
         except BackendError as error:
             self._completer.fail(job, JobFailure("backend_refused", error.message))
         else:
-            self._complete(job, answer)
+            self._end(job, answer.seconds, answer.body)
 
-    def _complete(self, job: Job, answer: ModelAnswer) -> None:
-        work = self._work(answer.seconds)
-        self._completer.complete(job._replace(submitted_at=work.started_at), answer.body, work)
+    def _end(self, job: Job, held: float, said: bytes | str) -> None:
+        """End a job that was run, with the model's answer or with why there is none.
 
-    def _work(self, held: float) -> Work:
+        Raises:
+            StorageError: its message must come back; what was done is in the bucket, unless that fails too.
+        """
         now = self._clock.now()
-        return Work(held_seconds=seconds(held), finished_at=now, started_at=now - timedelta(seconds=held))
+        try:
+            self._ended(job, held, now, said)
+        except StorageError:
+            done: dict[str, Any] = {"held_seconds": held, "finished_at": now.isoformat()}
+            if isinstance(said, bytes):
+                done["answer"] = b64encode(said).decode()
+            else:
+                done["failure"] = said
+            keep_work(self._objects, job, done)
+            self.telemetry.log("WARNING", "answer kept in the bucket", job_id=job.job_id)
+            raise
+
+    def _ended_before(self, job: Job) -> bool:
+        """End the job with what somebody has kept of it who ran it and could not end it; whether there is that."""
+        done = kept_work(self._objects, job)
+        if done is None:
+            return False
+        said = b64decode(done["answer"]) if "answer" in done else str(done["failure"])
+        self._ended(job, done["held_seconds"], datetime.fromisoformat(done["finished_at"]), said)
+        return True
+
+    def _ended(self, job: Job, held: float, finished: datetime, said: bytes | str) -> None:
+        began = finished - timedelta(seconds=held)
+        work = Work(held_seconds=seconds(held), finished_at=finished, started_at=began)
+        if isinstance(said, bytes):
+            self._completer.complete(job._replace(submitted_at=began), said, work)
+        else:
+            self._completer.fail(job, JobFailure("model_failed", said), work)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tollgate.services.run_live import LiveRun
     from tollgate.services.trail import Cover, Trail
 
+_SMALL_BYTES = 200_000
+"""Whatever is in such an answer, it can be read."""
+
 _MARGIN_SECONDS = 1.5
 """Kept back from the time limit, to settle and to answer in."""
 
@@ -175,6 +178,10 @@ class RealtimeRun:
         ahead, trail.ahead = trail.ahead, None
         try:
             answer = ahead.answer() if ahead else self._invoke(plan, road, trail, inference_id, max(0.1, left))
+            if len(answer.body) > _SMALL_BYTES:
+                from tollgate.domain.answer_limits import require_readable  # noqa: PLC0415 -- few answers are large
+
+                require_readable(answer.body)
             parsed = self._dialects.of(deployment).parse(answer.body)
         except BackendError as error:
             # Also of an answer that came to its end, and only then turned out to be none.

@@ -1,8 +1,8 @@
 """A queued job handed to its asynchronous endpoint.
 
 The queue may deliver a message twice, and a function may die between SageMaker's yes and the record of it. So a job is
-claimed with a lease first: as long as it runs, nobody else submits. When it has run out without a record, the job is
-submitted again, for it must not be lost; whichever result comes first settles it, once.
+claimed with a lease first: as long as it runs, nobody else submits. When it has run out with no record in the table
+nor in the bucket, the job is submitted again, for it must not be lost; whichever result comes first settles it, once.
 """
 
 import json
@@ -30,6 +30,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brake_gate import BrakeGate
 from tollgate.services.claim_job import claim_job
 from tollgate.services.complete_job import JobCompleter
+from tollgate.services.kept_work import keep_work, kept_work
 from tollgate.services.queue_job import queue_job
 
 if TYPE_CHECKING:
@@ -146,7 +147,14 @@ class AsyncSubmitter:
         """
         if self._waits(job) or self._is_gathered(job):
             return None
-        return claim_job(self._jobs, job, self._clock.now())
+        claimed = claim_job(self._jobs, job, self._clock.now())
+        done = None if claimed is None else kept_work(self._objects, job)
+        if claimed is None or done is None:
+            return claimed
+        claimed = claimed._replace(batch_id=done["batch_id"])
+        submission = AsyncSubmission(done["output_location"], done["failure_location"])
+        self.record(claimed, submission, datetime.fromisoformat(done["submitted_at"]))
+        return None
 
     def _is_by_token(self, job: Job) -> bool:
         model = self._catalogues.seen_by(job).models.get(job.model)
@@ -247,7 +255,7 @@ class AsyncSubmitter:
             return None
 
     def record(self, job: Job, submission: AsyncSubmission, handed_over_at: datetime) -> None:
-        """Put down that a claimed job was submitted.
+        """Put down that a claimed job was submitted: in the bucket if the table fails, for whoever claims it next.
 
         Raises:
             StorageError: it is not put down; the job will be submitted a second time.
@@ -265,7 +273,9 @@ class AsyncSubmitter:
             except StorageError:
                 # Not recorded, it would be submitted a second time when the lease has run out.
                 if attempt == _RECORD_ATTEMPTS:
-                    raise
+                    done = {"submitted_at": handed_over_at.isoformat(), "batch_id": job.batch_id}
+                    keep_work(self._objects, job, done | submission._asdict())
+                    self.telemetry.log("WARNING", "submission kept in the bucket", job_id=job.job_id)
                 continue
             if not recorded:
                 self.telemetry.log("INFO", "async job moved on before its submission was recorded", job_id=job.job_id)

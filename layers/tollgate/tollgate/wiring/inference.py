@@ -179,6 +179,7 @@ class InferenceParts(RoadParts, ABC):
             self.outcomes,
             realtime=self.realtime,
             acceptance=self.acceptance,
+            admission=self.admission,
             clock=self.clock,
             time_limit_seconds=self.time_limit_seconds,
         )
