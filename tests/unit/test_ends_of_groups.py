@@ -104,7 +104,7 @@ def test_a_notice_that_comes_twice_at_once_puts_nothing_back_that_runs_again() -
     road.completion().notice(notice)
     road.group_submitter().submit_all(waiting_ids(road))
     alone = dict(road.jobs.jobs)
-    road.jobs.get_many = lambda _: read  # type: ignore[method-assign]  # as it was before
+    road.jobs.get_many = lambda job_ids: [job for job in read if job.job_id in job_ids]  # type: ignore[method-assign]  # old
     road.completion().notice(notice)
     assert road.jobs.jobs == alone
     assert {job.state for job in alone.values()} == {JobState.SUBMITTED}
@@ -117,7 +117,7 @@ def test_a_failure_that_meets_the_record_of_its_submission_is_told_again() -> No
     group = road.backend.submitted.pop()[0]
     read = [job._replace(state=JobState.QUEUED, batch_id=None) for job in road.jobs.jobs.values()]
     get_many, found, now = road.jobs.get_many, [read], road.clock.now()
-    road.jobs.get_many = lambda ids: found.pop() if found else get_many(ids)  # type: ignore[method-assign]  # once
+    road.jobs.get_many = lambda job_ids: found.pop() if found else get_many(job_ids)  # type: ignore[method-assign]  # once
     notice = AsyncNotice(group, False, now, now, None, "ModelError")  # noqa: FBT003 -- as above
     with pytest.raises(StorageError):
         road.completion().notice(notice)

@@ -16,6 +16,7 @@ from tollgate.domain.jobs import JobState
 from tollgate.domain.sleeping import Phase
 from tollgate.services.complete_job import JobCompleter
 from tollgate.services.job_answers import JobAnswers
+from tollgate.services.place_work import GatheredJob
 from tollgate.services.submit_async import AsyncSubmitter
 from tollgate.services.submit_together import ALONE
 
@@ -111,10 +112,10 @@ def test_a_catalogue_that_comes_during_a_look_decides_at_the_next(old: str, new:
     service = house.handing_on
     hand_on = service.hand_on
 
-    def later(*args: Any) -> bool | None:
+    def later(gathered: GatheredJob, offer: Any) -> bool | None:
         changed = replace(token_catalogue(BOTH.replace(old, new)), version=2, budgets=house.catalogue.budgets)
         house.gateway.catalogues.catalogue = changed
-        return hand_on(*args)
+        return hand_on(gathered, offer)
 
     service.hand_on = later  # type: ignore[method-assign]  # the same, a moment later
     house.until_due(13)
