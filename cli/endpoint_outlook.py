@@ -24,12 +24,12 @@ def outlook(standing: Standing, policy: SleepPolicy | None, record: PlaceRecord 
         return standing.problem
     if standing.place.kind is PlaceKind.BATCH:
         return "runs when a batch starts, ends with it"
-    return "stays as it is: no sleep policy" if policy is None else _by_policy(policy, record)
+    return "stays as it is: no sleep policy" if policy is None else _by_policy(policy, record, standing.place.kind)
 
 
-def _by_policy(policy: SleepPolicy, record: PlaceRecord | None) -> str:
+def _by_policy(policy: SleepPolicy, record: PlaceRecord | None, kind: PlaceKind) -> str:
     if record is None or record.phase is Phase.AWAKE:
-        return _until_it_sleeps(policy)
+        return _until_it_sleeps(policy, kind)
     if record.phase is Phase.ASLEEP:
         return _until_it_wakes(policy, record.asked_at)
     since = _time(record.since)
@@ -39,11 +39,11 @@ def _by_policy(policy: SleepPolicy, record: PlaceRecord | None) -> str:
     return f"up about {_time(record.since + took)}" if took else f"up in some minutes: starting since {since}"
 
 
-def _until_it_sleeps(policy: SleepPolicy) -> str:
+def _until_it_sleeps(policy: SleepPolicy, kind: PlaceKind) -> str:
     if policy.minimum > 0:
         return f"stays up: its policy has a minimum of {policy.minimum}"
     outside = " (not in its warm hours)" if policy.warm_hours else ""
-    if policy.ends_with_its_work:
+    if policy.ends_with_its_work and kind is PlaceKind.ASYNC:  # the others go by metrics
         return f"sleeps as soon as nothing waits{outside}"
     minutes = max(1, policy.idle_minutes)
     return f"sleeps after {minutes} min without a call{outside}"

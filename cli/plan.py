@@ -292,10 +292,10 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
             "The settings, and how sure it is, are this one's."
         )
     else:
-        reasons = [one for one in above_the_bound(comparison, chosen) if abs(one.usd) >= _HALF_A_CENT]
-        end = ":" if reasons else "."
+        parts = [one for one in above_the_bound(comparison, chosen) if abs(one.usd) >= _HALF_A_CENT]
+        end = ":" if parts else "."
         console.print(
             f"Cheapest without a missed deadline: {chosen.design}, {comparison.above(chosen):.1%} above the bound{end}"
         )
-        for reason in reasons:
-            console.print(f"  {reason.usd:+,.2f}  {reason.text}")
+        for part in parts:
+            console.print(f"  {part.usd:+,.2f}  {part.text}")

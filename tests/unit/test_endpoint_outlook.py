@@ -30,7 +30,7 @@ def _record(phase: Phase, **changes: Any) -> PlaceRecord:
         (POLICY, _record(Phase.AWAKE), "sleeps after 30 min without a call"),
         (replace(POLICY, warm_hours=WARM), None, "sleeps after 30 min without a call (not in its warm hours)"),
         (replace(POLICY, minimum=1), None, "stays up: its policy has a minimum of 1"),
-        (SleepPolicy(0, gather=True), None, "sleeps as soon as nothing waits"),
+        (SleepPolicy(0, gather=True), None, "sleeps after 1 min without a call"),
         (POLICY, _record(Phase.FALLING_ASLEEP), "asleep in some minutes: going down since Nov 22 12:00 UTC"),
         (POLICY, _record(Phase.ASLEEP), "wakes for the next request"),
         (POLICY, _record(Phase.ASLEEP, asked_at=NOON), "wakes within a minute: asked to Nov 22 12:00 UTC"),
@@ -70,6 +70,12 @@ def test_an_earlier_start_tells_how_long_this_one_takes() -> None:
     ):
         record = record.moved(phase, NOON - timedelta(hours=hours, minutes=minutes), "")
     assert outlook(STANDING, POLICY, record) == "up about Nov 22 12:03 UTC"
+
+
+def test_only_an_asynchronous_endpoint_sleeps_by_its_jobs() -> None:
+    """A real-time endpoint with the same policy goes by its metrics, as above."""
+    queued = replace(STANDING, place=Place(PlaceKind.ASYNC, "e"))
+    assert outlook(queued, SleepPolicy(0, gather=True), None) == "sleeps as soon as nothing waits"
 
 
 def test_what_stands_in_the_way_comes_first() -> None:
