@@ -29,10 +29,10 @@ from local.launch.layout import ROOT, Layout, aws_environment, project_environme
 from local.launch.state import StackRecord
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document
-from tollgate.domain.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy
 from tollgate.domain.money import usd_text
-from tollgate.domain.retry_budget import RetryTokens
-from tollgate.domain.standing import Place, PlaceKind
+from tollgate.domain.places.standing import Place, PlaceKind
+from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy
+from tollgate.domain.roads.retry_budget import RetryTokens
 
 _PRICE = Decimal("0.01")
 _LIMIT = Decimal("0.80")

@@ -42,15 +42,15 @@ from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.domain.budgets import BudgetPeriod, ScopeKind
-from tollgate.domain.capacity import Capacity
+from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.ledger import Counter
+from tollgate.domain.budgets.reserving import asks_for
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import StorageError
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.ledger import Counter
 from tollgate.domain.money import usd_text
-from tollgate.domain.reserving import asks_for
-from tollgate.domain.road_estimates import RequestSize, RoadEstimates
+from tollgate.domain.roads.capacity import Capacity
+from tollgate.domain.roads.estimates import RequestSize, RoadEstimates
 
 PRICE = "0.01"
 MODEL = f"""

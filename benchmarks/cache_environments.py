@@ -19,20 +19,20 @@ from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQu
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType, Priority, Road
 from tollgate.domain.errors import TollgateError
 from tollgate.ports.backends import ModelAnswer
-from tollgate.services.accept_job import JobAcceptance
-from tollgate.services.admission import Admission
-from tollgate.services.answer_cache import AnswerCache
-from tollgate.services.choosing import choosing_among
-from tollgate.services.deployment_health import DeploymentHealth
-from tollgate.services.infer import InferenceService
-from tollgate.services.inference import InferenceRequest
-from tollgate.services.run_realtime import RealtimeRun
-from tollgate.services.trail import Trail
-from tollgate.services.wake_requests import WakeRequests
+from tollgate.services.cache.answer_cache import AnswerCache
+from tollgate.services.requests.accept_job import JobAcceptance
+from tollgate.services.requests.admission import Admission
+from tollgate.services.requests.choosing import choosing_among
+from tollgate.services.requests.deployment_health import DeploymentHealth
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.trail import Trail
+from tollgate.services.requests.wake_requests import WakeRequests
 
 LIMIT_SECONDS = 29.0
 

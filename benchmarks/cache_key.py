@@ -16,7 +16,7 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
-from tollgate.domain.cache_key import CacheIdentity, CacheScope, cache_key
+from tollgate.domain.cache.key import CacheIdentity, CacheScope, cache_key
 
 BYTES = 10_000
 ROUNDS, CALLS = 40, 200

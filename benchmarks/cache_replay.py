@@ -29,17 +29,17 @@ from pathlib import Path
 from gateway_bill import REGION, price_book
 
 from tollgate.adapters.word_vectors import likeness
-from tollgate.domain.cache_control import NO_WISHES
-from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome, usable
-from tollgate.domain.cache_policy import CachePolicy
-from tollgate.domain.jobs import Usage
+from tollgate.domain.cache.control import NO_WISHES
+from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, usable
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.costs.pricing import instance_cost
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import seconds
-from tollgate.domain.near_guard import ladder_of
-from tollgate.domain.near_index import NearIndex
-from tollgate.domain.near_match import verify_match
-from tollgate.domain.near_policy import NearPolicy, Strictness
-from tollgate.domain.near_reading import read
-from tollgate.domain.pricing import instance_cost
+from tollgate.domain.near.guard import ladder_of
+from tollgate.domain.near.index import NearIndex
+from tollgate.domain.near.match import verify_match
+from tollgate.domain.near.policy import NearPolicy, Strictness
+from tollgate.domain.near.reading import read
 
 # The example catalogue's chat model: its instance, places and timings.
 _INSTANCE, _PLACES = "ml.g5.xlarge", 4

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from cache_environments import Environment, KilledError, Model, World
 
 from tests.fakes.clock import ManualClock
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.errors import TollgateError
 
 

@@ -22,7 +22,7 @@ from tollgate.adapters.catalogue_document import catalogue_document
 from tollgate.adapters.dynamodb_values import to_attributes
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, Model, Tier
-from tollgate.domain.choice_policy import ChoicePolicy
+from tollgate.domain.choice.policy import ChoicePolicy
 
 PROMPT_BYTES = 4_096
 RESEMBLES = {Tier.SMALL: "llama-3.1-8b-instruct", Tier.LARGE: "llama-3.1-nemotron-51b-instruct"}

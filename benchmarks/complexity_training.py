@@ -15,8 +15,8 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import Ridge
 
-from tollgate.domain.complexity_features import FEATURES, measure
-from tollgate.domain.complexity_model import LEAF, LEAF_SCALE, MAGIC
+from tollgate.domain.choice.complexity_features import FEATURES, measure
+from tollgate.domain.choice.complexity_model import LEAF, LEAF_SCALE, MAGIC
 
 type Array = np.ndarray[Any, Any]
 
@@ -326,7 +326,7 @@ def cautious_means(scores: Array, groups: Array) -> Array:
 def encode(
     need: Trained, quality: Trained, known_models: Sequence[str], *, cautious: Array, ranks: Array, recovered: Array
 ) -> bytes:
-    """Write a model file as `tollgate.domain.complexity_model.decode` reads it.
+    """Write a model file as `tollgate.domain.choice.complexity_model.decode` reads it.
 
     Args:
         need: fitted to the strong model's gain.

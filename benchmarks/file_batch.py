@@ -18,9 +18,9 @@ from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.folder_objects import FolderObjects
 from tollgate.adapters.file_documents import batch_document, batch_of, file_document, file_of
-from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import BatchPolicy
-from tollgate.domain.file_batches import (
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.domain.jobs.file_batches import (
     COMPLETION_WINDOW,
     MOST_LINES,
     FileBatch,
@@ -28,7 +28,7 @@ from tollgate.domain.file_batches import (
     FilePurpose,
     StoredFile,
 )
-from tollgate.services.file_batch_cut import run_of
+from tollgate.services.batches.file_batch_cut import run_of
 
 TEXT = "A toll booth stands in front of your models. " * 41
 STEPS = ("cut", "finish")

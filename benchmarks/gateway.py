@@ -29,12 +29,12 @@ from tollgate.adapters.catalogue_document import catalogue_document
 from tollgate.adapters.dynamodb_values import to_attributes
 from tollgate.adapters.job_items import to_item
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.cache_control import CacheControl
-from tollgate.domain.cache_entry import CachedAnswer
-from tollgate.domain.cache_identity import request_identity, request_key
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.control import CacheControl
+from tollgate.domain.cache.entry import CachedAnswer
+from tollgate.domain.cache.identity import request_identity, request_key
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType, Model
-from tollgate.domain.jobs import Job, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs.job import Job, JobState, Owner, Payload, Usage
 
 HANDLERS = ROOT / "benchmarks" / "handlers"
 FUNCTIONS = ROOT / "functions"

@@ -6,9 +6,9 @@ from decimal import Decimal
 from importlib.resources import files
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.gateway_parts import gateway_rates, hit_usage, road_usage
-from tollgate.domain.price_book import PriceBook
-from tollgate.domain.pricing import GatewayUsage, gateway_cost
+from tollgate.domain.costs.gateway_parts import gateway_rates, hit_usage, road_usage
+from tollgate.domain.costs.price_book import PriceBook
+from tollgate.domain.costs.pricing import GatewayUsage, gateway_cost
 
 _MILLION = 1_000_000
 _SMALL_BODY = 1_000

@@ -1,4 +1,4 @@
-"""An endpoint that sleeps when nobody uses it: `tollgate.domain.sleeping` in simulated time.
+"""An endpoint that sleeps when nobody uses it: `tollgate.domain.places.sleeping` in simulated time.
 
 The same function decides as in the capacity function, on the same looks: every minute, and when a request comes for a
 sleeping endpoint. While it is up its instances follow their metric; the first one takes its whole start-up.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from planner.serving import Scaling, Served, serve
-from tollgate.domain.sleeping import Action, Phase, SleepPolicy, Watched, Zones, decide, no_zones
+from tollgate.domain.places.sleeping import Action, Phase, SleepPolicy, Watched, Zones, decide, no_zones
 
 DRAIN_SECONDS = 20.0
 """Between the decision and the end of the endpoint; a request that comes in between keeps it up."""

@@ -15,10 +15,10 @@ from decimal import Decimal
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.timed_endpoint import PLACES, TimedEndpoint
-from tollgate.domain.capacity import Capacity, RoadCapacity
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.jobs import JobState, Payload
-from tollgate.domain.micro_batches import MicroBatchPolicy
+from tollgate.domain.jobs.job import JobState, Payload
+from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 
 REQUESTS = 2_000
 ARRIVE_SECONDS = 60.0

@@ -30,12 +30,12 @@ from pathlib import Path
 
 from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
 from tollgate.adapters.word_vectors import likeness
-from tollgate.domain.near_guard import ladder_of
-from tollgate.domain.near_index import MAX_CANDIDATES, NearIndex
-from tollgate.domain.near_match import LOOSEST_THRESHOLD, Disagreement, disagreements, verify_match
-from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
-from tollgate.domain.near_reading import Reading, read
-from tollgate.domain.near_vector import vector_cosine
+from tollgate.domain.near.guard import ladder_of
+from tollgate.domain.near.index import MAX_CANDIDATES, NearIndex
+from tollgate.domain.near.match import LOOSEST_THRESHOLD, Disagreement, disagreements, verify_match
+from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness
+from tollgate.domain.near.reading import Reading, read
+from tollgate.domain.near.vector import vector_cosine
 
 INDEX_ENTRIES = 100_000
 HARD_OVERLAP = 0.6

@@ -16,7 +16,7 @@ from typing import Any
 
 from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
 from tollgate.adapters.word_vectors import FILE
-from tollgate.domain.near_words import WordVectors
+from tollgate.domain.near.words import WordVectors
 
 
 def vocabulary() -> list[str]:

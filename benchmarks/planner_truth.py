@@ -28,9 +28,9 @@ from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World
 from tests.local_stack import LocalStack, running_stack
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, BatchPolicy, InferenceType
-from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.costs.pricing import instance_cost
 from tollgate.domain.money import seconds
-from tollgate.domain.pricing import instance_cost
 
 _SECONDS = float(os.environ.get("TRUTH_SECONDS", "600"))
 _RATE = 1.0

@@ -22,8 +22,8 @@ from routing_metrics import area, difference, interval, line
 from routing_nine import by_fold, dial_table, halves_table, predictions, promise_table, reward_table, with_records
 from routing_records import records_table
 
-from tollgate.domain import complexity_model
-from tollgate.domain.complexity import estimate_complexity
+from tollgate.domain.choice import complexity_model
+from tollgate.domain.choice.complexity import estimate_complexity
 
 type Array = np.ndarray[Any, Any]
 HEAD = f"{'router':<38} {'APGR':>6} {'95 % interval':<16}  CPT50 CPT80"

@@ -11,8 +11,8 @@ from routing_data import ModelSet
 from routing_metrics import interval
 
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.exchange import best_lead, cautious_share, exchange_rate
-from tollgate.domain.model_choice import GENERAL_SHARE, GENERAL_SPREAD, MOST_LEANING, OWN_SPREAD
+from tollgate.domain.choice.exchange import best_lead, cautious_share, exchange_rate
+from tollgate.domain.choice.model_choice import GENERAL_SHARE, GENERAL_SPREAD, MOST_LEANING, OWN_SPREAD
 
 type Array = np.ndarray[Any, Any]
 DIALS = np.concatenate([np.linspace(0.0, 0.78, 14), np.linspace(0.8, 0.945, 30), np.linspace(0.95, 1.0, 26)])

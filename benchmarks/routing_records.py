@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from routing_data import ModelSet
 
-from tollgate.domain.complexity import estimate_complexity
-from tollgate.domain.model_choice import ENOUGH_RECORDS
-from tollgate.domain.outcomes import topic_of
+from tollgate.domain.choice.complexity import estimate_complexity
+from tollgate.domain.choice.model_choice import ENOUGH_RECORDS
+from tollgate.domain.choice.outcomes import topic_of
 
 type Array = np.ndarray[Any, Any]
 JUDGED = 400

@@ -21,8 +21,8 @@ from planner.trace import Trace
 from planner.waking import Requests
 from planner.world import World
 from tollgate.adapters.time_zones import time_zone
-from tollgate.domain.sleeping import SleepPolicy, WarmHours
-from tollgate.domain.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.places.sleeping import SleepPolicy, WarmHours
+from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
 
 _DAYS = 14
 _INSTANCE = "ml.g5.2xlarge"

@@ -13,8 +13,8 @@ from complexity_training import QUALITY_TREES, cautious_means, encode, fit, meas
 from routing_data import data_folder, load_gsm8k, load_llmrouter
 from routing_metrics import apgr
 
-from tollgate.domain.complexity_features import measure
-from tollgate.domain.complexity_model import decode
+from tollgate.domain.choice.complexity_features import measure
+from tollgate.domain.choice.complexity_model import decode
 
 TARGET = Path("layers/tollgate/tollgate/data/complexity.bin")
 LARGEST_DIFFERENCE = 2e-3

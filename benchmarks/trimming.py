@@ -34,9 +34,9 @@ from pathlib import Path
 import trimming_baselines as baselines
 from trimming_data import Record, hotpot, locomo, qmsum, tokens
 
-from tollgate.domain.chunks import Chunk, trim_chunks
-from tollgate.domain.conversation import Message, Role, trim_conversation
-from tollgate.domain.trimming import DropReason
+from tollgate.domain.trimming.chunks import Chunk, trim_chunks
+from tollgate.domain.trimming.conversation import Message, Role, trim_conversation
+from tollgate.domain.trimming.terms import DropReason
 
 type Make = Callable[[Record, list[int]], baselines.Chooser]
 RESAMPLES = 1_000

@@ -37,9 +37,9 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase
-from tollgate.domain.standing import Place, PlaceKind
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import Place, PlaceKind
 
 ROOT = Path(__file__).parents[1]
 PLACE = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")

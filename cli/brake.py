@@ -19,13 +19,13 @@ from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.system import SystemClock
 from tollgate.api.control_documents import control_document
-from tollgate.domain.brake_plan import brake_plan, saving
-from tollgate.domain.brakes import BrakeLevel
+from tollgate.domain.brakes.level import BrakeLevel
+from tollgate.domain.brakes.plan import brake_plan, saving
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import BackendError, CatalogueError
 from tollgate.domain.money import usd_text
-from tollgate.domain.standing import Place, Standing, places_of
-from tollgate.services.brake_queries import BrakeQueries
+from tollgate.domain.places.standing import Place, Standing, places_of
+from tollgate.services.brakes.queries import BrakeQueries
 
 _LEVELS = ("warn", "downgrade", "defer", "stop")
 

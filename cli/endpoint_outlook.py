@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase, SleepPolicy
-from tollgate.domain.standing import PlaceKind, Standing
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase, SleepPolicy
+from tollgate.domain.places.standing import PlaceKind, Standing
 
 
 def outlook(standing: Standing, policy: SleepPolicy | None, record: PlaceRecord | None) -> str:

@@ -17,11 +17,11 @@ from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, Deployment, Road
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase, shared_policy
-from tollgate.domain.standing import Place, PlaceKind, Standing, places_of
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase, shared_policy
+from tollgate.domain.places.standing import Place, PlaceKind, Standing, places_of
+from tollgate.domain.roads.capacity import RoadState
 
 type Users = Sequence[tuple[Deployment, Road]]
 

@@ -19,9 +19,9 @@ from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.settled_jobs import SettledJobs
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.focus import FocusAccount, FocusRow
+from tollgate.domain.costs.focus import FocusAccount, FocusRow
 from tollgate.domain.money import usd_text
-from tollgate.services.export_focus import FocusExport
+from tollgate.services.usage.export_focus import FocusExport
 
 if TYPE_CHECKING:
     from tollgate.ports.usage import FocusFiles

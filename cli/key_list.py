@@ -16,7 +16,7 @@ from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_keys import RegistryKeys
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind, Spender, applied_budgets
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind, Spender, applied_budgets
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.keys import KeyRecord
 

@@ -15,7 +15,7 @@ from tollgate.adapters.catalogue_document import catalogue_document, catalogue_f
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, Road
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.costs.price_book import PriceBook
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

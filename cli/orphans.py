@@ -14,8 +14,8 @@ from cli.prices import price_book
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.domain.orphans import Orphan, OrphanKind, Running, orphans
-from tollgate.domain.standing import PlaceKind, places_of
+from tollgate.domain.places.orphans import Orphan, OrphanKind, Running, orphans
+from tollgate.domain.places.standing import PlaceKind, places_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient

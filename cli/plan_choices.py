@@ -15,7 +15,7 @@ from planner.workload import ClassMix
 from planner.world import World, price_book
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Priority, Timing
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.costs.price_book import PriceBook
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from tollgate.adapters.registry_prices import RegistryPrices
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import Catalogue
-from tollgate.domain.price_book import PriceBook
-from tollgate.domain.price_refresh import PENDING_VERDICTS, PriceFinding, PriceRecord, PriceVerdict
-from tollgate.services.refresh_prices import PriceRefresh
+from tollgate.domain.costs.price_book import PriceBook
+from tollgate.domain.costs.price_refresh import PENDING_VERDICTS, PriceFinding, PriceRecord, PriceVerdict
+from tollgate.services.usage.refresh_prices import PriceRefresh
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -17,10 +17,10 @@ from cli.stack import Stack, StackError
 from cli.tables import new_console
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.system import SystemClock
-from tollgate.domain.jobs import Owner
-from tollgate.domain.latency import quantile
+from tollgate.domain.jobs.job import Owner
+from tollgate.domain.roads.latency import quantile
 from tollgate.domain.spans import DAY, HOUR, day_of
-from tollgate.services.usage_queries import GROUPS, UsageLine, UsageQueries, UsageReport
+from tollgate.services.usage.queries import GROUPS, UsageLine, UsageQueries, UsageReport
 
 _EVERYONE = Owner(tenant="", key_id="", scopes=frozenset({"admin"}))
 _HOURS_SHOWN = timedelta(days=2)

@@ -19,9 +19,9 @@ from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.advice_report import advice_document
-from tollgate.domain.rightsizing import Advice, MeasuredUse, Resource
-from tollgate.services.rightsize import RightSizing
+from tollgate.domain.places.advice_report import advice_document
+from tollgate.domain.places.rightsizing import Advice, MeasuredUse, Resource
+from tollgate.services.places.rightsize import RightSizing
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLOT_WIDTH = 56

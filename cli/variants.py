@@ -11,7 +11,7 @@ from tollgate.adapters.catalogue_document import catalogue_from_document
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.domain.catalogue import Catalogue, Deployment
-from tollgate.domain.comparison import (
+from tollgate.domain.choice.comparison import (
     Difference,
     Interval,
     Observed,
@@ -20,8 +20,8 @@ from tollgate.domain.comparison import (
     observed_of,
     share_difference,
 )
-from tollgate.domain.outcomes import ESCALATED, TOPICS, Tally, total
-from tollgate.domain.promotion import promoted
+from tollgate.domain.choice.outcomes import ESCALATED, TOPICS, Tally, total
+from tollgate.domain.choice.promotion import promoted
 
 
 def add_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -7,7 +7,7 @@ import secrets
 from cli.arguments import add
 from cli.stack import Stack, StackError
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
-from tollgate.domain.webhooks import secret_text
+from tollgate.domain.jobs.webhooks import secret_text
 
 _KEY_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")

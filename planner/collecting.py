@@ -1,8 +1,8 @@
 """The batch road in simulated time: requests wait together, leave when due, and are answered when the job ends.
 
-When they are due is `tollgate.domain.batches.due_at`; `Pool` keeps its figure up to date one request at a time, because
-asking it again for every request of a long pool would take time that grows with the square of it. A test holds the two
-to the same answer.
+When they are due is `tollgate.domain.jobs.batches.due_at`; `Pool` keeps its figure up to date one request at a time,
+because asking it again for every request of a long pool would take time that grows with the square of it. A test holds
+the two to the same answer.
 """
 
 import math
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from heapq import heapreplace
 
 from planner.serving import Served
-from tollgate.domain.batches import RESPONSE_MARGIN_SECONDS
 from tollgate.domain.catalogue import BatchPolicy
+from tollgate.domain.jobs.batches import RESPONSE_MARGIN_SECONDS
 
 
 @dataclass(slots=True)

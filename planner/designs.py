@@ -8,12 +8,12 @@ from enum import Enum, auto
 from planner.serving import Metric, Scaling
 from planner.trace import CLASSES, Trace
 from planner.world import World
-from tollgate.domain.batches import RESPONSE_MARGIN_SECONDS
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, BatchPolicy, InferenceType, Model
 from tollgate.domain.errors import DeadlineImpossibleError
-from tollgate.domain.road_estimates import RequestSize
-from tollgate.domain.routing import RoutingRequest, route
+from tollgate.domain.jobs.batches import RESPONSE_MARGIN_SECONDS
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.estimates import RequestSize
+from tollgate.domain.roads.routing import RoutingRequest, route
 
 REFUSED, CACHED, REALTIME, ASYNC, TOKENS, HANDED_ON, BATCH = range(7)
 """Where a request ends; `HANDED_ON` from the asynchronous endpoint to the tokens. Pools of batch requests are numbered

@@ -4,7 +4,7 @@ from array import array
 
 from planner.world import World
 from tollgate.domain.catalogue import InferenceType, Model
-from tollgate.domain.gateway_parts import gateway_rates
+from tollgate.domain.costs.gateway_parts import gateway_rates
 
 LONGEST_AT_ONCE = Model(name="", deployments=()).realtime_seconds_limit
 """Seconds that a caller waits for an answer, as catalogues have it where they say nothing; longer ones are jobs."""

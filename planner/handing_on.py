@@ -1,6 +1,7 @@
-"""The endpoint of `planner.keeping` that hands on to a deployment paid by the token: `tollgate.domain.handing_on`.
+"""The endpoint of `planner.keeping` that hands on to a deployment paid by the token.
 
-The same rule decides as in the capacity function, on the same looks, about the same requests.
+The same rule (`tollgate.domain.places.handing_on`) decides as in the capacity function, on the same looks, about the
+same requests.
 """
 
 from array import array
@@ -10,10 +11,10 @@ from dataclasses import dataclass, replace
 from planner.keeping import HAND_OVER_SECONDS, Kept
 from planner.serving import Served
 from planner.waking import Requests
-from tollgate.domain.handing_on import HAND_ON_LIMIT, MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
-from tollgate.domain.road_estimates import TOKEN_JOB_SECONDS
-from tollgate.domain.sleeping import LATE_SECONDS, TICK_SECONDS, Action, Phase, SleepDecision
-from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint
+from tollgate.domain.places.handing_on import HAND_ON_LIMIT, MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
+from tollgate.domain.places.sleeping import LATE_SECONDS, TICK_SECONDS, Action, Phase, SleepDecision
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint
+from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

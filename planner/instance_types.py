@@ -1,8 +1,8 @@
 """Instance types side by side: the same traffic on each, with the design that suits it best there.
 
 How fast a type is for the owner's model only a measurement tells (`tollgate calibrate`). Where none is given, GPUs are
-compared by their half-precision TFLOPS and processors by their number (`tollgate.domain.instance_shapes`). An instance
-is taken to serve as many requests at a time.
+compared by their half-precision TFLOPS and processors by their number (`tollgate.domain.places.instance_shapes`). An
+instance is taken to serve as many requests at a time.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from planner.trace import Trace
 from planner.world import World, price_book
 from tollgate.domain.catalogue import Timing
 from tollgate.domain.errors import PriceUnknownError
-from tollgate.domain.instance_shapes import SHAPES
+from tollgate.domain.places.instance_shapes import SHAPES
 
 
 class SpeedUnknownError(Exception):

@@ -1,8 +1,8 @@
-"""An endpoint that gathers, as the deployed capacity function keeps it: `tollgate.domain.sleeping` in simulated time.
+"""An endpoint that gathers, as the deployed capacity function keeps it, in simulated time.
 
-The same function decides as in the capacity function, on the same looks: one a minute while nothing is near, one every
-few seconds before something is due and for as long as the endpoint is up. While it is up every request is handed over
-as it comes, and SageMaker serves them in that order; when nothing waits for a place it takes no more.
+The same rules (`tollgate.domain.places.sleeping`) decide on the same looks: one a minute while nothing is near, one
+every few seconds before something is due and for as long as the endpoint is up. While it is up every request is
+handed over as it comes, and SageMaker serves them in that order; when nothing waits for a place it takes no more.
 
 `planner.waking` is the same rule without a rhythm: what could be saved by looking all the time and by handing over in
 the order of deadlines.
@@ -20,8 +20,8 @@ from planner.serving import Served
 from planner.waiting import Waiting
 from planner.waking import Requests
 from tollgate.domain.catalogue import AsyncPolicy
-from tollgate.domain.gathering import GATHER_LIMIT, SAMPLE, GivenWork
-from tollgate.domain.sleeping import (
+from tollgate.domain.places.gathering import GATHER_LIMIT, SAMPLE, GivenWork
+from tollgate.domain.places.sleeping import (
     CLOSE_LOOK_SECONDS,
     TICK_SECONDS,
     Action,
@@ -31,7 +31,7 @@ from tollgate.domain.sleeping import (
     Watched,
     decide,
 )
-from tollgate.domain.wake_by_deadline import SOON_STARTS, DueWork, SleepingEndpoint
+from tollgate.domain.places.wake_by_deadline import SOON_STARTS, DueWork, SleepingEndpoint
 
 HAND_OVER_SECONDS = 2.0
 """From the gateway's yes, or the keeper's, to SageMaker's queue."""

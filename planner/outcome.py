@@ -19,11 +19,11 @@ from planner.trace import Trace
 from planner.waking import Requests, serve_waking
 from planner.world import World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
-from tollgate.domain.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
+from tollgate.domain.costs.gateway_parts import INLINE_INPUT_BYTES, gateway_rates
+from tollgate.domain.costs.pricing import instance_cost
 from tollgate.domain.money import ZERO, seconds, usd
-from tollgate.domain.pricing import instance_cost
-from tollgate.domain.token_prices import BucketRates, TokenRates, TokenUsage, token_cost
-from tollgate.domain.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.providers.prices import BucketRates, TokenRates, TokenUsage, token_cost
 
 _CODE_NAMES = {
     REFUSED: "refused",

@@ -1,8 +1,9 @@
 """An endpoint in simulated time: places, first come first served, and instances that follow a metric.
 
 Between two looks at the metric the number of places does not change, so that requests take the place that is free
-first, as `tollgate.domain.holding` charges them. The number of instances changes as Application Auto Scaling does it:
-on the metric of a minute that is already over, with a cooldown each way, and new instances serve after their start-up.
+first, as `tollgate.domain.roads.holding` charges them. The number of instances changes as Application Auto Scaling does
+it: on the metric of a minute that is already over, with a cooldown each way, and new instances serve after their
+start-up.
 """
 
 import math

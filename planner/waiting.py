@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from tollgate.domain.wake_by_deadline import DueWork
+from tollgate.domain.places.wake_by_deadline import DueWork
 
 _GROUP_SECONDS = 10.0
 

@@ -1,4 +1,4 @@
-"""An endpoint that sleeps until a deadline wakes it: `tollgate.domain.wake_by_deadline` in simulated time.
+"""An endpoint that sleeps until a deadline wakes it: `tollgate.domain.places.wake_by_deadline` in simulated time.
 
 The policy is asked when something may be due, not by the clock: between two answers the planner keeps a moment before
 which nothing can be due, moved forward by each arrival. When nothing waits, the endpoint takes no more work than ends
@@ -15,7 +15,7 @@ from heapq import heappop, heappush, heapreplace
 
 from planner.serving import Served
 from planner.waiting import Waiting
-from tollgate.domain.wake_by_deadline import (
+from tollgate.domain.places.wake_by_deadline import (
     SOON_STARTS,
     SleepingEndpoint,
     busy_from_the_start,

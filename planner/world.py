@@ -10,11 +10,11 @@ from importlib.resources import files
 
 from planner.trace import Trace
 from tollgate.domain.catalogue import BatchPolicy, Deployment, InferenceType, Model, Road, Tier, Timing
+from tollgate.domain.costs.price_book import PriceBook
+from tollgate.domain.costs.pricing import GatewayPrices
 from tollgate.domain.errors import PriceUnknownError
-from tollgate.domain.price_book import PriceBook
-from tollgate.domain.pricing import GatewayPrices
-from tollgate.domain.token_backend import Provider, TokenBackend
-from tollgate.domain.token_prices import BucketRates, TokenRates
+from tollgate.domain.providers.backend import Provider, TokenBackend
+from tollgate.domain.providers.prices import BucketRates, TokenRates
 
 _MODEL, _ON_INSTANCES = "planned", "main"
 _TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)

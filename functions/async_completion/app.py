@@ -5,7 +5,7 @@ from typing import Any
 
 from tollgate.adapters.registry_outcomes import RegistryOutcomes
 from tollgate.api.sagemaker_events import async_notices
-from tollgate.services.complete_async import AsyncCompletion
+from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.settings import AsyncSettings
 from tollgate.wiring.completion import async_completion
 from tollgate.wiring.jobs import AsyncParts

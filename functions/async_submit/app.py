@@ -10,8 +10,8 @@ from tollgate.adapters.sagemaker_async import SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import named_in, process_messages
-from tollgate.services.submit_async import AsyncSubmitter
-from tollgate.services.submit_together import GroupSubmitter
+from tollgate.services.jobs.submit_async import AsyncSubmitter
+from tollgate.services.jobs.submit_together import GroupSubmitter
 from tollgate.settings import AsyncSettings
 from tollgate.wiring.jobs import AsyncParts
 

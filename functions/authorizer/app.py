@@ -9,7 +9,7 @@ from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.adapters.system import SystemClock
 from tollgate.api.authorizer_event import allow, presented_secret
 from tollgate.domain.errors import AuthenticationError
-from tollgate.services.authorize import AuthorizationService
+from tollgate.services.requests.authorize import AuthorizationService
 from tollgate.settings import Settings, aws_environment
 
 

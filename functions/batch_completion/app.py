@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from tollgate.api.sagemaker_events import transform_status
-from tollgate.services.collect_batch import BatchCollector
+from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.settings import BatchSettings
 from tollgate.wiring.batches import BatchParts
 

@@ -6,15 +6,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.api.message_fields import text_field
-from tollgate.services.dispatch_batch import BatchDispatcher
+from tollgate.services.batches.dispatch import BatchDispatcher
 from tollgate.settings import BatchSettings
 from tollgate.wiring.batches import BatchParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tollgate.services.drop_batch import DroppedRuns
-    from tollgate.services.file_batch_run import FileBatchRunner
+    from tollgate.services.batches.drop_batch import DroppedRuns
+    from tollgate.services.batches.file_batch_run import FileBatchRunner
 
 
 class BatchDispatchSettings(BatchSettings):

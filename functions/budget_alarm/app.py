@@ -12,13 +12,13 @@ from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.sns_notices import SnsNotices, SnsTopic
 from tollgate.adapters.webhook_http import HttpWebhookSender
 from tollgate.api.brake_events import follow
-from tollgate.domain.webhooks import parse_networks
-from tollgate.services.announce_brakes import BrakeAnnouncer
-from tollgate.services.announce_budgets import BudgetWebhooks
-from tollgate.services.brake_steps import BrakeSteps
-from tollgate.services.brakes import Brakes
-from tollgate.services.finish_notices import NoticeFinisher
-from tollgate.services.watch_spend import SpendWatch
+from tollgate.domain.jobs.webhooks import parse_networks
+from tollgate.services.brakes.announce import BrakeAnnouncer
+from tollgate.services.brakes.steps import BrakeSteps
+from tollgate.services.brakes.work import Brakes
+from tollgate.services.budgets.announce import BudgetWebhooks
+from tollgate.services.budgets.finish_notices import NoticeFinisher
+from tollgate.services.budgets.watch_spend import SpendWatch
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 

@@ -9,9 +9,9 @@ from tollgate.api.cache_orders import carry_out
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.http import read_call
 from tollgate.ports.system import Telemetry
-from tollgate.services.manage_cache import CacheManager
-from tollgate.services.near_upkeep import NearUpkeep
-from tollgate.services.refresh_answers import AnswerRefresher
+from tollgate.services.cache.manage import CacheManager
+from tollgate.services.cache.near_upkeep import NearUpkeep
+from tollgate.services.cache.refresh_answers import AnswerRefresher
 from tollgate.settings import KeptAnswerSettings
 from tollgate.wiring.kept_answers import KeptAnswerParts
 

@@ -17,13 +17,13 @@ from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.adapters.time_zones import time_zone
 from tollgate.api.place_events import keep
 from tollgate.domain.catalogue import InferenceType
-from tollgate.services.keep_places import PlaceKeeper
+from tollgate.services.places.keep_places import PlaceKeeper
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
-    from tollgate.services.hand_on import HandingOn
-    from tollgate.services.rightsize import RightSizing
+    from tollgate.services.places.hand_on import HandingOn
+    from tollgate.services.places.rightsize import RightSizing
 
 
 class CapacitySettings(Settings):
@@ -62,7 +62,7 @@ def build(settings: CapacitySettings) -> Services:
         from tollgate.adapters.instance_prices import instance_prices  # noqa: PLC0415 -- see above
         from tollgate.adapters.registry_prices import RegistryPrices  # noqa: PLC0415 -- see above
         from tollgate.adapters.registry_recommendations import RegistryRecommendations  # noqa: PLC0415 -- see above
-        from tollgate.services.rightsize import RightSizing  # noqa: PLC0415 -- see above
+        from tollgate.services.places.rightsize import RightSizing  # noqa: PLC0415 -- see above
 
         return RightSizing(
             catalogues=catalogues,
@@ -82,8 +82,8 @@ def build(settings: CapacitySettings) -> Services:
         from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
         from tollgate.adapters.s3_client import S3Client  # noqa: PLC0415 -- see above
         from tollgate.adapters.s3_direct_objects import S3DirectObjects  # noqa: PLC0415 -- see above
-        from tollgate.services.brake_gate import BrakeGate  # noqa: PLC0415 -- see above
-        from tollgate.services.hand_on import HandingOn  # noqa: PLC0415 -- see above
+        from tollgate.services.brakes.gate import BrakeGate  # noqa: PLC0415 -- see above
+        from tollgate.services.places.hand_on import HandingOn  # noqa: PLC0415 -- see above
 
         brakes = RegistryControl(tables, settings.table_registry, clock.monotonic)
         return HandingOn(

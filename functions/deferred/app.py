@@ -9,8 +9,8 @@ from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import process_messages
-from tollgate.services.run_deferred import DeferredRun
-from tollgate.services.run_token_job import TokenJobRun
+from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.settings import RoadSettings
 from tollgate.wiring.jobs import JobParts
 

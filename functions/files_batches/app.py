@@ -13,10 +13,10 @@ from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
 from tollgate.api.files_routes import FilesApi
 from tollgate.api.http import read_call
-from tollgate.services.file_batches import FileBatches
-from tollgate.services.files import Files
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.uploads import Uploads
+from tollgate.services.batches.file_batches import FileBatches
+from tollgate.services.batches.files import Files
+from tollgate.services.batches.uploads import Uploads
+from tollgate.services.requests.idempotent import Idempotency
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 

@@ -17,7 +17,7 @@ class GatewaySettings(ServingSettings):
 
 def _check_webhook(allowed: str, url: str) -> None:
     # Few requests bring a webhook; the others must not pay for importing the address tables.
-    from tollgate.domain.webhooks import check_webhook_url, parse_networks  # noqa: PLC0415 -- see above
+    from tollgate.domain.jobs.webhooks import check_webhook_url, parse_networks  # noqa: PLC0415 -- see above
 
     check_webhook_url(url, parse_networks(allowed))
 
@@ -37,7 +37,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
     @cache
     def feedback() -> RoutesOnDemand:
         from tollgate.api.feedback_routes import FeedbackApi  # noqa: PLC0415 -- few calls bring feedback
-        from tollgate.services.feedback import FeedbackService  # noqa: PLC0415 -- as above
+        from tollgate.services.requests.feedback import FeedbackService  # noqa: PLC0415 -- as above
 
         return FeedbackApi(FeedbackService(catalogues=parts.catalogues, feedback=parts.outcomes))
 

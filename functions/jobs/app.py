@@ -9,7 +9,7 @@ from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.api.http import read_call
 from tollgate.api.jobs_routes import JobsApi
-from tollgate.services.job_queries import JobQueries
+from tollgate.services.jobs.queries import JobQueries
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 

@@ -17,7 +17,7 @@ class Sentences(Protocol):
     """What makes vectors."""
 
     def vector(self, text: str) -> bytes:
-        """The packed vector of a text, see `near_vector`."""
+        """The packed vector of a text, see `near.vector`."""
 
 
 def build(settings: SentencesSettings) -> Sentences:

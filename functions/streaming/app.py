@@ -13,7 +13,7 @@ from tollgate.api.http import read_call
 from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.outlet import Outlet, send
 from tollgate.domain.errors import NotFoundError
-from tollgate.services.run_live import LiveRun
+from tollgate.services.requests.run_live import LiveRun
 from tollgate.settings import ServingSettings, aws_environment
 from tollgate.wiring.gateway import GatewayParts
 

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
-from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
+from tollgate.services.jobs.sweep import Sweeper, SweepQueues, SweepServices
 from tollgate.settings import BatchSettings
 from tollgate.wiring.batches import BatchParts
 from tollgate.wiring.completion import async_completion

@@ -9,13 +9,13 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.api.http import read_call
 from tollgate.api.usage_routes import UsageApi
-from tollgate.services.budget_queries import BudgetQueries
-from tollgate.services.usage_queries import UsageQueries
+from tollgate.services.budgets.queries import BudgetQueries
+from tollgate.services.usage.queries import UsageQueries
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
-    from tollgate.services.brake_queries import BrakeQueries
+    from tollgate.services.brakes.queries import BrakeQueries
 
 
 class UsageSettings(Settings):
@@ -35,7 +35,7 @@ def build(settings: UsageSettings) -> UsageApi:
     def brakes() -> "BrakeQueries":
         from tollgate.adapters.registry_brake_steps import RegistryBrakes  # noqa: PLC0415 -- asked for now and then
         from tollgate.adapters.registry_places import RegistryPlaces  # noqa: PLC0415 -- as above
-        from tollgate.services.brake_queries import BrakeQueries  # noqa: PLC0415 -- as above
+        from tollgate.services.brakes.queries import BrakeQueries  # noqa: PLC0415 -- as above
 
         registry = settings.table_registry
         return BrakeQueries(RegistryBrakes(tables, registry), RegistryPlaces(tables, registry))

@@ -14,9 +14,9 @@ from tollgate.adapters.sqs_visibility import SqsVisibility
 from tollgate.adapters.webhook_http import HttpWebhookSender
 from tollgate.api.job_rendering import job_document
 from tollgate.api.webhook_events import Postponing, deliver_messages
-from tollgate.domain.webhooks import parse_networks
-from tollgate.services.deliver_webhook import WebhookDelivery
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.jobs.webhooks import parse_networks
+from tollgate.services.jobs.deliver_webhook import WebhookDelivery
+from tollgate.services.jobs.queries import JobQueries
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tollgate.domain.jobs import JobState
-from tollgate.services.job_queries import MAX_PAGE
-from tollgate.services.usage_queries import GROUPS
+from tollgate.domain.jobs.job import JobState
+from tollgate.services.jobs.queries import MAX_PAGE
+from tollgate.services.usage.queries import GROUPS
 
 _NAMES = ("id", "model", "namespace", "key")
 _TIME = {"type": "string", "examples": ["2026-11-22", "2026-11-22T09:00Z"]}

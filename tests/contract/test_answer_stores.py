@@ -16,10 +16,10 @@ from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Refusal
-from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Refusal
+from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.ports.cache import AnswerStore
 
 KEY, SCOPE, NOW = "k" * 64, "private#acme", 1_800_000_000_000

@@ -13,12 +13,12 @@ from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.settled_jobs import SettledJobs
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.batches import BatchRun, BatchState, FileCount
+from tollgate.domain.budgets.ledger import Hold, Reservation, reserve
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.usage import Dimensions
 from tollgate.domain.errors import LedgerRefusedError
-from tollgate.domain.jobs import Bill
-from tollgate.domain.ledger import Hold, Reservation, reserve
-from tollgate.domain.usage import Dimensions
+from tollgate.domain.jobs.batches import BatchRun, BatchState, FileCount
+from tollgate.domain.jobs.job import Bill
 from tollgate.ports.jobs import BatchStore
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

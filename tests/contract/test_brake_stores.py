@@ -11,10 +11,10 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.control import InMemoryControl
 from tollgate.adapters.registry_brake_steps import RegistryBrakes
 from tollgate.adapters.registry_control import REFRESH_SECONDS, RegistryControl
-from tollgate.domain.brake_plan import BrakeEntry, EntryState
-from tollgate.domain.brakes import NO_CONTROL, BrakeLevel, Cause, Control
+from tollgate.domain.brakes.level import NO_CONTROL, BrakeLevel, Cause, Control
+from tollgate.domain.brakes.plan import BrakeEntry, EntryState
 from tollgate.domain.errors import StorageError
-from tollgate.domain.standing import (
+from tollgate.domain.places.standing import (
     Place,
     PlaceKind,
     ScalingPolicy,

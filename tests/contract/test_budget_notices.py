@@ -17,11 +17,11 @@ from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.sns_notices import SnsNotices
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.errors import BudgetExceededError
-from tollgate.domain.reserving import Ask
-from tollgate.services.admission import Admission
-from tollgate.services.finish_notices import NoticeFinisher
+from tollgate.services.budgets.finish_notices import NoticeFinisher
+from tollgate.services.requests.admission import Admission
 
 _BUDGET = Budget(
     ScopeKind.TEAM,

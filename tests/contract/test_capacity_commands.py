@@ -21,10 +21,10 @@ from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.registry_recommendations import RegistryRecommendations
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.orphans import OrphanKind
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.rightsizing import Resource
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.places.orphans import OrphanKind
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.rightsizing import Resource
+from tollgate.domain.places.sleeping import Phase
 
 NOW = datetime.now(UTC)
 

@@ -19,10 +19,12 @@ from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.settled_jobs import SettledJobs
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.batches import FileCount
+from tollgate.domain.budgets.ledger import Hold, Reservation, reserve
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.usage import Dimensions
 from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, StorageError
-from tollgate.domain.file_batches import (
+from tollgate.domain.jobs.batches import FileCount
+from tollgate.domain.jobs.file_batches import (
     BatchFault,
     CountedPart,
     FileBatch,
@@ -32,9 +34,7 @@ from tollgate.domain.file_batches import (
     FileState,
     StoredFile,
 )
-from tollgate.domain.jobs import Bill, Owner, Usage
-from tollgate.domain.ledger import Hold, Reservation, reserve
-from tollgate.domain.usage import Dimensions
+from tollgate.domain.jobs.job import Bill, Owner, Usage
 from tollgate.ports.files import ChunkedObjects, FileBatchStore, FileObjects, FileStore
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,8 +18,8 @@ from tests.fakes.usage import make_record
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
 from tollgate.adapters.job_items import to_item
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.domain.jobs import Bill, Job, JobState, Payload, Usage
-from tollgate.domain.usage import roll_up
+from tollgate.domain.costs.usage import roll_up
+from tollgate.domain.jobs.job import Bill, Job, JobState, Payload, Usage
 from tollgate.ports.usage import Span
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

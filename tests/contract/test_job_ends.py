@@ -9,11 +9,11 @@ from tests.fakes.examples import make_job
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.domain.budgets.ledger import Hold, Reservation, reserve, shared_slot
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import JobState
-from tollgate.domain.ledger import Hold, Reservation, reserve, shared_slot
-from tollgate.services.accept_job import MOST_PARAMETER_BYTES
-from tollgate.services.complete_job import INLINE_OUTPUT_BYTES, JobCompleter, Work
+from tollgate.domain.jobs.job import JobState
+from tollgate.services.jobs.complete_job import INLINE_OUTPUT_BYTES, JobCompleter, Work
+from tollgate.services.requests.accept_job import MOST_PARAMETER_BYTES
 
 _START = make_job().created_at
 _COUNTER = "gateway#day#2026-03-01"

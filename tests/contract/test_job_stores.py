@@ -11,13 +11,13 @@ from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.budgets.ledger import Hold, Reservation, WorkflowCall
+from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, Priority
+from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.errors import ConflictError, InvalidRequestError
-from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
-from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
-from tollgate.domain.open_jobs import outline
+from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs.open_jobs import outline
 from tollgate.ports.jobs import JobStore, PooledJob
 
 _NOW = make_job().created_at

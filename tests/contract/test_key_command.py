@@ -16,7 +16,7 @@ from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.examples import make_catalogue
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 
 
 @pytest.fixture

@@ -12,11 +12,7 @@ from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.domain.budget_notices import OpenNotice
-from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import ConflictError, LedgerRefusedError
-from tollgate.domain.jobs import OPEN_STATES, JobState
-from tollgate.domain.ledger import (
+from tollgate.domain.budgets.ledger import (
     SKEW,
     Counter,
     Ending,
@@ -31,6 +27,10 @@ from tollgate.domain.ledger import (
     slot_expiry,
     top_up,
 )
+from tollgate.domain.budgets.notices import OpenNotice
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import ConflictError, LedgerRefusedError
+from tollgate.domain.jobs.job import OPEN_STATES, JobState
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.money import Ledger
 

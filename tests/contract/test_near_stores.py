@@ -8,12 +8,12 @@ import pytest
 from tests.contract.moto_stores import CACHE_TABLE, LocalAws
 from tests.fakes.near import InMemoryNear
 from tollgate.adapters.dynamodb_near import DynamoDBNear
-from tollgate.domain.near_guard import guard_of
-from tollgate.domain.near_index import BUCKET_CAPACITY, NearEntry
-from tollgate.domain.near_policy import NearPolicy
-from tollgate.domain.near_reading import read
-from tollgate.domain.near_record import FiledPrompt, NearShelf
-from tollgate.domain.near_signature import NearSignature, bucket_keys
+from tollgate.domain.near.guard import guard_of
+from tollgate.domain.near.index import BUCKET_CAPACITY, NearEntry
+from tollgate.domain.near.policy import NearPolicy
+from tollgate.domain.near.reading import read
+from tollgate.domain.near.record import FiledPrompt, NearShelf
+from tollgate.domain.near.signature import NearSignature, bucket_keys
 from tollgate.ports.near import NearStore
 
 NOW, CONTEXT, PROMPT = 1_800_000_000, "c" * 64, "How do I renew my passport in Zürich? \ud83d"

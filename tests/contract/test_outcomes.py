@@ -17,7 +17,8 @@ from tests.fakes.sizes import sized_catalogue
 from tollgate.adapters.registry_catalogue import RegistryCatalogue, RegistryCatalogueWriter
 from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, REFRESH_SECONDS, UNKNOWN_SPENT, RegistryOutcomes
 from tollgate.domain.catalogue import Catalogue
-from tollgate.domain.choice_policy import (
+from tollgate.domain.choice.outcomes import of_quality, of_run
+from tollgate.domain.choice.policy import (
     CascadePolicy,
     Check,
     ChoicePolicy,
@@ -26,8 +27,7 @@ from tollgate.domain.choice_policy import (
     TierThresholds,
 )
 from tollgate.domain.errors import CatalogueError, StorageError
-from tollgate.domain.outcomes import of_quality, of_run
-from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
+from tollgate.domain.trimming.policy import InputBudget, TrimmingPolicy
 from tollgate.ports.outcomes import Extra
 
 RUN = of_run(failed=False, seconds=0.25, usd=0.0001, output_tokens=7)

@@ -22,9 +22,9 @@ from tests.integration.sagemaker_standin.process import StandIn, client, until
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
-from tollgate.domain.standing import Place, PlaceKind
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.places.standing import Place, PlaceKind
 
 REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
 ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")

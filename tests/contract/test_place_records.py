@@ -9,11 +9,11 @@ from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.places import FakePlaces
 from tollgate.adapters.registry_capacity import RegistryCapacity
 from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.place_record import HISTORY_LENGTH, PlaceRecord
-from tollgate.domain.sleeping import Phase
-from tollgate.domain.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
+from tollgate.domain.places.record import HISTORY_LENGTH, PlaceRecord
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
+from tollgate.domain.roads.capacity import RoadState
 from tollgate.ports.endpoints import PlaceRecords
 
 NOW = datetime(2026, 11, 22, 5, 30, 1, 250_000, tzinfo=UTC)

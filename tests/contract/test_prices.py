@@ -19,9 +19,9 @@ from tests.unit.template_document import ROOT
 from tollgate.adapters.price_list_api import hosting_prices, part_price
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_prices import RegistryPrices
+from tollgate.domain.costs.price_book import ListPrice
+from tollgate.domain.costs.price_refresh import PendingPrice, PriceRecord
 from tollgate.domain.errors import ConflictError, StorageError
-from tollgate.domain.price_book import ListPrice
-from tollgate.domain.price_refresh import PendingPrice, PriceRecord
 from tollgate.ports.money import PriceStore
 
 REGION = "us-east-1"

@@ -20,8 +20,8 @@ from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurati
 from tollgate.adapters.registry_catalogue import REFRESH_SECONDS, RegistryCatalogue, RegistryCatalogueWriter
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import (
     CatalogueError,
     ConflictError,
@@ -30,7 +30,7 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.keys import KeyRecord
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.roads.capacity import RoadState
 from tollgate.ports.idempotency import IdempotencyStore, StoredAnswer
 
 CACHE_TABLE = "Cache"

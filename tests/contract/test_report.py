@@ -18,9 +18,9 @@ from cli.stack import Stack
 from tests.contract.moto_stores import LEDGER_TABLE, LocalAws
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
 from tollgate.adapters.dynamodb_usage import DynamoDBUsage
-from tollgate.domain.jobs import Usage
+from tollgate.domain.costs.usage import roll_up
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.spans import HOUR
-from tollgate.domain.usage import roll_up
 from tollgate.ports.usage import Span
 
 SPAN = ("--from", "2026-03-01T10:00", "--to", "2026-03-01T14:00")

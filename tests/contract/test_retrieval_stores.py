@@ -5,7 +5,7 @@ import pytest
 from tests.contract.moto_stores import CACHE_TABLE, LocalAws
 from tests.fakes.retrieval import InMemoryRetrieval
 from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
-from tollgate.domain.retrieval import KeptValue
+from tollgate.domain.cache.retrieval import KeptValue
 from tollgate.ports.retrieval import RetrievalStore
 
 VALUE = KeptValue([{"text": "é", "score": 0.1}, None], 1_000, 2_000)

@@ -29,12 +29,12 @@ from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import Job, JobState
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import LATE_SECONDS, Phase, SleepPolicy
-from tollgate.domain.standing import Place
-from tollgate.services.keep_places import DRAIN_SECONDS, PlaceKeeper
-from tollgate.services.rightsize import RightSizing
+from tollgate.domain.jobs.job import Job, JobState
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import LATE_SECONDS, Phase, SleepPolicy
+from tollgate.domain.places.standing import Place
+from tollgate.services.places.keep_places import DRAIN_SECONDS, PlaceKeeper
+from tollgate.services.places.rightsize import RightSizing
 
 _STORM, _LOAD = 100, 24
 _CONFIG = """

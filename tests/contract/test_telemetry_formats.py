@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from tests.fakes.examples import OWNER
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.records import RequestRecord
 
 RECORD = RequestRecord(

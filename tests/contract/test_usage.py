@@ -29,14 +29,14 @@ from tollgate.adapters.endpoint_hours import EndpointHours
 from tollgate.adapters.request_log import RequestLog, records_of_line
 from tollgate.adapters.settled_jobs import SettledJobs
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.loaded_cost import Endpoint
+from tollgate.domain.costs.usage import UsageRecord, roll_up, sum_of, totals_of
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import OPEN_STATES, Bill, Job, JobState, Usage
-from tollgate.domain.loaded_cost import Endpoint
+from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobState, Usage
 from tollgate.domain.records import REFRESH_MARK, RequestRecord
 from tollgate.domain.spans import DAY, HOUR, SLICE
-from tollgate.domain.usage import UsageRecord, roll_up, sum_of, totals_of
 from tollgate.ports.usage import Span, UsageStore
 
 REALTIME = RequestRecord(

@@ -9,7 +9,7 @@ from cli.stack import Stack, StackError
 from cli.webhooks import tenant_secret
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
-from tollgate.domain.webhooks import secret_key
+from tollgate.domain.jobs.webhooks import secret_key
 
 
 def _run(stack: Stack, capsys: pytest.CaptureFixture[str], *, rotate: bool = False, finish: bool = False) -> str:

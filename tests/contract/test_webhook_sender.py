@@ -23,7 +23,7 @@ from tests.fakes.webhooks import InMemoryWebhookSecrets
 from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
 from tollgate.adapters.webhook_http import HttpWebhookSender, look_up
 from tollgate.domain.errors import WebhookRefusedError, WebhookUnreachableError
-from tollgate.domain.webhooks import Address, check_webhook_url, parse_networks, secret_text
+from tollgate.domain.jobs.webhooks import Address, check_webhook_url, parse_networks, secret_text
 from tollgate.ports.webhooks import WebhookAnswer
 
 LOOPBACK = parse_networks("127.0.0.0/8")

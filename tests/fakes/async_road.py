@@ -14,12 +14,12 @@ from tests.fakes.telemetry import InMemoryHoldingStore, RecordingMeasurements, R
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.catalogue import Catalogue
-from tollgate.services.complete_async import AsyncCompletion
-from tollgate.services.complete_job import JobCompleter
-from tollgate.services.complete_together import GroupCompletion
-from tollgate.services.job_answers import JobAnswers
-from tollgate.services.submit_async import AsyncSubmitter
-from tollgate.services.submit_together import GroupSubmitter
+from tollgate.services.jobs.answers import JobAnswers
+from tollgate.services.jobs.complete_async import AsyncCompletion
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.complete_together import GroupCompletion
+from tollgate.services.jobs.submit_async import AsyncSubmitter
+from tollgate.services.jobs.submit_together import GroupSubmitter
 
 
 class AsyncRoad:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tests.fakes.clock import ManualClock
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
-from tollgate.domain.jobs import Job
+from tollgate.domain.jobs.job import Job
 from tollgate.ports.backends import AsyncSubmission, TransformJob, TransformStatus
 
 

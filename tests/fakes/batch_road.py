@@ -19,23 +19,23 @@ from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQu
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.api.openai.line_bodies import OpenAILineBodies, refusal_of
-from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.services.admission import Admission
-from tollgate.services.batch_pooled import PooledRuns
-from tollgate.services.batch_start import BatchStarter
-from tollgate.services.collect_batch import BatchCollector
-from tollgate.services.collect_drop import DropCollector
-from tollgate.services.complete_job import JobCompleter
-from tollgate.services.dispatch_batch import BatchDispatcher
-from tollgate.services.drop_batch import DroppedRuns
-from tollgate.services.drop_budget import DropBudget
-from tollgate.services.drop_results import DropResults
-from tollgate.services.file_batch_cut import BatchCutter
-from tollgate.services.file_batch_finish import FileBatchResults
-from tollgate.services.file_batch_run import FileBatchRunner
-from tollgate.services.job_answers import JobAnswers
-from tollgate.services.run_results import ResultsBySource
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.services.batches.collect_batch import BatchCollector
+from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.dispatch import BatchDispatcher
+from tollgate.services.batches.drop_batch import DroppedRuns
+from tollgate.services.batches.drop_budget import DropBudget
+from tollgate.services.batches.drop_results import DropResults
+from tollgate.services.batches.file_batch_cut import BatchCutter
+from tollgate.services.batches.file_batch_finish import FileBatchResults
+from tollgate.services.batches.file_batch_run import FileBatchRunner
+from tollgate.services.batches.pooled import PooledRuns
+from tollgate.services.batches.run_results import ResultsBySource
+from tollgate.services.batches.start import BatchStarter
+from tollgate.services.jobs.answers import JobAnswers
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.requests.admission import Admission
 
 RESOURCE = "echo/small"
 

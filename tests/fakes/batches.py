@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tests.fakes.ledger import InMemoryLedger
-from tollgate.domain.batches import BatchRun, BatchState
-from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.budgets.ledger import LedgerWrite
+from tollgate.domain.jobs.batches import BatchRun, BatchState
 
 
 class InMemoryBatchStore:

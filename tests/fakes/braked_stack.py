@@ -12,10 +12,10 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
-from tollgate.domain.brake_plan import EntryState
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Signal
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.standing import (
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Signal
+from tollgate.domain.brakes.plan import EntryState
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.places.standing import (
     Place,
     PlaceKind,
     ScalingPolicy,
@@ -24,11 +24,11 @@ from tollgate.domain.standing import (
     StandStatus,
     VariantStanding,
 )
-from tollgate.services.announce_budgets import BudgetWebhooks
-from tollgate.services.brake_steps import BrakeSteps
-from tollgate.services.brakes import Brakes
-from tollgate.services.finish_notices import NoticeFinisher
-from tollgate.services.watch_spend import SpendWatch
+from tollgate.services.brakes.steps import BrakeSteps
+from tollgate.services.brakes.work import Brakes
+from tollgate.services.budgets.announce import BudgetWebhooks
+from tollgate.services.budgets.finish_notices import NoticeFinisher
+from tollgate.services.budgets.watch_spend import SpendWatch
 
 LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
 POLICY = BrakePolicy(

@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
-from tollgate.domain.budgets import EACH, Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.ledger import Counter
+from tollgate.domain.budgets.budget import EACH, Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.ledger import Counter
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
 LATER = HELLO | {"priority": "medium"}

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Forgotten
-from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Forgotten
+from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.errors import StorageError
 
 

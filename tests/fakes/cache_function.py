@@ -12,10 +12,10 @@ from tests.fakes.retrieval import InMemoryRetrieval
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.cache_policy import CachePolicy
-from tollgate.services.manage_cache import CacheManager
-from tollgate.services.near_upkeep import NearUpkeep
-from tollgate.services.refresh_answers import AnswerRefresher, RefreshOrders
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.services.cache.manage import CacheManager
+from tollgate.services.cache.near_upkeep import NearUpkeep
+from tollgate.services.cache.refresh_answers import AnswerRefresher, RefreshOrders
 
 BODY: dict[str, Any] = {"model": "echo", "input": "hello there", "priority": "high"}
 

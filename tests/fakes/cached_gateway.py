@@ -8,8 +8,8 @@ from typing import Any
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
 from tollgate.api.http import Answer
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue
 
 BODY: dict[str, Any] = {"model": "echo", "input": "hello there", "priority": "high"}

@@ -5,7 +5,7 @@ from typing import Any
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.sizes import EASY, chat_answer, sized_catalogue
 from tollgate.api.http import Answer
-from tollgate.domain.choice_policy import (
+from tollgate.domain.choice.policy import (
     ChoicePolicy,
 )
 

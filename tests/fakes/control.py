@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tollgate.domain.brake_plan import BrakeEntry
-from tollgate.domain.brakes import NO_CONTROL, Control
+from tollgate.domain.brakes.level import NO_CONTROL, Control
+from tollgate.domain.brakes.plan import BrakeEntry
 from tollgate.domain.errors import StorageError
-from tollgate.domain.standing import Place
+from tollgate.domain.places.standing import Place
 
 
 class InMemoryControl:

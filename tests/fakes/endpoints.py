@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tollgate.domain.errors import BackendError
-from tollgate.domain.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, Step, VariantStanding
+from tollgate.domain.places.standing import (
+    Place,
+    PlaceKind,
+    ScalingTarget,
+    Standing,
+    StandStatus,
+    Step,
+    VariantStanding,
+)
 
 
 @dataclass

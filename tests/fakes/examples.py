@@ -15,8 +15,8 @@ from tollgate.domain.catalogue import (
     Tier,
     Timing,
 )
-from tollgate.domain.jobs import Job, JobState, Owner, Payload
-from tollgate.domain.pricing import GatewayPrices
+from tollgate.domain.costs.pricing import GatewayPrices
+from tollgate.domain.jobs.job import Job, JobState, Owner, Payload
 
 OWNER = Owner(tenant="acme", key_id="key_1", team="search", scopes=frozenset({"infer", "read"}))
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from tests.fakes.ledger import InMemoryLedger
+from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
-from tollgate.domain.jobs import Owner
-from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.jobs.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
+from tollgate.domain.jobs.job import Owner
 from tollgate.ports.files import Page
 
 

@@ -14,10 +14,10 @@ from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue
 from tests.unit.template_document import ROOT
 from tollgate.api.files_routes import FilesApi
 from tollgate.api.telemetry import Telemetry
-from tollgate.services.file_batches import FileBatches
-from tollgate.services.files import Files
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.uploads import Uploads
+from tollgate.services.batches.file_batches import FileBatches
+from tollgate.services.batches.files import Files
+from tollgate.services.batches.uploads import Uploads
+from tollgate.services.requests.idempotent import Idempotency
 
 SAMPLES = ROOT / "events" / "files_batches"
 

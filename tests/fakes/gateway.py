@@ -29,29 +29,29 @@ from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.outlet import send
 from tollgate.api.rendering import RateLimits
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.cache_ticket import CacheTicket
-from tollgate.domain.capacity import Capacity, RoadState
+from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError, StorageError
-from tollgate.domain.jobs import Owner
-from tollgate.domain.webhooks import check_webhook_url
+from tollgate.domain.jobs.job import Owner
+from tollgate.domain.jobs.webhooks import check_webhook_url
+from tollgate.domain.roads.capacity import Capacity, RoadState
 from tollgate.ports.backends import ModelAnswer
 from tollgate.ports.idempotency import StoredAnswer
-from tollgate.services.accept_job import JobAcceptance
-from tollgate.services.admission import Admission
-from tollgate.services.answer_cache import AnswerCache
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.cached_run import CachedRun
-from tollgate.services.choosing import choosing_among
-from tollgate.services.deployment_health import DeploymentHealth
-from tollgate.services.feedback import FeedbackService
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import InferenceService
-from tollgate.services.near_answers import NearAnswers
-from tollgate.services.run_live import LiveRun
-from tollgate.services.run_realtime import RealtimeRun
-from tollgate.services.wait import JobWaiter
-from tollgate.services.wake_requests import WakeRequests
+from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.cache.answer_cache import AnswerCache
+from tollgate.services.cache.cached_run import CachedRun
+from tollgate.services.cache.near_answers import NearAnswers
+from tollgate.services.jobs.wait import JobWaiter
+from tollgate.services.requests.accept_job import JobAcceptance
+from tollgate.services.requests.admission import Admission
+from tollgate.services.requests.choosing import choosing_among
+from tollgate.services.requests.deployment_health import DeploymentHealth
+from tollgate.services.requests.feedback import FeedbackService
+from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.run_live import LiveRun
+from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

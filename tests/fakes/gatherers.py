@@ -7,8 +7,8 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import make_job
 from tests.fakes.sleepers import ASYNC, Sleepers, sleepy_catalogue, standing
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import CLOSE_LOOK_SECONDS, Phase, SleepPolicy
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import CLOSE_LOOK_SECONDS, Phase, SleepPolicy
 
 ENDS_WITH_ITS_WORK = SleepPolicy(idle_minutes=0, gather=True)
 PLACES = 8

@@ -7,9 +7,9 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
 from tollgate.domain.catalogue import Catalogue
-from tollgate.domain.jobs import JobState, Payload
-from tollgate.domain.micro_batches import MicroBatchPolicy
-from tollgate.services.async_notice import AsyncNotice
+from tollgate.domain.jobs.job import JobState, Payload
+from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
+from tollgate.services.jobs.async_notice import AsyncNotice
 
 POLICY = MicroBatchPolicy(max_requests=16, max_bytes=10_000, max_seconds=10)
 

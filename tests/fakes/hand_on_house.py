@@ -9,13 +9,13 @@ from tests.fakes.places import FakePlaces
 from tests.fakes.sleepers import ASYNC, Sleepers, standing
 from tests.fakes.token_house import TOKENS, TokenHouse, completion, token_catalogue
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.domain.budgets import Budget
-from tollgate.domain.jobs import Job
-from tollgate.domain.sleeping import Phase
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.hand_on import HandingOn
-from tollgate.services.keep_places import PlaceKeeper
-from tollgate.services.submit_async import AsyncSubmitter
+from tollgate.domain.budgets.budget import Budget
+from tollgate.domain.jobs.job import Job
+from tollgate.domain.places.sleeping import Phase
+from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.submit_async import AsyncSubmitter
+from tollgate.services.places.hand_on import HandingOn
+from tollgate.services.places.keep_places import PlaceKeeper
 
 GATHERING = """
 [models.chat.deployments.gpu]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tests.fakes.ledger import InMemoryLedger
+from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
-from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Owner
-from tollgate.domain.ledger import LedgerWrite
-from tollgate.domain.open_jobs import OpenJob, outline
+from tollgate.domain.jobs.job import OPEN_STATES, Job, JobState, Owner
+from tollgate.domain.jobs.open_jobs import OpenJob, outline
 from tollgate.ports.jobs import JobPage, PooledJob
 
 

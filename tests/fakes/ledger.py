@@ -6,9 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.budget_notices import OpenNotice
+from tollgate.domain.budgets.ledger import Change, Counter, LedgerWrite, Told, WorkflowCall, apply
+from tollgate.domain.budgets.notices import OpenNotice
 from tollgate.domain.errors import LedgerRefusedError, OutcomeUnknownError, StorageError
-from tollgate.domain.ledger import Change, Counter, LedgerWrite, Told, WorkflowCall, apply
 
 
 class InMemoryLedger:

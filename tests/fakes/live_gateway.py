@@ -7,7 +7,7 @@ from typing import Any
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.streams import DONE, chunk, usage_chunk
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import ModelFailedError
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tollgate.domain.errors import StorageError
-from tollgate.domain.near_guard import NearGuard
-from tollgate.domain.near_index import NearEntry, admit
-from tollgate.domain.near_record import FiledPrompt, NearShelf
+from tollgate.domain.near.guard import NearGuard
+from tollgate.domain.near.index import NearEntry, admit
+from tollgate.domain.near.record import FiledPrompt, NearShelf
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.fakes.gateway import FakeGateway
 from tollgate.domain.catalogue import Catalogue
-from tollgate.domain.jobs import JobState, Payload, Usage
+from tollgate.domain.jobs.job import JobState, Payload, Usage
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}], "service_tier": "priority"}
 COMPLETION = {

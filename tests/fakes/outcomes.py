@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from tollgate.domain.outcomes import NOTHING, Tally
+from tollgate.domain.choice.outcomes import NOTHING, Tally
 from tollgate.ports.outcomes import Extra
 
 

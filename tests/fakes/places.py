@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase
-from tollgate.domain.standing import Place
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import Place
+from tollgate.domain.roads.capacity import RoadState
 
 
 @dataclass

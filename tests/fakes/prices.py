@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tollgate.domain.costs.price_refresh import FoundPrice, PriceRecord
 from tollgate.domain.errors import ConflictError
-from tollgate.domain.price_refresh import FoundPrice, PriceRecord
 
 
 class FixedPriceList:

@@ -1,6 +1,6 @@
 """Clients' own results in memory."""
 
-from tollgate.domain.retrieval import KeptValue
+from tollgate.domain.cache.retrieval import KeptValue
 
 
 class InMemoryRetrieval:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.fakes.examples import make_catalogue
 from tollgate.domain.catalogue import Catalogue, Deployment, ModelKind, Tier, Timing
-from tollgate.domain.choice_policy import ChoicePolicy
-from tollgate.domain.trimming_policy import TrimmingPolicy
+from tollgate.domain.choice.policy import ChoicePolicy
+from tollgate.domain.trimming.policy import TrimmingPolicy
 
 EASY = "What is the capital of France?"
 HARD = (

@@ -11,16 +11,16 @@ from tests.fakes.places import FakeActivity, FakePlaces
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.time_zones import time_zone
-from tollgate.domain.capacity import Capacity, RoadCapacity
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, TollgateError
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import SleepPolicy
-from tollgate.domain.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.complete_job import JobCompleter
-from tollgate.services.keep_places import PlaceKeeper
-from tollgate.services.run_deferred import DeferredRun
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import SleepPolicy
+from tollgate.domain.places.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity
+from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.places.keep_places import PlaceKeeper
 
 REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
 ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")

@@ -5,10 +5,10 @@ from tests.fakes.crashes import CrashPoint
 from tests.fakes.messages import InMemoryQueue
 from tests.fakes.telemetry import InMemoryHoldingStore
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.domain.jobs import Job
-from tollgate.services.complete_async import AsyncCompletion
-from tollgate.services.complete_together import GroupCompletion
-from tollgate.services.sweep import Sweeper, SweepQueues, SweepServices
+from tollgate.domain.jobs.job import Job
+from tollgate.services.jobs.complete_async import AsyncCompletion
+from tollgate.services.jobs.complete_together import GroupCompletion
+from tollgate.services.jobs.sweep import Sweeper, SweepQueues, SweepServices
 
 
 class SweptHouse(BatchRoad):

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.holding import InstancePlaces, take_place
 from tollgate.domain.records import RequestRecord
+from tollgate.domain.roads.holding import InstancePlaces, take_place
 
 
 class RecordingTelemetry:

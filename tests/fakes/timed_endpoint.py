@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from tests.fakes.async_road import AsyncRoad
 from tollgate.domain.catalogue import Road
 from tollgate.ports.backends import AsyncSubmission
-from tollgate.services.async_notice import AsyncNotice
+from tollgate.services.jobs.async_notice import AsyncNotice
 
 PLACES = 4
 BASE_SECONDS, EACH_SECONDS = 0.15, 0.01

@@ -14,15 +14,15 @@ from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, Road
-from tollgate.domain.jobs import Job
+from tollgate.domain.jobs.job import Job
 from tollgate.ports.backends import RealtimeBackend
 from tollgate.ports.streams import StreamForms, StreamingBackend
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.complete_async import AsyncCompletion
-from tollgate.services.complete_job import JobCompleter
-from tollgate.services.run_deferred import DeferredRun
-from tollgate.services.run_token_job import TokenJobRun
-from tollgate.services.submit_async import AsyncSubmitter
+from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.complete_async import AsyncCompletion
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.run_token_job import TokenJobRun
+from tollgate.services.jobs.submit_async import AsyncSubmitter
 
 TOKENS = """
 [models.chat.deployments.paid]

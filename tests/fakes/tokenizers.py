@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tollgate.domain.trimming import TokenCounter
+from tollgate.domain.trimming.terms import TokenCounter
 
 
 def count_words(text: str) -> int:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.loaded_cost import Endpoint
+from tollgate.domain.costs.loaded_cost import Endpoint
+from tollgate.domain.costs.usage import Dimensions, RollUp, UsageRecord
 from tollgate.domain.spans import day_of, hour_of, month_of
-from tollgate.domain.usage import Dimensions, RollUp, UsageRecord
 from tollgate.ports.usage import Span
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tollgate.domain.errors import WebhookError
-from tollgate.domain.webhooks import WebhookUrl
+from tollgate.domain.jobs.webhooks import WebhookUrl
 from tollgate.ports.webhooks import WebhookAnswer
 
 

@@ -17,16 +17,16 @@ from tollgate.api.http import Answer, Call, read_call
 from tollgate.api.jobs_routes import JobsApi
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue
-from tollgate.services.budget_queries import BudgetQueries
-from tollgate.services.file_batches import FileBatches
-from tollgate.services.files import Files
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.job_queries import JobQueries
-from tollgate.services.manage_cache import CacheManager
-from tollgate.services.uploads import Uploads
-from tollgate.services.usage_queries import UsageQueries
+from tollgate.services.batches.file_batches import FileBatches
+from tollgate.services.batches.files import Files
+from tollgate.services.batches.uploads import Uploads
+from tollgate.services.budgets.queries import BudgetQueries
+from tollgate.services.cache.manage import CacheManager
+from tollgate.services.jobs.queries import JobQueries
+from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.usage.queries import UsageQueries
 
 
 def cached_catalogue() -> Catalogue:

@@ -2,9 +2,9 @@
 
 from tests.fakes.cached_gateway import ask, gateway, now_ms, state
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.domain.cache_entry import CacheSlot
-from tollgate.domain.cache_policy import WhenDown
-from tollgate.services.cache_breaker import FAILURES
+from tollgate.domain.cache.entry import CacheSlot
+from tollgate.domain.cache.policy import WhenDown
+from tollgate.services.cache.breaker import FAILURES
 
 
 def test_a_follower_gets_the_leaders_answer() -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
-from tollgate.domain.batches import BatchState, WaitingJob, due_at, seconds_per_record
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.errors import BackendError, CapacityError
-from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Payload
+from tollgate.domain.jobs.batches import BatchState, WaitingJob, due_at, seconds_per_record
+from tollgate.domain.jobs.job import OPEN_STATES, Job, JobState, Payload
 
 _NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _ROAD = make_catalogue().model("echo").deployments[0].roads[InferenceType.BATCH]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import BatchPolicy
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.domain.jobs.job import JobState
 from tollgate.ports.backends import TransformStatus
 
 

@@ -14,12 +14,14 @@ from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
 from tollgate.adapters.settled_jobs import part_record
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.batches import BatchState, FileCount
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import BatchPolicy, Catalogue
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.focus import FocusAccount, focus_jobs
+from tollgate.domain.costs.usage import roll_up, sum_of
 from tollgate.domain.errors import TollgateError
-from tollgate.domain.file_batches import (
+from tollgate.domain.jobs.batches import BatchState, FileCount
+from tollgate.domain.jobs.file_batches import (
     COMPLETION_WINDOW,
     CountedPart,
     FileBatch,
@@ -27,9 +29,7 @@ from tollgate.domain.file_batches import (
     FilePurpose,
     StoredFile,
 )
-from tollgate.domain.focus import FocusAccount, focus_jobs
-from tollgate.domain.jobs import Bill
-from tollgate.domain.usage import roll_up, sum_of
+from tollgate.domain.jobs.job import Bill
 
 _EMBED = "/v1/embeddings"
 _ACCOUNT = FocusAccount("123456789012", "us-east-1", "tollgate")

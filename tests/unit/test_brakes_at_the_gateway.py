@@ -14,10 +14,10 @@ from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.messages import InMemoryQueue
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.catalogue import Catalogue, Tier
-from tollgate.domain.jobs import JobState
-from tollgate.services.brake_gate import BrakeGate
+from tollgate.domain.jobs.job import JobState
+from tollgate.services.brakes.gate import BrakeGate
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
 POLICY = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.STOP),))

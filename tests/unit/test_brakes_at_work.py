@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 
 from tests.fakes.braked_stack import ASYNC, JOBS, LEVELS, POLICY, REALTIME, World, standings
-from tollgate.domain.brake_plan import GATEWAY, EntryState
-from tollgate.domain.brakes import BrakeLevel
+from tollgate.domain.brakes.level import BrakeLevel
+from tollgate.domain.brakes.plan import GATEWAY, EntryState
+from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.errors import BackendError, StorageError
-from tollgate.domain.ledger import Counter
-from tollgate.domain.standing import (
+from tollgate.domain.places.standing import (
     Standing,
 )
-from tollgate.services.brakes import LEASE_SECONDS
+from tollgate.services.brakes.work import LEASE_SECONDS
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.examples import OWNER, PRICES
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.ledger import LedgerWrite, Reservation, releases
+from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import BudgetExceededError, LedgerRefusedError, OutcomeUnknownError, StorageError
-from tollgate.domain.ledger import LedgerWrite, Reservation, releases
 from tollgate.domain.money import ZERO
-from tollgate.domain.reserving import Ask
-from tollgate.services.admission import Admission, Admitted
-from tollgate.services.settle_reservation import settle_with
+from tollgate.services.budgets.settle_reservation import settle_with
+from tollgate.services.requests.admission import Admission, Admitted
 
 _LIMITS = {
     ScopeKind.GATEWAY: Decimal("0.30"),

@@ -10,12 +10,12 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.ledger import InMemoryLedger, RecordingNotices
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.domain.budget_notices import RETRY
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.notices import RETRY
+from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.errors import StorageError
-from tollgate.domain.reserving import Ask
-from tollgate.services.admission import Admission
-from tollgate.services.finish_notices import NoticeFinisher
+from tollgate.services.budgets.finish_notices import NoticeFinisher
+from tollgate.services.requests.admission import Admission
 
 _BUDGET = Budget(
     ScopeKind.TEAM, OWNER.team, BudgetPeriod.DAY, Decimal(1), thresholds=(Threshold(Decimal(50), BudgetAction.WARN),)

@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, make_budget
-from tollgate.domain.budgets import BudgetAction, Threshold
+from tollgate.domain.budgets.budget import BudgetAction, Threshold
+from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.ledger import Counter
 
 
 def test_a_threshold_is_announced_once() -> None:

@@ -10,12 +10,12 @@ import pytest
 from functions.budget_alarm.app import handle
 from tests.fakes.braked_stack import World
 from tests.fakes.webhooks import ScriptedSender
-from tollgate.domain.brakes import BrakeLevel
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.brakes.level import BrakeLevel
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.errors import StorageError, WebhookUnreachableError
-from tollgate.domain.webhooks import secret_text
+from tollgate.domain.jobs.webhooks import secret_text
 from tollgate.ports.webhooks import WebhookAnswer
-from tollgate.services.announce_budgets import WEBHOOK_TENANT
+from tollgate.services.budgets.announce import WEBHOOK_TENANT
 
 URL = "https://ops.example.com/budgets"
 TEAM = Budget(ScopeKind.TEAM, "*", BudgetPeriod.DAY, Decimal(1), webhook_url=URL)

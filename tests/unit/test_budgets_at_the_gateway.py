@@ -12,11 +12,11 @@ import pytest
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, declare, make_budget
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
-from tollgate.domain.budgets import BudgetPeriod, ScopeKind, Spender
-from tollgate.domain.budgets import counter_of as budget_counter
+from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind, Spender
+from tollgate.domain.budgets.budget import counter_of as budget_counter
+from tollgate.domain.budgets.ledger import Counter, own_slot
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
-from tollgate.domain.ledger import Counter, own_slot
-from tollgate.services.admission import REALTIME_LEASE
+from tollgate.services.requests.admission import REALTIME_LEASE
 
 
 def test_without_budgets_nothing_is_written_or_read() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import InferenceType
 
 KEY = "batch-input/echo/night.jsonl"

@@ -9,11 +9,11 @@ import pytest
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_job
-from tollgate.domain.jobs import FINAL_STATES, JobState
-from tollgate.domain.ledger import Counter, Hold, Reservation, WorkflowCall, releases, reserve, shared_slot
-from tollgate.services.async_notice import AsyncNotice
-from tollgate.services.complete_job import Work
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.budgets.ledger import Counter, Hold, Reservation, WorkflowCall, releases, reserve, shared_slot
+from tollgate.domain.jobs.job import FINAL_STATES, JobState
+from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.complete_job import Work
+from tollgate.services.jobs.queries import JobQueries
 
 _START = make_job().created_at
 _RECEIVED = _START + timedelta(seconds=1)

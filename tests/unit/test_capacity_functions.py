@@ -13,14 +13,14 @@ from functions.deferred import app as deferred
 from tests.fakes.examples import make_job
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue
 from tollgate.api.message_fields import MessageError
-from tollgate.domain.brakes import NO_CONTROL, BrakeLevel, BrakePolicy, BrakeStep, Control
+from tollgate.domain.brakes.level import NO_CONTROL, BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import Phase
-from tollgate.services.keep_places import PlaceKeeper
-from tollgate.services.rightsize import RightSizing
-from tollgate.services.run_deferred import DeferredRun
-from tollgate.services.submit_async import BRAKED_SECONDS
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import Phase
+from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.submit_async import BRAKED_SECONDS
+from tollgate.services.places.keep_places import PlaceKeeper
+from tollgate.services.places.rightsize import RightSizing
 
 EVENTS = Path(__file__).parents[2] / "events"
 JOB = "inf_01kb3x8h5v2m9q4r7t1w6y0z3c"

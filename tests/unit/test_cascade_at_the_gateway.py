@@ -8,15 +8,15 @@ import pytest
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.choice_policy import (
+from tollgate.domain.choice.outcomes import of_quality
+from tollgate.domain.choice.policy import (
     CascadePolicy,
     ChoicePolicy,
     TierThresholds,
 )
 from tollgate.domain.errors import CapacityError, ModelFailedError
-from tollgate.domain.outcomes import of_quality
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 
 
 class TestCascade:

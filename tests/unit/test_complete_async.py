@@ -14,8 +14,8 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.services.async_notice import AsyncNotice
+from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.services.jobs.async_notice import AsyncNotice
 
 _RECEIVED = make_job().created_at + timedelta(seconds=1)
 

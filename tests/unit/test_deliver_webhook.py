@@ -14,10 +14,10 @@ from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
 from tollgate.api.job_rendering import job_document
 from tollgate.api.webhook_events import deliver_messages
 from tollgate.domain.errors import StorageError, WebhookError, WebhookRefusedError, WebhookUnreachableError
-from tollgate.domain.jobs import Job, JobFailure, JobState, Payload
-from tollgate.domain.webhooks import MAX_ATTEMPTS, secret_text, signed_headers
+from tollgate.domain.jobs.job import Job, JobFailure, JobState, Payload
+from tollgate.domain.jobs.webhooks import MAX_ATTEMPTS, secret_text, signed_headers
 from tollgate.ports.webhooks import WebhookAnswer
-from tollgate.services.deliver_webhook import Delivery, DeliveryState, WebhookDelivery
+from tollgate.services.jobs.deliver_webhook import Delivery, DeliveryState, WebhookDelivery
 
 SECRET = secret_text(bytes(range(32)))
 URL = "https://hooks.example.com/in"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.batches import BatchState
 from tollgate.domain.catalogue import BatchPolicy
-from tollgate.domain.dropped_files import DroppedFile, DroppedLine, dropped_file, dropped_line
 from tollgate.domain.errors import BackendError, InvalidRequestError
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.domain.jobs.dropped_files import DroppedFile, DroppedLine, dropped_file, dropped_line
 
 _KEY = "batch-input/echo/night run.jsonl"
 _RESULT = "batch-output/echo/night run.jsonl"
@@ -262,7 +262,7 @@ def test_a_death_while_collecting_loses_nothing(step: int, before: bool) -> None
 
 def test_a_long_file_is_cut_into_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """And in the same pieces when the catalogue changes before a crashed preparation is taken up."""
-    monkeypatch.setattr("tollgate.services.drop_chunks.MOST_FILES", 3)
+    monkeypatch.setattr("tollgate.services.batches.drop_chunks.MOST_FILES", 3)
     road = BatchRoad()
     road.objects.put(_KEY, b"\n".join(str(number).encode() for number in range(14)))
     with pytest.raises(CrashError):
@@ -291,7 +291,7 @@ def test_what_was_written_before_a_death_is_not_written_again() -> None:
 
 def test_mass_failure_is_not_repeated_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """When so many lines have no answer, it is not for one bad record among them."""
-    monkeypatch.setattr("tollgate.services.collect_drop.MOST_REPEATED", 3)
+    monkeypatch.setattr("tollgate.services.batches.collect_drop.MOST_REPEATED", 3)
     road = BatchRoad()
     _drop(road, *(str(number).encode() for number in range(4)))
     road.run_everything(bad=lambda _value: True)

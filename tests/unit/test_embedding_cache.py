@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import ModelKind, Road
 from tollgate.domain.errors import CapacityError
 from tollgate.ports.backends import ModelAnswer

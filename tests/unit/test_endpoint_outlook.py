@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from cli.endpoint_outlook import outlook
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase, SleepPolicy, WarmHours
-from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase, SleepPolicy, WarmHours
+from tollgate.domain.places.standing import Place, PlaceKind, Standing, StandStatus
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLACE = Place(PlaceKind.REALTIME, "e")

@@ -9,13 +9,13 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import OWNER
 from tests.fakes.groups import POLICY, group_catalogue, group_road, run_groups, waiting_ids
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import ConflictError, StorageError
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.jobs import JobFailure, JobState, Payload
-from tollgate.domain.micro_batches import MicroBatchPolicy
-from tollgate.services.async_notice import AsyncNotice
-from tollgate.services.job_queries import JobQueries
-from tollgate.services.submit_together import GROUP_PREFIX
+from tollgate.domain.jobs.job import JobFailure, JobState, Payload
+from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
+from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.queries import JobQueries
+from tollgate.services.jobs.submit_together import GROUP_PREFIX
 
 
 def _put_back() -> AsyncRoad:

@@ -12,9 +12,9 @@ from tests.fakes.gatherers import ENDS_WITH_ITS_WORK, Gatherers
 from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, sleepy_catalogue, standing
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import CapacityError
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import CLOSE_LOOK_SECONDS, Phase
-from tollgate.domain.standing import ScalingTarget, StandStatus
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import CLOSE_LOOK_SECONDS, Phase
+from tollgate.domain.places.standing import ScalingTarget, StandStatus
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
-from tollgate.domain.cache_entry import CacheSlot
-from tollgate.domain.cache_policy import CachePolicy
-from tollgate.domain.cache_ticket import CacheTicket
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.services.async_notice import AsyncNotice
-from tollgate.services.job_answers import LONGEST_FOLLOWING
+from tollgate.domain.cache.entry import CacheSlot
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.cache.ticket import CacheTicket
+from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.services.jobs.answers import LONGEST_FOLLOWING
+from tollgate.services.jobs.async_notice import AsyncNotice
 
 KEY = "k" * 64
 JOBS = ("inf_1", "inf_2", "inf_3")

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tests.unit.template_document import ROOT, as_list, events_of, functions, statements, target
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import Priority
 
 SPENT = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal("0.000001"))

@@ -8,8 +8,7 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import (
     BackendError,
@@ -18,7 +17,8 @@ from tollgate.domain.errors import (
     CapacityError,
     ModelFailedError,
 )
-from tollgate.domain.health import HealthPolicy
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.health import HealthPolicy
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
 MAIN, SPARE = "tollgate-echo-realtime", "tollgate-echo-spare"

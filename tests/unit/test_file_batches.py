@@ -13,11 +13,11 @@ from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.ledger import InMemoryLedger
-from tollgate.domain.batches import BatchState
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import BatchPolicy, Catalogue
 from tollgate.domain.errors import BackendError, ConflictError, TollgateError
-from tollgate.domain.file_batches import (
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.domain.jobs.file_batches import (
     COMPLETION_WINDOW,
     MOST_LINES,
     BatchLineError,

@@ -15,9 +15,9 @@ from tests.fakes.examples import make_job
 from tests.fakes.places import FakePlaces
 from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, sleepy_catalogue, standing
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import JobState
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import (
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import (
     CLOSE_LOOK_SECONDS,
     LATE_SECONDS,
     TICK_SECONDS,
@@ -28,7 +28,7 @@ from tollgate.domain.sleeping import (
     decide,
     shared_policy,
 )
-from tollgate.domain.wake_by_deadline import DueWork
+from tollgate.domain.places.wake_by_deadline import DueWork
 
 GATHER = SleepPolicy(idle_minutes=30, gather=True)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -50,14 +50,22 @@ def test_sources_that_a_page_names_are_there(page: Path) -> None:
         assert any(any(folder.glob(pattern)) for folder in (ROOT, LAYER.parent, LAYER)), name
 
 
-@pytest.mark.parametrize(("package", "column"), [("domain", 1), ("services", 2)])
-def test_every_module_has_its_place_in_the_map(package: str, column: int) -> None:
-    """Whoever adds one says in `docs/develop.md` what is decided there; what is gone is gone there too."""
+@pytest.mark.parametrize(("floor", "column"), [("domain", 1), ("services", 2)])
+def test_every_package_has_its_place_in_the_map(floor: str, column: int) -> None:
+    """And every module beside them: `docs/develop.md` says what is decided there; what is gone is gone there too."""
     text = (ROOT / "docs" / "develop.md").read_text("utf-8").partition("## Where is it decided?")[2]
     rows = [line.split("|")[1:-1] for line in text.partition("\n## ")[0].splitlines() if line.startswith("| ")]
-    assert rows[0][column].strip() == f"`{package}/`"
-    named = {name.partition("(")[0].strip() for row in rows[1:] for name in row[column].split(",")} - {""}
-    assert named == {path.stem for path in (LAYER / package).glob("*.py")} - {"__init__"}
+    assert rows[0][column].strip() == f"`{floor}/`"
+    named = {name.strip() for row in rows[1:] for name in row[column].split(",")} - {""}
+    assert named == {path.stem for path in (LAYER / floor).iterdir()} - {"__init__", "__pycache__"}
+
+
+@pytest.mark.parametrize("floor", ["domain", "services"])
+def test_every_package_and_module_says_what_it_is_for(floor: str) -> None:
+    """In its first line, for the map leads no further than the package."""
+    for path in (LAYER / floor).rglob("*.py"):
+        if path.parent.name != floor or path.stem != "__init__":
+            assert path.read_text("utf-8").startswith('"""'), path
 
 
 def test_every_decision_is_in_the_list() -> None:

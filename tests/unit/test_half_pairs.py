@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.fakes.gateway import document
 from tests.fakes.whole_api import WholeApi
 from tests.unit.api.test_hostile_calls import BODIES, PATH, WITH_BODY
-from tollgate.domain.dropped_files import dropped_line
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.file_batches import BatchLineError, batch_line
+from tollgate.domain.jobs.dropped_files import dropped_line
+from tollgate.domain.jobs.file_batches import BatchLineError, batch_line
 from tollgate.domain.json_values import refuse_half_pairs
 
 VALUES = st.recursive(

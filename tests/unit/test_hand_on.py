@@ -14,15 +14,15 @@ from tests.fakes.sleepers import ASYNC
 from tests.fakes.token_house import TOKENS, completion, dollars, token_catalogue
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, Control
-from tollgate.domain.budgets import BudgetPeriod
-from tollgate.domain.capacity import RoadState
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, Control
+from tollgate.domain.budgets.budget import BudgetPeriod
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import BackendThrottledError, CatalogueError, ConflictError, StorageError
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import Phase
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.roads.capacity import RoadState
+from tollgate.services.jobs.queries import JobQueries
 
 DAY = make_budget("5")
 DEAR = BOTH.replace("max_output_tokens = 500", "max_output_tokens = 50000")

@@ -11,14 +11,14 @@ from tests.fakes.crashes import CrashPoint
 from tests.fakes.hand_on_house import BOTH, HandOnHouse
 from tests.fakes.places import FakePlaces
 from tests.fakes.token_house import token_catalogue
-from tollgate.domain.cache_policy import CachePolicy
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import Phase
-from tollgate.services.complete_job import JobCompleter
-from tollgate.services.job_answers import JobAnswers
-from tollgate.services.place_work import GatheredJob
-from tollgate.services.submit_async import AsyncSubmitter
-from tollgate.services.submit_together import ALONE
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import Phase
+from tollgate.services.jobs.answers import JobAnswers
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.submit_async import AsyncSubmitter
+from tollgate.services.jobs.submit_together import ALONE
+from tollgate.services.places.work import GatheredJob
 
 
 class EqualHouse(HandOnHouse):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tollgate.domain.holding import InstancePlaces, take_place
+from tollgate.domain.roads.holding import InstancePlaces, take_place
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
 

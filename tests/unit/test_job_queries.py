@@ -9,8 +9,8 @@ from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.messages import InMemoryObjectStore
 from tollgate.domain.errors import NotFoundError, StorageError
-from tollgate.domain.jobs import Job, JobState
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.jobs.job import Job, JobState
+from tollgate.services.jobs.queries import JobQueries
 
 
 class RealisticStore(InMemoryJobStore):

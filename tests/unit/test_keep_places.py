@@ -9,13 +9,13 @@ import pytest
 from tests.fakes.examples import make_job
 from tests.fakes.places import FakePlaces
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue, standing
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendThrottledError, CapacityError, StorageError
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase, SleepPolicy, WarmHours, retry_seconds
-from tollgate.domain.standing import Place, Standing, StandStatus, Step
-from tollgate.services.keep_places import DRAIN_SECONDS, FOLLOW_SECONDS, LOOK_AGAIN_SECONDS
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase, SleepPolicy, WarmHours, retry_seconds
+from tollgate.domain.places.standing import Place, Standing, StandStatus, Step
+from tollgate.domain.roads.capacity import RoadState
+from tollgate.services.places.keep_places import DRAIN_SECONDS, FOLLOW_SECONDS, LOOK_AGAIN_SECONDS
 
 _ROAD = ("echo/small", InferenceType.REALTIME)
 

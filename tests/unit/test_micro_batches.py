@@ -14,21 +14,21 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_job
 from tests.fakes.groups import POLICY, group_catalogue, group_road, run_groups, waiting_ids
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.domain.capacity import Capacity, RoadCapacity
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates, invocation_usage
 from tollgate.domain.errors import BackendError, CapacityError, StorageError, TollgateError
-from tollgate.domain.gateway_parts import gateway_rates, invocation_usage
-from tollgate.domain.jobs import JobState, Payload
-from tollgate.domain.micro_batches import (
+from tollgate.domain.jobs.job import JobState, Payload
+from tollgate.domain.jobs.micro_batches import (
     Mergeable,
     group_size,
     groups_of,
     measured_as,
     shares_of,
 )
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.ports.dialects import RenderedRequest
-from tollgate.services.async_notice import AsyncNotice
-from tollgate.services.submit_together import ALONE, GROUP_PREFIX
+from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.submit_together import ALONE, GROUP_PREFIX
 
 
 def test_what_waits_together_goes_together_and_comes_apart() -> None:

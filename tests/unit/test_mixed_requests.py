@@ -16,20 +16,20 @@ from tests.fakes.usage import FixedInstanceHours, InMemoryRecords, InMemoryUsage
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.request_log import records_of_line
 from tollgate.adapters.settled_jobs import job_record
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.ledger import cost_of_tree
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.costs.usage import UsageRecord, sum_of
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
-from tollgate.domain.jobs import OPEN_STATES, Job, JobFailure
-from tollgate.domain.ledger import cost_of_tree
+from tollgate.domain.jobs.job import OPEN_STATES, Job, JobFailure
 from tollgate.domain.spans import HOUR, hour_of
-from tollgate.domain.usage import UsageRecord, sum_of
 from tollgate.ports.usage import Span
-from tollgate.services.complete_job import JobCompleter, Work
-from tollgate.services.job_queries import JobQueries
-from tollgate.services.load_hours import HourLoader
-from tollgate.services.roll_up_usage import LATE, UsageRollUp
-from tollgate.services.tell_budgets import BudgetGauge
+from tollgate.services.budgets.tell_budgets import BudgetGauge
+from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.queries import JobQueries
+from tollgate.services.usage.load_hours import HourLoader
+from tollgate.services.usage.roll_up import LATE, UsageRollUp
 
 REQUESTS = 10_000
 LIMIT = Decimal(1)

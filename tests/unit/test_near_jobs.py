@@ -10,14 +10,14 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.examples import make_catalogue, make_job
 from tests.unit.test_near_matches import BODY, FIRST, SECOND, Near
-from tollgate.domain.cache_entry import CachedAnswer
-from tollgate.domain.cache_policy import CachePolicy
-from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.cache.entry import CachedAnswer
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import Usage
-from tollgate.domain.near_policy import NearPolicy
-from tollgate.services.async_notice import AsyncNotice
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.near.policy import NearPolicy
+from tollgate.services.jobs.async_notice import AsyncNotice
 
 KEY = "k" * 64
 TICKET = CacheTicket(KEY, 0, 600, 0, 0, scope="private#acme", context="c" * 64, prompt=FIRST)

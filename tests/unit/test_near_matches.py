@@ -15,12 +15,12 @@ from tests.fakes.near import InMemoryNear
 from tests.unit.template_document import ROOT
 from tollgate.api.http import Answer
 from tollgate.domain.errors import BackendTimeoutError
-from tollgate.domain.near_index import MAX_CANDIDATES
-from tollgate.domain.near_policy import NearPolicy
-from tollgate.domain.near_signature import MAX_KEYS
-from tollgate.services.cache_breaker import FAILURES, REST_SECONDS
-from tollgate.services.near_answers import NearAnswers
-from tollgate.services.refresh_answers import RefreshOrders
+from tollgate.domain.near.index import MAX_CANDIDATES
+from tollgate.domain.near.policy import NearPolicy
+from tollgate.domain.near.signature import MAX_KEYS
+from tollgate.services.cache.breaker import FAILURES, REST_SECONDS
+from tollgate.services.cache.near_answers import NearAnswers
+from tollgate.services.cache.refresh_answers import RefreshOrders
 
 FIRST = "How do I renew my passport in Geneva?"
 SECOND = "How can I renew my passport in Geneva?"

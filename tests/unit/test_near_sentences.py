@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.unit.test_near_matches import BODY, FIRST, SECOND, Near
-from tollgate.domain.near_policy import Likeness, NearPolicy
-from tollgate.domain.near_vector import packed_vector
+from tollgate.domain.near.policy import Likeness, NearPolicy
+from tollgate.domain.near.vector import packed_vector
 
 THIRD = "What is the way to renew my passport in Geneva?"
 VECTORS = {

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.token_house import TokenHouse
-from tollgate.domain.batches import BatchState
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.domain.jobs.job import JobState
 
 
 def test_a_token_job_is_passed_on_and_run_all_the_same() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.openai_calls import events_of, finish_jobs, openai_catalogue
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import CapacityError, ModelFailedError
-from tollgate.domain.health import HealthPolicy
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.roads.health import HealthPolicy
 
 ROUTE = "POST /v1/completions"
 ASK: dict[str, Any] = {"model": "echo", "prompt": ["a b", "c", "d e f"], "service_tier": "priority", "temperature": 0}

@@ -12,13 +12,13 @@ import pytest
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.openai_calls import openai_catalogue
 from tollgate.api.http import Answer
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.ports.backends import ModelAnswer
-from tollgate.services import calls_ahead
-from tollgate.services.calls_ahead import MOST_AT_ONCE
+from tollgate.services.requests import calls_ahead
+from tollgate.services.requests.calls_ahead import MOST_AT_ONCE
 
 BROKE = ModelFailedError("out of memory", original_status=500)
 DAY = "gateway#day#2026-03-01"

@@ -13,9 +13,9 @@ from tests.unit.template_document import resources
 from tollgate.api.http import Answer
 from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import RateLimits, duration_text
-from tollgate.domain.budgets import EACH, Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import EACH, Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.ledger import Hold, Reservation, reserve
 from tollgate.domain.errors import BudgetExceededError
-from tollgate.domain.ledger import Hold, Reservation, reserve
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
 OF_PLAN = {"limit": "120", "reset": "3s"}

@@ -19,8 +19,8 @@ from tests.fakes.telemetry import RecordingTelemetry
 from tests.unit.template_document import ROOT
 from tollgate.domain.catalogue import Catalogue, Deployment, Road
 from tollgate.domain.errors import StorageError
-from tollgate.domain.rightsizing import MeasuredUse, Resource
-from tollgate.services.rightsize import RightSizing
+from tollgate.domain.places.rightsizing import MeasuredUse, Resource
+from tollgate.services.places.rightsize import RightSizing
 
 _QUIET = (10.0,) * 48
 

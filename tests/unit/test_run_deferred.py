@@ -6,8 +6,8 @@ import pytest
 
 from tests.fakes.sleepers import Sleepers
 from tollgate.domain.errors import ConflictError, ModelFailedError, StorageError
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.services.claim_job import LEASE_SECONDS
+from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.services.jobs.claim_job import LEASE_SECONDS
 
 URGENT = {"model": "echo", "input": "hello", "priority": "high"}
 

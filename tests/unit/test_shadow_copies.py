@@ -12,14 +12,14 @@ from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, chat_answer, sized_catalogue
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
-from tollgate.domain.budgets import Budget, BudgetAction, ScopeKind, Threshold
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Control
+from tollgate.domain.budgets.budget import Budget, BudgetAction, ScopeKind, Threshold
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole, ExtraSpend
-from tollgate.domain.jobs import Job
+from tollgate.domain.choice.policy import ChoicePolicy, DeploymentRole, ExtraSpend
+from tollgate.domain.jobs.job import Job
 from tollgate.ports.outcomes import Extra
-from tollgate.services.complete_job import JobCompleter, Work
-from tollgate.services.submit_async import invocation_timeout
+from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.submit_async import invocation_timeout
 
 BRAKES = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.DOWNGRADE),))
 

@@ -7,8 +7,8 @@ import pytest
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, Sleepers, sleepy_catalogue
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import Phase
 
 HIGH = {"model": "echo", "input": "hello", "priority": "high"}
 

@@ -18,7 +18,7 @@ from tests.fakes.live_gateway import (
 from tests.fakes.sizes import chat_answer, sized_catalogue
 from tests.fakes.streams import DONE, RecordingOutlet, chunk, token
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.choice_policy import CascadePolicy, ChoicePolicy
+from tollgate.domain.choice.policy import CascadePolicy, ChoicePolicy
 
 
 def test_pieces_are_passed_on_as_they_come() -> None:

@@ -20,10 +20,10 @@ from tests.fakes.live_gateway import (
     live_gateway,
 )
 from tests.fakes.streams import DONE, RecordingOutlet, chunk
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendTimeoutError, CapacityError
-from tollgate.domain.health import HealthPolicy
+from tollgate.domain.roads.health import HealthPolicy
 
 
 def test_an_error_before_the_first_word_is_a_plain_answer() -> None:

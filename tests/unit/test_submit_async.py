@@ -18,8 +18,8 @@ from tollgate.domain.errors import (
     ConflictError,
     StorageError,
 )
-from tollgate.domain.jobs import OPEN_STATES, Job, JobState, Payload
-from tollgate.services.claim_job import LEASE_SECONDS
+from tollgate.domain.jobs.job import OPEN_STATES, Job, JobState, Payload
+from tollgate.services.jobs.claim_job import LEASE_SECONDS
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.swept_house import SweptHouse
+from tollgate.domain.budgets.ledger import Reservation
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
-from tollgate.domain.jobs import Job, JobState
-from tollgate.domain.ledger import Reservation
-from tollgate.domain.sweeping import look_due
+from tollgate.domain.jobs.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
+from tollgate.domain.jobs.job import Job, JobState
+from tollgate.domain.jobs.sweeping import look_due
 
 
 @pytest.fixture

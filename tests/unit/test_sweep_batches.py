@@ -8,8 +8,8 @@ import pytest
 from tests.fakes.batch_road import RESOURCE
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.swept_house import SweptHouse
-from tollgate.domain.batches import BatchState
-from tollgate.domain.jobs import OPEN_STATES, JobState
+from tollgate.domain.jobs.batches import BatchState
+from tollgate.domain.jobs.job import OPEN_STATES, JobState
 from tollgate.ports.jobs import JobPage
 
 

@@ -21,8 +21,8 @@ from tests.unit.template_document import (
     template,
 )
 from tollgate.adapters.focus_file import focus_key
-from tollgate.domain.price_refresh import JUMP_PERCENT
-from tollgate.services.compare_bill import DRIFT_ALARM_PERCENT
+from tollgate.domain.costs.price_refresh import JUMP_PERCENT
+from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT
 
 COST_TAG = "tollgate:stack"
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.template_document import resources
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import Owner
+from tollgate.domain.jobs.job import Owner
 from tollgate.domain.records import RequestRecord
 
 SHOWN = (

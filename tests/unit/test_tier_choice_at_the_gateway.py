@@ -9,13 +9,13 @@ import pytest
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
-from tollgate.domain.choice_policy import (
+from tollgate.domain.choice.outcomes import of_quality, total
+from tollgate.domain.choice.policy import (
     ChoicePolicy,
     ExtraSpend,
     TierThresholds,
 )
 from tollgate.domain.errors import ModelFailedError
-from tollgate.domain.outcomes import of_quality, total
 from tollgate.ports.outcomes import Extra
 
 

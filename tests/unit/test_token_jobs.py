@@ -19,8 +19,8 @@ from tollgate.domain.errors import (
     OutcomeUnknownError,
     StorageError,
 )
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.services.jobs.queries import JobQueries
 
 OWN_PARTS = Decimal("0.0003")
 """More than the gateway's own parts of a job cost."""

@@ -12,8 +12,8 @@ from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
 from tests.fakes.token_house import BEDROCK, CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tests.fakes.usage import NOON
 from tollgate.adapters.request_log import records_of_line
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.usage import roll_up, sum_of
 from tollgate.domain.errors import (
     BackendThrottledError,
     BackendTimeoutError,
@@ -21,9 +21,9 @@ from tollgate.domain.errors import (
     ModelFailedError,
     TollgateError,
 )
-from tollgate.domain.jobs import JobState
-from tollgate.domain.usage import roll_up, sum_of
-from tollgate.services.admission import Admission
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.services.requests.admission import Admission
 
 OWN_PARTS = Decimal("0.0001")
 """More than the gateway's own parts of a request cost."""

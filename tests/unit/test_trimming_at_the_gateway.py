@@ -14,7 +14,7 @@ from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import TokenizerError
 from tollgate.domain.prompt import estimate_input_tokens
 from tollgate.domain.token_rates import TokenizerFamily
-from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
+from tollgate.domain.trimming.policy import InputBudget, TrimmingPolicy
 
 FILLER = "We talked about the weather in the mountains, which was fine for walking, and about nothing else at all. "
 FACT = "The invoice number of the turbine order is 4711-B."

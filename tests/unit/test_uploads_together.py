@@ -14,9 +14,9 @@ from tests.fakes.files import InMemoryFileStore
 from tests.fakes.messages import InMemoryObjectStore
 from tollgate.api.problems import problem_answer
 from tollgate.domain.errors import BodyTooLargeError, BusyError, ConflictError, TollgateError
-from tollgate.domain.file_batches import FileState
-from tollgate.services.files import Files, NewFile
-from tollgate.services.uploads import Uploads
+from tollgate.domain.jobs.file_batches import FileState
+from tollgate.services.batches.files import Files, NewFile
+from tollgate.services.batches.uploads import Uploads
 
 FIRST, SECOND = b"first", b"other"
 

@@ -15,21 +15,21 @@ from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import DIMENSIONS, NOON, FixedInstanceHours, InMemoryRecords, InMemoryUsage, make_record
 from tollgate.adapters.focus_file import FocusBucket
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.costs.focus import FocusAccount
+from tollgate.domain.costs.loaded_cost import endpoints_of
+from tollgate.domain.costs.usage import UsageRecord, sum_of
 from tollgate.domain.errors import CatalogueError, StorageError
-from tollgate.domain.focus import FocusAccount
-from tollgate.domain.jobs import Bill, Job, JobState
-from tollgate.domain.ledger import Counter
-from tollgate.domain.loaded_cost import endpoints_of
+from tollgate.domain.jobs.job import Bill, Job, JobState
 from tollgate.domain.spans import DAY, HOUR
-from tollgate.domain.usage import UsageRecord, sum_of
 from tollgate.ports.usage import Span
-from tollgate.services.compare_bill import DRIFT_ALARM_PERCENT, BillComparison
-from tollgate.services.export_focus import FocusExport
-from tollgate.services.load_hours import HourLoader
-from tollgate.services.roll_up_usage import LATE, UsageRollUp
-from tollgate.services.tell_budgets import BudgetGauge
+from tollgate.services.budgets.tell_budgets import BudgetGauge
+from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT, BillComparison
+from tollgate.services.usage.export_focus import FocusExport
+from tollgate.services.usage.load_hours import HourLoader
+from tollgate.services.usage.roll_up import LATE, UsageRollUp
 
 MIDNIGHT = NOON.replace(hour=0)
 FILE = "exports/focus/date=2026-03-01/part.csv.gz"

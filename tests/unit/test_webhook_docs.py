@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.template_document import ROOT
-from tollgate.domain.webhooks import secret_text, signed_headers
+from tollgate.domain.jobs.webhooks import secret_text, signed_headers
 
 SECRET, OTHER = secret_text(bytes(range(32))), secret_text(bytes(32))
 

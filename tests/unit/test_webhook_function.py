@@ -12,10 +12,10 @@ from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.webhooks import InMemoryWebhookSecrets, ScriptedSender
 from tollgate.api.job_rendering import job_document
-from tollgate.domain.jobs import JobState
-from tollgate.domain.webhooks import secret_text
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.jobs.webhooks import secret_text
 from tollgate.ports.webhooks import WebhookAnswer
-from tollgate.services.deliver_webhook import WebhookDelivery
+from tollgate.services.jobs.deliver_webhook import WebhookDelivery
 from tollgate.settings import SettingsError
 
 EVENTS = Path(__file__).parents[2] / "events" / "webhook_delivery"

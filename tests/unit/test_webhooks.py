@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.webhooks import (
+from tollgate.domain.jobs.webhooks import (
     LONGEST_WAIT_SECONDS,
     MAX_ATTEMPTS,
     check_webhook_url,

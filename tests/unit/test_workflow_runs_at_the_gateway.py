@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.budgeted_gateway import HELLO, LATER, budgeted, make_budget
 from tests.fakes.gateway import document
 from tollgate.api.http import Answer
-from tollgate.domain.budgets import BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import InferenceType
 
 

@@ -16,7 +16,7 @@ from tests.fakes.gateway import proxy_event
 from tollgate.adapters.catalogue_document import catalogue_document
 from tollgate.adapters.dynamodb_values import to_attributes
 from tollgate.api.gateway_routes import GatewayApi
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 
 ROOT = Path(__file__).parents[3]
 LARGE = "x" * 300_000

@@ -29,7 +29,7 @@ from tollgate.domain.errors import (
     CapacityError,
     ModelFailedError,
 )
-from tollgate.domain.token_backend import Provider
+from tollgate.domain.providers.backend import Provider
 
 KEY, RENEWED = "sk-first", "sk-second"
 PARAMETER = "/tollgate/providers/example"

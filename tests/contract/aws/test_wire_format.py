@@ -21,7 +21,7 @@ from tollgate.adapters.lambda_events import LambdaEvents
 from tollgate.adapters.lambda_sentences import LambdaSentences
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sqs_client import QueueMessage, SqsClient
-from tollgate.services.cache_breaker import CacheBreaker
+from tollgate.services.cache.breaker import CacheBreaker
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs"
 # What botocore adds for its own book-keeping; the services do not need it.

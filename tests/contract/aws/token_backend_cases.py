@@ -13,8 +13,8 @@ from tollgate.adapters.bedrock_realtime import BedrockRealtime
 from tollgate.adapters.dialects.converse import ConverseDialect
 from tollgate.adapters.ssm_parameters import SecretParameters
 from tollgate.domain.catalogue import InferenceType, Road
-from tollgate.domain.token_backend import Provider, TokenBackend
-from tollgate.domain.token_prices import BucketRates, TokenRates
+from tollgate.domain.providers.backend import Provider, TokenBackend
+from tollgate.domain.providers.prices import BucketRates, TokenRates
 
 MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2c3d4e5f6"

@@ -30,9 +30,9 @@ from tollgate.adapters.registry_places import RegistryPlaces
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document
 from tollgate.domain.errors import StorageError
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase
-from tollgate.domain.standing import Place, PlaceKind, StandStatus
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import Place, PlaceKind, StandStatus
 
 START_SECONDS = 2
 _LOOK_SECONDS = 10

@@ -11,8 +11,8 @@ from local.launch.layout import aws_environment
 from tests.integration.capacity.nappers import Bedroom, Napper, until
 from tests.integration.gateway.conftest import Client
 from tests.local_stack import LocalStack
-from tollgate.domain.sleeping import Phase
-from tollgate.domain.standing import PlaceKind
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import PlaceKind
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 

@@ -13,7 +13,7 @@ from tests.integration.gateway.conftest import FINAL, Client
 from tests.integration.gateway.receiver import Receiver
 from tests.integration.sagemaker_standin.process import until
 from tollgate.adapters.job_items import time_text
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.job import JobState
 
 pytestmark = pytest.mark.integration
 

@@ -27,7 +27,7 @@ from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.domain.catalogue import BatchPolicy
-from tollgate.domain.jobs import FINAL_STATES, Job, Payload
+from tollgate.domain.jobs.job import FINAL_STATES, Job, Payload
 
 _CONFIG = """
 prefix = "tollgate"

@@ -12,7 +12,7 @@ from functions.sweeper import app as sweeper
 from tests.integration.later_roads.conftest import Roads
 from tests.integration.sagemaker_standin.process import until
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.job import JobState
 
 pytestmark = pytest.mark.integration
 
@@ -118,7 +118,7 @@ def test_a_lost_notification_is_made_up_for(roads: Roads, monkeypatch: pytest.Mo
     assert location is not None
     key = location.removeprefix(f"s3://{roads.bucket}/")
     until(lambda: roads.read(key))
-    monkeypatch.setattr("tollgate.services.sweep._FIRST_LOOK", 0.0001)
+    monkeypatch.setattr("tollgate.services.jobs.sweep._FIRST_LOOK", 0.0001)
     sweeper.handle({}, roads.sweeper)
     assert roads.job(job_id).state is JobState.COMPLETED
     ended = roads.job(job_id)

@@ -25,7 +25,7 @@ from tollgate.domain.errors import (
     CapacityError,
     ModelFailedError,
 )
-from tollgate.domain.token_backend import Provider
+from tollgate.domain.providers.backend import Provider
 
 pytestmark = pytest.mark.integration
 MODEL = "t-echo"

@@ -12,7 +12,7 @@ from tests.fakes.messages import InMemoryObjectStore
 from tests.fakes.tokenizers import count_words
 from tollgate.adapters.bucket_tokenizers import BucketTokenizers, counter_of
 from tollgate.domain.errors import StorageError, TokenizerError
-from tollgate.domain.trimming import TokenCounter
+from tollgate.domain.trimming.terms import TokenCounter
 
 KEY = "tokenizers/words.json"
 WORDS = {

@@ -14,7 +14,7 @@ from tollgate.adapters.dialects.messages import MessagesDialect
 from tollgate.adapters.dialects.openai import OpenAIDialect
 from tollgate.adapters.dialects.streaming import ChunkReader, ContainerStreams
 from tollgate.domain.errors import ModelFailedError
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.ports.streams import Delta
 
 CHAT = b"".join([chunk(role="assistant"), chunk("Grüß"), chunk(" Gott"), chunk(None, "stop"), usage_chunk(5, 2), DONE])

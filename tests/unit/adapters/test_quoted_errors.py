@@ -11,7 +11,7 @@ from tollgate.adapters.dialects.streaming import ChunkReader
 from tollgate.adapters.openai_http_errors import provider_error
 from tollgate.domain.errors import ModelFailedError
 from tollgate.ports.backends import TransformStatus
-from tollgate.services.batch_output import failure_of
+from tollgate.services.batches.output import failure_of
 
 _SECRET = "sk-abcdefgh1234"
 _SAID = f"no luck with Bearer {_SECRET} here"

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document, standing_from
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
-from tollgate.domain.standing import (
+from tollgate.domain.places.standing import (
     Place,
     PlaceKind,
     ScalingPolicy,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.template_document import ROOT
 from tollgate.api.alarm_events import Ignored, UnreadableAlarmError, alarm_signals
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Signal
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Signal
 
 LEVELS = (BrakeLevel.WARN, BrakeLevel.DOWNGRADE, BrakeLevel.DEFER, BrakeLevel.STOP)
 POLICY = BrakePolicy(

@@ -10,10 +10,10 @@ import pytest
 
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.price_book import PriceBook
 
 EXAMPLE = (Path(__file__).parents[3] / "models.toml").read_text("utf-8")
 FULL = """

@@ -12,11 +12,11 @@ from tests.fakes.examples import make_catalogue
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_brakes import BrakesEntry, read_brakes
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.brakes import BrakeLevel
-from tollgate.domain.budgets import BudgetAction
+from tollgate.domain.brakes.level import BrakeLevel
+from tollgate.domain.budgets.budget import BudgetAction
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.price_book import PriceBook
 
 MODEL = """
 region = "us-east-1"

@@ -10,8 +10,8 @@ import pytest
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.price_book import PriceBook
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "models.toml").read_text("utf-8")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from tests.unit.template_document import ROOT
 from tollgate.api.catalogue_file import AsyncEntry, BatchEntry, ModelEntry, RoadEntry, read_catalogue
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.costs.price_book import PriceBook
 
 GUIDE = (ROOT / "docs" / "catalogue.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {"batch": BatchEntry, "async": AsyncEntry}

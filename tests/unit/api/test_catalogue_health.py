@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.api.catalogue_health import HealthEntry, read_health
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.roads.health import DEFAULT_HEALTH, HealthPolicy
 
 SECTION = """
 [models.chat.health]

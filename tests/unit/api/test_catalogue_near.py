@@ -8,11 +8,11 @@ import pytest
 
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness
 
 _FILE = """
 [models.m]

@@ -11,9 +11,9 @@ from tollgate.adapters.sleep_document import sleep_document, sleep_from
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.api.catalogue_sleep import read_warm_hours
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.price_book import PriceBook
-from tollgate.domain.sleeping import SleepPolicy, WarmHours
+from tollgate.domain.places.sleeping import SleepPolicy, WarmHours
 
 _FILE = """
 [models.m.deployments.d]

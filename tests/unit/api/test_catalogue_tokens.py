@@ -9,9 +9,9 @@ from tests.fakes.token_house import BEDROCK, INSTANCES, TOKENS, token_catalogue
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.standing import places_of
-from tollgate.domain.token_backend import Provider, TokenBackend
-from tollgate.domain.token_prices import BucketRates, TokenRates
+from tollgate.domain.places.standing import places_of
+from tollgate.domain.providers.backend import Provider, TokenBackend
+from tollgate.domain.providers.prices import BucketRates, TokenRates
 
 
 def test_a_deployment_has_a_road_for_now_and_one_for_later() -> None:

@@ -11,9 +11,9 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.adapters.request_log import records_of_line
 from tollgate.api.http import Answer
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.costs.usage import roll_up, sum_of
 from tollgate.domain.errors import CapacityError
-from tollgate.domain.usage import roll_up, sum_of
 
 HELLO = {"model": "echo", "input": "hello"}
 NOTHING = ("0", "0")

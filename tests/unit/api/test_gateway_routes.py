@@ -8,10 +8,10 @@ import pytest
 
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.gateway import TRACEPARENT, FakeGateway, document
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError, StorageError
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 
 HELLO = {"model": "echo", "input": "hello", "priority": "high"}
 

@@ -13,8 +13,8 @@ from tollgate.api.http import Answer, read_call
 from tollgate.api.jobs_routes import JobsApi
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import Priority
-from tollgate.domain.jobs import JobFailure, JobState, Payload, Usage
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.jobs.job import JobFailure, JobState, Payload, Usage
+from tollgate.services.jobs.queries import JobQueries
 
 BODY = {"model": "echo", "input": "hello there", "background": True}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}

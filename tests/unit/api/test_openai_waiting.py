@@ -9,7 +9,7 @@ from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.openai_calls import GENERATED, chat, finish_jobs, openai_gateway
 from tollgate.domain.catalogue import InferenceType, Priority
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, StorageError
-from tollgate.domain.jobs import JobFailure, JobState, Payload
+from tollgate.domain.jobs.job import JobFailure, JobState, Payload
 
 
 def test_flex_waits_for_its_job() -> None:

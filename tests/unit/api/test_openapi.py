@@ -14,7 +14,7 @@ from tests.unit.template_document import ROOT, events_of, functions
 from tollgate.api.http import Answer, read_call
 from tollgate.api.jobs_routes import JobsApi
 from tollgate.api.telemetry import Telemetry
-from tollgate.services.job_queries import JobQueries
+from tollgate.services.jobs.queries import JobQueries
 
 DOCUMENT: dict[str, Any] = json.loads(KEPT.read_text("utf-8"))
 CHOICE = {"message": {"role": "assistant", "content": "there"}, "finish_reason": "stop"}

@@ -8,7 +8,7 @@ from idling import DRAIN_SECONDS, Idled, serve_idling
 
 from planner.serving import Scaling
 from tollgate.adapters.time_zones import time_zone
-from tollgate.domain.sleeping import SleepPolicy, WarmHours
+from tollgate.domain.places.sleeping import SleepPolicy, WarmHours
 
 EPOCH = datetime(2026, 3, 23, tzinfo=UTC)  # a Monday
 STARTUP = 300.0

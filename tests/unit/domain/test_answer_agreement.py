@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tollgate.domain.answer_agreement import answers_agree
 from tollgate.domain.catalogue import ModelKind
+from tollgate.domain.near.agreement import answers_agree
 
 LONG = (
     "To renew a passport, fill in the form, attach two photographs and the old document, and pay the fee of 60 dollars "

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.answer_checks import cascade_pays, chance_of_passing, failed_check, mean_logprob
-from tollgate.domain.choice_policy import AnswerRule, CascadePolicy, Check
+from tollgate.domain.choice.answer_checks import cascade_pays, chance_of_passing, failed_check, mean_logprob
+from tollgate.domain.choice.outcomes import NOTHING, of_quality, total
+from tollgate.domain.choice.policy import AnswerRule, CascadePolicy, Check
 from tollgate.domain.json_schema import TooManyStepsError, fits
-from tollgate.domain.outcomes import NOTHING, of_quality, total
 
 POLICY = CascadePolicy(min_characters=3)
 CITY = {

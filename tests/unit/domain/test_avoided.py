@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.avoided import AvoidedReason, add_reasons, avoided_by_reason
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Tier, Timing
-from tollgate.domain.jobs import Usage
-from tollgate.domain.settlement import Settlement, baseline_cost, settle, settle_cache_hit, with_cached_part
+from tollgate.domain.costs.avoided import AvoidedReason, add_reasons, avoided_by_reason
+from tollgate.domain.costs.settlement import Settlement, baseline_cost, settle, settle_cache_hit, with_cached_part
+from tollgate.domain.jobs.job import Usage
 
 GATEWAY = Decimal("0.000004")
 DOLLARS = st.decimals(min_value=0, max_value=100, places=12)

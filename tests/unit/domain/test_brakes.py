@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.brake_plan import GATEWAY, brake_plan, saving
-from tollgate.domain.brakes import (
+from tollgate.domain.brakes.braking import braked
+from tollgate.domain.brakes.level import (
     NO_CONTROL,
     BrakeLevel,
     BrakePolicy,
@@ -23,9 +23,9 @@ from tollgate.domain.brakes import (
     raised,
     stops,
 )
-from tollgate.domain.braking import braked
+from tollgate.domain.brakes.plan import GATEWAY, brake_plan, saving
 from tollgate.domain.catalogue import Catalogue, Tier
-from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus
+from tollgate.domain.places.standing import Place, PlaceKind, Standing, StandStatus
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MONTH_END = datetime(2026, 4, 1, tzinfo=UTC)

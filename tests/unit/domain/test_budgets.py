@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import PRICES, make_catalogue
-from tollgate.domain.budget_pressure import deferred, downgraded, thresholds_crossed
-from tollgate.domain.budgets import (
+from tollgate.domain.budgets.budget import (
     EACH,
     Budget,
     BudgetAction,
@@ -23,16 +22,17 @@ from tollgate.domain.budgets import (
     period_end,
     period_start,
 )
-from tollgate.domain.capacity import Capacity
+from tollgate.domain.budgets.ledger import Hold, Reservation, own_slot, shared_slot, slot_expiry
+from tollgate.domain.budgets.pressure import deferred, downgraded, thresholds_crossed
+from tollgate.domain.budgets.reserving import Ask, asks_for, reservation_parts
 from tollgate.domain.catalogue import InferenceType, Priority
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.costs.settlement import settle
 from tollgate.domain.errors import CapacityError
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.jobs import Usage
-from tollgate.domain.ledger import Hold, Reservation, own_slot, shared_slot, slot_expiry
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import seconds
-from tollgate.domain.reserving import Ask, asks_for, reservation_parts
-from tollgate.domain.road_estimates import RequestSize, RoadEstimates
-from tollgate.domain.settlement import settle
+from tollgate.domain.roads.capacity import Capacity
+from tollgate.domain.roads.estimates import RequestSize, RoadEstimates
 
 _NOW = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _SPENDER = Spender("acme", "key_1", "search", "echo", "run")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.cache_control import CacheControl, CacheMode, control_of
-from tollgate.domain.cache_identity import request_identity, request_key, scope_name
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.cache.control import CacheControl, CacheMode, control_of
+from tollgate.domain.cache.identity import request_identity, request_key, scope_name
+from tollgate.domain.cache.policy import CachePolicy
 
 DEPLOYMENT = make_catalogue().models["echo"].deployments[0]
 NAMES = some.text(min_size=1, max_size=6)

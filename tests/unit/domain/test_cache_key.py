@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tollgate.domain.cache_key import (
+from tollgate.domain.cache.key import (
     VOLATILE_FIELDS,
     CacheIdentity,
     CacheScope,

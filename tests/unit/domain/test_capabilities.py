@@ -6,9 +6,9 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
-from tollgate.domain.capabilities import Needs, offering
 from tollgate.domain.catalogue import Model, ModelKind
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
+from tollgate.domain.roads.capabilities import Needs, offering
 
 
 def _model(*supports: str, kind: ModelKind = ModelKind.ANY) -> Model:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.comparison import (
+from tollgate.domain.choice.comparison import (
     Verdict,
     mean_difference,
     mean_interval,
@@ -14,7 +14,7 @@ from tollgate.domain.comparison import (
     share_difference,
     share_interval,
 )
-from tollgate.domain.outcomes import NOTHING, Tally, of_quality, of_run
+from tollgate.domain.choice.outcomes import NOTHING, Tally, of_quality, of_run
 
 
 def test_a_mean_has_students_interval() -> None:

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollgate.domain.catalogue import Tier
-from tollgate.domain.choice_policy import TierThresholds
-from tollgate.domain.complexity import (
+from tollgate.domain.choice.complexity import (
     choose_tier,
     estimate_complexity,
     kept_quality,
@@ -16,7 +15,8 @@ from tollgate.domain.complexity import (
     threshold_for_quality,
     weigh,
 )
-from tollgate.domain.complexity_features import READ_LIMIT, measure
+from tollgate.domain.choice.complexity_features import READ_LIMIT, measure
+from tollgate.domain.choice.policy import TierThresholds
 
 SHARES = st.floats(0.0, 1.0)
 SIMPLE = ("hi", 'Translate "good morning" to French.', "who won the world cup in 2010")

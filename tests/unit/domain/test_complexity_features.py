@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.complexity_features import FEATURES, READ_LIMIT, excerpt, measure
+from tollgate.domain.choice.complexity_features import FEATURES, READ_LIMIT, excerpt, measure
 
 
 def named(text: str) -> dict[str, float]:

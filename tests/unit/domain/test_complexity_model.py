@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tollgate.domain.complexity_features import FEATURES, measure
-from tollgate.domain.complexity_model import (
+from tollgate.domain.choice.complexity_features import FEATURES, measure
+from tollgate.domain.choice.complexity_model import (
     LEAF,
     MAGIC,
     ComplexityModelError,

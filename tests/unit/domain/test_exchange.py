@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.exchange import (
+from tollgate.domain.choice.exchange import (
     KEEN,
     LARGEST_RATE,
     LEAD,

@@ -22,10 +22,10 @@ from tests.fakes.examples import make_job
 from tests.fakes.token_house import BEDROCK, TOKENS, token_catalogue
 from tests.fakes.usage import DIMENSIONS, make_record
 from tollgate.adapters.focus_file import focus_csv_gz, focus_key
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups, sellers_of
-from tollgate.domain.jobs import Bill, Job, JobState, Usage
-from tollgate.domain.usage import UsageRecord, roll_up
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups, sellers_of
+from tollgate.domain.costs.usage import UsageRecord, roll_up
+from tollgate.domain.jobs.job import Bill, Job, JobState, Usage
 
 DAY = date(2026, 11, 22)
 ACCOUNT = FocusAccount("123456789012", "eu-west-1", "tollgate")

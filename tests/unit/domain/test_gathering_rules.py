@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.gathering import GivenWork, instances_to_add, takes_no_more
-from tollgate.domain.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.places.gathering import GivenWork, instances_to_add, takes_no_more
+from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
 
 ENDPOINT = SleepingEndpoint(startup_seconds=300.0, concurrency=16, maximum=8, margin_seconds=42.0)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tollgate.domain.handing_on import FirstDue, Patient, hand_on_due, needed_anyway
-from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
+from tollgate.domain.places.handing_on import FirstDue, Patient, hand_on_due, needed_anyway
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
 
 ENDPOINT = SleepingEndpoint(startup_seconds=300.0, concurrency=4, maximum=2, margin_seconds=40.0)
 START_USD = 0.12

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import Deployment, InferenceType, Model
-from tollgate.domain.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, opened, warned
-from tollgate.domain.retry_budget import EARNED_PER_REQUEST, MOST_TOKENS, RetryTokens
-from tollgate.domain.spreading import spread
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, opened, warned
+from tollgate.domain.roads.retry_budget import EARNED_PER_REQUEST, MOST_TOKENS, RetryTokens
+from tollgate.domain.roads.spreading import spread
 
 POLICY = HealthPolicy(slow_seconds=2.0)
 REALTIME = InferenceType.REALTIME

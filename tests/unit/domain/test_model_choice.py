@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tollgate.domain.complexity_features import measure
-from tollgate.domain.complexity_model import shipped_model
-from tollgate.domain.model_choice import (
+from tollgate.domain.choice.complexity_features import measure
+from tollgate.domain.choice.complexity_model import shipped_model
+from tollgate.domain.choice.model_choice import (
     ENOUGH_RECORDS,
     MOST_LEANING,
     Candidate,

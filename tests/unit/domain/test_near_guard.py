@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tollgate.domain.near_guard import REMEMBERED, NearGuard, guard_of, ladder_of
-from tollgate.domain.near_match import LOOSEST_THRESHOLD
-from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
+from tollgate.domain.near.guard import REMEMBERED, NearGuard, guard_of, ladder_of
+from tollgate.domain.near.match import LOOSEST_THRESHOLD
+from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness
 
 names = some.lists(some.tuples(some.sampled_from("abcdefgh"), some.booleans()), max_size=30)
 

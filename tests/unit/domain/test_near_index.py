@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.near_index import MAX_CANDIDATES, NearEntry, NearIndex, admit, shortlist
-from tollgate.domain.near_reading import read
-from tollgate.domain.near_signature import MAX_KEYS, MAX_WORDS, NearSignature, bucket_keys
+from tollgate.domain.near.index import MAX_CANDIDATES, NearEntry, NearIndex, admit, shortlist
+from tollgate.domain.near.reading import read
+from tollgate.domain.near.signature import MAX_KEYS, MAX_WORDS, NearSignature, bucket_keys
 
 prompts = st.lists(
     st.sampled_from(

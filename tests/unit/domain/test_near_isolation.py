@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tests.fakes.examples import make_catalogue
-from tollgate.domain.cache_control import CacheControl
-from tollgate.domain.cache_identity import request_body, request_identity
-from tollgate.domain.cache_key import near_context
-from tollgate.domain.cache_policy import CachePolicy
-from tollgate.domain.near_reading import read
-from tollgate.domain.near_signature import bucket_keys
+from tollgate.domain.cache.control import CacheControl
+from tollgate.domain.cache.identity import request_body, request_identity
+from tollgate.domain.cache.key import near_context
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.near.reading import read
+from tollgate.domain.near.signature import bucket_keys
 
 DEPLOYMENT = make_catalogue().models["echo"].deployments[0]
 NAMES = some.text(min_size=1, max_size=6)

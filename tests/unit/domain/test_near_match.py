@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.near_match import LOOSEST_THRESHOLD, Disagreement
-from tollgate.domain.near_match import verify_match as verify_at
-from tollgate.domain.near_question import QuestionKind
-from tollgate.domain.near_reading import read
-from tollgate.domain.near_stem import stem
+from tollgate.domain.near.match import LOOSEST_THRESHOLD, Disagreement
+from tollgate.domain.near.match import verify_match as verify_at
+from tollgate.domain.near.question import QuestionKind
+from tollgate.domain.near.reading import read
+from tollgate.domain.near.stem import stem
 
 verify_match = partial(verify_at, threshold=0.97)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as some
 
-from tollgate.domain.near_vector import packed_vector, vector_cosine
+from tollgate.domain.near.vector import packed_vector, vector_cosine
 
 vectors = some.lists(some.floats(-1, 1), min_size=384, max_size=384)
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tollgate.adapters.word_vectors import FILE, likeness
-from tollgate.domain.near_guard import ladder_of
-from tollgate.domain.near_match import verify_match
-from tollgate.domain.near_policy import NearPolicy, Strictness
-from tollgate.domain.near_words import MAGIC, WordVectors, WordVectorsError
+from tollgate.domain.near.guard import ladder_of
+from tollgate.domain.near.match import verify_match
+from tollgate.domain.near.policy import NearPolicy, Strictness
+from tollgate.domain.near.words import MAGIC, WordVectors, WordVectorsError
 
 SMALL = WordVectors.decode(
     WordVectors.encode({"car": [1.0, 0.0], "auto": [0.96, 0.28], "bread": [0.0, 1.0], "tree": [-1.0, 0.0]})

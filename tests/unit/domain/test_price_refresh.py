@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from tests.fakes.clock import ManualClock
 from tests.fakes.prices import FixedPriceList, InMemoryPrices
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.domain.errors import CatalogueError, ConflictError, StorageError
-from tollgate.domain.price_book import ListPrice, PriceBook
-from tollgate.domain.price_refresh import (
+from tollgate.domain.costs.price_book import ListPrice, PriceBook
+from tollgate.domain.costs.price_refresh import (
     JUMP_PERCENT,
     FoundPrice,
     PendingPrice,
@@ -22,7 +21,8 @@ from tollgate.domain.price_refresh import (
     largest_jump,
     review,
 )
-from tollgate.services.refresh_prices import PriceRefresh
+from tollgate.domain.errors import CatalogueError, ConflictError, StorageError
+from tollgate.services.usage.refresh_prices import PriceRefresh
 
 REGION = "us-east-1"
 KIND = "ml.g5.xlarge"

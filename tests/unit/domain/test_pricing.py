@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tests.fakes.examples import PRICES, make_catalogue
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Tier, Timing
+from tollgate.domain.costs.price_book import ListPrice, PriceBook
+from tollgate.domain.costs.pricing import GatewayUsage, gateway_cost, instance_cost, table_read_units, table_write_units
+from tollgate.domain.costs.settlement import settle
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO, seconds, usd, usd_text
-from tollgate.domain.price_book import ListPrice, PriceBook
-from tollgate.domain.pricing import GatewayUsage, gateway_cost, instance_cost, table_read_units, table_write_units
-from tollgate.domain.settlement import settle
 
 counts = st.decimals(0, 1000, places=3)
 usages = st.builds(GatewayUsage, **dict.fromkeys(GatewayUsage._fields, counts))

@@ -7,9 +7,9 @@ import pytest
 
 from tests.fakes.sizes import sized_catalogue
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Tier
-from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole, ExtraSpend
+from tollgate.domain.choice.policy import ChoicePolicy, DeploymentRole, ExtraSpend
+from tollgate.domain.choice.promotion import promoted
 from tollgate.domain.errors import CatalogueError, UnknownModelError
-from tollgate.domain.promotion import promoted
 
 
 def _catalogue(role: DeploymentRole, weight: int) -> Catalogue:

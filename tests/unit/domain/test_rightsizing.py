@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.instance_shapes import SHAPES
-from tollgate.domain.rightsizing import ROOM_PERCENT, Advice, MeasuredUse, Resource, Verdict, advise
+from tollgate.domain.places.instance_shapes import SHAPES
+from tollgate.domain.places.rightsizing import ROOM_PERCENT, Advice, MeasuredUse, Resource, Verdict, advise
 
 PRICES = {
     "ml.g5.xlarge": Decimal("1.408"),

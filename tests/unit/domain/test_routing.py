@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.examples import PRICES, make_catalogue
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, InferenceType, Model, Priority
 from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, TollgateError
-from tollgate.domain.road_estimates import REALTIME_BODY_LIMIT, RequestSize
-from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.estimates import REALTIME_BODY_LIMIT, RequestSize
+from tollgate.domain.roads.routing import RoutingDecision, RoutingRequest, route
+from tollgate.domain.roads.spreading import choose_deployment
 from tollgate.domain.selection import selector_of
-from tollgate.domain.spreading import choose_deployment
 
 SMALL = RequestSize(body_bytes=200, input_tokens=10)
 

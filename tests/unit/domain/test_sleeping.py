@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollgate.adapters.time_zones import time_zone
-from tollgate.domain.sleeping import (
+from tollgate.domain.places.sleeping import (
     Action,
     Phase,
     SleepPolicy,

@@ -8,10 +8,20 @@ from hypothesis import strategies as st
 
 from tests.fakes.sizes import EASY, HARD
 from tollgate.domain.catalogue import TIER_ORDER, Tier
-from tollgate.domain.choice_policy import ChoicePolicy, TierThresholds
-from tollgate.domain.complexity import estimate_complexity
-from tollgate.domain.outcomes import ESCALATED, NOTHING, TOPICS, Tally, marked, marked_by, of_quality, topic_of, total
-from tollgate.domain.tier_choice import Option, decide_tier, thresholds_for_quality
+from tollgate.domain.choice.complexity import estimate_complexity
+from tollgate.domain.choice.outcomes import (
+    ESCALATED,
+    NOTHING,
+    TOPICS,
+    Tally,
+    marked,
+    marked_by,
+    of_quality,
+    topic_of,
+    total,
+)
+from tollgate.domain.choice.policy import ChoicePolicy, TierThresholds
+from tollgate.domain.choice.tier_choice import Option, decide_tier, thresholds_for_quality
 
 POLICY = ChoicePolicy()
 

@@ -14,6 +14,7 @@ from tests.fakes.examples import PRICES
 from tollgate.adapters.dialects.messages import MessagesDialect
 from tollgate.adapters.dialects.token_priced import TokenPricedDialect
 from tollgate.domain.catalogue import InferenceType, Road
+from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,
@@ -21,10 +22,9 @@ from tollgate.domain.errors import (
     ModelFailedError,
     PriceUnknownError,
 )
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.jobs import Usage
-from tollgate.domain.token_backend import MostTokens, Provider, TokenBackend
-from tollgate.domain.token_charges import (
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.providers.backend import MostTokens, Provider, TokenBackend
+from tollgate.domain.providers.charges import (
     charged_token_cost,
     expected_token_cost,
     may_be_charged,
@@ -32,7 +32,7 @@ from tollgate.domain.token_charges import (
     most_token_cost,
     token_ask,
 )
-from tollgate.domain.token_prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates, TokenRates
 
 RATES = st.decimals(0, 1000, places=4)
 BACKENDS = st.builds(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.token_house import INSTANCES, TOKENS, token_catalogue
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.token_requests import bounded_chat, bounded_offer
+from tollgate.domain.providers.requests import bounded_chat, bounded_offer
 
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]
 

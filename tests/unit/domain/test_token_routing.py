@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.token_house import INSTANCES, TOKENS, token_catalogue
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
 from tollgate.domain.errors import DeadlineImpossibleError, InvalidRequestError
-from tollgate.domain.road_estimates import RequestSize
-from tollgate.domain.routing import RoutingDecision, RoutingRequest, route
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.estimates import RequestSize
+from tollgate.domain.roads.routing import RoutingDecision, RoutingRequest, route
 
 BOTH = TOKENS + INSTANCES
 BUSY = BOTH.replace('utilisation = "0.01"', 'utilisation = "1", concurrency = 64')

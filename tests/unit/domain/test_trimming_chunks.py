@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.chunk_relevance import leading_name
-from tollgate.domain.chunks import ELLIPSIS, Chunk, trim_chunks
 from tollgate.domain.errors import InputBudgetError, InvalidRequestError
-from tollgate.domain.trimming import DropReason, Trimmed
+from tollgate.domain.trimming.chunk_relevance import leading_name
+from tollgate.domain.trimming.chunks import ELLIPSIS, Chunk, trim_chunks
+from tollgate.domain.trimming.terms import DropReason, Trimmed
 
 SENTENCES = (
     "The ferry leaves Split at dawn.",

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.conversation import (
+from tollgate.domain.errors import InputBudgetError, InvalidRequestError
+from tollgate.domain.trimming.conversation import (
     MESSAGE_OVERHEAD_TOKENS,
     Message,
     Role,
     message_tokens,
     trim_conversation,
 )
-from tollgate.domain.errors import InputBudgetError, InvalidRequestError
-from tollgate.domain.trimming import DUPLICATE_MIN_CHARACTERS, DropReason, Trimmed
+from tollgate.domain.trimming.terms import DUPLICATE_MIN_CHARACTERS, DropReason, Trimmed
 
 WORDS = ("boat", "harbour", "invoice", "the", "was", "größe", "船", "?", "\ud83d", "", "deploy_failed", "2024", "naïve")
 LONG = "the same long text that a client sends again with every single question"

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.jobs import Usage
-from tollgate.domain.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
-from tollgate.domain.loaded_cost import Endpoint, load_hour
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.loaded_cost import Endpoint, load_hour
+from tollgate.domain.costs.usage import CACHE_STATES, Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.roads.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
 from tollgate.domain.spans import SLICE, day_of, hour_of, month_of, slice_of
-from tollgate.domain.usage import CACHE_STATES, Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
 
 LATENCIES = st.lists(st.floats(0.1, 3_600_000), min_size=1, max_size=200)
 DOLLARS = st.decimals(min_value=0, max_value=10, places=12)

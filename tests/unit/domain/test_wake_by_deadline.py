@@ -7,7 +7,7 @@ from heapq import heapreplace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.wake_by_deadline import (
+from tollgate.domain.places.wake_by_deadline import (
     DueWork,
     SleepingEndpoint,
     busy_from_the_start,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.wrong_hit_bound import WrongHitBound, upper_bound
+from tollgate.domain.near.wrong_hit_bound import WrongHitBound, upper_bound
 
 LADDER = (0.93, 0.94, 0.95, 0.96, 0.97, 0.985)
 START = 4

@@ -9,7 +9,7 @@ from tests.fakes.clock import ManualClock
 from tollgate.adapters.registry_keys import key_hash
 from tollgate.domain.errors import AuthenticationError
 from tollgate.domain.keys import KeyRecord
-from tollgate.services.authorize import REMEMBER_SECONDS, AuthorizationService
+from tollgate.services.requests.authorize import REMEMBER_SECONDS, AuthorizationService
 
 SECRET = "tg_" + "a" * 43
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdef/prod/POST/v1/inferences"

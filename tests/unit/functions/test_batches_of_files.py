@@ -11,7 +11,7 @@ from local.openapi import file_answers
 from tests.fakes.files_house import SAMPLES, FilesHouse
 from tests.fakes.messages import InMemoryQueue
 from tollgate.domain.errors import StorageError
-from tollgate.domain.file_batches import FileBatchStatus
+from tollgate.domain.jobs.file_batches import FileBatchStatus
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from functions.budget_alarm.app import handle
 from tests.fakes.braked_stack import World
 from tests.unit.template_document import ROOT
 from tollgate.api.alarm_events import UnreadableAlarmError
-from tollgate.domain.brakes import BrakeLevel
+from tollgate.domain.brakes.level import BrakeLevel
 
 ORDER = {"source": "tollgate.brake", "who": "ann"}
 SAMPLES = sorted(path.stem for path in (ROOT / "events" / "budget_alarm").glob("*.json"))

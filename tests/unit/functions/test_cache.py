@@ -12,8 +12,8 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import document
 from tests.unit.template_document import ROOT
 from tollgate.api.cache_wishes import LONGEST_SECONDS, MODES
-from tollgate.domain.cache_control import CacheMode
-from tollgate.domain.cache_policy import DAY_SECONDS
+from tollgate.domain.cache.control import CacheMode
+from tollgate.domain.cache.policy import DAY_SECONDS
 
 
 def test_a_lookup_costs_no_inference() -> None:

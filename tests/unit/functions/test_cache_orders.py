@@ -12,12 +12,12 @@ from tests.fakes.cache_function import BODY, CacheStack
 from tests.fakes.gateway import document
 from tests.unit.template_document import ROOT
 from tollgate.api.message_fields import MessageError
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep, Control
-from tollgate.domain.budgets import Budget, BudgetPeriod, ScopeKind
-from tollgate.domain.cache_policy import CachePolicy
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Control
+from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.errors import BackendTimeoutError, InvalidRequestError
-from tollgate.domain.near_policy import NearPolicy
-from tollgate.services.refresh_answers import INLINE_BYTES
+from tollgate.domain.near.policy import NearPolicy
+from tollgate.services.cache.refresh_answers import INLINE_BYTES
 
 
 def test_one_refresh_makes_the_answer_anew() -> None:

@@ -10,8 +10,8 @@ from functions.files_batches.app import handle
 from local.openapi import file_answers
 from tests.fakes.files_house import SAMPLES, FilesHouse
 from tests.fakes.gateway import proxy_event
-from tollgate.services.files import MOST_DIRECT_BYTES, MOST_INLINE_BYTES
-from tollgate.services.uploads import MOST_PARTS
+from tollgate.services.batches.files import MOST_DIRECT_BYTES, MOST_INLINE_BYTES
+from tollgate.services.batches.uploads import MOST_PARTS
 
 
 @pytest.fixture

@@ -68,9 +68,9 @@ def test_hot_functions_import_nothing_heavy(function: str) -> None:
     [
         ("authorizer", "tollgate.ports.jobs"),
         ("authorizer", "tollgate.domain.catalogue"),
-        ("gateway", "tollgate.domain.webhooks"),
-        ("gateway", "tollgate.domain.batches"),
-        ("jobs", "tollgate.domain.routing"),
+        ("gateway", "tollgate.domain.jobs.webhooks"),
+        ("gateway", "tollgate.domain.jobs.batches"),
+        ("jobs", "tollgate.domain.roads.routing"),
     ],
 )
 def test_hot_functions_import_no_business_of_others(function: str, module: str) -> None:
@@ -78,7 +78,7 @@ def test_hot_functions_import_no_business_of_others(function: str, module: str) 
     assert module not in _imported(function)
 
 
-@pytest.mark.parametrize(("function", "most"), [("gateway", 182), ("authorizer", 86), ("jobs", 128)])
+@pytest.mark.parametrize(("function", "most"), [("gateway", 190), ("authorizer", 87), ("jobs", 135)])
 def test_the_number_of_modules_stays_small(function: str, most: int) -> None:
-    """About what it was when the limit was set; raise it for a reason only (last: the wiring and `queue_job`)."""
+    """About what it was when the limit was set; raise it for a reason only (last: the packages of the two lower floors)."""
     assert len(_imported(function)) <= most

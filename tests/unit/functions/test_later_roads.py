@@ -20,8 +20,8 @@ from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CapacityError, StorageError
-from tollgate.domain.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
+from tollgate.domain.jobs.job import JobState
 from tollgate.settings import RoadSettings, SettingsError
 
 _EVENTS = Path(__file__).parents[3] / "events"

@@ -19,10 +19,10 @@ from tests.fakes.usage import InMemoryUsage
 from tests.unit.template_document import ROOT
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
-from tollgate.domain.advice_report import advice_report
-from tollgate.domain.rightsizing import Advice, Verdict
-from tollgate.services.budget_queries import BudgetQueries
-from tollgate.services.usage_queries import UsageQueries
+from tollgate.domain.places.advice_report import advice_report
+from tollgate.domain.places.rightsizing import Advice, Verdict
+from tollgate.services.budgets.queries import BudgetQueries
+from tollgate.services.usage.queries import UsageQueries
 
 
 class _Reports:

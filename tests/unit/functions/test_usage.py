@@ -21,21 +21,21 @@ from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_routes import UsageApi
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.brakes import BrakeLevel
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.brakes.level import BrakeLevel
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.ledger import Counter, WorkflowCall
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.jobs import Usage
-from tollgate.domain.ledger import Counter, WorkflowCall
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.sleeping import Phase
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.usage import gathered, roll_up
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import Place, PlaceKind
 from tollgate.domain.spans import DAY, HOUR, SLICE
-from tollgate.domain.standing import Place, PlaceKind
-from tollgate.domain.usage import gathered, roll_up
 from tollgate.ports.usage import Span
-from tollgate.services.brake_queries import BrakeQueries
-from tollgate.services.budget_queries import MOST_CALLS, BudgetQueries
-from tollgate.services.usage_queries import UsageQueries
+from tollgate.services.brakes.queries import BrakeQueries
+from tollgate.services.budgets.queries import MOST_CALLS, BudgetQueries
+from tollgate.services.usage.queries import UsageQueries
 
 _WARN = (Threshold(Decimal(50), BudgetAction.WARN),)
 _BUDGETS = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.bound import Prices, Windows, foreseen_schedule, least_dollars
 from planner.waking import Requests, serve_waking
-from tollgate.domain.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
 
 small = st.lists(
     st.tuples(st.integers(0, 60), st.floats(0, 3), st.sampled_from([5.0, 12.0, 40.0]), st.floats(0, 6)),

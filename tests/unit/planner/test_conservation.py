@@ -18,8 +18,8 @@ from planner.trace import Trace
 from planner.waking import Requests, serve_waking
 from planner.world import World, price_book
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
 
 WORLD = World.of("ml.g5.2xlarge")
 TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)

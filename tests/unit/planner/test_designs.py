@@ -27,13 +27,13 @@ from planner.serving import Metric, Scaling, serve
 from planner.trace import Trace
 from planner.waking import Requests, serve_waking
 from planner.world import World, price_book
-from tollgate.domain.batches import WaitingJob, due_at
-from tollgate.domain.capacity import Capacity
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 from tollgate.domain.errors import DeadlineImpossibleError
-from tollgate.domain.road_estimates import RequestSize
-from tollgate.domain.routing import RoutingRequest, route
-from tollgate.domain.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.jobs.batches import WaitingJob, due_at
+from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
+from tollgate.domain.roads.capacity import Capacity
+from tollgate.domain.roads.estimates import RequestSize
+from tollgate.domain.roads.routing import RoutingRequest, route
 
 WORLD = World.of("ml.g5.2xlarge")
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -26,8 +26,8 @@ from planner.trace import Trace
 from planner.workload import ClassMix, Workload, draw_deadlines
 from planner.world import World, price_book
 from tests.unit.template_document import template
-from tollgate.domain.gateway_parts import gateway_rates
-from tollgate.domain.token_prices import BucketRates
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.providers.prices import BucketRates
 
 WORLD = World.of("ml.g5.2xlarge")
 PRICED = "meta.llama3-1-8b-instruct-v1:0"

@@ -19,13 +19,13 @@ from tests.fakes.sleepers import ASYNC
 from tests.fakes.token_house import token_catalogue
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import JobState
-from tollgate.domain.sleeping import CLOSE_LOOK_SECONDS, TICK_SECONDS, Phase, SleepPolicy
-from tollgate.domain.standing import StandStatus
-from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint
-from tollgate.services.brake_gate import BrakeGate
-from tollgate.services.hand_on import HandingOn
-from tollgate.services.place_work import GatheredJob
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.places.sleeping import CLOSE_LOOK_SECONDS, TICK_SECONDS, Phase, SleepPolicy
+from tollgate.domain.places.standing import StandStatus
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint
+from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.places.hand_on import HandingOn
+from tollgate.services.places.work import GatheredJob
 
 STARTUP = 240.0
 HELD = 5.0

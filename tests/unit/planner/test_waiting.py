@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.waiting import Waiting
-from tollgate.domain.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
 
 ENDPOINT = SleepingEndpoint(300.0, 4, 50)
 

@@ -5,8 +5,8 @@ import json
 import zlib
 from decimal import Decimal
 
-from tollgate.domain.cache_entry import CachedAnswer, Refusal
-from tollgate.domain.jobs import Usage
+from tollgate.domain.cache.entry import CachedAnswer, Refusal
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.json_values import json_text
 
 _WORTH_COMPRESSING = 1_024

@@ -11,9 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.batches import FileCount
-from tollgate.domain.jobs import Bill
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.jobs.batches import FileCount
+from tollgate.domain.jobs.job import Bill
 from tollgate.domain.spans import slice_of
 
 SHARDS = 4

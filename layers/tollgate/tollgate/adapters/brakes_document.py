@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep
 
 
 def brakes_document(policy: BrakePolicy) -> dict[str, Any]:

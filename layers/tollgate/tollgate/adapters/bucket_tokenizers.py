@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tollgate.domain.errors import StorageError, TokenizerError
 
 if TYPE_CHECKING:
-    from tollgate.domain.trimming import TokenCounter
+    from tollgate.domain.trimming.terms import TokenCounter
     from tollgate.ports.objects import WholeObjectStore
 
 _LIBRARY = "tokenizers"

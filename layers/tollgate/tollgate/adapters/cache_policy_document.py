@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.cache_policy import CachePolicy, WhenDown
+from tollgate.domain.cache.policy import CachePolicy, WhenDown
 
 if TYPE_CHECKING:
-    from tollgate.domain.near_policy import NearPolicy
+    from tollgate.domain.near.policy import NearPolicy
 
 
 def cache_policy_document(policy: CachePolicy | None) -> dict[str, Any] | None:
@@ -30,7 +30,7 @@ def _near_of(document: Mapping[str, Any] | None) -> "NearPolicy | None":
     if document is None:
         return None
     # Caches of exact matches need not pay for the import.
-    from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness  # noqa: PLC0415 -- see above
+    from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness  # noqa: PLC0415 -- see above
 
     return NearPolicy(
         strictness=Strictness(document["strictness"]),

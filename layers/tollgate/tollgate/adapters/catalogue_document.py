@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.budgets import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import (
     AsyncPolicy,
     BatchPolicy,
@@ -20,17 +20,17 @@ from tollgate.domain.catalogue import (
     Tier,
     Timing,
 )
-from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
-from tollgate.domain.pricing import GatewayPrices
+from tollgate.domain.costs.pricing import GatewayPrices
+from tollgate.domain.roads.health import DEFAULT_HEALTH, HealthPolicy
 
 if TYPE_CHECKING:
-    from tollgate.domain.brakes import BrakePolicy
-    from tollgate.domain.cache_policy import CachePolicy
-    from tollgate.domain.choice_policy import DeploymentRole
-    from tollgate.domain.micro_batches import MicroBatchPolicy
-    from tollgate.domain.sleeping import SleepPolicy
-    from tollgate.domain.token_backend import TokenBackend
-    from tollgate.domain.trimming_policy import InputBudget
+    from tollgate.domain.brakes.level import BrakePolicy
+    from tollgate.domain.cache.policy import CachePolicy
+    from tollgate.domain.choice.policy import DeploymentRole
+    from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
+    from tollgate.domain.places.sleeping import SleepPolicy
+    from tollgate.domain.providers.backend import TokenBackend
+    from tollgate.domain.trimming.policy import InputBudget
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _policies(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _role(name: str | None) -> "DeploymentRole | None":
     if name is None:
         return None
-    from tollgate.domain.choice_policy import DeploymentRole  # noqa: PLC0415 -- only where something is tried out
+    from tollgate.domain.choice.policy import DeploymentRole  # noqa: PLC0415 -- only where something is tried out
 
     return DeploymentRole(name)
 
@@ -281,7 +281,7 @@ def _health(entry: Mapping[str, Any] | None) -> HealthPolicy:
 def _micro_batch(entry: Mapping[str, Any] | None) -> "MicroBatchPolicy | None":
     if entry is None:
         return None
-    from tollgate.domain.micro_batches import MicroBatchPolicy  # noqa: PLC0415 -- few deployments have it
+    from tollgate.domain.jobs.micro_batches import MicroBatchPolicy  # noqa: PLC0415 -- few deployments have it
 
     return MicroBatchPolicy(int(entry["max_requests"]), int(entry["max_bytes"]), float(entry["max_seconds"]))
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.choice_policy import CascadePolicy, Check, ChoicePolicy, ExtraSpend, TierThresholds
+from tollgate.domain.choice.policy import CascadePolicy, Check, ChoicePolicy, ExtraSpend, TierThresholds
 from tollgate.domain.token_rates import TokenizerFamily
-from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
+from tollgate.domain.trimming.policy import InputBudget, TrimmingPolicy
 
 
 def choice_document(policy: ChoicePolicy) -> dict[str, Any]:

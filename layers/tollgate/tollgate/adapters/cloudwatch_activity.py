@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.errors import StorageError
-from tollgate.domain.standing import Place, PlaceKind
+from tollgate.domain.places.standing import Place, PlaceKind
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

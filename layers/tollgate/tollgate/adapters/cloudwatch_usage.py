@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tollgate.domain.catalogue import Deployment, Road
 from tollgate.domain.errors import StorageError
-from tollgate.domain.instance_shapes import SHAPES
-from tollgate.domain.rightsizing import MeasuredUse, Resource
+from tollgate.domain.places.instance_shapes import SHAPES
+from tollgate.domain.places.rightsizing import MeasuredUse, Resource
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -19,8 +19,8 @@ from tollgate.adapters.answer_packing import checksum, pack, unpack
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Forgotten
-from tollgate.domain.cache_ticket import CacheTicket
+from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Forgotten
+from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.ports.objects import WholeObjectStore
 
 INLINE_BYTES = 200_000

@@ -13,9 +13,9 @@ from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
 from tollgate.adapters.dynamodb_transaction import TransactPut
 from tollgate.adapters.job_items import time_of, time_text
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
-from tollgate.domain.batches import BatchRun, BatchState, FileCount
+from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.errors import StorageError
-from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.jobs.batches import BatchRun, BatchState, FileCount
 
 _GROUP = "runs"
 _KEPT = timedelta(days=30)

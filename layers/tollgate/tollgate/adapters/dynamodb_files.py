@@ -19,10 +19,10 @@ from tollgate.adapters.file_documents import (
     file_of,
 )
 from tollgate.adapters.job_items import time_text
+from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.errors import InvalidRequestError, StorageError
-from tollgate.domain.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
-from tollgate.domain.jobs import Owner
-from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.jobs.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
+from tollgate.domain.jobs.job import Owner
 from tollgate.ports.files import Page
 
 _OPEN = "file-batches"

@@ -10,7 +10,7 @@ from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.job_items import time_of, time_text
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.holding import InstancePlace, InstancePlaces, take_place
+from tollgate.domain.roads.holding import InstancePlace, InstancePlaces, take_place
 
 _ATTEMPTS = 20
 _PARTITION = "holding"

@@ -14,7 +14,7 @@ from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
-from tollgate.domain.jobs import Owner
+from tollgate.domain.jobs.job import Owner
 from tollgate.ports.idempotency import StoredAnswer
 from tollgate.ports.objects import WholeObjectStore
 

@@ -22,15 +22,15 @@ from tollgate.adapters.job_items import (
     time_text,
     to_item,
 )
+from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError, StorageError
-from tollgate.domain.jobs import FINAL_STATES, Job, JobState, Owner
+from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState, Owner
 from tollgate.domain.json_values import strict_json
-from tollgate.domain.ledger import LedgerWrite
 from tollgate.ports.jobs import JobPage, PooledJob
 
 if TYPE_CHECKING:
-    from tollgate.domain.open_jobs import OpenJob
+    from tollgate.domain.jobs.open_jobs import OpenJob
 
 _ROADS_ITEM = "open#roads"
 """Names every road of every deployment that ever had a job, so that those of a deployment that has left the catalogue

@@ -24,13 +24,13 @@ from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_transaction import TransactAction, TransactPut, TransactUpdate
+from tollgate.domain.budgets.ledger import Change, Counter, LedgerWrite, Told, WorkflowCall
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import LedgerRefusedError, StorageError
-from tollgate.domain.ledger import Change, Counter, LedgerWrite, Told, WorkflowCall
 from tollgate.domain.money import ZERO
 
 if TYPE_CHECKING:
-    from tollgate.domain.budget_notices import OpenNotice
+    from tollgate.domain.budgets.notices import OpenNotice
 
 _SORT_KEY = "committed"
 _CALLS_KEPT = timedelta(days=30)
@@ -143,7 +143,7 @@ class DynamoDBLedger:
 
     def open_notices(self, *, limit: int) -> "Sequence[OpenNotice]":
         """See `Ledger`."""
-        from tollgate.domain.budget_notices import OpenNotice  # noqa: PLC0415 -- only the schedule reads them
+        from tollgate.domain.budgets.notices import OpenNotice  # noqa: PLC0415 -- only the schedule reads them
 
         with storage_errors("ledger"):
             page = self._client.query(self._table, key_condition="pk = :pk", values={":pk": _NOTICES}, limit=limit)

@@ -19,10 +19,10 @@ from typing import Any
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.domain.near_guard import NearGuard
-from tollgate.domain.near_index import NearEntry, admit
-from tollgate.domain.near_record import FiledPrompt, NearShelf
-from tollgate.domain.near_signature import NearSignature
+from tollgate.domain.near.guard import NearGuard
+from tollgate.domain.near.index import NearEntry, admit
+from tollgate.domain.near.record import FiledPrompt, NearShelf
+from tollgate.domain.near.signature import NearSignature
 
 WRITE_TRIES = 3
 """For each bucket, where others write to it at the same time. An entry that is then in too few buckets is found less

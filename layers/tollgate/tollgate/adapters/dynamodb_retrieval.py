@@ -6,8 +6,8 @@ import zlib
 
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.domain.cache.retrieval import KeptValue
 from tollgate.domain.json_values import json_text
-from tollgate.domain.retrieval import KeptValue
 
 _WHAT = "cache table"
 _MARGIN_SECONDS = 3_600

@@ -22,10 +22,10 @@ from tollgate.adapters.aws_retry import RetryPolicy
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.job_items import time_of, time_text
-from tollgate.domain.avoided import AvoidedReason
-from tollgate.domain.latency import histogram_of, histogram_text
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.usage import AMOUNTS, COUNTS, Dimensions, RollUp, Totals
 from tollgate.domain.money import ZERO
-from tollgate.domain.usage import AMOUNTS, COUNTS, Dimensions, RollUp, Totals
+from tollgate.domain.roads.latency import histogram_of, histogram_text
 from tollgate.ports.usage import Span
 
 _PARTITION = {Span.SLICE: "%Y-%m-%dT%H", Span.HOUR: "%Y-%m-%d", Span.DAY: "%Y-%m"}

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tollgate.domain.costs.loaded_cost import Endpoint
 from tollgate.domain.errors import StorageError
-from tollgate.domain.loaded_cost import Endpoint
 from tollgate.domain.spans import HOUR
 
 _SAMPLES_PER_HOUR = Decimal(60)

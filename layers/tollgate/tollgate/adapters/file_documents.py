@@ -9,7 +9,7 @@ from typing import Any
 from tollgate.adapters.bill_document import bill_of, bill_text, count_of, counted_text, settled_group
 from tollgate.adapters.job_items import time_of, time_text
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
-from tollgate.domain.file_batches import (
+from tollgate.domain.jobs.file_batches import (
     BatchFault,
     CountedPart,
     FileBatch,
@@ -19,7 +19,7 @@ from tollgate.domain.file_batches import (
     FileState,
     StoredFile,
 )
-from tollgate.domain.jobs import Owner, Usage
+from tollgate.domain.jobs.job import Owner, Usage
 
 _FILE_FIELDS = ("name", "size", "upload_id", "keep_seconds")
 _BATCH_FIELDS = (

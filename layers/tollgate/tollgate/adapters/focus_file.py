@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Protocol
 
-from tollgate.domain.focus import COLUMNS, FocusRow
+from tollgate.domain.costs.focus import COLUMNS, FocusRow
 
 _FORMULA_STARTS = ("=", "+", "@", "\t", "\r")
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_prices import RegistryPrices
-from tollgate.domain.instance_shapes import SHAPES
+from tollgate.domain.places.instance_shapes import SHAPES
 
 
 def instance_prices(store: RegistryPrices, region: str) -> Mapping[str, Decimal]:

@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 from tollgate.adapters.reservation_document import reservation_document, reservation_of
 from tollgate.domain.catalogue import InferenceType, Priority
-from tollgate.domain.jobs import FINAL_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs.job import FINAL_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
 from tollgate.domain.json_values import json_text
 
 if TYPE_CHECKING:
-    from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.domain.cache.ticket import CacheTicket
 
 SHARDS = 4
 KEPT = timedelta(days=30)
@@ -207,7 +207,7 @@ def _ticket_text(ticket: "CacheTicket") -> str:
 
 def _ticket(text: str) -> "CacheTicket":
     # Few jobs belong to a model with a cache.
-    from tollgate.domain.cache_ticket import CacheTicket  # noqa: PLC0415 -- see above
+    from tollgate.domain.cache.ticket import CacheTicket  # noqa: PLC0415 -- see above
 
     return CacheTicket(**json.loads(text))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tollgate.adapters.aws_http import HttpResponse
     from tollgate.adapters.aws_transport import AwsTransport
     from tollgate.ports.system import Telemetry
-    from tollgate.services.cache_breaker import CacheBreaker
+    from tollgate.services.cache.breaker import CacheBreaker
 
 
 class LambdaSentences:

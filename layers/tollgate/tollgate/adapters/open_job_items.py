@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.adapters.job_items import owner_of, time_of
-from tollgate.domain.jobs import JobState
-from tollgate.domain.open_jobs import STORED_TOKENS, OpenJob, tokens_of
-from tollgate.domain.road_estimates import output_limit
+from tollgate.domain.jobs.job import JobState
+from tollgate.domain.jobs.open_jobs import STORED_TOKENS, OpenJob, tokens_of
+from tollgate.domain.roads.estimates import output_limit
 
 _TIMES = ("deadline_at", "submit_lease_until", "submitted_at")
 

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference/chat/create
 from typing import Any, NamedTuple
 
 from tollgate.domain.json_values import escaped_json, strict_json
-from tollgate.domain.token_backend import TokenBackend
+from tollgate.domain.providers.backend import TokenBackend
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
 # OpenAI's newer models refuse the old name, many who copied its API know no other.

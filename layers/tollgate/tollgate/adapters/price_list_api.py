@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tollgate.domain.costs.price_refresh import FoundPrice
 from tollgate.domain.errors import StorageError
 from tollgate.domain.money import ZERO
-from tollgate.domain.price_refresh import FoundPrice
 
 ENDPOINT_REGION = "us-east-1"
 """The API answers for all regions, from this one and two others."""

@@ -3,7 +3,7 @@
 import json
 from importlib.resources import files
 
-from tollgate.domain.price_book import PriceBook
+from tollgate.domain.costs.price_book import PriceBook
 
 
 def snapshot_book() -> PriceBook:

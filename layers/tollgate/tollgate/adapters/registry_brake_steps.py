@@ -8,8 +8,8 @@ from typing import Any
 
 from tollgate.adapters.registry_control import RegistryControlStore, moment_of, text_of
 from tollgate.adapters.standing_document import standing_document, standing_from
-from tollgate.domain.brake_plan import BrakeEntry, EntryState
-from tollgate.domain.brakes import BrakeLevel
+from tollgate.domain.brakes.level import BrakeLevel
+from tollgate.domain.brakes.plan import BrakeEntry, EntryState
 
 _KEPT = timedelta(days=400)
 """Longer than a year, so that last year's brakes can be looked up."""

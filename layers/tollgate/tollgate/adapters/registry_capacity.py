@@ -12,9 +12,9 @@ from decimal import Decimal
 from tollgate.adapters.aws_errors import AwsError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient, Item
-from tollgate.domain.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.money import seconds
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 
 REFRESH_SECONDS = 15.0
 _FLUSH_SECONDS = 10.0

@@ -15,7 +15,7 @@ from tollgate.adapters.catalogue_document import catalogue_document, catalogue_f
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError, ConflictError, StorageError
-from tollgate.domain.jobs import Job
+from tollgate.domain.jobs.job import Job
 
 _PARTITION = "catalogue"
 _CURRENT = {"pk": _PARTITION, "sk": "current"}

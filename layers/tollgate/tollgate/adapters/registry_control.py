@@ -13,7 +13,7 @@ from typing import Any
 from tollgate.adapters.aws_errors import AwsError, ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.domain.brakes import NO_CONTROL, BrakeLevel, Cause, Control
+from tollgate.domain.brakes.level import NO_CONTROL, BrakeLevel, Cause, Control
 from tollgate.domain.errors import StorageError
 
 _KEY = {"pk": "control", "sk": "brakes"}

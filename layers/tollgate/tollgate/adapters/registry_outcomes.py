@@ -13,7 +13,7 @@ from tollgate.adapters.aws_errors import AwsError, TransactionCancelledError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient, Item
 from tollgate.adapters.dynamodb_transaction import TransactPut, TransactUpdate
-from tollgate.domain.outcomes import NOTHING, TALLY_FIELDS, Tally
+from tollgate.domain.choice.outcomes import NOTHING, TALLY_FIELDS, Tally
 from tollgate.ports.outcomes import Extra
 
 REFRESH_SECONDS = 60.0

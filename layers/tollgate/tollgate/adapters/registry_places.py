@@ -13,11 +13,11 @@ from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient, Item
 from tollgate.adapters.job_items import time_of, time_text
 from tollgate.adapters.standing_document import standing_document, standing_from
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.place_record import PlaceRecord, Transition
-from tollgate.domain.sleeping import Phase
-from tollgate.domain.standing import Place
+from tollgate.domain.places.record import PlaceRecord, Transition
+from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.standing import Place
+from tollgate.domain.roads.capacity import RoadState
 
 _PARTITION = "endpoints"
 

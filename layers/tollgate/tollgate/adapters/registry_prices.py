@@ -10,9 +10,9 @@ from typing import Any
 from tollgate.adapters.aws_errors import ConditionalCheckFailedError
 from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.domain.costs.price_book import ListPrice
+from tollgate.domain.costs.price_refresh import PendingPrice, PriceRecord
 from tollgate.domain.errors import ConflictError
-from tollgate.domain.price_book import ListPrice
-from tollgate.domain.price_refresh import PendingPrice, PriceRecord
 
 
 class RegistryPrices:

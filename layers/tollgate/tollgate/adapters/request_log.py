@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tollgate.domain.avoided import AvoidedReason
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.costs.usage import Dimensions, UsageRecord
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
 from tollgate.domain.records import CALLER_GONE, REFRESH_MARK
-from tollgate.domain.usage import Dimensions, UsageRecord
 
 _PATTERN = '{ $.message = "request" }'
 _MILLISECOND = timedelta(milliseconds=1)

@@ -5,8 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tollgate.domain.budgets.ledger import Hold, Reservation, WorkflowCall
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.ledger import Hold, Reservation, WorkflowCall
 
 
 def reservation_document(reservation: Reservation) -> dict[str, Any]:

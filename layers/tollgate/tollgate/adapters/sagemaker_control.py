@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tollgate.adapters.sagemaker_boto import ABSENT, BUSY, boto_client, control_errors
 from tollgate.adapters.scaling_targets import ScalingClient, ScalingTargets
-from tollgate.domain.standing import Place, PlaceKind, Standing, StandStatus, Step, VariantStanding
+from tollgate.domain.places.standing import Place, PlaceKind, Standing, StandStatus, Step, VariantStanding
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient

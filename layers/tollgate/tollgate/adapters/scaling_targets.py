@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tollgate.domain.standing import ScalingPolicy, ScalingTarget
+from tollgate.domain.places.standing import ScalingPolicy, ScalingTarget
 
 _NAMESPACE = "sagemaker"
 _SUSPENSIONS = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")

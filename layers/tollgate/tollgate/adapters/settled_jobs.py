@@ -11,12 +11,12 @@ from tollgate.adapters.bill_document import bill_of, count_of, settled_groups
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.file_documents import PART, counted_part_of
 from tollgate.adapters.job_items import LATE, from_item, late_of, time_of, time_text
-from tollgate.domain.batches import FileCount
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.file_batches import CountedPart
-from tollgate.domain.jobs import Job, Usage
+from tollgate.domain.costs.usage import Dimensions, UsageRecord
+from tollgate.domain.jobs.batches import FileCount
+from tollgate.domain.jobs.file_batches import CountedPart
+from tollgate.domain.jobs.job import Job, Usage
 from tollgate.domain.spans import SLICE, slice_of
-from tollgate.domain.usage import Dimensions, UsageRecord
 
 INDEX = "settled"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from tollgate.domain.sleeping import SleepPolicy, WarmHours
+from tollgate.domain.places.sleeping import SleepPolicy, WarmHours
 
 
 def sleep_document(policy: SleepPolicy) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tollgate.domain.standing import (
+from tollgate.domain.places.standing import (
     Place,
     ScalingPolicy,
     ScalingTarget,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.token_backend import Provider, TokenBackend
-from tollgate.domain.token_prices import BucketRates, TokenRates
+from tollgate.domain.providers.backend import Provider, TokenBackend
+from tollgate.domain.providers.prices import BucketRates, TokenRates
 
 
 def token_backend_document(backend: TokenBackend) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.domain.token_backend import Provider
+from tollgate.domain.providers.backend import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable

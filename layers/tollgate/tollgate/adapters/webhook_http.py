@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 
 from tollgate.domain.errors import WebhookRefusedError, WebhookUnreachableError
-from tollgate.domain.webhooks import Address, Networks, WebhookUrl, is_public_port, may_reach
+from tollgate.domain.jobs.webhooks import Address, Networks, WebhookUrl, is_public_port, may_reach
 from tollgate.ports.webhooks import WebhookAnswer
 
 Resolver = Callable[[str, int], Sequence[Address]]

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tollgate.domain.near_words import WordVectors, WordVectorsError
+from tollgate.domain.near.words import WordVectors, WordVectorsError
 
 if TYPE_CHECKING:
     from tollgate.ports.near import WordLikeness

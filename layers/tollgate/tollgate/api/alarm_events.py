@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, Signal
-from tollgate.domain.budgets import FULL, BudgetPeriod, ScopeKind, period_end
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, Signal
+from tollgate.domain.budgets.budget import FULL, BudgetPeriod, ScopeKind, period_end
 
 _BUDGET_LABELS = ("Budget Name", "Budgeted Amount", "Alert Type")
 _AMOUNT = re.compile(r"^[^0-9-]{0,4}(?P<number>[0-9][0-9,]*(\.[0-9]+)?)\b")

@@ -9,7 +9,7 @@ from tollgate.api.control_documents import control_document
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tollgate.services.watch_spend import SpendWatch
+    from tollgate.services.budgets.watch_spend import SpendWatch
 
 
 def follow(event: Mapping[str, Any], service: SpendWatch) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from tollgate.api.alarm_events import Ignored, UnreadableAlarmError, alarm_signals, threshold_notices
-from tollgate.domain.brakes import CAUSE_PERSON, BrakeLevel, Control, Signal
-from tollgate.services.watch_spend import SpendWatch
+from tollgate.domain.brakes.level import CAUSE_PERSON, BrakeLevel, Control, Signal
+from tollgate.services.budgets.watch_spend import SpendWatch
 
 
 class BrakeOrder(BaseModel):

@@ -7,9 +7,9 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from tollgate.domain.budgets import EACH, Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
+from tollgate.domain.budgets.budget import EACH, Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.errors import CatalogueError, InvalidRequestError
-from tollgate.domain.webhooks import ANYWHERE, check_webhook_url, parse_networks
+from tollgate.domain.jobs.webhooks import ANYWHERE, check_webhook_url, parse_networks
 
 _SUBJECT = r"^(gateway|(key|team|model):([A-Za-z0-9._-]{1,128}|\*)|workflow:\*)$"
 _MOST_USD = Decimal(100_000_000)

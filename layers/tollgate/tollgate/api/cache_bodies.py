@@ -6,8 +6,8 @@ from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
 from tollgate.api.faults import words_of
+from tollgate.domain.cache.retrieval import LONGEST_TTL_SECONDS
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.retrieval import LONGEST_TTL_SECONDS
 
 KEEP_SCHEMA = rules.typed_dict_schema(
     {

@@ -11,12 +11,12 @@ from tollgate.api.job_rendering import money_text, time_text, usage_document
 from tollgate.api.near_rendering import search_document
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.cache_entry import CachedAnswer, CacheOutcome
+from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.ports.system import Clock
-from tollgate.services.infer import InferenceService
-from tollgate.services.manage_cache import CacheManager
-from tollgate.services.trail import Trail
+from tollgate.services.cache.manage import CacheManager
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.trail import Trail
 
 _SCOPES = {
     "POST /v1/cache/lookup": "infer",

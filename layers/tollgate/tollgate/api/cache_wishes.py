@@ -9,7 +9,7 @@ from pydantic_core import core_schema as rules
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tollgate.domain.cache_control import CacheControl
+    from tollgate.domain.cache.control import CacheControl
 
 MODES = ("default", "always", "refresh", "bypass", "only")
 """The values of `CacheMode`; a cold start without wishes does not import it."""
@@ -41,6 +41,6 @@ def wishes_of(headers: Mapping[str, str], wishes: Mapping[str, Any] | None) -> C
     header = headers.get("cache-control")
     if not header and not wishes:
         return None
-    from tollgate.domain.cache_control import control_of  # noqa: PLC0415 -- most calls have no wishes
+    from tollgate.domain.cache.control import control_of  # noqa: PLC0415 -- most calls have no wishes
 
     return control_of(header, wishes)

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tollgate.domain.brakes import BrakeLevel, BrakePolicy, BrakeStep
-from tollgate.domain.budgets import Budget, BudgetAction, ScopeKind, Threshold
+from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep
+from tollgate.domain.budgets.budget import Budget, BudgetAction, ScopeKind, Threshold
 from tollgate.domain.catalogue import Model
 from tollgate.domain.errors import CatalogueError, InvalidRequestError
-from tollgate.domain.webhooks import ANYWHERE, check_webhook_url, parse_networks
+from tollgate.domain.jobs.webhooks import ANYWHERE, check_webhook_url, parse_networks
 
 Action = Literal["warn", "downgrade", "defer", "stop"]
 Pattern = Annotated[str, Field(min_length=1, max_length=255)]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollgate.api.catalogue_near import NearMatches, near_policy
-from tollgate.domain.cache_policy import DAY_SECONDS, CachePolicy, WhenDown
+from tollgate.domain.cache.policy import DAY_SECONDS, CachePolicy, WhenDown
 
 _Seconds = Annotated[int, Field(ge=0, le=DAY_SECONDS)]
 _Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tollgate.domain.catalogue import Deployment, InferenceType
-from tollgate.domain.choice_policy import (
+from tollgate.domain.choice.policy import (
     CascadePolicy,
     Check,
     ChoicePolicy,
@@ -17,7 +17,7 @@ from tollgate.domain.choice_policy import (
 )
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.token_rates import TokenizerFamily
-from tollgate.domain.trimming_policy import ANY, InputBudget, TrimmingPolicy
+from tollgate.domain.trimming.policy import ANY, InputBudget, TrimmingPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -140,7 +140,7 @@ def known_resemblance(deployments: Mapping[str, str]) -> None:
     named = {resource: name for resource, name in deployments.items() if name}
     if not named:
         return
-    from tollgate.domain.model_choice import known_models  # noqa: PLC0415 -- reads half a megabyte of trees
+    from tollgate.domain.choice.model_choice import known_models  # noqa: PLC0415 -- reads half a megabyte of trees
 
     for resource, name in named.items():
         if name not in known_models():

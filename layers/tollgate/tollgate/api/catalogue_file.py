@@ -42,10 +42,10 @@ from tollgate.domain.catalogue import (
     Tier,
     Timing,
 )
-from tollgate.domain.choice_policy import DeploymentRole
+from tollgate.domain.choice.policy import DeploymentRole
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.price_book import PriceBook
-from tollgate.domain.token_backend import DIALECT_OF
+from tollgate.domain.providers.backend import DIALECT_OF
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=_NAME)]

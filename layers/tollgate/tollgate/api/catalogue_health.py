@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
+from tollgate.domain.roads.health import DEFAULT_HEALTH, HealthPolicy
 
 
 class HealthEntry(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.micro_batches import MicroBatchPolicy
+from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
 
 _LISTS = frozenset({"inputs"})
 """Dialects whose containers take a list and answer with one."""

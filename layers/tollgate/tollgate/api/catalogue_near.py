@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tollgate.domain.near_index import MAX_CANDIDATES
-from tollgate.domain.near_policy import Likeness, NearPolicy, Strictness
+from tollgate.domain.near.index import MAX_CANDIDATES
+from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness
 
 
 class NearMatches(BaseModel):

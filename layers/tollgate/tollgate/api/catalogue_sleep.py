@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.sleeping import SleepPolicy, WarmHours
+from tollgate.domain.places.sleeping import SleepPolicy, WarmHours
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(

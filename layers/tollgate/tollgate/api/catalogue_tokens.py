@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollgate.domain.catalogue import Deployment, InferenceType, ModelKind, Road, Timing
+from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.price_book import PriceBook
-from tollgate.domain.token_backend import Provider, TokenBackend
-from tollgate.domain.token_prices import BucketRates, TokenRates
+from tollgate.domain.providers.backend import Provider, TokenBackend
+from tollgate.domain.providers.prices import BucketRates, TokenRates
 
 TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
 """Requests that can wait are jobs of the asynchronous road: there is no transform job to gather them for."""

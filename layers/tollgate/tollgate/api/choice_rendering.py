@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from tollgate.api.job_rendering import money_text
 
 if TYPE_CHECKING:
-    from tollgate.domain.prompt_trimming import TrimReport
-    from tollgate.domain.trimming import Dropped
-    from tollgate.services.choose_tier import Chosen
-    from tollgate.services.trail import Trail
+    from tollgate.domain.trimming.prompt_trimming import TrimReport
+    from tollgate.domain.trimming.terms import Dropped
+    from tollgate.services.requests.choose_tier import Chosen
+    from tollgate.services.requests.trail import Trail
 
 
 def choice_document(trail: "Trail") -> dict[str, Any]:

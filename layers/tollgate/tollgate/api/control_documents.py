@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tollgate.api.job_rendering import time_text
-from tollgate.domain.brake_plan import BrakeEntry
-from tollgate.domain.brakes import Control
+from tollgate.domain.brakes.level import Control
+from tollgate.domain.brakes.plan import BrakeEntry
 from tollgate.domain.money import ZERO, usd_text
-from tollgate.domain.place_record import PlaceRecord
+from tollgate.domain.places.record import PlaceRecord
 
 
 def control_document(control: Control, entries: Sequence[BrakeEntry]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from tollgate.api.control_documents import control_document, place_document
 from tollgate.api.http import Answer, Call, json_answer
-from tollgate.services.brake_queries import BrakeQueries
+from tollgate.services.brakes.queries import BrakeQueries
 
 
 def control_answer(queries: BrakeQueries, call: Call) -> Answer:

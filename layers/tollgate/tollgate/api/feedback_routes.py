@@ -10,8 +10,8 @@ from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from tollgate.services.feedback import FeedbackService
-    from tollgate.services.trail import Trail
+    from tollgate.services.requests.feedback import FeedbackService
+    from tollgate.services.requests.trail import Trail
 
 _FIELDS = {
     "inference_id": rules.typed_dict_field(rules.str_schema(min_length=1, max_length=64)),

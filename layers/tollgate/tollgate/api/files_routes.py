@@ -16,13 +16,13 @@ from tollgate.api.openai.file_objects import (
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.file_batches import FilePurpose
+from tollgate.domain.jobs.file_batches import FilePurpose
 from tollgate.domain.trace import continue_trace
 from tollgate.ports.idempotency import StoredAnswer
-from tollgate.services.file_batches import FileBatches
-from tollgate.services.files import Files, NewFile
-from tollgate.services.idempotent import Idempotency, fingerprint_of
-from tollgate.services.uploads import Uploads
+from tollgate.services.batches.file_batches import FileBatches
+from tollgate.services.batches.files import Files, NewFile
+from tollgate.services.batches.uploads import Uploads
+from tollgate.services.requests.idempotent import Idempotency, fingerprint_of
 
 _MOST_FILES = 10_000
 _MOST_BATCHES = 100

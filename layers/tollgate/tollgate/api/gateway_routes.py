@@ -22,12 +22,12 @@ from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError,
 from tollgate.domain.records import CALLER_GONE
 from tollgate.domain.trace import continue_trace
 from tollgate.ports.system import Clock
-from tollgate.services.admission import NO_RUN, Run
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import InferenceService
-from tollgate.services.inference import Accepted, InferenceRequest
-from tollgate.services.trail import Trail
-from tollgate.services.wait import JobWaiter
+from tollgate.services.jobs.wait import JobWaiter
+from tollgate.services.requests.admission import NO_RUN, Run
+from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.trail import Trail
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""

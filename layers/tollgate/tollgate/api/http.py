@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.jobs import Owner
+from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import DEEPEST, compact_json, finite_float, refuse_half_pairs, within_depth
 
 if TYPE_CHECKING:

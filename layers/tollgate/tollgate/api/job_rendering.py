@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.jobs import Job, JobState, Usage
+from tollgate.domain.jobs.job import Job, JobState, Usage
 from tollgate.domain.money import ZERO, usd_text
 
 

@@ -7,8 +7,8 @@ from tollgate.api.job_rendering import job_document, job_headers
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.errors import NotFoundError
-from tollgate.domain.jobs import OPEN_STATES
-from tollgate.services.job_queries import JobQueries
+from tollgate.domain.jobs.job import OPEN_STATES
+from tollgate.services.jobs.queries import JobQueries
 
 _POLL_SECONDS = "2"
 _SCOPES = {

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tollgate.domain.near_record import NearCandidate, NearSearch
-from tollgate.domain.wrong_hit_bound import WrongHitBound
+from tollgate.domain.near.record import NearCandidate, NearSearch
+from tollgate.domain.near.wrong_hit_bound import WrongHitBound
 
 
 def matched_document(search: NearSearch, age_seconds: int | None) -> dict[str, Any]:

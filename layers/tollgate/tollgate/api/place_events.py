@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.api.message_fields import MessageError, text_field
-from tollgate.domain.standing import Place
-from tollgate.services.keep_places import PlaceKeeper
+from tollgate.domain.places.standing import Place
+from tollgate.services.places.keep_places import PlaceKeeper
 
 
 def keep(event: Mapping[str, Any], keeper: PlaceKeeper) -> None:

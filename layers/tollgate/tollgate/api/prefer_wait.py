@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.job_rendering import job_document, job_headers
 from tollgate.domain.errors import StorageError
-from tollgate.domain.jobs import FINAL_STATES
-from tollgate.services.trail import Trail
-from tollgate.services.wait import JobWaiter
+from tollgate.domain.jobs.job import FINAL_STATES
+from tollgate.services.jobs.wait import JobWaiter
+from tollgate.services.requests.trail import Trail
 
 LONGEST_SECONDS = 26.0
 """From the start of the call; API Gateway gives up after 29."""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from tollgate.api.job_rendering import money_text, time_text, usage_document
 from tollgate.domain.catalogue import Catalogue, Model
-from tollgate.domain.jobs import JobState
+from tollgate.domain.jobs.job import JobState
 from tollgate.domain.money import ZERO, usd_text
-from tollgate.domain.routing import RoutingDecision
-from tollgate.services.inference import Completed
-from tollgate.services.trail import Trail
+from tollgate.domain.roads.routing import RoutingDecision
+from tollgate.services.requests.inference import Completed
+from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:
-    from tollgate.domain.call_limits import CallLimit
-    from tollgate.services.admission import Admitted
+    from tollgate.domain.budgets.call_limits import CallLimit
+    from tollgate.services.requests.admission import Admitted
 
 _LIMIT = "x-ratelimit-limit-requests"
 _REMAINING = "x-ratelimit-remaining-requests"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.admission import NO_RUN, Run
+from tollgate.services.requests.admission import NO_RUN, Run
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 

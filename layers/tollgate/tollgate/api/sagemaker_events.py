@@ -15,7 +15,7 @@ from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as rules
 
 from tollgate.ports.backends import TransformStatus
-from tollgate.services.async_notice import AsyncNotice
+from tollgate.services.jobs.async_notice import AsyncNotice
 
 
 def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:

@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.api.http import Call
+from tollgate.domain.costs.usage import CACHE_STATES
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.latency import quantile
 from tollgate.domain.money import usd_text
-from tollgate.domain.usage import CACHE_STATES
-from tollgate.services.usage_queries import UsageLine, UsageQueries, UsageReport
+from tollgate.domain.roads.latency import quantile
+from tollgate.services.usage.queries import UsageLine, UsageQueries, UsageReport
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _KNOWN = frozenset({"group_by", "from", "to"})

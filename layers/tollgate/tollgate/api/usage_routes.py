@@ -9,15 +9,15 @@ from tollgate.api.job_rendering import money_text, time_text
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_documents import usage_answer
+from tollgate.domain.budgets.ledger import WorkflowCall
 from tollgate.domain.errors import NotFoundError, ScopeError
-from tollgate.domain.ledger import WorkflowCall
 from tollgate.domain.money import ZERO, usd_text
-from tollgate.services.budget_queries import BudgetQueries, BudgetStatus, WorkflowCost
-from tollgate.services.usage_queries import UsageQueries
+from tollgate.services.budgets.queries import BudgetQueries, BudgetStatus, WorkflowCost
+from tollgate.services.usage.queries import UsageQueries
 
 if TYPE_CHECKING:
     from tollgate.ports.endpoints import RecommendationReports
-    from tollgate.services.brake_queries import BrakeQueries
+    from tollgate.services.brakes.queries import BrakeQueries
 
 
 class UsageApi:

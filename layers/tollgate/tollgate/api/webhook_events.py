@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQS
 
 from tollgate.domain.errors import TollgateError
 from tollgate.ports.system import Telemetry
-from tollgate.services.deliver_webhook import WebhookDelivery
+from tollgate.services.jobs.deliver_webhook import WebhookDelivery
 
 
 class Postponing(Protocol):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import core_schema as rules
 
 if TYPE_CHECKING:
-    from tollgate.services.wishes import Wishes
+    from tollgate.services.requests.wishes import Wishes
 
 _SHARE = rules.float_schema(ge=0, le=1, allow_inf_nan=False)
 _TOKENS = rules.int_schema(ge=1, le=10_000_000)
@@ -68,10 +68,10 @@ def read_wishes(body: Mapping[str, Any]) -> "Wishes | None":
     if not found:
         return None
     # Most requests have no wishes.
-    from tollgate.services.wishes import Wishes  # noqa: PLC0415 -- see above
+    from tollgate.services.requests.wishes import Wishes  # noqa: PLC0415 -- see above
 
     if "trim" in found:
-        from tollgate.domain.trimming_policy import TrimmingPolicy  # noqa: PLC0415 -- see above
+        from tollgate.domain.trimming.policy import TrimmingPolicy  # noqa: PLC0415 -- see above
 
         found["trim"] = TrimmingPolicy(**_given(found["trim"]))
     if isinstance(found.get("cascade"), dict):
@@ -84,7 +84,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cascade(given: dict[str, Any]) -> Any:
-    from tollgate.domain.choice_policy import AnswerRule, CascadePolicy, Check  # noqa: PLC0415 -- as in `read_wishes`
+    from tollgate.domain.choice.policy import AnswerRule, CascadePolicy, Check  # noqa: PLC0415 -- as in `read_wishes`
 
     must, must_not = tuple(given.pop("must_contain", ())), tuple(given.pop("must_not_contain", ()))
     if "checks" in given:

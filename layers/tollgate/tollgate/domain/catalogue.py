@@ -10,20 +10,20 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tollgate.domain.budgets import Budget
+from tollgate.domain.budgets.budget import Budget
+from tollgate.domain.costs.pricing import GatewayPrices
 from tollgate.domain.errors import UnknownModelError
-from tollgate.domain.health import DEFAULT_HEALTH, HealthPolicy
-from tollgate.domain.pricing import GatewayPrices
+from tollgate.domain.roads.health import DEFAULT_HEALTH, HealthPolicy
 
 if TYPE_CHECKING:
     # Most catalogues have none of these, and need not pay for the imports.
-    from tollgate.domain.brakes import BrakePolicy
-    from tollgate.domain.cache_policy import CachePolicy
-    from tollgate.domain.choice_policy import ChoicePolicy, DeploymentRole
-    from tollgate.domain.micro_batches import MicroBatchPolicy
-    from tollgate.domain.sleeping import SleepPolicy
-    from tollgate.domain.token_backend import TokenBackend
-    from tollgate.domain.trimming_policy import InputBudget, TrimmingPolicy
+    from tollgate.domain.brakes.level import BrakePolicy
+    from tollgate.domain.cache.policy import CachePolicy
+    from tollgate.domain.choice.policy import ChoicePolicy, DeploymentRole
+    from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
+    from tollgate.domain.places.sleeping import SleepPolicy
+    from tollgate.domain.providers.backend import TokenBackend
+    from tollgate.domain.trimming.policy import InputBudget, TrimmingPolicy
 
 
 class InferenceType(StrEnum):
@@ -159,7 +159,7 @@ class Deployment:
         sleep: when what serves it may be put to sleep; None for never.
         role: what it is tried out for; None is a champion.
         expected_quality: its mean quality by the owner's own measurements, 0..1, until its records tell.
-        resembles: the known model that it behaves like, see `tollgate.domain.model_choice`; empty for none.
+        resembles: the known model that it behaves like, see `tollgate.domain.choice.model_choice`; empty for none.
         micro_batch: how many waiting requests may go in one asynchronous invocation; None for one each.
     """
 

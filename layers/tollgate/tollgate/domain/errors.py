@@ -42,7 +42,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tollgate.domain.ledger import Counter
+    from tollgate.domain.budgets.ledger import Counter
 
 
 class TollgateError(Exception):

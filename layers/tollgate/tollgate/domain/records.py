@@ -5,9 +5,9 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tollgate.domain.avoided import AvoidedReason
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import Owner, Usage
+from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.jobs.job import Owner, Usage
 
 CALLER_GONE = "cancelled_by_caller"
 """Error code of a request whose caller hung up in the midst of the answer. What ran is charged; how long it took is no

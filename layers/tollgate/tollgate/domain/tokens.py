@@ -8,7 +8,7 @@ measured; ``benchmarks/token_estimate.py`` fits and measures anew.
 The bounds hold for ordinary text of about 2,000 characters or more. Outside them: random lower-case letters have up to
 three times the estimate, words in capitals three quarters of it, long runs of blank lines next to nothing. Where a
 limit must hold to the token, count with the model's own tokenizer: everything that takes a
-`tollgate.domain.trimming.TokenCounter` takes that as well.
+`tollgate.domain.trimming.terms.TokenCounter` takes that as well.
 """
 
 import math

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tollgate.domain.cache_entry import CachedAnswer, CacheSlot, Forgotten
-    from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Forgotten
+    from tollgate.domain.cache.ticket import CacheTicket
 
 
 class AnswerStore(Protocol):

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from tollgate.domain.brake_plan import BrakeEntry
-from tollgate.domain.brakes import Control
-from tollgate.domain.standing import Place
+from tollgate.domain.brakes.level import Control
+from tollgate.domain.brakes.plan import BrakeEntry
+from tollgate.domain.places.standing import Place
 
 
 class BrakeSource(Protocol):

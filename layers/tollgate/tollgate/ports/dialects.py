@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tollgate.domain.catalogue import Deployment
-from tollgate.domain.micro_batches import Mergeable
+from tollgate.domain.jobs.micro_batches import Mergeable
 
 if TYPE_CHECKING:
     # Few deployments are paid by the token.
-    from tollgate.domain.token_backend import MostTokens
+    from tollgate.domain.providers.backend import MostTokens
 
 
 class RenderedRequest(NamedTuple):

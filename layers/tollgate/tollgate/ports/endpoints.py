@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tollgate.domain.capacity import RoadState
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
-from tollgate.domain.place_record import PlaceRecord
-from tollgate.domain.standing import Place, Standing, Step
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.standing import Place, Standing, Step
+from tollgate.domain.roads.capacity import RoadState
 
 if TYPE_CHECKING:
     # Only right-sizing needs it at run time.
-    from tollgate.domain.rightsizing import MeasuredUse
+    from tollgate.domain.places.rightsizing import MeasuredUse
 
 
 class EndpointControl(Protocol):

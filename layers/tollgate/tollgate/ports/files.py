@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from tollgate.domain.capabilities import Needs
-from tollgate.domain.file_batches import CountedPart, FileBatch, FilePurpose, StoredFile
-from tollgate.domain.jobs import Owner, Usage
-from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.budgets.ledger import LedgerWrite
+from tollgate.domain.jobs.file_batches import CountedPart, FileBatch, FilePurpose, StoredFile
+from tollgate.domain.jobs.job import Owner, Usage
+from tollgate.domain.roads.capabilities import Needs
 
 
 class FileStore(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from tollgate.domain.jobs import Owner
+from tollgate.domain.jobs.job import Owner
 
 
 class StoredAnswer(NamedTuple):

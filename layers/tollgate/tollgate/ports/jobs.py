@@ -5,14 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import Job, JobState, Owner
-from tollgate.domain.ledger import LedgerWrite
+from tollgate.domain.jobs.job import Job, JobState, Owner
 
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
-    from tollgate.domain.batches import BatchRun, BatchState
-    from tollgate.domain.open_jobs import OpenJob
+    from tollgate.domain.jobs.batches import BatchRun, BatchState
+    from tollgate.domain.jobs.open_jobs import OpenJob
 
 
 class JobPage(NamedTuple):

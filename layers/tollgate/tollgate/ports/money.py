@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tollgate.domain.ledger import Counter, LedgerWrite, Told, WorkflowCall
+from tollgate.domain.budgets.ledger import Counter, LedgerWrite, Told, WorkflowCall
 
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
     from datetime import datetime
 
-    from tollgate.domain.budget_notices import OpenNotice
-    from tollgate.domain.price_refresh import FoundPrice, PriceRecord
+    from tollgate.domain.budgets.notices import OpenNotice
+    from tollgate.domain.costs.price_refresh import FoundPrice, PriceRecord
 
 
 class Ledger(Protocol):

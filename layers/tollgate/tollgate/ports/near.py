@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tollgate.domain.near_guard import NearGuard
-    from tollgate.domain.near_index import NearEntry
-    from tollgate.domain.near_record import FiledPrompt, NearShelf
+    from tollgate.domain.near.guard import NearGuard
+    from tollgate.domain.near.index import NearEntry
+    from tollgate.domain.near.record import FiledPrompt, NearShelf
 
 type WordLikeness = Callable[[str, str], float]
-"""Similarity of two texts by their words, 0..1; see `near_words`."""
+"""Similarity of two texts by their words, 0..1; see `near.words`."""
 
 type SentenceVectors = Callable[[str], bytes | None]
-"""The packed vector of a text, see `near_vector`; None where it cannot be had now. Never raises."""
+"""The packed vector of a text, see `near.vector`; None where it cannot be had now. Never raises."""
 
 
 class NearStore(Protocol):

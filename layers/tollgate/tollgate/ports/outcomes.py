@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from tollgate.domain.outcomes import Tally
+from tollgate.domain.choice.outcomes import Tally
 
 
 class Extra(StrEnum):

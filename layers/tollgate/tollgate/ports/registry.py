@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Protocol
 
-from tollgate.domain.capacity import Capacity, RoadState
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.jobs import Job
+from tollgate.domain.jobs.job import Job
 from tollgate.domain.keys import KeyRecord
+from tollgate.domain.roads.capacity import Capacity, RoadState
 
 
 class CatalogueSource(Protocol):

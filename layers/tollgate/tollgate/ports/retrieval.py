@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tollgate.domain.retrieval import KeptValue
+    from tollgate.domain.cache.retrieval import KeptValue
 
 
 class RetrievalStore(Protocol):

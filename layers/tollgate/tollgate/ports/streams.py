@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tollgate.domain.catalogue import Road
-    from tollgate.domain.jobs import Usage
+    from tollgate.domain.jobs.job import Usage
 
 
 @dataclass(frozen=True, slots=True)

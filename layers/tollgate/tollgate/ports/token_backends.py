@@ -6,7 +6,7 @@ they get, and adds nothing that would cost more than the body's text and that li
 server-side tools, no second try of a call that may have worked.
 
 Calls are made by the functions gateway, streaming, cache and deferred. Jobs of such a deployment are run by `deferred`,
-see `tollgate.services.run_token_job`; `async_submit` and the sweeper never call a provider.
+see `tollgate.services.jobs.run_token_job`; `async_submit` and the sweeper never call a provider.
 
 Errors decide what is charged. An adapter raises
 

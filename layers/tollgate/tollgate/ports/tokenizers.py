@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tollgate.domain.trimming import TokenCounter
+    from tollgate.domain.trimming.terms import TokenCounter
 
 
 class TokenizerSource(Protocol):

@@ -6,11 +6,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from tollgate.domain.file_batches import CountedPart
-from tollgate.domain.focus import FocusRow
-from tollgate.domain.jobs import Job
-from tollgate.domain.loaded_cost import Endpoint
-from tollgate.domain.usage import RollUp, UsageRecord
+from tollgate.domain.costs.focus import FocusRow
+from tollgate.domain.costs.loaded_cost import Endpoint
+from tollgate.domain.costs.usage import RollUp, UsageRecord
+from tollgate.domain.jobs.file_batches import CountedPart
+from tollgate.domain.jobs.job import Job
 
 
 class Span(StrEnum):

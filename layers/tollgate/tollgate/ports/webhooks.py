@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     # Only functions of the later roads need these at run time; the gateway must not pay for them.
-    from tollgate.domain.webhooks import WebhookUrl
+    from tollgate.domain.jobs.webhooks import WebhookUrl
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,21 @@ from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
 from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.sagemaker_transform import SageMakerTransform
-from tollgate.services.admission import Admission
-from tollgate.services.batch_pooled import PooledRuns
-from tollgate.services.batch_start import BatchStarter
-from tollgate.services.collect_batch import BatchCollector
-from tollgate.services.collect_drop import DropCollector
-from tollgate.services.drop_results import DropResults
-from tollgate.services.run_results import ResultsBySource
+from tollgate.services.batches.collect_batch import BatchCollector
+from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.drop_results import DropResults
+from tollgate.services.batches.pooled import PooledRuns
+from tollgate.services.batches.run_results import ResultsBySource
+from tollgate.services.batches.start import BatchStarter
+from tollgate.services.requests.admission import Admission
 from tollgate.wiring.jobs import JobParts
 
 if TYPE_CHECKING:
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.api.openai.line_bodies import OpenAILineBodies
-    from tollgate.services.drop_batch import DroppedRuns
-    from tollgate.services.file_batch_finish import FileBatchResults
-    from tollgate.services.file_batch_run import FileBatchRunner
+    from tollgate.services.batches.drop_batch import DroppedRuns
+    from tollgate.services.batches.file_batch_finish import FileBatchResults
+    from tollgate.services.batches.file_batch_run import FileBatchRunner
     from tollgate.settings import BatchSettings
 
 
@@ -99,7 +99,7 @@ class BatchParts(JobParts):
     def file_batch_results(self) -> FileBatchResults:
         """Results of batches of files."""
         from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- few runs are of files
-        from tollgate.services.file_batch_finish import FileBatchResults  # noqa: PLC0415 -- as above
+        from tollgate.services.batches.file_batch_finish import FileBatchResults  # noqa: PLC0415 -- as above
 
         return FileBatchResults(
             batches=self.file_batches,
@@ -135,8 +135,8 @@ class BatchParts(JobParts):
     @cached_property
     def drops(self) -> DroppedRuns:
         """Runs of files."""
-        from tollgate.services.drop_batch import DroppedRuns  # noqa: PLC0415 -- few runs are of files
-        from tollgate.services.drop_budget import DropBudget  # noqa: PLC0415 -- as above
+        from tollgate.services.batches.drop_batch import DroppedRuns  # noqa: PLC0415 -- few runs are of files
+        from tollgate.services.batches.drop_budget import DropBudget  # noqa: PLC0415 -- as above
 
         return DroppedRuns(
             batches=self.batches,
@@ -183,8 +183,8 @@ class BatchParts(JobParts):
     def file_batch_runner(self) -> FileBatchRunner:
         """Takes batches of files on their way; `batch_dispatch` alone does."""
         from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- see above
-        from tollgate.services.file_batch_cut import BatchCutter  # noqa: PLC0415 -- see above
-        from tollgate.services.file_batch_run import FileBatchRunner  # noqa: PLC0415 -- see above
+        from tollgate.services.batches.file_batch_cut import BatchCutter  # noqa: PLC0415 -- see above
+        from tollgate.services.batches.file_batch_run import FileBatchRunner  # noqa: PLC0415 -- see above
 
         return FileBatchRunner(
             batches=self.file_batches,

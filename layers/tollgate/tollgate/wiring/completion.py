@@ -3,8 +3,8 @@
 from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
 from tollgate.ports.jobs import MessageQueue
-from tollgate.services.complete_async import AsyncCompletion
-from tollgate.services.complete_together import GroupCompletion
+from tollgate.services.jobs.complete_async import AsyncCompletion
+from tollgate.services.jobs.complete_together import GroupCompletion
 from tollgate.settings import RoadSettings
 from tollgate.wiring.jobs import JobParts
 

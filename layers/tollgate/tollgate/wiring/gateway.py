@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.rendering import RateLimits
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.wait import JobWaiter
+from tollgate.services.jobs.wait import JobWaiter
+from tollgate.services.requests.idempotent import Idempotency
 from tollgate.wiring.inference import ServingParts
 
 if TYPE_CHECKING:

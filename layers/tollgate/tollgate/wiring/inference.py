@@ -14,11 +14,11 @@ from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
 from tollgate.adapters.sns_notices import SnsNotices
 from tollgate.domain.catalogue import InferenceType
-from tollgate.services.accept_job import JobAcceptance
-from tollgate.services.admission import REALTIME_LEASE, Admission
-from tollgate.services.deployment_health import DeploymentHealth
-from tollgate.services.infer import InferenceService
-from tollgate.services.run_realtime import RealtimeRun
+from tollgate.services.requests.accept_job import JobAcceptance
+from tollgate.services.requests.admission import REALTIME_LEASE, Admission
+from tollgate.services.requests.deployment_health import DeploymentHealth
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.run_realtime import RealtimeRun
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from tollgate.adapters.lambda_events import LambdaEvents
     from tollgate.adapters.lambda_sentences import LambdaSentences
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
-    from tollgate.domain.cache_ticket import CacheTicket
+    from tollgate.domain.cache.ticket import CacheTicket
     from tollgate.ports.money import BudgetNotices
-    from tollgate.services.answer_cache import AnswerCache
-    from tollgate.services.cached_run import CachedRun
-    from tollgate.services.choosing import Choosing
-    from tollgate.services.near_answers import NearAnswers
-    from tollgate.services.refresh_answers import RefreshOrders
-    from tollgate.services.run_live import LiveRun
-    from tollgate.services.wake_requests import WakeRequests
+    from tollgate.services.cache.answer_cache import AnswerCache
+    from tollgate.services.cache.cached_run import CachedRun
+    from tollgate.services.cache.near_answers import NearAnswers
+    from tollgate.services.cache.refresh_answers import RefreshOrders
+    from tollgate.services.requests.choosing import Choosing
+    from tollgate.services.requests.run_live import LiveRun
+    from tollgate.services.requests.wake_requests import WakeRequests
     from tollgate.settings import InferenceSettings, ServingSettings
 
 API_SECONDS = 29.0
@@ -161,7 +161,7 @@ class InferenceParts(RoadParts, ABC):
     @cached_property
     def wakes(self) -> WakeRequests:
         """Wakes what sleeps; only deployments that sleep need it."""
-        from tollgate.services.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+        from tollgate.services.requests.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
 
         return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
 
@@ -173,7 +173,7 @@ class InferenceParts(RoadParts, ABC):
     @cached_property
     def choosing(self) -> Choosing:
         """Chooses among a model's deployments, where it has several."""
-        from tollgate.services.choosing import choosing_among  # noqa: PLC0415 -- as outcomes
+        from tollgate.services.requests.choosing import choosing_among  # noqa: PLC0415 -- as outcomes
 
         return choosing_among(
             self.outcomes,
@@ -194,7 +194,7 @@ class InferenceParts(RoadParts, ABC):
     def sentences(self, function: str, timeout_s: float) -> LambdaSentences:
         """Vectors of whole questions; asked for models whose near matches compare those."""
         from tollgate.adapters.lambda_sentences import LambdaSentences  # noqa: PLC0415 -- as answers
-        from tollgate.services.cache_breaker import CacheBreaker  # noqa: PLC0415 -- as answers
+        from tollgate.services.cache.breaker import CacheBreaker  # noqa: PLC0415 -- as answers
 
         return LambdaSentences(
             self.transport,
@@ -223,7 +223,7 @@ class ServingParts(InferenceParts):
     @cached_property
     def answers(self) -> AnswerCache:
         """Kept answers; asked only for a model that has a cache."""
-        from tollgate.services.answer_cache import AnswerCache  # noqa: PLC0415 -- see above
+        from tollgate.services.cache.answer_cache import AnswerCache  # noqa: PLC0415 -- see above
 
         orders = bool(self._settings.refresh_function)
         return AnswerCache(
@@ -259,7 +259,7 @@ class ServingParts(InferenceParts):
     @cached_property
     def refresh_orders(self) -> RefreshOrders:
         """Orders for the cache function; only stale answers and near matches give any."""
-        from tollgate.services.refresh_answers import RefreshOrders  # noqa: PLC0415 -- see above
+        from tollgate.services.cache.refresh_answers import RefreshOrders  # noqa: PLC0415 -- see above
 
         return RefreshOrders(self.events(self._settings.refresh_function), self.objects)
 
@@ -268,7 +268,7 @@ class ServingParts(InferenceParts):
         """Answers to other words; asked only for misses of a model that opted in."""
         from tollgate.adapters.dynamodb_near import DynamoDBNear  # noqa: PLC0415 -- see above
         from tollgate.adapters.word_vectors import likeness  # noqa: PLC0415 -- see above
-        from tollgate.services.near_answers import NearAnswers  # noqa: PLC0415 -- see above
+        from tollgate.services.cache.near_answers import NearAnswers  # noqa: PLC0415 -- see above
 
         return NearAnswers(
             index=DynamoDBNear(self.cache_tables, self._settings.table_cache),

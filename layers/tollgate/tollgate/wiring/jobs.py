@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.services.complete_job import JobCompleter
+from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tollgate.adapters.registry_outcomes import RegistryOutcomes
     from tollgate.adapters.sqs_queue import SqsQueue
-    from tollgate.services.job_answers import JobAnswers
+    from tollgate.services.jobs.answers import JobAnswers
     from tollgate.settings import AsyncSettings, RoadSettings
 
 
@@ -65,7 +65,7 @@ class JobParts(RoadParts):
     def _job_answers(self) -> JobAnswers:
         from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see `answers`
         from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- see `answers`
-        from tollgate.services.job_answers import JobAnswers  # noqa: PLC0415 -- see `answers`
+        from tollgate.services.jobs.answers import JobAnswers  # noqa: PLC0415 -- see `answers`
 
         return JobAnswers(
             store=DynamoDBAnswers(self.tables, self._table_cache, self.objects),

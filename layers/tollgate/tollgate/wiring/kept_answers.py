@@ -10,9 +10,9 @@ from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.adapters.dynamodb_near import DynamoDBNear
 from tollgate.adapters.word_vectors import likeness
-from tollgate.services.answer_cache import AnswerCache
-from tollgate.services.near_answers import NearAnswers
-from tollgate.services.near_upkeep import NearUpkeep
+from tollgate.services.cache.answer_cache import AnswerCache
+from tollgate.services.cache.near_answers import NearAnswers
+from tollgate.services.cache.near_upkeep import NearUpkeep
 from tollgate.wiring.inference import API_SECONDS, InferenceParts
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from tollgate.adapters.dynamodb_usage import DynamoDBUsage
     from tollgate.adapters.registry_catalogue import RegistryCatalogue
     from tollgate.adapters.settled_jobs import SettledJobs
-    from tollgate.services.compare_bill import BillComparison
-    from tollgate.services.export_focus import FocusExport
-    from tollgate.services.refresh_prices import PriceRefresh
-    from tollgate.services.roll_up_usage import UsageRollUp
+    from tollgate.services.usage.compare_bill import BillComparison
+    from tollgate.services.usage.export_focus import FocusExport
+    from tollgate.services.usage.refresh_prices import PriceRefresh
+    from tollgate.services.usage.roll_up import UsageRollUp
     from tollgate.settings import ReconcileSettings
 
 
@@ -60,7 +60,7 @@ class ReconcileParts(Parts):
         from tollgate.adapters import price_list_api  # noqa: PLC0415 -- see the module
         from tollgate.adapters.price_snapshot import snapshot_book  # noqa: PLC0415 -- see the module
         from tollgate.adapters.registry_prices import RegistryPrices  # noqa: PLC0415 -- see the module
-        from tollgate.services.refresh_prices import PriceRefresh  # noqa: PLC0415 -- see the module
+        from tollgate.services.usage.refresh_prices import PriceRefresh  # noqa: PLC0415 -- see the module
 
         return PriceRefresh(
             prices=price_list_api.PriceListApi(partial(self._client, "pricing", price_list_api.ENDPOINT_REGION)),
@@ -76,9 +76,9 @@ class ReconcileParts(Parts):
         from tollgate.adapters.dynamodb_ledger import DynamoDBLedger  # noqa: PLC0415 -- see the module
         from tollgate.adapters.endpoint_hours import EndpointHours  # noqa: PLC0415 -- see the module
         from tollgate.adapters.request_log import RequestLog  # noqa: PLC0415 -- see the module
-        from tollgate.services.load_hours import HourLoader  # noqa: PLC0415 -- see the module
-        from tollgate.services.roll_up_usage import UsageRollUp  # noqa: PLC0415 -- see the module
-        from tollgate.services.tell_budgets import BudgetGauge  # noqa: PLC0415 -- see the module
+        from tollgate.services.budgets.tell_budgets import BudgetGauge  # noqa: PLC0415 -- see the module
+        from tollgate.services.usage.load_hours import HourLoader  # noqa: PLC0415 -- see the module
+        from tollgate.services.usage.roll_up import UsageRollUp  # noqa: PLC0415 -- see the module
 
         logs, settings = partial(self._client, "logs"), self._settings
         # Each function that answers callers at once; the last one only where answers are streamed.
@@ -107,8 +107,8 @@ class ReconcileParts(Parts):
         from tollgate.adapters.focus_file import FocusBucket  # noqa: PLC0415 -- see the module
         from tollgate.adapters.s3_client import S3Client  # noqa: PLC0415 -- see the module
         from tollgate.adapters.s3_direct_objects import S3DirectObjects  # noqa: PLC0415 -- see the module
-        from tollgate.domain.focus import FocusAccount  # noqa: PLC0415 -- see the module
-        from tollgate.services.export_focus import FocusExport  # noqa: PLC0415 -- see the module
+        from tollgate.domain.costs.focus import FocusAccount  # noqa: PLC0415 -- see the module
+        from tollgate.services.usage.export_focus import FocusExport  # noqa: PLC0415 -- see the module
 
         settings = self._settings
         return FocusExport(
@@ -125,7 +125,7 @@ class ReconcileParts(Parts):
     def bill(self) -> BillComparison:
         """The ledger against the bill."""
         from tollgate.adapters import cost_explorer  # noqa: PLC0415 -- see the module
-        from tollgate.services.compare_bill import BillComparison  # noqa: PLC0415 -- see the module
+        from tollgate.services.usage.compare_bill import BillComparison  # noqa: PLC0415 -- see the module
 
         client = partial(self._client, "ce", cost_explorer.ENDPOINT_REGION)
         bill = cost_explorer.CostExplorer(client, self._settings.stack_name)

@@ -14,7 +14,7 @@ from tollgate.adapters.s3_client import S3Client
 from tollgate.adapters.s3_direct_objects import S3DirectObjects
 from tollgate.adapters.sqs_client import SqsClient
 from tollgate.adapters.sqs_queue import SqsQueue
-from tollgate.services.brake_gate import BrakeGate
+from tollgate.services.brakes.gate import BrakeGate
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:

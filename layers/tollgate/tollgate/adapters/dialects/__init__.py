@@ -13,7 +13,7 @@ from tollgate.domain.errors import CatalogueError
 from tollgate.ports.dialects import Dialect
 
 if TYPE_CHECKING:
-    from tollgate.domain.token_backend import TokenBackend
+    from tollgate.domain.providers.backend import TokenBackend
 
 _BY_NAME: Mapping[str, Dialect] = {
     d.name: d for d in (InputsDialect(), MessagesDialect(), OpenAIDialect(), TgiDialect())

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tollgate.domain.jobs.micro_batches import Mergeable
 from tollgate.domain.json_values import escaped_json, json_text, strict_json
-from tollgate.domain.micro_batches import Mergeable
 from tollgate.ports.dialects import RenderedRequest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tollgate.adapters.dialects.inputs import InputsDialect, counted
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 

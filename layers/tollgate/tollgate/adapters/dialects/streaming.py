@@ -14,7 +14,7 @@ from tollgate.adapters.dialects.inputs import count_of
 from tollgate.adapters.dialects.messages import reported_usage
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.json_values import escaped_json, json_text, strict_json
 from tollgate.ports.streams import Delta, StreamReader
 

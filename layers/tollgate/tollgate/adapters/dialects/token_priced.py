@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tollgate.domain.token_backend import MostTokens, TokenBackend
-from tollgate.domain.token_charges import most_input_tokens
-from tollgate.domain.token_requests import bounded_chat
+from tollgate.domain.providers.backend import MostTokens, TokenBackend
+from tollgate.domain.providers.charges import most_input_tokens
+from tollgate.domain.providers.requests import bounded_chat
 from tollgate.ports.dialects import Dialect, ParsedAnswer, RenderedRequest
 
 

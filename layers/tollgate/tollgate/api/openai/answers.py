@@ -11,10 +11,10 @@ from typing import Any
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in, vectors_in
-from tollgate.domain.jobs import Job, Usage
+from tollgate.domain.jobs.job import Job, Usage
 from tollgate.domain.tokens import estimate_tokens
-from tollgate.services.inference import Completed
-from tollgate.services.trail import Trail
+from tollgate.services.requests.inference import Completed
+from tollgate.services.requests.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tollgate.domain.errors import (
     NotReadyError,
     TollgateError,
 )
-from tollgate.domain.jobs import Job, JobState
+from tollgate.domain.jobs.job import Job, JobState
 from tollgate.domain.json_values import json_text
 
 ANSWER_BYTES = 6_000_000

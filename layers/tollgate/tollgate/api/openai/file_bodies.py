@@ -8,7 +8,7 @@ from pydantic_core import core_schema as rules
 
 from tollgate.api.openai.reading import DocumentReader, open_object, optional, required
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.uploads import MOST_PARTS
+from tollgate.services.batches.uploads import MOST_PARTS
 
 _SHORT = rules.str_schema(min_length=1, max_length=512)
 _ID = rules.str_schema(min_length=1, max_length=64)

@@ -9,9 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.file_batches import FileBatch, FileBatchStatus, FileState, StoredFile
+from tollgate.domain.jobs.file_batches import FileBatch, FileBatchStatus, FileState, StoredFile
 from tollgate.domain.money import usd_text
-from tollgate.services.uploads import UploadPart
+from tollgate.services.batches.uploads import UploadPart
 
 _UPLOAD_STATUS: Mapping[FileState, str] = {
     FileState.PENDING: "pending",

@@ -22,10 +22,10 @@ from tollgate.api.openai.text_bodies import (
     texts_of,
 )
 from tollgate.api.problems import error_body, problem_of
-from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import ModelKind
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError, TollgateError
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.roads.capabilities import Needs
 from tollgate.domain.tokens import estimate_tokens
 from tollgate.ports.files import LineAnswer, ReadBody
 

@@ -15,13 +15,13 @@ from tollgate.api.openai.answers import Served, fingerprint_of, tier_used, token
 from tollgate.api.openai.event_stream import CONTENT_TYPE, DONE, event
 from tollgate.api.rendering import cost_fields, trail_headers
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.jobs import Usage
+from tollgate.domain.jobs.job import Usage
 
 if TYPE_CHECKING:
     from tollgate.api.outlet import Outlet
     from tollgate.api.rendering import RateLimits
     from tollgate.ports.streams import Delta
-    from tollgate.services.trail import Trail
+    from tollgate.services.requests.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ from tollgate.api.rendering import trail_headers
 from tollgate.api.repeating import once
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError, TollgateError
 from tollgate.domain.generated import choices_in
-from tollgate.domain.jobs import JobState, Usage
+from tollgate.domain.jobs.job import JobState, Usage
 from tollgate.domain.money import usd_text
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import InferenceService
-from tollgate.services.infer_all import Part, sum_of_usage
-from tollgate.services.inference import Accepted, InferenceRequest
-from tollgate.services.trail import Trail
-from tollgate.services.wait import JobWaiter
+from tollgate.services.jobs.wait import JobWaiter
+from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.infer_all import Part, sum_of_usage
+from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.trail import Trail
 
 _COSTS = ("x-tollgate-cost-usd", "x-tollgate-avoided-cost-usd")
 

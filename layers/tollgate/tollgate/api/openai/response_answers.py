@@ -11,7 +11,7 @@ from tollgate.api.openai.answers import Served, served_by_job
 from tollgate.api.openai.response_body import tools_of_chat
 from tollgate.api.openai.response_items import items_of
 from tollgate.domain.generated import choices_in
-from tollgate.domain.jobs import Job, JobState, Usage
+from tollgate.domain.jobs.job import Job, JobState, Usage
 
 _STATUS: Mapping[JobState, str] = {
     JobState.QUEUED: "queued",

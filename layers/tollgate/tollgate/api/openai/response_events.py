@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tollgate.api.openai.answers import Served
     from tollgate.domain.errors import TollgateError
     from tollgate.domain.generated import Choice
-    from tollgate.domain.jobs import Usage
+    from tollgate.domain.jobs.job import Usage
 
 _TEXTS = (("reasoning_content", REASONING), ("content", MESSAGE))
 

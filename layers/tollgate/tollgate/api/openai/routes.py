@@ -32,19 +32,19 @@ from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import choice_fields
 from tollgate.api.repeating import once
 from tollgate.api.wishes import read_wishes
-from tollgate.domain.capabilities import Needs
 from tollgate.domain.catalogue import ModelKind, Priority
 from tollgate.domain.errors import (
     AnswerTooLargeError,
     ModelFailedError,
     TollgateError,
 )
-from tollgate.domain.jobs import FINAL_STATES, JobState
-from tollgate.services.idempotent import Idempotency
-from tollgate.services.infer import InferenceService
-from tollgate.services.inference import Accepted, InferenceRequest
-from tollgate.services.trail import Trail
-from tollgate.services.wait import JobWaiter
+from tollgate.domain.jobs.job import FINAL_STATES, JobState
+from tollgate.domain.roads.capabilities import Needs
+from tollgate.services.jobs.wait import JobWaiter
+from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:
     from tollgate.api.openai.live_events import EventForm, LiveEvents

@@ -1,0 +1,1 @@
+"""How far the gateway is slowed down, why, and the steps of it."""

@@ -1,0 +1,1 @@
+"""Kept answers: whose they are, what makes two requests equal, how long an answer is good."""

@@ -1,0 +1,156 @@
+"""An answer that is kept, what may still be done with it, and who is making a new one.
+
+Times are whole milliseconds since 1970, as the table holds them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from tollgate.domain.cache.control import CacheControl
+from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.catalogue import ModelKind
+from tollgate.domain.errors import ModelFailedError
+from tollgate.domain.generated import choices_in, vectors_in
+from tollgate.domain.jobs.job import Usage
+
+
+class CacheOutcome(StrEnum):
+    """The header ``x-tollgate-cache``."""
+
+    HIT = "hit"
+    NEAR = "near"
+    STALE = "stale"
+    MISS = "miss"
+    BYPASS = "bypass"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a model said of an input that it does not take; `status` is its own, 400..499."""
+
+    message: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """A complete answer of a model, or its refusal of the input.
+
+    Attributes:
+        output: in our words, as a dialect parsed it; None for a refusal.
+        usage: tokens of the run that made it.
+        resource: ``model/deployment`` that made it.
+        worth: dollars that one more run would cost on the baseline road, None where nobody knows.
+        began_ms: when its run began. What was forgotten later than that is not given.
+        made_ms: when it was there; its age counts from here.
+        fresh_ms: until then it is as good as new.
+        kept_ms: until then it may be given stale, where the policy says so.
+    """
+
+    output: Any
+    usage: Usage
+    resource: str
+    worth: Decimal | None
+    began_ms: int
+    made_ms: int
+    fresh_ms: int
+    kept_ms: int
+    refusal: Refusal | None = None
+
+    def age_seconds(self, now_ms: int) -> int:
+        """Whole seconds since it was made, as the ``Age`` header wants them."""
+        return max(0, (now_ms - self.made_ms) // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSlot:
+    """What the table holds under a key.
+
+    Attributes:
+        answer: None where there is none, or one that its checksum does not know.
+        fence: rises with every lease of the key; only who holds the highest may store.
+        lease_until_ms: from then on, somebody else may take the lease; 0 without one.
+        job_id: of the asynchronous job that holds the lease, where it is one.
+    """
+
+    answer: CachedAnswer | None = None
+    fence: int = 0
+    lease_until_ms: int = 0
+    job_id: str = ""
+
+    def is_led(self, now_ms: int) -> bool:
+        """Whether somebody is making an answer now."""
+        return self.lease_until_ms > now_ms
+
+
+EMPTY_SLOT = CacheSlot()
+
+
+def usable(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now_ms: int) -> CacheOutcome | None:
+    """How an answer may be given to a request: as a hit, stale, or not at all (None)."""
+    age_ms = now_ms - answer.made_ms
+    if control.max_age_seconds is not None and age_ms > control.max_age_seconds * 1000:
+        return None
+    fresh_ms = answer.fresh_ms
+    if control.ttl_seconds is not None:
+        # Another request may have kept it for longer than this one wants.
+        fresh_ms = min(fresh_ms, answer.made_ms + control.ttl_seconds * 1000)
+    if now_ms < fresh_ms:
+        return CacheOutcome.HIT
+    if answer.refusal is None and now_ms < fresh_ms + policy.stale_seconds * 1000:
+        return CacheOutcome.STALE
+    return None
+
+
+def saves_from_error(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now_ms: int) -> bool:
+    """Whether an answer may be given because the model failed."""
+    most = control.max_age_seconds
+    if not control.read or (most is not None and now_ms - answer.made_ms > most * 1000):
+        return False
+    return answer.refusal is None and now_ms < answer.fresh_ms + policy.stale_if_error_seconds * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """When a scope's entries were forgotten, by what: ``all``, ``model#<name>``, ``namespace#<name>``."""
+
+    at_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def covers(self, answer: CachedAnswer, model: str, namespace: str) -> bool:
+        """Whether the answer's run had begun when it was forgotten."""
+        if not self.at_ms:
+            return False
+        names = ("all", f"model#{model}", f"namespace#{namespace}")
+        return any(answer.began_ms <= self.at_ms.get(name, -1) for name in names)
+
+
+NOTHING_FORGOTTEN = Forgotten()
+
+_COMPLETE = frozenset({"stop", "length", "tool_calls", "function_call"})
+_TRANSIENT_REFUSALS = frozenset({408, 409, 423, 424, 425, 429})
+
+
+def is_complete(output: Any, kind: ModelKind, inputs: Sequence[Any] | None = None) -> bool:
+    """Whether an output is a whole answer, so that giving it again is right.
+
+    Args:
+        output: what the model made.
+        kind: what the model is for; of `ANY` nothing is known.
+        inputs: the texts of an embedding request, one vector is expected for each.
+    """
+    try:
+        if kind is ModelKind.CHAT:
+            return all(choice.finish_reason in _COMPLETE for choice in choices_in(output))
+        if kind is ModelKind.EMBEDDING:
+            return inputs is None or len(vectors_in(output)) == len(inputs)
+    except ModelFailedError:
+        return False
+    return output is not None
+
+
+def is_deterministic_refusal(error: ModelFailedError) -> bool:
+    """Whether the container blames the input, and would again: 4xx without those that depend on time or load."""
+    return 400 <= error.original_status < 500 and error.original_status not in _TRANSIENT_REFUSALS

@@ -1,0 +1,31 @@
+"""The right to keep an answer under a key; travels with a job."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTicket:
+    """What whoever has made an answer needs in order to keep it. Times are as in `cache.entry`.
+
+    Attributes:
+        key: of the entry.
+        fence: of the lease, a later one makes it worthless; 0 stands for a run without a lease.
+        ttl_seconds: for which the answer will be fresh.
+        kept_seconds: for which it stays after that.
+        began_ms: when the run began.
+        scope: whose entry it is, see `cache.identity.scope_name`.
+        namespace: that the request named.
+        reads: whether an answer that is there already will do, for a job that has not begun.
+        context, prompt: of a job whose answer other words may find, see `cache.key.near_context`; otherwise empty.
+    """
+
+    key: str
+    fence: int
+    ttl_seconds: int
+    kept_seconds: int
+    began_ms: int
+    scope: str
+    namespace: str = ""
+    reads: bool = True
+    context: str = ""
+    prompt: str = ""

@@ -1,0 +1,239 @@
+"""Usage: what requests cost and how they went, by time and dimension, computed from the records of the requests.
+
+A roll-up is never counted up. It is the sum of the records of its span, computed as a whole and written over what stood
+there, so it can be computed again whenever records come late or twice and is right each time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.money import ZERO
+from tollgate.domain.roads.latency import bucket_of
+from tollgate.domain.roads.latency import merge as merge_latencies
+
+HITS = frozenset({"hit", "near", "stale"})
+"""Values of a record's `cache` that mean that no model ran."""
+
+CACHE_STATES = ("hit", "near", "stale", "miss", "bypass")
+"""All values of a record's `cache`, as they are listed."""
+
+_ERRORS = frozenset({"failed", "expired"})
+
+
+class Dimensions(NamedTuple):
+    """What usage is told apart by. Empty where a request did not get so far."""
+
+    tenant: str
+    key_id: str
+    team: str
+    model: str
+    inference_type: str
+    deployment: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One request that has ended.
+
+    Attributes:
+        request_id: tells a record that comes twice.
+        ended_at: the moment at which the record was made; it decides where the request is counted.
+        outcome: as in `RequestRecord`.
+        latency_seconds: from acceptance to the end; None where it says nothing, as for a whole file of requests.
+        effective: dollars; None if unknown.
+        charged: dollars that budgets were charged with: `effective`, or what was held where that is unknown.
+        instance: the instance share of `effective`; None if unknown.
+        held_seconds: instance seconds behind it.
+        avoided: dollars by reason.
+        cache: one of `CACHE_STATES`, or empty for a model without a cache.
+        requests: that the record stands for; more than one for a file.
+        errors: of them; None says it by the outcome.
+        unknown_tokens: of them, completed without telling all of their tokens; None says it by outcome and `usage`.
+    """
+
+    request_id: str
+    ended_at: datetime
+    dimensions: Dimensions
+    outcome: str
+    latency_seconds: float | None = None
+    usage: Usage = field(default_factory=Usage)
+    effective: Decimal | None = None
+    charged: Decimal = ZERO
+    instance: Decimal | None = None
+    held_seconds: Decimal | None = None
+    avoided: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    cache: str = ""
+    requests: int = 1
+    errors: int | None = None
+    unknown_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over requests. Dollars and seconds are exact.
+
+    Attributes:
+        errors: requests that failed or expired; `rejected` were refused before anything ran.
+        unknown_costs: completed requests whose cost nobody knows; they are in no sum but `charged`.
+        unknown_tokens: completed requests that did not tell all of their tokens.
+        cached_input_tokens: of `input_tokens`, those that a provider found in its prompt cache.
+        loaded: `effective` with the hour's idle time, None while the hour is not closed or something is not known.
+        latencies: see `domain.latency`.
+        cache: requests by what the cache did for them, see `CACHE_STATES`; those of models without one are in none.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    rejected: int = 0
+    cache_hits: int = 0
+    unknown_costs: int = 0
+    unknown_tokens: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    effective: Decimal = ZERO
+    charged: Decimal = ZERO
+    instance: Decimal = ZERO
+    held_seconds: Decimal = ZERO
+    avoided: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    latencies: Mapping[int, int] = field(default_factory=dict)
+    loaded: Decimal | None = None
+    cache: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def avoided_total(self) -> Decimal:
+        """Dollars avoided for whatever reason."""
+        return sum(self.avoided.values(), ZERO)
+
+    def __add__(self, other: "Totals") -> "Totals":
+        numbers = {name: getattr(self, name) + getattr(other, name) for name in _SUMS}
+        loaded = None if self.loaded is None or other.loaded is None else self.loaded + other.loaded
+        return Totals(
+            **numbers,
+            avoided=add_reasons(self.avoided, other.avoided),
+            latencies=merge_latencies((self.latencies, other.latencies)),
+            loaded=loaded,
+            cache={
+                state: self.cache.get(state, 0) + other.cache.get(state, 0)
+                for state in CACHE_STATES
+                if state in self.cache or state in other.cache
+            },
+        )
+
+
+COUNTS = (
+    "requests",
+    "errors",
+    "rejected",
+    "cache_hits",
+    "unknown_costs",
+    "unknown_tokens",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+)
+AMOUNTS = ("effective", "charged", "instance", "held_seconds")
+"""Fields of `Totals` that are summed: whole numbers, and decimals."""
+
+_SUMS = (*COUNTS, *AMOUNTS)
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """The requests of a span of time (a slice, an hour, a day) with the same dimensions; `start` is its beginning."""
+
+    start: datetime
+    dimensions: Dimensions
+    totals: Totals
+
+
+def totals_of(record: UsageRecord) -> Totals:
+    """One record as sums."""
+    completed = record.outcome == "completed"
+    tokens = record.usage
+    failed = record.outcome in _ERRORS
+    unknown_tokens = record.unknown_tokens
+    if unknown_tokens is None:
+        unknown_tokens = record.requests if completed and None in {tokens.input_tokens, tokens.output_tokens} else 0
+    return Totals(
+        requests=record.requests,
+        errors=(record.requests if failed else 0) if record.errors is None else record.errors,
+        rejected=record.requests if record.outcome == "rejected" else 0,
+        cache_hits=record.requests if record.cache in HITS else 0,
+        unknown_costs=record.requests if completed and record.effective is None and record.dimensions.deployment else 0,
+        unknown_tokens=unknown_tokens,
+        input_tokens=tokens.input_tokens or 0,
+        cached_input_tokens=tokens.cached_input_tokens or 0,
+        output_tokens=tokens.output_tokens or 0,
+        effective=record.effective or ZERO,
+        charged=record.charged,
+        instance=record.instance or ZERO,
+        held_seconds=record.held_seconds or ZERO,
+        avoided=record.avoided,
+        latencies={} if record.latency_seconds is None else {bucket_of(record.latency_seconds * 1000): record.requests},
+        cache={record.cache: record.requests} if record.cache in CACHE_STATES and record.requests else {},
+    )
+
+
+class _Tally:
+    """Sums under construction: adding a million frozen ones would mostly copy."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Decimal | int] = dict.fromkeys(COUNTS, 0)
+        self.sums |= dict.fromkeys(AMOUNTS, ZERO)
+        self.avoided: dict[AvoidedReason, Decimal] = {}
+        self.latencies: dict[int, int] = {}
+        self.cache: dict[str, int] = {}
+
+    def add(self, one: Totals) -> None:
+        for name in _SUMS:
+            self.sums[name] += getattr(one, name)
+        for reason, amount in one.avoided.items():
+            self.avoided[reason] = self.avoided.get(reason, ZERO) + amount
+        for bucket, count in one.latencies.items():
+            self.latencies[bucket] = self.latencies.get(bucket, 0) + count
+        for state, count in one.cache.items():
+            self.cache[state] = self.cache.get(state, 0) + count
+
+    def totals(self) -> Totals:
+        known: dict[str, Any] = dict(self.sums)
+        avoided = {reason: self.avoided[reason] for reason in AvoidedReason if reason in self.avoided}
+        cache = {state: self.cache[state] for state in CACHE_STATES if state in self.cache}
+        return Totals(**known, avoided=avoided, latencies=self.latencies, cache=cache)
+
+
+def roll_up(records: Iterable[UsageRecord], start: datetime) -> tuple[RollUp, ...]:
+    """The records of a span by dimensions. A record that is there twice counts once."""
+    seen: set[str] = set()
+    tallies: dict[Dimensions, _Tally] = {}
+    for record in records:
+        if record.request_id not in seen:
+            seen.add(record.request_id)
+            tallies.setdefault(record.dimensions, _Tally()).add(totals_of(record))
+    return tuple(RollUp(start, dimensions, tallies[dimensions].totals()) for dimensions in sorted(tallies))
+
+
+def gathered(roll_ups: Iterable[RollUp], start: datetime) -> tuple[RollUp, ...]:
+    """Roll-ups of shorter spans as those of the longer one that begins at `start`."""
+    parts: dict[Dimensions, list[RollUp]] = {}
+    for each in roll_ups:
+        parts.setdefault(each.dimensions, []).append(each)
+    return tuple(RollUp(start, dimensions, sum_of(parts[dimensions])) for dimensions in sorted(parts))
+
+
+def sum_of(roll_ups: Iterable[RollUp]) -> Totals:
+    """All of them together."""
+    tally, loaded, any_at_all = _Tally(), ZERO, False
+    unknown = False
+    for each in roll_ups:
+        any_at_all = True
+        tally.add(each.totals)
+        unknown = unknown or each.totals.loaded is None
+        loaded += each.totals.loaded or ZERO
+    return replace(tally.totals(), loaded=loaded if any_at_all and not unknown else None)

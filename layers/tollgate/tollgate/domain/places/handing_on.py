@@ -1,0 +1,117 @@
+"""Whether what waits for a sleeping endpoint is worth a start, or is handed on to a deployment paid by the token.
+
+Requests gather until the first of them must be begun (`tollgate.domain.places.wake_by_deadline`). Then an instance is
+started for all of them; or the first goes to the provider, and the others wait on in the hope that more come. The
+capacity function asks this for the jobs that it has read, the planner for what waits in simulated time.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start, worth_waking
+
+MESSAGE_DELAY_SECONDS = 10
+"""For which the message of a job that is handed on waits: longer than the write that it is sent before."""
+
+HAND_ON_LIMIT = 2_000
+"""Requests that may gather where they can be handed on: by the token, 500 are often not worth a start."""
+
+
+class Patient(NamedTuple):
+    """Requests that need not start soon.
+
+    Attributes:
+        since: when the one of them came that must start first.
+        latest_start_at: of that one.
+        saved: dollars that instance time saves on all of them against tokens.
+    """
+
+    since: float
+    latest_start_at: float
+    saved: float
+
+
+class FirstDue(NamedTuple):
+    """The request that must start before all others: when it came, and its deadline less its seconds on a place."""
+
+    since: float
+    latest_start_at: float
+
+
+class WaitingRequests(Protocol):
+    """What waits for one endpoint, by latest start. Times are seconds on any one clock."""
+
+    def first_due(self) -> FirstDue | None:
+        """The request that must start first; None where nothing waits."""
+
+    def work_until(self, soon: float) -> Iterable[DueWork]:
+        """Their work, by latest start; what need not start by then may be left out."""
+
+    def saved_until(self, latest: float) -> float:
+        """Dollars that instance time saves against tokens on what must start by then."""
+
+    def patient_after(self, latest: float) -> Patient | None:
+        """Those that need not start by then."""
+
+    def may_hand_on(self) -> bool:
+        """Whether the provider can take the first, in time."""
+
+    def hand_on(self) -> None:
+        """Give the first to the provider: it waits no more, or may not be handed on any more."""
+
+
+def needed_anyway(now: float, patient: Patient | None, endpoint: SleepingEndpoint, usd_per_start: float) -> float:
+    """How much of their patience those have used who will pay for a start by themselves; 0 where nobody will.
+
+    A start that comes now serves them too. Theirs is saved, but for the patience that they do not use then.
+    """
+    if patient is None:
+        return 0.0
+    due = patient.latest_start_at - endpoint.startup_seconds - endpoint.margin_seconds
+    used = min(1.0, (now - patient.since) / (due - patient.since)) if due > patient.since else 1.0
+    return used if patient.saved >= used * usd_per_start else 0.0
+
+
+def start_pays(
+    now: float, waiting: WaitingRequests, first: FirstDue, endpoint: SleepingEndpoint, usd_for_starts: tuple[float, int]
+) -> bool:
+    """Whether instances that start now cost no more than tokens for the requests that would go there otherwise.
+
+    Counted is what would be due before the first's wait has passed once more; the rest finds other company.
+
+    Args:
+        now: the present.
+        waiting: what waits.
+        first: of it.
+        endpoint: that sleeps.
+        usd_for_starts: dollars of one instance's start-up, and how many instances would be started.
+    """
+    usd_per_start, starts = usd_for_starts
+    until = first.latest_start_at + now - first.since
+    anyway = needed_anyway(now, waiting.patient_after(until), endpoint, usd_per_start)
+    return worth_waking(Decimal(waiting.saved_until(until)), Decimal(usd_per_start) * starts, anyway)
+
+
+def hand_on_due(
+    now: float, next_look: float, waiting: WaitingRequests, endpoint: SleepingEndpoint, usd_per_start: float
+) -> None:
+    """Hand on, one after the other, what would have to be begun before the next look and is not worth a start.
+
+    It ends where nothing more would be due, where a start pays, and at a request that only an instance can serve.
+
+    Args:
+        now: the present.
+        next_look: when this is asked again if nothing happens before.
+        waiting: what waits.
+        endpoint: that sleeps, with the margin for the looks at it.
+        usd_per_start: of one instance's start-up.
+    """
+    soon = next_look + endpoint.startup_seconds + endpoint.margin_seconds
+    while (first := waiting.first_due()) is not None:
+        starts = decide_start(next_look, waiting.work_until(soon), (), endpoint).start
+        if not starts or not waiting.may_hand_on():
+            return
+        if start_pays(now, waiting, first, endpoint, (usd_per_start, starts)):
+            return
+        waiting.hand_on()

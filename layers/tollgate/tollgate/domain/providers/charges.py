@@ -1,0 +1,141 @@
+"""What a call to a backend that is paid by the token is expected to cost, costs at most, and did cost."""
+
+import json
+from decimal import Decimal
+from unicodedata import normalize
+
+from tollgate.domain.budgets.reserving import Ask
+from tollgate.domain.catalogue import InferenceType, Road
+from tollgate.domain.costs.gateway_parts import GatewayRates
+from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError, PriceUnknownError
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.json_values import compact_json, strict_json
+from tollgate.domain.money import ZERO, usd
+from tollgate.domain.providers.backend import MostTokens, TokenBackend
+from tollgate.domain.providers.prices import split_usage, token_cost
+from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
+
+TEMPLATE_TOKENS = 1_024
+"""What a provider may put around the messages: the words of its chat template, and its own instructions for tools, for
+which Anthropic's table of tool use gives up to 530 tokens.
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview#pricing
+"""
+
+_SPREAD_OF_SCHEMAS = 2
+_INDENT = 4
+"""Tools and schemas are written out anew for the model: some templates give a line, and as many spaces for each level,
+to everything in them. Others write them as types, for which twice their bytes leaves room.
+https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/tokenizer_config.json
+"""
+
+SETTLING_SECONDS = 2.0
+"""Of the function's own time around the call."""
+
+_WRITE_UNITS = 64
+"""Of the table, for a reservation in a dozen budgets and its settlement."""
+
+_UNUSABLE = 502
+"""The status that dialects and readers of streams give an answer which came and is none."""
+
+_PER = Decimal(1_000_000)
+
+
+def most_input_tokens(body: bytes, *, schemas: bool) -> int:
+    """More tokens than the prompt of this body can have.
+
+    Tokenizers that fall back to bytes, as those of all models that are sold by the token do, make at most one token of
+    a byte of UTF-8. Some bring the text into the form NFKC first, which can lengthen it. The JSON around each message
+    is longer than what a chat template puts there.
+
+    Args:
+        body: that the provider gets, JSON.
+        schemas: whether it describes tools, or the form of the answer.
+    """
+    most = len(body)
+    if b"\\u" in body or not body.isascii():
+        most = max(most, _normalized(compact_json(strict_json(body))))
+    if schemas:
+        most = max(
+            most * _SPREAD_OF_SCHEMAS, _normalized(json.dumps(strict_json(body), indent=_INDENT, ensure_ascii=False))
+        )
+    return most + TEMPLATE_TOKENS
+
+
+def _normalized(text: str) -> int:
+    return len(normalize("NFKC", text).encode(errors="surrogatepass"))
+
+
+def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:
+    """Dollars of so many tokens, none of them from a prompt cache."""
+    rates = backend.rates.interactive
+    return usd((input_tokens * rates.input + output_tokens * rates.output) / _PER)
+
+
+def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
+    """Dollars that a call cannot exceed, whichever bucket its tokens turn out to be in."""
+    rates = backend.rates.interactive
+    read = max(rates.input, rates.cached_input or ZERO)
+    made = max(rates.output, rates.reasoning or ZERO)
+    return usd((most.input * read + most.output * made) / _PER)
+
+
+def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
+    """Dollars of a call by what its provider reported; None where it did not say how much was read and made.
+
+    Tokens in a bucket without a rate of its own cost what the rest of the input or the output costs; so do those of a
+    bucket that the provider said nothing of, unless that bucket is the dearer one.
+    """
+    if usage.input_tokens == 0:
+        return None  # No chat is empty: whoever says so has not counted.
+    if _is_more(usage.cached_input_tokens, usage.input_tokens) or _is_more(usage.reasoning_tokens, usage.output_tokens):
+        return None  # Figures that contradict each other are none, whether or not the part has a rate of its own.
+    rates = backend.rates.interactive
+    told = split_usage(
+        usage.input_tokens,
+        usage.output_tokens,
+        cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
+        reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
+    )
+    return token_cost(told, backend.rates)
+
+
+def _is_more(part: int | None, whole: int | None) -> bool:
+    return part is not None and whole is not None and part > whole
+
+
+def _part(reported: int | None, whole: int | None, rate: Decimal | None, rate_of_whole: Decimal) -> int | None:
+    if rate is None:
+        return 0
+    return reported if reported is not None else (whole if rate > rate_of_whole else 0)
+
+
+def token_ask(
+    road: Road, most: MostTokens | None, rates: GatewayRates, body_bytes: int, *, lambda_gb_seconds: Decimal
+) -> Ask:
+    """What to reserve for a call: the most that it can cost, so that nothing need cut it.
+
+    Args:
+        road: that leads to the provider.
+        most: the tokens that the body cannot exceed.
+        rates: the gateway's own parts.
+        body_bytes: of the request.
+        lambda_gb_seconds: that the function which runs a real-time call may take for it, `SETTLING_SECONDS` included.
+
+    Raises:
+        PriceUnknownError: nobody knows how many tokens the call could take.
+    """
+    if road.tokens is None or most is None:
+        raise PriceUnknownError("What the request can cost at most is not known.")
+    writes = _WRITE_UNITS * rates.table_write_unit
+    if road.inference_type is InferenceType.REALTIME:
+        parts = rates.realtime(lambda_gb_seconds)
+    else:
+        parts = rates.expected(road.inference_type, body_bytes, 0.0) + rates.waiting(TOKEN_JOB_SECONDS)
+    return Ask(usd(most_token_cost(road.tokens, most) + parts + writes), billed=True)
+
+
+def may_be_charged(error: BackendError) -> bool:
+    """Whether a provider may charge for a call that failed: nobody knows if it ran, or its answer was no good."""
+    if isinstance(error, BackendTimeoutError) or error.answer_begun:
+        return True
+    return isinstance(error, ModelFailedError) and error.original_status == _UNUSABLE

@@ -1,0 +1,1 @@
+"""Which road and which deployment a request takes, and what each would cost and last."""

@@ -1,0 +1,1 @@
+"""How much of a conversation or of retrieved documents is sent on."""

@@ -1,0 +1,1 @@
+"""Transform jobs, and the files that come and go with them."""

@@ -1,0 +1,138 @@
+"""What a transform job left behind, brought back to the jobs that went along.
+
+SageMaker drops the whole output of a file with one bad record and goes on with the other files. So whatever has an
+answer is settled, and the records without one are run once more, each in a file of its own; those that fail again have
+truly failed. Instance time is spread over all records of a job, the failed ones included, and over both runs.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.jobs.batches import BatchRun, BatchState, seconds_per_record
+from tollgate.domain.jobs.job import Job, JobState
+from tollgate.ports.backends import TransformBackend, TransformStatus
+from tollgate.ports.jobs import BatchStore, JobStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.output import OutputRecord, failure_of, read_output
+from tollgate.services.batches.pooled import PooledRuns
+from tollgate.services.batches.start import BatchStarter, batch_way
+from tollgate.services.jobs.complete_job import JobCompleter, Work
+
+_AT_ONCE = 25
+"""Jobs in memory, with what their callers have put on their records, and answers."""
+_LAST_ATTEMPT = 2
+
+
+class BatchCollector:
+    """Ends batch runs: every record that went along gets its answer, or its failure."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        batches: BatchStore,
+        objects: ObjectStore,
+        catalogues: CatalogueSource,
+        backend: TransformBackend,
+        runs: PooledRuns,
+        drops: DropCollector,
+        starter: BatchStarter,
+        completer: JobCompleter,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._batches = batches
+        self._objects = objects
+        self._catalogues = catalogues
+        self._backend = backend
+        self._runs = runs
+        self._drops = drops
+        self._starter = starter
+        self._completer = completer
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def ended(self, status: TransformStatus) -> None:
+        """Bring the results of an ended transform job back. Nothing happens if that was done, or it goes on.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        if not status.ended:
+            return
+        run = self._batches.get(status.name)
+        if run is None:
+            self._telemetry.count("UnknownBatchResult")
+            return
+        if run.state is BatchState.ENDED:
+            return
+        if status.ended_at is None:
+            # The event may tell less than the job itself.
+            status = self._backend.describe(run.batch_id) or status
+        share = self._share(run, status)
+        if run.source is not None:
+            self._drops.collect(run, status, share)
+        else:
+            self._collect(run, status, share)
+
+    def _share(self, run: BatchRun, status: TransformStatus) -> Decimal | None:
+        """Instance seconds that each record of the run has cost so far."""
+        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
+        if way is None:
+            return None
+        spent = seconds_per_record(status.started_at, status.ended_at, way[2], run.records)
+        return None if spent is None else run.prior_seconds + spent
+
+    def _collect(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
+        work = Work(held_seconds=share, finished_at=status.ended_at or self._clock.now(), started_at=status.started_at)
+        records = (
+            record for key in self._objects.list_keys(run.output_prefix) for record in read_output(self._objects, key)
+        )
+        for chunk in itertools.batched(records, _AT_ONCE, strict=False):
+            self._settle(chunk, work)
+        missing = self._unanswered(run)
+        if not missing:
+            self._starter.end(run)
+        elif run.attempt < _LAST_ATTEMPT and (status.status != "Stopped" or self._starter.is_held_back(run.resource)):
+            # What the brakes have stopped is run again when they let go.
+            self._repeat(run, missing, share)
+        else:
+            self._fail(missing, run, status, work)
+
+    def _settle(self, records: Sequence[OutputRecord], work: Work) -> None:
+        answers = {record.record_id: record.body for record in records if isinstance(record.record_id, str)}
+        for job in self._jobs.get_many(list(answers)):
+            body = answers[job.job_id]
+            if body is not None and job.inference_type is InferenceType.BATCH:
+                self._completer.complete(job, body, work)
+
+    def _unanswered(self, run: BatchRun) -> list[str]:
+        """Jobs of the run that are still in it after all answers were settled."""
+        return [job.job_id for job in self._left(run, self._runs.job_ids(run))]
+
+    def _left(self, run: BatchRun, job_ids: Sequence[str]) -> Iterator[Job]:
+        for chunk in itertools.batched(job_ids, _AT_ONCE, strict=False):
+            for job in self._jobs.get_many(chunk):
+                if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id:
+                    yield job
+
+    def _repeat(self, run: BatchRun, missing: Sequence[str], share: Decimal | None) -> None:
+        spent = replace(run, prior_seconds=run.prior_seconds if share is None else share)
+        again = self._runs.begin(run.retry_id, run.resource, missing, after=spent)
+        self._starter.end(run)
+        again = again or self._batches.get(run.retry_id)
+        if again is not None and again.state is BatchState.PREPARING:
+            self._runs.prepare(again)
+
+    def _fail(self, missing: Sequence[str], run: BatchRun, status: TransformStatus, work: Work) -> None:
+        failure = failure_of(status, shared=run.records > 1)
+        for job in self._left(run, missing):
+            self._completer.fail(job, failure, work)
+        self._starter.end(run)

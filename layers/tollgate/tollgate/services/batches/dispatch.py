@@ -1,0 +1,156 @@
+"""When waiting batch jobs leave.
+
+The table is the truth and a message only wakes the dispatcher, so messages may be lost, doubled or late: the schedule
+looks at every pool once a minute anyway.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.errors import TollgateError
+from tollgate.domain.jobs.batches import BatchState, WaitingJob, due_at
+from tollgate.domain.jobs.job import JobFailure
+from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue, PooledJob
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, IdSource, Telemetry
+from tollgate.services.batches.pooled import PooledRuns
+from tollgate.services.batches.start import batch_resources, batch_way
+from tollgate.services.jobs.complete_job import JobCompleter
+
+LEASE_SECONDS = 180
+"""Longer than the dispatching function may run."""
+
+MOST_RUNS = 4
+"""Transform jobs that one call starts for one pool; the next call goes on."""
+
+_OPEN_RUNS = 100
+_LONGEST_DELAY = 900
+_TICK_KEPT_SECONDS = 60
+
+
+class BatchDispatcher:
+    """Looks at pools of waiting jobs and sends off those that are due."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        batches: BatchStore,
+        catalogues: CatalogueSource,
+        queue: MessageQueue,
+        runs: PooledRuns,
+        completer: JobCompleter,
+        telemetry: Telemetry,
+        clock: Clock,
+        ids: IdSource,
+        is_held_back: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._jobs = jobs
+        self._batches = batches
+        self._catalogues = catalogues
+        self._queue = queue
+        self._runs = runs
+        self._completer = completer
+        self.telemetry = telemetry
+        self._clock = clock
+        self._ids = ids
+        self._is_held_back = is_held_back
+
+    def wake_all(self) -> None:
+        """Look at the pool of every deployment in the catalogue.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        failures: list[Exception] = []
+        for resource in batch_resources(self._catalogues.current()):
+            try:
+                self.wake(resource)
+            except Exception as error:  # noqa: BLE001 -- one pool in trouble must not keep the others waiting
+                said = error.message if isinstance(error, TollgateError) else type(error).__name__
+                self.telemetry.log("ERROR", "batch pool failed", resource=resource, error=said)
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def wake(self, resource: str) -> None:
+        """Look at one pool: send it off if it is due, come back in time if not.
+
+        Raises:
+            CatalogueError, StorageError, BackendError: try again.
+        """
+        way = batch_way(self._catalogues.knowing(resource, InferenceType.BATCH), resource)
+        if way is None:
+            self._fail_waiting(resource)
+            return
+        if self._is_held_back(resource):
+            return  # The schedule looks again every minute.
+        model, deployment, road = way
+        if not self._due(model, deployment, road):
+            return
+        holder = self._ids.new("dispatch")
+        now = self._clock.now()
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        if not self._batches.lease(f"dispatch#{resource}", holder=holder, now=now, until=until):
+            return
+        try:
+            self._send_off(model, deployment, road)
+        finally:
+            self._batches.release(f"dispatch#{resource}", holder=holder)
+
+    def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[PooledJob]:
+        """The jobs that are to leave now; it is seen to that somebody comes back for those that may still wait."""
+        waiting = self._jobs.pool_of(deployment.resource, limit=model.batch.max_records)
+        wait = self._seconds_until_due(waiting, model, deployment, road) if waiting else 0
+        if wait > 0:
+            self._come_back(deployment.resource, wait)
+            return ()
+        return waiting
+
+    def _send_off(self, model: Model, deployment: Deployment, road: Road) -> None:
+        """Start runs until the pool is not due any more. Needs the lease."""
+        resource = deployment.resource
+        self._go_on(resource)
+        for _ in range(MOST_RUNS):
+            # Read again under the lease: another holder may have taken these a moment ago.
+            waiting = self._due(model, deployment, road)
+            if not waiting:
+                return
+            batch_id = "tollgate-" + self._ids.new("batch").replace("_", "-")
+            run = self._runs.begin(batch_id, resource, [job.job_id for job in waiting])
+            if run is not None:
+                self._runs.prepare(run)
+        self._come_back(resource, 1)
+
+    def _go_on(self, resource: str) -> None:
+        """Finish what an earlier holder of the lease left in preparation, before anything new is begun."""
+        for run in self._batches.open_since(self._clock.now(), limit=_OPEN_RUNS):
+            pooled = run.source is None and run.parent is None
+            if pooled and run.resource == resource and run.state is BatchState.PREPARING:
+                self._runs.prepare(run)
+
+    def _seconds_until_due(self, waiting: Sequence[PooledJob], model: Model, deployment: Deployment, road: Road) -> int:
+        pool = [WaitingJob(job.created_at, job.deadline_at) for job in waiting]
+        due = due_at(pool, model.batch, road, deployment.timing.expected_seconds(0))
+        if due is None:
+            return 0
+        return max(0, math.ceil((due - self._clock.now()) / timedelta(seconds=1)))
+
+    def _come_back(self, resource: str, wait: int) -> None:
+        """Send one tick for this moment, however many messages ask for it."""
+        if wait > _LONGEST_DELAY:
+            return  # SQS delays no message for longer; the schedule looks every minute.
+        now = self._clock.now()
+        due = now + timedelta(seconds=wait)
+        name = f"tick#{resource}#{due.replace(microsecond=0).isoformat()}"
+        kept = due + timedelta(seconds=_TICK_KEPT_SECONDS)
+        if self._batches.lease(name, holder=self._ids.new("tick"), now=now, until=kept):
+            self._queue.send({"kind": "tick", "resource": resource}, delay_seconds=wait)
+
+    def _fail_waiting(self, resource: str) -> None:
+        """Jobs of a deployment that has left the catalogue will never be run."""
+        for job in self._jobs.waiting_for_batch(resource, limit=100):
+            message = f"Deployment '{resource}' no longer has a batch road."
+            self._completer.fail(job, JobFailure("invalid_request", message))

@@ -1,0 +1,243 @@
+"""The results of a dropped file: one line for each of its lines, in its order, and a summary."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
+from tollgate.domain.costs.gateway_parts import drop_usage
+from tollgate.domain.costs.pricing import gateway_cost
+from tollgate.domain.costs.settlement import settle
+from tollgate.domain.errors import CatalogueError, ModelFailedError
+from tollgate.domain.jobs.batches import BatchRun, FileCount
+from tollgate.domain.jobs.dropped_files import DroppedFile, dropped_file
+from tollgate.domain.jobs.job import Bill, Usage
+from tollgate.domain.json_values import json_text
+from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.records import RequestRecord
+from tollgate.ports.backends import TransformStatus
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.jobs import BatchStore
+from tollgate.ports.objects import ObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.batches.drop_chunks import StoredLine, output_key, stored_chunks
+from tollgate.services.batches.output import failure_of, read_output
+from tollgate.services.batches.start import batch_way
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts, tokens and dollars so far; dollars become None as soon as one amount is unknown."""
+
+    files: int = 0
+    completed: int = 0
+    failed: int = 0
+    invalid: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    effective: Decimal | None = field(default=ZERO)
+    avoided: Decimal | None = field(default=ZERO)
+    instance_seconds: Decimal | None = field(default=ZERO)
+    instance: Decimal | None = field(default=ZERO)
+    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
+    unknown_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What the results are made of: `last` repeats the unanswered lines of `first`, or is the same run."""
+
+    first: BatchRun
+    last: BatchRun
+    status: TransformStatus
+    share: Decimal | None
+    model: Model
+    deployment: Deployment
+    road: Road
+
+
+def _sum(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
+    return None if total is None or amount is None else total + amount
+
+
+class DropResults:
+    """Writes results. Doing it again writes the same."""
+
+    def __init__(
+        self,
+        *,
+        batches: BatchStore,
+        objects: ObjectStore,
+        catalogues: CatalogueSource,
+        dialects: Dialects,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._batches = batches
+        self._objects = objects
+        self._catalogues = catalogues
+        self._dialects = dialects
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def refuse(self, file: DroppedFile, code: str, message: str) -> None:
+        """Say beside the results why the file as a whole was not run."""
+        body = json_text({"error": {"code": code, "message": message}})
+        self._objects.put(file.error_key, body.encode())
+        self._telemetry.log("WARNING", "dropped file refused", error_code=code, error=message)
+        self._telemetry.count("DroppedFileRefused")
+
+    def wanted(self, run: BatchRun) -> bool:
+        """See `RunResults`: nobody calls a dropped file off."""
+        return bool(run.source)
+
+    def refuse_run(self, run: BatchRun, code: str, message: str) -> None:
+        """See `RunResults`."""
+        file = dropped_file(run.source or "")
+        if file is not None:
+            self.refuse(file, code, message)
+
+    def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount:
+        """Write results and summary of a run and of the one before it that it repeats in part.
+
+        Args:
+            run: the last run of the file.
+            status: of its transform job.
+            share: instance seconds of each of its records, those in the earlier run included.
+
+        Returns:
+            How the file is counted.
+
+        Raises:
+            CatalogueError, StorageError: try again.
+        """
+        file = dropped_file(run.source or "")
+        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
+        if file is None or way is None:
+            raise CatalogueError(f"Deployment '{run.resource}' has left the catalogue.")
+        first = run if run.parent is None else self._batches.get(run.parent) or run
+        ending = _Ending(first, run, status, share, *way)
+        tally = _Tally()
+        self._objects.put_lines(file.result_key, self._lines(ending, tally))
+        own = gateway_cost(drop_usage(tally.files), self._catalogues.current().gateway_prices)
+        tally.effective = _sum(tally.effective, own)
+        tally.avoided = _sum(tally.avoided, -own)
+        tally.reasons = add_reasons(tally.reasons, {AvoidedReason.BATCH: -own})
+        self._objects.put(file.summary_key, json.dumps(self._summary(run, status, tally), indent=2).encode())
+        self._report(run, first, status, tally)
+        # What nobody can price is charged as it was held, never as nothing.
+        unknown = ZERO if run.reservation is None else run.reservation.amount
+        return FileCount(
+            bill=Bill(
+                settled_at=self._clock.now(),
+                charged=unknown if tally.effective is None else tally.effective,
+                instance=tally.instance,
+                avoided={} if tally.avoided is None else tally.reasons,
+            ),
+            requests=tally.completed + tally.failed,
+            errors=tally.failed,
+            input_tokens=tally.input_tokens,
+            output_tokens=tally.output_tokens,
+            effective=tally.effective,
+            held_seconds=tally.instance_seconds,
+            unknown_tokens=tally.unknown_tokens,
+        )
+
+    def _lines(self, ending: _Ending, tally: _Tally) -> Iterator[bytes]:
+        first, last = ending.first, ending.last
+        earlier_share = ending.share if last is first else last.prior_seconds
+        for number, lines in stored_chunks(self._objects, first):
+            tally.files += 1
+            answered = read_output(self._objects, output_key(first, number))
+            answers = {record.record_id: record.body for record in answered}
+            for line in lines:
+                if line.error is not None:
+                    tally.invalid += 1
+                    yield json_text(line.label | {"error": line.error}).encode()
+                    continue
+                body, spent = answers.get(line.number), earlier_share
+                if body is None and last is not first:
+                    body, spent = self._second_answer(last, line), ending.share
+                yield self._result(line, body, spent, ending, tally)
+
+    def _second_answer(self, run: BatchRun, line: StoredLine) -> bytes | None:
+        for record in read_output(self._objects, output_key(run, line.number)):
+            if record.record_id == line.number:
+                return record.body
+        return None
+
+    def _result(
+        self, line: StoredLine, body: bytes | None, spent: Decimal | None, ending: _Ending, tally: _Tally
+    ) -> bytes:
+        usage = Usage()
+        result: dict[str, Any]
+        try:
+            if body is None:
+                failure = failure_of(ending.status)
+                result = {"error": {"code": failure.code, "message": failure.message}}
+            else:
+                parsed = self._dialects.of(ending.deployment).parse(body)
+                usage = Usage(parsed.input_tokens, parsed.output_tokens)
+                result = {"output": parsed.output}
+            text = json_text(line.label | result).encode()
+        except (ModelFailedError, ValueError):
+            said = {"code": "model_answer_invalid", "message": "The model container's answer could not be read."}
+            result = {"error": said}
+            text = json_text(line.label | result).encode()
+        if "error" in result:
+            tally.failed += 1
+        else:
+            tally.completed += 1
+            tally.unknown_tokens += None in {usage.input_tokens, usage.output_tokens}
+        tally.input_tokens += usage.input_tokens or 0
+        tally.output_tokens += usage.output_tokens or 0
+        tally.instance_seconds = _sum(tally.instance_seconds, spent)
+        if spent is None:
+            tally.effective = tally.avoided = tally.instance = None
+        else:
+            cost = settle(ending.model, ending.deployment, ending.road, held_seconds=spent, usage=usage, gateway=ZERO)
+            tally.effective = _sum(tally.effective, cost.effective)
+            tally.avoided = _sum(tally.avoided, cost.avoided)
+            tally.instance = _sum(tally.instance, cost.instance)
+            tally.reasons = add_reasons(tally.reasons, cost.reasons)
+        return text
+
+    def _summary(self, run: BatchRun, status: TransformStatus, tally: _Tally) -> dict[str, Any]:
+        return {
+            "batch_id": run.batch_id,
+            "source": run.source,
+            "deployment": run.resource,
+            "records": tally.completed + tally.failed + tally.invalid,
+            "completed": tally.completed,
+            "failed": tally.failed,
+            "invalid": tally.invalid,
+            "input_tokens": tally.input_tokens,
+            "output_tokens": tally.output_tokens,
+            "instance_seconds": None if tally.instance_seconds is None else str(tally.instance_seconds),
+            "effective_cost_usd": None if tally.effective is None else usd_text(tally.effective),
+            "avoided_cost_usd": None if tally.avoided is None else usd_text(tally.avoided),
+            "finished_at": (status.ended_at or self._clock.now()).isoformat(),
+        }
+
+    def _report(self, run: BatchRun, first: BatchRun, status: TransformStatus, tally: _Tally) -> None:
+        ended = status.ended_at or self._clock.now()
+        self._telemetry.request(
+            RequestRecord(
+                request_id=run.batch_id,
+                owner=None,
+                inference_type=InferenceType.BATCH,
+                resource=run.resource,
+                outcome="completed" if tally.completed or not tally.failed else "failed",
+                latency_seconds=max(0.0, (ended - first.created_at) / timedelta(seconds=1)),
+                route_reason="dropped_file",
+                usage=Usage(tally.input_tokens, tally.output_tokens),
+                effective_cost=tally.effective,
+                avoided_cost=tally.avoided,
+                traceparent=run.traceparent,
+            )
+        )

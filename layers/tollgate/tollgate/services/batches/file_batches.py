@@ -1,0 +1,151 @@
+"""Batches of a tenant: made, looked at, called off. The work is done by others, who are woken through a queue."""
+
+from collections.abc import Mapping
+
+from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError, StorageError
+from tollgate.domain.jobs.file_batches import (
+    CANCELLABLE,
+    COMPLETION_WINDOW,
+    ENDPOINTS,
+    MOST_FILE_BYTES,
+    FileBatch,
+    FileBatchStatus,
+    FilePurpose,
+)
+from tollgate.domain.jobs.job import Owner
+from tollgate.ports.files import FileBatchStore, Page
+from tollgate.ports.jobs import MessageQueue
+from tollgate.ports.system import Clock, IdSource, Telemetry
+from tollgate.services.batches.files import Files
+
+_WINDOW = "24h"
+_LONGEST_ID = 64
+_ROUNDS = 4
+
+
+class FileBatches:
+    """What the owner of batches may do with them."""
+
+    def __init__(
+        self,
+        *,
+        batches: FileBatchStore,
+        files: Files,
+        queue: MessageQueue,
+        telemetry: Telemetry,
+        clock: Clock,
+        ids: IdSource,
+    ) -> None:
+        self._batches = batches
+        self._files = files
+        self._queue = queue
+        self._telemetry = telemetry
+        self._clock = clock
+        self._ids = ids
+
+    def create(
+        self,
+        owner: Owner,
+        *,
+        file_id: str,
+        endpoint: str,
+        window: str,
+        metadata: Mapping[str, str],
+        output_seconds: int | None = None,
+        trace: str = "",
+    ) -> FileBatch:
+        """Write a batch down and have it begun.
+
+        Args:
+            owner: who asks.
+            file_id: its lines.
+            endpoint: that all of them name.
+            window: within which it is to be done.
+            metadata: of the caller.
+            output_seconds: that its results shall be kept at most; None for as long as any.
+            trace: the caller's `traceparent`.
+
+        Raises:
+            InvalidRequestError: an endpoint, window or file that no batch can have.
+            NotFoundError: there is no such file.
+        """
+        if endpoint not in ENDPOINTS:
+            raise InvalidRequestError(f"'endpoint' must be one of: {', '.join(ENDPOINTS)}.", param="endpoint")
+        if window != _WINDOW:
+            raise InvalidRequestError(f"'completion_window' must be '{_WINDOW}'.", param="completion_window")
+        try:
+            file = self._files.get(owner, file_id)
+        except NotFoundError as error:
+            raise NotFoundError(error.message, param="input_file_id") from error
+        if file.purpose is not FilePurpose.BATCH:
+            raise InvalidRequestError("The file was not uploaded with purpose 'batch'.", param="input_file_id")
+        if file.size > MOST_FILE_BYTES:
+            raise InvalidRequestError(
+                f"A batch's file may have at most {MOST_FILE_BYTES} bytes.", param="input_file_id"
+            )
+        now = self._clock.now()
+        batch = FileBatch(
+            batch_id=self._ids.new("batch"),
+            owner=owner,
+            endpoint=endpoint,
+            input_file_id=file_id,
+            created_at=now,
+            expires_at=now + COMPLETION_WINDOW,
+            metadata=metadata,
+            output_seconds=output_seconds,
+            traceparent=trace,
+        )
+        self._batches.add(batch)
+        self._wake(batch)
+        return batch
+
+    def get(self, owner: Owner, batch_id: str) -> FileBatch:
+        """A batch.
+
+        Raises:
+            NotFoundError: none of the owner's tenant.
+        """
+        found = self._batches.get(batch_id) if batch_id.isascii() and 0 < len(batch_id) <= _LONGEST_ID else None
+        if found is None or found.owner.tenant != owner.tenant:
+            raise NotFoundError(f"There is no batch '{batch_id[:100]}'.", param="batch_id")
+        return found
+
+    def list(self, owner: Owner, *, limit: int, after: str | None) -> Page[FileBatch]:
+        """The tenant's batches, newest first.
+
+        Raises:
+            InvalidRequestError: `after` is no batch of the list.
+        """
+        return self._batches.list_of(owner, limit=limit, after=after)
+
+    def cancel(self, owner: Owner, batch_id: str) -> FileBatch:
+        """Have a batch stopped; what was answered by then is kept.
+
+        Raises:
+            NotFoundError: as `get`.
+            ConflictError: it has ended, or is about to.
+            StorageError: try again.
+        """
+        for _ in range(_ROUNDS):
+            batch = self.get(owner, batch_id)
+            if batch.status in {FileBatchStatus.CANCELLING, FileBatchStatus.CANCELLED}:
+                return batch
+            if batch.status not in CANCELLABLE:
+                raise ConflictError(f"Batch '{batch_id[:100]}' is already {batch.status}.", param="batch_id")
+            done = self._batches.change(batch.at(FileBatchStatus.CANCELLING, self._clock.now()))
+            if done is not None:
+                self._wake(done)
+                return done
+        raise StorageError("The batch is being changed by others. Try again.", retry_after=2)
+
+    def _wake(self, batch: FileBatch) -> None:
+        try:
+            self._queue.send(batch_message(batch.batch_id), trace=batch.traceparent, group=batch.owner.tenant)
+        except StorageError:
+            # The record is the promise; the sweeper wakes every batch that is open.
+            self._telemetry.count("FileBatchQueuedLater")
+
+
+def batch_message(batch_id: str) -> Mapping[str, str]:
+    """The queue message that has a batch taken on its way."""
+    return {"kind": "file_batch", "file_batch": batch_id}

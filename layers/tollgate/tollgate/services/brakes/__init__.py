@@ -1,0 +1,1 @@
+"""The brakes at work: heard, done, undone, told."""

@@ -1,0 +1,1 @@
+"""Money held and settled, and thresholds told."""

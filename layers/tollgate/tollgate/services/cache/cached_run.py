@@ -1,0 +1,192 @@
+"""One request on its way through the cache: what identifies it, and how its answer is kept and given."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from tollgate.domain.cache.control import NO_WISHES
+from tollgate.domain.cache.entry import CachedAnswer, Refusal, is_complete, is_deterministic_refusal
+from tollgate.domain.cache.identity import request_identity, request_key, scope_name
+from tollgate.domain.cache.ticket import CacheTicket
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.settlement import baseline_cost
+from tollgate.domain.errors import NotCachedError
+from tollgate.domain.money import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from tollgate.domain.cache.control import CacheControl
+    from tollgate.domain.cache.key import CacheIdentity
+    from tollgate.domain.cache.policy import CachePolicy
+    from tollgate.domain.errors import ModelFailedError
+    from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.requests.trail import Trail
+
+_LEASE_TIMES = 4
+_LEASE_LEAST_SECONDS = 10.0
+_ORDER_MOST_SECONDS = 29.0
+"""For what is run again elsewhere: the function that does it gives it no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRun:
+    """A request, its place in the cache, and the way to run it.
+
+    Attributes:
+        key: of its entry.
+        scope: who shares it, see `cache.identity.scope_name`.
+        identity: what else its key was made of.
+        dispatch: runs the request by this plan, or accepts it as a job.
+        limit_seconds: that it can run for while its caller waits.
+    """
+
+    request: InferenceRequest
+    plan: Plan
+    trail: Trail
+    policy: CachePolicy
+    control: CacheControl
+    key: str
+    scope: str
+    identity: CacheIdentity
+    dispatch: Callable[[Plan], Completed | Accepted]
+    limit_seconds: float
+
+    @property
+    def is_realtime(self) -> bool:
+        """Whether it would be answered now; not where the endpoint sleeps."""
+        return self.plan.decision.inference_type is InferenceType.REALTIME and not self.plan.decision.deferred
+
+    @property
+    def lease_ms(self) -> int:
+        """How long whoever runs it may take before somebody else does."""
+        return self._patience_ms(self.limit_seconds)
+
+    @property
+    def order_lease_ms(self) -> int:
+        """The same for a run that is ordered elsewhere, where it may have to wait as long as it takes."""
+        return 2 * self._patience_ms(_ORDER_MOST_SECONDS)
+
+    def _patience_ms(self, most: float) -> int:
+        expected = self.plan.decision.expected_seconds
+        return int(1000 * min(most, max(_LEASE_LEAST_SECONDS, _LEASE_TIMES * expected)))
+
+    def ticket(self, fence: int, now_ms: int) -> CacheTicket:
+        """The right to keep its answer."""
+        policy = self.policy
+        return CacheTicket(
+            key=self.key,
+            fence=fence,
+            ttl_seconds=self.control.ttl_seconds or policy.ttl_seconds,
+            kept_seconds=max(policy.stale_seconds, policy.stale_if_error_seconds),
+            began_ms=now_ms,
+            scope=self.scope,
+            namespace=self.control.namespace,
+            reads=self.control.read,
+        )
+
+    def kept_answer(self, completed: Completed, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
+        """The answer in the form that is kept; None for one that is not whole."""
+        texts = self.request.input.get("inputs") if isinstance(self.request.input, dict) else None
+        kind = self.request.needs.kind if self.request.needs is not None else self.plan.model.kind
+        if not is_complete(completed.output, kind, texts if isinstance(texts, list) else None):
+            return None
+        fresh_ms = now_ms + ticket.ttl_seconds * 1000
+        return CachedAnswer(
+            output=completed.output,
+            usage=self.trail.usage,
+            resource=self.trail.resource,
+            worth=self._worth(now_ms - ticket.began_ms),
+            began_ms=ticket.began_ms,
+            made_ms=now_ms,
+            fresh_ms=fresh_ms,
+            kept_ms=fresh_ms + ticket.kept_seconds * 1000,
+        )
+
+    def kept_refusal(self, error: ModelFailedError, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
+        """The model's refusal in the form that is kept; None where it may think better of it."""
+        if not self.policy.negative_seconds or not is_deterministic_refusal(error):
+            return None
+        fresh_ms = now_ms + min(self.policy.negative_seconds, ticket.ttl_seconds) * 1000
+        return CachedAnswer(
+            output=None,
+            usage=self.trail.usage,
+            resource=self.trail.resource,
+            worth=self._worth(now_ms - ticket.began_ms),
+            began_ms=ticket.began_ms,
+            made_ms=now_ms,
+            fresh_ms=fresh_ms,
+            kept_ms=fresh_ms,
+            refusal=Refusal(error.message, error.original_status),
+        )
+
+    def _worth(self, took_ms: int) -> Decimal | None:
+        deployment = self.plan.decision.deployment
+        road = deployment.roads.get(InferenceType.REALTIME)
+        if road is None:
+            return None
+        held = seconds(took_ms / 1000)
+        return baseline_cost(self.plan.model, deployment, road, held_seconds=held, usage=self.trail.usage)
+
+
+def run_of(
+    plan: Plan,
+    trail: Trail,
+    dispatch: Callable[[Plan], Completed | Accepted],
+    *,
+    limit_seconds: float,
+) -> CachedRun | None:
+    """The request's place in the cache; None if it goes past it.
+
+    Raises:
+        NotCachedError: it goes past it, and may not run.
+    """
+    # What is sent, after trimming, is what the answer answers.
+    request = plan.request
+    policy, control = plan.model.cache, request.cache or NO_WISHES
+    if policy is None or (not control.read and not control.store) or _is_too_random(request, policy):
+        if control.only_if_cached:
+            raise NotCachedError("This request goes past the cache.")
+        return None
+    identity = request_identity(
+        trail.owner.tenant, control, policy, plan.decision.deployment, choosing=_choosing_of(plan)
+    )
+    key = request_key(identity, request.input, request.parameters)
+    scope = scope_name(identity.scope)
+    return CachedRun(request, plan, trail, policy, control, key, scope, identity, dispatch, limit_seconds)
+
+
+def _choosing_of(plan: Plan) -> str:
+    """What says which size answers and what its answer must pass; empty where nothing is chosen.
+
+    Wishes about trimming are in what is sent, and the conversation is in the deployment that it stays with.
+    """
+    if plan.chosen is None:
+        return ""
+    wishes, choice = plan.request.wishes, plan.model.choice
+    rules = {
+        "quality": None if wishes is None else wishes.quality,
+        "cascade": None if wishes is None else _plain(wishes.cascade),
+        "choice": _plain(choice),
+    }
+    return json.dumps(rules, sort_keys=True, default=_in_order)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _in_order(value: Any) -> Any:
+    """A set in an order that is the same in every process."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
+    """Whether the request wants another answer each time."""
+    if request.cache is not None and request.cache.always:
+        return False
+    temperature: Any = request.parameters.get("temperature")
+    return isinstance(temperature, int | float) and temperature > policy.max_temperature

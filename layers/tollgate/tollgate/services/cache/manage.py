@@ -1,0 +1,132 @@
+"""What a caller may do with the cache itself: look, forget, and keep results of its own."""
+
+from collections.abc import Iterable
+
+from tollgate.domain.cache.retrieval import (
+    DEFAULT_TTL_SECONDS,
+    VALUE_BYTES,
+    KeptValue,
+    check_name,
+    check_namespace,
+)
+from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError
+from tollgate.domain.jobs.job import Owner
+from tollgate.domain.json_values import json_text
+from tollgate.domain.near.record import entry_id
+from tollgate.ports.cache import AnswerStore
+from tollgate.ports.near import NearStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.retrieval import RetrievalStore
+from tollgate.ports.system import Clock
+
+
+class CacheManager:
+    """Forgets cached answers, and keeps clients' own values. `near` has the prompts behind the answers."""
+
+    def __init__(
+        self,
+        *,
+        answers: AnswerStore,
+        values: RetrievalStore,
+        catalogues: CatalogueSource,
+        clock: Clock,
+        near: NearStore | None = None,
+    ) -> None:
+        self._answers = answers
+        self._values = values
+        self._catalogues = catalogues
+        self._clock = clock
+        self._near = near
+
+    def forget_entry(self, owner: Owner, key: str) -> None:
+        """Forget one entry of the caller's own tenant, at once.
+
+        Raises:
+            NotFoundError: the tenant has no such entry.
+            StorageError
+        """
+        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", self._now_ms()):
+            raise NotFoundError("There is no such entry.", param="key")
+        if self._near is not None:
+            # It points to nothing now; but the prompt is the tenant's, and is not left lying about.
+            self._near.drop(entry_id(key))
+
+    def forget_model(self, owner: Owner, model: str) -> None:
+        """Forget the tenant's own answers of a model; runs under way are not kept either.
+
+        Raises:
+            UnknownModelError: no answer of it could be found, and every name that is noted takes room.
+            StorageError
+        """
+        self._catalogues.current().model(model)
+        self._answers.forget_all(f"private#{owner.tenant}", f"model#{model}", self._now_ms())
+
+    def forget_namespace(self, owner: Owner, namespace: str) -> None:
+        """Forget a namespace; one that tenants share only with the scope `admin`.
+
+        Raises:
+            InvalidRequestError: no request could name it.
+            ScopeError: the namespace is shared.
+            StorageError
+        """
+        check_namespace(namespace)
+        if namespace in self._shared():
+            if "admin" not in owner.scopes:
+                raise ScopeError(f"The namespace '{namespace}' is shared; forgetting it needs the scope 'admin'.")
+            self._answers.forget_all(f"shared#{namespace}", f"namespace#{namespace}", self._now_ms())
+        self._answers.forget_all(f"private#{owner.tenant}", f"namespace#{namespace}", self._now_ms())
+
+    def forget_all(self, owner: Owner) -> None:
+        """Forget all of the tenant's own answers."""
+        self._answers.forget_all(f"private#{owner.tenant}", "all", self._now_ms())
+
+    def keep(self, owner: Owner, namespace: str, key: str, value: object, ttl_seconds: int | None) -> KeptValue:
+        """Keep a value for the tenant.
+
+        Raises:
+            InvalidRequestError: a name is wrong.
+            BodyTooLargeError
+            StorageError
+        """
+        check_name(namespace, key)
+        ttl = DEFAULT_TTL_SECONDS if ttl_seconds is None else ttl_seconds
+        size = len(json_text(value).encode())
+        if size > VALUE_BYTES:
+            raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
+        now = self._now_ms()
+        kept = KeptValue(value, now, now + ttl * 1000)
+        self._values.put(owner.tenant, namespace, key, kept)
+        return kept
+
+    def kept(self, owner: Owner, namespace: str, key: str) -> KeptValue:
+        """The tenant's value.
+
+        Raises:
+            NotFoundError: there is none, or its time is over.
+            StorageError
+        """
+        check_name(namespace, key)
+        found = self._values.get(owner.tenant, namespace, key)
+        if found is None or found.expires_ms <= self._now_ms():
+            raise NotFoundError("There is no such value.", param="key")
+        return found
+
+    def drop(self, owner: Owner, namespace: str, key: str) -> None:
+        """Forget the tenant's value.
+
+        Raises:
+            InvalidRequestError, StorageError
+        """
+        check_name(namespace, key)
+        self._values.delete(owner.tenant, namespace, key)
+
+    def age_seconds(self, value: KeptValue) -> int:
+        """Whole seconds since the value was kept."""
+        return max(0, (self._now_ms() - value.made_ms) // 1000)
+
+    def _shared(self) -> Iterable[str]:
+        models = self._catalogues.current().models.values()
+        return {name for model in models if model.cache is not None for name in model.cache.shared_namespaces}
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)

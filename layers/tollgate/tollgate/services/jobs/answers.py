@@ -1,0 +1,208 @@
+"""Equal jobs of the asynchronous road: one of them runs, the others are answered by it, at no cost.
+
+Every job keeps a record, a reservation and an end of its own. When its turn to be submitted comes, it looks under its
+key: an answer that is there ends it; while another job makes one, it goes back into the queue; otherwise it takes the
+key's lease and runs. A leader that fails, or dies, gives its place to whichever of the others comes next.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from tollgate.domain.cache.control import CacheControl
+from tollgate.domain.cache.entry import NOTHING_FORGOTTEN, CachedAnswer, CacheOutcome, CacheSlot, is_complete, usable
+from tollgate.domain.cache.ticket import CacheTicket
+from tollgate.domain.catalogue import InferenceType, ModelKind
+from tollgate.domain.errors import CatalogueError, NotFoundError, StorageError, UnknownModelError
+from tollgate.domain.jobs.job import OPEN_STATES, Job, JobState
+from tollgate.domain.money import ZERO
+from tollgate.domain.near.record import filing_order
+from tollgate.ports.cache import AnswerStore
+from tollgate.ports.jobs import FunctionEvents, JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.jobs.queue_job import queue_job
+from tollgate.services.jobs.results import output_of
+
+LEASE = timedelta(minutes=15)
+"""Longer than nearly every job takes. Other jobs look at the leader's record, and wait for as long as it is open."""
+
+LONGEST_FOLLOWING = timedelta(hours=1)
+"""After that, a job runs whatever the others do."""
+
+_SHORTEST_PAUSE_SECONDS = 2
+_LONGEST_PAUSE_SECONDS = 60
+
+
+class JobAnswers:
+    """Looks under a job's key before it runs, and keeps its answer afterwards.
+
+    `queue` is where jobs wait that follow another; a function that only ends jobs has none. `filing` takes the orders
+    to file answers for near matches, see `near_upkeep`; without it none are filed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: AnswerStore,
+        jobs: JobStore,
+        objects: WholeObjectStore,
+        queue: MessageQueue | None,
+        catalogues: CatalogueSource,
+        telemetry: Telemetry,
+        clock: Clock,
+        filing: FunctionEvents | None = None,
+    ) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._objects = objects
+        self._queue = queue
+        self._catalogues = catalogues
+        self._telemetry = telemetry
+        self._clock = clock
+        self._filing = filing
+
+    def turn(self, job: Job) -> Job | CachedAnswer | None:
+        """What to do with a job that could be submitted now.
+
+        Returns:
+            The job, to run it, with its lease where it has one; an answer, to end it with; None where it follows
+            another and has been put back into the queue.
+
+        Raises:
+            StorageError: it could not be put back; try again later.
+        """
+        ticket, queue = job.cache, self._queue
+        if ticket is None or queue is None:
+            return job
+        if self._clock.now() - job.created_at >= LONGEST_FOLLOWING:
+            return job._replace(cache=None)
+        try:
+            # Who asks for a new answer does not wait for somebody else's; without a lease, its own is not kept.
+            found = self._decided(job, ticket) or (None if ticket.reads else job)
+        except StorageError:
+            # A job has time; one that runs without looking would be paid for twice.
+            self._telemetry.count("CacheDown")
+            found = None
+        if found is None:
+            queue_job(queue, job, delay_seconds=self._pause(job))
+        return found
+
+    def _decided(self, job: Job, ticket: CacheTicket) -> Job | CachedAnswer | None:
+        now = self._now_ms()
+        slot, known = self._store.read(ticket.key, ticket.scope)
+        forgotten = known or NOTHING_FORGOTTEN
+        if ticket.fence and slot.fence == ticket.fence:
+            return job
+        if slot.job_id == job.job_id and slot.is_led(now):
+            # It took the lease, and was stopped before its record said so.
+            return job._replace(cache=replace(ticket, fence=slot.fence))
+        if ticket.reads:
+            answer = self._answer_in(slot, job, ticket, now)
+            if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
+                return answer
+        # Nobody follows himself: a job that gathers, or is held back, may outlast the lease that it took.
+        leader = self._jobs.get(slot.job_id) if slot.job_id not in {"", job.job_id} else None
+        if leader is not None and leader.cache is not None and leader.cache.key == ticket.key:
+            if leader.state in OPEN_STATES:
+                return job._replace(cache=None) if _has_more_time(leader, job) else None
+            if leader.state is JobState.COMPLETED and ticket.reads and slot.answer is None and slot.is_led(now):
+                answer = self._answer_of(leader, leader.cache, now)
+                if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
+                    return answer
+            # It has ended, and was stopped before it gave its lease back.
+            self._store.release(replace(ticket, fence=slot.fence))
+            slot = replace(slot, lease_until_ms=0)
+        return None if slot.is_led(now) else self._lead(job, ticket, slot, now)
+
+    def ended(self, job: Job, output: Any, worth: Decimal | None) -> None:
+        """Keep the answer of a job that led, or give its lease back. Never raises: the lease ends by itself.
+
+        Jobs of a transform run take no lease, for they all run at once; what they answer is kept all the same.
+        """
+        ticket = job.cache
+        if ticket is None or not (ticket.fence or job.inference_type is InferenceType.BATCH):
+            return
+        now = self._now_ms()
+        try:
+            if job.state is JobState.COMPLETED and is_complete(output, self._kind(job)):
+                fresh_ms = now + ticket.ttl_seconds * 1000
+                answer = CachedAnswer(
+                    output=output,
+                    usage=job.usage,
+                    resource=job.resource,
+                    worth=worth,
+                    began_ms=ticket.began_ms,
+                    made_ms=now,
+                    fresh_ms=fresh_ms,
+                    kept_ms=fresh_ms + ticket.kept_seconds * 1000,
+                )
+                if self._store.store(ticket, answer):
+                    self._file(job, ticket, answer)
+                    return
+            if ticket.fence:
+                self._store.release(ticket)
+        except (StorageError, ValueError):
+            self._telemetry.count("CacheWriteFailed")
+
+    def _file(self, job: Job, ticket: CacheTicket, answer: CachedAnswer) -> None:
+        """Have a kept answer filed, so that other words of its question find it."""
+        if self._filing is None or not ticket.context:
+            return
+        order = filing_order(job.model, ticket.key, ticket.context, ticket.prompt, answer)
+        try:
+            self._filing.send({**order, "traceparent": job.traceparent})
+        except StorageError:
+            self._telemetry.count("CacheNearDown")
+
+    def _answer_in(self, slot: CacheSlot, job: Job, ticket: CacheTicket, now: int) -> CachedAnswer | None:
+        if slot.answer is None:
+            return None
+        try:
+            policy = self._catalogues.current().model(job.model).cache
+        except (CatalogueError, UnknownModelError):
+            return None
+        wishes = CacheControl(ttl_seconds=ticket.ttl_seconds)
+        if policy is None or usable(slot.answer, wishes, policy, now) is not CacheOutcome.HIT:
+            return None
+        return slot.answer
+
+    def _answer_of(self, leader: Job, led: CacheTicket, now: int) -> CachedAnswer | None:
+        """The answer of a job that ended without keeping it; None if its result is gone."""
+        try:
+            output = output_of(leader, self._objects)
+        except NotFoundError:
+            return None
+        known = leader.avoided_cost is not None and leader.effective_cost is not None
+        worth = (leader.avoided_cost or ZERO) + (leader.effective_cost or ZERO) if known else None
+        return CachedAnswer(output, leader.usage, leader.resource, worth, led.began_ms, now, now, now)
+
+    def _lead(self, job: Job, ticket: CacheTicket, slot: CacheSlot, now: int) -> Job | None:
+        """The job with the lease, None if another has it by now."""
+        until = now + int(LEASE.total_seconds() * 1000)
+        # Urgent requests for the same do not wait for a job, so they must see that it is one.
+        there = self._store.lead(ticket.key, slot, scope=ticket.scope, now_ms=now, until_ms=until, job_id=job.job_id)
+        return None if there is not None else job._replace(cache=replace(ticket, fence=slot.fence + 1, began_ms=now))
+
+    def _kind(self, job: Job) -> ModelKind:
+        try:
+            return self._catalogues.current().model(job.model).kind
+        except (CatalogueError, UnknownModelError):
+            return ModelKind.ANY
+
+    def _pause(self, job: Job) -> int:
+        """Seconds until the next look: half of what the job has waited already."""
+        waited = (self._clock.now() - job.created_at).total_seconds()
+        return int(min(_LONGEST_PAUSE_SECONDS, max(_SHORTEST_PAUSE_SECONDS, waited / 2)))
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+
+def _has_more_time(leader: Job, job: Job) -> bool:
+    """Whether the leader may gather at its endpoint until it is too late for this job, which goes elsewhere."""
+    if leader.state is not JobState.QUEUED or leader.deployment == job.deployment or leader.deadline_at is None:
+        return False
+    return job.deadline_at is not None and leader.deadline_at > job.deadline_at

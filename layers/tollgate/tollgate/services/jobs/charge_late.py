@@ -1,0 +1,81 @@
+"""What a job cost after it was declared expired: its answer came after all, so an instance has worked.
+
+The job stays as its caller was told. The difference is a record of its own, written once, together with the spend in
+every budget that had counted the job; where a budget has nothing left it stands as overrun.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from tollgate.domain.budgets.ledger import LedgerWrite, late_charge
+from tollgate.domain.costs.avoided import add_reasons
+from tollgate.domain.costs.settlement import Settlement
+from tollgate.domain.errors import LedgerRefusedError, StorageError
+from tollgate.domain.jobs.job import Bill, Job, Payload, Usage
+from tollgate.domain.money import ZERO
+from tollgate.ports.jobs import JobStore
+from tollgate.ports.system import Clock
+
+_ROUNDS = 8
+
+
+def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStore, clock: Clock) -> bool:
+    """Charge an ended job with what `settlement` has more than its bill.
+
+    Returns:
+        Whether this call did it; False if it was done before, or nothing is to be charged.
+
+    Raises:
+        StorageError: try again.
+    """
+    if job.bill is None:
+        return False
+    held = ZERO if job.reservation is None else job.reservation.amount
+    # What nobody can price is charged as it was held, never as nothing.
+    whole = held if settlement.effective is None else settlement.effective
+    more = max(ZERO, whole - job.bill.charged)
+    before = {reason: -amount for reason, amount in job.bill.avoided.items()}
+    late = job._replace(
+        job_id=f"{job.job_id}#late",
+        input=Payload(),
+        output=Payload(),
+        parameters={},
+        metadata={},
+        webhook_url=None,
+        webhook_pending=False,
+        reservation=None,
+        usage=usage,
+        effective_cost=None if settlement.effective is None else settlement.effective - (job.effective_cost or ZERO),
+        avoided_cost=None if settlement.avoided is None else settlement.avoided - (job.avoided_cost or ZERO),
+        held_seconds=settlement.held_seconds,
+        bill=Bill(
+            settled_at=clock.now(),
+            charged=more,
+            instance=settlement.instance,
+            avoided=add_reasons(settlement.reasons, before) if settlement.reasons else {},
+            variant=job.bill.variant,
+        ),
+    )
+    return _add(job, late, more, jobs)
+
+
+def _add(job: Job, late: Job, more: Decimal, jobs: JobStore) -> bool:
+    holds = () if job.reservation is None or not more else job.reservation.holds
+    calls = _calls(job, late)
+    over: set[int] = set()
+    for _ in range(_ROUNDS):
+        charges = [late_charge(hold, more, over=number in over) for number, hold in enumerate(holds)]
+        try:
+            return jobs.add_late(late, (*charges, *calls))
+        except LedgerRefusedError as error:
+            over |= error.refused.keys()
+    raise StorageError("The ledger is busy. Try again.", retry_after=2)
+
+
+def _calls(job: Job, late: Job) -> Sequence[LedgerWrite]:
+    """The job's place in its workflow run, with what it really cost."""
+    call = None if job.reservation is None else job.reservation.call
+    if call is None or late.effective_cost is None:
+        return ()
+    whole = (job.effective_cost or ZERO) + late.effective_cost
+    return (call._replace(status=job.state.value, effective_cost=whole),)

@@ -1,0 +1,151 @@
+"""What SageMaker says of an asynchronous invocation, brought back to its job.
+
+Notifications come twice, late, out of order, before the record of the submission, or not at all; in the last case the
+sweeper makes the notice itself from what lies in the bucket.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from tollgate.domain.catalogue import InferenceType, Road
+from tollgate.domain.errors import StorageError, UnknownModelError
+from tollgate.domain.foreign_words import quoted
+from tollgate.domain.jobs.job import FINAL_STATES, Job, JobFailure, JobState
+from tollgate.domain.money import ZERO, seconds
+from tollgate.ports.jobs import HoldingStore, JobStore
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Telemetry
+from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_together import GroupCompletion
+from tollgate.services.jobs.submit_together import GROUP_PREFIX
+
+_SHOWN_CHARACTERS = 500
+
+
+class AsyncCompletion:
+    """Ends jobs of the asynchronous road, those that went together through `groups`."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: WholeObjectStore,
+        catalogues: CatalogueSource,
+        holding: HoldingStore,
+        completer: JobCompleter,
+        groups: GroupCompletion,
+        telemetry: Telemetry,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._catalogues = catalogues
+        self._holding = holding
+        self._completer = completer
+        self._groups = groups
+        self._telemetry = telemetry
+
+    def notice(self, notice: AsyncNotice) -> None:
+        """End the job that the notice is about; nothing happens if it has ended or is none of ours.
+
+        Raises:
+            StorageError: try again.
+        """
+        if notice.inference_id.startswith(GROUP_PREFIX):
+            self._groups.notice(notice, self._places)
+            return
+        job = self._jobs.get(notice.inference_id)
+        if job is None or job.inference_type is not InferenceType.ASYNC:
+            # The endpoint may serve others as well, and jobs are deleted after a month.
+            self._telemetry.count("UnknownAsyncResult")
+            return
+        if job.state is JobState.EXPIRED:
+            self._completer.worked_after_all(job, self._work(job, notice))
+        if job.state in FINAL_STATES:
+            return
+        if notice.completed:
+            body = self._read(notice.output_location or job.output_location)
+            if body is None:
+                raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
+            self._completer.complete(self._overtaken(job, notice), body, self._work(job, notice))
+        else:
+            failure = JobFailure("model_failed", self._reason(job, notice))
+            self._completer.fail(self._overtaken(job, notice), failure, self._work(job, notice))
+
+    def found_in_bucket(self, job: Job) -> bool:
+        """End a submitted job whose answer or failure lies in the bucket although nobody said so.
+
+        Returns:
+            Whether there was one.
+        """
+        for location, completed in ((job.output_location, True), (job.failure_location, False)):
+            key = None if location is None else self._objects.key_of(location)
+            stored_at = None if key is None else self._objects.stored_at(key)
+            if stored_at is None:
+                continue
+            received = job.submitted_at or job.created_at
+            self.notice(
+                AsyncNotice(
+                    inference_id=_invocation_of(job),
+                    completed=completed,
+                    received_at=received,
+                    # The bucket tells whole seconds, which may lie before the submission.
+                    finished_at=max(received, stored_at),
+                )
+            )
+            return True
+        return False
+
+    def _read(self, location: str | None) -> bytes | None:
+        key = None if location is None else self._objects.key_of(location)
+        return None if key is None else self._objects.get(key)
+
+    def _reason(self, job: Job, notice: AsyncNotice) -> str:
+        if notice.failure_reason:
+            return quoted(notice.failure_reason, most=_SHOWN_CHARACTERS)
+        body = self._read(job.failure_location)
+        if body:
+            return quoted(body.decode(errors="replace"), most=_SHOWN_CHARACTERS)
+        return "The model failed; SageMaker gave no reason."
+
+    def _overtaken(self, job: Job, notice: AsyncNotice) -> Job:
+        """The job with the time of its submission, which its own record may not yet have."""
+        return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)
+
+    def _work(self, job: Job, notice: AsyncNotice) -> Work:
+        road = self._road(job)
+        if job.rates_version or (road is not None and road.tokens is not None):
+            # Nobody waits for a place there. Of an answer that was kept the time is known in whole seconds, and a call
+            # of none would be one that was not made.
+            held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))
+        else:
+            held = self._holding.take_place(
+                job.resource,
+                InferenceType.ASYNC,
+                request_id=job.job_id,
+                received=notice.received_at,
+                finished=notice.finished_at,
+                places=self._places(job),
+            )
+        began = notice.finished_at - timedelta(seconds=float(held)) if held > ZERO else notice.finished_at
+        # A group that failed before has held an instance for it too.
+        held += job.held_seconds or ZERO
+        return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began)
+
+    def _places(self, job: Job) -> int:
+        road = self._road(job)
+        return 1 if road is None else max(1, road.instance_count * road.concurrency)
+
+    def _road(self, job: Job) -> Road | None:
+        try:
+            deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
+        except UnknownModelError:
+            return None
+        return deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+
+
+def _invocation_of(job: Job) -> str:
+    """The invocation that the job went in: its own, or its group's."""
+    group = job.batch_id
+    return group if group is not None and group.startswith(GROUP_PREFIX) else job.job_id

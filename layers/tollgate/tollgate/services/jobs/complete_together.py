@@ -1,0 +1,175 @@
+"""The end of an invocation that several jobs went in: each gets its own answer and its own share of the cost.
+
+Shared are the seconds of the instance, and what the invocation took of the gateway: queue event, notification, the
+functions' calls, and objects in the bucket. When the invocation failed, or its answer cannot be taken apart, nobody
+knows whose fault it was. So every one of them goes again, alone: the others are answered, and the one at fault fails by
+itself. What the first attempt took stays on each job and is paid with its end.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.errors import StorageError
+from tollgate.domain.jobs.job import FINAL_STATES, OPEN_STATES, Job, JobState
+from tollgate.domain.jobs.micro_batches import measured_as, shares_of
+from tollgate.domain.money import MONEY_QUANTUM, ZERO
+from tollgate.ports.dialects import RequestMerger
+from tollgate.ports.jobs import HoldingStore, JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource, DurationRecorder
+from tollgate.ports.system import Telemetry
+from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.queue_job import queue_job
+from tollgate.services.jobs.submit_together import ALONE, members_key
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A job of the group, and how many of the group's inputs are its own."""
+
+    job: Job
+    inputs: int
+    position: int
+
+
+class GroupCompletion:
+    """Ends the jobs of groups."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: WholeObjectStore,
+        holding: HoldingStore,
+        merger: RequestMerger,
+        completer: JobCompleter,
+        catalogues: CatalogueSource,
+        durations: DurationRecorder,
+        queue: MessageQueue,
+        telemetry: Telemetry,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._holding = holding
+        self._merger = merger
+        self._completer = completer
+        self._catalogues = catalogues
+        self._durations = durations
+        self._queue = queue
+        self._telemetry = telemetry
+
+    def notice(self, notice: AsyncNotice, places_of: Callable[[Job], int]) -> None:
+        """End the jobs that went together, as far as they have not ended.
+
+        Args:
+            notice: about their invocation.
+            places_of: how many places the endpoint of a job has.
+
+        Raises:
+            StorageError: try again.
+        """
+        listed = self._objects.get(members_key(notice.inference_id))
+        if listed is None:
+            self._telemetry.count("UnknownAsyncResult")
+            return
+        names: list[tuple[str, int]] = [(name, inputs) for name, inputs in json.loads(listed)]
+        counts = [inputs for _, inputs in names]
+        found = {job.job_id: job for job in self._jobs.get_many([name for name, _ in names])}
+        members = [
+            _Member(found[name], inputs, position) for position, (name, inputs) in enumerate(names) if name in found
+        ]
+        waiting = [member for member in members if _waits_for(member.job, notice.inference_id)]
+        given_up = [member for member in members if _was_given_up(member.job, notice.inference_id)]
+        if not waiting and not given_up:
+            return
+        one = (waiting or given_up)[0].job
+        held = self._held(notice, one, places_of(one))
+        shares = shares_of(held, counts)
+        rates = gateway_rates(self._catalogues.current().gateway_prices)
+        parts = shares_of(rates.invocation(len(names)), counts, quantum=MONEY_QUANTUM)
+        for member in given_up:
+            work = Work(shares[member.position], notice.finished_at, parts=parts[member.position])
+            self._completer.worked_after_all(member.job, work)
+        if not waiting:
+            return
+        answers = self._answers(notice, one, counts)
+        if answers is None:
+            self._telemetry.count("MicroBatchesFailed")
+            for member in waiting:
+                self._again(member.job, notice.inference_id, shares[member.position], parts[member.position])
+            return
+        began = notice.finished_at - timedelta(seconds=float(held))
+        for member in waiting:
+            work = Work(
+                held_seconds=shares[member.position],
+                finished_at=notice.finished_at,
+                started_at=began,
+                parts=parts[member.position],
+            )
+            self._completer.complete(_submitted(member.job, notice), answers[member.position], work)
+        self._durations.record(measured_as(waiting[0].job.resource, sum(counts)), InferenceType.ASYNC, float(held))
+
+    def _held(self, notice: AsyncNotice, job: Job, places: int) -> Decimal:
+        return self._holding.take_place(
+            job.resource,
+            InferenceType.ASYNC,
+            request_id=notice.inference_id,
+            received=notice.received_at,
+            finished=notice.finished_at,
+            places=places,
+        )
+
+    def _answers(self, notice: AsyncNotice, job: Job, counts: Sequence[int]) -> Sequence[bytes] | None:
+        if not notice.completed:
+            return None
+        location = notice.output_location or job.output_location
+        key = None if location is None else self._objects.key_of(location)
+        body = None if key is None else self._objects.get(key)
+        if body is None:
+            raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
+        return self._merger.split(body, counts)
+
+    def _again(self, job: Job, group_id: str, share: Decimal, parts: Decimal) -> None:
+        """Back into the queue, to go alone; the sweeper queues what was put back and not sent.
+
+        Raises:
+            StorageError: the job is still in the group, but not as it was read; try again.
+        """
+        again = job._replace(
+            state=JobState.QUEUED,
+            batch_id=ALONE,
+            submitted_at=None,
+            submit_lease_until=None,
+            output_location=None,
+            failure_location=None,
+            held_seconds=(job.held_seconds or ZERO) + share,
+            earlier_parts=(job.earlier_parts or ZERO) + parts,
+        )
+        if self._jobs.change(again, expected=OPEN_STATES, as_read=job):
+            queue_job(self._queue, job)
+            return
+        present = self._jobs.get(job.job_id)
+        if present is not None and _waits_for(present, group_id):
+            raise StorageError("The record of the submission has just come.", retry_after=1)
+
+
+def _waits_for(job: Job, group_id: str) -> bool:
+    """Whether the job is still in the group; the record of its submission may be missing yet."""
+    if job.state in FINAL_STATES or job.inference_type is not InferenceType.ASYNC:
+        return False
+    return job.batch_id == group_id or (job.batch_id is None and job.state is JobState.QUEUED)
+
+
+def _was_given_up(job: Job, group_id: str) -> bool:
+    """Whether the job was declared expired while it was in the group, so that its share is still to be charged."""
+    return job.state is JobState.EXPIRED and job.batch_id in {group_id, None}
+
+
+def _submitted(job: Job, notice: AsyncNotice) -> Job:
+    return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)

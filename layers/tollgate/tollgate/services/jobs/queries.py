@@ -1,0 +1,132 @@
+"""Looking at jobs, and calling off what has not started."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tollgate.domain.budgets.ledger import LedgerWrite
+from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobState, Owner
+from tollgate.domain.money import ZERO
+from tollgate.ports.jobs import JobPage, JobStore
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.system import Clock
+from tollgate.services.budgets.settle_reservation import settle_with
+from tollgate.services.jobs.results import output_of
+
+RESULT_URL_SECONDS = 3600
+MAX_PAGE = 100
+_MORE_LOOKS = 9
+LONGEST_ID = 64
+"""Characters of a job's id at most, see `ports.IdSource`."""
+
+
+class JobQueries:
+    """What the owner of a job may see and do."""
+
+    def __init__(self, *, jobs: JobStore, objects: WholeObjectStore, clock: Clock) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._clock = clock
+
+    def get(self, owner: Owner, job_id: str) -> Job:
+        """One job of the owner's tenant.
+
+        Raises:
+            NotFoundError: no such job, or another tenant's: the two cannot be told apart.
+        """
+        # A table refuses keys over 2,048 bytes, which would look like a failure of the table.
+        job = self._jobs.get(job_id) if job_id.isascii() and 0 < len(job_id) <= LONGEST_ID else None
+        if job is None or job.owner.tenant != owner.tenant:
+            raise NotFoundError(f"There is no inference '{job_id[:100]}'.", param="id")
+        return job
+
+    def list(self, owner: Owner, *, status: str | None, limit: str | None, after: str | None) -> JobPage:
+        """A page of the tenant's jobs, newest first; short where jobs in the wanted state are rare.
+
+        Raises:
+            InvalidRequestError: unknown status, a limit outside 1..100, or a cursor that is not one.
+        """
+        state, most = _state(status), _limit(limit)
+        page = self._jobs.list_of(owner, state=state, limit=most, after=after)
+        found = [*page.jobs]
+        for _ in range(_MORE_LOOKS):
+            # The table has no order by state, so a look may find few jobs in it, or none, and more behind them.
+            if len(found) == most or page.after is None:
+                break
+            page = self._jobs.list_of(owner, state=state, limit=most - len(found), after=page.after)
+            found += page.jobs
+        return page._replace(jobs=found)
+
+    def cancel(self, owner: Owner, job_id: str) -> Job:
+        """Call off a job that has not been handed to SageMaker.
+
+        Raises:
+            NotFoundError: as `get`.
+            ConflictError: it has started or ended.
+        """
+        job = self.get(owner, job_id)
+        if job.state is JobState.CANCELLED:
+            return job
+        cancelled = job._replace(
+            state=JobState.CANCELLED,
+            finished_at=self._clock.now(),
+            effective_cost=None,
+            webhook_pending=False,
+            bill=Bill(self._clock.now(), ZERO),
+        )
+        now = self._clock.now()
+        # An instance has worked on one that waits for its second try, and that is to be paid.
+        if not job.held_seconds and self._released(cancelled, now):
+            return cancelled
+        was, job = job.deployment, self.get(owner, job_id)
+        if job.deployment != was:
+            return self.cancel(owner, job_id)  # It was handed on at that moment, which happens once.
+        if job.state is JobState.CANCELLED:
+            return job
+        state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"
+        raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
+
+    def _released(self, cancelled: Job, now: datetime) -> bool:
+        """Cancel, and give back what was held: no instance was ever asked."""
+
+        def change(charges: Sequence[LedgerWrite]) -> bool:
+            expected = frozenset({JobState.QUEUED})
+            return self._jobs.change(cancelled, expected=expected, lease_free_at=now, charges=charges)
+
+        if cancelled.reservation is None:
+            return change(())
+        return settle_with(cancelled.reservation, ZERO, cancelled.state.value, change)
+
+    def output(self, job: Job) -> Any:
+        """The output of a completed job, however large; None of any other.
+
+        Raises:
+            NotFoundError: it was deleted from the bucket.
+            StorageError: the bucket failed.
+        """
+        return output_of(job, self._objects) if job.state is JobState.COMPLETED else None
+
+    def result_url(self, job: Job) -> str | None:
+        """An URL for a result that is too large to be answered inline, valid for an hour."""
+        if job.state in OPEN_STATES or job.output.key is None:
+            return None
+        return self._objects.presigned_get(job.output.key, expires_seconds=RESULT_URL_SECONDS)
+
+
+def _state(status: str | None) -> JobState | None:
+    if status is None:
+        return None
+    try:
+        return JobState(status)
+    except ValueError:
+        known = ", ".join(state.value for state in JobState)
+        raise InvalidRequestError(f"Unknown status '{status[:50]}'. Known: {known}.", param="status") from None
+
+
+def _limit(limit: str | None) -> int:
+    if limit is None:
+        return 20
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 1 <= int(limit) <= MAX_PAGE:
+        raise InvalidRequestError(f"'limit' must be a whole number from 1 to {MAX_PAGE}.", param="limit")
+    return int(limit)

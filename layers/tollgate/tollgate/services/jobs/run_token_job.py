@@ -1,0 +1,206 @@
+"""A job run at a provider that is paid by the token.
+
+There is no queue at the provider that would keep the request, so a function makes the call and waits for its answer.
+Such a call cannot be looked up afterwards, and a second one would be paid for again. So before the call the job is
+written down as submitted, with a lease: whoever finds it with the lease run out knows that the function died in
+between, and ends the job with what was held for it, instead of asking once more.
+"""
+
+from datetime import timedelta
+
+from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.errors import (
+    BackendError,
+    BackendThrottledError,
+    CapacityError,
+    InvalidRequestError,
+    StorageError,
+)
+from tollgate.domain.jobs.job import Job, JobFailure, JobState
+from tollgate.domain.money import ZERO, seconds
+from tollgate.domain.providers.charges import may_be_charged, token_ask
+from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
+from tollgate.ports.backends import ModelAnswer
+from tollgate.ports.dialects import Dialects, RenderedRequest
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.objects import WholeObjectStore
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.ports.token_backends import TokenBackends
+from tollgate.services.jobs.claim_job import QUEUED, claim_job
+from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.queue_job import queue_job
+from tollgate.services.jobs.submit_async import stored_input
+
+_SUBMITTED = frozenset({JobState.SUBMITTED})
+_ATTEMPTS = 3
+_SHORTEST_PAUSE_SECONDS = 5
+_LONGEST_PAUSE_SECONDS = 300
+
+
+class TokenJobRun:
+    """Runs one job, from its record to its end."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: WholeObjectStore,
+        catalogues: CatalogueSource,
+        dialects: Dialects,
+        providers: TokenBackends,
+        completer: JobCompleter,
+        queue: MessageQueue,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._catalogues = catalogues
+        self._dialects = dialects
+        self._providers = providers
+        self._completer = completer
+        self._queue = queue
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def run(self, job: Job) -> None:
+        """Run a queued job. Returning means that its message is done with.
+
+        Raises:
+            ConflictError: somebody else has it; look again later.
+            CatalogueError, StorageError: try again later.
+        """
+        try:
+            catalogue = self._catalogues.seen_by(job)
+            deployment, road = _way(job, catalogue)
+            if self._is_over(job, catalogue):
+                return
+            request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
+            _check_held(job, catalogue, road, request)
+        except InvalidRequestError as error:
+            # Not where somebody else has begun the call meanwhile, by another copy of the catalogue.
+            self._completer.fail(job, JobFailure("invalid_request", error.message), expected=QUEUED)
+            return
+        begun = self._begin(job, catalogue)
+        if begun is not None:
+            self._call(begun, road, request)
+
+    def _is_over(self, job: Job, catalogue: Catalogue) -> bool:
+        """Whether the job's time is over. The sweeper, which ends it, must not do so while a call runs that costs."""
+        policy = catalogue.model(job.model).asynchronous
+        patience = policy.request_ttl_seconds + policy.invocation_timeout_seconds
+        return self._clock.now() - job.created_at > timedelta(seconds=patience)
+
+    def _begin(self, job: Job, catalogue: Catalogue) -> Job | None:
+        """The job, written down as submitted; None if it is no longer queued.
+
+        The provider's price is that of the moment of the call, and what is held was compared with the same. Whoever
+        ends the job charges it by the catalogue that is noted here, whichever is in force by then.
+
+        Raises:
+            ConflictError: somebody else has a lease on it.
+        """
+        now = self._clock.now()
+        begun = job._replace(
+            state=JobState.SUBMITTED,
+            submitted_at=now,
+            output_location=self._objects.location_of(_answer_key(job)),
+            rates_version=catalogue.version,
+        )
+        return claim_job(self._jobs, begun, now)
+
+    def _call(self, job: Job, road: Road, request: RenderedRequest) -> None:
+        try:
+            answer = self._providers.realtime(road).invoke(
+                road, request.body, request.content_type, timeout_seconds=TOKEN_JOB_SECONDS, trace=job.traceparent
+            )
+        except (CapacityError, BackendThrottledError) as error:
+            self._put_back(job, error)
+        except BackendError as error:
+            work = Work(held_seconds=None if may_be_charged(error) else ZERO, finished_at=self._clock.now())
+            self._completer.fail(job, JobFailure("model_failed", error.message), work)
+        else:
+            self._complete(job, answer)
+
+    def _put_back(self, job: Job, error: BackendError) -> None:
+        """Queue a job again that was certainly not run, after a pause that grows with its age.
+
+        Raises:
+            StorageError: its record says that it runs; the sweeper ends it when the lease is over.
+        """
+        waiting = job._replace(
+            state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None, rates_version=0
+        )
+        in_doubt = False
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                # A first attempt may have worked, and somebody else have begun the call since.
+                changed = self._jobs.change(waiting, expected=_SUBMITTED, as_read=job)
+            except StorageError:
+                if attempt == _ATTEMPTS:
+                    raise
+                in_doubt = True
+                continue
+            if changed or in_doubt:
+                pause = self._pause(job, error)
+                queue_job(self._queue, waiting, delay_seconds=pause)
+                self._telemetry.log("INFO", "token job waits for its provider", job_id=job.job_id, seconds=pause)
+            return
+
+    def _pause(self, job: Job, error: BackendError) -> int:
+        """Seconds: what the provider asks for, or half of the time that has passed, or that is left to its deadline."""
+        now = self._clock.now()
+        wished = (now - job.created_at).total_seconds() / 2
+        if job.deadline_at is not None:
+            wished = min(wished, (job.deadline_at - now).total_seconds() / 2)
+        return int(min(_LONGEST_PAUSE_SECONDS, max(_SHORTEST_PAUSE_SECONDS, error.retry_after or wished)))
+
+    def _complete(self, job: Job, answer: ModelAnswer) -> None:
+        now = self._clock.now()
+        work = Work(
+            held_seconds=seconds(answer.seconds),
+            finished_at=now,
+            started_at=now - timedelta(seconds=answer.seconds),
+        )
+        try:
+            self._completer.complete(job, answer.body, work)
+        except StorageError:
+            # The answer is paid for and cannot be asked for again; the sweeper finds it where the record says.
+            self._objects.put(_answer_key(job), answer.body)
+            self._telemetry.count("TokenAnswersKept")
+
+
+def _way(job: Job, catalogue: Catalogue) -> tuple[Deployment, Road]:
+    """Where the job goes.
+
+    Raises:
+        InvalidRequestError: nowhere any more.
+    """
+    deployment = catalogue.model(job.model).deployment(job.deployment)
+    road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+    if deployment is None or road is None or road.tokens is None:
+        raise InvalidRequestError(f"Deployment '{job.resource}' is no longer paid by the token.")
+    return deployment, road
+
+
+def _check_held(job: Job, catalogue: Catalogue, road: Road, request: RenderedRequest) -> None:
+    """Make sure that what was held for the job still covers it.
+
+    Raises:
+        InvalidRequestError: rates or limits have risen since it was accepted.
+    """
+    if job.reservation is None:
+        return
+    rates = gateway_rates(catalogue.gateway_prices)
+    ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
+    if ask.amount > job.reservation.amount:
+        raise InvalidRequestError(
+            f"The rates or limits of '{job.resource}' have risen since this request was accepted, and what is held for "
+            "it no longer covers it. Send it again."
+        )
+
+
+def _answer_key(job: Job) -> str:
+    return f"results/{job.job_id}.answer.json"

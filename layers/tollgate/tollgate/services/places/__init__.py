@@ -1,0 +1,1 @@
+"""Endpoints put to sleep and woken, and jobs handed on."""

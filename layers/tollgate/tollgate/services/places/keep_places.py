@@ -1,0 +1,381 @@
+"""Places put to sleep when nobody uses them, and woken when somebody does.
+
+A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
+that was read, so that of any number of callers one acts and the others find that they need not. It also keeps others
+away until the outcome of the step is written. Every step can be repeated. What is unfinished, or about to be due, is
+looked at again a few seconds later by the same call, and in any case every minute.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tollgate.domain.catalogue import Catalogue, InferenceType
+from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.places.gathering import GATHER_LIMIT
+from tollgate.domain.places.handing_on import HAND_ON_LIMIT
+from tollgate.domain.places.record import PlaceRecord
+from tollgate.domain.places.sleeping import (
+    CLOSE_LOOK_SECONDS,
+    TICK_SECONDS,
+    Action,
+    Phase,
+    SleepDecision,
+    SleepPolicy,
+    Watched,
+    Zones,
+    decide,
+    endpoint_of,
+    no_zones,
+    retry_seconds,
+    shared_policy,
+)
+from tollgate.domain.places.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
+from tollgate.domain.roads.capacity import RoadState
+from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
+from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.registry import CapacitySource, CatalogueSource
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.places.news import PlaceNews
+from tollgate.services.places.work import Gathered, GatheredJob, KeptPlace, PlaceWork
+
+if TYPE_CHECKING:
+    # Few places have anybody to hand on to.
+    from tollgate.services.places.hand_on import HandingOn
+
+DRAIN_SECONDS = 20
+"""Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
+
+LOOK_AGAIN_SECONDS = CLOSE_LOOK_SECONDS
+"""Between two looks at a place that is changing, or about to."""
+
+STEP_SECONDS = 3
+"""For which nobody else takes a step at a place; less than between two looks, so that who took one takes the next."""
+
+FOLLOW_SECONDS = TICK_SECONDS - LOOK_AGAIN_SECONDS
+"""For which one call goes on looking; by then the next minute's call takes over."""
+
+_RELEASE_AGAIN = timedelta(minutes=5)
+_ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
+"""For a place whose policy was taken away while it slept."""
+
+
+class PlaceKeeper:
+    """Sleep and wake of every place whose deployments have a sleep policy.
+
+    `handing_on` is asked for when jobs gather that may go to a provider paid by the token.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogues: CatalogueSource,
+        capacities: CapacitySource,
+        control: EndpointControl,
+        records: PlaceRecords,
+        states: RoadStates,
+        activity: ActivityMetrics,
+        jobs: JobStore,
+        queues: Mapping[InferenceType, MessageQueue],
+        telemetry: Telemetry,
+        clock: Clock,
+        pause: Callable[[float], None],
+        zones: Zones = no_zones,
+        handing_on: "Callable[[], HandingOn] | None" = None,
+    ) -> None:
+        self._handing_on = handing_on
+        self._catalogues = catalogues
+        self._control = control
+        self._records = records
+        self._activity = activity
+        self._work = PlaceWork(jobs=jobs, catalogues=catalogues, capacities=capacities)
+        self._news = PlaceNews(capacities=capacities, states=states, jobs=jobs, queues=queues)
+        self.telemetry = telemetry
+        self._clock = clock
+        self._pause = pause
+        self._zones = zones
+        self._last_seen: dict[Place, datetime] = {}
+
+    def tick(self) -> Collection[Place]:
+        """Look at every place, each minute.
+
+        Returns:
+            The places that are changing, or about to: `follow` them.
+
+        Raises:
+            CatalogueError, StorageError: nothing could be looked at; the next minute tries again.
+        """
+        records = {record.place: record for record in self._records.all()}
+        return [kept.place for kept in self._kept(self._catalogues.current(), records) if self._guarded(kept)]
+
+    def wake(self, place: Place) -> Collection[Place]:
+        """Wake a place because a request waits for it. All but the first call for a sleeping place change nothing.
+
+        Returns:
+            The place if it is changing because of this call.
+
+        Raises:
+            CatalogueError, StorageError: try again.
+        """
+        if not self._records.ask(place, self._clock.now()):
+            self.telemetry.count("WakeSuppressed")
+            return ()
+        self.telemetry.count("WakeRequested")
+        return self._look_at([place])
+
+    def follow(self, places: Collection[Place]) -> None:
+        """Look every few seconds, until nothing is about to happen or the next minute's call takes over.
+
+        Raises:
+            CatalogueError, StorageError: the next minute tries again.
+        """
+        began = self._clock.monotonic()
+        for _ in range(int(FOLLOW_SECONDS // LOOK_AGAIN_SECONDS)):
+            if not places or self._clock.monotonic() - began + LOOK_AGAIN_SECONDS > FOLLOW_SECONDS:
+                return
+            self._pause(LOOK_AGAIN_SECONDS)
+            places = self._look_at(places, close=True)
+
+    def _look_at(self, places: Collection[Place], *, close: bool = False) -> Collection[Place]:
+        """Look at these places now; those to look at again soon."""
+        found = {place: self._records.get(place) for place in places}
+        records = {place: record for place, record in found.items() if record is not None}
+        kept = self._kept(self._catalogues.current(), records)
+        return [each.place for each in kept if each.place in found and self._guarded(each, close=close)]
+
+    def _kept(self, catalogue: Catalogue, records: Mapping[Place, PlaceRecord]) -> Iterator[KeptPlace]:
+        for place, users in places_of(catalogue).items():
+            policy = shared_policy(deployment.sleep for deployment, _ in users)
+            record = records.get(place)
+            if place.kind is PlaceKind.BATCH or (policy is None and (record is None or record.phase is Phase.AWAKE)):
+                continue
+            yield KeptPlace(place, users, policy or _ALWAYS_UP, record)
+
+    def _guarded(self, kept: KeptPlace, *, close: bool = False) -> bool:
+        """A look; one place in trouble must not keep the others from theirs."""
+        try:
+            return self._look(kept, close=close)
+        except BackendError as error:
+            self._hindered(kept.place, error.message)
+        except (TollgateError, LookupError) as error:
+            # Also a time zone that the machine on which the catalogue was read knew, and this one does not.
+            self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=str(error))
+        return True
+
+    def _hindered(self, place: Place, problem: str) -> None:
+        record = self._records.get(place)
+        self.telemetry.count("PlaceHindered")
+        self.telemetry.log("WARNING", "place hindered", place=place.key, problem=problem)
+        if record is not None:
+            now = self._clock.now()
+            wait = retry_seconds(record.attempts + 1)
+            self._records.write(record.hindered(now, problem, now + timedelta(seconds=wait)))
+
+    # -- one look
+
+    def _look(self, kept: KeptPlace, *, close: bool) -> bool:
+        """Decide and take one step; whether there will be another one soon.
+
+        Args:
+            kept: the place.
+            close: whether it was looked at a few seconds ago: what other people did to it is left for the next minute.
+        """
+        now = self._clock.now()
+        record = kept.record
+        if record is None:
+            return self._first_look(kept, now)
+        if record.held_by:
+            return False
+        if record.retry_at is not None and now < record.retry_at:
+            return True
+        return self._act(kept, record, now, close=close)
+
+    def _act(self, kept: KeptPlace, record: PlaceRecord, now: datetime, *, close: bool) -> bool:
+        decision = self._decide(kept, record, now)
+        if decision.action is Action.WAKE:
+            return self._wake_up(kept, record, decision)
+        if decision.action is Action.SLEEP:
+            return self._lay_down(kept, record, decision.reason)
+        if decision.action is Action.GROW:
+            claimed = self._claimed(record.grown(decision.instances, now, decision.reason))
+            if claimed is not None:
+                self._adopt(kept, claimed, now)
+            return True
+        if close and record.phase in {Phase.AWAKE, Phase.ASLEEP}:
+            return decision.soon
+        return self._go_on(kept, record, now) or decision.soon
+
+    def _go_on(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> bool:
+        match record.phase:
+            case Phase.WAKING:
+                return self._go_on_waking(kept, record)
+            case Phase.FALLING_ASLEEP:
+                return self._go_on_falling(kept, record, now)
+            case Phase.ASLEEP | Phase.AWAKE:
+                return self._adopt(kept, record, now)
+
+    def _first_look(self, kept: KeptPlace, now: datetime) -> bool:
+        self._records.write(PlaceRecord(kept.place, Phase.AWAKE, now).moved(Phase.AWAKE, now, "first seen"))
+        return False
+
+    def _decide(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> SleepDecision:
+        waiting = self._work.count(kept.users)
+        if waiting and record.phase is not Phase.AWAKE:
+            self.telemetry.count("WaitingForWake", waiting)
+        seen = self._last_seen.get(kept.place)
+        gathered, given = Gathered(), None
+        if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
+            given = self._work.given(kept.users, waiting, record.before.desired, now)
+        elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
+            limit = HAND_ON_LIMIT if kept.policy.hand_on_to else GATHER_LIMIT
+            whole = record.phase is Phase.ASLEEP and bool(kept.policy.hand_on_to)
+            gathered = self._work.gathered(kept.users, record.since, now, limit, whole=whole)
+            kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
+            waiting = gathered.impatient + gathered.in_flight - kept.in_flight
+        watched = Watched(
+            phase=record.phase,
+            since=record.since,
+            last_invocation=seen,
+            waiting=waiting,
+            due=tuple(gathered.due),
+            given=given,
+            concurrency=min(road.concurrency for _, road in kept.users),
+            maximum=record.most,
+            oldest_waiting=self._work.oldest(kept.users) if waiting and kept.policy.wake_backlog > 1 else None,
+            asked=record.asked_at is not None,
+            startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
+        )
+        if gathered.jobs:
+            watched = self._handed_on(kept.policy, watched, gathered.jobs, now)
+        decision = decide(now, watched, kept.policy, self._zones)
+        if decision.action is not Action.SLEEP or given is not None:
+            return decision
+        # Only a place that everything else would put to sleep is worth a question to CloudWatch.
+        try:
+            variants = [v.name for v in self._control.describe(kept.place).variants]
+            last = self._activity.last_invocation(kept.place, variants, now - kept.policy.idle, now)
+        except StorageError as error:
+            self.telemetry.log("WARNING", "place not measured", place=kept.place.key, error=error.message)
+            return SleepDecision(Action.STAY, "not measured")
+        if last is None:
+            return decision
+        self._last_seen[kept.place] = last
+        return SleepDecision(Action.STAY, "in use")
+
+    def _handed_on(self, policy: SleepPolicy, watched: Watched, jobs: Sequence[GatheredJob], now: datetime) -> Watched:
+        """What is to be decided about when jobs have been handed on that are not worth a start."""
+        wakes_anyway = decide(now, replace(watched, due=()), policy, self._zones).action is Action.WAKE
+        if wakes_anyway or self._handing_on is None:
+            return watched
+        left = self._handing_on().due(jobs, endpoint_of(watched, policy), now)
+        return replace(watched, due=tuple(one.work for one in left))
+
+    def _move(self, kept: KeptPlace, record: PlaceRecord, phase: Phase, reason: str) -> bool:
+        """Enter a phase; another writer in between means that somebody else takes the step."""
+        moved = record.moved(phase, self._clock.now(), reason)
+        claimed = self._claimed(moved) if phase is Phase.WAKING else self._written(moved)
+        if claimed is None:
+            return True
+        self.telemetry.count(f"Place{phase.value.title().replace('_', '')}")
+        self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=phase.value, reason=reason)
+        return phase is Phase.WAKING and self._step_up(kept, claimed)
+
+    def _claimed(self, record: PlaceRecord) -> PlaceRecord | None:
+        """The record with the right to take the next step; None if somebody else has it."""
+        return self._written(replace(record, retry_at=self._clock.now() + timedelta(seconds=STEP_SECONDS)))
+
+    def _written(self, record: PlaceRecord) -> PlaceRecord | None:
+        """The record as it is stored now; None if somebody else wrote in between."""
+        return replace(record, revision=record.revision + 1) if self._records.write(record) else None
+
+    def _wake_up(self, kept: KeptPlace, record: PlaceRecord, decision: SleepDecision) -> bool:
+        if record.before is not None:
+            # On the way down it may still have more instances than it should wake with, and they may be at work.
+            falling = kept.is_steered and record.phase is Phase.FALLING_ASLEEP
+            stand = self._control.describe(kept.place).desired if falling else 0
+            record = replace(record, before=record.before.wanting(max(decision.instances, stand)))
+        return self._move(kept, record, Phase.WAKING, decision.reason)
+
+    # -- down
+
+    def _lay_down(self, kept: KeptPlace, record: PlaceRecord, reason: str) -> bool:
+        before = self._control.describe(kept.place)
+        if before.status is not StandStatus.UP:
+            return self._adopt(kept, record, self._clock.now(), before) or kept.is_steered
+        if kept.is_steered:
+            before = before.with_instances(kept.policy.warm_minimum).suspended_as(record.before or before)
+        moved = record.laid_down(before, self._clock.now(), reason)
+        if self._records.write(moved):
+            self.telemetry.count("PlaceFallingAsleep")
+            self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=moved.phase.value, reason=reason)
+            self._news.tell(kept, RoadState.ASLEEP, 0)
+        return True
+
+    def _go_on_falling(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> bool:
+        self._news.tell(kept, RoadState.ASLEEP, 0)
+        drain = LOOK_AGAIN_SECONDS if kept.is_steered else DRAIN_SECONDS
+        if record.before is None or kept.in_flight or now - record.since < timedelta(seconds=drain):
+            return True
+        claimed = self._claimed(record)
+        if claimed is None:
+            return True
+        step = self._control.take_down(record.before, pinned=False)
+        return self._after(kept, claimed, step, Phase.ASLEEP)
+
+    # -- up
+
+    def _go_on_waking(self, kept: KeptPlace, record: PlaceRecord) -> bool:
+        claimed = self._claimed(record)
+        return claimed is None or self._step_up(kept, claimed)
+
+    def _step_up(self, kept: KeptPlace, record: PlaceRecord) -> bool:
+        if record.before is None:
+            return self._move(kept, record, Phase.AWAKE, "nothing was taken down")
+        wanted = record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum))
+        step = self._control.bring_up(wanted.steered() if kept.is_steered else wanted)
+        return self._after(kept, record, step, Phase.AWAKE)
+
+    def _after(self, kept: KeptPlace, record: PlaceRecord, step: Step, wanted: Phase) -> bool:
+        now = self._clock.now()
+        if step.changes:
+            self.telemetry.log("INFO", "place changed", place=kept.place.key, changes=list(step.changes))
+        if step.failed:
+            wait = timedelta(seconds=retry_seconds(record.attempts + 1))
+            self._records.write(record.hindered(now, step.problem, now + wait))
+            self.telemetry.count("PlaceHindered")
+            return True
+        if not step.settled:
+            return True
+        reason = f"after {(now - record.since).total_seconds():.0f} s"
+        if not self._records.write(record.moved(wanted, now, reason)):
+            return True
+        self.telemetry.count(f"Place{wanted.value.title()}")
+        self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=wanted.value, reason=reason)
+        if wanted is Phase.AWAKE:
+            self.telemetry.count("TimeToWake", (now - record.since).total_seconds(), unit="Seconds")
+            standing = self._control.describe(kept.place)
+            self._news.tell(kept, RoadState.AWAKE, standing.current)
+            self._news.release(kept)
+            return kept.is_steered  # What it was woken for may be answered long before the next minute.
+        return False
+
+    def _adopt(self, kept: KeptPlace, record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
+        """Make the record say what autoscaling or a person has done meanwhile; order instances that are missing."""
+        standing = seen or self._control.describe(kept.place)
+        if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
+            if self._records.write(record.moved(Phase.AWAKE, now, "found up")):
+                self._news.tell(kept, RoadState.AWAKE, standing.current)
+                self._news.release(kept)
+        elif record.phase is Phase.AWAKE and standing.status is StandStatus.DOWN:
+            asleep = record.moved(Phase.ASLEEP, now, "found down")
+            if self._records.write(replace(asleep, before=standing)):
+                self._news.tell(kept, RoadState.ASLEEP, 0)
+        else:
+            awake = record.phase is Phase.AWAKE
+            self._news.tell(kept, RoadState.AWAKE if awake else RoadState.ASLEEP, standing.current if awake else 0)
+            if kept.is_steered and record.was_woken and record.before and standing.desired < record.before.desired:
+                self._control.bring_up(record.before.steered())
+            if awake and now - record.since < _RELEASE_AGAIN:
+                self._news.release(kept)
+        return False

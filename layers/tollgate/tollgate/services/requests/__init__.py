@@ -1,0 +1,1 @@
+"""A request at the gateway, from key to answer or to accepted job."""

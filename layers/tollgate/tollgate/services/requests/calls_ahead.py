@@ -1,0 +1,111 @@
+"""Calls of one request that are made at the same time, by threads of their own.
+
+A thread does nothing but send the call and wait. Whatever is counted, held, kept or told is done afterwards, in the
+order of the requests and by the thread that serves the caller, so none of it has to stand several threads at once.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tollgate.domain.catalogue import InferenceType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    from tollgate.ports.backends import ModelAnswer
+    from tollgate.ports.system import Clock
+    from tollgate.services.requests.inference import Plan
+    from tollgate.services.requests.run_realtime import RealtimeRun
+    from tollgate.services.requests.trail import Trail
+
+MOST_AT_ONCE = 8
+"""Threads: each holds a connection, and a stack in a function with little memory."""
+
+
+class CallAhead:
+    """A call that another thread makes.
+
+    Attributes:
+        left: seconds that its caller had left when it began.
+        began: on the monotonic clock.
+        ended: as above.
+    """
+
+    def __init__(self, call: Callable[[float], ModelAnswer], left: Callable[[], float], clock: Clock) -> None:
+        self._call = call
+        self._left = left
+        self._clock = clock
+        self._future: Future[ModelAnswer]
+        self.left = self.began = self.ended = 0.0
+
+    def begin(self, pool: ThreadPoolExecutor) -> None:
+        """Have it made as soon as a thread is free."""
+        self._future = pool.submit(self._made)
+
+    def _made(self) -> ModelAnswer:
+        self.left, self.began = self._left(), self._clock.monotonic()
+        try:
+            return self._call(self.left)
+        finally:
+            self.ended = self._clock.monotonic()
+
+    def call_off(self) -> bool:
+        """Whether it had not begun, and now never will."""
+        return self._future.cancel()
+
+    def wait(self) -> None:
+        """Until it has ended, one way or another."""
+        self._future.exception()
+
+    def answer(self) -> ModelAnswer:
+        """What the model answered.
+
+        Raises:
+            BackendError: as the call did.
+        """
+        return self._future.result()
+
+
+class CallsAhead:
+    """The calls of several requests, as many at once as an instance of their deployment serves.
+
+    Only of those that are certain to be made as planned: not where a cache may have the answer, a job is made of the
+    request, a first answer is judged, or somebody sees it come.
+    """
+
+    def __init__(self, realtime: RealtimeRun, plans: Sequence[Plan], trails: Sequence[Trail]) -> None:
+        self._realtime = realtime
+        self._plans = plans
+        self._trails = trails
+        self._pool: ThreadPoolExecutor | None = None
+
+    def begin(self) -> None:
+        """Put each on the trail of its request."""
+        at_once = min(MOST_AT_ONCE, len(self._plans), *map(_places, self._plans))
+        if at_once < 2 or any(trail.live is not None for trail in self._trails):
+            return
+        self._pool = ThreadPoolExecutor(at_once)
+        for plan, trail in zip(self._plans, self._trails, strict=True):
+            ahead = self._realtime.call_ahead(plan, trail)
+            ahead.begin(self._pool)
+            trail.ahead = ahead
+
+    def close(self) -> None:
+        """Leave no thread behind; what has not begun never will."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _places(plan: Plan) -> int:
+    decision = plan.decision
+    certain = (
+        decision.inference_type is InferenceType.REALTIME
+        and not decision.deferred
+        and plan.chosen is None
+        and plan.model.cache is None
+        and plan.request.cache is None
+    )
+    return decision.deployment.roads[InferenceType.REALTIME].concurrency if certain else 1

@@ -1,0 +1,70 @@
+"""What callers say of answers, kept where the choice among sizes and variants reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tollgate.domain.choice.outcomes import marked_by, of_quality
+from tollgate.domain.errors import InvalidRequestError, NotFoundError
+
+if TYPE_CHECKING:
+    from tollgate.domain.jobs.job import Owner
+    from tollgate.ports.outcomes import FeedbackStore
+    from tollgate.ports.registry import CatalogueSource
+
+_LONGEST_ID = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Feedback that was taken.
+
+    Attributes:
+        recorded: False where the inference was judged before; the first word stays.
+    """
+
+    inference_id: str
+    model: str
+    deployment: str
+    topic: str
+    recorded: bool
+
+
+class FeedbackService:
+    """Finds out what answered, and adds the outcome to its record."""
+
+    def __init__(self, *, catalogues: CatalogueSource, feedback: FeedbackStore) -> None:
+        self._catalogues = catalogues
+        self._feedback = feedback
+
+    def judge(self, owner: Owner, *, inference_id: str, model: str, score: float) -> Judged:
+        """Take feedback.
+
+        Args:
+            owner: who tells; only of answers that their own tenant got.
+            inference_id: in any form in which an answer gave it: ``inf_...``, ``chatcmpl-...``.
+            model: that was asked for.
+            score: 0 (of no use) to 1 (what was wanted).
+
+        Raises:
+            UnknownModelError, InvalidRequestError: nothing is kept.
+            NotFoundError: no such inference of this tenant with this model.
+            StorageError
+        """
+        if not 0.0 <= score <= 1.0 or len(inference_id) > _LONGEST_ID:
+            raise InvalidRequestError("'score' lies between 0 and 1.", param="score")
+        found = self._catalogues.current().model(model)
+        names = [deployment.name for deployment in found.deployments]
+        plain = f"inf_{inference_id.replace('-', '_', 1).partition('_')[2]}"
+        source = marked_by(plain, tenant=owner.tenant, deployments=names)
+        if source is None:
+            raise NotFoundError(
+                f"There is no inference '{inference_id}' of model '{model}' that could be judged. Models without "
+                "'choice' in the catalogue keep no records, for there is nothing to choose."
+            )
+        deployment, topic = source
+        recorded = self._feedback.judge(
+            model, deployment, topic, of_quality(score), tenant=owner.tenant, inference_id=plain
+        )
+        return Judged(plain, model, deployment, topic, recorded)

@@ -1,0 +1,122 @@
+"""An inference request as a caller makes it, how it is planned, and the two ways it is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tollgate.domain.budgets.reserving import asks_for
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.money import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from decimal import Decimal
+
+    from tollgate.domain.budgets.reserving import Ask
+    from tollgate.domain.cache.control import CacheControl
+    from tollgate.domain.cache.ticket import CacheTicket
+    from tollgate.domain.catalogue import Catalogue, InferenceType, Model, Priority
+    from tollgate.domain.jobs.job import Job
+    from tollgate.domain.roads.capabilities import Needs
+    from tollgate.domain.roads.routing import RoutingDecision, RoutingRequest
+    from tollgate.ports.dialects import RenderedRequest
+    from tollgate.services.requests.admission import Admitted
+    from tollgate.services.requests.choose_tier import Chosen
+    from tollgate.services.requests.wishes import Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """What a caller asks for, checked for shape but not yet against the catalogue.
+
+    `needs` is what the model must offer, where the caller's route says so; `wishes` is what else the caller wants, and
+    `cache` what it asks of the cache.
+    """
+
+    model: str
+    input: Any
+    priority: Priority | None = None
+    deadline_seconds: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    webhook_url: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    needs: Needs | None = None
+    cache: CacheControl | None = None
+    wishes: Wishes | None = None
+
+
+class Completed(NamedTuple):
+    """Answered now."""
+
+    inference_id: str
+    created_at: datetime
+    output: Any
+
+
+class Accepted(NamedTuple):
+    """To be answered later.
+
+    Attributes:
+        expected_seconds: from now until the answer is expected.
+    """
+
+    job: Job
+    expected_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
+
+    `request` is the one to be sent, trimmed where that was to be done; `offered` is the model with the deployments that
+    it may use. `admitted` is None where no budget stands in the way, `chosen` where there was nothing to choose,
+    `ticket` where no cache is to keep the answer of a job.
+    """
+
+    request: InferenceRequest
+    catalogue: Catalogue
+    model: Model
+    offered: Model
+    routing: RoutingRequest
+    decision: RoutingDecision
+    rendered: RenderedRequest
+    admitted: Admitted | None
+    chosen: Chosen | None = None
+    ticket: CacheTicket | None = None
+
+    def name(self, new_id: str, tenant: str) -> str:
+        """The inference's id: a new one, marked where feedback on it has to find out what answered."""
+        if self.chosen is None:
+            return new_id
+        # Already imported with what chose.
+        from tollgate.domain.choice.outcomes import marked  # noqa: PLC0415 -- see above
+
+        return marked(new_id, tenant=tenant, deployment=self.decision.deployment.name, topic=self.chosen.topic)
+
+    def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
+        """What to ask of the budgets for going down a road, dearest first.
+
+        Args:
+            inference_type: the road, which need not be the one decided for.
+            limit_seconds: the longest that the request may hold its place.
+            memory_gb: of the function that runs the request.
+        """
+        road = self.decision.deployment.roads[inference_type]
+        rates = gateway_rates(self.catalogue.gateway_prices)
+        if road.tokens is not None:
+            # Few roads are paid by the token.
+            from tollgate.domain.providers.charges import SETTLING_SECONDS, token_ask  # noqa: PLC0415 -- see above
+
+            held = memory_gb * seconds(max(0.1, limit_seconds) + SETTLING_SECONDS)
+            return (token_ask(road, self.rendered.most, rates, len(self.rendered.body), lambda_gb_seconds=held),)
+        return asks_for(
+            self.decision.estimates[inference_type],
+            road,
+            self.model,
+            rates,
+            limit_seconds=max(0.1, limit_seconds),
+            memory_gb=memory_gb,
+            body_bytes=len(self.rendered.body),
+        )

@@ -1,0 +1,222 @@
+"""Runs a request of a model with several sizes or variants, and notes what became of it.
+
+A larger size is asked where the answer is not good enough; some requests are copied to shadows.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tollgate.domain.budgets.pressure import NO_PRESSURE
+from tollgate.domain.catalogue import InferenceType, Priority
+from tollgate.domain.choice.answer_checks import failed_check
+from tollgate.domain.choice.outcomes import ESCALATED, of_quality, of_run
+from tollgate.domain.choice.policy import SHADOW_KEY, DeploymentRole
+from tollgate.domain.costs.settlement import together
+from tollgate.domain.errors import BackendError, BackendTimeoutError, TollgateError
+from tollgate.domain.roads.routing import RoutingRequest, route
+from tollgate.domain.selection import selector_of
+from tollgate.ports.outcomes import Extra
+from tollgate.services.requests.admission import Admitted
+from tollgate.services.requests.trail import Escalation, Trail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tollgate.domain.catalogue import Deployment
+    from tollgate.domain.choice.policy import Check
+    from tollgate.domain.costs.settlement import Settlement
+    from tollgate.domain.jobs.job import Owner
+    from tollgate.domain.roads.capacity import Capacity
+    from tollgate.ports.dialects import RenderedRequest
+    from tollgate.ports.outcomes import OutcomeStore
+    from tollgate.ports.system import Clock
+    from tollgate.services.requests.accept_job import JobAcceptance
+    from tollgate.services.requests.admission import Admission
+    from tollgate.services.requests.choose_tier import Chosen
+    from tollgate.services.requests.inference import Completed, InferenceRequest, Plan
+    from tollgate.services.requests.run_realtime import RealtimeRun
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One answer, with what its call left on the trail."""
+
+    completed: Completed
+    settlement: Settlement | None
+    resource: str
+
+
+class ChosenRun:
+    """Runs plans that were chosen among several."""
+
+    def __init__(
+        self,
+        *,
+        realtime: RealtimeRun,
+        acceptance: JobAcceptance,
+        admission: Admission,
+        outcomes: OutcomeStore,
+        clock: Clock,
+        time_limit_seconds: float,
+    ) -> None:
+        self._realtime = realtime
+        self._acceptance = acceptance
+        self._admission = admission
+        self._outcomes = outcomes
+        self._clock = clock
+        self._time_limit = time_limit_seconds
+
+    def run(
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        trail: Trail,
+        *,
+        capacity: Capacity,
+        larger: Callable[[], Plan],
+        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
+    ) -> Completed:
+        """The answer, of the larger size where the smaller one's did not pass.
+
+        Args:
+            plan: of the chosen size.
+            chosen: why.
+            trail: of the request.
+            capacity: of the deployments, for a copy to the shadow.
+            larger: plans the same request for the larger size.
+            rendered: writes a request as a deployment takes it.
+
+        Raises:
+            BudgetExceededError, BackendError: of the first call; a failed second one leaves the first answer.
+        """
+        first = self._run(plan, chosen, trail)
+        check = self._failed_check(plan, chosen, first)
+        completed = first.completed
+        if check is not None:
+            completed = self._escalated(plan, chosen, first, check, trail=trail, larger=larger)
+        if chosen.policy.shadow is not None:
+            self._shadow(plan, chosen, completed, trail=trail, capacity=capacity, rendered=rendered)
+        return completed
+
+    def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
+        """What the answer does not pass; noted among the outcomes of the deployment."""
+        cascade = chosen.cascade
+        if cascade is None:
+            return None
+        found = failed_check(answer.completed.output, cascade, parameters=plan.request.parameters)
+        score = of_quality(1.0) if found is None else of_quality(0.0, escalated=True)
+        self._outcomes.add(plan.model.name, plan.decision.deployment.name, chosen.topic, score)
+        return found
+
+    def _run(self, plan: Plan, chosen: Chosen, trail: Trail) -> _Answer:
+        deployment = plan.decision.deployment
+        began = self._clock.monotonic()
+        try:
+            completed = self._realtime.run(plan, trail)
+        except BackendError:
+            self._note(plan, chosen, trail, began, failed=True)
+            raise
+        self._note(plan, chosen, trail, began, failed=False)
+        return _Answer(completed, trail.settlement, deployment.resource)
+
+    def _note(self, plan: Plan, chosen: Chosen, trail: Trail, began: float, *, failed: bool) -> None:
+        effective = trail.settlement.effective if trail.settlement else None
+        tally = of_run(
+            failed=failed,
+            seconds=self._clock.monotonic() - began,
+            usd=None if effective is None else float(effective),
+            output_tokens=trail.usage.output_tokens,
+        )
+        self._outcomes.add(plan.model.name, plan.decision.deployment.name, chosen.topic, tally)
+
+    def _escalated(
+        self, plan: Plan, chosen: Chosen, first: _Answer, check: Check, *, trail: Trail, larger: Callable[[], Plan]
+    ) -> Completed:
+        usage, spent = trail.usage, self._clock.monotonic() - trail.started
+        limit = min(self._time_limit, plan.routing.deadline_seconds or self._time_limit)
+        trail.route_reason += f";failed_check={check}"
+        trail.escalation = Escalation(
+            resource=first.resource,
+            check=check.value,
+            effective_cost=None if first.settlement is None else first.settlement.effective,
+            instance=None if first.settlement is None else first.settlement.instance,
+            held_seconds=None if first.settlement is None else first.settlement.held_seconds,
+        )
+        trail.begin_again()
+        second = chosen._replace(topic=ESCALATED)
+        try:
+            plan = replace(larger(), chosen=second)
+            if spent + plan.decision.expected_seconds > limit:
+                raise BackendTimeoutError("There is no time left for the larger model.")
+            last = self._run(plan, second, trail)
+        except TollgateError as error:
+            # The first answer is paid for and better than none; a second call that failed may have cost something.
+            if trail.settlement is not None and first.settlement is not None:
+                trail.settlement = together(trail.settlement, first.settlement)
+            else:
+                trail.settlement = first.settlement
+            trail.usage, trail.resource = usage, first.resource
+            trail.escalation = None
+            trail.route_reason += f";not_escalated={type(error).__name__}"
+            return first.completed
+        if first.settlement is not None and trail.settlement is not None:
+            trail.settlement = together(first.settlement, trail.settlement)
+        trail.resource = last.resource
+        trail.route_reason += f";escalated_to={plan.decision.deployment.tier}"
+        self._failed_check(plan, second, last)
+        return last.completed
+
+    def _shadow(
+        self,
+        plan: Plan,
+        chosen: Chosen,
+        completed: Completed,
+        *,
+        trail: Trail,
+        capacity: Capacity,
+        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
+    ) -> None:
+        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never makes a request fail.
+
+        A copy passes the brakes and the budgets of the gateway, of the model and of its own key, and is cut when what
+        was held for it is used up.
+        """
+        policy = chosen.policy.shadow
+        shadow = next((d for d in plan.model.deployments if d.role is DeploymentRole.SHADOW), None)
+        if policy is None or shadow is None or selector_of(f"shadow|{completed.inference_id}") >= policy.share:
+            return
+        left = policy.usd_per_day - self._outcomes.spent(plan.model.name, Extra.SHADOW)
+        if left <= 0:
+            return
+        with suppress(TollgateError):
+            owner = _shadow_owner(trail.owner)
+            model = replace(plan.model, deployments=(replace(shadow, weight=1),))
+            offered, brake = self._admission.offered(plan.catalogue, model)
+            admitted = self._admission.admit(plan.catalogue, owner, model.name) or Admitted(owner, model.name, ())
+            if {brake, self._admission.pressure(admitted)} != {NO_PRESSURE}:
+                return  # Whoever has to save does not pay for answers that nobody reads.
+            decision = route(
+                RoutingRequest(plan.routing.size, Priority.MEDIUM), offered, capacity, plan.catalogue.gateway_prices
+            )
+            if decision.inference_type is not InferenceType.ASYNC:
+                return
+            request = replace(plan.request, webhook_url=None, metadata={"tollgate_shadow_of": completed.inference_id})
+            copy = Trail(trail.request_id, owner, trail.started, trail.traceparent)
+            copy.route_reason = f"shadow_of={completed.inference_id}"
+            copied = replace(
+                plan, request=request, decision=decision, rendered=rendered(request, shadow), admitted=admitted
+            )
+            accepted = self._acceptance.accept(request, copied, InferenceType.ASYNC, copy, at_most=left)
+            held = accepted.job.reservation
+            if held is not None:
+                # All of it counts until the copy has ended; see `JobCompleter`.
+                self._outcomes.spend(model.name, Extra.SHADOW, held.amount)
+            trail.route_reason += ";shadow"
+
+
+def _shadow_owner(owner: Owner) -> Owner:
+    """The same tenant, who may see the copy, under a key of its own, so that nobody's bill grows unseen."""
+    return owner._replace(key_id=SHADOW_KEY, team="")

@@ -1,0 +1,98 @@
+"""What happens when the chosen deployment fails: the model's fallback chain, as far as the retry budget allows.
+
+Imported only when a call has failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import BackendError, BackendTimeoutError, InvalidRequestError, ModelFailedError
+from tollgate.domain.roads.estimates import RoadEstimates
+from tollgate.domain.roads.routing import RoutingDecision
+
+if TYPE_CHECKING:
+    from tollgate.domain.catalogue import Deployment
+    from tollgate.ports.dialects import Dialects
+    from tollgate.ports.registry import CapacitySource
+    from tollgate.services.requests.deployment_health import DeploymentHealth
+    from tollgate.services.requests.inference import Completed, Plan
+    from tollgate.services.requests.run_realtime import RealtimeRun
+    from tollgate.services.requests.trail import Trail
+
+_ROAD = InferenceType.REALTIME
+
+
+def may_work_elsewhere(error: BackendError) -> bool:
+    """Whether another deployment may be asked.
+
+    Not when the caller has seen a part of the first one's answer. Not after a time-out: the model may still be at work,
+    and the caller's time is used up. Not when the model blames the input: another one would as well.
+    """
+    if error.answer_begun or isinstance(error, BackendTimeoutError):
+        return False
+    return not (isinstance(error, ModelFailedError) and 400 <= error.original_status < 500)
+
+
+class SecondTry:
+    """Asks the deployments of the chain, one after the other, each at most once."""
+
+    def __init__(
+        self, *, realtime: RealtimeRun, dialects: Dialects, capacities: CapacitySource, health: DeploymentHealth
+    ) -> None:
+        self._realtime = realtime
+        self._dialects = dialects
+        self._capacities = capacities
+        self._health = health
+
+    def run(self, plan: Plan, error: BackendError, trail: Trail) -> Completed:
+        """The answer of the first that gives one. Every try is settled by itself; the trail has their sum.
+
+        Raises:
+            BackendError: the last failure; the first one when nobody else was asked.
+            BudgetExceededError: the failed tries have used up what the budgets had left.
+        """
+        for name in plan.offered.health.fallback:
+            deployment = plan.offered.deployment(name)
+            if not may_work_elsewhere(error):
+                break
+            if deployment is None or deployment is plan.decision.deployment:
+                continue
+            decision = self._decision(plan, deployment, trail)
+            if decision is None:
+                continue
+            try:
+                rendered = self._dialects.of(deployment).render(plan.request.input, plan.request.parameters)
+            except InvalidRequestError:
+                continue  # It cannot say what was asked; that is no fault of the caller's, who did not choose it.
+            if not self._health.tokens.take():
+                trail.route_reason += ";fallback=no_retry_budget"
+                break
+            trail.route_reason += f";fallback={name}"
+            trail.resource = deployment.resource
+            try:
+                return self._realtime.run_again(replace(plan, decision=decision, rendered=rendered), trail)
+            except BackendError as again:
+                error = again
+        raise error
+
+    def _decision(self, plan: Plan, deployment: Deployment, trail: Trail) -> RoutingDecision | None:
+        """The decision for this deployment's real-time road; None if it cannot take the request in time."""
+        capacity = self._health.seen_by(self._capacities.snapshot())
+        estimates = RoadEstimates(plan.routing.size, plan.model, deployment, capacity, plan.catalogue.gateway_prices)
+        found = estimates.get(_ROAD)
+        if found is None or found.blocker is not None or found.estimated_cost is None:
+            return None
+        if found.expected_seconds > self._realtime.seconds_left(trail):
+            return None
+        return RoutingDecision(
+            inference_type=_ROAD,
+            deployment=deployment,
+            reason=plan.decision.reason,
+            estimated_cost=found.estimated_cost,
+            expected_seconds=found.expected_seconds,
+            fallback=plan.decision.fallback,
+            estimates=estimates,
+        )

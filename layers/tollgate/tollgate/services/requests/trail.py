@@ -1,0 +1,150 @@
+"""What becomes known of a request on its way, and what it leaves behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tollgate.domain.costs.settlement import together
+from tollgate.domain.jobs.job import Usage
+from tollgate.domain.money import ZERO
+from tollgate.domain.records import RequestRecord
+from tollgate.services.requests.admission import NO_RUN
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from tollgate.domain.budgets.ledger import Reservation
+    from tollgate.domain.catalogue import Catalogue, InferenceType
+    from tollgate.domain.costs.settlement import Settlement
+    from tollgate.domain.jobs.job import Owner
+    from tollgate.domain.near.record import NearSearch
+    from tollgate.domain.trimming.prompt_trimming import TrimReport
+    from tollgate.ports.streams import LiveAnswer
+    from tollgate.services.requests.admission import Admitted, Run
+    from tollgate.services.requests.calls_ahead import CallAhead
+    from tollgate.services.requests.choose_tier import Chosen
+
+
+class Escalation(NamedTuple):
+    """A first answer that was not good enough.
+
+    Attributes:
+        resource: that gave it.
+        check: that it did not pass.
+        effective_cost: dollars of the first call, which are part of the whole.
+        instance: the instance share of them.
+        held_seconds: instance seconds behind it.
+    """
+
+    resource: str
+    check: str
+    effective_cost: Decimal | None
+    instance: Decimal | None = None
+    held_seconds: Decimal | None = None
+
+
+class Cover:
+    """A share of money that is held for several calls together, for one call; further ones hold their own.
+
+    Attributes:
+        used: whether that call was made.
+        spent: dollars that it cost.
+    """
+
+    used: bool = False
+    spent: Decimal = ZERO
+
+
+class Trail:
+    """What has become known of a request so far, whether it ends well or badly.
+
+    The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
+    first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
+    `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
+    it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
+    says that money for a call is held already, together with that for others; `ahead` is that call where it is on its
+    way already. `usage_reported` is False where `usage` is an estimate, as the model's side did not say.
+
+    A dataclass of so many fields would take milliseconds of every cold start, so what is not known yet is kept by the
+    class.
+    """
+
+    catalogue: Catalogue | None = None
+    inference_type: InferenceType | None = None
+    resource: str = ""
+    route_reason: str = ""
+    estimated_cost: Decimal | None = None
+    estimated_avoided: Decimal | None = None
+    settlement: Settlement | None = None
+    tries: int = 1
+    usage: Usage = Usage()
+    job_id: str = ""
+    run: Run = NO_RUN
+    reservation: Reservation | None = None
+    budget_remaining: Decimal | None = None
+    admitted: Admitted | None = None
+    cache: str = ""
+    cache_age: int | None = None
+    near: NearSearch | None = None
+    trimmed: TrimReport | None = None
+    tokens: str = ""
+    chosen: Chosen | None = None
+    escalation: Escalation | None = None
+    charged: Decimal | None = None
+    variant: str = ""
+    own_parts: Decimal = ZERO
+    live: LiveAnswer | None = None
+    cover: Cover | None = None
+    ahead: CallAhead | None = None
+    caller_gone: bool = False
+    usage_reported: bool = True
+
+    def __init__(self, request_id: str, owner: Owner, started: float, traceparent: str = "") -> None:
+        self.request_id = request_id
+        self.owner = owner
+        self.started = started
+        self.traceparent = traceparent
+
+    def begin_again(self) -> None:
+        """Forget what the call so far held and cost, before another call for the same request."""
+        self.settlement = None
+        self.reservation = None
+
+    def add_earlier(self, earlier: Settlement | None) -> None:
+        """Count a try that failed before the one on this trail."""
+        if earlier is not None:
+            self.settlement = earlier if self.settlement is None else together(earlier, self.settlement)
+
+    def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
+        """The record that the request leaves behind."""
+        settled = self.settlement
+        return RequestRecord(
+            request_id=self.request_id,
+            owner=self.owner,
+            inference_type=self.inference_type,
+            resource=self.resource,
+            outcome=outcome,
+            latency_seconds=ended - self.started,
+            job_id=self.job_id,
+            status=status,
+            error_code=error_code,
+            route_reason=self.route_reason,
+            usage=self.usage,
+            estimated_cost=self.estimated_cost,
+            effective_cost=settled.effective if settled else None,
+            avoided_cost=settled.avoided if settled else None,
+            traceparent=self.traceparent,
+            catalogue_version=self.catalogue.version if self.catalogue else 0,
+            budget_remaining=self.budget_remaining,
+            cache=self.cache,
+            input_tokens_saved=self.trimmed.input_tokens_saved if self.trimmed else 0,
+            first_resource=self.escalation.resource if self.escalation else "",
+            first_cost=self.escalation.effective_cost if self.escalation else None,
+            first_instance_cost=self.escalation.instance if self.escalation else None,
+            first_held_seconds=self.escalation.held_seconds if self.escalation else None,
+            charged_cost=self.charged,
+            instance_cost=settled.instance if settled else None,
+            held_seconds=settled.held_seconds if settled else None,
+            avoided_reasons=settled.reasons if settled else {},
+            variant=self.variant,
+        )

@@ -1,0 +1,1 @@
+"""Usage rolled up, queried, exported and compared with the bill; prices refreshed."""

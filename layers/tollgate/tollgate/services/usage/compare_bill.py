@@ -1,0 +1,78 @@
+"""Does the ledger say what AWS invoices? The difference is told, and nothing is corrected."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from tollgate.domain.costs.usage import sum_of
+from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.spans import DAY, day_of, month_of
+from tollgate.ports.bill import Bill
+from tollgate.ports.system import Clock, Telemetry
+from tollgate.ports.usage import Span, UsageStore
+
+SETTLED = timedelta(days=3)
+"""The invoice of a day stands after two days; the third is for the hours between."""
+
+DRIFT_ALARM_PERCENT = 20
+"""Above it the alarm is raised."""
+
+IDLE_WEEKDAY = 0
+"""While the ledger has nothing, only Mondays are asked about: each question costs a cent."""
+
+STANDING_USD = Decimal("0.25")
+"""What a day of an idle gateway may cost without being a difference; `docs/deploy.md` has its parts."""
+
+_ALL = Decimal(100)
+
+
+class BillComparison:
+    """Compares the last day whose invoice stands."""
+
+    def __init__(self, *, store: UsageStore, bill: Bill, telemetry: Telemetry, clock: Clock) -> None:
+        self._store = store
+        self._bill = bill
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def run(self) -> Decimal | None:
+        """Tell by how many percent of the invoice the ledger is off.
+
+        Returns:
+            The percentage, positive when the ledger has more; None when the ledger does not know that day, or has
+            nothing on a day that is not asked about.
+
+        Raises:
+            StorageError: the ledger or the bill cannot be read; nothing was told.
+        """
+        day = day_of(self._clock.now()) - SETTLED
+        closed = self._store.closed_until(Span.DAY)
+        rows = [row for row in self._store.read(Span.DAY, month_of(day)) if row.start == day]
+        ledger = sum_of(rows).loaded if rows else ZERO
+        if closed is None or closed < day + DAY or ledger is None:
+            self._telemetry.log("WARNING", "ledger cannot be compared", day=day.date().isoformat())
+            self._telemetry.count("LedgerUncompared")
+            return None
+        if ledger == ZERO and day.weekday() != IDLE_WEEKDAY:
+            self._telemetry.log("INFO", "nothing to compare with the bill", day=day.date().isoformat())
+            return None
+        bill = self._bill.of_day(day.date())
+        drift = _percent(ledger, bill)
+        # Both directions raise the same alarm; the line says which it is.
+        self._telemetry.count("LedgerDriftPercent", abs(float(drift)), unit="Percent")
+        self._telemetry.log(
+            "INFO",
+            "ledger compared with the bill",
+            day=day.date().isoformat(),
+            ledger_usd=usd_text(ledger),
+            bill_usd=usd_text(bill),
+            drift_percent=str(drift),
+        )
+        return drift
+
+
+def _percent(ledger: Decimal, bill: Decimal) -> Decimal:
+    if ledger == ZERO and bill <= STANDING_USD:
+        return ZERO
+    if bill == ZERO:
+        return _ALL
+    return ((ledger - bill) * _ALL / bill).quantize(Decimal("0.01"))

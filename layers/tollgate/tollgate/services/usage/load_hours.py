@@ -1,0 +1,46 @@
+"""What each endpoint cost in an hour, spread over what ran on it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tollgate.domain.costs.loaded_cost import EndpointHour, endpoints_of, load_hour
+from tollgate.domain.costs.usage import RollUp
+from tollgate.domain.errors import CatalogueError
+from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.system import Telemetry
+from tollgate.ports.usage import InstanceHours
+
+
+class HourLoader:
+    """Adds the loaded cost to the roll-ups of an hour, and tells what stood idle."""
+
+    def __init__(self, *, catalogues: CatalogueSource, instances: InstanceHours, telemetry: Telemetry) -> None:
+        self._catalogues = catalogues
+        self._instances = instances
+        self._telemetry = telemetry
+
+    def loaded(self, roll_ups: Sequence[RollUp], hour: datetime) -> tuple[RollUp, ...]:
+        """The roll-ups with `loaded`, and a row for each endpoint that was up for nothing.
+
+        Raises:
+            StorageError: the endpoints cannot be asked.
+        """
+        try:
+            catalogue = self._catalogues.current()
+        except CatalogueError:
+            return tuple(roll_ups)  # Nothing was offered yet, so nothing was up.
+        hours = {endpoint: self._instances.of(endpoint, hour) for endpoint in endpoints_of(catalogue)}
+        loaded, seen = load_hour(roll_ups, hour, hours)
+        for each in seen:
+            self._tell(each)
+        unknown = [endpoint.target for endpoint, up in hours.items() if up is None]
+        if unknown:
+            self._telemetry.log("WARNING", "instance hours unknown", endpoints=unknown, hour=hour.isoformat())
+        return loaded
+
+    def _tell(self, each: EndpointHour) -> None:
+        model, deployment, inference_type = each.endpoint.roads[0]
+        values = {"IdleCostUSD": float(each.idle)}
+        if each.utilisation is not None:
+            values["UtilisationPercent"] = round(float(each.utilisation) * 100, 3)
+        self._telemetry.measure(values, {"InferenceType": inference_type, "Model": model, "Deployment": deployment})

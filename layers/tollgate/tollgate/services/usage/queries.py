@@ -1,0 +1,187 @@
+"""What requests cost and how they went, by whatever the caller groups them by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from tollgate.domain.costs.usage import RollUp, Totals, sum_of
+from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.jobs.job import Owner
+from tollgate.domain.money import usd
+from tollgate.domain.spans import DAY, HOUR, day_of, hour_of, month_of
+from tollgate.ports.system import Clock
+from tollgate.ports.usage import Span, UsageStore
+
+MOST_LINES = 5_000
+"""Of one answer, which may have 6 MB."""
+
+_DIMENSIONS = {
+    "tenant": "tenant",
+    "key": "key_id",
+    "team": "team",
+    "model": "model",
+    "inference_type": "inference_type",
+    "deployment": "deployment",
+    "variant": "variant",
+}
+GROUPS = (*_DIMENSIONS, "hour", "day")
+"""What may be grouped by."""
+
+_MOST_DAYS = {"hour": 31, "day": 400}
+_OPEN_HOURS_READ = 72 * HOUR
+_FIRST_YEAR, _LAST_YEAR = 2000, 2999
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """The requests of one group.
+
+    Attributes:
+        group: by the name of what was grouped by.
+        totals: of all requests.
+        loaded: dollars with idle time, of the hours that are closed; None if something in them is not known.
+        loaded_totals: of the requests that `loaded` is about.
+    """
+
+    group: Mapping[str, str]
+    totals: Totals
+    loaded: Decimal | None
+    loaded_totals: Totals
+
+    @property
+    def cost_per_thousand_requests(self) -> Decimal | None:
+        """Dollars, fully loaded."""
+        return self._each(self.loaded_totals.requests, 1_000)
+
+    @property
+    def cost_per_million_tokens(self) -> Decimal | None:
+        """Dollars, fully loaded; None where not all tokens were told."""
+        known = not self.loaded_totals.unknown_tokens
+        tokens = self.loaded_totals.input_tokens + self.loaded_totals.output_tokens
+        return self._each(tokens, 1_000_000) if known else None
+
+    def _each(self, count: int, many: int) -> Decimal | None:
+        return None if self.loaded is None or not count else usd(self.loaded * many / count)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """What was used in a span of time, by group.
+
+    Attributes:
+        start: of the first hour.
+        end: of the last.
+        loaded_until: to where idle time is spread; what is later has no loaded cost yet.
+    """
+
+    start: datetime
+    end: datetime
+    loaded_until: datetime | None
+    group_by: tuple[str, ...]
+    lines: Sequence[UsageLine]
+    total: UsageLine
+
+
+class UsageQueries:
+    """What a key may see of usage: its tenant's, an admin every tenant's."""
+
+    def __init__(self, *, store: UsageStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def usage(
+        self, owner: Owner, *, group_by: Sequence[str], start: datetime | None, end: datetime | None
+    ) -> UsageReport:
+        """Usage of a span, to the hour; by default of the last day.
+
+        Raises:
+            InvalidRequestError: an unknown group, or a span that is empty or too long.
+            StorageError
+        """
+        groups = tuple(dict.fromkeys(group_by))
+        unknown = [name for name in groups if name not in GROUPS]
+        if unknown:
+            raise InvalidRequestError(
+                f"'{unknown[0][:50]}' cannot be grouped by. Known: {', '.join(GROUPS)}.", param="group_by"
+            )
+        now = self._clock.now()
+        for name, moment in (("from", start), ("to", end)):
+            # Nothing was ever used outside of these years, and near the ends of the calendar times cannot be reckoned.
+            if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+                raise InvalidRequestError(f"'{name}' must be in a year from {_FIRST_YEAR} to {_LAST_YEAR}.", param=name)
+        until = hour_of(end or now)
+        until = until if until == end else until + HOUR
+        since = hour_of(start) if start is not None else until - DAY
+        most = _MOST_DAYS["hour" if "hour" in groups else "day"]
+        if since >= until:
+            raise InvalidRequestError("'from' must be before 'to'.", param="from")
+        if until - since > most * DAY:
+            raise InvalidRequestError(f"At most {most} days can be asked for at once with these groups.", param="from")
+        closed = self._store.closed_until(Span.HOUR)
+        rows = [row for row in self._rows(since, until, now, closed, hours="hour" in groups) if _may_see(row, owner)]
+        lines = [_line(name, found, groups, closed) for name, found in self._grouped(rows, groups).items()]
+        if len(lines) > MOST_LINES:
+            raise InvalidRequestError(
+                f"The answer would have {len(lines)} groups; {MOST_LINES} is the limit. Ask for fewer.",
+                param="group_by",
+            )
+        return UsageReport(since, until, closed, groups, lines, _line((), rows, (), closed))
+
+    def _rows(
+        self, since: datetime, until: datetime, now: datetime, closed: datetime | None, *, hours: bool
+    ) -> list[RollUp]:
+        """Days where whole ones are wanted and closed, then hours, then the slices of what is not closed yet."""
+        found: list[RollUp] = []
+        known_until = min(until, closed) if closed is not None else since
+        whole_until = min(known_until, self._store.closed_until(Span.DAY) or since)
+        months: dict[datetime, Sequence[RollUp]] = {}
+        moment = since
+        while moment < known_until:
+            day = day_of(moment)
+            if not hours and moment == day and day + DAY <= whole_until:
+                month = month_of(day)
+                if month not in months:
+                    months[month] = self._store.read(Span.DAY, month)
+                found += [row for row in months[month] if row.start == day]
+            else:
+                last = min(day + DAY, known_until)
+                found += [row for row in self._store.read(Span.HOUR, day) if moment <= row.start < last]
+            moment = day + DAY
+        moment = max(since, known_until, hour_of(now) - _OPEN_HOURS_READ)
+        while moment < min(until, now):
+            found += self._store.read(Span.SLICE, moment)
+            moment += HOUR
+        return found
+
+    @staticmethod
+    def _grouped(rows: Sequence[RollUp], groups: tuple[str, ...]) -> Mapping[tuple[str, ...], list[RollUp]]:
+        found: dict[tuple[str, ...], list[RollUp]] = {}
+        for row in rows:
+            found.setdefault(tuple(_value(row, name) for name in groups), []).append(row)
+        return {name: found[name] for name in sorted(found)} if groups else {}
+
+
+def _value(row: RollUp, name: str) -> str:
+    if name == "hour":
+        return f"{hour_of(row.start):%Y-%m-%dT%H:00Z}"
+    if name == "day":
+        return f"{row.start:%Y-%m-%d}"
+    value: str = getattr(row.dimensions, _DIMENSIONS[name])
+    # Deployments of two models may have the same name.
+    return f"{row.dimensions.model}/{value}" if name == "deployment" and value else value
+
+
+def _may_see(row: RollUp, owner: Owner) -> bool:
+    return "admin" in owner.scopes or (bool(owner.tenant) and row.dimensions.tenant == owner.tenant)
+
+
+def _line(name: tuple[str, ...], rows: Sequence[RollUp], groups: tuple[str, ...], closed: datetime | None) -> UsageLine:
+    spread = sum_of(row for row in rows if closed is not None and row.start < closed)
+    nothing = not any(closed is not None and row.start < closed for row in rows)
+    return UsageLine(
+        group=dict(zip(groups, name, strict=True)),
+        totals=sum_of(rows),
+        loaded=None if nothing else spread.loaded,
+        loaded_totals=spread,
+    )
