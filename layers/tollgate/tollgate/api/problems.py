@@ -54,7 +54,13 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.TollgateError: Problem(500, "server_error", "internal_error"),
 }
 
-_NOT_AGAIN = {errors.ConflictError, errors.BackendTimeoutError, errors.AnswerTooLargeError, errors.NotCachedError}
+_NOT_AGAIN = {
+    errors.ConflictError,
+    errors.BackendTimeoutError,
+    errors.OversizedAnswerError,
+    errors.AnswerTooLargeError,
+    errors.NotCachedError,
+}
 """OpenAI's clients repeat any 409 and 5xx by themselves. Here it would not help, or pay for the same work again."""
 
 _LONGEST_WAIT_SECONDS = 60

@@ -22,6 +22,7 @@ TollgateError
 ├── AnswerTooLargeError            the answer is there and paid for, but does not fit through the API
 ├── BackendError                   the model's side failed
 │   ├── ModelFailedError           the container answered with an error
+│   │   └── OversizedAnswerError   with more than a function can read
 │   ├── CapacityError              no instance could take the request
 │   ├── BackendThrottledError
 │   └── BackendTimeoutError        the outcome is unknown
@@ -176,6 +177,13 @@ class ModelFailedError(BackendError):
     def __init__(self, message: str, *, original_status: int) -> None:
         super().__init__(message)
         self.original_status = original_status
+
+
+class OversizedAnswerError(ModelFailedError):
+    """The container answered with more than a function can read, and would do so again: much was asked of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, original_status=502)
 
 
 class CapacityError(BackendError):
