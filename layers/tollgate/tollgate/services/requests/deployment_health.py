@@ -18,8 +18,7 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.roads.capacity import Capacity, RoadState
-from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, warned
-from tollgate.domain.roads.retry_budget import RetryTokens
+from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, RetryTokens, warned
 
 if TYPE_CHECKING:
     from tollgate.domain.errors import BackendError
