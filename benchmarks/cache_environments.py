@@ -26,9 +26,9 @@ from tollgate.ports.backends import ModelAnswer
 from tollgate.services.cache.answer_cache import AnswerCache
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import Admission
+from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.choosing import choosing_among
 from tollgate.services.requests.deployment_health import DeploymentHealth
-from tollgate.services.requests.infer import InferenceService
 from tollgate.services.requests.inference import InferenceRequest
 from tollgate.services.requests.run_realtime import RealtimeRun
 from tollgate.services.requests.trail import Trail

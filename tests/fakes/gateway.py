@@ -44,13 +44,13 @@ from tollgate.services.cache.near_answers import NearAnswers
 from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import Admission
+from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.choosing import choosing_among
 from tollgate.services.requests.deployment_health import DeploymentHealth
 from tollgate.services.requests.feedback import FeedbackService
-from tollgate.services.requests.idempotent import Idempotency
-from tollgate.services.requests.infer import InferenceService
-from tollgate.services.requests.run_live import LiveRun
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.run_streaming import StreamingRun
 from tollgate.services.requests.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -194,7 +194,7 @@ class FakeGateway:
             ids=ids,
             memory_gb=memory_gb,
             time_limit_seconds=limit,
-            live=LiveRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
+            live=StreamingRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
         )
         acceptance = JobAcceptance(
             jobs=self.jobs,

@@ -15,7 +15,7 @@ from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.ports.system import Clock
 from tollgate.services.cache.manage import CacheManager
-from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.trail import Trail
 
 _SCOPES = {

@@ -16,8 +16,8 @@ from tollgate.adapters.sns_notices import SnsNotices
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import REALTIME_LEASE, Admission
+from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.deployment_health import DeploymentHealth
-from tollgate.services.requests.infer import InferenceService
 from tollgate.services.requests.run_realtime import RealtimeRun
 from tollgate.wiring.roads import RoadParts
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tollgate.services.cache.near_answers import NearAnswers
     from tollgate.services.cache.refresh_answers import RefreshOrders
     from tollgate.services.requests.choosing import Choosing
-    from tollgate.services.requests.run_live import LiveRun
+    from tollgate.services.requests.run_streaming import StreamingRun
     from tollgate.services.requests.wake_requests import WakeRequests
     from tollgate.settings import InferenceSettings, ServingSettings
 
@@ -105,7 +105,7 @@ class InferenceParts(RoadParts, ABC):
         )
 
     @property
-    def live(self) -> LiveRun | None:
+    def live(self) -> StreamingRun | None:
         """Runs the calls of those who see their answer as it comes."""
         return None
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, IdSource
     from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.calls_ahead import CallAhead
+    from tollgate.services.requests.concurrent_calls import ConcurrentCall
     from tollgate.services.requests.deployment_health import DeploymentHealth
     from tollgate.services.requests.inference import Plan
-    from tollgate.services.requests.run_live import LiveRun
+    from tollgate.services.requests.run_streaming import StreamingRun
     from tollgate.services.requests.trail import Cover, Trail
 
 _SMALL_BYTES = 200_000
@@ -58,7 +58,7 @@ class RealtimeRun:
         ids: IdSource,
         memory_gb: Decimal,
         time_limit_seconds: float,
-        live: LiveRun | None = None,
+        live: StreamingRun | None = None,
         providers: Callable[[], TokenBackends] | None = None,
     ) -> None:
         self._realtime = realtime
@@ -80,9 +80,9 @@ class RealtimeRun:
             BudgetExceededError: nothing was run.
             BackendError: the model's side failed; its time is on the trail's settlement.
         """
-        if trail.ahead is not None:
-            trail.ahead.wait()
-        left = self.seconds_left(trail) if trail.ahead is None else trail.ahead.left
+        if trail.under_way is not None:
+            trail.under_way.wait()
+        left = self.seconds_left(trail) if trail.under_way is None else trail.under_way.left
         if trail.tries == 1:
             self._health.tokens.earn()
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
@@ -124,9 +124,9 @@ class RealtimeRun:
         whole = Ask(sum((ask.amount for ask in asks), ZERO), billed=any(ask.billed for ask in asks))
         return self._admission.reserve(admitted, (whole,), inference_id=self._ids.new("inf"))
 
-    def call_ahead(self, plan: Plan, trail: Trail) -> CallAhead:
+    def concurrent_call(self, plan: Plan, trail: Trail) -> ConcurrentCall:
         """The call of a request, for another thread; `run` with it on the trail waits for it instead of making one."""
-        from tollgate.services.requests.calls_ahead import CallAhead  # noqa: PLC0415 -- few calls have several requests
+        from tollgate.services.requests.concurrent_calls import ConcurrentCall  # noqa: PLC0415 -- few calls have several requests
 
         # Nobody holds more for it later, so it is cut where its share of the money ends.
         paid = None if trail.cover is None else self._least(plan, self.seconds_left(trail)).seconds
@@ -135,7 +135,7 @@ class RealtimeRun:
         def call(left: float) -> ModelAnswer:
             return self._invoke(plan, road, trail, "", max(0.1, left if paid is None else min(left, paid)))
 
-        return CallAhead(call, lambda: self.seconds_left(trail), self._clock)
+        return ConcurrentCall(call, lambda: self.seconds_left(trail), self._clock)
 
     def _least(self, plan: Plan, left: float) -> Ask:
         return plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb)[-1]
@@ -175,9 +175,9 @@ class RealtimeRun:
         trail.variant = road.target_variant or ""
         trail.usage_reported = True
         began = self._clock.monotonic()
-        ahead, trail.ahead = trail.ahead, None
+        under_way, trail.under_way = trail.under_way, None
         try:
-            answer = ahead.answer() if ahead else self._invoke(plan, road, trail, inference_id, max(0.1, left))
+            answer = under_way.answer() if under_way else self._invoke(plan, road, trail, inference_id, max(0.1, left))
             if len(answer.body) > _SMALL_BYTES:
                 from tollgate.domain.answer_limits import require_readable  # noqa: PLC0415 -- few answers are large
 
@@ -192,7 +192,7 @@ class RealtimeRun:
             if road.tokens is not None:
                 # Whatever the trail has is of an earlier call, or an estimate.
                 worked, trail.usage_reported = _may_be_charged(error), False
-            took = self._clock.monotonic() - began if ahead is None else ahead.ended - ahead.began
+            took = self._clock.monotonic() - began if under_way is None else under_way.ended - under_way.began
             self._settle(plan, road, took if worked else 0.0, trail)
             if not (timed_out and cut):
                 # A call cut short because its budget had run out says nothing about the deployment.

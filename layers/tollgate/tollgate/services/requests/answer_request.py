@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from tollgate.services.cache.answer_cache import AnswerCache
     from tollgate.services.requests.accept_job import JobAcceptance
     from tollgate.services.requests.admission import Admission
+    from tollgate.services.requests.answer_all import Part
     from tollgate.services.requests.choosing import Choosing
     from tollgate.services.requests.deployment_health import DeploymentHealth
-    from tollgate.services.requests.infer_all import Part
     from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail
@@ -123,10 +123,10 @@ class InferenceService:
         return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
 
     def infer_all(self, requests: Sequence[InferenceRequest], trail: Trail) -> Sequence[Part]:
-        """Answer or accept several requests of one call. Raises as `infer`; see `InferAll`."""
-        from tollgate.services.requests.infer_all import InferAll  # noqa: PLC0415 -- few calls have several
+        """Answer or accept several requests of one call. Raises as `infer`; see `AnswerAll`."""
+        from tollgate.services.requests.answer_all import AnswerAll  # noqa: PLC0415 -- few calls have several
 
-        together = InferAll(
+        together = AnswerAll(
             plan=self._plan,
             carry_out=self._carry_out,
             call_off=self._acceptance.call_off,
@@ -219,9 +219,9 @@ class InferenceService:
             if not plan.offered.health.fallback:
                 raise
             # Few requests need it, so the others do not pay for the import.
-            from tollgate.services.requests.second_try import SecondTry  # noqa: PLC0415 -- see above
+            from tollgate.services.requests.fallback_chain import FallbackChain  # noqa: PLC0415 -- see above
 
-            again = SecondTry(
+            again = FallbackChain(
                 realtime=self._realtime, dialects=self._dialects, capacities=self._capacities, health=self._health
             )
             return again.run(plan, error, trail)

@@ -25,7 +25,7 @@ MOST_AT_ONCE = 8
 """Threads: each holds a connection, and a stack in a function with little memory."""
 
 
-class CallAhead:
+class ConcurrentCall:
     """A call that another thread makes.
 
     Attributes:
@@ -69,7 +69,7 @@ class CallAhead:
         return self._future.result()
 
 
-class CallsAhead:
+class ConcurrentCalls:
     """The calls of several requests, as many at once as an instance of their deployment serves.
 
     Only of those that are certain to be made as planned: not where a cache may have the answer, a job is made of the
@@ -89,9 +89,8 @@ class CallsAhead:
             return
         self._pool = ThreadPoolExecutor(at_once)
         for plan, trail in zip(self._plans, self._trails, strict=True):
-            ahead = self._realtime.call_ahead(plan, trail)
-            ahead.begin(self._pool)
-            trail.ahead = ahead
+            trail.under_way = self._realtime.concurrent_call(plan, trail)
+            trail.under_way.begin(self._pool)
 
     def close(self) -> None:
         """Leave no thread behind; what has not begun never will."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.trail import Trail
 
 
-class LiveRun:
+class StreamingRun:
     """Passes the answer on while the container makes it, and gives back the whole of it.
 
     What comes after is the same as for any real-time call: it is parsed, priced, settled and kept. `providers` stream

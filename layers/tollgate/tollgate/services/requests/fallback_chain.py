@@ -36,7 +36,7 @@ def may_work_elsewhere(error: BackendError) -> bool:
     return not (isinstance(error, ModelFailedError) and 400 <= error.original_status < 500)
 
 
-class SecondTry:
+class FallbackChain:
     """Asks the deployments of the chain, one after the other, each at most once."""
 
     def __init__(

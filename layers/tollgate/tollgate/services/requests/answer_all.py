@@ -1,10 +1,10 @@
-"""Several requests that are one call: every one is planned and paid for by itself, and all of them or none are begun.
+"""Several requests that arrive as one API call: each is planned and priced by itself, but none begins unless all may.
 
-What all of them may cost is held before the first is run, in one write, and settled after the last; so a budget that
-has not enough for all refuses the call before anything is spent. Where an instance serves several, their calls are made
-at once (see `calls_ahead`). Those that become jobs hold their own money, one after the other; when one of the requests
-fails, the jobs of the others are called off, since nobody would ever see their answers, and calls that have not begun
-are not made. Imported only when a call has several requests.
+What all of them may cost is held in one write before the first runs, and settled after the last, so a budget that
+cannot pay for all of them refuses the call before anything is spent. Where an instance serves several requests, their
+model calls are made at the same time (`concurrent_calls`). Requests that become jobs each hold their own money. When
+one request fails, the jobs of the others are called off, since nobody would ever see their answers, and model calls
+that have not begun are never made. Imported only when a call has several requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tollgate.domain.costs.settlement import sum_of
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
-from tollgate.services.requests.calls_ahead import CallsAhead
+from tollgate.services.requests.concurrent_calls import ConcurrentCalls
 from tollgate.services.requests.inference import Accepted
 from tollgate.services.requests.trail import Cover
 
@@ -41,7 +41,7 @@ class Part(NamedTuple):
     trail: Trail
 
 
-class InferAll:
+class AnswerAll:
     """Runs requests that share one caller's time.
 
     Args:
@@ -81,9 +81,9 @@ class InferAll:
             part.cover = None if held is None else Cover()
         done: list[Part] = []
         ran, own_parts, status = trails, trail.own_parts, "failed"
-        ahead = CallsAhead(self._realtime, plans, trails)
+        calls = ConcurrentCalls(self._realtime, plans, trails)
         try:
-            ahead.begin()
+            calls.begin()
             for plan, part in zip(plans, trails, strict=True):
                 # The gateway's own time and writes are counted once.
                 part.own_parts, part.reservation = own_parts, None if done else held
@@ -97,7 +97,7 @@ class InferAll:
                 begun = self._begun(plans, trails, failed.own_parts)
                 # The call ends as the one that failed.
                 ran = [*trails[: len(done)], *(part for part in begun if part is not failed), failed]
-            ahead.close()
+            calls.close()
             _sum_up(ran, trail)
             if held is not None:
                 spent = sum((part.cover.spent for part in trails if part.cover is not None), ZERO)
@@ -110,7 +110,7 @@ class InferAll:
     def _begun(self, plans: Sequence[Plan], trails: Sequence[Trail], own_parts: Decimal) -> Sequence[Trail]:
         """What is on its way although an earlier one failed: nobody will see the answers, but they are charged."""
         both = zip(plans, trails, strict=True)
-        begun = [(plan, part) for plan, part in both if part.ahead is not None and not part.ahead.call_off()]
+        begun = [(plan, part) for plan, part in both if part.under_way is not None and not part.under_way.call_off()]
         for plan, part in begun:
             part.own_parts = own_parts
             with suppress(TollgateError):
