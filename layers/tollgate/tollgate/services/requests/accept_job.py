@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import InferenceRequest, Plan
+    from tollgate.services.requests.inference import Plan
     from tollgate.services.requests.trail import Trail
 
 MOST_PARAMETER_BYTES = 64_000
@@ -65,20 +65,13 @@ class JobAcceptance:
         self._time_limit = time_limit_seconds
 
     def accept(
-        self,
-        request: InferenceRequest,
-        plan: Plan,
-        inference_type: InferenceType,
-        trail: Trail,
-        *,
-        at_most: Decimal | None = None,
+        self, plan: Plan, inference_type: InferenceType, trail: Trail, *, at_most: Decimal | None = None
     ) -> Accepted:
         """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue.
 
         Args:
-            request: that the job is.
-            plan: for it.
-            inference_type: the road.
+            plan: for the request.
+            inference_type: the road, which need not be the one that was planned.
             trail: of the request.
             at_most: dollars that may be held for a job that nobody asked for, whose time is cut accordingly.
 
@@ -87,6 +80,7 @@ class JobAcceptance:
             BudgetExceededError: nothing was written.
             StorageError: the job could not be written down.
         """
+        request = plan.request
         if len(compact_json(request.parameters).encode()) > MOST_PARAMETER_BYTES:
             raise BodyTooLargeError(
                 f"A request that is answered later may have at most {MOST_PARAMETER_BYTES} bytes of parameters, "

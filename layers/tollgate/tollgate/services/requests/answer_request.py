@@ -1,11 +1,9 @@
-"""One inference request: routed, then answered now or accepted as a job."""
+"""One inference request: planned, then answered from the cache or by the model, or accepted as a job."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tollgate.domain.budgets.pressure import deferred, downgraded
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
     BackendError,
@@ -14,86 +12,62 @@ from tollgate.domain.errors import (
     CapacityError,
     InvalidRequestError,
     NotCachedError,
-    SpendStoppedError,
 )
-from tollgate.domain.prompt import estimate_input_tokens, without_marks
-from tollgate.domain.roads.capabilities import offering
-from tollgate.domain.roads.estimates import RequestSize, output_limit
-from tollgate.domain.roads.routing import RoutingRequest, route
-from tollgate.domain.selection import selector_of
-from tollgate.services.requests.inference import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome
     from tollgate.domain.cache.ticket import CacheTicket
-    from tollgate.domain.catalogue import Catalogue, Deployment, Model
-    from tollgate.domain.roads.capacity import Capacity
+    from tollgate.domain.catalogue import Catalogue
     from tollgate.domain.roads.routing import RoutingDecision
-    from tollgate.ports.dialects import Dialects, RenderedRequest
-    from tollgate.ports.registry import CapacitySource, CatalogueSource
-    from tollgate.ports.tokenizers import TokenizerSource
     from tollgate.services.cache.answer_cache import AnswerCache
     from tollgate.services.requests.accept_job import JobAcceptance
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.answer_all import Part
-    from tollgate.services.requests.choosing import Choosing
     from tollgate.services.requests.deployment_health import DeploymentHealth
-    from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest
+    from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.requests.plan_request import RequestPlanner
+    from tollgate.services.requests.run_chosen import ChosenRun
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail
     from tollgate.services.requests.wake_requests import WakeRequests
 
 
 class InferenceService:
-    """Routes requests, answers what it can from the cache, runs the urgent ones and writes the others down.
+    """Answers requests from the cache, runs the urgent ones and writes the others down.
 
-    `cache` gives the cache when the first request for a model that has one comes.
+    `chosen_run`, `wakes` and `cache` are asked for when the first request comes that needs them.
     """
 
     def __init__(
         self,
         *,
-        catalogues: CatalogueSource,
-        capacities: CapacitySource,
-        dialects: Dialects,
+        planner: RequestPlanner,
         admission: Admission,
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
-        wakes: Callable[[], WakeRequests],
         health: DeploymentHealth,
-        choosing: Callable[[], Choosing],
-        cache: Callable[[], AnswerCache] | None = None,
-        tokenizers: Callable[[], TokenizerSource] | None = None,
+        chosen_run: Callable[[], ChosenRun],
+        wakes: Callable[[], WakeRequests],
+        cache: Callable[[], AnswerCache],
     ) -> None:
-        self._catalogues = catalogues
-        self._capacities = capacities
-        self._dialects = dialects
+        self._planner = planner
         self._admission = admission
         self._realtime = realtime
         self._acceptance = acceptance
-        self._wakes = wakes
         self._health = health
-        self._choosing = choosing
+        self._chosen_run = chosen_run
+        self._wakes = wakes
         self._cache = cache
-        self._tokenizers = tokenizers
 
     def catalogue(self) -> Catalogue:
-        """The catalogue in force.
-
-        Raises:
-            CatalogueError, StorageError.
-        """
-        return self._catalogues.current()
+        """The catalogue in force; see `RequestPlanner.catalogue`."""
+        return self._planner.catalogue()
 
     def decide(self, request: InferenceRequest, trail: Trail) -> RoutingDecision:
-        """The decision for a request, without running anything.
-
-        Raises:
-            InvalidRequestError, UnknownModelError, DeadlineImpossibleError, PriceUnknownError, CapacityError.
-        """
-        return self._plan(request, trail).decision
+        """The decision for a request, without running anything. Raises as `RequestPlanner.plan`."""
+        return self._planner.plan(request, trail).decision
 
     def infer(self, request: InferenceRequest, trail: Trail) -> Completed | Accepted:
         """Answer the request, or accept it as a job.
@@ -105,52 +79,20 @@ class InferenceService:
             NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """
-        return self._carry_out(self._plan(request, trail), trail)
-
-    def _carry_out(self, plan: Plan, trail: Trail) -> Completed | Accepted:
-        request = plan.request
-        if plan.model.cache is None or self._cache is None:
-            if request.cache is not None and request.cache.only_if_cached:
-                raise NotCachedError(f"Model '{plan.model.name}' has no cache, and the request may not run without.")
-            return self._dispatch(plan, trail)
-        cache = self._cache()
-        try:
-            by_text = cache.embeddings(plan, trail, lambda less: self._run_now(less, plan, trail))
-        except (CapacityError, BackendThrottledError):
-            by_text = None  # The whole list may still become a job.
-        if by_text is not None:
-            return by_text
-        return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
+        return self._carry_out(self._planner.plan(request, trail), trail)
 
     def infer_all(self, requests: Sequence[InferenceRequest], trail: Trail) -> Sequence[Part]:
         """Answer or accept several requests of one call. Raises as `infer`; see `AnswerAll`."""
         from tollgate.services.requests.answer_all import AnswerAll  # noqa: PLC0415 -- few calls have several
 
         together = AnswerAll(
-            plan=self._plan,
+            plan=self._planner.plan,
             carry_out=self._carry_out,
             call_off=self._acceptance.call_off,
             admission=self._admission,
             realtime=self._realtime,
         )
         return together.run(requests, trail)
-
-    def _run_now(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:
-        """Run a part of a request where the whole would have run.
-
-        Raises:
-            CapacityError: the part by itself would go elsewhere.
-        """
-        part = self._plan(request, trail)
-        chosen = part.decision
-        if (
-            chosen.inference_type is not InferenceType.REALTIME
-            or chosen.deferred
-            or part.chosen is not None
-            or chosen.deployment.name != whole.decision.deployment.name
-        ):
-            raise CapacityError("A part of the request would be served elsewhere.")
-        return self._realtime.run(part, trail)
 
     def lookup(self, request: InferenceRequest, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
         """The key of a request, how the cache would answer it, and with what; see `AnswerCache.lookup`.
@@ -159,23 +101,56 @@ class InferenceService:
             InvalidRequestError: also where the model has no cache.
             UnknownModelError, DeadlineImpossibleError, PriceUnknownError, CapacityError, StorageError
         """
-        plan = self._plan(request, trail)
-        if plan.model.cache is None or self._cache is None:
+        plan = self._planner.plan(request, trail)
+        if plan.model.cache is None:
             raise InvalidRequestError(f"Model '{plan.model.name}' has no cache.", param="model")
         return self._cache().lookup(plan, trail)
 
     def refresh(self, request: InferenceRequest, trail: Trail, ticket: CacheTicket) -> bool:
         """Run a request again for the cache; see `AnswerCache.refreshed`. Raises as `infer`."""
-        plan = self._plan(request, trail)
-        if plan.model.cache is None or self._cache is None:
+        plan = self._planner.plan(request, trail)
+        if plan.model.cache is None:
             return False
         return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail), ticket)
 
+    def _carry_out(self, plan: Plan, trail: Trail) -> Completed | Accepted:
+        """Answer from the cache what it can answer, and dispatch the rest."""
+        request = plan.request
+        if plan.model.cache is None:
+            if request.cache is not None and request.cache.only_if_cached:
+                raise NotCachedError(f"Model '{plan.model.name}' has no cache, and the request may not run without.")
+            return self._dispatch(plan, trail)
+        cache = self._cache()
+        try:
+            by_text = cache.embeddings(plan, trail, lambda less: self._run_part(less, plan, trail))
+        except (CapacityError, BackendThrottledError):
+            by_text = None  # The whole list may still become a job.
+        if by_text is not None:
+            return by_text
+        return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
+
+    def _run_part(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:
+        """Run a part of a request where the whole would have run.
+
+        Raises:
+            CapacityError: the part by itself would go elsewhere.
+        """
+        part = self._planner.plan(request, trail)
+        decision = part.decision
+        if (
+            decision.inference_type is not InferenceType.REALTIME
+            or decision.deferred
+            or part.chosen is not None
+            or decision.deployment.name != whole.decision.deployment.name
+        ):
+            raise CapacityError("A part of the request would be served elsewhere.")
+        return self._realtime.run(part, trail)
+
     def _dispatch(self, plan: Plan, trail: Trail) -> Completed | Accepted:
-        if plan.chosen is not None:
-            self._choosing().begin(plan.model.name, plan.chosen)
+        """Run the request now, or accept it as a job: as planned, or because there is no room for it now."""
+        self._planner.begin(plan)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
-            return self._accept(plan.request, plan, plan.decision.inference_type, trail, plan.decision.sleeping)
+            return self._accept(plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
             return self._run(plan, trail)
         except (CapacityError, BackendThrottledError) as error:
@@ -189,147 +164,36 @@ class InferenceService:
                 raise
             trail.route_reason += f";{fallback}_fallback=no_capacity"
             try:
-                return self._accept(plan.request, plan, fallback, trail, (InferenceType.REALTIME, fallback))
+                return self._accept(plan, fallback, trail, (InferenceType.REALTIME, fallback))
             except BodyTooLargeError:
                 # It cannot wait as a job. As it is it may go through a little later.
                 raise error from None
 
-    def _accept(
-        self,
-        request: InferenceRequest,
-        plan: Plan,
-        inference_type: InferenceType,
-        trail: Trail,
-        sleeping: Iterable[InferenceType],
-    ) -> Accepted:
-        accepted = self._acceptance.accept(request, plan, inference_type, trail)
-        deployment = plan.decision.deployment
-        if deployment.sleep is None or not sleeping:
-            return accepted
-        # With a deadline it may wait for company; then the keeper wakes the endpoint in time.
-        deadline = request.deadline_seconds
-        if not deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds):
-            self._wakes().want(deployment.roads[t] for t in sleeping)
-        return accepted
-
     def _run(self, plan: Plan, trail: Trail) -> Completed:
+        """Run the request now; where its deployment fails, on those of the model's fallback chain."""
         try:
-            return self._first_run(plan, trail)
+            if plan.chosen is None:
+                return self._realtime.run(plan, trail)
+            return self._chosen_run().run(plan, plan.chosen, trail)
         except BackendError as error:
             if not plan.offered.health.fallback:
                 raise
             # Few requests need it, so the others do not pay for the import.
             from tollgate.services.requests.fallback_chain import FallbackChain  # noqa: PLC0415 -- see above
 
-            again = FallbackChain(
-                realtime=self._realtime, dialects=self._dialects, capacities=self._capacities, health=self._health
-            )
-            return again.run(plan, error, trail)
+            chain = FallbackChain(planner=self._planner, realtime=self._realtime, retries=self._health.tokens)
+            return chain.run(plan, error, trail)
 
-    def _first_run(self, plan: Plan, trail: Trail) -> Completed:
-        if plan.chosen is None:
-            return self._realtime.run(plan, trail)
-        return self._choosing().run.run(
-            plan,
-            plan.chosen,
-            trail,
-            capacity=self._capacity(),
-            larger=lambda: self._larger(plan, trail),
-            rendered=self._rendered,
-        )
-
-    def _capacity(self) -> Capacity:
-        return self._health.seen_by(self._capacities.snapshot())
-
-    def _larger(self, plan: Plan, trail: Trail) -> Plan:
-        """The same request, for the size that is asked after the first answer was not good enough."""
-        larger = plan.chosen.larger if plan.chosen else ()
-        offered = replace(plan.model, deployments=larger)
-        decision = route(plan.routing, offered, self._capacity(), plan.catalogue.gateway_prices)
-        if decision.deferred or decision.inference_type is not InferenceType.REALTIME:
-            raise CapacityError("The larger deployment cannot answer now.")
-        trail.resource = decision.deployment.resource
-        return replace(plan, decision=decision, rendered=self._rendered(plan.request, decision.deployment))
-
-    def _plan(self, request: InferenceRequest, trail: Trail) -> Plan:
-        catalogue = self._catalogues.current()
-        trail.catalogue = catalogue
-        model = catalogue.model(request.model)
-        if request.needs is not None:
-            model = offering(model, request.needs)
-        priority = request.priority
-        try:
-            admitted = trail.admitted = self._admission.admit(catalogue, trail.owner, request.model, trail.run)
-            offered, brake = self._admission.offered(catalogue, model)
-        except SpendStoppedError:
-            trail.route_reason = "brake=stop"
-            raise
-        pressure = self._admission.pressure(admitted)
-        if pressure.downgrade or brake.downgrade:
-            offered = downgraded(offered)
-        if (pressure.defer or brake.defer) and request.deadline_seconds is None:
-            priority = deferred(priority or model.default_priority)
-        request = self._to_send(request, catalogue, model, trail)
-        # Deployments of a model take the same input, and most the same dialect, so the first one's can measure it.
-        measuring = model.deployments[0]
-        if any(deployment.tokens is not None for deployment in offered.deployments):
-            # Few models are paid by the token, and the others need not pay for the import.
-            from tollgate.domain.providers.requests import bounded_offer  # noqa: PLC0415 -- see above
-
-            offered = bounded_offer(offered, request.input, request.parameters)
-            measuring = offered.deployments[0]
-        rendered = self._rendered(request, measuring)
-        size = RequestSize(
-            body_bytes=len(rendered.body),
-            input_tokens=_input_tokens(request, trail),
-            output_tokens=output_limit(request.parameters),
-        )
-        routing = RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id))
-        capacity, chosen = self._capacity(), None
-        if model.choice is not None or (request.wishes is not None and request.wishes.chooses):
-            chosen = self._choosing().choose(
-                request, trail, offered, routing, capacity=capacity, prices=catalogue.gateway_prices
-            )
-            routing, decision = chosen.routing, chosen.decision
-        else:
-            decision = route(routing, offered, capacity, catalogue.gateway_prices)
-        trail.inference_type = decision.inference_type
-        trail.resource = decision.deployment.resource
-        trail.route_reason = decision.reason + pressure.reason + brake.reason + _choice_reason(trail)
-        trail.estimated_cost = decision.estimated_cost
-        taken = decision.deployment
-        if taken.dialect != measuring.dialect or taken.tokens is not measuring.tokens:
-            rendered = self._rendered(request, taken)
-        return Plan(request, catalogue, model, offered, routing, decision, rendered, admitted, chosen)
-
-    def _to_send(self, request: InferenceRequest, catalogue: Catalogue, model: Model, trail: Trail) -> InferenceRequest:
-        if (
-            catalogue.input_budgets
-            or model.trimming is not None
-            or (request.wishes and request.wishes.trim is not None)
-        ):
-            # Few requests are trimmed, and the others must not pay for importing how.
-            from tollgate.services.requests.trim_request import trimmed  # noqa: PLC0415 -- see above
-
-            return trimmed(request, catalogue, model, trail, self._tokenizers)
-        plain = without_marks(request.input)
-        return request if plain is request.input else replace(request, input=plain)
-
-    def _rendered(self, request: InferenceRequest, deployment: Deployment) -> RenderedRequest:
-        return self._dialects.of(deployment).render(request.input, request.parameters)
-
-
-def _input_tokens(request: InferenceRequest, trail: Trail) -> int:
-    """Of what is sent: counted where the model's own tokenizer did so, otherwise estimated."""
-    if trail.trimmed is not None and trail.tokens == "exact":
-        return trail.trimmed.input_tokens_after
-    return estimate_input_tokens(request.input)
-
-
-def _choice_reason(trail: Trail) -> str:
-    reason = f";{trail.chosen.reason}" if trail.chosen and trail.chosen.reason else ""
-    if trail.trimmed is not None and trail.trimmed.input_tokens_saved:
-        reason += f";trimmed={trail.trimmed.input_tokens_saved}"
-    if trail.tokens:
-        reason += f";tokens={trail.tokens}"
-    return reason
+    def _accept(
+        self, plan: Plan, inference_type: InferenceType, trail: Trail, sleeping: Iterable[InferenceType]
+    ) -> Accepted:
+        """Accept the request as a job, and have the roads woken that sleep."""
+        accepted = self._acceptance.accept(plan, inference_type, trail)
+        deployment = plan.decision.deployment
+        if deployment.sleep is None or not sleeping:
+            return accepted
+        # With a deadline it may wait for company; then the keeper wakes the endpoint in time.
+        deadline = plan.request.deadline_seconds
+        if not deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds):
+            self._wakes().want(deployment.roads[t] for t in sleeping)
+        return accepted

@@ -36,7 +36,7 @@ _REMEMBERED: Final = 2_000
 _NO_DIAL: Final = 1.0
 
 
-class Offer(NamedTuple):
+class _Offer(NamedTuple):
     """What can be chosen from, for one request.
 
     Attributes:
@@ -96,22 +96,40 @@ class TierChooser:
         self._conversations: dict[str, Tier] = {}
         self._narrowed: dict[str, tuple[Model, tuple[Model, ...]]] = {}
 
-    def choose(self, request: InferenceRequest, owner: Owner, offer: Offer) -> Chosen:
+    def choose(
+        self,
+        request: InferenceRequest,
+        owner: Owner,
+        model: Model,
+        routing: RoutingRequest,
+        *,
+        capacity: Capacity,
+        prices: GatewayPrices,
+    ) -> Chosen:
         """Choose.
+
+        Args:
+            request: as it will be sent.
+            owner: of the conversation that the request may belong to.
+            model: with the deployments that may serve it.
+            routing: size, priority and deadline.
+            capacity: of the deployments.
+            prices: of the gateway's own work.
 
         Raises:
             CapacityError, DeadlineImpossibleError, PriceUnknownError, InvalidRequestError: no size can serve it; what
                 is wrong with the smallest one.
         """
+        offer = _Offer(model, routing, capacity, prices)
         wishes = request.wishes
-        policy = offer.model.choice or DEFAULT_CHOICE
+        policy = model.choice or DEFAULT_CHOICE
         said = spoken(request.input)
         text = routing_text(said)
         topic = topic_of(text)
         conversation = _conversation(owner, wishes.conversation_id if wishes else "", said)
-        routing = offer.routing._replace(selector=selector_of(conversation))
-        sizes = _sizes(self._by_size(offer.model), offer, routing)
-        records = self._outcomes.of(offer.model.name)
+        routing = routing._replace(selector=selector_of(conversation))
+        sizes = _sizes(self._by_size(model), offer, routing)
+        records = self._outcomes.of(model.name)
         everyone = total(records.values())
         own = [_own(size, records, topic) for size in sizes]
         compared = _comparable(own)
@@ -131,7 +149,7 @@ class TierChooser:
             earlier=() if known is not None or not policy.sticky else _earlier(said),
             floor=known or Tier.SMALL,
             draw=_draw(policy, conversation),
-            extra_usd=self._left(offer.model, policy),
+            extra_usd=self._left(model, policy),
         )
         at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
         cascade = _cascade(request, policy)
@@ -219,7 +237,7 @@ def _narrowed(model: Model) -> tuple[Model, ...]:
     return tuple(replace(model, deployments=tuple(d for d in serving if d.tier is tier)) for tier in tiers)
 
 
-def _sizes(by_size: Sequence[Model], offer: Offer, routing: RoutingRequest) -> list[_Size]:
+def _sizes(by_size: Sequence[Model], offer: _Offer, routing: RoutingRequest) -> list[_Size]:
     """The sizes that can serve the request, smallest first."""
     found: list[_Size] = []
     wrong: TollgateError | None = None
@@ -263,7 +281,7 @@ def _comparable(own: Sequence[_Own]) -> list[Tally]:
     return [each.overall for each in own]
 
 
-def _option(size: _Size, offer: Offer, lengths: Sequence[Tally], record: Tally) -> Option:
+def _option(size: _Size, offer: _Offer, lengths: Sequence[Tally], record: Tally) -> Option:
     # Until a size has answered, its answers are taken to be as long as those of the others.
     deployment = size.decision.deployment
     return Option(
@@ -275,7 +293,7 @@ def _option(size: _Size, offer: Offer, lengths: Sequence[Tally], record: Tally) 
     )
 
 
-def _cost(decision: RoutingDecision, offer: Offer, record: Tally) -> Decimal | None:
+def _cost(decision: RoutingDecision, offer: _Offer, record: Tally) -> Decimal | None:
     """Dollars of the request on a size, with answers as long as they were on this topic."""
     usual = record.mean_output_tokens
     if usual is None:
