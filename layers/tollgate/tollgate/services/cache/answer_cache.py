@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.cache.control import NO_WISHES
-from tollgate.domain.cache.entry import (
-    EMPTY_SLOT,
-    CacheOutcome,
-    saves_from_error,
-    usable,
-)
+from tollgate.domain.cache.entry import EMPTY_SLOT, CacheOutcome, epoch_ms, saves_from_error, usable
 from tollgate.domain.cache.policy import WhenDown
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.settlement import settle_cache_hit
@@ -136,7 +131,7 @@ class AnswerCache:
         if run is None:
             return "", CacheOutcome.BYPASS, None
         answer = self._reader.look(run).answer
-        outcome = None if answer is None else usable(answer, run.control, run.policy, self.now_ms())
+        outcome = None if answer is None else usable(answer, run.control, run.policy, epoch_ms(self._clock.now()))
         if outcome is None and self._near is not None and run.policy.near is not None and run.control.read:
             search = self._near().search(run, self._reader)
             if search is not None:
@@ -161,7 +156,7 @@ class AnswerCache:
         """
         run = run_of(plan, trail, dispatch, limit_seconds=self._time_limit)
         slot, _ = self._store.read(ticket.key)
-        if slot.fence != ticket.fence or not slot.is_led(self.now_ms()):
+        if slot.fence != ticket.fence or not slot.is_led(epoch_ms(self._clock.now())):
             return False
         if run is None or run.key != ticket.key:
             self._released(ticket)
@@ -193,7 +188,7 @@ class AnswerCache:
 
     def _found(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
         """The answer in a slot, if it suits the request."""
-        now = self.now_ms()
+        now = epoch_ms(self._clock.now())
         outcome = None if slot.answer is None else usable(slot.answer, run.control, run.policy, now)
         if slot.answer is None or outcome is None:
             return None
@@ -227,7 +222,7 @@ class AnswerCache:
             ModelFailedError: the answer was that the model does not take the input.
         """
         trail = run.trail
-        trail.cache, trail.cache_age = outcome.value, answer.age_seconds(self.now_ms())
+        trail.cache, trail.cache_age = outcome.value, answer.age_seconds(epoch_ms(self._clock.now()))
         trail.usage = answer.usage
         trail.estimated_cost = ZERO
         trail.settlement = settle_cache_hit(answer.worth)
@@ -242,14 +237,14 @@ class AnswerCache:
 
     def _lead(self, run: CachedRun, turn: Turn) -> Completed | Accepted:
         """Run the request, and keep what comes of it."""
-        ticket = run.ticket(max(WITHOUT_LEASE, turn.fence), self.now_ms())
+        ticket = run.ticket(max(WITHOUT_LEASE, turn.fence), epoch_ms(self._clock.now()))
         keeps = turn.fence != NOT_KEPT and run.control.store
         held = keeps and turn.fence != WITHOUT_LEASE
         seen = turn.seen
         try:
             result = run.dispatch(run.plan)
             if keeps and isinstance(result, Completed):
-                answer = run.kept_answer(result, ticket, self.now_ms())
+                answer = run.kept_answer(result, ticket, epoch_ms(self._clock.now()))
                 if answer is not None and self._kept(ticket, answer):
                     held = False
                     if self._near is not None and run.policy.near is not None:
@@ -258,11 +253,13 @@ class AnswerCache:
             if error.answer_begun:
                 raise
             if isinstance(error, ModelFailedError) and keeps:
-                refusal = run.kept_refusal(error, ticket, self.now_ms())
+                refusal = run.kept_refusal(error, ticket, epoch_ms(self._clock.now()))
                 if refusal is not None:
                     held = not self._kept(ticket, refusal) and held
                     raise
-            if seen.answer is not None and saves_from_error(seen.answer, run.control, run.policy, self.now_ms()):
+            if seen.answer is not None and saves_from_error(
+                seen.answer, run.control, run.policy, epoch_ms(self._clock.now())
+            ):
                 return self._given(run, seen.answer, CacheOutcome.STALE)
             raise
         finally:
@@ -321,7 +318,7 @@ class AnswerCache:
         """What a job needs to keep its answer, and to have it found by other words."""
         if not run.control.store:
             return None
-        ticket = run.ticket(0, self.now_ms())
+        ticket = run.ticket(0, epoch_ms(self._clock.now()))
         context = None if self._near is None or run.policy.near is None else self._near().context(run)
         return ticket if context is None else replace(ticket, context=context.context_key, prompt=context.prompt)
 
@@ -348,10 +345,6 @@ class AnswerCache:
         raise CacheDownError(
             "The cache is down, and enough requests run without it. Try again.", retry_after=RETRY_SECONDS
         ) from error
-
-    def now_ms(self) -> int:
-        """The present moment in the entries' time."""
-        return int(self._clock.now().timestamp() * 1000)
 
 
 def _never(_plan: Plan) -> Completed | Accepted:

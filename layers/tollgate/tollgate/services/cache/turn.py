@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tollgate.domain.cache.entry import epoch_ms
 from tollgate.domain.errors import CacheDownError
 from tollgate.services.cache.reader import RETRY_SECONDS
 
@@ -86,7 +87,7 @@ class Turns:
         waits_until = self._clock.monotonic() + self._longest_wait(run)
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            now = int(self._clock.now().timestamp() * 1000)
+            now = epoch_ms(self._clock.now())
             if not slot.is_led(now):
                 there = self._taken(run, slot, now)
                 if there is None:
