@@ -112,7 +112,7 @@ class Turns:
                 return answer
 
     def _taken(self, run: CachedRun, seen: CacheSlot, now: int) -> CacheSlot | None:
-        """Try for the lease: None if this request has it now, otherwise what the slot holds instead of what was seen."""
+        """Try for the lease: None if it is this request's now, otherwise what the slot holds by now."""
         until = now + run.lease_ms
         return self._reader.asked(lambda: self._store.lead(run.key, seen, scope=run.scope, now_ms=now, until_ms=until))
 

@@ -42,12 +42,12 @@ class Part(NamedTuple):
 
 
 class AnswerAll:
-    """Runs requests that share one caller's time.
+    """Answers requests that share one caller's time.
 
     Args:
-        plan: of one request; writes what it finds on the trail.
-        carry_out: answers what was planned, or accepts it as a job.
-        call_off: ends a job that has not begun, and says whether it did.
+        plan: plans one request, noting on its trail what it finds.
+        carry_out: answers a planned request, or accepts it as a job.
+        call_off: ends a job unless it has begun, and says whether it did.
     """
 
     def __init__(
@@ -66,12 +66,11 @@ class AnswerAll:
         self._realtime = realtime
 
     def run(self, requests: Sequence[InferenceRequest], trail: Trail) -> Sequence[Part]:
-        """The answers in the order of the requests; the trail has the sum of their costs.
+        """Answer them, in their order; the trail gets the sum of their costs.
 
         Raises:
-            TollgateError: of the first request that cannot be answered. Before anything was run, if it cannot be
-                planned or paid for; otherwise what was begun until then is charged, and jobs that have not begun are
-                called off.
+            TollgateError: the first request that cannot be answered. If it cannot be planned or paid for, nothing was
+                run. Otherwise what was begun by then is charged, and jobs that have not begun are called off.
         """
         trails = [copy(trail) for _ in requests]
         # A request that nobody can serve is found before any other is run.
@@ -108,7 +107,7 @@ class AnswerAll:
         return done
 
     def _begun(self, plans: Sequence[Plan], trails: Sequence[Trail], own_parts: Decimal) -> Sequence[Trail]:
-        """What is on its way although an earlier one failed: nobody will see the answers, but they are charged."""
+        """Wait for calls that had begun when an earlier one failed: nobody sees the answers, but they are charged."""
         both = zip(plans, trails, strict=True)
         begun = [(plan, part) for plan, part in both if part.under_way is not None and not part.under_way.call_off()]
         for plan, part in begun:
@@ -131,7 +130,7 @@ class AnswerAll:
             raise
 
     def _held(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
-        """Money for all that will run now. Jobs hold theirs by themselves, until they end."""
+        """Hold money for all that will run now. Jobs hold their own until they end."""
         now = [
             plan
             for plan in plans
@@ -141,7 +140,7 @@ class AnswerAll:
 
 
 def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
-    """Put the parts' costs and tokens on the call's trail; where they went differently, the last one's way."""
+    """Put the sums of the parts' costs and tokens on the call's trail; what cannot be summed is the last part's."""
     last = parts[-1]
     settled = [part.settlement for part in parts if part.settlement is not None]
     charged = [part.charged for part in parts if part.charged is not None]
@@ -161,7 +160,7 @@ def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
 
 
 def sum_of_usage(usages: Sequence[Usage]) -> Usage:
-    """Tokens of all, None where one is not known. Who tells no parts of them has none: what is told is summed."""
+    """Tokens of all requests: input and output are None if one is unknown; of the details, what is known is summed."""
     read, made, cached, thought = zip(*usages, strict=True)
     return Usage(
         None if None in read else sum(filter(None, read)),

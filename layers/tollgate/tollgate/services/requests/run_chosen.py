@@ -1,6 +1,6 @@
-"""Runs a request of a model with several sizes or variants, and notes what became of it.
+"""Runs a request for a model with several sizes or variants, and notes how well it was answered.
 
-A larger size is asked where the answer is not good enough; some requests are copied to shadows.
+A larger size is asked if the answer fails its check; some requests are copied to a shadow deployment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One answer, with what its call left on the trail."""
+    """An answer, with what its call left on the trail."""
 
     completed: Completed
     settlement: Settlement | None
@@ -76,7 +76,7 @@ class ChosenRun:
             trail: of the request.
 
         Raises:
-            BudgetExceededError, BackendError: of the first call; a failed second one leaves the first answer.
+            BudgetExceededError, BackendError: the first call's. If the second call fails, the first answer stands.
         """
         first = self._run(plan, chosen, trail)
         check = self._failed_check(plan, chosen, first)
@@ -88,7 +88,7 @@ class ChosenRun:
         return completed
 
     def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
-        """What the answer does not pass; noted among the outcomes of the deployment."""
+        """The check that the answer fails, if any; either way it is noted among the deployment's outcomes."""
         cascade = chosen.cascade
         if cascade is None:
             return None
@@ -137,7 +137,7 @@ class ChosenRun:
                 raise BackendTimeoutError("There is no time left for the larger model.")
             last = self._run(plan, second, trail)
         except TollgateError as error:
-            # The first answer is paid for and better than none; a second call that failed may have cost something.
+            # The first answer is paid for, and better than none. The call that failed may have cost something too.
             if trail.settlement is not None and first.settlement is not None:
                 trail.settlement = together(trail.settlement, first.settlement)
             else:
@@ -154,9 +154,9 @@ class ChosenRun:
         return last.completed
 
     def _shadow(self, plan: Plan, policy: ExtraSpend, completed: Completed, trail: Trail) -> None:
-        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never makes a request fail.
+        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never fails the request.
 
-        A copy passes the brakes and the budgets of the gateway, of the model and of its own key, and is cut when what
+        A copy has to pass the brakes, and the budgets of the gateway, the model and its own key. It is cut when what
         was held for it is used up.
         """
         shadow = next((d for d in plan.model.deployments if d.role is DeploymentRole.SHADOW), None)
@@ -171,7 +171,7 @@ class ChosenRun:
             offered, brake = self._admission.offered(plan.catalogue, model)
             admitted = self._admission.admit(plan.catalogue, owner, model.name) or Admitted(owner, model.name, ())
             if {brake, self._admission.pressure(admitted)} != {NO_PRESSURE}:
-                return  # Whoever has to save does not pay for answers that nobody reads.
+                return  # When money is short, none is spent on answers that nobody reads.
             routing = RoutingRequest(plan.routing.size, Priority.MEDIUM)
             decision = route(routing, offered, self._planner.capacity(), plan.catalogue.gateway_prices)
             if decision.inference_type is not InferenceType.ASYNC:
@@ -195,5 +195,5 @@ class ChosenRun:
 
 
 def _shadow_owner(owner: Owner) -> Owner:
-    """The same tenant, who may see the copy, under a key of its own, so that nobody's bill grows unseen."""
+    """The same tenant, who may see the copy, under a key of its own, so that no key's bill grows unseen."""
     return owner._replace(key_id=SHADOW_KEY, team="")

@@ -1,4 +1,4 @@
-"""A request run now, on the real-time road."""
+"""Runs a request now, on the real-time road: holds the money, calls the model, settles."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ if TYPE_CHECKING:
     from tollgate.services.requests.trail import Cover, Trail
 
 _SMALL_BYTES = 200_000
-"""Whatever is in such an answer, it can be read."""
+"""An answer no larger than this can be read, whatever is in it."""
 
 _MARGIN_SECONDS = 1.5
-"""Kept back from the time limit, to settle and to answer in."""
+"""Kept back from the time limit, for settling and answering."""
 
 
 class RealtimeRun:
-    """Calls the model, and settles what the call cost however it ends.
+    """Calls the model, and settles what the call cost, however it ends.
 
     Args:
-        live: runs the calls of those who see their answer as it comes; None where nobody can.
+        realtime: calls SageMaker.
+        memory_gb: of this function, which its own time is priced by.
+        time_limit_seconds: for a request, from its arrival to its answer.
+        live: makes the calls of callers who watch their answer arrive; None where nobody can.
         providers: call what is paid by the token; asked for when the first such call comes.
     """
 
@@ -74,11 +77,12 @@ class RealtimeRun:
         self._time_limit = time_limit_seconds
 
     def run(self, plan: Plan, trail: Trail) -> Completed:
-        """The model's answer; what it cost is on the trail, and held and settled where budgets apply.
+        """The model's answer. Its cost is put on the trail, and is held and settled where budgets count it.
 
         Raises:
             BudgetExceededError: nothing was run.
-            BackendError: the model's side failed; its time is on the trail's settlement.
+            StorageError: the ledger failed; nothing was run.
+            BackendError: the model's side failed; what it cost is on the trail.
         """
         if trail.under_way is not None:
             trail.under_way.wait()
@@ -112,10 +116,11 @@ class RealtimeRun:
         return completed
 
     def hold_for(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
-        """Money for several calls of one request; None where no budget counts them.
+        """Hold money for several model calls of one API call; None where no budget counts them.
 
         Raises:
-            BudgetExceededError: some budget has not enough for all of them.
+            BudgetExceededError: some budget cannot pay for all of them.
+            StorageError: the ledger failed.
         """
         admitted = plans[0].admitted
         if admitted is None:
@@ -125,10 +130,10 @@ class RealtimeRun:
         return self._admission.reserve(admitted, (whole,), inference_id=self._ids.new("inf"))
 
     def concurrent_call(self, plan: Plan, trail: Trail) -> ConcurrentCall:
-        """The call of a request, for another thread; `run` with it on the trail waits for it instead of making one."""
+        """A request's model call, for another thread to make. With it on the trail, `run` waits for it."""
         from tollgate.services.requests.concurrent_calls import ConcurrentCall  # noqa: PLC0415 -- few calls have several requests
 
-        # Nobody holds more for it later, so it is cut where its share of the money ends.
+        # Nothing more will be held for it, so it is cut when its share of the money is used up.
         paid = None if trail.cover is None else self._least(plan, self.seconds_left(trail)).seconds
         road = plan.decision.deployment.roads[InferenceType.REALTIME]
 
@@ -141,7 +146,7 @@ class RealtimeRun:
         return plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb)[-1]
 
     def _run_covered(self, plan: Plan, trail: Trail, cover: Cover, inference_id: str, left: float) -> Completed:
-        """A call whose money is held together with others'; it is cut where its own share ends."""
+        """A call whose money is held together with others'; it is cut when its own share is used up."""
         share = self._least(plan, left)
         paid = share.seconds or left
         cover.used = True
@@ -153,7 +158,7 @@ class RealtimeRun:
             trail.charged = cover.spent if trail.charged is None else trail.charged + cover.spent
 
     def run_again(self, plan: Plan, trail: Trail) -> Completed:
-        """The same with another deployment, after one has failed. Held and settled by itself; the trail has the sum.
+        """Run with another deployment after one has failed. Held and settled by itself; the trail gets the sum.
 
         Raises:
             BudgetExceededError, BackendError: as `run`.
@@ -166,7 +171,7 @@ class RealtimeRun:
             trail.add_earlier(earlier)
 
     def seconds_left(self, trail: Trail) -> float:
-        """Until an answer would come too late to be settled and sent."""
+        """Seconds until an answer would come too late to be settled and sent."""
         return self._time_limit - _MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
 
     def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float, *, cut: bool = False) -> Completed:
@@ -186,11 +191,11 @@ class RealtimeRun:
         except BackendError as error:
             # Also of an answer that came to its end, and only then turned out to be none.
             error.answer_begun = trail.live is not None and trail.live.begun
-            # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
+            # Time in which the container worked is charged; a refusal for lack of capacity took none.
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)
             if road.tokens is not None:
-                # Whatever the trail has is of an earlier call, or an estimate.
+                # Whatever usage the trail has is an earlier call's, or an estimate.
                 worked, trail.usage_reported = _may_be_charged(error), False
             took = self._clock.monotonic() - began if under_way is None else under_way.ended - under_way.began
             self._settle(plan, road, took if worked else 0.0, trail)
@@ -204,7 +209,7 @@ class RealtimeRun:
         self._settle(plan, road, answer.seconds, trail)
         self._health.answered(deployment.resource, answer.seconds, plan.model.health)
         if not trail.caller_gone:
-            # When a caller hung up says nothing about how long answers take.
+            # A call that ended because its caller hung up says nothing about how long answers take.
             self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
         return Completed(inference_id, self._clock.now(), parsed.output)
 
@@ -243,7 +248,7 @@ def _may_be_charged(error: BackendError) -> bool:
 
 
 def _untrimmed(trail: Trail) -> int | None:
-    """Input tokens that the request would have had without trimming; None where it was not, or nobody counted."""
+    """Input tokens that the request would have had untrimmed; None if it was not trimmed, or nobody counted."""
     if trail.trimmed is None or not trail.trimmed.input_tokens_saved or trail.usage.input_tokens is None:
         return None
     return trail.usage.input_tokens + trail.trimmed.input_tokens_saved
