@@ -107,11 +107,7 @@ class RealtimeRun:
             completed = self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
             status = "cancelled" if trail.caller_gone else "completed"
         finally:
-            settled = trail.settlement
-            # What nobody can price is charged as it was held, never as nothing.
-            actual = reservation.amount if settled is None or settled.effective is None else settled.effective
-            trail.charged = actual if trail.charged is None else trail.charged + actual
-            self._admission.settle(reservation, actual, status)
+            self._admission.settle(reservation, trail.charge(reservation.amount), status)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed
 
@@ -153,9 +149,7 @@ class RealtimeRun:
         try:
             return self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
         finally:
-            settled = trail.settlement
-            cover.spent = share.amount if settled is None or settled.effective is None else settled.effective
-            trail.charged = cover.spent if trail.charged is None else trail.charged + cover.spent
+            cover.spent = trail.charge(share.amount)
 
     def run_again(self, plan: Plan, trail: Trail) -> Completed:
         """Run with another deployment after one has failed. Held and settled by itself; the trail gets the sum.

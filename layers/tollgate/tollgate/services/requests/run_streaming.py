@@ -45,8 +45,8 @@ class StreamingRun:
     def suits(plan: Plan, road: Road) -> bool:
         """Whether a caller may see the answer before it is complete.
 
-        Not if it must pass a check first. And SageMaker cannot stream from a multi-model endpoint, as the operation takes
-        no target model. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointWithResponseStream.html
+        Not if it must pass a check first. Nor can SageMaker stream from a multi-model endpoint: the operation takes no
+        target model. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointWithResponseStream.html
         """
         return road.target_model is None and (plan.chosen is None or plan.chosen.cascade is None)
 
@@ -107,7 +107,7 @@ class StreamingRun:
 
 
 def _counted(reader: StreamReader, plan: Plan) -> Usage:
-    """Tokens as the container told them, maybe only at the end; otherwise an estimate for the prompt, and the pieces."""
+    """Tokens as the container told them, maybe at the end only; otherwise an estimated prompt, and the pieces."""
     said = reader.usage()
     read = said.input_tokens
     made = said.output_tokens

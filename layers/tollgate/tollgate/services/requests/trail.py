@@ -30,10 +30,10 @@ class Escalation(NamedTuple):
 
     Attributes:
         resource: that gave it.
-        check: that it did not pass.
-        effective_cost: dollars of the first call, which are part of the whole.
-        instance: the instance share of them.
-        held_seconds: instance seconds behind it.
+        check: that it failed.
+        effective_cost: dollars of the first call, which are part of the request's cost.
+        instance: the instance's share of those dollars.
+        held_seconds: instance seconds that were paid for with it.
     """
 
     resource: str
@@ -44,10 +44,10 @@ class Escalation(NamedTuple):
 
 
 class Cover:
-    """A share of money that is held for several calls together, for one call; further ones hold their own.
+    """One call's share of money that is held for several calls together. Further calls hold their own.
 
     Attributes:
-        used: whether that call was made.
+        used: whether the call was made.
         spent: dollars that it cost.
     """
 
@@ -124,6 +124,17 @@ class Trail:
         """Count a try that failed before the one on this trail."""
         if earlier is not None:
             self.settlement = earlier if self.settlement is None else together(earlier, self.settlement)
+
+    def charge(self, held: Decimal) -> Decimal:
+        """Count what a call is charged to budgets: its effective cost, or all of `held` dollars where that is unknown.
+
+        Returns:
+            That call's dollars; `charged` is the sum of all calls.
+        """
+        settled = self.settlement
+        actual = held if settled is None or settled.effective is None else settled.effective
+        self.charged = actual if self.charged is None else self.charged + actual
+        return actual
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""
