@@ -137,7 +137,7 @@ class PooledRuns:
             return self._jobs.change(marked, expected=frozenset({JobState.QUEUED}))
         if job.state is JobState.SUBMITTED and run.parent is not None and job.batch_id == run.parent:
             moved = job._replace(batch_id=run.batch_id)
-            return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED}))
+            return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED}), as_read=job)
         return False
 
     def _fail_all(self, run: BatchRun, code: str, message: str) -> None:

@@ -7,7 +7,7 @@ metric).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -66,12 +66,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
+    """How a job ends, from which states; with `untouched` only if nobody has had it since it was read."""
+
     state: JobState
     output: Any = None
     usage: Usage = field(default_factory=Usage)
     failure: JobFailure | None = None
     settlement: Settlement | None = None
     expected: frozenset[JobState] = OPEN_STATES
+    untouched: bool = False
 
 
 class JobCompleter:
@@ -143,12 +146,20 @@ class JobCompleter:
         return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work(job))
 
     def answered(self, job: Job, answer: "CachedAnswer") -> bool:
-        """End the job with the answer of an equal one, at no cost. Returns and raises as `complete`."""
-        free = settle_cache_hit(answer.worth)
+        """End the job with the answer of an equal one, at no cost; not while somebody runs it, which is to be paid.
+
+        Returns and raises as `complete`.
+        """
+        ending = _Ending(
+            JobState.COMPLETED,
+            output=answer.output,
+            usage=answer.usage,
+            settlement=settle_cache_hit(answer.worth),
+            untouched=True,
+        )
         if answer.refusal is not None:
             failure = JobFailure("model_failed", answer.refusal.message)
-            return self._end(job, _Ending(JobState.FAILED, failure=failure, settlement=free), self._no_work(job))
-        ending = _Ending(JobState.COMPLETED, output=answer.output, usage=answer.usage, settlement=free)
+            ending = replace(ending, state=JobState.FAILED, output=None, usage=Usage(), failure=failure)
         return self._end(job, ending, self._no_work(job))
 
     def _no_work(self, job: Job) -> Work:
@@ -209,7 +220,7 @@ class JobCompleter:
             webhook_pending=job.webhook_url is not None,
             bill=self._bill(job, settlement),
         )
-        if not self._settled(ended, ending.expected):
+        if not self._settled(ended, ending.expected, job if ending.untouched else None):
             self._overtaken(job, work, ending.usage)
             return False
         if job.cache is not None and self._answers is not None and ending.settlement is None:
@@ -251,17 +262,17 @@ class JobCompleter:
         except (CatalogueError, UnknownModelError):
             return ""
 
-    def _settled(self, ended: Job, expected: frozenset[JobState]) -> bool:
+    def _settled(self, ended: Job, expected: frozenset[JobState], as_read: Job | None) -> bool:
         """End the job and settle its reservation in one write."""
         reservation = ended.reservation
         if reservation is None:
-            return self._jobs.change(ended, expected=expected)
+            return self._jobs.change(ended, expected=expected, as_read=as_read)
         actual = ZERO if ended.bill is None else ended.bill.charged
         return settle_with(
             reservation,
             actual,
             ended.state.value,
-            lambda charges: self._jobs.change(ended, expected=expected, charges=charges),
+            lambda charges: self._jobs.change(ended, expected=expected, as_read=as_read, charges=charges),
         )
 
     def _settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
