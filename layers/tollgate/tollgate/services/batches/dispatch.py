@@ -17,7 +17,6 @@ from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batches.pooled import PooledRuns
 from tollgate.services.batches.start import batch_resources, batch_way
-from tollgate.services.jobs.claim_job import QUEUED
 from tollgate.services.jobs.complete_job import JobCompleter
 
 LEASE_SECONDS = 180
@@ -154,4 +153,4 @@ class BatchDispatcher:
         """Jobs of a deployment that has left the catalogue will never be run."""
         for job in self._jobs.waiting_for_batch(resource, limit=100):
             message = f"Deployment '{resource}' no longer has a batch road."
-            self._completer.fail(job, JobFailure("invalid_request", message), expected=QUEUED)
+            self._completer.fail(job, JobFailure("invalid_request", message), untouched=True)

@@ -31,6 +31,7 @@ from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.budgets.settle_reservation import settle_with
 from tollgate.services.jobs.charge_late import charge_late
+from tollgate.services.jobs.claim_job import QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,14 +67,13 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """How a job ends, from which states; with `untouched` only if nobody has had it since it was read."""
+    """How a job ends; with `untouched` only if it still waits and nobody has had it since it was read."""
 
     state: JobState
     output: Any = None
     usage: Usage = field(default_factory=Usage)
     failure: JobFailure | None = None
     settlement: Settlement | None = None
-    expected: frozenset[JobState] = OPEN_STATES
     untouched: bool = False
 
 
@@ -130,14 +130,13 @@ class JobCompleter:
         usage = Usage(parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens)
         return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
 
-    def fail(
-        self, job: Job, failure: JobFailure, work: Work | None = None, *, expected: frozenset[JobState] = OPEN_STATES
-    ) -> bool:
-        """End the job as failed, if it is in one of these states; without `work` no instance was held for it now.
+    def fail(self, job: Job, failure: JobFailure, work: Work | None = None, *, untouched: bool = False) -> bool:
+        """End the job as failed; without `work` no instance was held for it now.
 
+        With `untouched` only if it still waits and nobody has had it since it was read: who runs it is to be paid.
         Returns and raises as `complete`.
         """
-        ending = _Ending(JobState.FAILED, failure=failure, expected=expected)
+        ending = _Ending(JobState.FAILED, failure=failure, untouched=untouched)
         return self._end(job, ending, work or self._no_work(job))
 
     def expire(self, job: Job, message: str) -> bool:
@@ -220,7 +219,7 @@ class JobCompleter:
             webhook_pending=job.webhook_url is not None,
             bill=self._bill(job, settlement),
         )
-        if not self._settled(ended, ending.expected, job if ending.untouched else None):
+        if not self._settled(ended, job if ending.untouched else None):
             self._overtaken(job, work, ending.usage)
             return False
         if job.cache is not None and self._answers is not None and ending.settlement is None:
@@ -262,9 +261,10 @@ class JobCompleter:
         except (CatalogueError, UnknownModelError):
             return ""
 
-    def _settled(self, ended: Job, expected: frozenset[JobState], as_read: Job | None) -> bool:
+    def _settled(self, ended: Job, as_read: Job | None) -> bool:
         """End the job and settle its reservation in one write."""
         reservation = ended.reservation
+        expected = OPEN_STATES if as_read is None else QUEUED
         if reservation is None:
             return self._jobs.change(ended, expected=expected, as_read=as_read)
         actual = ZERO if ended.bill is None else ended.bill.charged
