@@ -86,6 +86,23 @@ def test_enough_of_them_wake_the_endpoint() -> None:
     assert {house.job(name).deployment for name in names} == {"gpu"}
 
 
+def test_many_that_are_due_at_the_same_later_moment_are_weighed_before_a_start() -> None:
+    """One instance would have to begin them long before that; a start for them costs many times their tokens."""
+    house = HandOnHouse(BOTH.replace("base_seconds = 0.1", "base_seconds = 20"))
+    now = house.clock.now()
+    names = [f"inf_{number}" for number in range(60)]
+    for name in names:
+        limit, due = {"max_tokens": 10}, now + timedelta(minutes=30)
+        job = make_job(name, model="chat", deployment="gpu", created_at=now, deadline_at=due, parameters=limit)
+        house.gateway.jobs.add(job)
+    house.until_due(32)
+    assert house.endpoints.orders == []
+    for job in map(house.job, names):
+        assert (job.state, job.resource) == (JobState.COMPLETED, "chat/paid")
+        assert job.finished_at is not None
+        assert job.finished_at < now + timedelta(minutes=30)
+
+
 def test_a_budget_that_has_no_room_leaves_it_to_the_instance() -> None:
     """A call can cost more than what is held for the job: the ledger stays as it is, and the endpoint wakes."""
     house = HandOnHouse(DEAR, DAY)
@@ -139,6 +156,18 @@ def test_a_shadow_budget_only_watches() -> None:
     house.until_due()
     assert house.job(name).deployment == "paid"
     assert house.job(name).state is JobState.COMPLETED
+
+
+def test_a_shadow_budget_whose_period_is_over_only_watches_too() -> None:
+    """What is held for a job counts in the hour in which it came, which is overdrawn as well."""
+    dearer = BOTH.replace("max_output_tokens = 500", "max_output_tokens = 500000")
+    house = HandOnHouse(dearer, DAY._replace(shadow=True, limit_usd=Decimal("0.0000001"), period=BudgetPeriod.HOUR))
+    house.clock.advance(60 * (58 - house.clock.now().minute))
+    name = house.come()
+    house.until_due()
+    assert house.clock.now().hour != house.job(name).created_at.hour
+    assert house.job(name).deployment == "paid"
+    assert house.endpoints.orders == []
 
 
 def test_two_keepers_at_once_hand_it_on_once() -> None:
