@@ -109,7 +109,7 @@ class Admission:
 
         Raises:
             SpendStoppedError: the brakes refuse new work for this model.
-            BudgetExceededError: the call is too deep in its workflow run.
+            OverLimitError: the call is too deep in its workflow run.
             InvalidRequestError: its parent is not a call of the run.
             StorageError
         """
@@ -125,7 +125,8 @@ class Admission:
         for applied in budgets:
             most = applied.budget.max_depth
             if applied.budget.kind is ScopeKind.WORKFLOW and most is not None and depth > most:
-                self._maker.refuse(applied, f"Calls of a workflow run may be {most} deep; this one is {depth}.", None)
+                deep = f"Calls of a workflow run may be {most} deep; this one is {depth}."
+                self._maker.refuse(applied, deep, None, never_fits=True)
         return Admitted(owner, model, budgets, run, depth)
 
     def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
