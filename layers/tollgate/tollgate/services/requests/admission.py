@@ -49,6 +49,7 @@ JOB_LEASE = timedelta(days=8)
 
 _UNSETTLED_KEPT = 200
 _OF_ANYBODY = frozenset({ScopeKind.GATEWAY, ScopeKind.MODEL})
+_OF_ANY_CALL = frozenset({ScopeKind.GATEWAY, ScopeKind.KEY, ScopeKind.TEAM})
 
 
 class Run(NamedTuple):
@@ -146,6 +147,13 @@ class Admission:
         nobody = Owner(tenant="", key_id="")
         budgets = applied_budgets(counted, Spender("", "", "", model), self._clock.now())
         return Admitted(nobody, model, budgets) if budgets else None
+
+    def admit_write(self, catalogue: Catalogue, owner: Owner) -> Admitted | None:
+        """The budgets of a call that asks no model, only for room in a table; None when there is none."""
+        counted = [budget for budget in catalogue.budgets if budget.kind in _OF_ANY_CALL]
+        spender = Spender(owner.tenant, owner.key_id, owner.team, model="")
+        budgets = applied_budgets(counted, spender, self._clock.now())
+        return Admitted(owner, "", budgets) if budgets else None
 
     def pressure(self, admitted: Admitted | None) -> Pressure:
         """What thresholds ask of routing; known from looks that are at most five seconds old."""
