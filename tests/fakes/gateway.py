@@ -254,7 +254,7 @@ class FakeGateway:
             telemetry=telemetry,
         )
         self.inference = inference
-        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
+        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes, jobs=self.jobs))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
         limits = RateLimits(plan_rate=50, plan_burst=120, call_limit=admission.call_limit)

@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.budgeted_gateway import counter_of, make_budget
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_job
+from tests.fakes.gateway import document
 from tests.fakes.hand_on_house import BOTH, GATHERING, STARTUP, HandOnHouse
 from tests.fakes.sleepers import ASYNC
 from tests.fakes.token_house import TOKENS, completion, dollars, token_catalogue
@@ -17,6 +18,7 @@ from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, Control
 from tollgate.domain.budgets.budget import BudgetPeriod
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.choice.outcomes import marked
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import BackendThrottledError, CatalogueError, ConflictError, StorageError
 from tollgate.domain.jobs.job import JobState
@@ -59,6 +61,23 @@ def test_a_few_are_answered_by_the_provider_and_the_endpoint_sleeps_on() -> None
     counter = counter_of(house.gateway)
     assert counter.spent == counter.committed == sum(house.job(name).effective_cost or 0 for name in names)
     assert held > 0
+
+
+def test_outcomes_and_feedback_are_the_providers_that_answered() -> None:
+    """The id still says which deployment was chosen, and on what topic."""
+    house = HandOnHouse()
+    name = house.come()
+    chosen = house.gateway.jobs.jobs.pop(name)
+    name = marked(name, tenant=chosen.owner.tenant, deployment="gpu", topic="question")
+    house.gateway.jobs.add(chosen._replace(job_id=name))
+    house.until_due()
+    assert house.job(name).resource == "chat/paid"
+    feedback = {"inference_id": name, "model": "chat", "score": 1}
+    judged = document(house.gateway.call("POST /v1/feedback", feedback))
+    assert judged["deployment"] == "chat/paid"
+    [(place, tally)] = house.gateway.outcomes.tallies.items()
+    assert place == ("chat", "paid", "question")
+    assert (tally.requests, tally.judged) == (1, 1)
 
 
 def test_it_is_not_handed_on_before_it_must_begin() -> None:

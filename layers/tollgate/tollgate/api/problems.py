@@ -61,7 +61,7 @@ _NOT_AGAIN = {
     errors.AnswerTooLargeError,
     errors.NotCachedError,
 }
-"""OpenAI's clients repeat any 409, 429 and 5xx by themselves. Here it would not help, or pay for the same work again."""
+"""OpenAI's clients repeat any 409, 429 and 5xx by themselves. Here it is in vain, or pays for the same work again."""
 
 _LONGEST_WAIT_SECONDS = 60
 """OpenAI's clients wait no longer than this, whatever `Retry-After` says: they would come back early, and in vain."""

@@ -6,7 +6,7 @@ be repeated, and everything after it is either kept up by the sweeper (the webho
 metric).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -352,7 +352,10 @@ class JobCompleter:
     def _note(self, job: Job) -> None:
         """Add the job to the records of its deployment, where a choice among several was made for it."""
         self._give_back(job)
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=[job.deployment])
+        names = [job.deployment]
+        if f"handed_on={job.deployment}" in job.route_reason:
+            names = self._siblings(job)  # The mark names the one that was chosen.
+        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names)
         if self._outcomes is None or source is None or job.held_seconds is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
@@ -366,6 +369,12 @@ class JobCompleter:
             output_tokens=job.usage.output_tokens,
         )
         self._outcomes.add(job.model, job.deployment, source[1], tally)
+
+    def _siblings(self, job: Job) -> Sequence[str]:
+        try:
+            return [deployment.name for deployment in self._served_by(job)[0].deployments]
+        except (CatalogueError, UnknownModelError):
+            return ()
 
     def _give_back(self, job: Job) -> None:
         """Take what was held for a copy, and not used, off the money that went into copies today."""
