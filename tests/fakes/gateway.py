@@ -175,14 +175,15 @@ class FakeGateway:
         telemetry = Telemetry(
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
         )
-        admission = Admission(
+        self.ids = CountingIds()
+        admission = self.admission = Admission(
             ledger=self.ledger,
             telemetry=telemetry,
             clock=self.clock,
             notices=self.notices,
             gate=BrakeGate(brakes=lambda: self.brakes, telemetry=telemetry, clock=self.clock),
         )
-        dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), self.time_limit_seconds
+        dialects, ids, memory_gb, limit = ContainerDialects(), self.ids, Decimal("0.25"), self.time_limit_seconds
         wakes = WakeRequests(events=self.wakes, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         self.stream = ScriptedStream(self.clock)
@@ -263,7 +264,7 @@ class FakeGateway:
             telemetry=telemetry,
         )
         self.inference = inference
-        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
+        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes, jobs=self.jobs))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
         limits = RateLimits(plan_rate=50, plan_burst=120, call_limit=admission.call_limit)

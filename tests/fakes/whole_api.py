@@ -60,7 +60,9 @@ class WholeApi:
             answers=gateway.answers,
             values=InMemoryRetrieval(),
             catalogues=gateway.catalogues,
+            admission=gateway.admission,
             clock=clock,
+            ids=ids,
             near=gateway.near_index,
         )
         budgets = BudgetQueries(catalogues=gateway.catalogues, ledger=gateway.ledger, clock=clock)

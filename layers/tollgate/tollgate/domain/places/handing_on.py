@@ -46,7 +46,7 @@ class WaitingRequests(Protocol):
         """The request that must start first; None where nothing waits."""
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        """Their work, by latest start; what need not start by then may be left out."""
+        """Their work, by latest start; left out may be what need not start by then, were all else done before it."""
 
     def saved_until(self, latest: float) -> float:
         """Dollars that instance time saves against tokens on what must start by then."""
@@ -109,9 +109,11 @@ def hand_on_due(
     """
     soon = next_look + endpoint.startup_seconds + endpoint.margin_seconds
     while (first := waiting.first_due()) is not None:
-        starts = decide_start(next_look, waiting.work_until(soon), (), endpoint).start
-        if not starts or not waiting.may_hand_on():
+        work = tuple(waiting.work_until(soon))
+        if not decide_start(next_look, work, (), endpoint).start or not waiting.may_hand_on():
             return
+        # Where it is not too late yet, there will be a look when one instance is still enough.
+        starts = max(1, decide_start(now, work, (), endpoint).start)
         if start_pays(now, waiting, first, endpoint, (usd_per_start, starts)):
             return
         waiting.hand_on()

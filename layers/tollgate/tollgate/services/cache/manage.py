@@ -1,7 +1,8 @@
 """What a caller may do with the cache itself: look, forget, and keep results of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.cache.entry import epoch_ms
 from tollgate.domain.cache.retrieval import (
     DEFAULT_TTL_SECONDS,
@@ -10,19 +11,26 @@ from tollgate.domain.cache.retrieval import (
     check_name,
     check_namespace,
 )
-from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.errors import BodyTooLargeError, NotFoundError, OutcomeUnknownError, ScopeError, StorageError
 from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import json_text
+from tollgate.domain.money import ZERO
 from tollgate.domain.near.record import entry_id
 from tollgate.ports.cache import AnswerStore
 from tollgate.ports.near import NearStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.retrieval import RetrievalStore
-from tollgate.ports.system import Clock
+from tollgate.ports.system import Clock, IdSource
+from tollgate.services.requests.admission import Admission
 
 
 class CacheManager:
-    """Forgets cached answers, and keeps clients' own values. `near` has the prompts behind the answers."""
+    """Forgets cached answers, and keeps clients' own values, which `admission` has them pay for.
+
+    `near` has the prompts behind the answers.
+    """
 
     def __init__(
         self,
@@ -30,13 +38,17 @@ class CacheManager:
         answers: AnswerStore,
         values: RetrievalStore,
         catalogues: CatalogueSource,
+        admission: Admission,
         clock: Clock,
+        ids: IdSource,
         near: NearStore | None = None,
     ) -> None:
         self._answers = answers
         self._values = values
         self._catalogues = catalogues
+        self._admission = admission
         self._clock = clock
+        self._ids = ids
         self._near = near
 
     def forget_entry(self, owner: Owner, key: str) -> None:
@@ -86,8 +98,8 @@ class CacheManager:
 
         Raises:
             InvalidRequestError: a name is wrong.
-            BodyTooLargeError
-            StorageError
+            BodyTooLargeError, BudgetExceededError
+            CatalogueError, StorageError
         """
         check_name(namespace, key)
         ttl = DEFAULT_TTL_SECONDS if ttl_seconds is None else ttl_seconds
@@ -96,8 +108,28 @@ class CacheManager:
             raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
         now = epoch_ms(self._clock.now())
         kept = KeptValue(value, now, now + ttl * 1000)
-        self._values.put(owner.tenant, namespace, key, kept)
+        self._charged(owner, size, lambda: self._values.put(owner.tenant, namespace, key, kept))
         return kept
+
+    def _charged(self, owner: Owner, size: int, put: Callable[[], None]) -> None:
+        """Write so many bytes, paid for by the owner's budgets: the call, and a unit for each KB before compression."""
+        catalogue = self._catalogues.current()
+        admitted = self._admission.admit_write(catalogue, owner)
+        if admitted is None:
+            put()
+            return
+        rates = gateway_rates(catalogue.gateway_prices)
+        amount = rates.expected(InferenceType.REALTIME, size, 0.0) + rates.table_write_unit * (1 + size // 1_024)
+        held = self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("kept"))
+        spent, status = amount, "completed"
+        try:
+            put()
+        except StorageError as error:
+            status = "failed"
+            spent = amount if isinstance(error, OutcomeUnknownError) else ZERO
+            raise
+        finally:
+            self._admission.settle(held, spent, status)
 
     def kept(self, owner: Owner, namespace: str, key: str) -> KeptValue:
         """The tenant's value.

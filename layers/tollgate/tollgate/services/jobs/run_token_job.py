@@ -28,7 +28,7 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.token_backends import TokenBackends
-from tollgate.services.jobs.claim_job import QUEUED, claim_job
+from tollgate.services.jobs.claim_job import claim_job
 from tollgate.services.jobs.complete_job import JobCompleter, Work
 from tollgate.services.jobs.queue_job import queue_job
 from tollgate.services.jobs.submit_async import stored_input
@@ -81,7 +81,7 @@ class TokenJobRun:
             _check_held(job, catalogue, road, request)
         except InvalidRequestError as error:
             # Not where somebody else has begun the call meanwhile, by another copy of the catalogue.
-            self._completer.fail(job, JobFailure("invalid_request", error.message), expected=QUEUED)
+            self._completer.fail(job, JobFailure("invalid_request", error.message), untouched=True)
             return
         begun = self._begin(job, catalogue)
         if begun is not None:

@@ -124,7 +124,7 @@ class HandingOn:
         if not known or len(known) < len(prices):
             return gathered  # Nobody knows what a start costs.
         usd_per_start = float(instance_cost(seconds(endpoint.startup_seconds), min(known), 1))
-        waiting = _Waiting(gathered, usd_per_start, self, now)
+        waiting = _Waiting(gathered, endpoint.concurrency, usd_per_start, self, now)
         hand_on_due(now.timestamp(), now.timestamp() + TICK_SECONDS, waiting, endpoint, usd_per_start)
         if waiting.handed_on:
             self._telemetry.count("HandedOn", waiting.handed_on)
@@ -252,7 +252,9 @@ def _charges(job: Job, more: Decimal, most: Decimal, catalogue: Catalogue, now: 
         alone = applied.budget.period is BudgetPeriod.REQUEST and not applied.budget.shadow
         if alone and limit is not None and most > limit:
             raise _TooDearError
-    present = {applied.counter: applied.budget for applied in budgets if applied.counter}
+    # What is held counts in the period in which the job came, which may be over.
+    then = applied_budgets(catalogue.budgets, spender, job.created_at)
+    present = {applied.counter: applied.budget for applied in (*then, *budgets) if applied.counter}
     for hold in reservation.holds:
         budget = present.get(hold.counter)
         if budget is not None:
@@ -265,12 +267,14 @@ class _Waiting:
     """Gathered jobs as the rule sees them; what the provider would do for them is asked when something is due."""
 
     def __init__(
-        self, gathered: Sequence[GatheredJob], usd_per_start: float, handing_on: HandingOn, now: datetime
+        self, gathered: Sequence[GatheredJob], places: int, usd_per_start: float, handing_on: HandingOn, now: datetime
     ) -> None:
         self.handed_on = 0
         self._jobs = gathered
+        self._places = places
         self._first = 0
         self._latest = [one.work.latest_start_at for one in gathered]
+        self._work_before = list(accumulate((one.work.place_seconds for one in gathered), initial=0.0))
         self._usd_per_start = usd_per_start
         self._handing_on = handing_on
         self._now = now
@@ -288,7 +292,8 @@ class _Waiting:
         return FirstDue(self._jobs[self._first].job.created_at.timestamp(), self._latest[self._first])
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon)])
+        all_of_it = (self._work_before[-1] - self._work_before[self._first]) / self._places
+        return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon + all_of_it)])
 
     def saved_until(self, latest: float) -> float:
         return self._saved_before[bisect_right(self._latest, latest)] - self._saved_before[self._first]

@@ -49,6 +49,7 @@ JOB_LEASE = timedelta(days=8)
 
 _UNSETTLED_KEPT = 200
 _OF_ANYBODY = frozenset({ScopeKind.GATEWAY, ScopeKind.MODEL})
+_OF_ANY_CALL = frozenset({ScopeKind.GATEWAY, ScopeKind.KEY, ScopeKind.TEAM})
 
 
 class Run(NamedTuple):
@@ -111,7 +112,7 @@ class Admission:
 
         Raises:
             SpendStoppedError: the brakes refuse new work for this model.
-            BudgetExceededError: the call is nested too deeply in its workflow run.
+            OverLimitError: the call is nested too deeply in its workflow run.
             InvalidRequestError: its parent is not a call of the run.
             UnknownModelError: the catalogue has no such model.
             StorageError: the ledger failed.
@@ -128,7 +129,8 @@ class Admission:
         for applied in budgets:
             most = applied.budget.max_depth
             if applied.budget.kind is ScopeKind.WORKFLOW and most is not None and depth > most:
-                self._maker.refuse(applied, f"Calls of a workflow run may be {most} deep; this one is {depth}.", None)
+                deep = f"Calls of a workflow run may be {most} deep; this one is {depth}."
+                self._maker.refuse(applied, deep, None, never_fits=True)
         return Admitted(owner, model, budgets, run, depth)
 
     def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
@@ -148,6 +150,13 @@ class Admission:
         nobody = Owner(tenant="", key_id="")
         budgets = applied_budgets(counted, Spender("", "", "", model), self._clock.now())
         return Admitted(nobody, model, budgets) if budgets else None
+
+    def admit_write(self, catalogue: Catalogue, owner: Owner) -> Admitted | None:
+        """The budgets of a call that asks no model, only for room in a table; None when there is none."""
+        counted = [budget for budget in catalogue.budgets if budget.kind in _OF_ANY_CALL]
+        spender = Spender(owner.tenant, owner.key_id, owner.team, model="")
+        budgets = applied_budgets(counted, spender, self._clock.now())
+        return Admitted(owner, "", budgets) if budgets else None
 
     def pressure(self, admitted: Admitted | None) -> Pressure:
         """What crossed thresholds ask of routing, by counters that were read at most five seconds ago."""
