@@ -76,13 +76,16 @@ def show(stack: Stack, _arguments: argparse.Namespace) -> int:
     catalogue = catalogue_from_document(document)
     title = f"Catalogue version {catalogue.version}, {catalogue.region}"
     headings = ("deployment", "road", "target", "served by", "USD/hour")
-    table = folding_table(headings, title=title, whole={"road", "served by"})
+    console, table = new_console(), folding_table(headings, title=title, whole={"road", "served by"})
     for model in catalogue.models.values():
         for deployment in model.deployments:
             for number, road in enumerate(deployment.roads.values()):
-                name = "" if number and new_console().is_terminal else deployment.resource
+                # In a pipe each line speaks for itself.
+                name = "" if number and console.is_terminal else deployment.resource
                 table.add_row(name, road.inference_type.value, road.target, *_price(road))
-    new_console().print(table)
+    console.print(table)
+    if any(road.tokens for model in catalogue.models.values() for d in model.deployments for road in d.roads.values()):
+        print("in, out: US dollars a million tokens.")
     return 0
 
 
@@ -91,7 +94,7 @@ def _price(road: Road) -> tuple[str, str]:
     if road.tokens is None:
         return road.instance_type, "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
     rates = road.tokens.rates.interactive
-    return road.tokens.provider.value, f"{rates.input} in, {rates.output} out, a million tokens"
+    return road.tokens.provider.value, f"{rates.input} in\n{rates.output} out"
 
 
 def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
