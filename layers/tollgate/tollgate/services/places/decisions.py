@@ -32,7 +32,7 @@ def decided(telemetry: Telemetry, kept: KeptPlace, action: str, reason: str, now
 def decided_to_hand_on(telemetry: Telemetry, kept: KeptPlace, done: HandedOn, now: datetime) -> None:
     """Write the line of a look that has handed jobs on."""
     came_to = {
-        "handed_on": done.count,
+        "handed_on": done.handed_on,
         "gathered": len(done.left),
         "start_usd": _usd(done.usd_per_start),
         "tokens_extra_usd": _usd(done.usd_gone),

@@ -272,7 +272,7 @@ class PlaceKeeper:
         if wakes_anyway or self._handing_on is None:
             return watched
         kept.handed_on = done = self._handing_on().due(jobs, endpoint_of(watched, kept.policy), now)
-        if done.count:
+        if done.handed_on:
             decided_to_hand_on(self.telemetry, kept, done, now)
         return replace(watched, due=tuple(one.work for one in done.left))
 

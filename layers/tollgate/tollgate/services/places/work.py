@@ -72,14 +72,14 @@ class HandedOn(NamedTuple):
 
     Attributes:
         left: that still gather.
-        count: of those that were handed on.
+        handed_on: how many were.
         stays: why no more were.
         usd_per_start: what starting an instance costs; 0 where nobody had to know.
         usd_gone, usd_left: what tokens cost beyond the instance's seconds, for those handed on and those left.
     """
 
     left: Sequence[GatheredJob]
-    count: int = 0
+    handed_on: int = 0
     stays: Stays = Stays.NOT_DUE
     usd_per_start: float = 0.0
     usd_gone: float = 0.0
