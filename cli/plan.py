@@ -25,9 +25,10 @@ from planner.described import read_workload
 from planner.designs import designs_for
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side
+from planner.opening import TraceError
 from planner.outcome import Outcome
 from planner.rates import Rates, names, only, read_rates
-from planner.reading import TraceError, read_trace
+from planner.reading import read_trace
 from planner.strategies import contributions
 from planner.timeline import timeline
 from planner.trace import NO_DEADLINE, Trace

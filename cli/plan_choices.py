@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cli.arguments import natural, number, positive, share
-from planner.reading import unreadable
+from planner.opening import unreadable
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
 from planner.trace import Trace
