@@ -51,7 +51,8 @@ class Rates:
         are taken to be input.
         """
         source = random.Random(seed)  # noqa: S311 - a simulation wants to be repeatable
-        trace = Trace(rows=len(self.rows) + self.malformed)
+        covered = max((row.begin + row.seconds for row in self.rows), default=0.0)
+        trace = Trace(rows=len(self.rows) + self.malformed, covered=covered)
         if self.malformed:
             trace.malformed["rate is not a number of 0 or more"] = self.malformed
         for row in self.rows:
