@@ -25,9 +25,10 @@ from planner.described import read_workload
 from planner.designs import designs_for
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side
+from planner.opening import TraceError
 from planner.outcome import Outcome
 from planner.rates import Rates, names, only, read_rates
-from planner.reading import TraceError, read_trace
+from planner.reading import read_trace
 from planner.strategies import contributions
 from planner.timeline import timeline
 from planner.trace import NO_DEADLINE, Trace
@@ -234,6 +235,9 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
     return {
         "requests": len(trace),
         "rows": trace.rows,
+        "notes": dict(trace.notes),
+        "impossible": comparison.impossible,
+        "cheapest_if_one_in_1000_is_late": comparison.nearly.design if comparison.nearly else None,
         "malformed": dict(trace.malformed),
         "hours_billed": comparison.horizon / 3600,
         "least_usd": str(comparison.bounds.least),
@@ -284,6 +288,13 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if trace.malformed:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in trace.malformed.most_common())
         console.print(f"Left out {sum(trace.malformed.values()):,} of {trace.rows:,} rows: {reasons}.")
+    for note, count in trace.notes.most_common():
+        console.print(f"{count:,} {note}.")
+    if comparison.impossible:
+        console.print(
+            f"{comparison.impossible:,} requests take longer than their deadline wherever they are served: no design "
+            "can be in time for them, and none is held against it."
+        )
     console.print(
         f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "
         f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
@@ -293,7 +304,7 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if chosen is None:
         best = comparison.best
         console.print(
-            f"Every design missed a deadline; {best.design} missed the fewest, {best.missed:,}. "
+            f"Every design missed deadlines; {best.design} missed the fewest, {best.missed:,}. "
             "The settings, and how sure it is, are this one's."
         )
     else:
@@ -304,3 +315,18 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         )
         for part in parts:
             console.print(f"  {part.usd:+,.2f}  {part.text}")
+    _show_alternatives(comparison, console)
+
+
+def _show_alternatives(comparison: Comparison, console: Console) -> None:
+    """What is cheaper than the recommended design, and how late."""
+    chosen, always, nearly = comparison.recommended, comparison.baseline, comparison.nearly
+    if chosen is not None and always.total < chosen.total:
+        console.print(
+            f"One instance that never sleeps costs less, ${always.total:,.2f}, and misses {always.missed:,} deadlines."
+        )
+    if nearly is not None and nearly is not always:
+        console.print(
+            f"If one request in a thousand may be late, {nearly.design} does for ${nearly.total:,.2f}: "
+            f"{nearly.missed:,} missed."
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli.arguments import natural, number, positive, share
 from planner.instance_types import types_beside
-from planner.reading import unreadable
+from planner.opening import unreadable
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
 from planner.trace import Trace

@@ -134,7 +134,7 @@ def _faster(trace: Trace, speed: float) -> Trace:
 def _on(trace: Trace, world: World, name: str, speed: tuple[float, bool], horizon: float) -> OnType:
     held, designs = world.held(trace), designs_for(trace, world).values()
     outcomes = [replay(trace, one, world, held=held, horizon=horizon) for one in designs if not one.sharing]
-    chosen = cheapest_in_time(outcomes)
+    chosen = cheapest_in_time(outcomes, world.possible(trace, held).count(0))
     return OnType(
         instance_type=name,
         usd_per_hour=world.usd_per_hour,

@@ -90,7 +90,7 @@ def test_rates_say_how_much_of_them_is_drawn(tmp_path: Path, capsys: pytest.Capt
         ("absent.toml", None, "there is no such file"),
         (".", None, "that is a folder, not a file"),
         ("plain.csv.gz", b"t_s,input_tokens", "gzip did not make it"),
-        ("binary.csv", b"\xff\xfe", "not text in UTF-8"),
+        ("binary.csv", b"a\0b", "not text in UTF-8"),
         ("workload.toml", b"days = ", "Invalid value"),
     ],
 )
