@@ -116,7 +116,7 @@ def test_logs_are_not_kept_for_ever(name: str) -> None:
 
 @pytest.mark.parametrize("logical_id", functions())
 def test_functions_time_out_before_their_caller_gives_up(logical_id: str) -> None:
-    """Behind the API at most 29 s; behind a queue six of them and the batching window are the visibility timeout at most.
+    """Behind the API at most 29 s; a queue hides messages for six of them and the batching window at least.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     """

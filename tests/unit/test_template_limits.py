@@ -36,6 +36,16 @@ def test_the_template_fits_into_cloudformation() -> None:
     assert len(template()["Outputs"]) < _OUTPUTS
 
 
+@pytest.mark.parametrize("name", [name for name, entry in resources().items() if "DependsOn" in entry])
+def test_nothing_depends_on_what_may_not_be_there(name: str) -> None:
+    """CloudFormation refuses the template if a condition has taken the other resource out.
+
+    https://github.com/aws-cloudformation/cfn-lint/pull/1738
+    """
+    before = resources()[resources()[name]["DependsOn"]]
+    assert before.get("Condition") in {None, resources()[name].get("Condition")}
+
+
 @pytest.mark.parametrize("name", resources("AWS::IAM::ManagedPolicy"))
 def test_a_managed_policy_is_small_enough(name: str) -> None:
     """References and conditions are written out longer here than the ARNs they become."""
