@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -35,7 +35,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (UnicodeDecodeError, "it is not text in UTF-8"),
 )
 
-_UNPACKERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+_UNPACKERS: dict[bytes, Callable[[Path], BufferedIOBase]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def _unpacked(path: Path) -> IO[bytes]:
+def _unpacked(path: Path) -> BufferedIOBase | IO[bytes]:
     with path.open("rb") as raw:
         magic = raw.read(6)
     for start, reason in _NOT_READ.items():

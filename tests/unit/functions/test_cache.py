@@ -224,7 +224,7 @@ def test_a_value_that_was_not_written_is_not_paid_for(error: StorageError, *, pa
     def fail(*_: object) -> None:
         raise error
 
-    stack.values.put = fail  # type: ignore[method-assign]  # a table that fails
+    stack.values.put = fail  # type: ignore[method-assign, assignment]  # a table that fails
     assert stack.call(f"PUT {VALUE_ROUTE}", {"value": "x"}, path=PLACE)[0] == 503
     for counter in stack.gateway.ledger.counters.values():
         assert counter.committed == counter.spent
