@@ -89,10 +89,7 @@ def _prices(trace: Trace, world: World, held: "array[float]") -> Prices:
         # Nobody waits longer than that for a provider, so that an instance has to do it.
         elsewhere = array(
             "d",
-            [
-                tokens + more - less if seconds <= TOKEN_JOB_SECONDS else math.inf
-                for seconds, tokens, more, less in own
-            ],
+            [tokens + more - less if seconds <= TOKEN_JOB_SECONDS else math.inf for seconds, tokens, more, less in own],
         )
     return Prices(
         elsewhere_usd=elsewhere,
