@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TextIO, cast
 
 
 class TraceError(Exception):
@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def _unpacked(path: Path) -> BufferedIOBase | IO[bytes]:
+def _unpacked(path: Path) -> IO[bytes]:
     with path.open("rb") as raw:
         magic = raw.read(6)
     for start, reason in _NOT_READ.items():
@@ -81,7 +81,7 @@ def _unpacked(path: Path) -> BufferedIOBase | IO[bytes]:
             raise TraceError(f"{path}: {reason}.")
     for start, unpack in _UNPACKERS.items():
         if magic.startswith(start):
-            return unpack(path)
+            return cast("IO[bytes]", unpack(path))  # They differ only in what they call their modes.
     if magic.startswith(b"PK"):
         return _only_member(path)
     if path.suffix == ".gz" and magic:
