@@ -22,7 +22,7 @@ from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.batches.file_batches import FileBatches
 from tollgate.services.batches.files import Files, NewFile
 from tollgate.services.batches.uploads import Uploads
-from tollgate.services.requests.idempotent import Idempotency, fingerprint_of
+from tollgate.services.requests.idempotency import Idempotency, fingerprint_of
 
 _MOST_FILES = 10_000
 _MOST_BATCHES = 100
