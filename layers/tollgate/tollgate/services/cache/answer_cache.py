@@ -21,7 +21,7 @@ from tollgate.domain.cache.entry import (
 )
 from tollgate.domain.cache.policy import WhenDown
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.costs.settlement import settle_cache_hit
+from tollgate.domain.costs.settlement import settle_cache_hit, together
 from tollgate.domain.errors import (
     BackendError,
     CacheDownError,
@@ -226,11 +226,16 @@ class AnswerCache:
         Raises:
             ModelFailedError: the answer was that the model does not take the input.
         """
-        trail = run.trail
+        trail, failed = run.trail, run.trail.settlement
         trail.cache, trail.cache_age = outcome.value, answer.age_seconds(self.now_ms())
         trail.usage = answer.usage
         trail.estimated_cost = ZERO
-        trail.settlement = settle_cache_hit(answer.worth)
+        settled = settle_cache_hit(answer.worth)
+        if failed is not None:
+            # The answer helps out after a run that is paid for; all that was held was held by that.
+            both = together(failed, settled)
+            settled = both._replace(instance=failed.instance, held_seconds=failed.held_seconds)
+        trail.settlement = settled
         inference_id = self._ids.new("inf")
         if run.plan.admitted is not None and trail.run.workflow:
             # A run that goes round in circles is stopped whether or not its calls are hits.

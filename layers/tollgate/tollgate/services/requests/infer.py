@@ -165,13 +165,18 @@ class InferenceService:
         return self._cache().lookup(plan, trail)
 
     def refresh(self, request: InferenceRequest, trail: Trail, ticket: CacheTicket) -> bool:
-        """Run a request again for the cache; see `AnswerCache.refreshed`. Raises as `infer`."""
-        plan = self._plan(request, trail)
-        if plan.model.cache is None or self._cache is None:
-            return False
-        return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail), ticket)
+        """Run a request again for the cache, now or not at all; see `AnswerCache.refreshed`. Raises as `infer`.
 
-    def _dispatch(self, plan: Plan, trail: Trail) -> Completed | Accepted:
+        Nobody waits for it, so it is worth neither a job nor an endpoint's start. The lease is left to its end
+        then, so that not every reader orders again.
+        """
+        plan = self._plan(request, trail)
+        later = plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME
+        if plan.model.cache is None or self._cache is None or later:
+            return False
+        return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail, or_later=False), ticket)
+
+    def _dispatch(self, plan: Plan, trail: Trail, *, or_later: bool = True) -> Completed | Accepted:
         if plan.chosen is not None:
             self._choosing().begin(plan.model.name, plan.chosen)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
@@ -179,8 +184,8 @@ class InferenceService:
         try:
             return self._run(plan, trail)
         except (CapacityError, BackendThrottledError) as error:
-            if error.answer_begun:
-                raise  # A job would answer, and cost, once more.
+            if error.answer_begun or not or_later:
+                raise  # A job would answer, and cost, once more; or nobody would see its answer.
             fallback = plan.decision.fallback
             if fallback is None and plan.decision.deployment.sleep is not None:
                 # It may have gone to sleep since this gateway read otherwise; then it is woken.
