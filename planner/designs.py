@@ -95,7 +95,7 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
     asleep = replace(by_backlog, minimum=0)
     collected = batch_pools(world, deadlines, mean_held)
     # A real-time endpoint is always up, so that it is only offered where a deadline leaves no other road.
-    always_up = {InferenceType.REALTIME} if min(deadlines) < _shortest_wait(world) else set()
+    always_up = {InferenceType.REALTIME} if min(deadlines) < shortest_wait(world) else set()
     jobs = frozenset({InferenceType.BATCH, *always_up})
     endpoints = frozenset({InferenceType.ASYNC, *always_up})
     designs = [
@@ -141,7 +141,7 @@ def designs_for(trace: Trace, world: World) -> dict[str, Design]:
     return {design.name: design for design in standard_designs(world, sum(held) / len(held), set(trace.deadlines))}
 
 
-def _shortest_wait(world: World) -> float:
+def shortest_wait(world: World) -> float:
     """A deadline from which on nothing has to be up when the request comes: start-up, margin, rhythm, and the work."""
     return (world.endpoint_startup + world.dispatch_seconds + RESPONSE_MARGIN_SECONDS) / 0.75
 
@@ -186,7 +186,7 @@ class Router:
     """The gateway's own `route`, asked once for all requests of about the same size and deadline.
 
     Tokens and durations are rounded up, so that a group's answer suits its largest request; three significant bits are
-    kept, which is at most an eighth too much.
+    kept, which is at most an eighth too much. What that would refuse is asked for as it is.
     """
 
     def __init__(self, design: Design, world: World) -> None:
@@ -205,7 +205,16 @@ class Router:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._ask(*key)
+        if found == REFUSED and self._may_do(input_tokens, output_tokens, duration, deadline):
+            return self._ask(input_tokens, output_tokens, held if duration < 0 else int(duration * 1000) + 1, deadline)
         return found
+
+    def _may_do(self, read: int, written: int, duration: float, deadline: float) -> bool:
+        """Whether a request takes less than its deadline, though the largest of its group does not."""
+        world = self._world
+        alone = world.timing.expected_seconds(read, written) if duration < 0 else duration
+        by_token = self._design.by_token and world.token_timing.expected_seconds(read, written) <= deadline
+        return by_token or alone <= deadline
 
     def _model(self, threshold: float, duration: float | None = None) -> Model:
         design = self._design

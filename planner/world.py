@@ -15,9 +15,12 @@ from tollgate.domain.costs.pricing import GatewayPrices
 from tollgate.domain.errors import PriceUnknownError
 from tollgate.domain.providers.backend import Provider, TokenBackend
 from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 
 _MODEL, _ON_INSTANCES = "planned", "main"
 _TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
+USED_WHEN_ALWAYS_UP = Decimal("0.27")
+"""`utilisation` of an endpoint that is never turned off: the share of hours in which the public traces have traffic."""
 _ANY_LENGTH = 1_000_000
 _RELEARN, _REMEMBERED = 200, 2_000
 
@@ -127,6 +130,14 @@ class World:
         expected = self.token_timing.expected_seconds
         return array("d", map(expected, trace.input_tokens, trace.output_tokens))
 
+    def possible(self, trace: Trace, held: "array[float]") -> bytearray:
+        """1 for each request that is in time if it is begun as it comes, on some road; no design helps the others."""
+        there = self.token_seconds(trace) if self.tokens is not None else held
+        return bytearray(
+            own <= deadline or other <= min(deadline, TOKEN_JOB_SECONDS)
+            for own, other, deadline in zip(held, there, trace.deadlines, strict=True)
+        )
+
     def model(
         self,
         batch: BatchPolicy,
@@ -165,7 +176,7 @@ class World:
             startup_seconds=self.endpoint_startup,
         )
         roads = {
-            InferenceType.REALTIME: replace(common, utilisation=Decimal("0.27")),
+            InferenceType.REALTIME: replace(common, utilisation=USED_WHEN_ALWAYS_UP),
             InferenceType.ASYNC: replace(common, inference_type=InferenceType.ASYNC, utilisation=used),
             InferenceType.BATCH: replace(common, inference_type=InferenceType.BATCH, startup_seconds=self.job_startup),
         }

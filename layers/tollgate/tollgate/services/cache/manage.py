@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from tollgate.domain.budgets.reserving import Ask
+from tollgate.domain.cache.entry import epoch_ms
 from tollgate.domain.cache.retrieval import (
     DEFAULT_TTL_SECONDS,
     VALUE_BYTES,
@@ -57,7 +58,7 @@ class CacheManager:
             NotFoundError: the tenant has no such entry.
             StorageError
         """
-        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", self._now_ms()):
+        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", epoch_ms(self._clock.now())):
             raise NotFoundError("There is no such entry.", param="key")
         if self._near is not None:
             # It points to nothing now; but the prompt is the tenant's, and is not left lying about.
@@ -71,7 +72,7 @@ class CacheManager:
             StorageError
         """
         self._catalogues.current().model(model)
-        self._answers.forget_all(f"private#{owner.tenant}", f"model#{model}", self._now_ms())
+        self._answers.forget_all(f"private#{owner.tenant}", f"model#{model}", epoch_ms(self._clock.now()))
 
     def forget_namespace(self, owner: Owner, namespace: str) -> None:
         """Forget a namespace; one that tenants share only with the scope `admin`.
@@ -85,12 +86,12 @@ class CacheManager:
         if namespace in self._shared():
             if "admin" not in owner.scopes:
                 raise ScopeError(f"The namespace '{namespace}' is shared; forgetting it needs the scope 'admin'.")
-            self._answers.forget_all(f"shared#{namespace}", f"namespace#{namespace}", self._now_ms())
-        self._answers.forget_all(f"private#{owner.tenant}", f"namespace#{namespace}", self._now_ms())
+            self._answers.forget_all(f"shared#{namespace}", f"namespace#{namespace}", epoch_ms(self._clock.now()))
+        self._answers.forget_all(f"private#{owner.tenant}", f"namespace#{namespace}", epoch_ms(self._clock.now()))
 
     def forget_all(self, owner: Owner) -> None:
         """Forget all of the tenant's own answers."""
-        self._answers.forget_all(f"private#{owner.tenant}", "all", self._now_ms())
+        self._answers.forget_all(f"private#{owner.tenant}", "all", epoch_ms(self._clock.now()))
 
     def keep(self, owner: Owner, namespace: str, key: str, value: object, ttl_seconds: int | None) -> KeptValue:
         """Keep a value for the tenant.
@@ -105,7 +106,7 @@ class CacheManager:
         size = len(json_text(value).encode())
         if size > VALUE_BYTES:
             raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
-        now = self._now_ms()
+        now = epoch_ms(self._clock.now())
         kept = KeptValue(value, now, now + ttl * 1000)
         self._charged(owner, size, lambda: self._values.put(owner.tenant, namespace, key, kept))
         return kept
@@ -139,7 +140,7 @@ class CacheManager:
         """
         check_name(namespace, key)
         found = self._values.get(owner.tenant, namespace, key)
-        if found is None or found.expires_ms <= self._now_ms():
+        if found is None or found.expires_ms <= epoch_ms(self._clock.now()):
             raise NotFoundError("There is no such value.", param="key")
         return found
 
@@ -154,11 +155,8 @@ class CacheManager:
 
     def age_seconds(self, value: KeptValue) -> int:
         """Whole seconds since the value was kept."""
-        return max(0, (self._now_ms() - value.made_ms) // 1000)
+        return max(0, (epoch_ms(self._clock.now()) - value.made_ms) // 1000)
 
     def _shared(self) -> Iterable[str]:
         models = self._catalogues.current().models.values()
         return {name for model in models if model.cache is not None for name in model.cache.shared_namespaces}
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""What callers say of answers, kept where the choice among sizes and variants reads it."""
+"""Takes callers' feedback on answers, for the choice among sizes and variants to learn from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Judged:
     """Feedback that was taken.
 
     Attributes:
-        recorded: False where the inference was judged before; the first word stays.
+        recorded: False if the inference was judged before; the first judgement stands.
     """
 
     inference_id: str
@@ -34,7 +34,7 @@ class Judged:
 
 
 class FeedbackService:
-    """Finds out what answered, and adds the outcome to its record."""
+    """Finds out which deployment answered, and adds the score to its record."""
 
     def __init__(self, *, catalogues: CatalogueSource, feedback: FeedbackStore, jobs: JobStore) -> None:
         self._catalogues = catalogues
@@ -45,10 +45,10 @@ class FeedbackService:
         """Take feedback.
 
         Args:
-            owner: who tells; only of answers that their own tenant got.
-            inference_id: in any form in which an answer gave it: ``inf_...``, ``chatcmpl-...``.
+            owner: who judges; only answers that their own tenant was given.
+            inference_id: in any of the forms that answers show: ``inf_...``, ``chatcmpl-...``.
             model: that was asked for.
-            score: 0 (of no use) to 1 (what was wanted).
+            score: 0 (useless) to 1 (just what was wanted).
 
         Raises:
             UnknownModelError, InvalidRequestError: nothing is kept.
