@@ -221,7 +221,7 @@ class GroupSubmitter:
 
     @staticmethod
     def _timeout(members: Sequence[_Ready], model: Model) -> int:
-        """So long that no job's share, which goes by the number of its inputs, is more than its reservation pays for."""
+        """So long that no job's share, which goes by the number of its inputs, is more than was held for it."""
         inputs = sum(entry.merging.inputs for entry in members)
         paid = (invocation_timeout(entry.job, model) * inputs // entry.merging.inputs for entry in members)
         return min(model.asynchronous.invocation_timeout_seconds, *paid)
