@@ -25,9 +25,10 @@ from planner.described import read_workload
 from planner.designs import designs_for
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side
+from planner.opening import TraceError
 from planner.outcome import Outcome
 from planner.rates import Rates, names, only, read_rates
-from planner.reading import TraceError, read_trace
+from planner.reading import read_trace
 from planner.strategies import contributions
 from planner.timeline import timeline
 from planner.trace import NO_DEADLINE, Trace
@@ -36,6 +37,7 @@ from planner.world import World
 from tollgate.domain.errors import TollgateError
 
 _EXIT_UNREADABLE = 2
+_UNWRITABLE = "--out: nothing can be written into {}."
 _HOUR = 3600.0
 _SEEDS = 5
 _HALF_A_CENT = Decimal("0.005")
@@ -142,6 +144,8 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         return _refused("these numbers make no request at all.")
     try:
         choices = read_choices(arguments, trace)
+        if arguments.out:
+            arguments.out.mkdir(parents=True, exist_ok=True)
         drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
         comparison = _compared(trace, choices.world)
@@ -152,6 +156,8 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         findings = _found(made, trace, comparison, choices, arguments)
     except (TollgateError, SpeedUnknownError, TraceError, ValueError) as error:
         return _refused(str(error))
+    except OSError:
+        return _refused(_UNWRITABLE.format(arguments.out))
     if arguments.json:
         found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
         print(json.dumps(found, indent=2))
@@ -161,7 +167,7 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         try:
             written = plan_report.write(findings, arguments.out)
         except OSError:
-            return _refused(f"--out: nothing can be written into {arguments.out}.")
+            return _refused(_UNWRITABLE.format(arguments.out))
         for path in written:
             print(f"wrote {path}", file=sys.stderr)
     return 0
@@ -229,6 +235,9 @@ def document(trace: Trace, comparison: Comparison) -> dict[str, Any]:
     return {
         "requests": len(trace),
         "rows": trace.rows,
+        "notes": dict(trace.notes),
+        "impossible": comparison.impossible,
+        "cheapest_if_one_in_1000_is_late": comparison.nearly.design if comparison.nearly else None,
         "malformed": dict(trace.malformed),
         "hours_billed": comparison.horizon / 3600,
         "least_usd": str(comparison.bounds.least),
@@ -279,6 +288,13 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if trace.malformed:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in trace.malformed.most_common())
         console.print(f"Left out {sum(trace.malformed.values()):,} of {trace.rows:,} rows: {reasons}.")
+    for note, count in trace.notes.most_common():
+        console.print(f"{count:,} {note}.")
+    if comparison.impossible:
+        console.print(
+            f"{comparison.impossible:,} requests take longer than their deadline wherever they are served: no design "
+            "can be in time for them, and none is held against it."
+        )
     console.print(
         f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "
         f"a schedule made with all requests known costs about ${comparison.bounds.foreseen_usd:,.2f}."
@@ -288,7 +304,7 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if chosen is None:
         best = comparison.best
         console.print(
-            f"Every design missed a deadline; {best.design} missed the fewest, {best.missed:,}. "
+            f"Every design missed deadlines; {best.design} missed the fewest, {best.missed:,}. "
             "The settings, and how sure it is, are this one's."
         )
     else:
@@ -299,3 +315,18 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         )
         for part in parts:
             console.print(f"  {part.usd:+,.2f}  {part.text}")
+    _show_alternatives(comparison, console)
+
+
+def _show_alternatives(comparison: Comparison, console: Console) -> None:
+    """What is cheaper than the recommended design, and how late."""
+    chosen, always, nearly = comparison.recommended, comparison.baseline, comparison.nearly
+    if chosen is not None and always.total < chosen.total:
+        console.print(
+            f"One instance that never sleeps costs less, ${always.total:,.2f}, and misses {always.missed:,} deadlines."
+        )
+    if nearly is not None and nearly is not always:
+        console.print(
+            f"If one request in a thousand may be late, {nearly.design} does for ${nearly.total:,.2f}: "
+            f"{nearly.missed:,} missed."
+        )

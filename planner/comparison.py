@@ -16,6 +16,7 @@ from planner.trace import Trace
 from planner.world import World
 
 _HOUR = 3600.0
+_WORTH_SAYING = Decimal("0.9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,32 @@ class Comparison:
 
     @property
     def recommended(self) -> Outcome | None:
-        """The cheapest that missed no deadline; None when each missed one."""
-        return cheapest_in_time(self.outcomes)
+        """The cheapest that missed no deadline but the impossible ones; None when each missed one."""
+        return cheapest_in_time(self.outcomes, self.impossible)
+
+    @property
+    def nearly(self) -> Outcome | None:
+        """What costs a tenth less than the recommended one, or less, if one request in a thousand may be late."""
+        limit = self.impossible + self.baseline.requests // 1_000
+        found = cheapest_in_time(self.outcomes, limit)
+        best = self.recommended
+        return found if found and (best is None or found.total <= best.total * _WORTH_SAYING) else None
+
+    @property
+    def impossible(self) -> int:
+        """Requests that take longer than their deadline on every road of the world."""
+        return (self.token_bounds or self.bounds).impossible
 
     @property
     def on_instances(self) -> Outcome | None:
         """What would be recommended without a backend that is paid by the token."""
-        return cheapest_in_time(o for o in self.outcomes if not o.counts.get("tokens"))
+        alone = [outcome for outcome in self.outcomes if not outcome.counts.get("tokens")]
+        return cheapest_in_time(alone, self.bounds.impossible)
 
     @property
     def best(self) -> Outcome:
         """The recommended one; where there is none, the one that missed the fewest deadlines."""
-        return self.recommended or min(self.outcomes, key=lambda o: (o.missed, o.total))
+        return self.recommended or min(self.outcomes, key=lambda o: (o.missed, o.counts.get("refused", 0), o.total))
 
     def outcome(self, design: str) -> Outcome:
         """What this design does."""
@@ -77,9 +92,10 @@ class Comparison:
         return 1 - outcome.total / self.baseline.total if self.baseline.total else Decimal(0)
 
 
-def cheapest_in_time(outcomes: Iterable[Outcome]) -> Outcome | None:
-    """The cheapest that missed no deadline; None when each missed one."""
-    return min((one for one in outcomes if not one.missed), key=lambda one: one.total, default=None)
+def cheapest_in_time(outcomes: Iterable[Outcome], impossible: int = 0) -> Outcome | None:
+    """The cheapest that missed none but so many deadlines, and not all; None when each missed more."""
+    in_time = (one for one in outcomes if one.missed <= impossible and one.missed < one.requests)
+    return min(in_time, key=lambda one: one.total, default=None)
 
 
 def compare(
@@ -95,11 +111,11 @@ def compare(
     Args:
         trace: not empty, in order of arrival, with its deadlines.
         world: in which it is served.
-        horizon: seconds that are billed; the trace's length in whole hours when that is longer.
+        horizon: seconds that are billed; what the trace covers, or its length in whole hours, when that is longer.
         progress: called with how much is done, and of how much, whenever a design or a bound is.
         processes: that share the work; each one has the trace for itself.
     """
-    horizon = max(horizon, math.ceil(trace.seconds / _HOUR) * _HOUR)
+    horizon = max(horizon, trace.covered, math.ceil(trace.seconds / _HOUR) * _HOUR, _HOUR)
     designs = designs_for(trace, world)
     alone = replace(world, tokens=None)
     worlds = [alone] if world.tokens is None else [alone, world]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.reading import TraceError, unreadable
+from planner.opening import TraceError, unreadable
 from planner.workload import Workload
 
 _HOURS_A_DAY = 24

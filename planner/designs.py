@@ -186,7 +186,7 @@ class Router:
     """The gateway's own `route`, asked once for all requests of about the same size and deadline.
 
     Tokens and durations are rounded up, so that a group's answer suits its largest request; three significant bits are
-    kept, which is at most an eighth too much.
+    kept, which is at most an eighth too much. What that would refuse is asked for as it is.
     """
 
     def __init__(self, design: Design, world: World) -> None:
@@ -205,7 +205,16 @@ class Router:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._ask(*key)
+        if found == REFUSED and self._may_do(input_tokens, output_tokens, duration, deadline):
+            return self._ask(input_tokens, output_tokens, held if duration < 0 else int(duration * 1000) + 1, deadline)
         return found
+
+    def _may_do(self, read: int, written: int, duration: float, deadline: float) -> bool:
+        """Whether a request takes less than its deadline, though the largest of its group does not."""
+        world = self._world
+        alone = world.timing.expected_seconds(read, written) if duration < 0 else duration
+        by_token = self._design.by_token and world.token_timing.expected_seconds(read, written) <= deadline
+        return by_token or alone <= deadline
 
     def _model(self, threshold: float, duration: float | None = None) -> Model:
         design = self._design

@@ -10,9 +10,10 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from planner.reading import TraceError, opened, unreadable
+from planner.opening import UNREADABLE, TraceError, opened, unreadable
 from planner.trace import Trace
 from planner.workload import drawn_size
 
@@ -50,7 +51,8 @@ class Rates:
         are taken to be input.
         """
         source = random.Random(seed)  # noqa: S311 - a simulation wants to be repeatable
-        trace = Trace(rows=len(self.rows) + self.malformed)
+        covered = max((row.begin + row.seconds for row in self.rows), default=0.0)
+        trace = Trace(rows=len(self.rows) + self.malformed, covered=covered)
         if self.malformed:
             trace.malformed["rate is not a number of 0 or more"] = self.malformed
         for row in self.rows:
@@ -75,7 +77,10 @@ def read_rates(path: Path) -> Rates | None:
     rates = Rates()
     try:
         with opened(path) as stream:
-            reader = csv.DictReader(stream)
+            header = stream.readline()
+            if header.lstrip().startswith(("{", "[")):
+                return None
+            reader = csv.DictReader(chain([header], stream))
             columns = set(reader.fieldnames or ())
             if not any(wanted <= columns for wanted in _KINDS):
                 return None
@@ -84,7 +89,7 @@ def read_rates(path: Path) -> Rates | None:
                     rates.rows.append(_row(row))
                 except (TypeError, ValueError):
                     rates.malformed += 1
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     expected = sum(row.requests for row in rates.rows)
     if expected <= 0:

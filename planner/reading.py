@@ -1,68 +1,40 @@
-"""Traces as files: CSV and JSON Lines, plain or gzipped, with the column names of the public traces and of our own.
+"""Traces as files, with the column names of the public traces, of other gateways' exports and of our own.
 
 Known as they are: ServeGen (`tenant, t_s`), Azure (`TIMESTAMP, ContextTokens, GeneratedTokens`), BurstGPT
 (`Timestamp, Request tokens, Response tokens, Model`), Mooncake (JSON Lines, `timestamp` in milliseconds, `hash_ids`),
-and what `tollgate export` writes.
+OpenAI's usage, spend and request logs of other gateways, the gateway's own log, and what `tollgate export` writes.
 Anything else needs a column with a time, and tokens or a duration. A row that does not make sense is counted under its
-reason and left out.
+reason and left out; what had to be taken for granted is counted too.
 """
 
-import csv
-import gzip
-import json
 import math
-from collections.abc import Iterator, Mapping
+from array import array
 from datetime import UTC, datetime
 from hashlib import blake2b
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from planner.exported import requests_of
+from planner.columns import Column, Columns
+from planner.exported import of_gateway_log, requests_of
+from planner.opening import UNREADABLE, TraceError, opened, unreadable
+from planner.rows import HeaderError, Row, rows_of
 from planner.trace import CLASSES, NO_DEADLINE, Trace
+from tollgate.domain.catalogue import Priority
 
-_TIME = (
-    "t_s",
-    "arrival_s",
-    "arrival",
-    "timestamp",
-    "TIMESTAMP",
-    "Timestamp",
-    "time",
-    "created_at",
-    "ChargePeriodStart",
-)
-_INPUT = ("input_tokens", "ContextTokens", "Request tokens", "input_length", "prompt_tokens")
-_OUTPUT = ("output_tokens", "GeneratedTokens", "Response tokens", "output_length", "completion_tokens")
-_GROUP = ("tenant", "team", "Model", "model", "workload")
-_CLASS = ("class", "priority")
-_DEADLINE = ("deadline_s", "deadline_seconds", "deadline")
-_PROMPT = ("prompt_hash", "hash_ids")
-_DURATION = ("duration_s", "duration_seconds", "duration")
-
+_CLASS_OF: dict[str, Priority] = {
+    **{priority.value: priority for priority in Priority},
+    **dict.fromkeys(("realtime", "priority", "interactive", "online"), Priority.HIGH),
+    **dict.fromkeys(("async", "auto", "default", "standard", "normal"), Priority.MEDIUM),
+    **dict.fromkeys(("batch", "flex", "bulk", "offline"), Priority.LOW),
+}
 _LARGEST_COUNT = 100_000_000
-
-
-class TraceError(Exception):
-    """The file cannot be read as a trace at all."""
-
-
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (FileNotFoundError, "there is no such file"),
-    (IsADirectoryError, "that is a folder, not a file"),
-    (PermissionError, "this user may not read it"),
-    (gzip.BadGzipFile, "its name ends in .gz, but gzip did not make it"),
-    (EOFError, "its end is missing"),
-    (UnicodeDecodeError, "it is not text in UTF-8"),
-)
-
-
-def unreadable(path: Path, error: Exception) -> TraceError:
-    """What a person is told of a file that cannot be read."""
-    known = next((reason for kind, reason in _REASONS if isinstance(error, kind)), None)
-    if known is None:
-        known = "the system does not let it be read" if isinstance(error, OSError) else str(error)
-    return TraceError(f"{path}: {known}.")
+_MOST_REQUESTS = 20_000_000
+_ABSOLUTE = 1e8
+"""Seconds, three years, from which on a time is a date and not an offset."""
+_UNIT_OF_DATE = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+"""From which number on a date is counted in nanoseconds, microseconds, milliseconds since 1970."""
+_HOUR, _YEAR = 3_600.0, 366 * 86_400.0
+_MOST_SHAPES = 1_000
 
 
 class _RowError(Exception):
@@ -70,122 +42,208 @@ class _RowError(Exception):
 
 
 def read_trace(path: Path) -> Trace:
-    """Read a trace; arrivals are put in order and counted from the first one's time origin.
+    """Read a trace; arrivals are put in order and counted from its beginning.
 
-    Absolute times (dates, Unix seconds) start at the first request. Offsets keep their zero.
+    Absolute times (dates; seconds, or parts of them, since 1970) start at the first request. Offsets keep their zero,
+    but for whole hours before the first request.
 
     Raises:
-        TraceError: the file is missing, empty of usable rows, or has no column for the time.
+        TraceError: the file is missing, empty of usable rows, or has no column for the time or the size.
     """
-    trace = Trace()
-    groups: dict[str, int] = {}
+    reader = _Reader()
     try:
         with opened(path) as stream:
-            for row in _rows(path, stream):
-                trace.rows += 1
-                try:
-                    for request in [None] if row is None else requests_of(row):
-                        _add(trace, request, groups)
-                except _RowError as error:
-                    trace.malformed[str(error)] += 1
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+            for row in rows_of(stream, is_json=bool({".jsonl", ".ndjson", ".json"} & set(path.suffixes))):
+                reader.add(row)
+    except (*UNREADABLE, HeaderError) as error:
         raise unreadable(path, error) from error
+    trace = reader.trace
     if not trace.arrivals:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in trace.malformed.most_common(3)) or "no rows"
-        raise TraceError(f"{path}: no usable request ({reasons}).")
-    trace = trace.in_order()
-    first = trace.arrivals[0]
-    if first > 1e8:  # three years: a date, not an offset
-        for position, arrival in enumerate(trace.arrivals):
-            trace.arrivals[position] = arrival - first
-    return trace
+        names = f"; its first row has {', '.join(reader.names[:20])}" if reader.names else ""
+        raise TraceError(f"{path}: no usable request ({reasons}{names}).")
+    return reader.finished()
 
 
-def opened(path: Path) -> TextIO:
-    """The file as text, unzipped where its name ends in .gz."""
-    if path.suffix == ".gz":
-        return TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+class _Reader:
+    """Rows in, a trace out."""
+
+    def __init__(self) -> None:
+        self.trace = Trace()
+        self.names: tuple[str, ...] = ()
+        self._shapes: dict[tuple[str, ...], Columns] = {}
+        self._groups: dict[str, int] = {}
+        self._seen: set[int] = set()
+        self._metrics = array("L")
+        self._logged = False
+
+    def add(self, row: Row | str) -> None:
+        """Take in a row, which may be several requests; text is the reason why it is none."""
+        trace = self.trace
+        trace.rows += 1
+        if isinstance(row, str):
+            trace.malformed[row] += 1
+            return
+        self.names = self.names or tuple(row)
+        try:
+            self._add_all(row)
+        except _RowError as error:
+            trace.malformed[str(error)] += 1
+        if len(trace) > _MOST_REQUESTS:
+            raise TraceError(f"more than {_MOST_REQUESTS:,} requests cannot be planned at once.")
+
+    def _add_all(self, row: Row) -> None:
+        own, before = of_gateway_log(row), len(self.trace)
+        for request in requests_of(row) if own is None else own:
+            self._add(request)
+        if own is not None:
+            self._note_source(row, before)
+
+    def _note_source(self, row: Row, before: int) -> None:
+        """The gateway writes a line and a metric record for each request; one of them is enough."""
+        if len(self.trace) == before:
+            self.trace.notes["lines of the gateway's log that are no finished request"] += 1
+        elif "_aws.Timestamp" in row:
+            self._metrics.append(before)
+        else:
+            self._logged = True
+
+    def _columns(self, row: Row) -> Columns:
+        names = tuple(row)
+        columns = self._shapes.get(names)
+        if columns is None:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            columns = self._shapes[names] = Columns.of(names)
+        return columns
+
+    def _add(self, row: Row) -> None:
+        columns = self._columns(row)
+        arrival = _moment(_value(row, columns.time), columns.unit)
+        duration = _number(row, columns.duration, "duration", absent=-1.0)
+        if duration >= 0 and columns.duration is not None:
+            duration *= columns.duration.unit or 1.0
+        sizes = _value(row, columns.input), _value(row, columns.output)
+        if duration < 0 and sizes == (None, None):
+            raise _RowError("neither tokens nor duration")
+        input_tokens, output_tokens = (_count(size) for size in sizes)
+        deadline = _deadline(row, columns.deadline, arrival)
+        priority, prompt = self._class(row, columns.priority), _prompt(row, columns.prompt, input_tokens)
+        if self._is_seen(_value(row, columns.request), arrival, input_tokens, output_tokens):
+            raise _RowError("the same request again")
+        if duration < 0:
+            for size, what in zip(sizes, ("input", "output"), strict=True):
+                if size is None:
+                    self.trace.notes[f"requests without {what} tokens, taken as 0"] += 1
+        name = str(_value(row, columns.group) or "all")
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = self.trace.group(name)
+        self.trace.append(
+            arrival,
+            input_tokens,
+            output_tokens,
+            group=group,
+            priority=priority,
+            deadline=deadline,
+            prompt=prompt,
+            duration=duration,
+        )
+
+    def _is_seen(self, request: Any, *others: float) -> bool:
+        """Whether a row with this id, time and size was there before; ids alone may begin again each day."""
+        if request is None:
+            return False
+        digest = int.from_bytes(blake2b(f"{request}|{others}".encode(), digest_size=8).digest())
+        known = digest in self._seen
+        self._seen.add(digest)
+        return known
+
+    def _class(self, row: Row, column: Column | None) -> int:
+        value = _value(row, column)
+        if value is None or column is None:
+            return -1
+        priority = _CLASS_OF.get(str(value).lower())
+        if priority is None:
+            raise _RowError(f"{column.name} is not high, medium or low")
+        return CLASSES.index(priority)
+
+    def finished(self) -> Trace:
+        """In order, from its beginning, without what cannot belong to it."""
+        trace = self.trace
+        if self._metrics and self._logged:
+            trace.notes["metric records beside the log lines of the same requests"] += len(self._metrics)
+            keep = bytearray(b"\1") * len(trace)
+            for position in self._metrics:
+                keep[position] = 0
+            trace = trace.chosen(keep)
+        trace = trace.in_order()
+        middle = trace.arrivals[len(trace) // 2]
+        keep = bytearray(abs(arrival - middle) <= _YEAR for arrival in trace.arrivals)
+        strays = keep.count(0)
+        if strays:
+            trace.malformed["arrival time is more than a year away from most others"] += strays
+            trace = trace.chosen(keep)
+        first = trace.arrivals[0]
+        begin = first if first > _ABSOLUTE else first // _HOUR * _HOUR
+        if begin:
+            for position, arrival in enumerate(trace.arrivals):
+                trace.arrivals[position] = arrival - begin
+        return trace
 
 
-def _rows(path: Path, stream: TextIO) -> Iterator[Mapping[str, Any] | None]:
-    if ".jsonl" in path.suffixes or ".ndjson" in path.suffixes:
-        for line in stream:
-            if line.strip():
-                yield _json_row(line)
-        return
-    reader = csv.DictReader(stream)
-    if not _first(dict.fromkeys(reader.fieldnames or (), "x"), _TIME):
-        raise TraceError(f"{path}: no column for the arrival time; one of {', '.join(_TIME)} is needed.")
-    yield from reader
-
-
-def _json_row(line: str) -> Mapping[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
+def _value(row: Row, column: Column | None) -> Any:
+    """What the row says there; None where it says nothing. A list of one, as in metric records, is what it holds."""
+    if column is None:
         return None
-    return row if isinstance(row, dict) else None
+    value = row.get(column.name)
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int | float):
+        return value[0]
+    if isinstance(value, str):
+        value = value.strip()
+        return None if value.lower() in _NOTHING else value
+    return value
 
 
-def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    for name in names:
-        value = row.get(name)
-        if value is not None and value != "":
-            return value
-    return None
+_NOTHING = frozenset({"", "null", "none", "na", "n/a", "-"})
 
 
-def _add(trace: Trace, row: Mapping[str, Any] | None, groups: dict[str, int]) -> None:
-    if row is None:
-        raise _RowError("not a JSON object")
-    arrival = _time(_first(row, _TIME))
-    if "hash_ids" in row:
-        arrival /= 1000  # Mooncake counts milliseconds
-    duration = _number(_first(row, _DURATION), "duration", absent=-1.0)
-    sizes = _first(row, _INPUT), _first(row, _OUTPUT)
-    if duration < 0 and sizes == (None, None):
-        raise _RowError("neither tokens nor duration")
-    input_tokens, output_tokens = (_count(size) for size in sizes)
-    deadline = _number(_first(row, _DEADLINE), "deadline", absent=NO_DEADLINE)
-    name = str(_first(row, _GROUP) or "all")
-    group = groups.get(name)
-    if group is None:
-        group = groups[name] = trace.group(name)
-    trace.append(
-        arrival,
-        input_tokens,
-        output_tokens,
-        group=group,
-        priority=_class(_first(row, _CLASS)),
-        deadline=deadline,
-        prompt=_prompt(row, input_tokens),
-        duration=duration,
-    )
-
-
-def _time(value: Any) -> float:
+def _moment(value: Any, unit: float | None = None) -> float:
     if value is None:
         raise _RowError("no arrival time")
     try:
         seconds = float(value)
     except (TypeError, ValueError):
-        try:
-            moment = datetime.fromisoformat(str(value)[:26])
-        except ValueError:
-            raise _RowError("arrival time is neither a number nor a date") from None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return _date(str(value))
+    except OverflowError:
+        seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0:
+        raise _RowError("arrival time out of range")
+    scale = next((scale for least, scale in _UNIT_OF_DATE if seconds >= least), None)
+    if scale is not None and (unit is None or seconds * unit >= _UNIT_OF_DATE[-1][0]):
+        return seconds * scale
+    return seconds * (unit or 1.0)
+
+
+def _date(text: str) -> float:
+    zone = text.upper().removesuffix(" UTC").removesuffix(" GMT").strip()
+    try:
+        moment = datetime.fromisoformat(zone)
+    except ValueError:
+        raise _RowError("arrival time is neither a number nor a date") from None
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if seconds < 0:
         raise _RowError("arrival time out of range")
     return seconds
 
 
-def _number(value: Any, what: str, *, absent: float) -> float:
+def _number(row: Row, column: Column | None, what: str, *, absent: float) -> float:
+    value = _value(row, column)
     if value is None:
         return absent
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _RowError(f"{what} is not a number") from None
     if not math.isfinite(number) or number < 0:
         raise _RowError(f"{what} out of range")
@@ -193,25 +251,35 @@ def _number(value: Any, what: str, *, absent: float) -> float:
 
 
 def _count(value: Any) -> int:
-    number = _number(value, "tokens", absent=0.0)
-    if number > _LARGEST_COUNT or number != int(number):
+    if value is None:
+        return 0
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _RowError("tokens is not a number") from None
+    if not 0 <= number <= _LARGEST_COUNT or number != int(number):
         raise _RowError("tokens out of range")
     return int(number)
 
 
-def _class(value: Any) -> int:
-    if value is None:
-        return -1
-    for position, name in enumerate(CLASSES):
-        if str(value).lower() == name.value:
-            return position
-    raise _RowError("unknown class")
+def _deadline(row: Row, column: Column | None, arrival: float) -> float:
+    """Seconds after the arrival; a column may hold the moment itself."""
+    value = _value(row, column)
+    if value is None or column is None:
+        return NO_DEADLINE
+    if isinstance(value, str) and "-" in value[1:]:
+        try:
+            return max(0.0, _date(value) - arrival)
+        except _RowError:
+            raise _RowError("deadline is not a number") from None
+    seconds = _number(row, column, "deadline", absent=NO_DEADLINE) * (column.unit or 1.0)
+    return max(0.0, _moment(seconds) - arrival) if seconds > _ABSOLUTE < arrival else seconds
 
 
-def _prompt(row: Mapping[str, Any], input_tokens: int) -> int:
+def _prompt(row: Row, column: Column | None, input_tokens: int) -> int:
     """The whole request as a number: a prefix alone that is the same is no repetition."""
-    value = _first(row, _PROMPT)
-    if value is None:
+    value = None if column is None else row.get(column.name)
+    if value is None or value == "":
         return -1
     digest = blake2b(f"{value}|{input_tokens}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1

@@ -46,6 +46,8 @@ class Trace:
         group_names: what `groups` points at.
         malformed: rows that were left out, by reason.
         rows: rows that were read, malformed ones included.
+        notes: what was taken for granted of rows that were kept, and how often.
+        covered: seconds that the trace is known to be about, also where nobody comes; 0 where nothing tells.
     """
 
     arrivals: "array[float]" = field(default_factory=_doubles)
@@ -59,6 +61,8 @@ class Trace:
     group_names: list[str] = field(default_factory=list)
     malformed: Counter[str] = field(default_factory=Counter)
     rows: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    covered: float = 0.0
 
     def __len__(self) -> int:
         return len(self.arrivals)
@@ -154,4 +158,6 @@ class Trace:
             group_names=self.group_names,
             malformed=self.malformed,
             rows=self.rows,
+            notes=self.notes,
+            covered=self.covered,
         )

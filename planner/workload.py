@@ -65,7 +65,7 @@ class Workload:
         """Draw it: gaps are gamma distributed in the rate's own time, so that bursts keep their size at any rate."""
         source = random.Random(seed)  # noqa: S311 - a simulation wants to be repeatable
         shape = 1.0 / max(self.burstiness, 0.05) ** 2
-        trace = Trace(group_names=["all"])
+        trace = Trace(group_names=["all"], covered=self.hours * _SECONDS_PER_HOUR)
         fresh = 0
         for arrival in self._arrivals(source, shape):
             repeats = fresh and source.random() < self.repeated

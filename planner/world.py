@@ -15,6 +15,7 @@ from tollgate.domain.costs.pricing import GatewayPrices
 from tollgate.domain.errors import PriceUnknownError
 from tollgate.domain.providers.backend import Provider, TokenBackend
 from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 
 _MODEL, _ON_INSTANCES = "planned", "main"
 _TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
@@ -126,6 +127,14 @@ class World:
         """How long each request would take at that backend."""
         expected = self.token_timing.expected_seconds
         return array("d", map(expected, trace.input_tokens, trace.output_tokens))
+
+    def possible(self, trace: Trace, held: "array[float]") -> bytearray:
+        """1 for each request that is in time if it is begun as it comes, on some road; no design helps the others."""
+        there = self.token_seconds(trace) if self.tokens is not None else held
+        return bytearray(
+            own <= deadline or other <= min(deadline, TOKEN_JOB_SECONDS)
+            for own, other, deadline in zip(held, there, trace.deadlines, strict=True)
+        )
 
     def model(
         self,

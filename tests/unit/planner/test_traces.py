@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from planner.reading import TraceError, read_trace
+from planner.opening import TraceError
+from planner.reading import read_trace
 from planner.trace import CLASSES, NO_DEADLINE
 from planner.workload import DEADLINES, ClassMix, Workload, draw_deadlines
 from tollgate.domain.catalogue import Priority
@@ -81,7 +82,7 @@ def test_malformed_rows_are_counted_by_reason(tmp_path: Path) -> None:
         "arrival time out of range": 2,
         "neither tokens nor duration": 1,
         "tokens out of range": 2,
-        "unknown class": 1,
+        "class is not high, medium or low": 1,
         "tokens is not a number": 1,
     }
 
