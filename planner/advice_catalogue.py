@@ -4,29 +4,43 @@ Endpoints carry the names that the template gives to those of a model called `pl
 the catalogue cannot say is written as a comment, not as a setting.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
-from planner.designs import Design
+from planner.designs import Design, Routing, shortest_wait
 from planner.outcome import Outcome
 from planner.trace import Trace
-from planner.world import World
+from planner.world import USED_WHEN_ALWAYS_UP, World
 from tollgate.domain.catalogue import BatchPolicy, InferenceType
 
 PROVIDER_KEYS = "/tollgate/providers"
 """Where the settings look for the keys of providers that are called over HTTP."""
 _LONGEST_CACHE = 86_400
+_PLANNED = "planned"
+"""The model's name; where there are several, for different deadlines, all have its endpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A model of the catalogue: name, roads, when its batches leave, and what it is for where there are several."""
+
+    name: str
+    roads: frozenset[InferenceType]
+    batch: BatchPolicy | None = None
+    why: tuple[str, ...] = ()
 
 
 def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: World, instance_type: str) -> list[str]:
-    """Lines of TOML; one model, or one for each pool of a design that collects in several."""
+    """Lines of TOML; one model, or several where one cannot have all the settings."""
     lines: list[str] = []
     by_token = design.by_token and outcome.counts.get("tokens", 0) > 0
-    for name, policy, why in _models(design, outcome):
-        lines += [*why, f"[models.{name}]"]
-        if policy is not None:
+    for entry in _models(design, outcome, world):
+        lines += [*entry.why, f"[models.{entry.name}]"]
+        if entry.batch is not None:
             lines.append(
-                f"batch = {{ max_records = {policy.max_records}, max_age_seconds = {policy.max_age_seconds} }}"
+                f"batch = {{ max_records = {entry.batch.max_records}, "
+                f"max_age_seconds = {entry.batch.max_age_seconds} }}"
             )
         if design.cache_ttl:
             lines += [
@@ -34,35 +48,46 @@ def catalogue_entries(trace: Trace, design: Design, outcome: Outcome, world: Wor
                 f"cache = {{ ttl_seconds = {min(_LONGEST_CACHE, int(design.cache_ttl))} }}",
             ]
         if by_token:
-            lines += ["", *_provider(name, trace, outcome, world)]
-        if not by_token or design.sharing or any(outcome.counts.get(road) for road in ("realtime", "async", "batch")):
-            given = _deployment(name, trace, design=design, outcome=outcome, world=world, instance_type=instance_type)
-            lines += ["", *given]
-        if (outcome.counts.get("async") or design.sharing) and design.asynchronous.minimum == 0:
-            lines += ["", *_sleep(name, design, by_token=by_token)]
+            lines += ["", *_provider(entry.name, trace, outcome, world)]
+        if entry.roads or not by_token:
+            lines += ["", f"[models.{entry.name}.deployments.main]", *_timed(trace, world, instance_type)]
+            lines += _roads(entry.roads, design=design, outcome=outcome, world=world)
+        if InferenceType.ASYNC in entry.roads and design.asynchronous.minimum == 0:
+            lines += ["", *_sleep(entry.name, design, by_token=by_token)]
         lines.append("")
     return [*lines, *_not_settable(outcome)]
 
 
-def _models(design: Design, outcome: Outcome) -> list[tuple[str, BatchPolicy | None, list[str]]]:
-    if not outcome.counts.get("batch") or InferenceType.BATCH not in design.open_roads:
-        return [("planned", None, [])]
-    pools: Mapping[float, BatchPolicy] = design.batch
-    if len(pools) == 1:
-        return [("planned", next(iter(pools.values())), [])]
+def _models(design: Design, outcome: Outcome, world: World) -> list[_Entry]:
+    used = {road for road in InferenceType if outcome.counts.get(road.value)}
+    if design.sharing or not (used or outcome.counts.get("tokens")):
+        used.add(InferenceType.ASYNC)
+    roads, sleeps = frozenset(used), InferenceType.ASYNC in used and design.asynchronous.minimum == 0
+    pools = design.batch if InferenceType.BATCH in used and InferenceType.BATCH in design.open_roads else {}
+    if sleeps and InferenceType.REALTIME in used:
+        least = min(pools.values(), key=lambda policy: policy.max_age_seconds, default=None)
+        up = frozenset({InferenceType.REALTIME})
+        why = (
+            f"# For deadlines under {shortest_wait(world):,.0f} s: clients name this model where somebody waits. It is",
+            "# always up; the policy of sleep below would hold for its endpoint too if they were one deployment.",
+        )
+        return [_Entry(f"{_PLANNED}-at-once", up, None, why), _Entry(_PLANNED, roads - up, least)]
+    if len(pools) < 2:
+        return [_Entry(_PLANNED, roads, next(iter(pools.values()), None))]
     return [
-        (
-            "planned" if number == 0 else f"planned-{int(shortest)}s",
+        _Entry(
+            _PLANNED if number == 0 else f"{_PLANNED}-{int(shortest)}s",
+            roads,
             policy,
-            [f"# For deadlines from {shortest:,.0f} s: as old as leaves time for a start, the work and the way back."],
+            (f"# For deadlines from {shortest:,.0f} s: as old as leaves time for a start, the work and the way back.",),
         )
         for number, (shortest, policy) in enumerate(sorted(pools.items()))
     ]
 
 
-def _usual(trace: Trace) -> int:
-    written = sorted(trace.output_tokens)
-    return written[len(written) // 2]
+def _usual[Number: (int, float)](amounts: Iterable[Number]) -> Number:
+    ordered = sorted(amounts)
+    return ordered[len(ordered) // 2]
 
 
 def on_bedrock(token_model: str) -> bool:
@@ -81,7 +106,7 @@ def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[s
             f"timing = {{ base_seconds = {timing.base_seconds:g}, "
             f"seconds_per_input_token = {timing.seconds_per_input_token:g}, "
             f"seconds_per_output_token = {timing.seconds_per_output_token:g}, "
-            f"expected_output_tokens = {max(1, _usual(trace))} }}"
+            f"expected_output_tokens = {max(1, _usual(trace.output_tokens))} }}"
         ),
         "",
         f"[models.{name}.deployments.provider.tokens]",
@@ -101,51 +126,63 @@ def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[s
     ]
 
 
-def _deployment(
-    name: str, trace: Trace, *, design: Design, outcome: Outcome, world: World, instance_type: str
-) -> list[str]:
-    timing, counts = world.timing, outcome.counts
-    usual = _usual(trace)
-    share = design.used if design.by_token else Decimal(min(1.0, max(0.01, outcome.utilisation)))
-    used = f"{share:.2f}"
-    road = f"concurrency = {world.concurrency}, startup_seconds = {world.endpoint_startup:g}, utilisation = {used!r}"
-    road = road.replace("'", '"')
-    lines = [
-        f"[models.{name}.deployments.main]",
-        'tier = "medium"  # the only one that was planned with',
-        'dialect = "messages"  # or what the container speaks: docs/catalogue.md',
-        f'instance_type = "{instance_type}"  # ${world.usd_per_hour} an hour, list price',
-        f"# The seconds that were planned with; `tollgate calibrate` measures them. Half of the answers have {usual}",
-        "# tokens or fewer.",
-        (
-            f"timing = {{ base_seconds = {max(0.001, timing.base_seconds):g}, "
-            f"seconds_per_input_token = {timing.seconds_per_input_token:g}, "
-            f"seconds_per_output_token = {timing.seconds_per_output_token:g}, expected_output_tokens = {usual} }}"
-        ),
-    ]
-    if counts.get("realtime"):
+def _roads(roads: frozenset[InferenceType], *, design: Design, outcome: Outcome, world: World) -> list[str]:
+    counts = outcome.counts
+    found = Decimal(min(1.0, max(0.01, outcome.utilisation)))
+    by_deadline = design.routing is Routing.DEADLINE
+    # `route` compares roads by these; with other figures it would choose others than were replayed.
+    up, gathered = (USED_WHEN_ALWAYS_UP, design.used) if by_deadline else (found, found)
+    road = f"concurrency = {world.concurrency}, startup_seconds = {world.endpoint_startup:g}"
+    lines: list[str] = []
+    if InferenceType.REALTIME in roads:
         lines += [
-            f"# {counts['realtime']:,} requests need an answer sooner than a start-up; {used} of the time is used.",
-            f'realtime = {{ endpoint = "tollgate-{name}-realtime", {road} }}',
+            f"# {counts['realtime']:,} requests need an answer soon; {found:.0%} of the paid time is used.",
+            f'realtime = {{ endpoint = "tollgate-{_PLANNED}-realtime", {road}, utilisation = "{up:.2f}" }}',
         ]
-    if counts.get("async") or design.sharing or not (counts.get("realtime") or counts.get("batch")):
+    if InferenceType.ASYNC in roads:
         lines += [
             (
                 _why_gathered(design, counts.get("async", 0))
                 if design.by_token
-                else f"# {counts.get('async', 0):,} requests can wait; the utilisation is the one that the plan found."
+                else f"# {counts.get('async', 0):,} requests can wait; {found:.0%} of the paid time is used."
             ),
-            f'async = {{ endpoint = "tollgate-{name}-async", {road} }}',
+            f'async = {{ endpoint = "tollgate-{_PLANNED}-async", {road}, utilisation = "{gathered:.2f}" }}',
         ]
-    if counts.get("batch"):
+    if InferenceType.BATCH in roads:
         lines += [
             f"# {counts['batch']:,} requests go in transform jobs.",
             (
-                f'batch = {{ transform_model = "tollgate-{name}", concurrency = {world.concurrency}, '
+                f'batch = {{ transform_model = "tollgate-{_PLANNED}", concurrency = {world.concurrency}, '
                 f"startup_seconds = {world.job_startup:g} }}"
             ),
         ]
     return lines
+
+
+def _timed(trace: Trace, world: World, instance_type: str) -> list[str]:
+    """What a deployment runs on, and how long it takes."""
+    timing, usual = world.timing, _usual(trace.output_tokens)
+    measured = sorted(seconds for seconds in trace.durations if seconds >= 0)
+    if 2 * len(measured) > len(trace):
+        why = ["# Half of the requests take so long, by the trace's own durations, or less."]
+        seconds = f"base_seconds = {max(0.001, measured[len(measured) // 2]):g}"
+    else:
+        why = [
+            "# The seconds that were planned with; `tollgate calibrate` measures them. Half of the answers have",
+            f"# {usual} tokens or fewer.",
+        ]
+        seconds = (
+            f"base_seconds = {max(0.001, timing.base_seconds):g}, "
+            f"seconds_per_input_token = {timing.seconds_per_input_token:g}, "
+            f"seconds_per_output_token = {timing.seconds_per_output_token:g}, expected_output_tokens = {usual}"
+        )
+    return [
+        'tier = "medium"  # the only one that was planned with',
+        'dialect = "messages"  # or what the container speaks: docs/catalogue.md',
+        f'instance_type = "{instance_type}"  # ${world.usd_per_hour} an hour, list price',
+        *why,
+        f"timing = {{ {seconds} }}",
+    ]
 
 
 def _why_gathered(design: Design, count: int) -> str:

@@ -95,7 +95,7 @@ def standard_designs(world: World, mean_held: float, deadlines: Collection[float
     asleep = replace(by_backlog, minimum=0)
     collected = batch_pools(world, deadlines, mean_held)
     # A real-time endpoint is always up, so that it is only offered where a deadline leaves no other road.
-    always_up = {InferenceType.REALTIME} if min(deadlines) < _shortest_wait(world) else set()
+    always_up = {InferenceType.REALTIME} if min(deadlines) < shortest_wait(world) else set()
     jobs = frozenset({InferenceType.BATCH, *always_up})
     endpoints = frozenset({InferenceType.ASYNC, *always_up})
     designs = [
@@ -141,7 +141,7 @@ def designs_for(trace: Trace, world: World) -> dict[str, Design]:
     return {design.name: design for design in standard_designs(world, sum(held) / len(held), set(trace.deadlines))}
 
 
-def _shortest_wait(world: World) -> float:
+def shortest_wait(world: World) -> float:
     """A deadline from which on nothing has to be up when the request comes: start-up, margin, rhythm, and the work."""
     return (world.endpoint_startup + world.dispatch_seconds + RESPONSE_MARGIN_SECONDS) / 0.75
 

@@ -19,6 +19,8 @@ from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 
 _MODEL, _ON_INSTANCES = "planned", "main"
 _TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
+USED_WHEN_ALWAYS_UP = Decimal("0.27")
+"""`utilisation` of an endpoint that is never turned off: the share of hours in which the public traces have traffic."""
 _ANY_LENGTH = 1_000_000
 _RELEARN, _REMEMBERED = 200, 2_000
 
@@ -174,7 +176,7 @@ class World:
             startup_seconds=self.endpoint_startup,
         )
         roads = {
-            InferenceType.REALTIME: replace(common, utilisation=Decimal("0.27")),
+            InferenceType.REALTIME: replace(common, utilisation=USED_WHEN_ALWAYS_UP),
             InferenceType.ASYNC: replace(common, inference_type=InferenceType.ASYNC, utilisation=used),
             InferenceType.BATCH: replace(common, inference_type=InferenceType.BATCH, startup_seconds=self.job_startup),
         }

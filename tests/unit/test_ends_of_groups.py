@@ -58,7 +58,7 @@ def test_an_answer_after_the_end_is_counted_without_what_a_failed_group_held() -
         AsyncNotice(name, completed=True, received_at=began, finished_at=road.clock.now(), output_location=location)
     )
     job, late = road.jobs.jobs[name], road.jobs.late[f"{name}#late"]
-    assert (job.held_seconds, late.held_seconds) == (1, 3)
+    assert [job.held_seconds, late.held_seconds] == [Decimal(1), Decimal(3)]
     assert job.bill is not None
     assert late.bill is not None
     assert [job.bill.instance, late.bill.instance] == [pytest.approx(s * Decimal("0.115") / 3600) for s in (1, 3)]

@@ -1,4 +1,4 @@
-"""Jobs that somebody had and put nothing down of, or had since they were read: none is run, or ended, for nothing."""
+"""Jobs that somebody had, or may have written, without a record: none is run twice, or ended for nothing."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -9,10 +9,11 @@ import pytest
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_job
+from tests.fakes.gateway import FakeGateway
 from tests.fakes.groups import group_road, run_groups, waiting_ids
 from tests.fakes.sleepers import Sleepers
 from tollgate.domain.cache.entry import CachedAnswer
-from tollgate.domain.errors import ConflictError, StorageError
+from tollgate.domain.errors import ConflictError, OutcomeUnknownError, StorageError
 from tollgate.domain.jobs.job import Job, JobState, Usage
 from tollgate.services.jobs.claim_job import LEASE_SECONDS, claim_job
 from tollgate.services.jobs.queries import JobQueries
@@ -150,3 +151,23 @@ def test_a_deployment_that_leaves_while_its_job_runs_ends_no_run() -> None:
     house.clock.advance(LEASE_SECONDS)
     house.deferred.run(job_id)
     assert house.gateway.jobs.jobs[job_id].state is JobState.FAILED
+
+
+def test_a_job_that_may_have_been_written_is_not_accepted_a_second_time() -> None:
+    """The write's answer is lost and the look after it fails: the idempotency key stays with the first job."""
+    gateway = FakeGateway()
+    add, get = gateway.jobs.add, gateway.jobs.get
+
+    def lost(*values: Any) -> None:
+        add(*values)
+        raise OutcomeUnknownError("x")
+
+    def down(_: str) -> Job | None:
+        raise StorageError("x")
+
+    body, headers = {"model": "echo", "input": "hello", "priority": "medium"}, {"idempotency-key": "once"}
+    gateway.jobs.add, gateway.jobs.get = lost, down  # type: ignore[assignment,method-assign]  # see above
+    assert gateway.infer(body, headers=headers).status == 503
+    gateway.jobs.add, gateway.jobs.get = add, get  # type: ignore[method-assign]
+    assert gateway.infer(body, headers=headers).status == 409
+    assert len(gateway.jobs.jobs) == 1

@@ -221,10 +221,10 @@ def test_a_value_that_was_not_written_is_not_paid_for(error: StorageError, *, pa
     """One that may have been is."""
     stack = _budgeted_stack("5")
 
-    def fail(*_: object) -> None:
+    def fail(*_: Any) -> None:
         raise error
 
-    stack.values.put = fail  # type: ignore[method-assign]  # a table that fails
+    stack.values.put = fail  # type: ignore[assignment,method-assign]  # a table that fails
     assert stack.call(f"PUT {VALUE_ROUTE}", {"value": "x"}, path=PLACE)[0] == 503
     for counter in stack.gateway.ledger.counters.values():
         assert counter.committed == counter.spent

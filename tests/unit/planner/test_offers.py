@@ -16,9 +16,9 @@ from planner.described import read_workload
 from planner.designs import standard_designs
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side, speed_by_shape
+from planner.opening import TraceError
 from planner.outcome import Outcome
 from planner.rates import names, only, read_rates
-from planner.reading import TraceError
 from planner.strategies import Assumptions, contributions
 from planner.tiers import small_speed
 from planner.trace import Trace
@@ -226,7 +226,7 @@ def test_the_recommended_models_are_a_catalogue(mix: ClassMix) -> None:
         design = next(d for d in standard_designs(TOKENS, 1.0, set(trace.deadlines)) if d.name == outcome.design)
         text = advise(trace, comparison, design, TOKENS, "ml.g5.2xlarge").models
         catalogue = read_catalogue(text, price_book(), region="us-east-1", architecture="arm64", version=1)
-        deployments = catalogue.models["planned"].deployments
+        deployments = [deployment for model in catalogue.models.values() for deployment in model.deployments]
         roads = {road for deployment in deployments if deployment.tokens is None for road in deployment.roads}
         used = {road for road in InferenceType if outcome.counts.get(road.value)}
         assert used <= roads

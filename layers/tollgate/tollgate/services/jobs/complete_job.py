@@ -352,7 +352,7 @@ class JobCompleter:
     def _note(self, job: Job) -> None:
         """Add the job to the records of its deployment, where a choice among several was made for it."""
         self._give_back(job)
-        names = [job.deployment]
+        names: Sequence[str] = [job.deployment]
         if f"handed_on={job.deployment}" in job.route_reason:
             names = self._siblings(job)  # The mark names the one that was chosen.
         source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names)

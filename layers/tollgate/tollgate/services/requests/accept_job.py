@@ -152,8 +152,12 @@ class JobAcceptance:
     def _add(self, job: Job, charges: Sequence[LedgerWrite]) -> None:
         try:
             self._jobs.add(job, charges)
-        except OutcomeUnknownError:
-            if self._jobs.get(job.job_id) is None:
+        except OutcomeUnknownError as unknown:
+            try:
+                there = self._jobs.get(job.job_id) is not None
+            except StorageError:
+                raise unknown from None  # Told that nothing was written, a caller's repetition would be a second job.
+            if not there:
                 raise
 
     @staticmethod
