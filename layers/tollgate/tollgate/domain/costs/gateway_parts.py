@@ -18,8 +18,8 @@ _REALTIME_OVERHEAD_SECONDS = 0.01
 _REJECTION_SECONDS = Decimal("0.005")
 
 INLINE_INPUT_BYTES = 8_192
-"""Larger inputs of jobs go to the bucket. Every change of a job's state rewrites its record, at a write unit per KB, and
-an object costs as much as eight of those."""
+"""Larger inputs of jobs go to the bucket. Every change of a job's state rewrites its record, at a write unit per KB,
+and an object costs as much as eight of those."""
 
 LOG_BYTES_PER_STEP = Decimal(1_500)
 """One canonical line and one metric record."""
@@ -128,7 +128,7 @@ def hit_usage() -> GatewayUsage:
 
 
 class GatewayRates(NamedTuple):
-    """Dollars of the gateway's own work, added up once for each set of prices, so that the hot path only looks them up."""
+    """Dollars of the gateway's own work, added up once for each set of prices; the hot path only looks them up."""
 
     by_road: Mapping[InferenceType, Decimal]
     stored_input: Decimal
