@@ -109,7 +109,7 @@ class AnswerRefresher:
         objects: WholeObjectStore,
         telemetry: Telemetry,
         clock: Clock,
-        compare: Callable[[Mapping[str, Any]], None] | None = None,
+        compare: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._inference = inference
         self._store = store
@@ -133,7 +133,7 @@ class AnswerRefresher:
                 return
             order = json.loads(body)
         ticket, trail, request = self._read(order)
-        if self._run(ticket, trail, request) and "against" in order and self._compare is not None:
+        if self._run(ticket, trail, request) and "against" in order:
             try:
                 self._compare(order)
             except StorageError:
