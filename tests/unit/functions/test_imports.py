@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[3]
 HOT = ("gateway", "authorizer", "jobs")
 # Each of these costs a cold start more than a millisecond, or brings modules that do.
 HEAVY = set(
-    "asyncio ctypes email html http ipaddress multiprocessing pathlib random socket ssl subprocess tempfile urllib "
-    "uuid xml zipfile".split()
+    "asyncio ctypes dataclasses email html http inspect ipaddress multiprocessing pathlib random socket ssl subprocess "
+    "tempfile urllib uuid xml zipfile".split()
 )
 PACKAGES = {
     "gateway": {"awscrt", "_awscrt"},

@@ -1,7 +1,8 @@
 """Writes what a day has cost as a FOCUS file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
