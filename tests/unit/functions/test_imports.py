@@ -78,6 +78,16 @@ def test_hot_functions_import_nothing_heavy(function: str) -> None:
     assert {name.partition(".")[0] for name in _imported(function)} & HEAVY == set()
 
 
+def test_a_cache_hit_imports_nothing_heavy() -> None:
+    """What the first hit imports, which Lambda gives less CPU than the start."""
+    program = (
+        "import sys, functions.gateway.app as app, tollgate.adapters.cache_policy_document\n"
+        "app.GatewayParts(app.GatewaySettings.load()).answers\n"
+        "print(*sys.modules)"
+    )
+    assert HEAVY.isdisjoint(_printed(program))
+
+
 @pytest.mark.parametrize(
     ("function", "module"),
     [
