@@ -10,7 +10,7 @@ fresh process under Lambda's own runtime client. Goals: at most 1 ms more, and a
 import argparse
 import json
 import statistics
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from fixed_aws import fixed_aws

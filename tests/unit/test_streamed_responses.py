@@ -1,7 +1,7 @@
 """Streamed responses, as OpenAI's client reads them: whole from the gateway, in pieces from the streaming function."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import httpx2

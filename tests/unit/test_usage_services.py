@@ -3,7 +3,7 @@
 import csv
 import gzip
 import io
-from dataclasses import replace
+from copy import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 

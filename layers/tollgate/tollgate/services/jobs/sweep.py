@@ -5,7 +5,8 @@ sweeper walks over what is open and takes each thing the way its own event would
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tollgate.domain.catalogue import AsyncPolicy, BatchPolicy, InferenceType

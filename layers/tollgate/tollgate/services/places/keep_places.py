@@ -7,7 +7,7 @@ looked at again a few seconds later by the same call, and in any case every minu
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
