@@ -31,8 +31,7 @@ from tollgate.adapters.sagemaker_control import SageMakerControl
 from tollgate.adapters.standing_document import standing_document
 from tollgate.domain.money import usd_text
 from tollgate.domain.places.standing import Place, PlaceKind
-from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy
-from tollgate.domain.roads.retry_budget import RetryTokens
+from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, RetryTokens
 
 _PRICE = Decimal("0.01")
 _LIMIT = Decimal("0.80")

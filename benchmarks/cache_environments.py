@@ -26,10 +26,12 @@ from tollgate.ports.backends import ModelAnswer
 from tollgate.services.cache.answer_cache import AnswerCache
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import Admission
-from tollgate.services.requests.choosing import choosing_among
+from tollgate.services.requests.answer_request import InferenceService
+from tollgate.services.requests.choose_tier import TierChooser
 from tollgate.services.requests.deployment_health import DeploymentHealth
-from tollgate.services.requests.infer import InferenceService
 from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan_request import RequestPlanner
+from tollgate.services.requests.run_chosen import ChosenRun
 from tollgate.services.requests.run_realtime import RealtimeRun
 from tollgate.services.requests.trail import Trail
 from tollgate.services.requests.wake_requests import WakeRequests
@@ -130,8 +132,18 @@ class Environment:
             memory_gb=memory,
             time_limit_seconds=LIMIT_SECONDS,
         )
-        choosing = choosing_among(
-            InMemoryOutcomes(),
+        outcomes = InMemoryOutcomes()
+        planner = RequestPlanner(
+            catalogues=catalogues,
+            capacities=FixedCapacity(),
+            dialects=dialects,
+            admission=admission,
+            health=health,
+            chooser=lambda: TierChooser(outcomes),
+        )
+        chosen_run = ChosenRun(
+            planner=planner,
+            outcomes=outcomes,
             realtime=realtime,
             acceptance=acceptance,
             admission=admission,
@@ -139,14 +151,12 @@ class Environment:
             time_limit_seconds=LIMIT_SECONDS,
         )
         self._inference = InferenceService(
-            catalogues=catalogues,
-            capacities=FixedCapacity(),
-            dialects=dialects,
+            planner=planner,
             admission=admission,
             realtime=realtime,
             acceptance=acceptance,
-            choosing=lambda: choosing,
             health=health,
+            chosen_run=lambda: chosen_run,
             wakes=lambda: WakeRequests(events=InMemoryEvents(), clock=self._clock),
             cache=lambda: cache,
         )

@@ -1,4 +1,4 @@
-"""`tollgate brake`: how far spending is slowed down, what a stop would do and save, and letting go."""
+"""`tollgate brake`: how far spending is slowed down, what a stop would do and save, and releasing it."""
 
 import argparse
 import getpass
@@ -32,7 +32,7 @@ _LEVELS = ("warn", "downgrade", "defer", "stop")
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = add(commands, "brake", "show, plan, set and let go of the spend brakes")
+    parser = add(commands, "brake", "show, plan, set and release the spend brakes")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     status = add(
         actions, "status", "the level in force, why, until when, and what was done for it", "brake status --json"
@@ -60,12 +60,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     brake.add_argument("level", choices=_LEVELS, help="how far")
     brake.add_argument("--reason", default="", help="shown to callers that are refused")
     brake.add_argument(
-        "--until", type=moment_with_offset, metavar="TIME", help="let go then, like 2026-11-23T00:00+00:00"
+        "--until", type=moment_with_offset, metavar="TIME", help="release it then, like 2026-11-23T00:00+00:00"
     )
     brake.set_defaults(run=set_level)
     for place in (actions, commands):
         example = "resume" if place is commands else "brake resume"
-        resume = add(place, "resume", "let go of every brake that is on, and undo what was done, in reverse", example)
+        resume = add(place, "resume", "release all brakes and undo what they did, the last step first", example)
         resume.set_defaults(run=resume_all)
 
 
@@ -121,7 +121,7 @@ def set_level(stack: Stack, arguments: argparse.Namespace) -> int:
 
 
 def resume_all(stack: Stack, _arguments: argparse.Namespace) -> int:
-    """Let go of every cause, and undo what was done."""
+    """Release all brakes, and undo what they did."""
     _print(_give(stack, {"order": "resume"}))
     return 0
 
@@ -147,7 +147,10 @@ def _give(stack: Stack, order: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _print(document: Mapping[str, Any]) -> None:
     until = f", until {document['until']}" if document["until"] else ""
-    print(f"level {document['level']}{until}" + (f": {document['reason']}" if document["reason"] else ""))
+    if document["level"] == BrakeLevel.NONE.word:
+        print("No brake is on.")
+    else:
+        print(f"level {document['level']}{until}" + (f": {document['reason']}" if document["reason"] else ""))
     for cause in document["causes"]:
         held = "dismissed" if cause["dismissed"] else cause["level"]
         print(f"  {cause['cause']}: {held}, {cause['reason']}")

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import boto3
-from rich.box import SIMPLE_HEAD
 
 from cli.arguments import add
 from cli.endpoint_outlook import outlook
@@ -59,9 +58,6 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
         print("No deployment of the catalogue stands on SageMaker.")
         return 0
     table = folding_table(("place", "state", "now", "wanted", "$/hour", "what happens next"))
-    # Room for words in a terminal of 80 columns.
-    table.box = SIMPLE_HEAD
-    table.pad_edge, table.collapse_padding = False, True
     for row in rows:
         asleep = row["phase"] not in {"", Phase.AWAKE.value}
         row["state"] = (row["phase"] if asleep else row["status"]).replace("_", " ")
@@ -74,7 +70,8 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
     console = new_console()
     console.print(table)
     if arguments.history and not all(row["history"] for row in rows):
-        console.print("The others have no history: only deployments with a sleep policy have one.")
+        who = "The others have" if any(row["history"] for row in rows) else "There is"
+        console.print(f"{who} no history: only places with a sleep policy have one.")
     return 0
 
 

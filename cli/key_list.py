@@ -39,9 +39,11 @@ def list_keys(stack: Stack, arguments: argparse.Namespace) -> int:
         owner = "" if arguments.tenant is None else f" of tenant '{arguments.tenant}'"
         print(f"There are no keys{owner}. Make one with: tollgate keys create --tenant NAME")
         return 0
-    table = folding_table(tuple(rows[0]))
+    headings = [name for name in rows[0] if any(row[name] for row in rows)]
+    table = folding_table(headings, whole={"id"})
     for row in rows:
-        table.add_row(*("\n".join(cell) if isinstance(cell, list) else cell for cell in row.values()))
+        cells = (row[name] for name in headings)
+        table.add_row(*("\n".join(cell) if isinstance(cell, list) else cell for cell in cells))
     new_console().print(table)
     return 0
 

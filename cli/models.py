@@ -75,13 +75,17 @@ def show(stack: Stack, _arguments: argparse.Namespace) -> int:
         raise StackError("No catalogue was applied yet. Run: tollgate models apply models.toml")
     catalogue = catalogue_from_document(document)
     title = f"Catalogue version {catalogue.version}, {catalogue.region}"
-    table = folding_table(("model", "deployment", "road", "target", "served by", "USD/hour"), title=title)
+    headings = ("deployment", "road", "target", "served by", "USD/hour")
+    console, table = new_console(), folding_table(headings, title=title, whole={"road", "served by"})
     for model in catalogue.models.values():
         for deployment in model.deployments:
-            for road in deployment.roads.values():
-                cells = (deployment.name, road.inference_type.value, road.target, *_price(road))
-                table.add_row(model.name, *cells)
-    new_console().print(table)
+            for number, road in enumerate(deployment.roads.values()):
+                # In a pipe each line speaks for itself.
+                name = "" if number and console.is_terminal else deployment.resource
+                table.add_row(name, road.inference_type.value, road.target, *_price(road))
+    console.print(table)
+    if any(road.tokens for model in catalogue.models.values() for d in model.deployments for road in d.roads.values()):
+        print("in, out: US dollars a million tokens.")
     return 0
 
 
@@ -90,7 +94,7 @@ def _price(road: Road) -> tuple[str, str]:
     if road.tokens is None:
         return road.instance_type, "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
     rates = road.tokens.rates.interactive
-    return road.tokens.provider.value, f"{rates.input} in, {rates.output} out, per million tokens"
+    return road.tokens.provider.value, f"{rates.input} in\n{rates.output} out"
 
 
 def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -102,6 +106,8 @@ def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
     writer = RegistryCatalogueWriter(stack.tables, stack.registry)
     current = writer.current_version()
     version = writer.previous_version() if arguments.version is None else arguments.version
+    if arguments.version is None and not version:
+        raise StackError("There is no earlier catalogue version to go back to.")
     if writer.document(version) is None:
         raise StackError(f"There is no catalogue version {version}.")
     writer.point_to(version, expected=current)

@@ -47,7 +47,10 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     unknown = set(arguments.stop) - {orphan.running.name for orphan in found}
     if unknown:
         raise StackError(f"Not among the orphans, so not stopped: {', '.join(sorted(unknown))}.")
-    table = folding_table(("kind", "name", "instances", "since", "$/day"))
+    if not found:
+        print(f"No orphans: a deployment of the catalogue uses each thing with the tag {_TAG}={stack.name} that runs.")
+        return 0
+    table = folding_table(("kind", "name", "instances", "since", "$/day"), whole={"instances", "since", "$/day"})
     for orphan in found:
         thing = orphan.running
         instances = ", ".join(f"{count} x {name}" for name, count in thing.instances)
@@ -55,7 +58,9 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
         table.add_row(thing.kind, thing.name, instances, f"{thing.since:%Y-%m-%d %H:%M}", cost)
     new_console().print(table)
     known = sum((o.daily_cost for o in found if o.daily_cost is not None), Decimal(0))
-    print(f"{len(found)} run for nobody, ${known:,.2f} a day where prices are known.")
+    runs = "1 runs" if len(found) == 1 else f"{len(found)} run"
+    unknown_price = any(o.daily_cost is None for o in found)
+    print(f"{runs} for nobody, ${known:,.2f} a day{' where prices are known' if unknown_price else ''}.")
     for orphan in found:
         if orphan.running.name in arguments.stop:
             stop(client, orphan.running)

@@ -37,6 +37,7 @@ from planner.world import World
 from tollgate.domain.errors import TollgateError
 
 _EXIT_UNREADABLE = 2
+_UNWRITABLE = "--out: nothing can be written into {}."
 _HOUR = 3600.0
 _SEEDS = 5
 _HALF_A_CENT = Decimal("0.005")
@@ -143,6 +144,8 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         return _refused("these numbers make no request at all.")
     try:
         choices = read_choices(arguments, trace)
+        if arguments.out:
+            arguments.out.mkdir(parents=True, exist_ok=True)
         drawn = sum(deadline == NO_DEADLINE for deadline in trace.deadlines)
         draw_deadlines(trace, choices.mix, arguments.seed)
         comparison = _compared(trace, choices.world)
@@ -153,6 +156,8 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         findings = _found(made, trace, comparison, choices, arguments)
     except (TollgateError, SpeedUnknownError, TraceError, ValueError) as error:
         return _refused(str(error))
+    except OSError:
+        return _refused(_UNWRITABLE.format(arguments.out))
     if arguments.json:
         found = document(trace, comparison) | {"deadlines_drawn": drawn} | plan_report.document(findings)
         print(json.dumps(found, indent=2))
@@ -162,7 +167,7 @@ def _run(made: Callable[[int], Trace], arguments: argparse.Namespace) -> int:
         try:
             written = plan_report.write(findings, arguments.out)
         except OSError:
-            return _refused(f"--out: nothing can be written into {arguments.out}.")
+            return _refused(_UNWRITABLE.format(arguments.out))
         for path in written:
             print(f"wrote {path}", file=sys.stderr)
     return 0

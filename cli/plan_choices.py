@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cli.arguments import natural, number, positive, share
+from planner.instance_types import types_beside
 from planner.opening import unreadable
 from planner.strategies import Assumptions
 from planner.tiers import small_speed
@@ -40,7 +41,8 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
     Raises:
         CatalogueError: the catalogue is not valid.
         TraceError: it cannot be read.
-        PriceUnknownError: the price book does not have the instance.
+        PriceUnknownError: the price book does not have an instance.
+        SpeedUnknownError: of an instance that is put beside the planned one nobody knows how fast it is.
         ValueError: an argument makes no sense.
     """
     book = price_book()
@@ -56,7 +58,10 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
         tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
         token_model=arguments.token_model or "",
     )
-    return Choices(_mix(arguments.mix), world, _types(arguments.instance_types), _assumptions(arguments, trace, book))
+    others = _types(arguments.instance_types)
+    # What is wrong with them is said now, not when everything else has been replayed.
+    types_beside(arguments.instance_type, arguments.region, others)
+    return Choices(_mix(arguments.mix), world, others, _assumptions(arguments, trace, book))
 
 
 def _mix(text: str) -> ClassMix:

@@ -46,7 +46,8 @@ def show_prices(stack: Stack, arguments: argparse.Namespace) -> int:
     region = arguments.region or stack.region
     records = RegistryPrices(stack.tables, stack.registry).records(region)
     prices = _with_registry(snapshot_book(), region, records).of_region(region)
-    table = folding_table(("name", "USD", "date", "source", "pending"), title=f"Prices in {region}")
+    headings = ("name", "USD", "date", "source", "pending")
+    table = folding_table(headings, title=f"Prices in {region}", whole={"USD", "date"})
     for name in sorted(prices.keys() | records.keys()):
         price = prices.get(name)
         shown = ("none", "", "") if price is None else (format(price.usd, "f"), price.date, price.source)

@@ -5,6 +5,7 @@ from calendar import month_abbr
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -25,6 +26,8 @@ from tollgate.services.usage.queries import GROUPS, UsageLine, UsageQueries, Usa
 _EVERYONE = Owner(tenant="", key_id="", scopes=frozenset({"admin"}))
 _HOURS_SHOWN = timedelta(days=2)
 _BAR_WIDTH = 40
+_EMPTY_ROWS = 2
+"""Of times without cost that are shown one by one."""
 _TIMES = ("hour", "day")
 _Cell = Callable[[UsageLine], str]
 _Amount = Callable[[UsageLine], Decimal | None]
@@ -67,12 +70,38 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     queries = UsageQueries(store=DynamoDBUsage(stack.tables, stack.outputs["LedgerTableName"]), clock=SystemClock())
     names = [name.strip() for name in arguments.group_by.split(",") if name.strip()]
     found = queries.usage(_EVERYONE, group_by=names, start=arguments.start, end=arguments.end)
-    if not found.lines and arguments.picture is None:
+    chart = None
+    if found.lines or arguments.picture is not None:
+        chart = _chart(queries, found, names)
+    if chart is not None and found.lines:
+        _show(found, chart)
+    else:
         print(
             f"Nothing is on record from {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC; "
             "what runs is added up within five minutes."
         )
-        return 0
+    if chart is not None and arguments.picture is not None:
+        try:
+            arguments.picture.write_text(svg_of(chart), encoding="utf-8")
+        except OSError as error:
+            raise StackError(f"The picture cannot be written: {error}") from error
+        print(f"Picture: {arguments.picture}")
+    return 0
+
+
+def _chart(queries: UsageQueries, found: UsageReport, names: Sequence[str]) -> Chart:
+    """Effective cost of the same span by time, a series for each value of the first other group."""
+    time = "hour" if found.end - found.start <= _HOURS_SHOWN else "day"
+    series = next((name for name in names if name not in _TIMES), "inference_type")
+    over_time = queries.usage(_EVERYONE, group_by=[time, series], start=found.start, end=found.end)
+    return chart_of(
+        f"Effective cost by {time} and {series}, US dollars",
+        _times(found, time),
+        {(_label(line.group[time]), line.group[series]): line.totals.effective for line in over_time.lines},
+    )
+
+
+def _show(found: UsageReport, chart: Chart) -> None:
     console = new_console()
     title = f"{found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
     shown = [*found.lines, found.total]
@@ -85,27 +114,11 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
         del tokens["of these cached"]
     each = amount_texts([line.cost_per_million_tokens for line in shown])
     console.print(_table(found, "Tokens", tokens | {"US dollars\nper 1M": each}))
-    span = found.end - found.start
-    time = "hour" if span <= _HOURS_SHOWN else "day"
-    series = next((name for name in names if name not in _TIMES), "inference_type")
-    over_time = queries.usage(_EVERYONE, group_by=[time, series], start=found.start, end=found.end)
-    chart = chart_of(
-        f"Effective cost by {time} and {series}, US dollars",
-        _times(found, time),
-        {(_label(line.group[time]), line.group[series]): line.totals.effective for line in over_time.lines},
-    )
     console.print(_bars(chart))
-    if arguments.picture is not None:
-        try:
-            arguments.picture.write_text(svg_of(chart), encoding="utf-8")
-        except OSError as error:
-            raise StackError(f"The picture cannot be written: {error}") from error
-        print(f"Picture: {arguments.picture}")
     if found.loaded_until is None or found.loaded_until < found.end:
         print("Loaded cost is known for closed hours only: half an hour after their end.")
     if any(line.totals.unknown_tokens for line in shown):
         print("? and >: some containers do not tell their tokens.")
-    return 0
 
 
 def _table(found: UsageReport, title: str, columns: Mapping[str, Sequence[str]]) -> Table:
@@ -145,9 +158,9 @@ _REQUESTS: Mapping[str, _Cell] = {
     "errors": lambda line: f"{line.totals.errors:,}",
     "refused": lambda line: f"{line.totals.rejected:,}",
     "hits": lambda line: f"{line.totals.cache_hits:,}",
-    "p50 ms": lambda line: _milliseconds(line, 0.5),
-    "p95 ms": lambda line: _milliseconds(line, 0.95),
-    "p99 ms": lambda line: _milliseconds(line, 0.99),
+    "p50\nms": lambda line: _milliseconds(line, 0.5),
+    "p95\nms": lambda line: _milliseconds(line, 0.95),
+    "p99\nms": lambda line: _milliseconds(line, 0.99),
 }
 _TOKENS: Mapping[str, _Cell] = {
     "in": lambda line: _tokens(line, line.totals.input_tokens),
@@ -179,12 +192,19 @@ def _label(time: str) -> str:
 
 
 def _bars(chart: Chart) -> Table:
+    """A bar for every time; several in a row without any cost are one line of dots."""
     table = Table(title=chart.title, box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(min_width=_BAR_WIDTH)
     table.add_column(justify="right", no_wrap=True)
     totals = chart.totals
     highest = max((*totals, Decimal(0)))
-    for time, amount, text in zip(chart.times, totals, amount_texts(totals), strict=True):
-        table.add_row(time, bar(amount, highest, _BAR_WIDTH), text)
+    rows = list(zip(chart.times, totals, amount_texts(totals), strict=True))
+    for empty, run in groupby(rows, key=lambda row: not row[1]):
+        found = list(run)
+        if empty and len(found) > _EMPTY_ROWS:
+            table.add_row("...", "", "0")
+            continue
+        for time, amount, text in found:
+            table.add_row(time, bar(amount, highest, _BAR_WIDTH), text)
     return table

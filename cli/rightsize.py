@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import boto3
@@ -64,30 +64,32 @@ def show(usages: Sequence[MeasuredUse], advices: Sequence[Advice], *, as_json: b
     if not advices:
         print("No endpoint of the catalogue has an instance to give advice on.")
         return
-    table = folding_table(
-        ("deployment", "endpoint", "now", "advice", "to", "$/month saved", "rule", "what would break")
-    )
+    headings = ("endpoint", "now", "advice", "to", "saves $/month")
+    table = folding_table(headings, whole=headings[1:])
     for advice in advices:
         saved = "" if advice.monthly_saving is None else f"{advice.monthly_saving:,.2f}"
-        table.add_row(
-            advice.resource,
-            advice.endpoint,
-            advice.instance_type,
-            advice.verdict,
-            advice.to or "",
-            saved,
-            advice.rule,
-            advice.breaks,
-        )
+        table.add_row(advice.endpoint, advice.instance_type, advice.verdict, advice.to or "", saved)
     console = new_console()
     console.print(table)
+    for reason, endpoints in _reasons(advices).items():
+        console.print(f"{', '.join(endpoints)}: {reason}", highlight=False)
     total = sum((a.monthly_saving for a in advices if a.monthly_saving is not None), Decimal(0))
-    console.print(f"All of it together: ${total:,.2f} a month.")
+    if total:
+        console.print(f"All of it together saves ${total:,.2f} a month.")
     for usage in usages:
         for resource in (Resource.GPU, Resource.CPU):
             if usage.hourly.get(resource):
                 mean = usage.mean(resource)
                 console.print(f"{usage.endpoint} {resource:<4}{plot(usage.hourly[resource])} mean {mean:.0f} %")
+
+
+def _reasons(advices: Sequence[Advice]) -> Mapping[str, Sequence[str]]:
+    """The endpoints by the rule that decided, and what the advice would break: often the same for many."""
+    found: dict[str, list[str]] = {}
+    for advice in advices:
+        reason = f"{advice.rule}; would break: {advice.breaks}" if advice.breaks else advice.rule
+        found.setdefault(reason, []).append(advice.endpoint)
+    return found
 
 
 def plot(percents: Sequence[float]) -> str:

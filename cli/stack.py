@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb_client import DynamoDBClient
@@ -62,6 +62,9 @@ class Stack:
             if not region:
                 raise StackError("Set AWS_REGION to the region of the stack; for a local one see docs/local.md.")
             found = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        except EndpointConnectionError as error:
+            local = " Is the local stack running (make run)?" if "AWS_ENDPOINT_URL" in os.environ else ""
+            raise StackError(f"Nothing answers at {error.kwargs.get('endpoint_url', 'AWS')}.{local}") from error
         except (ClientError, BotoCoreError, ValueError) as error:
             # botocore says ValueError of an AWS_ENDPOINT_URL that is none.
             reason = str(error).rstrip(".")

@@ -1,7 +1,8 @@
 """Tables for people and for pipes: a narrow terminal folds what does not fit, and nowhere is a name cut."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -14,9 +15,16 @@ def new_console() -> Console:
     return found if found.is_terminal else Console(width=_PIPE_COLUMNS)
 
 
-def folding_table(headings: Sequence[str], *, title: str | None = None) -> Table:
-    """A table whose cells go on in the next line where the terminal is too narrow for them."""
-    table = Table(title=title)
+def folding_table(headings: Sequence[str], *, title: str | None = None, whole: Collection[str] = ()) -> Table:
+    """A table whose cells go on in the next line where the terminal is too narrow for them.
+
+    Args:
+        headings: of its columns.
+        title: above it.
+        whole: headings of short columns that are never folded, such as dates and instance types.
+    """
+    # No lines between the columns: at 80 characters there is room for either them or words.
+    table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
     return table

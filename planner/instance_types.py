@@ -8,6 +8,7 @@ instance is taken to serve as many requests at a time.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from planner.comparison import cheapest_in_time
 from planner.designs import designs_for
@@ -44,6 +45,36 @@ class OnType:
     always_on: Decimal
 
 
+class Beside(NamedTuple):
+    """A type to put beside the planned one: its price, its speed against it, and whether that was measured."""
+
+    name: str
+    usd_per_hour: Decimal
+    speed: float
+    measured: bool
+
+
+def types_beside(planned: str, region: str, others: Mapping[str, float | None]) -> list[Beside]:
+    """What is known of the other types, before anything is replayed on them.
+
+    Args:
+        planned: the type that speeds are against.
+        region: of the prices.
+        others: speed of each other type; None where data sheets have to tell.
+
+    Raises:
+        PriceUnknownError: the price book does not have a type.
+        SpeedUnknownError: no speed is given, and the two cannot be compared.
+    """
+    book, found = price_book(), []
+    for name, given in others.items():
+        price = book.instance_hour(region, name)
+        if price is None:
+            raise PriceUnknownError(f"The price book has no hour of {name} in {region}.")
+        found.append(Beside(name, price.usd, given or speed_by_shape(planned, name), given is not None))
+    return found
+
+
 def side_by_side(
     trace: Trace, world: World, planned: str, region: str, others: Mapping[str, float | None], *, horizon: float
 ) -> list[OnType]:
@@ -61,24 +92,20 @@ def side_by_side(
         PriceUnknownError: the price book does not have a type.
         SpeedUnknownError: no speed is given, and the two cannot be compared.
     """
-    book = price_book()
+    beside = types_beside(planned, region, others)
     found = [_on(trace, world, planned, (1.0, True), horizon)]
-    for name, given in others.items():
-        price = book.instance_hour(region, name)
-        if price is None:
-            raise PriceUnknownError(f"The price book has no hour of {name} in {region}.")
-        speed = given or speed_by_shape(planned, name)
+    for name, usd_per_hour, speed, measured in beside:
         timing = world.timing
         other = replace(
             world,
-            usd_per_hour=price.usd,
+            usd_per_hour=usd_per_hour,
             timing=Timing(
                 timing.base_seconds / speed,
                 timing.seconds_per_input_token / speed,
                 timing.seconds_per_output_token / speed,
             ),
         )
-        found.append(_on(_faster(trace, speed), other, name, (speed, given is not None), horizon))
+        found.append(_on(_faster(trace, speed), other, name, (speed, measured), horizon))
     return found
 
 

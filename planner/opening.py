@@ -11,9 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TextIO, cast
 
 
 class TraceError(Exception):
@@ -35,7 +35,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (UnicodeDecodeError, "it is not text in UTF-8"),
 )
 
-_UNPACKERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+_UNPACKERS: dict[bytes, Callable[[Path], BufferedIOBase]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
@@ -81,7 +81,7 @@ def _unpacked(path: Path) -> IO[bytes]:
             raise TraceError(f"{path}: {reason}.")
     for start, unpack in _UNPACKERS.items():
         if magic.startswith(start):
-            return unpack(path)
+            return cast("IO[bytes]", unpack(path))  # They differ only in what they call their modes.
     if magic.startswith(b"PK"):
         return _only_member(path)
     if path.suffix == ".gz" and magic:

@@ -37,7 +37,9 @@ def build(settings: CacheSettings) -> Services:
         answers=parts.answer_store,
         values=DynamoDBRetrieval(parts.tables, settings.table_cache),
         catalogues=parts.catalogues,
+        admission=parts.admission,
         clock=parts.clock,
+        ids=parts.ids,
         near=parts.index,
     )
     return Services(

@@ -16,7 +16,7 @@ from tollgate.api.http import read_call
 from tollgate.services.batches.file_batches import FileBatches
 from tollgate.services.batches.files import Files
 from tollgate.services.batches.uploads import Uploads
-from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 

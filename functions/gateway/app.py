@@ -39,7 +39,7 @@ def build(settings: GatewaySettings) -> GatewayApi:
         from tollgate.api.feedback_routes import FeedbackApi  # noqa: PLC0415 -- few calls bring feedback
         from tollgate.services.requests.feedback import FeedbackService  # noqa: PLC0415 -- as above
 
-        return FeedbackApi(FeedbackService(catalogues=parts.catalogues, feedback=parts.outcomes))
+        return FeedbackApi(FeedbackService(catalogues=parts.catalogues, feedback=parts.outcomes, jobs=parts.jobs))
 
     return parts.gateway_api(
         openai=openai, feedback=feedback, check_webhook=partial(_check_webhook, settings.webhook_allowed_cidrs)

@@ -13,7 +13,7 @@ from tollgate.api.http import read_call
 from tollgate.api.openai.routes import OpenAIApi
 from tollgate.api.outlet import Outlet, send
 from tollgate.domain.errors import NotFoundError
-from tollgate.services.requests.run_live import LiveRun
+from tollgate.services.requests.run_streaming import StreamingRun
 from tollgate.settings import ServingSettings, aws_environment
 from tollgate.wiring.gateway import GatewayParts
 
@@ -40,10 +40,12 @@ class StreamingParts(GatewayParts):
         self.lease = timedelta(seconds=settings.streaming_seconds + 30)
 
     @cached_property
-    def live(self) -> LiveRun:
+    def live(self) -> StreamingRun:
         """Reads the model's answer while it is made."""
         backend = SageMakerStream(StreamingTransport(self.transport_config))
-        return LiveRun(backend=backend, forms=ContainerStreams(), clock=self.clock, providers=lambda: self.providers)
+        return StreamingRun(
+            backend=backend, forms=ContainerStreams(), clock=self.clock, providers=lambda: self.providers
+        )
 
 
 def build(settings: StreamingSettings) -> GatewayApi:

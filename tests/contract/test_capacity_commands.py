@@ -14,7 +14,7 @@ from cli.main import main
 from cli.stack import Stack, StackError
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.function_events import FunctionEventsServer
-from tests.fakes.sleepers import POLICY, REALTIME, sleepy_catalogue
+from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
 from tollgate.adapters.price_snapshot import snapshot_book
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_places import RegistryPlaces
@@ -177,7 +177,24 @@ def test_rightsize_reads_the_week_and_prints_a_plot(
     assert stored is not None
     assert stored["data"] == [advice]
     assert rightsize.rightsize(stack, _arguments(json=False)) == 0
-    assert "▂▂" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "▂▂" in printed
+    assert f"{REALTIME.name}: cpu 20 % on average, under 40 %" in printed
+
+
+def test_rightsize_fits_a_narrow_terminal_and_says_a_shared_reason_once(
+    stack: Stack, aws: LocalAws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two endpoints without a week behind them: one line for both, types in one piece, no saving of nothing."""
+    _apply(aws, sleepy_catalogue(POLICY), 2)
+    _endpoint(aws, ASYNC.name)
+    monkeypatch.setattr(rightsize, "new_console", lambda: Console(width=80))
+    assert rightsize.rightsize(stack, _arguments(json=False)) == 0
+    aws.boto3_client("sagemaker").delete_endpoint(EndpointName=ASYNC.name)
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "ml.m5.large" in line and "keep" in line]) == 2
+    assert len([line for line in lines if "fewer than 24 measured hours" in line]) == 1
+    assert "saves $" not in lines[-1]
 
 
 def test_orphans_are_reported_and_stopped_only_when_named(
@@ -208,6 +225,11 @@ def test_orphans_are_reported_and_stopped_only_when_named(
     assert left >= {REALTIME.name, "other-teams"}
     assert "tollgate-forgotten" not in left
     assert orphans.find(stack, sagemaker, NOW) == ()
+    capsys.readouterr()
+    assert orphans.report(stack, argparse.Namespace(stop=[])) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("No orphans")
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [["resume"], ["brake", "resume"]])

@@ -58,6 +58,15 @@ def test_the_report_has_groups_a_total_and_bars(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("stack")
+def test_hours_without_cost_are_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three or more in a row are dots; the hours with cost are all there."""
+    assert main(["report", "--from", "2026-03-01T00:00", "--to", "2026-03-02T00:00"]) == 0
+    *_, rows = capsys.readouterr().out.split("Effective cost by hour")
+    assert [row.split()[0] for row in rows.splitlines()[1:5]] == ["...", "Mar", "Mar", "..."]
+    assert len([row for row in rows.splitlines() if "█" in row]) == 2
+
+
+@pytest.mark.usefixtures("stack")
 def test_a_narrow_terminal_shows_every_figure_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +79,7 @@ def test_a_narrow_terminal_shows_every_figure_whole(
     assert counted[1:5] == ["4", "0", "0", "0"]
     assert cost[1] == "1.5000"
     assert tokens[1:] == ["?", "?", "?"]
-    assert any("requests" in line and "p99 ms" in line for line in lines)
+    assert any(line.split().count("ms") == 3 for line in lines)
 
 
 def test_tokens_from_a_prompt_cache_have_a_column(stack: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +128,19 @@ def test_a_time_without_requests_is_one_line(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr().out
     assert printed.startswith("Nothing is on record from 2025-01-01 00:00 to 2025-01-02 00:00 UTC")
     assert printed.count("\n") == 1
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_picture_of_nothing_is_written_without_empty_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who asked for the file gets it; the terminal says that there is nothing."""
+    target = tmp_path / "costs.svg"
+    assert main(["report", "--from", "2025-01-01", "--to", "2025-01-02", "--picture", str(target)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Nothing is on record")
+    assert "total" not in printed
+    assert target.read_text().startswith("<svg")
 
 
 def test_a_long_span_is_shown_by_day(stack: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,11 +30,14 @@ class CacheStack:
         self.telemetry = RecordingTelemetry()
         self.orders = InMemoryEvents()
         gateway = self.gateway
+        self.values = InMemoryRetrieval()
         manager = CacheManager(
             answers=gateway.answers,
-            values=InMemoryRetrieval(),
+            values=self.values,
             catalogues=gateway.catalogues,
+            admission=gateway.admission,
             clock=gateway.clock,
+            ids=gateway.ids,
             near=gateway.near_index,
         )
         upkeep = NearUpkeep(

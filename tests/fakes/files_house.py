@@ -17,7 +17,7 @@ from tollgate.api.telemetry import Telemetry
 from tollgate.services.batches.file_batches import FileBatches
 from tollgate.services.batches.files import Files
 from tollgate.services.batches.uploads import Uploads
-from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.idempotency import Idempotency
 
 SAMPLES = ROOT / "events" / "files_batches"
 

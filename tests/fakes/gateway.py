@@ -44,13 +44,15 @@ from tollgate.services.cache.near_answers import NearAnswers
 from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import Admission
-from tollgate.services.requests.choosing import choosing_among
+from tollgate.services.requests.answer_request import InferenceService
+from tollgate.services.requests.choose_tier import TierChooser
 from tollgate.services.requests.deployment_health import DeploymentHealth
 from tollgate.services.requests.feedback import FeedbackService
-from tollgate.services.requests.idempotent import Idempotency
-from tollgate.services.requests.infer import InferenceService
-from tollgate.services.requests.run_live import LiveRun
+from tollgate.services.requests.idempotency import Idempotency
+from tollgate.services.requests.plan_request import RequestPlanner
+from tollgate.services.requests.run_chosen import ChosenRun
 from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.run_streaming import StreamingRun
 from tollgate.services.requests.wake_requests import WakeRequests
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -173,14 +175,15 @@ class FakeGateway:
         telemetry = Telemetry(
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))
         )
-        admission = Admission(
+        self.ids = CountingIds()
+        admission = self.admission = Admission(
             ledger=self.ledger,
             telemetry=telemetry,
             clock=self.clock,
             notices=self.notices,
             gate=BrakeGate(brakes=lambda: self.brakes, telemetry=telemetry, clock=self.clock),
         )
-        dialects, ids, memory_gb, limit = ContainerDialects(), CountingIds(), Decimal("0.25"), self.time_limit_seconds
+        dialects, ids, memory_gb, limit = ContainerDialects(), self.ids, Decimal("0.25"), self.time_limit_seconds
         wakes = WakeRequests(events=self.wakes, clock=self.clock)
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         self.stream = ScriptedStream(self.clock)
@@ -194,7 +197,7 @@ class FakeGateway:
             ids=ids,
             memory_gb=memory_gb,
             time_limit_seconds=limit,
-            live=LiveRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
+            live=StreamingRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
         )
         acceptance = JobAcceptance(
             jobs=self.jobs,
@@ -210,8 +213,19 @@ class FakeGateway:
             memory_gb=memory_gb,
             time_limit_seconds=limit,
         )
-        choosing = choosing_among(
-            self.outcomes,
+        chooser = TierChooser(self.outcomes)
+        planner = RequestPlanner(
+            catalogues=self.catalogues,
+            capacities=self.capacity,
+            dialects=dialects,
+            admission=admission,
+            health=self.deployment_health,
+            chooser=lambda: chooser,
+            tokenizers=lambda: self.tokenizers,
+        )
+        chosen_run = ChosenRun(
+            planner=planner,
+            outcomes=self.outcomes,
             realtime=realtime,
             acceptance=acceptance,
             admission=admission,
@@ -219,17 +233,14 @@ class FakeGateway:
             time_limit_seconds=limit,
         )
         inference = InferenceService(
-            catalogues=self.catalogues,
-            capacities=self.capacity,
-            dialects=dialects,
+            planner=planner,
             admission=admission,
             realtime=realtime,
             acceptance=acceptance,
-            choosing=lambda: choosing,
             health=self.deployment_health,
+            chosen_run=lambda: chosen_run,
             wakes=lambda: wakes,
             cache=lambda: self.cache,
-            tokenizers=lambda: self.tokenizers,
         )
         self.cache = AnswerCache(
             store=self.answers,
@@ -253,7 +264,7 @@ class FakeGateway:
             telemetry=telemetry,
         )
         self.inference = inference
-        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes))
+        feedback = FeedbackApi(FeedbackService(catalogues=self.catalogues, feedback=self.outcomes, jobs=self.jobs))
         idempotency = Idempotency(self.idempotency, self.clock)
         waiter = JobWaiter(jobs=self.jobs, objects=self.objects, clock=self.clock, pause=self._pause)
         limits = RateLimits(plan_rate=50, plan_burst=120, call_limit=admission.call_limit)

@@ -126,6 +126,7 @@ class TokenHouse:
             durations=self.gateway.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
+            outcomes=self.gateway.outcomes,
         )
 
     def completion(self) -> AsyncCompletion:

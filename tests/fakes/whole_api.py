@@ -25,7 +25,7 @@ from tollgate.services.batches.uploads import Uploads
 from tollgate.services.budgets.queries import BudgetQueries
 from tollgate.services.cache.manage import CacheManager
 from tollgate.services.jobs.queries import JobQueries
-from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.services.usage.queries import UsageQueries
 
 
@@ -60,7 +60,9 @@ class WholeApi:
             answers=gateway.answers,
             values=InMemoryRetrieval(),
             catalogues=gateway.catalogues,
+            admission=gateway.admission,
             clock=clock,
+            ids=ids,
             near=gateway.near_index,
         )
         budgets = BudgetQueries(catalogues=gateway.catalogues, ledger=gateway.ledger, clock=clock)

@@ -11,8 +11,9 @@ from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_catalogue
 from tollgate.domain.catalogue import BatchPolicy
+from tollgate.domain.errors import BackendError
 from tollgate.domain.jobs.batches import BatchState
-from tollgate.domain.jobs.job import JobState
+from tollgate.domain.jobs.job import JobState, Payload
 from tollgate.ports.backends import TransformStatus
 
 
@@ -109,6 +110,28 @@ def test_a_bad_record_fails_alone() -> None:
     assert jobs[2].failure.message == "ClientError: The transform job gave no answer for this request."
     # 60 s over four records, then 20 s over two: nothing is lost and nothing counted twice.
     assert [job.held_seconds for job in jobs] == [Decimal(15), Decimal(15), Decimal(25), Decimal(25)]
+
+
+@pytest.mark.parametrize("ending", ["refused", "input gone"])
+def test_what_the_first_run_held_is_charged_although_the_second_never_starts(ending: str) -> None:
+    """SageMaker refuses the second transform job, or the record's input has left the bucket: the first has worked."""
+    road = BatchRoad()
+    road.objects.put("async-input/large.json", b"2")
+    road.add_jobs(4)
+    road.jobs.jobs["inf_002"] = road.jobs.jobs["inf_002"]._replace(input=Payload(key="async-input/large.json"))
+    road.clock.advance(300)
+    road.dispatcher().wake(RESOURCE)
+    [name] = road.backend.started
+    road.run_transform(name, bad=[2].__contains__)
+    if ending == "refused":
+        road.backend.errors = [BackendError("SageMaker refused transform job (ValidationException).")]
+    else:
+        road.objects.delete("async-input/large.json")
+    road.collect(name)
+    job = road.jobs.jobs["inf_002"]
+    assert (job.state, job.held_seconds) == (JobState.FAILED, Decimal(15))
+    assert job.bill is not None
+    assert job.bill.charged > Decimal(15) * Decimal("0.115") / 3600
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def test_the_answer_says_what_is_left(others: list[ScopeKind]) -> None:
 
 def test_a_used_up_budget_refuses_until_its_end() -> None:
     """429, OpenAI's code, the time until midnight, a metric, and no call; the next day it goes on."""
-    gateway = budgeted(make_budget("0.00001"))
+    budget = make_budget("0.001")
+    gateway = budgeted(budget)
+    name = budget_counter(budget, Spender(tenant="", key_id="", team="", model=""), gateway.clock.now())
+    gateway.ledger.counters[name] = Counter(committed=Decimal("0.001"), spent=Decimal("0.001"))
     answer = gateway.infer(HELLO)
     assert answer.status == 429
     assert document(answer)["error"]["code"] == "insufficient_quota"
@@ -81,10 +84,22 @@ def test_a_refusal_says_what_the_request_may_cost() -> None:
 
 
 def test_a_request_over_the_whole_limit_is_told_that_it_never_fits() -> None:
-    """No later period has room for it either, so none is named."""
-    refused = document(budgeted(make_budget("0.00001")).infer(HELLO))["error"]["message"]
+    """No later period has room for it either, so none is named, and clients are kept from coming again."""
+    answer = budgeted(make_budget("0.00001")).infer(HELLO)
+    refused = document(answer)["error"]["message"]
     assert refused.startswith("The budget 'gateway' for each day refuses this request. Its limit is $0.00001, and this")
     assert refused.endswith("it never fits.")
+    assert (answer.status, document(answer)["error"]["code"]) == (429, "insufficient_quota")
+    assert "Retry-After" not in answer.headers
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_a_request_over_the_limit_for_single_ones_is_told_that_it_never_fits() -> None:
+    """There is no period after which it would."""
+    answer = budgeted(make_budget("0.00001", period=BudgetPeriod.REQUEST)).infer(HELLO)
+    assert document(answer)["error"]["message"].endswith("It never fits.")
+    assert (answer.status, answer.headers["x-should-retry"]) == (429, "false")
+    assert "Retry-After" not in answer.headers
 
 
 def test_only_requests_under_way_mean_a_short_wait() -> None:

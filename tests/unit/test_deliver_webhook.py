@@ -245,3 +245,12 @@ def test_the_whole_series_of_attempts() -> None:
     assert {headers["webhook-id"] for _, headers, _ in stage.sender.calls} == {"inf_1"}
     times = [int(headers["webhook-timestamp"]) for _, headers, _ in stage.sender.calls]
     assert timedelta(seconds=times[-1] - times[0]) == timedelta(seconds=5 + 20 + 80 + 320 + 1280)
+
+
+def test_a_message_for_a_job_that_is_not_there_is_logged_and_dropped() -> None:
+    """As on every other queue: nothing is sent, nothing comes back, and the log says which job."""
+    stage = Stage()
+    assert stage.service.deliver("inf_gone", 1).state is DeliveryState.NOTHING_TO_DO
+    assert stage.sender.calls == []
+    [(level, message, fields)] = stage.telemetry.lines
+    assert (level, message, fields) == ("WARNING", "webhook message for an unknown job", {"job_id": "inf_gone"})

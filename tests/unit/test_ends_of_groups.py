@@ -45,6 +45,25 @@ def test_what_a_failed_group_held_is_paid_however_its_jobs_end(ending: str) -> N
     assert road.jobs.late == {}
 
 
+def test_an_answer_after_the_end_is_counted_without_what_a_failed_group_held() -> None:
+    """That is on the job's own record: both together are the seconds and dollars of the instance, once each."""
+    road = _put_back()
+    (name, *_) = waiting_ids(road)
+    road.submitter().submit(name)
+    assert road.completer().expire(road.jobs.jobs[name], "SageMaker gave neither an answer nor a failure in time.")
+    began = road.clock.now()
+    road.clock.advance(3)
+    location = road.answer(name, b'{"label": "en"}')
+    road.completion().notice(
+        AsyncNotice(name, completed=True, received_at=began, finished_at=road.clock.now(), output_location=location)
+    )
+    job, late = road.jobs.jobs[name], road.jobs.late[f"{name}#late"]
+    assert [job.held_seconds, late.held_seconds] == [Decimal(1), Decimal(3)]
+    assert job.bill is not None
+    assert late.bill is not None
+    assert [job.bill.instance, late.bill.instance] == [pytest.approx(s * Decimal("0.115") / 3600) for s in (1, 3)]
+
+
 def test_a_job_whose_group_has_failed_cannot_be_called_off_for_nothing() -> None:
     """An instance has worked for it; it waits for its second try."""
     road = _put_back()

@@ -20,7 +20,7 @@ FREE = {
     ("post", "/v1/route"): "only says what would be done",
     ("post", "/v1/responses/{id}/cancel"): "calls a job off",
     ("post", "/v1/cache/lookup"): "looks, and never runs; tests/unit/functions/test_cache.py",
-    ("put", "/v1/cache/{namespace}/{key}"): "keeps what the client brings",
+    ("put", "/v1/cache/{namespace}/{key}"): "runs no model; its write is paid for, see unit/functions/test_cache.py",
     ("post", "/v1/feedback"): "runs no model",
     ("post", "/v1/files"): "keeps a file",
     ("post", "/v1/uploads"): "begins to keep a file",

@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.budgeted_gateway import counter_of, make_budget
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_job
+from tests.fakes.gateway import document
 from tests.fakes.hand_on_house import BOTH, GATHERING, STARTUP, HandOnHouse
 from tests.fakes.sleepers import ASYNC
 from tests.fakes.token_house import TOKENS, completion, dollars, token_catalogue
@@ -17,6 +18,7 @@ from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, Control
 from tollgate.domain.budgets.budget import BudgetPeriod
 from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.choice.outcomes import marked
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import BackendThrottledError, CatalogueError, ConflictError, StorageError
 from tollgate.domain.jobs.job import JobState
@@ -61,6 +63,23 @@ def test_a_few_are_answered_by_the_provider_and_the_endpoint_sleeps_on() -> None
     assert held > 0
 
 
+def test_outcomes_and_feedback_are_the_providers_that_answered() -> None:
+    """The id still says which deployment was chosen, and on what topic."""
+    house = HandOnHouse()
+    name = house.come()
+    chosen = house.gateway.jobs.jobs.pop(name)
+    name = marked(name, tenant=chosen.owner.tenant, deployment="gpu", topic="question")
+    house.gateway.jobs.add(chosen._replace(job_id=name))
+    house.until_due()
+    assert house.job(name).resource == "chat/paid"
+    feedback = {"inference_id": name, "model": "chat", "score": 1}
+    judged = document(house.gateway.call("POST /v1/feedback", feedback))
+    assert judged["deployment"] == "chat/paid"
+    [(place, tally)] = house.gateway.outcomes.tallies.items()
+    assert place == ("chat", "paid", "question")
+    assert (tally.requests, tally.judged) == (1, 1)
+
+
 def test_it_is_not_handed_on_before_it_must_begin() -> None:
     """Until then company may come."""
     house = HandOnHouse()
@@ -84,6 +103,23 @@ def test_enough_of_them_wake_the_endpoint() -> None:
     assert house.record(ASYNC).history[-1].reason != "nobody waits"
     assert house.phase is not Phase.ASLEEP
     assert {house.job(name).deployment for name in names} == {"gpu"}
+
+
+def test_many_that_are_due_at_the_same_later_moment_are_weighed_before_a_start() -> None:
+    """One instance would have to begin them long before that; a start for them costs many times their tokens."""
+    house = HandOnHouse(BOTH.replace("base_seconds = 0.1", "base_seconds = 20"))
+    now = house.clock.now()
+    names = [f"inf_{number}" for number in range(60)]
+    for name in names:
+        limit, due = {"max_tokens": 10}, now + timedelta(minutes=30)
+        job = make_job(name, model="chat", deployment="gpu", created_at=now, deadline_at=due, parameters=limit)
+        house.gateway.jobs.add(job)
+    house.until_due(32)
+    assert house.endpoints.orders == []
+    for job in map(house.job, names):
+        assert (job.state, job.resource) == (JobState.COMPLETED, "chat/paid")
+        assert job.finished_at is not None
+        assert job.finished_at < now + timedelta(minutes=30)
 
 
 def test_a_budget_that_has_no_room_leaves_it_to_the_instance() -> None:
@@ -139,6 +175,18 @@ def test_a_shadow_budget_only_watches() -> None:
     house.until_due()
     assert house.job(name).deployment == "paid"
     assert house.job(name).state is JobState.COMPLETED
+
+
+def test_a_shadow_budget_whose_period_is_over_only_watches_too() -> None:
+    """What is held for a job counts in the hour in which it came, which is overdrawn as well."""
+    dearer = BOTH.replace("max_output_tokens = 500", "max_output_tokens = 500000")
+    house = HandOnHouse(dearer, DAY._replace(shadow=True, limit_usd=Decimal("0.0000001"), period=BudgetPeriod.HOUR))
+    house.clock.advance(60 * (58 - house.clock.now().minute))
+    name = house.come()
+    house.until_due()
+    assert house.clock.now().hour != house.job(name).created_at.hour
+    assert house.job(name).deployment == "paid"
+    assert house.endpoints.orders == []
 
 
 def test_two_keepers_at_once_hand_it_on_once() -> None:

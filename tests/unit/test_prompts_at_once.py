@@ -17,8 +17,8 @@ from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.ports.backends import ModelAnswer
-from tollgate.services.requests import calls_ahead
-from tollgate.services.requests.calls_ahead import MOST_AT_ONCE
+from tollgate.services.requests import concurrent_calls
+from tollgate.services.requests.concurrent_calls import MOST_AT_ONCE
 
 BROKE = ModelFailedError("out of memory", original_status=500)
 DAY = "gateway#day#2026-03-01"
@@ -107,7 +107,7 @@ def test_it_costs_what_it_costs_one_after_the_other(monkeypatch: pytest.MonkeyPa
     """The instance's seconds and the tokens are those of all calls; the gateway's own time and writes count once."""
     prompts, gateways = ["a b", "c", "d e f"], []
     for most in (MOST_AT_ONCE, 1):
-        monkeypatch.setattr(calls_ahead, "MOST_AT_ONCE", most)
+        monkeypatch.setattr(concurrent_calls, "MOST_AT_ONCE", most)
         gateway = _gateway(Endpoint())
         cost = Decimal(_ask(gateway, prompts).headers["x-tollgate-cost-usd"])
         assert _charged(gateway) == cost > 0

@@ -17,6 +17,7 @@ from tests.unit.template_document import (
     resources,
     sent_events,
     settings_class,
+    statements,
     target,
     template,
 )
@@ -115,7 +116,10 @@ def test_logs_are_not_kept_for_ever(name: str) -> None:
 
 @pytest.mark.parametrize("logical_id", functions())
 def test_functions_time_out_before_their_caller_gives_up(logical_id: str) -> None:
-    """Behind the API at most 29 s; behind a queue a sixth of the queue's visibility timeout at most."""
+    """Behind the API at most 29 s; a queue hides messages for six of them and the batching window at least.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    """
     timeout = functions()[logical_id]["Properties"]["Timeout"]
     if timeout == {"Ref": "StreamingSeconds"}:
         # API Gateway lets a streamed answer take 15 minutes.
@@ -126,7 +130,8 @@ def test_functions_time_out_before_their_caller_gives_up(logical_id: str) -> Non
             assert timeout <= 29
         if event["Type"] == "SQS":
             queue = resources()[target(event["Properties"]["Queue"])]
-            assert queue["Properties"]["VisibilityTimeout"] >= 6 * timeout
+            window = event["Properties"]["MaximumBatchingWindowInSeconds"]
+            assert queue["Properties"]["VisibilityTimeout"] >= 6 * timeout + window
 
 
 @pytest.mark.parametrize("folder", POLLED)
@@ -138,6 +143,24 @@ def test_pollers_are_bounded_and_report_single_messages(folder: str) -> None:
     condition, local, elsewhere = event["Properties"]["ScalingConfig"]["MaximumConcurrency"]["Fn::If"]
     default = template()["Parameters"][elsewhere["Ref"]]["Default"]
     assert (condition, local) == ("IsLocal", default)
+
+
+@pytest.mark.parametrize("folder", POLLED)
+def test_whoever_sends_to_its_own_queue_may_do_so(folder: str) -> None:
+    """Lambda would stop a message that comes back for the sixteenth time, and put it among the dead letters.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    """
+    logical_id = next(name for name in functions() if folder_of(name) == folder)
+    (event,) = [event for event in events_of(logical_id).values() if event["Type"] == "SQS"]
+    queue, role = target(event["Properties"]["Queue"]), target(functions()[logical_id]["Properties"]["Role"])
+    sends = any(
+        name == role
+        and "sqs:SendMessage" in as_list(statement["Action"])
+        and queue in map(target, as_list(statement["Resource"]))
+        for name, statement in statements()
+    )
+    assert functions()[logical_id]["Properties"].get("RecursiveLoop") == ("Allow" if sends else None)
 
 
 def test_only_the_expected_functions_are_polled() -> None:
@@ -164,6 +187,20 @@ def test_what_is_pushed_at_a_function_is_not_lost(logical_id: str) -> None:
             assert target(event["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]) == "EventsDeadLetterQueue"
         if event["Type"] == "EventBridgeRule":
             assert target(event["Properties"]["DeadLetterConfig"]["Arn"]) == "EventsDeadLetterQueue"
+
+
+def test_rules_may_write_dead_letters() -> None:
+    """The queue knows them by names of ours: CloudFormation would cut a long one, and the stack's name with it."""
+    rules = [
+        event["Properties"]["RuleName"]["Fn::Sub"]
+        for name in functions()
+        for event in events_of(name).values()
+        if event["Type"] == "EventBridgeRule"
+    ]
+    policy = resources()["EventsDeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (allowed,) = [s["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"] for s in policy if "ArnLike" in s["Condition"]]
+    assert len(set(rules)) == 2
+    assert all(rule.startswith(allowed.rpartition("/")[2].removesuffix("*")) for rule in rules)
 
 
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
@@ -249,12 +286,22 @@ def test_what_belongs_to_a_road_is_tagged_with_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", resources("AWS::DynamoDB::Table"))
 def test_tables_are_on_demand_recoverable_and_forget(name: str) -> None:
-    """An idle table costs nothing, a wrong write can be undone, and old items go."""
+    """An idle table costs nothing, a wrong write can be undone where it matters, and old items go."""
     properties = resources()[name]["Properties"]
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
-    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    recovery = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
+    kept = resources()[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert {key: value for key, value in properties.items() if key in recovery} == (recovery if kept else {})
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
-    assert properties["SSESpecification"] == {"SSEEnabled": True}
+
+
+@pytest.mark.parametrize("name", resources("AWS::DynamoDB::Table"))
+def test_tables_use_the_key_that_costs_nothing(name: str) -> None:
+    """DynamoDB encrypts with its own key; one in the account is billed by the call, each minute of an idle stack.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.howitworks.html
+    """
+    assert "SSESpecification" not in resources()[name]["Properties"]
 
 
 def test_the_indexes_of_jobs() -> None:

@@ -38,6 +38,14 @@ def test_every_route_has_a_key_and_a_throttle(method: str, path: str) -> None:
         assert settings[limit]["Ref"] in template()["Parameters"]
 
 
+def test_the_stage_waits_for_the_right_to_log() -> None:
+    """By way of its log group, since API Gateway refuses a stage with logs in an account without the role."""
+    after = resources()["ApiLogGroup"]["Metadata"]["After"]
+    assert after == {"Fn::If": ["SetsApiLogsRole", {"Ref": "ApiLogsAccount"}, ""]}
+    condition, logs, _ = resources()["Api"]["Properties"]["AccessLogSetting"]["Fn::If"]
+    assert (condition, logs["DestinationArn"]) == ("WritesAccessLogs", {"Fn::GetAtt": "ApiLogGroup.Arn"})
+
+
 def test_no_route_opens_itself() -> None:
     """No event overrides the API's authorization."""
     own = [
@@ -64,6 +72,9 @@ def test_api_gateways_own_errors_have_openais_shape(kind: str) -> None:
     headers = response["ResponseParameters"]["Headers"]
     assert headers["x-tollgate-request-id"] == "context.requestId"
     assert ("Retry-After" in headers) or (response.get("StatusCode") != "429")
+    # OpenAI's clients wait no longer than a minute, and would come back in vain.
+    if int(headers.get("Retry-After", "0").strip("'")) > 60:
+        assert headers["x-should-retry"] == "'false'"
 
 
 def test_the_known_gateway_errors_have_their_statuses() -> None:

@@ -124,6 +124,38 @@ def test_providers_are_called_only_where_the_stack_was_told_so(action: str, role
     assert [name for name, statement, _ in conditional if statement["Action"] == [action]] == [condition]
 
 
+@pytest.mark.parametrize("role", ["BudgetAlarmRole", "CapacityRole"])
+def test_whoever_takes_endpoints_down_may_do_all_of_it(role: str) -> None:
+    """SageMaker and Application Auto Scaling ask on behalf of the caller for what the adapter never calls itself.
+
+    Without the first an endpoint that scales is not deleted, without the others its target and policies not put back.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-delete-with-scaling.html
+    https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+    """
+    asked_for = {
+        "application-autoscaling:DeregisterScalableTarget",
+        "sagemaker:DescribeEndpoint",
+        "sagemaker:DescribeEndpointConfig",
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
+        "sagemaker:DescribeInferenceComponent",
+        "sagemaker:UpdateInferenceComponentRuntimeConfig",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:PutMetricAlarm",
+        "cloudwatch:DeleteAlarms",
+    }
+    assert asked_for <= _allowed(role)
+    deleting = [s for name, s in statements() if name == role and "sagemaker:DeleteEndpoint" in as_list(s["Action"])]
+    assert all("${EndpointPrefix}*" in s["Resource"]["Fn::Sub"] for s in deleting)
+
+
+def test_only_alarms_of_target_tracking_may_be_changed() -> None:
+    """Nobody can silence an alarm of the stack or of its neighbours."""
+    writing = {"cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"}
+    found = [statement["Resource"] for _, statement in statements() if writing & set(as_list(statement["Action"]))]
+    assert found
+    assert all(resource["Fn::Sub"].endswith(":alarm:TargetTracking-*") for resource in found)
+
+
 def test_only_who_may_call_endpoints_may_do_so_by_token() -> None:
     """A token has its maker's rights, so it opens nothing to whoever may not invoke."""
     holders = {

@@ -20,6 +20,7 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.services.jobs.claim_job import LEASE_SECONDS
 from tollgate.services.jobs.queries import JobQueries
 
 OWN_PARTS = Decimal("0.0003")
@@ -253,6 +254,41 @@ def test_a_call_costs_what_it_cost_when_it_was_made(later: str, *, kept: bool) -
     assert job.effective_cost == spent
     assert held is not None
     assert spent < held.amount
+
+
+@pytest.mark.parametrize(
+    ("error", "charged"),
+    [
+        (CapacityError("full"), False),
+        (BackendError("The provider refused the call."), False),
+        (BackendTimeoutError("No answer in time."), True),
+    ],
+)
+def test_why_a_call_failed_is_known_although_the_table_does_not_hear_it(error: BackendError, *, charged: bool) -> None:
+    """The bucket keeps it for the sweeper: what was certainly not run is not charged as what was held."""
+    house = TokenHouse(limit="1")
+    job_id = _accepted(house)
+    held = house.job(job_id).reservation
+    assert held is not None
+    house.gateway.realtime.answer = error
+    change = house.gateway.jobs.change
+
+    def broken(*args: object, **kwargs: object) -> bool:
+        if house.gateway.realtime.calls:
+            raise StorageError("the table is down")
+        return change(*args, **kwargs)  # type: ignore[arg-type]  # as they came
+
+    house.gateway.jobs.change = broken  # type: ignore[method-assign]  # until the table is back
+    house.runner().run(job_id)
+    house.gateway.jobs.change = change  # type: ignore[method-assign]  # as it was
+    house.clock.advance(LEASE_SECONDS)
+    assert house.completion().found_in_bucket(house.job(job_id))
+    job, counter = house.job(job_id), counter_of(house.gateway)
+    assert job.failure is not None
+    assert (job.state, job.failure.message) == (JobState.FAILED, error.message)
+    assert counter.spent == counter.committed
+    assert (counter.spent == held.amount) is charged
+    assert charged or counter.spent < OWN_PARTS
 
 
 def test_a_busy_provider_fixes_no_rate() -> None:

@@ -104,6 +104,7 @@ class BatchSettings(RoadSettings):
 
     file_retention_days: int
     batch_queue_url: str
+    stack_name: str
 
 
 class InferenceSettings(RoadSettings):

@@ -13,6 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.loaders import create_loader
 
+from tests.contract.aws.provider_world import ProviderWorld
 from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
 
 CREDENTIALS = {
@@ -213,6 +214,11 @@ def make_transport(recorder: Recorder) -> Callable[..., Ours]:
 @pytest.fixture
 def ours(make_transport: Callable[..., Ours]) -> Ours:
     return make_transport()
+
+
+@pytest.fixture
+def world(recorder: Recorder, ours: Ours) -> ProviderWorld:
+    return ProviderWorld(recorder, Answer, ours.transport)
 
 
 @pytest.fixture

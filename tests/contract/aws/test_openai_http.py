@@ -1,4 +1,4 @@
-"""Providers that speak OpenAI's language: what is sent, how keys are found, and what their refusals mean."""
+"""Providers that speak OpenAI's language: what is sent, and what their refusals mean."""
 
 import json
 import re
@@ -6,22 +6,18 @@ import socket
 from contextlib import closing
 from email.utils import formatdate
 from http import HTTPStatus
-from time import monotonic, time
+from time import time
 from typing import Any
 
 import pytest
 
 from tests.contract.aws.conftest import until_noticed
+from tests.contract.aws.provider_world import CHAT, COMPLETION, KEY, PARAMETER, ProviderWorld
 from tests.contract.aws.token_backend_cases import token_road
-from tests.fakes.clock import ManualClock
 from tests.fakes.streams import DONE, chunk, usage_chunk
-from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters import openai_http_calls
-from tollgate.adapters.aws_streaming import StreamingTransport
 from tollgate.adapters.dialects.openai import OpenAIDialect
 from tollgate.adapters.openai_http_request import provider_request
-from tollgate.adapters.token_backends import ProviderBackends
-from tollgate.domain.catalogue import Road
 from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,
@@ -31,72 +27,8 @@ from tollgate.domain.errors import (
 )
 from tollgate.domain.providers.backend import Provider
 
-KEY, RENEWED = "sk-first", "sk-second"
-PARAMETER = "/tollgate/providers/example"
-CHAT = {"messages": [{"role": "user", "content": "hello"}]}
-COMPLETION = {
-    "object": "chat.completion",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "there"}, "finish_reason": "stop"}],
-    "usage": {
-        "prompt_tokens": 3,
-        "completion_tokens": 9,
-        "prompt_tokens_details": {"cached_tokens": 2},
-        "completion_tokens_details": {"reasoning_tokens": 8},
-    },
-}
 
-
-class _World:
-    """A provider and a Parameter Store, both played by the recorder."""
-
-    def __init__(self, recorder: Any, answer: Any, transport: Any) -> None:
-        self.keys = [KEY]
-        self.script: list[Any] = []
-        self.clock = ManualClock()
-        self.telemetry = RecordingTelemetry()
-        self.reads = 0
-        self._recorder, self._answer = recorder, answer
-        recorder.otherwise = self._respond
-        self.backends = ProviderBackends(
-            transport,
-            streaming=lambda: StreamingTransport(transport.config),
-            monotonic=self.clock.monotonic,
-            telemetry=self.telemetry,
-        )
-        self.road = token_road("gpt-x", Provider.OPENAI_HTTP, url=f"{recorder.url}/v1", api_key_parameter=PARAMETER)
-
-    def _respond(self, request: Any) -> Any:
-        if "x-amz-target" in request.headers:
-            self.reads += 1
-            value = self.keys.pop(0) if len(self.keys) > 1 else self.keys[0]
-            return self._answer(body=json.dumps({"Parameter": {"Value": value}}).encode())
-        return self.script.pop(0) if self.script else self._answer(body=json.dumps(COMPLETION).encode())
-
-    def calls(self) -> list[Any]:
-        """What the provider was asked."""
-        return [request for request in self._recorder.requests if "x-amz-target" not in request.headers]
-
-    def invoke(self, body: Any = CHAT, road: Road | None = None, timeout: float = 5.0) -> bytes:
-        road = road or self.road
-        return (
-            self.backends.realtime(road)
-            .invoke(road, json.dumps(body).encode(), "application/json", timeout_seconds=timeout, trace="00-caller")
-            .body
-        )
-
-    def stream(self, body: Any = CHAT) -> Any:
-        asked = self.backends.forms(self.road).ask(json.dumps(body).encode())
-        return self.backends.streaming(self.road).open(
-            self.road, asked, "application/json", timeout_seconds=5, trace="00-caller"
-        )
-
-
-@pytest.fixture
-def world(recorder: Any, answer: Any, ours: Any) -> _World:
-    return _World(recorder, answer, ours.transport)
-
-
-def test_a_chat(world: _World) -> None:
+def test_a_chat(world: ProviderWorld) -> None:
     """With the gateway's key, the provider's model and a limit, and nothing of the caller's."""
     parsed = OpenAIDialect().parse(world.invoke())
     assert parsed.output == {"text": "there", "finish_reason": "stop"}
@@ -118,7 +50,7 @@ def test_a_chat(world: _World) -> None:
         ({"max_tokens": "many"}, 500),
     ],
 )
-def test_the_limit_of_output(given: dict[str, Any], sent: int, world: _World) -> None:
+def test_the_limit_of_output(given: dict[str, Any], sent: int, world: ProviderWorld) -> None:
     """Is always sent, once, and never more than the deployment's."""
     world.invoke(CHAT | given)
     (call,) = world.calls()
@@ -134,7 +66,7 @@ def test_the_limit_of_output(given: dict[str, Any], sent: int, world: _World) ->
         ("api.example.com", "max_tokens"),
     ],
 )
-def test_the_limit_has_the_name_that_the_provider_knows(host: str, name: str, world: _World) -> None:
+def test_the_limit_has_the_name_that_the_provider_knows(host: str, name: str, world: ProviderWorld) -> None:
     """OpenAI's newer models refuse what others' know alone."""
     assert world.road.tokens is not None
     request = provider_request(world.road.tokens, "m", host, json.dumps(CHAT | {"max_tokens": 5}).encode())
@@ -148,14 +80,14 @@ def test_the_limit_has_the_name_that_the_provider_knows(host: str, name: str, wo
         ({"input": ["a", "b"]}, "/v1/embeddings", {"input": ["a", "b"]}),
     ],
 )
-def test_the_path_follows_from_the_body(body: Any, path: str, sent: Any, world: _World) -> None:
+def test_the_path_follows_from_the_body(body: Any, path: str, sent: Any, world: ProviderWorld) -> None:
     """As the dialect tells OpenAI's bodies apart."""
     world.invoke(body)
     (call,) = world.calls()
     assert (call.target, json.loads(call.body)) == (path, {**sent, "model": "gpt-x"})
 
 
-def test_a_stream(world: _World, answer: Any) -> None:
+def test_a_stream(world: ProviderWorld, answer: Any) -> None:
     """Passed on as it comes, and asked to end with what it used."""
     events = b"".join([chunk("Grüß"), chunk(" Gott"), chunk(None, "stop"), usage_chunk(5, 2), DONE])
     world.script = [answer(body=events, chunked=True)]
@@ -164,100 +96,6 @@ def test_a_stream(world: _World, answer: Any) -> None:
     sent = json.loads(call.body)
     assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
     assert call.headers["accept"] == "text/event-stream"
-
-
-def test_the_key_is_kept_for_some_minutes(world: _World) -> None:
-    """Then read again, for it may have been replaced."""
-    for _ in range(3):
-        world.invoke()
-    assert world.reads == 1
-    world.keys = [RENEWED]
-    world.clock.advance(301)
-    world.invoke()
-    assert world.reads == 2
-    assert world.calls()[-1].headers["authorization"] == f"Bearer {RENEWED}"
-
-
-def test_a_replaced_key_is_found_when_the_old_one_is_refused(world: _World, answer: Any) -> None:
-    """The call is made again, once, since it certainly did not run."""
-    world.keys, world.script = [KEY, RENEWED], [answer(401, b'{"error": {"message": "no"}}')]
-    world.invoke()
-    assert [call.headers["authorization"] for call in world.calls()] == [f"Bearer {KEY}", f"Bearer {RENEWED}"]
-
-
-def test_a_key_that_is_refused_is_not_shown(world: _World, answer: Any) -> None:
-    """Nor is the call made again with the same."""
-    world.script = [answer(401, json.dumps({"error": {"message": f"Incorrect API key: {KEY}"}}).encode())]
-    with pytest.raises(BackendError, match="does not accept the gateway's key") as caught:
-        world.invoke()
-    assert KEY not in str(caught.value)
-    assert len(world.calls()) == 1
-
-
-def test_a_known_key_outlives_a_parameter_store_that_is_down(world: _World, recorder: Any, answer: Any) -> None:
-    """What cannot be read now is used on; without any key, nothing is called."""
-    world.invoke()
-    world.clock.advance(301)
-    respond = recorder.otherwise
-    recorder.otherwise = lambda request: answer(500) if "x-amz-target" in request.headers else respond(request)
-    world.invoke()
-    assert len(world.calls()) == 2
-    other = token_road("gpt-x", Provider.OPENAI_HTTP, url=f"{recorder.url}/v1", api_key_parameter="/another")
-    with pytest.raises(CapacityError):
-        world.invoke(road=other)
-    assert len(world.calls()) == 2
-
-
-def test_a_key_that_takes_all_the_time_leaves_the_call_unmade(world: _World, recorder: Any, answer: Any) -> None:
-    """A call that would be cut at once may cost something, one that was not made costs nothing."""
-    respond = recorder.otherwise
-    slow = answer(body=json.dumps({"Parameter": {"Value": KEY}}).encode(), hang=1.0)
-    recorder.otherwise = lambda request: slow if "x-amz-target" in request.headers else respond(request)
-    began = monotonic()
-    with pytest.raises(CapacityError):
-        world.invoke(timeout=0.3)
-    assert monotonic() - began < 0.9
-    assert not world.calls()
-
-
-def test_a_refused_key_that_cannot_be_read_again_stays_refused(world: _World, recorder: Any, answer: Any) -> None:
-    """The provider's word counts, not the Parameter Store's."""
-    world.invoke()
-    respond = recorder.otherwise
-    recorder.otherwise = lambda request: answer(500) if "x-amz-target" in request.headers else respond(request)
-    world.script = [answer(401)]
-    with pytest.raises(BackendError, match="does not accept"):
-        world.invoke()
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (400, b'{"__type": "ParameterNotFound"}'),
-        (400, b'{"__type": "AccessDeniedException", "Message": "not you"}'),
-        (200, b'{"Parameter": {"Value": ""}}'),
-        (200, b'{"Parameter": {"Value": "two\\r\\nlines: x"}}'),
-    ],
-)
-def test_a_key_that_cannot_be_had(status: int, body: bytes, world: _World, recorder: Any, answer: Any) -> None:
-    """Or sent: nobody is called. The log names the parameter, the caller hears only that something is missing."""
-    recorder.otherwise = lambda _request: answer(status, body)
-    with pytest.raises(BackendError, match="has no key for this provider") as caught:
-        world.invoke()
-    assert type(caught.value) is BackendError
-    assert PARAMETER not in caught.value.message
-    ((level, message, fields),) = world.telemetry.lines
-    assert (level, message, fields["parameter"]) == ("ERROR", "provider key cannot be used", PARAMETER)
-    assert not world.calls()
-
-
-def test_without_a_parameter_no_key_is_sent(world: _World, recorder: Any) -> None:
-    """For servers of one's own that ask for none."""
-    world.invoke(road=token_road("m", Provider.OPENAI_HTTP, url=recorder.url))
-    (call,) = world.calls()
-    assert call.target == "/chat/completions"
-    assert "authorization" not in call.headers
-    assert world.reads == 0
 
 
 REFUSALS: dict[int, type[BackendError]] = {
@@ -281,7 +119,7 @@ REFUSALS: dict[int, type[BackendError]] = {
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("streamed", [False, True])
-def test_refusals(status: int, world: _World, answer: Any, *, streamed: bool) -> None:
+def test_refusals(status: int, world: ProviderWorld, answer: Any, *, streamed: bool) -> None:
     """What they mean for the caller and the bill; none is followed or tried again, and none shows the key."""
     said = json.dumps({"error": {"message": f"because of {KEY}", "code": "x"}}).encode()
     world.script = [answer(status, said, {"location": "https://example.com/"})]
@@ -296,7 +134,7 @@ def test_refusals(status: int, world: _World, answer: Any, *, streamed: bool) ->
 
 
 @pytest.mark.parametrize("key", [KEY, "swordfish"])
-def test_an_error_inside_a_stream_shows_no_key(key: str, world: _World, answer: Any) -> None:
+def test_an_error_inside_a_stream_shows_no_key(key: str, world: ProviderWorld, answer: Any) -> None:
     """Nor the parameter's name, whatever the key looks like, and wherever the bytes are cut."""
     world.keys = [key]
     said = {"error": {"message": f"key {key} of {PARAMETER} has no credit", "code": 402}}
@@ -312,7 +150,7 @@ def test_an_error_inside_a_stream_shows_no_key(key: str, world: _World, answer: 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"error": 7}', b'{"detail": [{"loc": []}]}'])
-def test_refusals_that_say_nothing(body: bytes, world: _World, answer: Any) -> None:
+def test_refusals_that_say_nothing(body: bytes, world: ProviderWorld, answer: Any) -> None:
     """Pages of proxies and the like are not passed on."""
     world.script = [answer(400, body)]
     with pytest.raises(ModelFailedError, match=re.escape("answered with an error (400).")) as caught:
@@ -332,7 +170,7 @@ def test_refusals_that_say_nothing(body: bytes, world: _World, answer: Any) -> N
         ("-5", 2),
     ],
 )
-def test_the_provider_says_how_long_to_wait(given: str, seconds: int, world: _World, answer: Any) -> None:
+def test_the_provider_says_how_long_to_wait(given: str, seconds: int, world: ProviderWorld, answer: Any) -> None:
     """As a number or a date to come; what is neither says nothing."""
     world.script = [answer(429, b"{}", {"Retry-After": given})]
     with pytest.raises(BackendThrottledError) as caught:
@@ -340,7 +178,7 @@ def test_the_provider_says_how_long_to_wait(given: str, seconds: int, world: _Wo
     assert caught.value.retry_after == seconds
 
 
-def test_the_provider_says_when_to_come_back(world: _World, answer: Any) -> None:
+def test_the_provider_says_when_to_come_back(world: ProviderWorld, answer: Any) -> None:
     """By the calendar."""
     world.script = [answer(503, b"{}", {"Retry-After": formatdate(time() + 1800, usegmt=True)})]
     with pytest.raises(CapacityError) as caught:
@@ -349,7 +187,7 @@ def test_the_provider_says_when_to_come_back(world: _World, answer: Any) -> None
 
 
 @pytest.mark.parametrize("failure", [{"reset": True}, {"cut": 3}, {"hang": 20.0}])
-def test_what_may_have_run_is_a_time_out(failure: dict[str, Any], world: _World, answer: Any) -> None:
+def test_what_may_have_run_is_a_time_out(failure: dict[str, Any], world: ProviderWorld, answer: Any) -> None:
     """And is not tried again."""
     world.invoke()
     world.script = [answer(**{"body": json.dumps(COMPLETION).encode(), **failure})]
@@ -358,7 +196,7 @@ def test_what_may_have_run_is_a_time_out(failure: dict[str, Any], world: _World,
     assert len(world.calls()) == 2
 
 
-def test_a_provider_that_cannot_be_reached_has_no_capacity(world: _World) -> None:
+def test_a_provider_that_cannot_be_reached_has_no_capacity(world: ProviderWorld) -> None:
     """Nothing was sent."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -366,7 +204,7 @@ def test_a_provider_that_cannot_be_reached_has_no_capacity(world: _World) -> Non
         world.invoke(road=token_road("m", Provider.OPENAI_HTTP, url=f"http://127.0.0.1:{port}"))
 
 
-def test_connections_are_used_again(world: _World, recorder: Any) -> None:
+def test_connections_are_used_again(world: ProviderWorld, recorder: Any) -> None:
     """Also after the provider has closed them while they rested."""
     world.invoke()
     world.invoke()
@@ -377,7 +215,7 @@ def test_connections_are_used_again(world: _World, recorder: Any) -> None:
     assert len(world.calls()) == 3
 
 
-def test_an_answer_without_end_is_not_read(world: _World, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_end_is_not_read(world: ProviderWorld, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be charged for, so it has the status of an answer that is no good."""
     monkeypatch.setattr(openai_http_calls, "LARGEST_ANSWER", 100)
     world.script = [answer(body=b"x" * 1000)]
@@ -386,7 +224,7 @@ def test_an_answer_without_end_is_not_read(world: _World, answer: Any, monkeypat
     assert caught.value.original_status == HTTPStatus.BAD_GATEWAY
 
 
-def test_who_hangs_up_ends_the_call(world: _World, answer: Any) -> None:
+def test_who_hangs_up_ends_the_call(world: ProviderWorld, answer: Any) -> None:
     """The connection with half an answer on it is not used again."""
     events = b"".join([chunk("one")] * 50 + [DONE])
     world.script = [answer(body=events, chunked=True)]
@@ -397,7 +235,7 @@ def test_who_hangs_up_ends_the_call(world: _World, answer: Any) -> None:
     assert first.connection != second.connection
 
 
-def test_nobody_is_called_without_tls(world: _World) -> None:
+def test_nobody_is_called_without_tls(world: ProviderWorld) -> None:
     """But on this machine."""
     with pytest.raises(BackendError, match="TLS"):
         world.invoke(road=token_road("m", Provider.OPENAI_HTTP, url="http://10.0.0.1/v1"))

@@ -204,6 +204,7 @@ def roads(emulator: Emulator, standin: StandIn, monkeypatch: pytest.MonkeyPatch)
             "TABLE_CACHE": f"{name}-cache",
             "DEFERRED_QUEUE_URL": queues["async"],
             "FILE_RETENTION_DAYS": "30",
+            "STACK_NAME": name,
         },
     )
 

@@ -12,6 +12,7 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.messages import InMemoryObjectStore
 from tollgate.adapters.aws_errors import AwsError, NoCapacityError, ThrottledError
 from tollgate.adapters.aws_retry import FailureKind
+from tollgate.adapters.cost_explorer import TAG
 from tollgate.adapters.s3_objects import S3ObjectStore
 from tollgate.adapters.sagemaker_async import INLINE_BODY_BYTES, SageMakerAsync
 from tollgate.adapters.sagemaker_runtime_client import AsyncInvokeResult
@@ -35,7 +36,7 @@ def _client(service: Any) -> Any:
 
 @pytest.fixture
 def transform() -> SageMakerTransform:
-    backend = SageMakerTransform(InMemoryObjectStore())
+    backend = SageMakerTransform(InMemoryObjectStore(), "tollgate-dev")
     backend.__dict__["_client"] = _client("sagemaker")
     return backend
 
@@ -87,6 +88,8 @@ def test_a_transform_job_joins_answers_to_ids_within_the_limits(
     assert (seen["BatchStrategy"], seen["TransformInput"]["SplitType"]) == ("SingleRecord", "Line")
     assert (seen["MaxPayloadInMB"], seen["MaxConcurrentTransforms"]) == (megabytes, at_once)
     assert seen["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"].endswith("/transform-input/tollgate-1/")
+    # Without the tag the stack's bill would lack its transform jobs, and every such day look like drift.
+    assert {"Key": TAG, "Value": "tollgate-dev"} in seen["Tags"]
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,14 @@ def test_faults_keep_their_words() -> None:
         read_inference({"model": "smollm2", "input": "", "deadline_seconds": 0})
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "temperature", "top_p", "stop"])
+def test_a_parameter_outside_parameters_is_led_there(name: str) -> None:
+    """Callers who know OpenAI's routes write it beside the input."""
+    with pytest.raises(InvalidRequestError, match=f"Unknown field '{name}'.*goes into 'parameters'") as refused:
+        read_inference({"model": "smollm2", "input": "", name: 1})
+    assert refused.value.param == name
+
+
 def assert_same(one: InferenceRequest, other: InferenceRequest) -> None:
     """Equal, and of the same types where Python calls different types equal."""
     assert repr(one) == repr(other)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.api.multipart import FormPart, read_form
+from tollgate.api.multipart import FormPart, read_form, without_boundary
 from tollgate.domain.errors import InvalidRequestError
 
 
@@ -32,3 +32,18 @@ def test_what_is_no_form_is_refused(kind: str, body: bytes) -> None:
     """Incomplete, nameless, or something else."""
     with pytest.raises(InvalidRequestError):
         read_form(kind, body)
+
+
+@pytest.mark.parametrize("name", ["Prüfung.jsonl", "試験 1.jsonl", "a\u2028b"])
+def test_a_files_name_is_utf_8(name: str) -> None:
+    """As browsers and HTTP libraries send it."""
+    body = f'--b\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n1\r\n--b--'.encode()
+    assert read_form("multipart/form-data; boundary=b", body)["f"].filename == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"), [("multipart/form-data; boundary=b", b"--\r\na--"), ("text/plain", b"--b\r\na--b")]
+)
+def test_a_form_can_be_told_without_its_boundary(kind: str, left: bytes) -> None:
+    """What is no form stays as it is."""
+    assert without_boundary(kind, b"--b\r\na--b") == left

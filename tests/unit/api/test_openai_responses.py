@@ -33,12 +33,12 @@ def _create(gateway: FakeGateway, **changes: Any) -> Answer:
     return gateway.call("POST /v1/responses", BODY | changes)
 
 
-def _ask(gateway: FakeGateway, route: str, response: str, tenant: str = "acme") -> Answer:
+def _ask(gateway: FakeGateway, route: str, response: str, **options: Any) -> Answer:
     api = JobsApi(
         queries=JobQueries(jobs=gateway.jobs, objects=gateway.objects, clock=gateway.clock),
         telemetry=Telemetry(namespace="Tollgate", service="tollgate", write=lambda _line: None),
     )
-    return api.respond(read_call(proxy_event(route, path={"id": response}, tenant=tenant)))
+    return api.respond(read_call(proxy_event(route, path={"id": response}, **options)))
 
 
 def _get(gateway: FakeGateway, response: str, **options: Any) -> Answer:
@@ -154,6 +154,15 @@ def test_only_responses_of_the_own_tenant_are_found() -> None:
     assert _get(gateway, made.replace("resp_", "inf_")).status == 404
     _end(gateway, input=Payload({"inputs": ["a"]}))
     assert _get(gateway, made).status == 404
+
+
+def test_a_background_response_is_not_looked_up_as_a_stream() -> None:
+    """OpenAI's client would take the answer for a stream without events, and say nothing."""
+    gateway = _gateway()
+    made = document(_create(gateway))["id"]
+    refused = _get(gateway, made, query={"stream": "true"})
+    assert (refused.status, document(refused)["error"]["param"]) == (400, "stream")
+    assert _get(gateway, made, query={"stream": "false"}).status == 200
 
 
 def test_without_background_the_answer_comes_at_once() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -88,3 +89,20 @@ def test_a_header_only_ever_forbids(header: str, mode: CacheMode | None) -> None
     assert both.read <= plain.read
     assert both.store <= plain.store
     assert both.only_if_cached >= plain.only_if_cached
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("max-age=0000000000000000060", 60),
+        ("max-age=99999999999999999999999", 2**31),
+        ("max-age=60, max-age=5", 5),
+        ("max-age=5, max-age=60", 5),
+        ("max-age=-1", 0),
+        ("max-age=\u0665", 0),
+    ],
+)
+def test_an_age_of_any_length_is_understood(header: str, seconds: int) -> None:
+    """A long time is no error, RFC 9111, 1.2.2; of two ages the lower one counts, and what is no number is none."""
+    control = control_of(header, None)
+    assert (control.max_age_seconds, control.read) == (seconds, seconds > 0)

@@ -24,7 +24,8 @@ class Listed:
         return FirstDue(*self.rows[0][:2]) if self.rows else None
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        return [DueWork(latest, work) for _, latest, work, _, _ in self.rows if latest <= soon]
+        ahead = sum(row[2] for row in self.rows) / ENDPOINT.concurrency
+        return [DueWork(latest, work) for _, latest, work, _, _ in self.rows if latest <= soon + ahead]
 
     def saved_until(self, latest: float) -> float:
         return sum(row[3] for row in self.rows if row[1] <= latest)
@@ -76,6 +77,22 @@ def test_a_start_that_the_patient_pay_for_comes_early_for_little() -> None:
     assert needed_anyway(0.0, Patient(-10.0, 300.0, 1.0), ENDPOINT, START_USD) == 1.0
 
 
+def test_work_that_must_begin_long_before_it_is_due_is_weighed_too() -> None:
+    """Eight times 100 s on four places: begun when the last of them are due, most of them would be late."""
+    assert left(0.0, *[(0.0, 500.0, 100.0, 0.001, True)] * 8) == 3
+    assert left(0.0, *[(0.0, 500.0, 100.0, 0.02, True)] * 8) == 8
+    assert left(0.0, *[(0.0, 900.0, 100.0, 0.001, True)] * 8) == 8
+
+
+def test_what_a_start_costs_now_is_weighed_not_what_it_would_cost_at_the_next_look() -> None:
+    """One instance is still enough, and will be started at a closer look; a minute later it would take two."""
+    rows = [(0.0, 500.0, 120.0, 0.03, True)] * 5
+    work = [DueWork(latest, seconds) for _, latest, seconds, _, _ in rows]
+    assert decide_start(0.0, work, (), ENDPOINT).start == 0
+    assert decide_start(LOOK, work, (), ENDPOINT).start == 2
+    assert left(0.0, *rows) == 5
+
+
 def test_who_may_not_go_keeps_all_behind_it() -> None:
     """An instance has to come for it."""
     assert left(0.0, (0.0, 380.0, 1.0, 0.001, False), (0.0, 390.0, 1.0, 0.001, True)) == 2
@@ -89,18 +106,14 @@ def test_who_may_not_go_keeps_all_behind_it() -> None:
     )
 )
 def test_what_stays_is_not_due_or_is_worth_a_start(rows: list[tuple[float, float, float, float, bool]]) -> None:
-    """Nobody who stays has to be begun before the next look, unless a start pays or has to come.
-
-    The work of those that need not start until then, a few seconds each, is left for the next look.
-    """
+    """Nobody who stays has to be begun before the next look, unless a start pays or has to come."""
     waiting = Listed(rows)
     hand_on_due(0.0, LOOK, waiting, ENDPOINT, START_USD)
     assert sorted(waiting.rows + waiting.gone) == sorted(rows)
     assert all(row[4] for row in waiting.gone)
-    soon = LOOK + ENDPOINT.startup_seconds + ENDPOINT.margin_seconds
-    due = decide_start(LOOK, waiting.work_until(soon), (), ENDPOINT).start if waiting.rows else 0
-    if due and waiting.rows[0][4]:
-        first = waiting.rows[0]
+    due = [DueWork(latest, work) for _, latest, work, _, _ in waiting.rows]
+    if decide_start(LOOK, due, (), ENDPOINT).start and waiting.rows[0][4]:
+        first, starts = waiting.rows[0], max(1, decide_start(0.0, due, (), ENDPOINT).start)
         counted = waiting.saved_until(first[1] - first[0])
         anyway = needed_anyway(0.0, waiting.patient_after(first[1] - first[0]), ENDPOINT, START_USD)
-        assert counted >= START_USD * due * (1 - anyway) - 1e-9
+        assert counted >= START_USD * starts * (1 - anyway) - 1e-9

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 from tests.fakes.examples import make_catalogue
 from tollgate.domain.catalogue import Deployment, InferenceType, Model
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
-from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, opened, warned
-from tollgate.domain.roads.retry_budget import EARNED_PER_REQUEST, MOST_TOKENS, RetryTokens
+from tollgate.domain.roads.health import (
+    CLOSED,
+    EARNED_PER_REQUEST,
+    MOST_TOKENS,
+    CallOutcome,
+    Circuit,
+    Fitness,
+    HealthPolicy,
+    RetryTokens,
+    opened,
+    warned,
+)
 from tollgate.domain.roads.spreading import spread
 
 POLICY = HealthPolicy(slow_seconds=2.0)

@@ -132,6 +132,12 @@ def test_a_deadline_takes_the_cheapest_road_in_time() -> None:
     assert chosen == [InferenceType.REALTIME, InferenceType.ASYNC]
 
 
+def test_a_deadlines_reason_says_which_cost_was_compared() -> None:
+    """The road with the lowest estimated cost may be another one: an idle endpoint is part of the loaded cost."""
+    decision = _route(RoutingRequest(SMALL, deadline_seconds=5.0))
+    assert decision.reason.startswith("deadline=5s;lowest_loaded_cost_in_time;")
+
+
 def test_a_deadline_nobody_meets_names_the_expectations() -> None:
     """So that the caller knows what to ask for."""
     with pytest.raises(DeadlineImpossibleError, match=r"realtime 0\.5 s"):

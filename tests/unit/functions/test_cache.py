@@ -1,19 +1,24 @@
 """The cache function's routes: what a caller may ask of the cache itself."""
 
 import json
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from functions.cache.app import handle
 from local.openapi.cache_answers import CacheDeleted, CacheLookup, CacheValue, CacheValueKept
+from tests.fakes.budgeted_gateway import make_budget
 from tests.fakes.cache_function import BODY, CacheStack
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import document
 from tests.unit.template_document import ROOT
 from tollgate.api.cache_wishes import LONGEST_SECONDS, MODES
+from tollgate.domain.budgets.budget import ScopeKind
 from tollgate.domain.cache.control import CacheMode
 from tollgate.domain.cache.policy import DAY_SECONDS
+from tollgate.domain.errors import OutcomeUnknownError, StorageError
 
 
 def test_a_lookup_costs_no_inference() -> None:
@@ -184,3 +189,43 @@ def test_words_that_are_written_twice_agree() -> None:
     """The bodies' rules are there without importing the domain's."""
     assert list(MODES) == [mode.value for mode in CacheMode]
     assert LONGEST_SECONDS == DAY_SECONDS
+
+
+def _budgeted_stack(limit: str) -> CacheStack:
+    stack = CacheStack()
+    catalogues = stack.gateway.catalogues
+    catalogues.catalogue = replace(catalogues.catalogue, budgets=(make_budget(limit), make_budget("9", ScopeKind.KEY)))
+    return stack
+
+
+def test_a_value_is_paid_for_by_its_size() -> None:
+    """By the gateway's budget and the key's: a unit for each KB; nothing stays held."""
+    stack = _budgeted_stack("5")
+    for size in (10, 250_000):
+        assert stack.call(f"PUT {VALUE_ROUTE}", {"value": "x" * size}, path=PLACE)[0] == 200
+    gateway, key = stack.gateway.ledger.counters.values()
+    assert gateway.spent == gateway.committed == key.spent == key.committed
+    assert Decimal("0.00015") < gateway.spent < Decimal("0.00025")
+
+
+def test_a_budget_with_nothing_left_refuses_a_value() -> None:
+    """Before anything is written."""
+    stack = _budgeted_stack("0.000001")
+    status, body, headers = stack.call(f"PUT {VALUE_ROUTE}", {"value": "x"}, path=PLACE)
+    assert (status, body["error"]["code"], headers["x-should-retry"]) == (429, "insufficient_quota", "false")
+    assert stack.call(f"GET {VALUE_ROUTE}", path=PLACE)[0] == 404
+
+
+@pytest.mark.parametrize(("error", "paid"), [(StorageError("x"), False), (OutcomeUnknownError("x"), True)])
+def test_a_value_that_was_not_written_is_not_paid_for(error: StorageError, *, paid: bool) -> None:
+    """One that may have been is."""
+    stack = _budgeted_stack("5")
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    stack.values.put = fail  # type: ignore[assignment,method-assign]  # a table that fails
+    assert stack.call(f"PUT {VALUE_ROUTE}", {"value": "x"}, path=PLACE)[0] == 503
+    for counter in stack.gateway.ledger.counters.values():
+        assert counter.committed == counter.spent
+        assert bool(counter.spent) is paid

@@ -250,3 +250,19 @@ def test_lists_are_paged_by_the_last_id(house: FilesHouse) -> None:
     assert house.ask("GET /v1/files", query={"purpose": "nothing"})[1]["data"] == []
     for query in ({"limit": "0"}, {"limit": "x"}, {"after": "none"}, {"order": "up"}):
         assert house.ask("GET /v1/files", query=query)[0] == 400
+
+
+def test_a_form_that_is_sent_again_makes_one_file(house: FilesHouse) -> None:
+    """Clients make up a new boundary each time; with an Idempotency-Key it is the same form all the same."""
+
+    def send(boundary: str, content: str) -> tuple[int, Any]:
+        parts = ['name="purpose"\r\n\r\nbatch', f'name="file"; filename="a.jsonl"\r\n\r\n{content}']
+        body = "".join(f"--{boundary}\r\nContent-Disposition: form-data; {part}\r\n" for part in parts)
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Idempotency-Key": "one"}
+        return house.ask("POST /v1/files", f"{body}--{boundary}--\r\n", headers=headers)
+
+    first = send("abc", "{}")
+    assert first[0] == 200
+    assert send("def", "{}") == first
+    assert send("def", "[]")[0] == 422
+    assert len(house.ask("GET /v1/files")[1]["data"]) == 1

@@ -80,5 +80,5 @@ def test_hot_functions_import_no_business_of_others(function: str, module: str) 
 
 @pytest.mark.parametrize(("function", "most"), [("gateway", 190), ("authorizer", 87), ("jobs", 135)])
 def test_the_number_of_modules_stays_small(function: str, most: int) -> None:
-    """About what it was when the limit was set; raise it for a reason only (last: the packages of the two lower floors)."""
+    """About what it was when the limit was set; raise it for a reason only (last: packages in domain and services)."""
     assert len(_imported(function)) <= most

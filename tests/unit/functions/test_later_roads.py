@@ -51,13 +51,15 @@ def test_every_message_submits_its_job() -> None:
 
 
 def test_a_bad_message_comes_back_alone() -> None:
-    """The good one beside it is done with; in the end the bad one lies in the dead-letter queue."""
+    """The good one beside it is done with; the bad one ends in the dead-letter queue, and the log says why."""
     road = AsyncRoad()
     road.jobs.add(make_job(_FIRST))
     event = _event("async_submit/queue_one_bad")
     response = async_submit.handle(event, road.group_submitter())
     assert response == {"batchItemFailures": [{"itemIdentifier": event["Records"][1]["messageId"]}]}
     assert len(road.backend.submitted) == 1
+    [line] = [line[2] for line in road.telemetry.lines if line[1] == "message comes back later"]
+    assert (line["error_type"], line["error"]) == ("MessageError", "not JSON")
 
 
 @pytest.mark.parametrize("body", ["[]", "{}", '{"job_id": 7}', '{"job_id": ""}'])

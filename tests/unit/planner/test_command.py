@@ -126,6 +126,9 @@ def test_a_trace_without_tokens_cannot_be_paid_by_the_token(tmp_path: Path, caps
         (["--instance-type", "ml.none"], "no hour of ml.none"),
         (["--token-model", "none"], "the price book knows"),
         (["--instance-types", "ml.g6.2xlarge=0"], "speeds above 0"),
+        (["--instance-types", "ml.none"], "no hour of ml.none"),
+        (["--instance-types", "ml.c5.xlarge"], "must be given, as in ml.c5.xlarge=0.5"),
+        (["--out", __file__], "nothing can be written"),
         (["--group", "a"], "no groups"),
         (["--catalogue", "models.toml", "--model", "echo"], "in two tiers"),
     ],
@@ -133,9 +136,11 @@ def test_a_trace_without_tokens_cannot_be_paid_by_the_token(tmp_path: Path, caps
 def test_an_argument_that_makes_no_sense_is_refused_with_the_reason(
     workload: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit status 2 and one line, no traceback."""
+    """Exit status 2 and one line, no traceback, and before anything was replayed."""
     assert main(["plan", str(workload), *arguments]) == 2
-    assert reason in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert reason in printed.err
+    assert printed.out == ""
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from planner.described import read_workload
 from planner.designs import standard_designs
 from planner.gap import above_the_bound
 from planner.instance_types import SpeedUnknownError, side_by_side, speed_by_shape
+from planner.opening import TraceError
 from planner.outcome import Outcome
 from planner.rates import names, only, read_rates
-from planner.reading import TraceError
 from planner.strategies import Assumptions, contributions
 from planner.tiers import small_speed
 from planner.trace import Trace

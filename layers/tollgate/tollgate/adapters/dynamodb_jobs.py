@@ -148,10 +148,11 @@ class DynamoDBJobStore:
             values[":free"] = time_text(lease_free_at)
             condition += " AND (attribute_not_exists(submit_lease_until) OR submit_lease_until <= :free)"
         if as_read is not None:
-            item = to_item(as_read)
-            for name in ("submit_lease_until", "batch_id"):
-                if name in item:
-                    values[f":{name}"] = item[name]
+            lease = as_read.submit_lease_until
+            read = {"submit_lease_until": None if lease is None else time_text(lease), "batch_id": as_read.batch_id}
+            for name, value in read.items():
+                if value:
+                    values[f":{name}"] = value
                     condition += f" AND {name} = :{name}"
                 else:
                     condition += f" AND attribute_not_exists({name})"

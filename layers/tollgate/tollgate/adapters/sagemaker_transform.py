@@ -21,10 +21,16 @@ _RECORD_SECONDS = 600
 
 
 class SageMakerTransform:
-    """The `TransformBackend` of AWS. The client is made on first use, for boto3 is slow to import."""
+    """The `TransformBackend` of AWS. The client is made on first use, for boto3 is slow to import.
 
-    def __init__(self, objects: ObjectStore) -> None:
+    Args:
+        objects: the bucket of inputs and outputs.
+        stack: value of the cost tag, by which bill and budgets find what a job costs.
+    """
+
+    def __init__(self, objects: ObjectStore, stack: str) -> None:
         self._objects = objects
+        self._stack = stack
 
     @cached_property
     def _client(self) -> "SageMakerClient":
@@ -66,7 +72,7 @@ class SageMakerTransform:
                     "OutputFilter": "$['id','SageMakerOutput']",
                     "JoinSource": "Input",
                 },
-                Tags=[{"Key": "InferenceType", "Value": "batch"}],
+                Tags=[{"Key": "InferenceType", "Value": "batch"}, {"Key": "tollgate:stack", "Value": self._stack}],
             )
 
     def describe(self, name: str) -> TransformStatus | None:

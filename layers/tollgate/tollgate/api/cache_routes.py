@@ -11,11 +11,11 @@ from tollgate.api.job_rendering import money_text, time_text, usage_document
 from tollgate.api.near_rendering import search_document
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome
+from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, epoch_ms
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.ports.system import Clock
 from tollgate.services.cache.manage import CacheManager
-from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.trail import Trail
 
 _SCOPES = {
@@ -66,13 +66,13 @@ class CacheApi:
         }
         headers = {"x-tollgate-cache": outcome.value, "x-tollgate-cost-usd": "0"}
         if answer is not None:
-            age = answer.age_seconds(int(self._clock.now().timestamp() * 1000))
+            age = answer.age_seconds(epoch_ms(self._clock.now()))
             document |= _entry(answer) | {"age_seconds": age}
             headers["Age"] = str(age)
         elif outcome is CacheOutcome.MISS:
             document["estimated_cost_usd"] = money_text(trail.estimated_cost)
         if trail.near is not None:
-            document["near"] = search_document(trail.near, int(self._clock.now().timestamp() * 1000))
+            document["near"] = search_document(trail.near, epoch_ms(self._clock.now()))
         return json_answer(200, document, headers)
 
     def _forget(self, call: Call) -> Answer:

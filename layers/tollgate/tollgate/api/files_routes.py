@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tollgate.api.http import Answer, Call, json_answer, json_body
-from tollgate.api.multipart import read_form
+from tollgate.api.multipart import read_form, without_boundary
 from tollgate.api.openai.file_bodies import COMPLETE_UPLOAD, CREATE_BATCH, CREATE_UPLOAD, expiry_seconds
 from tollgate.api.openai.file_objects import (
     batch_document,
@@ -22,7 +22,7 @@ from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.batches.file_batches import FileBatches
 from tollgate.services.batches.files import Files, NewFile
 from tollgate.services.batches.uploads import Uploads
-from tollgate.services.requests.idempotent import Idempotency, fingerprint_of
+from tollgate.services.requests.idempotency import Idempotency, fingerprint_of
 
 _MOST_FILES = 10_000
 _MOST_BATCHES = 100
@@ -85,7 +85,8 @@ class FilesApi:
             return StoredAnswer(answer.status, answer.headers, answer.body)
 
         # The path is part of what must be the same: cancelling another batch is another request.
-        print_ = fingerprint_of(f"{call.route} {call.path_parameters.get('id', '')}", call.body)
+        body = without_boundary(call.headers.get("content-type", ""), call.body)
+        print_ = fingerprint_of(f"{call.route} {call.path_parameters.get('id', '')}", body)
         stored = self._idempotency.run(call.owner, key, print_, fresh)
         return Answer(stored.status, stored.body, stored.headers)
 

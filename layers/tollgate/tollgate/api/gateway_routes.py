@@ -24,8 +24,8 @@ from tollgate.domain.trace import continue_trace
 from tollgate.ports.system import Clock
 from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.admission import NO_RUN, Run
-from tollgate.services.requests.idempotent import Idempotency
-from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.answer_request import InferenceService
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.services.requests.inference import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 

@@ -85,11 +85,20 @@ def read_call(event: Mapping[str, Any]) -> Call:
         route=f"{event.get('httpMethod')} {event.get('resource')}",
         path_parameters=event.get("pathParameters") or {},
         query=event.get("queryStringParameters") or {},
-        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        headers=_headers(event),
         body=body,
         request_id=str(context.get("requestId") or ""),
         owner=_owner(context.get("authorizer") or {}),
     )
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        # Of a repeated header, `headers` has only the last line. RFC 9110, 5.3: lists may come in several.
+        if len(values) > 1 and name.lower() in _LISTS:
+            headers[name.lower()] = ", ".join(values)
+    return headers
 
 
 def _owner(authorizer: Mapping[str, Any]) -> Owner:
@@ -115,10 +124,10 @@ def json_body(call: Call) -> Any:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise InvalidRequestError(
-            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.{_hint(call)}"
         ) from error
     except UnicodeDecodeError as error:
-        raise InvalidRequestError("The body is not UTF-8.") from error
+        raise InvalidRequestError(f"The body is not UTF-8.{_hint(call)}") from error
     except RecursionError as error:
         raise InvalidRequestError(_TOO_DEEP) from error
     except ValueError as error:
@@ -131,10 +140,15 @@ def json_body(call: Call) -> Any:
     return value
 
 
+def _hint(call: Call) -> str:
+    return " Compressed bodies are not read." if "content-encoding" in call.headers else ""
+
+
 def _refuse_constant(name: str) -> Any:
     raise InvalidRequestError(f"The body is not valid JSON: {name} is not a JSON number.")
 
 
 _TOO_DEEP = f"The body is nested too deeply; at most {DEEPEST} levels are read."
+_LISTS = frozenset({"cache-control", "prefer"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=finite_float)

@@ -72,6 +72,9 @@ def read_by_rules(document: dict[str, Any], headers: Mapping[str, str]) -> Infer
     return InferenceRequest(**given, wishes=wishes, cache=wishes_of(headers, checked.get("cache")))
 
 
+_FOR_THE_MODEL = "What the model takes, such as max_tokens or temperature, goes into 'parameters'."
+
+
 def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) -> InvalidRequestError:
     found = error.errors(include_url=False)
     first, place = found[0], found[0]["loc"]
@@ -86,6 +89,6 @@ def _refusal(error: ValidationError, fields: dict[str, rules.TypedDictField]) ->
             return InvalidRequestError("Field 'cascade': it should be true, false or an object.", param="cascade")
     param = ".".join(str(part) for part in place) or None
     if first["type"] == "extra_forbidden":
-        known = f" Known fields: {', '.join(sorted(fields))}." if len(place) == 1 else ""
+        known = f" Known fields: {', '.join(sorted(fields))}. {_FOR_THE_MODEL}" if len(place) == 1 else ""
         return InvalidRequestError(f"Unknown field '{param}'.{known}", param=param)
     return InvalidRequestError(f"Field '{param}': {words_of([first])}.", param=param)

@@ -6,7 +6,7 @@ from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.job_rendering import job_document, job_headers
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.errors import NotFoundError
+from tollgate.domain.errors import NotFoundError, UnsupportedParameterError
 from tollgate.domain.jobs.job import OPEN_STATES
 from tollgate.services.jobs.queries import JobQueries
 
@@ -74,6 +74,9 @@ class JobsApi:
         job = self._queries.get(call.owner, job_id_of(given))
         if not given.startswith("resp_") or not is_chat(job):
             raise NotFoundError(f"There is no response '{given[:100]}'.", param="id")
+        if call.query.get("stream") == "true":
+            # OpenAI's client would take an answer without events for an empty stream.
+            raise UnsupportedParameterError("A background response is not streamed; look it up.", param="stream")
         if call.route.startswith("POST"):
             job = self._queries.cancel(call.owner, job.job_id)
         return json_answer(200, job_response(job, self._queries.output(job)), job_headers(job))

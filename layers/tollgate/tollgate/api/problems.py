@@ -54,8 +54,14 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
     errors.TollgateError: Problem(500, "server_error", "internal_error"),
 }
 
-_NOT_AGAIN = {errors.ConflictError, errors.BackendTimeoutError, errors.AnswerTooLargeError, errors.NotCachedError}
-"""OpenAI's clients repeat any 409 and 5xx by themselves. Here it would not help, or pay for the same work again."""
+_NOT_AGAIN = {
+    errors.ConflictError,
+    errors.OverLimitError,
+    errors.BackendTimeoutError,
+    errors.AnswerTooLargeError,
+    errors.NotCachedError,
+}
+"""OpenAI's clients repeat any 409, 429 and 5xx by themselves. Here it is in vain, or pays for the same work again."""
 
 _LONGEST_WAIT_SECONDS = 60
 """OpenAI's clients wait no longer than this, whatever `Retry-After` says: they would come back early, and in vain."""
@@ -87,9 +93,11 @@ def problem_answer(error: errors.TollgateError) -> Answer:
 
 
 def retry_after(error: errors.TollgateError, problem: Problem) -> int | None:
-    """Seconds for the ``Retry-After`` header: always on 429 and 503."""
+    """Seconds for the ``Retry-After`` header: on every 429 and 503 but for what will never fit."""
     if error.retry_after is not None:
         return error.retry_after
+    if isinstance(error, errors.OverLimitError):
+        return None
     return RETRY_AFTER_SECONDS if problem.status in {429, 503} else None
 
 

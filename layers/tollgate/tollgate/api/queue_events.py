@@ -31,7 +31,7 @@ def process_messages(
                 message_id=record.message_id,
                 error_type=type(error).__name__,
                 # Only our own errors are written to be shown.
-                error=error.message if isinstance(error, TollgateError) else "",
+                error=str(error) if isinstance(error, TollgateError | MessageError) else "",
                 receive_count=record.attributes.approximate_receive_count,
             )
             raise

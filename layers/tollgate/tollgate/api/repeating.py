@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tollgate.api.http import Answer, Call
 from tollgate.api.rendering import trail_headers
 from tollgate.ports.idempotency import StoredAnswer
-from tollgate.services.requests.idempotent import Idempotency, fingerprint_of
+from tollgate.services.requests.idempotency import Idempotency, fingerprint_of
 from tollgate.services.requests.trail import Trail
 
 _NOT_REPLAYED = {

@@ -45,7 +45,9 @@ _CASCADE = _strict_object(
     {
         "checks": _optional(
             rules.list_schema(
-                rules.literal_schema(["schema", "refusal", "logprob", "length", "uncertain", "rule"]), min_length=1
+                rules.literal_schema(["schema", "refusal", "logprob", "length", "uncertain", "rule"]),
+                min_length=1,
+                fail_fast=True,
             )
         ),
         "min_characters": _optional(rules.int_schema(ge=0, le=100_000)),

@@ -15,6 +15,7 @@ TollgateError
 │   ├── BusyError                  another call is at it, and soon done
 │   └── IdempotencyInProgressError
 ├── BudgetExceededError            a budget has nothing left for it
+│   ├── OverLimitError             by itself it is more than a budget allows, whenever it comes
 │   └── SpendStoppedError          the brakes refuse all new work
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
@@ -133,6 +134,10 @@ class IdempotencyInProgressError(ConflictError):
 
 class BudgetExceededError(TollgateError):
     """A budget that counts the request has nothing left for it; nothing was run."""
+
+
+class OverLimitError(BudgetExceededError):
+    """By itself the request is more than a budget allows: it will not fit later either."""
 
 
 class SpendStoppedError(BudgetExceededError):

@@ -25,6 +25,11 @@ def usd_text(amount: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
+def plus(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
+    """The sum, unknown if either is."""
+    return None if total is None or amount is None else total + amount
+
+
 def seconds(value: float) -> Decimal:
     """A measured duration as an exact decimal, rounded to a microsecond."""
     return Decimal(round(value * 1_000_000)).scaleb(-6)

@@ -38,6 +38,7 @@ class BatchParts(JobParts):
             settings, webhook_queue_url=webhook_queue_url, table_cache=table_cache, refresh_function=refresh_function
         )
         self._kept = timedelta(days=settings.file_retention_days)
+        self._stack = settings.stack_name
         self.batch_queue = self.queue(settings.batch_queue_url)
         self.files = DynamoDBFileStore(self.tables, settings.table_jobs)
         self.file_batches = DynamoDBFileBatchStore(self.tables, settings.table_jobs, self.ledger)
@@ -56,7 +57,7 @@ class BatchParts(JobParts):
     @cached_property
     def backend(self) -> SageMakerTransform:
         """Transform jobs."""
-        return SageMakerTransform(self.objects)
+        return SageMakerTransform(self.objects, self._stack)
 
     @cached_property
     def admission(self) -> Admission:

@@ -11,7 +11,7 @@ from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.rendering import RateLimits
 from tollgate.services.jobs.wait import JobWaiter
-from tollgate.services.requests.idempotent import Idempotency
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.wiring.inference import ServingParts
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from tollgate.adapters.sns_notices import SnsNotices
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import REALTIME_LEASE, Admission
+from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.deployment_health import DeploymentHealth
-from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.plan_request import RequestPlanner
 from tollgate.services.requests.run_realtime import RealtimeRun
 from tollgate.wiring.roads import RoadParts
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from tollgate.services.cache.cached_run import CachedRun
     from tollgate.services.cache.near_answers import NearAnswers
     from tollgate.services.cache.refresh_answers import RefreshOrders
-    from tollgate.services.requests.choosing import Choosing
-    from tollgate.services.requests.run_live import LiveRun
+    from tollgate.services.requests.choose_tier import TierChooser
+    from tollgate.services.requests.run_chosen import ChosenRun
+    from tollgate.services.requests.run_streaming import StreamingRun
     from tollgate.services.requests.wake_requests import WakeRequests
     from tollgate.settings import InferenceSettings, ServingSettings
 
@@ -62,16 +64,26 @@ class InferenceParts(RoadParts, ABC):
     def inference(self) -> InferenceService:
         """Takes a request down its road."""
         return InferenceService(
+            planner=self.planner,
+            admission=self.admission,
+            realtime=self.realtime,
+            acceptance=self.acceptance,
+            health=self.health,
+            chosen_run=lambda: self.chosen_run,
+            wakes=lambda: self.wakes,
+            cache=lambda: self.answers,
+        )
+
+    @cached_property
+    def planner(self) -> RequestPlanner:
+        """Decides what is done for a request."""
+        return RequestPlanner(
             catalogues=self.catalogues,
             capacities=self.capacities,
             dialects=self.dialects,
             admission=self.admission,
-            realtime=self.realtime,
-            acceptance=self.acceptance,
-            choosing=lambda: self.choosing,
             health=self.health,
-            wakes=lambda: self.wakes,
-            cache=lambda: self.answers,
+            chooser=lambda: self.chooser,
             tokenizers=lambda: self.tokenizers,
         )
 
@@ -105,7 +117,7 @@ class InferenceParts(RoadParts, ABC):
         )
 
     @property
-    def live(self) -> LiveRun | None:
+    def live(self) -> StreamingRun | None:
         """Runs the calls of those who see their answer as it comes."""
         return None
 
@@ -171,12 +183,20 @@ class InferenceParts(RoadParts, ABC):
         return self.outcome_store()
 
     @cached_property
-    def choosing(self) -> Choosing:
-        """Chooses among a model's deployments, where it has several."""
-        from tollgate.services.requests.choosing import choosing_among  # noqa: PLC0415 -- as outcomes
+    def chooser(self) -> TierChooser:
+        """Chooses among a model's sizes, where it has several."""
+        from tollgate.services.requests.choose_tier import TierChooser  # noqa: PLC0415 -- as outcomes
 
-        return choosing_among(
-            self.outcomes,
+        return TierChooser(self.outcomes)
+
+    @cached_property
+    def chosen_run(self) -> ChosenRun:
+        """Runs what was chosen among several sizes."""
+        from tollgate.services.requests.run_chosen import ChosenRun  # noqa: PLC0415 -- as outcomes
+
+        return ChosenRun(
+            planner=self.planner,
+            outcomes=self.outcomes,
             realtime=self.realtime,
             acceptance=self.acceptance,
             admission=self.admission,

@@ -15,6 +15,7 @@ from tollgate.api.openai.reading import (
     Body,
     BodyReader,
     json_object,
+    list_of,
     missing_parameter,
     one_of,
     open_object,
@@ -28,16 +29,16 @@ _MESSAGE = open_object(
     "ChatMessage",
     {
         "role": required(one_of("system", "developer", "user", "assistant", "tool", "function")),
-        "content": optional(rules.union_schema([rules.str_schema(), rules.list_schema(_PART)])),
+        "content": optional(rules.union_schema([rules.str_schema(), list_of(_PART)])),
     },
 )
 
 CHAT = BodyReader(
     "ChatCompletionRequest",
     {
-        "messages": required(rules.list_schema(_MESSAGE, min_length=1)),
+        "messages": required(list_of(_MESSAGE, least=1)),
         "max_completion_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
-        "tools": optional(rules.list_schema(json_object())),
+        "tools": optional(list_of(json_object())),
         "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
         "parallel_tool_calls": optional(rules.bool_schema()),
         "response_format": optional(json_object()),

@@ -21,9 +21,9 @@ from tollgate.domain.generated import choices_in
 from tollgate.domain.jobs.job import JobState, Usage
 from tollgate.domain.money import usd_text
 from tollgate.services.jobs.wait import JobWaiter
-from tollgate.services.requests.idempotent import Idempotency
-from tollgate.services.requests.infer import InferenceService
-from tollgate.services.requests.infer_all import Part, sum_of_usage
+from tollgate.services.requests.answer_all import Part, sum_of_usage
+from tollgate.services.requests.answer_request import InferenceService
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.services.requests.inference import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 

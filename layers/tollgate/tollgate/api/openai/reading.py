@@ -44,6 +44,11 @@ def one_of(*values: str) -> rules.CoreSchema:
     return rules.literal_schema(list(values))
 
 
+def list_of(schema: rules.CoreSchema, *, least: int = 0, most: int | None = None) -> rules.CoreSchema:
+    """A list, read up to its first fault: to tell all of a large body's would take the gateway longer than it has."""
+    return rules.list_schema(schema, min_length=least or None, max_length=most, fail_fast=True)
+
+
 def json_object() -> rules.CoreSchema:
     """Any JSON object."""
     return rules.dict_schema(rules.str_schema(), rules.any_schema())
@@ -79,10 +84,10 @@ SAMPLING_FIELDS: Fields = {
     "max_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
     "temperature": optional(rules.float_schema(ge=0, le=2, allow_inf_nan=False)),
     "top_p": optional(rules.float_schema(gt=0, le=1, allow_inf_nan=False)),
-    "stop": optional(rules.union_schema([rules.str_schema(), rules.list_schema(rules.str_schema(), max_length=4)])),
+    "stop": optional(rules.union_schema([rules.str_schema(), list_of(rules.str_schema(), most=4)])),
     "seed": optional(rules.int_schema(ge=-(2**63), le=2**63 - 1)),
     "n": optional(rules.int_schema(ge=1, le=128)),
-    "logit_bias": optional(rules.dict_schema(rules.str_schema(), rules.float_schema(ge=-100, le=100))),
+    "logit_bias": optional(rules.dict_schema(rules.str_schema(), rules.float_schema(ge=-100, le=100), fail_fast=True)),
     "frequency_penalty": optional(rules.float_schema(ge=-2, le=2)),
     "presence_penalty": optional(rules.float_schema(ge=-2, le=2)),
 }

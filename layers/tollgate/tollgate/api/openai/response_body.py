@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import core_schema as rules
 
-from tollgate.api.openai.reading import Body, BodyReader, json_object, open_object, optional, required
+from tollgate.api.openai.reading import Body, BodyReader, json_object, list_of, open_object, optional, required
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 
 _ITEM = open_object(
@@ -16,20 +16,20 @@ _ITEM = open_object(
     {
         "type": optional(rules.str_schema()),
         "role": optional(rules.str_schema()),
-        "content": optional(rules.union_schema([rules.str_schema(), rules.list_schema(json_object())])),
+        "content": optional(rules.union_schema([rules.str_schema(), list_of(json_object())])),
     },
 )
 
 RESPONSE = BodyReader(
     "ResponseRequest",
     {
-        "input": required(rules.union_schema([rules.str_schema(), rules.list_schema(_ITEM, min_length=1)])),
+        "input": required(rules.union_schema([rules.str_schema(), list_of(_ITEM, least=1)])),
         "instructions": optional(rules.str_schema()),
         "background": optional(rules.bool_schema()),
         "max_output_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
         "temperature": optional(rules.float_schema(ge=0, le=2, allow_inf_nan=False)),
         "top_p": optional(rules.float_schema(gt=0, le=1, allow_inf_nan=False)),
-        "tools": optional(rules.list_schema(json_object())),
+        "tools": optional(list_of(json_object())),
         "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
         "parallel_tool_calls": optional(rules.bool_schema()),
         "text": optional(
@@ -139,7 +139,8 @@ def _append(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
     """Adds a message; in a chat, the calls of several tools and what was said before them are one message."""
     last = messages[-1] if messages else {}
     if message.get("tool_calls") and last.get("role") == "assistant":
-        last["tool_calls"] = [*last.get("tool_calls", ()), *message["tool_calls"]]
+        # Added to in place: a body may have a hundred thousand of them.
+        last.setdefault("tool_calls", []).extend(message["tool_calls"])
     else:
         messages.append(message)
 

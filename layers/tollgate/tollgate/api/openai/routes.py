@@ -41,8 +41,8 @@ from tollgate.domain.errors import (
 from tollgate.domain.jobs.job import FINAL_STATES, JobState
 from tollgate.domain.roads.capabilities import Needs
 from tollgate.services.jobs.wait import JobWaiter
-from tollgate.services.requests.idempotent import Idempotency
-from tollgate.services.requests.infer import InferenceService
+from tollgate.services.requests.answer_request import InferenceService
+from tollgate.services.requests.idempotency import Idempotency
 from tollgate.services.requests.inference import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 

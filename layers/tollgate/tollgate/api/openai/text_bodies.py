@@ -15,6 +15,7 @@ from tollgate.api.openai.reading import (
     STREAM_FIELDS,
     Body,
     BodyReader,
+    list_of,
     one_of,
     optional,
     optional_parameters,
@@ -32,14 +33,16 @@ _PROMPT = rules.custom_error_schema(
     "text_type",
     custom_error_message="it should be a text, since what a token means depends on the model",
 )
-_TEXT = rules.str_schema(min_length=1)
+_TEXT = rules.custom_error_schema(
+    rules.str_schema(min_length=1),
+    "text_type",
+    custom_error_message="it should be a text, and not an empty one; what a token means depends on the model",
+)
 
 COMPLETION = BodyReader(
     "CompletionRequest",
     {
-        "prompt": required(
-            rules.union_schema([_PROMPT, rules.list_schema(_PROMPT, min_length=1, max_length=MAX_PROMPTS)])
-        ),
+        "prompt": required(rules.union_schema([_PROMPT, list_of(_PROMPT, least=1, most=MAX_PROMPTS)])),
         "best_of": optional(rules.int_schema(ge=1, le=20)),
         "echo": optional(rules.bool_schema()),
         "suffix": optional(rules.str_schema()),
@@ -52,8 +55,7 @@ COMPLETION = BodyReader(
 EMBEDDING = BodyReader(
     "EmbeddingRequest",
     {
-        # Lists of tokens are not taken: what they mean depends on the model.
-        "input": required(rules.union_schema([_TEXT, rules.list_schema(_TEXT, min_length=1, max_length=_MAX_TEXTS)])),
+        "input": required(rules.union_schema([_TEXT, list_of(_TEXT, least=1, most=_MAX_TEXTS)])),
         "encoding_format": optional(one_of("float", "base64")),
         "dimensions": optional(rules.int_schema(ge=1, le=65_536)),
     },

@@ -48,6 +48,8 @@ class CacheControl:
 
 
 NO_WISHES = CacheControl()
+_LONGEST_AGE = 2**31
+"""Seconds that stand for any longer time. https://www.rfc-editor.org/rfc/rfc9111#section-1.2.2"""
 
 _BY_MODE: Mapping[CacheMode, CacheControl] = {
     CacheMode.DEFAULT: NO_WISHES,
@@ -81,8 +83,10 @@ def _with_header(found: CacheControl, header: str) -> CacheControl:
             case "only-if-cached":
                 found = replace(found, only_if_cached=True)
             case "max-age":
-                # RFC 9111, 4.2.1: what is no number of seconds counts as stale at once.
-                digits = value.strip().strip('"')
-                age = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+                # RFC 9111, 4.2.1: what is no number of seconds counts as stale at once; 1.2.2: no number is too large.
+                digits = value.strip().strip('"').lstrip("0")
+                age = min(int(digits[:11]), _LONGEST_AGE) if digits.isascii() and digits.isdigit() else 0
+                if found.max_age_seconds is not None:
+                    age = min(age, found.max_age_seconds)
                 found = replace(found, max_age_seconds=age, read=found.read and age > 0)
     return found

@@ -5,6 +5,7 @@ Times are whole milliseconds since 1970, as the table holds them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,11 @@ from tollgate.domain.catalogue import ModelKind
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import choices_in, vectors_in
 from tollgate.domain.jobs.job import Usage
+
+
+def epoch_ms(moment: datetime) -> int:
+    """The moment as entries have it: whole milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)
 
 
 class CacheOutcome(StrEnum):

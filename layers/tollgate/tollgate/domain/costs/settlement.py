@@ -1,9 +1,9 @@
 """What a finished request cost, and what it would have cost on the baseline road.
 
 Effective cost is the instance time the request held, or the tokens it took, at the road's price, plus the gateway's own
-parts. The avoided
-cost compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up day and night pays
-for its nights too, on either side of the comparison. The baseline has no gateway parts and no job start-up.
+parts. The avoided cost compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up
+day and night pays for its nights too, on either side of the comparison. The baseline has no gateway parts and no job
+start-up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
 from tollgate.domain.costs.avoided import AvoidedReason, add_reasons, avoided_by_reason
 from tollgate.domain.costs.pricing import instance_cost
 from tollgate.domain.jobs.job import Usage
-from tollgate.domain.money import ZERO, seconds, usd
+from tollgate.domain.money import ZERO, plus, seconds, usd
 
 if TYPE_CHECKING:
     from tollgate.domain.providers.backend import TokenBackend
@@ -105,7 +105,7 @@ def together(first: Settlement, last: Settlement) -> Settlement:
         reasons=add_reasons(last.reasons, lost) if known else {},
         instance=last.instance,
         held_seconds=last.held_seconds,
-        loaded=None if first.loaded is None or last.loaded is None else first.loaded + last.loaded,
+        loaded=plus(first.loaded, last.loaded),
     )
 
 
@@ -113,20 +113,16 @@ def sum_of(settlements: Sequence[Settlement]) -> Settlement:
     """Several requests of one call: each would have been made on the baseline road. Unknown where one is."""
     one, *others = settlements
     for other in others:
-        avoided = _added(one.avoided, other.avoided)
+        avoided = plus(one.avoided, other.avoided)
         one = Settlement(
-            effective=_added(one.effective, other.effective),
+            effective=plus(one.effective, other.effective),
             avoided=avoided,
             reasons={} if avoided is None else add_reasons(one.reasons, other.reasons),
-            instance=_added(one.instance, other.instance),
-            held_seconds=_added(one.held_seconds, other.held_seconds),
-            loaded=_added(one.loaded, other.loaded),
+            instance=plus(one.instance, other.instance),
+            held_seconds=plus(one.held_seconds, other.held_seconds),
+            loaded=plus(one.loaded, other.loaded),
         )
     return one
-
-
-def _added(one: Decimal | None, other: Decimal | None) -> Decimal | None:
-    return None if one is None or other is None else one + other
 
 
 def settle_cache_hit(worth: Decimal | None) -> Settlement:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
 from tollgate.domain.jobs.job import Usage
-from tollgate.domain.money import ZERO
+from tollgate.domain.money import ZERO, plus
 from tollgate.domain.roads.latency import bucket_of
 from tollgate.domain.roads.latency import merge as merge_latencies
 
@@ -113,12 +113,11 @@ class Totals:
 
     def __add__(self, other: "Totals") -> "Totals":
         numbers = {name: getattr(self, name) + getattr(other, name) for name in _SUMS}
-        loaded = None if self.loaded is None or other.loaded is None else self.loaded + other.loaded
         return Totals(
             **numbers,
             avoided=add_reasons(self.avoided, other.avoided),
             latencies=merge_latencies((self.latencies, other.latencies)),
-            loaded=loaded,
+            loaded=plus(self.loaded, other.loaded),
             cache={
                 state: self.cache.get(state, 0) + other.cache.get(state, 0)
                 for state in CACHE_STATES

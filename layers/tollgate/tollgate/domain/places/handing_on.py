@@ -7,6 +7,7 @@ capacity function asks this for the jobs that it has read, the planner for what 
 
 from collections.abc import Iterable
 from decimal import Decimal
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start, worth_waking
@@ -16,6 +17,14 @@ MESSAGE_DELAY_SECONDS = 10
 
 HAND_ON_LIMIT = 2_000
 """Requests that may gather where they can be handed on: by the token, 500 are often not worth a start."""
+
+
+class Stays(StrEnum):
+    """Why the first of those that wait is not handed on."""
+
+    NOT_DUE = "not due"
+    START_PAYS = "a start costs less"
+    ONLY_INSTANCE = "only an instance can serve the first"
 
 
 class Patient(NamedTuple):
@@ -46,7 +55,7 @@ class WaitingRequests(Protocol):
         """The request that must start first; None where nothing waits."""
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        """Their work, by latest start; what need not start by then may be left out."""
+        """Their work, by latest start; left out may be what need not start by then, were all else done before it."""
 
     def saved_until(self, latest: float) -> float:
         """Dollars that instance time saves against tokens on what must start by then."""
@@ -95,7 +104,7 @@ def start_pays(
 
 def hand_on_due(
     now: float, next_look: float, waiting: WaitingRequests, endpoint: SleepingEndpoint, usd_per_start: float
-) -> None:
+) -> Stays:
     """Hand on, one after the other, what would have to be begun before the next look and is not worth a start.
 
     It ends where nothing more would be due, where a start pays, and at a request that only an instance can serve.
@@ -106,12 +115,20 @@ def hand_on_due(
         waiting: what waits.
         endpoint: that sleeps, with the margin for the looks at it.
         usd_per_start: of one instance's start-up.
+
+    Returns:
+        Why it ended.
     """
     soon = next_look + endpoint.startup_seconds + endpoint.margin_seconds
     while (first := waiting.first_due()) is not None:
-        starts = decide_start(next_look, waiting.work_until(soon), (), endpoint).start
-        if not starts or not waiting.may_hand_on():
-            return
+        work = tuple(waiting.work_until(soon))
+        if not decide_start(next_look, work, (), endpoint).start:
+            return Stays.NOT_DUE
+        if not waiting.may_hand_on():
+            return Stays.ONLY_INSTANCE
+        # Where it is not too late yet, there will be a look when one instance is still enough.
+        starts = max(1, decide_start(now, work, (), endpoint).start)
         if start_pays(now, waiting, first, endpoint, (usd_per_start, starts)):
-            return
+            return Stays.START_PAYS
         waiting.hand_on()
+    return Stays.NOT_DUE

@@ -3,10 +3,19 @@
 Calls are counted with weights that halve every few seconds, so that old trouble fades without a timer and a busy and a
 quiet environment judge by the same rule. A circuit that has opened lets nothing through for a while, then one probe;
 each probe that fails doubles the while. (M. Nygard, "Release It!", 2nd ed., 5.2.)
+
+And how often another deployment may be tried instead. Every request earns a tenth of a token and every second try takes
+a whole one. Whatever fails, an environment therefore sends at most 1.1 times its requests, plus once what the bucket
+holds: no storm of retries can keep a struggling backend down. (Finagle's retry budgets; 10 % is also what
+https://sre.google/sre-book/handling-overload/ allows.)
 """
 
 from enum import StrEnum
 from typing import NamedTuple
+
+EARNED_PER_REQUEST = 0.1
+MOST_TOKENS = 10.0
+FIRST_TOKENS = 1.0
 
 _HALF_LIFE_SECONDS = 30.0
 _MOST_OPEN_SECONDS = 120.0
@@ -130,3 +139,30 @@ def opened(times: int, now: float, policy: HealthPolicy, *, for_slowness: bool =
 def warned(circuit: Circuit, now: float) -> Circuit:
     """A circuit whose deployment somebody else found broken: once it may be called, the first call decides."""
     return circuit if circuit.openings else CLOSED._replace(at=now, openings=1, open_until=now)
+
+
+class RetryTokens:
+    """The bucket of second tries of one execution environment."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self, tokens: float = FIRST_TOKENS) -> None:
+        self._tokens = tokens
+
+    @property
+    def tokens(self) -> float:
+        """What is left."""
+        return self._tokens
+
+    def earn(self) -> None:
+        """Count a request that has come."""
+        if self._tokens < MOST_TOKENS:
+            self._tokens = min(MOST_TOKENS, self._tokens + EARNED_PER_REQUEST)
+
+    def take(self) -> bool:
+        """Whether one second try is allowed; if so, it is paid for."""
+        # The sum of ten tenths is a little less than one.
+        if self._tokens < 1.0 - 1e-9:
+            return False
+        self._tokens = max(0.0, self._tokens - 1.0)
+        return True

@@ -201,7 +201,7 @@ def _cheapest_in_time(estimates: RoadEstimates, deadline: float) -> tuple[RoadEs
     ]
     if priced:
         chosen = min(priced, key=lambda entry: entry[:2])[2]
-        return chosen, f"deadline={deadline:g}s;cheapest_in_time;expected={chosen.expected_seconds:.1f}s"
+        return chosen, f"deadline={deadline:g}s;lowest_loaded_cost_in_time;expected={chosen.expected_seconds:.1f}s"
     if in_time:
         return in_time[0], f"deadline={deadline:g}s"
     expected = ", ".join(f"{e.inference_type} {e.expected_seconds:.1f} s" for e in _open(estimates)) or "none is open"

@@ -153,4 +153,4 @@ class BatchDispatcher:
         """Jobs of a deployment that has left the catalogue will never be run."""
         for job in self._jobs.waiting_for_batch(resource, limit=100):
             message = f"Deployment '{resource}' no longer has a batch road."
-            self._completer.fail(job, JobFailure("invalid_request", message))
+            self._completer.fail(job, JobFailure("invalid_request", message), untouched=True)

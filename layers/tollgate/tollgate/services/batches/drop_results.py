@@ -17,7 +17,7 @@ from tollgate.domain.jobs.batches import BatchRun, FileCount
 from tollgate.domain.jobs.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.jobs.job import Bill, Usage
 from tollgate.domain.json_values import json_text
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, plus, usd_text
 from tollgate.domain.records import RequestRecord
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.dialects import Dialects
@@ -59,10 +59,6 @@ class _Ending:
     model: Model
     deployment: Deployment
     road: Road
-
-
-def _sum(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
-    return None if total is None or amount is None else total + amount
 
 
 class DropResults:
@@ -125,8 +121,8 @@ class DropResults:
         tally = _Tally()
         self._objects.put_lines(file.result_key, self._lines(ending, tally))
         own = gateway_cost(drop_usage(tally.files), self._catalogues.current().gateway_prices)
-        tally.effective = _sum(tally.effective, own)
-        tally.avoided = _sum(tally.avoided, -own)
+        tally.effective = plus(tally.effective, own)
+        tally.avoided = plus(tally.avoided, -own)
         tally.reasons = add_reasons(tally.reasons, {AvoidedReason.BATCH: -own})
         self._objects.put(file.summary_key, json.dumps(self._summary(run, status, tally), indent=2).encode())
         self._report(run, first, status, tally)
@@ -196,14 +192,14 @@ class DropResults:
             tally.unknown_tokens += None in {usage.input_tokens, usage.output_tokens}
         tally.input_tokens += usage.input_tokens or 0
         tally.output_tokens += usage.output_tokens or 0
-        tally.instance_seconds = _sum(tally.instance_seconds, spent)
+        tally.instance_seconds = plus(tally.instance_seconds, spent)
         if spent is None:
             tally.effective = tally.avoided = tally.instance = None
         else:
             cost = settle(ending.model, ending.deployment, ending.road, held_seconds=spent, usage=usage, gateway=ZERO)
-            tally.effective = _sum(tally.effective, cost.effective)
-            tally.avoided = _sum(tally.avoided, cost.avoided)
-            tally.instance = _sum(tally.instance, cost.instance)
+            tally.effective = plus(tally.effective, cost.effective)
+            tally.avoided = plus(tally.avoided, cost.avoided)
+            tally.instance = plus(tally.instance, cost.instance)
             tally.reasons = add_reasons(tally.reasons, cost.reasons)
         return text
 

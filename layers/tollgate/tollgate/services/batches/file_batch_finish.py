@@ -28,7 +28,7 @@ from tollgate.domain.jobs.file_batches import (
     file_batch_of,
 )
 from tollgate.domain.jobs.job import Bill, Usage
-from tollgate.domain.money import ZERO, usd
+from tollgate.domain.money import ZERO, plus, usd
 from tollgate.domain.records import RequestRecord
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.dialects import Dialects
@@ -38,7 +38,7 @@ from tollgate.ports.objects import ObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batches.file_batch_cut import RefusalOf
-from tollgate.services.batches.file_batch_lines import BatchLineWriter, Tally, plus
+from tollgate.services.batches.file_batch_lines import BatchLineWriter, Tally
 from tollgate.services.batches.file_batches import batch_message
 from tollgate.services.budgets.settle_reservation import settle_with
 

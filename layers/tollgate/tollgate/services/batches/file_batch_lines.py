@@ -12,7 +12,7 @@ from tollgate.domain.errors import BackendError, BudgetExceededError, ModelFaile
 from tollgate.domain.jobs.file_batches import FileBatch, FileBatchStatus, FilePart
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.json_values import json_text
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, plus, usd_text
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.files import LineAnswer, LineBodies
 from tollgate.ports.objects import ObjectStore
@@ -56,11 +56,6 @@ class Tally:
     instance: Decimal | None = field(default=ZERO)
     held_seconds: Decimal | None = field(default=ZERO)
     reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
-
-
-def plus(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
-    """The sum, unknown if either is."""
-    return None if total is None or amount is None else total + amount
 
 
 Way = tuple[Model, Deployment, Road]

@@ -16,7 +16,7 @@ from tollgate.ports.objects import ObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
 from tollgate.services.batches.start import BatchStarter, batch_way
-from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.complete_job import JobCompleter, Work
 from tollgate.services.jobs.submit_async import stored_input
 
 _READ_AT_ONCE = 25
@@ -119,7 +119,7 @@ class PooledRuns:
             try:
                 rendered = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
             except InvalidRequestError as error:
-                self._completer.fail(job, JobFailure("invalid_request", error.message))
+                self._completer.fail(job, JobFailure("invalid_request", error.message), self._work_before(run))
                 continue
             if self._belongs(job, run):
                 yield json_text({"id": job.job_id, "body": json.loads(rendered.body)}).encode()
@@ -137,15 +137,19 @@ class PooledRuns:
             return self._jobs.change(marked, expected=frozenset({JobState.QUEUED}))
         if job.state is JobState.SUBMITTED and run.parent is not None and job.batch_id == run.parent:
             moved = job._replace(batch_id=run.batch_id)
-            return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED}))
+            return self._jobs.change(moved, expected=frozenset({JobState.SUBMITTED}), as_read=job)
         return False
 
     def _fail_all(self, run: BatchRun, code: str, message: str) -> None:
         for job in self._members(run):
             if self._belongs(job, run):
                 marked = job._replace(batch_id=run.batch_id, submitted_at=job.submitted_at or self._clock.now())
-                self._completer.fail(marked, JobFailure(code, message))
+                self._completer.fail(marked, JobFailure(code, message), self._work_before(run))
         self._starter.end(run)
+
+    def _work_before(self, run: BatchRun) -> Work:
+        """What an earlier run has spent on each of the jobs that this one repeats: nothing, if it is the first."""
+        return Work(held_seconds=run.prior_seconds, finished_at=self._clock.now())
 
 
 def _files(lines: Iterable[bytes], per_file: int) -> Iterator[list[bytes]]:

@@ -17,7 +17,13 @@ from tollgate.domain.budgets.ledger import (
     reserve,
 )
 from tollgate.domain.budgets.reserving import FULL_CEILING, FULL_SHARE, Ask
-from tollgate.domain.errors import BudgetExceededError, LedgerRefusedError, OutcomeUnknownError, StorageError
+from tollgate.domain.errors import (
+    BudgetExceededError,
+    LedgerRefusedError,
+    OutcomeUnknownError,
+    OverLimitError,
+    StorageError,
+)
 from tollgate.domain.money import usd_text
 from tollgate.ports.money import Ledger
 from tollgate.ports.system import Clock, Telemetry
@@ -134,7 +140,7 @@ class ReservationMaker:
             if plan.asks[-1].amount > limit:
                 reason = f"A request may cost ${usd_text(limit)}; this one may cost ${usd_text(plan.asks[-1].amount)}."
                 if not applied.budget.shadow:
-                    self.refuse(applied, reason, None)
+                    self.refuse(applied, f"{reason} It never fits.", None, never_fits=True)
                 self._shadow(applied)
             if not applied.budget.shadow:
                 plan.asks = [ask for ask in plan.asks if ask.amount <= limit]
@@ -152,24 +158,27 @@ class ReservationMaker:
             if counter is not None and not applied.budget.shadow:
                 if _used_up(applied, counter, ask, now):
                     self._watch.tell_refused(applied, now)
-                self.refuse(applied, _reason(applied, counter, ask, now), _wait(applied, counter, ask, now))
+                never = _never_fits(applied, ask, now)
+                wait = None if never else _wait(applied, counter, ask, now)
+                self.refuse(applied, _reason(applied, counter, ask, now), wait, never_fits=never)
         for applied in budgets:
             if applied.counter in refused:
                 self._shadow(applied)
         return set(refused)
 
-    def refuse(self, applied: AppliedBudget, reason: str, wait: int | None) -> None:
+    def refuse(self, applied: AppliedBudget, reason: str, wait: int | None, *, never_fits: bool = False) -> None:
         """Count the refusal and raise it.
 
         Raises:
-            BudgetExceededError: always; to be tried again after `wait` seconds, or without an end in sight.
+            BudgetExceededError: to be tried again after `wait` seconds, or without an end in sight.
+            OverLimitError: the same instead, where it `never_fits`.
         """
         self._telemetry.count("BudgetRefused")
         period = "" if applied.budget.period is BudgetPeriod.TOTAL else f" for each {applied.budget.period}"
-        raise BudgetExceededError(
-            f"The budget '{applied.budget.scope}'{period} refuses this request. {reason}",
-            retry_after=_NO_END_SECONDS if wait is None else wait,
-        )
+        message = f"The budget '{applied.budget.scope}'{period} refuses this request. {reason}"
+        if never_fits:
+            raise OverLimitError(message)
+        raise BudgetExceededError(message, retry_after=_NO_END_SECONDS if wait is None else wait)
 
     def _shadow(self, applied: AppliedBudget) -> None:
         self._telemetry.count("BudgetShadowRefused")
@@ -222,13 +231,19 @@ def _reserving(
     return change._replace(most_committed=hold.ceiling * share - ask.amount)
 
 
+def _never_fits(applied: AppliedBudget, ask: Ask, now: datetime) -> bool:
+    """Whether the whole limit is not enough for it, rather than what is left of that."""
+    ceiling = applied.budget.ceiling_at(now)
+    return ceiling is not None and ask.amount > ceiling
+
+
 def _reason(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> str:
+    limit = applied.budget.ceiling_at(now) or Decimal(0)
+    if _never_fits(applied, ask, now):
+        return f"Its limit is ${usd_text(limit)}, and this one may cost ${usd_text(ask.amount)}: it never fits."
     most = applied.budget.max_calls
     if most is not None and counter.calls >= most:
         return f"It allows {most} calls."
-    limit = applied.budget.ceiling_at(now) or Decimal(0)
-    if ask.amount > limit:
-        return f"Its limit is ${usd_text(limit)}, and this one may cost ${usd_text(ask.amount)}: it never fits."
     again = "" if applied.ends_at is None else f" It starts anew at {applied.ends_at:%Y-%m-%dT%H:%MZ}."
     return (
         f"Its limit is ${usd_text(limit)}; ${usd_text(counter.spent)} are spent and "

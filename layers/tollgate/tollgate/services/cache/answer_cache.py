@@ -1,9 +1,9 @@
-"""Answers that were paid for already, given again; and one run at a time for those that are missing.
+"""Serves answers that were paid for before, and lets one request at a time run for an answer that is missing.
 
-A request that finds a fresh answer costs one read. One that finds none takes the key's lease and runs; those that come
-meanwhile wait for it (`cache.turn`). Whoever holds the lease and dies is replaced when it ends. Where the table does
-not answer, a share of the requests runs without it and the others are refused, so that an outage of the cache costs no
-more than that share (docs/cache.md).
+A request that finds a fresh answer costs one read. One that finds none takes the key's lease and runs; equal requests
+that arrive meanwhile wait for its answer (`cache.turn`). If the holder of the lease dies, another takes over when the
+lease ends. While the table does not answer, a share of the requests runs without it and the others are refused, so an
+outage of the cache costs no more than that share (docs/cache.md).
 """
 
 from __future__ import annotations
@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.cache.control import NO_WISHES
-from tollgate.domain.cache.entry import (
-    EMPTY_SLOT,
-    CacheOutcome,
-    saves_from_error,
-    usable,
-)
+from tollgate.domain.cache.entry import EMPTY_SLOT, CacheOutcome, epoch_ms, saves_from_error, usable
 from tollgate.domain.cache.policy import WhenDown
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.settlement import settle_cache_hit
@@ -54,11 +49,11 @@ class AnswerCache:
 
     Args:
         store: the answers.
-        admission: counts the calls of workflow runs, which hits are as well.
-        refresh: has a stale answer made anew elsewhere, with this ticket; None where nothing can.
-        near: looks for answers to other words of a question, where a model's policy allows them.
-        pause: sleeps for so many seconds.
-        time_limit_seconds: that a caller can be kept waiting.
+        admission: counts the calls of workflow runs; a hit is a call too.
+        pause: sleeps for the given seconds.
+        time_limit_seconds: how long a caller may be kept waiting.
+        refresh: has a stale answer made anew elsewhere, under the given ticket; None where nothing can.
+        near: finds answers to the same question in other words, where a model's policy allows them.
     """
 
     def __init__(
@@ -98,12 +93,13 @@ class AnswerCache:
         trail: Trail,
         dispatch: Callable[[Plan], Completed | Accepted],
     ) -> Completed | Accepted:
-        """The answer from the cache, or that of a run, which is kept.
+        """The kept answer, or else that of a run, which is then kept.
 
         Raises:
             NotCachedError: there is no answer, and the request may not run.
-            CacheDownError: the table is down, and enough requests run without it.
-            TollgateError: what `dispatch` raises, or what the model said of the input before.
+            CacheDownError: the table is down, and enough other requests run without it.
+            ModelFailedError: an earlier run found that the model does not take this input.
+            TollgateError: whatever `dispatch` raises.
         """
         run = run_of(plan, trail, dispatch, limit_seconds=self._time_limit)
         if run is None:
@@ -111,7 +107,7 @@ class AnswerCache:
             return dispatch(plan)
         trail.cache = CacheOutcome.MISS.value
         if not run.is_realtime:
-            return self._later(run)
+            return self._as_job(run)
         try:
             slot = self._reader.look(run) if run.control.read else EMPTY_SLOT
             found = self._found(run, slot) or self._found_near(run, slot)
@@ -121,11 +117,11 @@ class AnswerCache:
                 raise NotCachedError("The cache has no answer to this request.")
             turn = self._turns.take(run, slot, lambda there: self._found(run, there))
         except StorageError as error:
-            return self._without(run, error)
-        return turn if isinstance(turn, Completed) else self._lead(run, turn)
+            return self._without_table(run, error)
+        return turn if isinstance(turn, Completed) else self._run_and_keep(run, turn)
 
     def lookup(self, plan: Plan, trail: Trail) -> tuple[str, CacheOutcome, CachedAnswer | None]:
-        """The key of a request, how it would be answered now, and with what. Nothing is run and nothing written.
+        """The key of a request, how it would be answered now, and with what. Nothing is run or written.
 
         Raises:
             StorageError: the table does not answer.
@@ -136,7 +132,7 @@ class AnswerCache:
         if run is None:
             return "", CacheOutcome.BYPASS, None
         answer = self._reader.look(run).answer
-        outcome = None if answer is None else usable(answer, run.control, run.policy, self.now_ms())
+        outcome = None if answer is None else usable(answer, run.control, run.policy, epoch_ms(self._clock.now()))
         if outcome is None and self._near is not None and run.policy.near is not None and run.control.read:
             search = self._near().search(run, self._reader)
             if search is not None:
@@ -151,23 +147,23 @@ class AnswerCache:
         dispatch: Callable[[Plan], Completed | Accepted],
         ticket: CacheTicket,
     ) -> bool:
-        """Make a stale answer anew, under the lease that was taken for that.
+        """Make a stale answer anew, under the lease that was taken for it.
 
         Returns:
-            False where the lease is another's by now, or the catalogue gives the request another key.
+            False if somebody else has the lease by now, or if a newer catalogue gives the request another key.
 
         Raises:
             TollgateError: as `answer`.
         """
         run = run_of(plan, trail, dispatch, limit_seconds=self._time_limit)
         slot, _ = self._store.read(ticket.key)
-        if slot.fence != ticket.fence or not slot.is_led(self.now_ms()):
+        if slot.fence != ticket.fence or not slot.is_led(epoch_ms(self._clock.now())):
             return False
         if run is None or run.key != ticket.key:
-            self._released(ticket)
+            self._release(ticket)
             return False
         trail.cache = CacheOutcome.MISS.value
-        self._lead(run, Turn(ticket.fence, EMPTY_SLOT))
+        self._run_and_keep(run, Turn(ticket.fence, EMPTY_SLOT))
         return True
 
     def embeddings(
@@ -176,7 +172,7 @@ class AnswerCache:
         trail: Trail,
         run: Callable[[InferenceRequest], Completed],
     ) -> Completed | None:
-        """The vectors of a list, text by text; None where the request is to be treated as a whole.
+        """The vectors of a list, looked up text by text; None if the request has to be treated as a whole.
 
         Raises:
             TollgateError: what `run` raises.
@@ -192,20 +188,20 @@ class AnswerCache:
         return by_text.answer(texts, plan, trail, run)
 
     def _found(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
-        """The answer in a slot, if it suits the request."""
-        now = self.now_ms()
+        """The answer in a slot, if it suits the request. A stale one is served while a refresh is ordered."""
+        now = epoch_ms(self._clock.now())
         outcome = None if slot.answer is None else usable(slot.answer, run.control, run.policy, now)
         if slot.answer is None or outcome is None:
             return None
         if outcome is CacheOutcome.STALE and not slot.is_led(now):
-            self._have_refreshed(run, slot, now)
-        return self._given(run, slot.answer, outcome)
+            self._order_refresh(run, slot, now)
+        return self._serve(run, slot.answer, outcome)
 
     def _found_near(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
-        """The answer to other words of the same question, where the model's policy allows that.
+        """The answer to the same question in other words, where the model's policy allows that.
 
         Args:
-            run: whose own entry does not suit it.
+            run: the request, whose own entry does not suit it.
             slot: that entry.
         """
         if self._near is None or run.policy.near is None or not run.control.read:
@@ -218,59 +214,64 @@ class AnswerCache:
         if answer is None or not run.trail.near.guard.bound.serves:
             return None
         near.sample(run, slot, answer)
-        return self._given(run, answer, CacheOutcome.NEAR)
+        return self._serve(run, answer, CacheOutcome.NEAR)
 
-    def _given(self, run: CachedRun, answer: CachedAnswer, outcome: CacheOutcome) -> Completed:
-        """An answer from the cache, at no cost.
+    def _serve(self, run: CachedRun, answer: CachedAnswer, outcome: CacheOutcome) -> Completed:
+        """Give an answer from the cache, which costs nothing.
 
         Raises:
-            ModelFailedError: the answer was that the model does not take the input.
+            ModelFailedError: the kept answer is that the model does not take this input.
         """
         trail = run.trail
-        trail.cache, trail.cache_age = outcome.value, answer.age_seconds(self.now_ms())
+        trail.cache, trail.cache_age = outcome.value, answer.age_seconds(epoch_ms(self._clock.now()))
         trail.usage = answer.usage
         trail.estimated_cost = ZERO
         trail.settlement = settle_cache_hit(answer.worth)
         inference_id = self._ids.new("inf")
         if run.plan.admitted is not None and trail.run.workflow:
-            # A run that goes round in circles is stopped whether or not its calls are hits.
+            # A workflow that goes round in circles is stopped even if all its calls are hits.
             free = self._admission.reserve(run.plan.admitted, (Ask(ZERO),), inference_id=inference_id)
             self._admission.settle(free, ZERO, "completed")
         if answer.refusal is not None:
             raise ModelFailedError(answer.refusal.message, original_status=answer.refusal.status)
         return Completed(inference_id, self._clock.now(), answer.output)
 
-    def _lead(self, run: CachedRun, turn: Turn) -> Completed | Accepted:
-        """Run the request, and keep what comes of it."""
-        ticket = run.ticket(max(WITHOUT_LEASE, turn.fence), self.now_ms())
+    def _run_and_keep(self, run: CachedRun, turn: Turn) -> Completed | Accepted:
+        """Run the request and keep its answer, or the model's refusal; the lease ends with it.
+
+        Raises:
+            TollgateError: whatever `dispatch` raises, unless a stale answer can be served instead.
+        """
+        ticket = run.ticket(max(WITHOUT_LEASE, turn.fence), epoch_ms(self._clock.now()))
         keeps = turn.fence != NOT_KEPT and run.control.store
-        held = keeps and turn.fence != WITHOUT_LEASE
-        seen = turn.seen
+        leased = keeps and turn.fence != WITHOUT_LEASE
         try:
             result = run.dispatch(run.plan)
             if keeps and isinstance(result, Completed):
-                answer = run.kept_answer(result, ticket, self.now_ms())
-                if answer is not None and self._kept(ticket, answer):
-                    held = False
+                answer = run.kept_answer(result, ticket, epoch_ms(self._clock.now()))
+                if answer is not None and self._store_answer(ticket, answer):
+                    leased = False  # Storing ended the lease.
                     if self._near is not None and run.policy.near is not None:
                         self._near().kept(run, answer)
         except BackendError as error:
             if error.answer_begun:
                 raise
             if isinstance(error, ModelFailedError) and keeps:
-                refusal = run.kept_refusal(error, ticket, self.now_ms())
+                refusal = run.kept_refusal(error, ticket, epoch_ms(self._clock.now()))
                 if refusal is not None:
-                    held = not self._kept(ticket, refusal) and held
+                    leased = not self._store_answer(ticket, refusal) and leased
                     raise
-            if seen.answer is not None and saves_from_error(seen.answer, run.control, run.policy, self.now_ms()):
-                return self._given(run, seen.answer, CacheOutcome.STALE)
+            stale, now = turn.seen.answer, epoch_ms(self._clock.now())
+            if stale is not None and saves_from_error(stale, run.control, run.policy, now):
+                return self._serve(run, stale, CacheOutcome.STALE)
             raise
         finally:
-            if held:
-                self._released(ticket)
+            if leased:
+                self._release(ticket)
         return result
 
-    def _kept(self, ticket: CacheTicket, answer: CachedAnswer) -> bool:
+    def _store_answer(self, ticket: CacheTicket, answer: CachedAnswer) -> bool:
+        """Whether the answer was stored. Never raises."""
         try:
             return self._store.store(ticket, answer)
         except (StorageError, ValueError):
@@ -278,16 +279,16 @@ class AnswerCache:
             self._telemetry.count("CacheWriteFailed")
             return False
 
-    def _released(self, ticket: CacheTicket) -> None:
+    def _release(self, ticket: CacheTicket) -> None:
         try:
             self._store.release(ticket)
         except StorageError:
             return  # The lease ends by itself.
 
-    def _have_refreshed(self, run: CachedRun, slot: CacheSlot, now: int) -> None:
-        """Have a stale answer made anew, once however many ask: whoever gets the lease sees to it."""
+    def _order_refresh(self, run: CachedRun, slot: CacheSlot, now: int) -> None:
+        """Have a stale answer made anew, once however many requests find it: whoever gets the lease orders it."""
         if self._refresh is None or run.request.wishes is not None:
-            # An order does not carry wishes; without them it would be another request.
+            # An order does not carry wishes, and without them it would be another request.
             return
         ticket = run.ticket(slot.fence + 1, now)
         try:
@@ -298,11 +299,11 @@ class AnswerCache:
             # Nobody refreshes until the lease ends; the answer is as stale as it was.
             self._telemetry.count("CacheRefreshFailed")
 
-    def _later(self, run: CachedRun) -> Completed | Accepted:
-        """A request that would become a job: answered now if that is possible, otherwise a job that knows its key.
+    def _as_job(self, run: CachedRun) -> Completed | Accepted:
+        """Answer a request that would become a job now if the cache can; otherwise accept a job that knows its key.
 
-        The job looks again when its turn comes, so that of equal jobs only one runs. A job that has to call a webhook
-        ends like any other, even if its answer is there already.
+        The job looks again when its turn comes, so only one of several equal jobs runs. A request with a webhook
+        becomes a job even if its answer is there already, so that the webhook is called.
         """
         if run.control.read and run.request.webhook_url is None:
             try:
@@ -318,15 +319,15 @@ class AnswerCache:
         return run.dispatch(replace(run.plan, ticket=ticket))
 
     def _job_ticket(self, run: CachedRun) -> CacheTicket | None:
-        """What a job needs to keep its answer, and to have it found by other words."""
+        """What a job needs to keep its answer, and to have it found when the question is asked in other words."""
         if not run.control.store:
             return None
-        ticket = run.ticket(0, self.now_ms())
+        ticket = run.ticket(0, epoch_ms(self._clock.now()))
         context = None if self._near is None or run.policy.near is None else self._near().context(run)
         return ticket if context is None else replace(ticket, context=context.context_key, prompt=context.prompt)
 
-    def _without(self, run: CachedRun, error: StorageError) -> Completed | Accepted:
-        """What becomes of a request whose entry cannot be read or leased.
+    def _without_table(self, run: CachedRun, error: StorageError) -> Completed | Accepted:
+        """Run, defer or refuse a request whose entry cannot be read or leased.
 
         Raises:
             NotCachedError, CacheDownError
@@ -348,10 +349,6 @@ class AnswerCache:
         raise CacheDownError(
             "The cache is down, and enough requests run without it. Try again.", retry_after=RETRY_SECONDS
         ) from error
-
-    def now_ms(self) -> int:
-        """The present moment in the entries' time."""
-        return int(self._clock.now().timestamp() * 1000)
 
 
 def _never(_plan: Plan) -> Completed | Accepted:

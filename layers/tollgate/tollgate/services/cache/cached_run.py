@@ -1,4 +1,4 @@
-"""One request on its way through the cache: what identifies it, and how its answer is kept and given."""
+"""One request on its way through the cache: its key, how long its lease lasts, and what of its answer is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LEASE_TIMES = 4
 _LEASE_LEAST_SECONDS = 10.0
 _ORDER_MOST_SECONDS = 29.0
-"""For what is run again elsewhere: the function that does it gives it no longer."""
+"""For a run that is ordered elsewhere: the function that makes it allows no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class CachedRun:
 
     Attributes:
         key: of its entry.
-        scope: who shares it, see `cache.identity.scope_name`.
-        identity: what else its key was made of.
-        dispatch: runs the request by this plan, or accepts it as a job.
-        limit_seconds: that it can run for while its caller waits.
+        scope: who shares the entry, see `cache.identity.scope_name`.
+        identity: what the key was made of besides the request itself.
+        dispatch: runs the request by the given plan, or accepts it as a job.
+        limit_seconds: how long it may run while its caller waits.
     """
 
     request: InferenceRequest
@@ -57,17 +57,17 @@ class CachedRun:
 
     @property
     def is_realtime(self) -> bool:
-        """Whether it would be answered now; not where the endpoint sleeps."""
+        """Whether it would be answered now; False where the endpoint sleeps."""
         return self.plan.decision.inference_type is InferenceType.REALTIME and not self.plan.decision.deferred
 
     @property
     def lease_ms(self) -> int:
-        """How long whoever runs it may take before somebody else does."""
+        """How long a run has before somebody else may take over."""
         return self._patience_ms(self.limit_seconds)
 
     @property
     def order_lease_ms(self) -> int:
-        """The same for a run that is ordered elsewhere, where it may have to wait as long as it takes."""
+        """The same for a run that is ordered elsewhere: it may wait there as long as it then runs."""
         return 2 * self._patience_ms(_ORDER_MOST_SECONDS)
 
     def _patience_ms(self, most: float) -> int:
@@ -89,7 +89,7 @@ class CachedRun:
         )
 
     def kept_answer(self, completed: Completed, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
-        """The answer in the form that is kept; None for one that is not whole."""
+        """The answer in the form that is kept; None if it is incomplete."""
         texts = self.request.input.get("inputs") if isinstance(self.request.input, dict) else None
         kind = self.request.needs.kind if self.request.needs is not None else self.plan.model.kind
         if not is_complete(completed.output, kind, texts if isinstance(texts, list) else None):
@@ -107,7 +107,7 @@ class CachedRun:
         )
 
     def kept_refusal(self, error: ModelFailedError, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
-        """The model's refusal in the form that is kept; None where it may think better of it."""
+        """The model's refusal in the form that is kept; None where another try might be answered."""
         if not self.policy.negative_seconds or not is_deterministic_refusal(error):
             return None
         fresh_ms = now_ms + min(self.policy.negative_seconds, ticket.ttl_seconds) * 1000
@@ -139,10 +139,10 @@ def run_of(
     *,
     limit_seconds: float,
 ) -> CachedRun | None:
-    """The request's place in the cache; None if it goes past it.
+    """The request's place in the cache; None if it bypasses the cache.
 
     Raises:
-        NotCachedError: it goes past it, and may not run.
+        NotCachedError: it bypasses the cache, and its caller wants a kept answer or none.
     """
     # What is sent, after trimming, is what the answer answers.
     request = plan.request
@@ -160,9 +160,10 @@ def run_of(
 
 
 def _choosing_of(plan: Plan) -> str:
-    """What says which size answers and what its answer must pass; empty where nothing is chosen.
+    """What decides which size answers and what its answer must pass, as part of the key; empty without a choice.
 
-    Wishes about trimming are in what is sent, and the conversation is in the deployment that it stays with.
+    Wishes about trimming are part of the key already, through what is sent, and the conversation is, through the
+    deployment that it stays with.
     """
     if plan.chosen is None:
         return ""
@@ -185,7 +186,7 @@ def _in_order(value: Any) -> Any:
 
 
 def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
-    """Whether the request wants another answer each time."""
+    """Whether the request asks for a different answer each time."""
     if request.cache is not None and request.cache.always:
         return False
     temperature: Any = request.parameters.get("temperature")

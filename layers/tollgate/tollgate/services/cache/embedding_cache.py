@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache.control import NO_WISHES
-from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, usable
+from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, epoch_ms, usable
 from tollgate.domain.cache.identity import request_identity, request_key, scope_name
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, ModelKind
@@ -99,7 +99,7 @@ class EmbeddingCache:
         identity = request_identity(trail.owner.tenant, control, policy, plan.decision.deployment)
         scope = scope_name(identity.scope)
         keys = {text: request_key(identity, {"inputs": [text]}, request.parameters) for text in texts}
-        began = self._now_ms()
+        began = epoch_ms(self._clock.now())
         kept = self._kept(keys, scope, request)
         if kept is None:
             return None
@@ -154,7 +154,7 @@ class EmbeddingCache:
         return found
 
     def _keep(self, vectors: Mapping[str, Any], ticket: CacheTicket, trail: Trail) -> None:
-        now = self._now_ms()
+        now = epoch_ms(self._clock.now())
         settled, tokens = trail.settlement, trail.usage.input_tokens
         loaded = None
         if settled is not None and settled.effective is not None and settled.avoided is not None:
@@ -171,9 +171,6 @@ class EmbeddingCache:
                 self._store.store(replace(ticket, key=key), answer)
             except (StorageError, ValueError):
                 return  # The caller has the vectors; the next one has them made again.
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)
 
 
 def _write_units(vector: Sequence[float]) -> int:

@@ -1,7 +1,9 @@
 """What a caller may do with the cache itself: look, forget, and keep results of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from tollgate.domain.budgets.reserving import Ask
+from tollgate.domain.cache.entry import epoch_ms
 from tollgate.domain.cache.retrieval import (
     DEFAULT_TTL_SECONDS,
     VALUE_BYTES,
@@ -9,19 +11,26 @@ from tollgate.domain.cache.retrieval import (
     check_name,
     check_namespace,
 )
-from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.costs.gateway_parts import gateway_rates
+from tollgate.domain.errors import BodyTooLargeError, NotFoundError, OutcomeUnknownError, ScopeError, StorageError
 from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import json_text
+from tollgate.domain.money import ZERO
 from tollgate.domain.near.record import entry_id
 from tollgate.ports.cache import AnswerStore
 from tollgate.ports.near import NearStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.retrieval import RetrievalStore
-from tollgate.ports.system import Clock
+from tollgate.ports.system import Clock, IdSource
+from tollgate.services.requests.admission import Admission
 
 
 class CacheManager:
-    """Forgets cached answers, and keeps clients' own values. `near` has the prompts behind the answers."""
+    """Forgets cached answers, and keeps clients' own values, which `admission` has them pay for.
+
+    `near` has the prompts behind the answers.
+    """
 
     def __init__(
         self,
@@ -29,13 +38,17 @@ class CacheManager:
         answers: AnswerStore,
         values: RetrievalStore,
         catalogues: CatalogueSource,
+        admission: Admission,
         clock: Clock,
+        ids: IdSource,
         near: NearStore | None = None,
     ) -> None:
         self._answers = answers
         self._values = values
         self._catalogues = catalogues
+        self._admission = admission
         self._clock = clock
+        self._ids = ids
         self._near = near
 
     def forget_entry(self, owner: Owner, key: str) -> None:
@@ -45,7 +58,7 @@ class CacheManager:
             NotFoundError: the tenant has no such entry.
             StorageError
         """
-        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", self._now_ms()):
+        if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", epoch_ms(self._clock.now())):
             raise NotFoundError("There is no such entry.", param="key")
         if self._near is not None:
             # It points to nothing now; but the prompt is the tenant's, and is not left lying about.
@@ -59,7 +72,7 @@ class CacheManager:
             StorageError
         """
         self._catalogues.current().model(model)
-        self._answers.forget_all(f"private#{owner.tenant}", f"model#{model}", self._now_ms())
+        self._answers.forget_all(f"private#{owner.tenant}", f"model#{model}", epoch_ms(self._clock.now()))
 
     def forget_namespace(self, owner: Owner, namespace: str) -> None:
         """Forget a namespace; one that tenants share only with the scope `admin`.
@@ -73,30 +86,50 @@ class CacheManager:
         if namespace in self._shared():
             if "admin" not in owner.scopes:
                 raise ScopeError(f"The namespace '{namespace}' is shared; forgetting it needs the scope 'admin'.")
-            self._answers.forget_all(f"shared#{namespace}", f"namespace#{namespace}", self._now_ms())
-        self._answers.forget_all(f"private#{owner.tenant}", f"namespace#{namespace}", self._now_ms())
+            self._answers.forget_all(f"shared#{namespace}", f"namespace#{namespace}", epoch_ms(self._clock.now()))
+        self._answers.forget_all(f"private#{owner.tenant}", f"namespace#{namespace}", epoch_ms(self._clock.now()))
 
     def forget_all(self, owner: Owner) -> None:
         """Forget all of the tenant's own answers."""
-        self._answers.forget_all(f"private#{owner.tenant}", "all", self._now_ms())
+        self._answers.forget_all(f"private#{owner.tenant}", "all", epoch_ms(self._clock.now()))
 
     def keep(self, owner: Owner, namespace: str, key: str, value: object, ttl_seconds: int | None) -> KeptValue:
         """Keep a value for the tenant.
 
         Raises:
             InvalidRequestError: a name is wrong.
-            BodyTooLargeError
-            StorageError
+            BodyTooLargeError, BudgetExceededError
+            CatalogueError, StorageError
         """
         check_name(namespace, key)
         ttl = DEFAULT_TTL_SECONDS if ttl_seconds is None else ttl_seconds
         size = len(json_text(value).encode())
         if size > VALUE_BYTES:
             raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
-        now = self._now_ms()
+        now = epoch_ms(self._clock.now())
         kept = KeptValue(value, now, now + ttl * 1000)
-        self._values.put(owner.tenant, namespace, key, kept)
+        self._charged(owner, size, lambda: self._values.put(owner.tenant, namespace, key, kept))
         return kept
+
+    def _charged(self, owner: Owner, size: int, put: Callable[[], None]) -> None:
+        """Write so many bytes, paid for by the owner's budgets: the call, and a unit for each KB before compression."""
+        catalogue = self._catalogues.current()
+        admitted = self._admission.admit_write(catalogue, owner)
+        if admitted is None:
+            put()
+            return
+        rates = gateway_rates(catalogue.gateway_prices)
+        amount = rates.expected(InferenceType.REALTIME, size, 0.0) + rates.table_write_unit * (1 + size // 1_024)
+        held = self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("kept"))
+        spent, status = amount, "completed"
+        try:
+            put()
+        except StorageError as error:
+            status = "failed"
+            spent = amount if isinstance(error, OutcomeUnknownError) else ZERO
+            raise
+        finally:
+            self._admission.settle(held, spent, status)
 
     def kept(self, owner: Owner, namespace: str, key: str) -> KeptValue:
         """The tenant's value.
@@ -107,7 +140,7 @@ class CacheManager:
         """
         check_name(namespace, key)
         found = self._values.get(owner.tenant, namespace, key)
-        if found is None or found.expires_ms <= self._now_ms():
+        if found is None or found.expires_ms <= epoch_ms(self._clock.now()):
             raise NotFoundError("There is no such value.", param="key")
         return found
 
@@ -122,11 +155,8 @@ class CacheManager:
 
     def age_seconds(self, value: KeptValue) -> int:
         """Whole seconds since the value was kept."""
-        return max(0, (self._now_ms() - value.made_ms) // 1000)
+        return max(0, (epoch_ms(self._clock.now()) - value.made_ms) // 1000)
 
     def _shared(self) -> Iterable[str]:
         models = self._catalogues.current().models.values()
         return {name for model in models if model.cache is not None for name in model.cache.shared_namespaces}
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)

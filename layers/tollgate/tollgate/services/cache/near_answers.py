@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.cache.entry import CacheOutcome, usable
+from tollgate.domain.cache.entry import CacheOutcome, epoch_ms, usable
 from tollgate.domain.cache.identity import request_body
 from tollgate.domain.cache.key import near_context
 from tollgate.domain.errors import StorageError
@@ -111,7 +111,7 @@ class NearAnswers:
             shelf = self._index.shelf(buckets, run.request.model)
             self._breaker.worked()
             guard = guard_of(policy, shelf.guard)
-            now_s = self._now_ms() // 1000
+            now_s = epoch_ms(self._clock.now()) // 1000
             own = entry_id(run.key)
             likely = shortlist(NearSignature.of(reading), shelf.buckets, now=now_s, limit=policy.candidates)
             ids = [entry.entry_id for entry in likely if entry.entry_id != own]
@@ -159,7 +159,7 @@ class NearAnswers:
             answer = reader.look(run, candidate.key).answer
             if answer is None or answer.refusal is not None:
                 continue
-            if usable(answer, run.control, run.policy, self._now_ms()) is CacheOutcome.HIT:
+            if usable(answer, run.control, run.policy, epoch_ms(self._clock.now())) is CacheOutcome.HIT:
                 return replace(found, match=candidate), answer
         return found, None
 
@@ -176,7 +176,7 @@ class NearAnswers:
             return
         if not self._belongs(run, policy):
             return
-        now = self._now_ms()
+        now = epoch_ms(self._clock.now())
         ticket = run.ticket(seen.fence + 1, now)
         try:
             until = now + run.order_lease_ms
@@ -217,9 +217,6 @@ class NearAnswers:
             self._file(run, order)
         except StorageError:
             self._telemetry.count("CacheNearDown")
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)
 
 
 def _place_of(run: CachedRun) -> tuple[NearContext, Reading, tuple[str, ...]] | None:

@@ -1,4 +1,4 @@
-"""Reading kept answers: through the breaker, and without what their owner had forgotten."""
+"""Reads kept answers: not while the table is down, and none that their owner has asked to forget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tollgate.services.cache.cached_run import CachedRun
 
 FORGOTTEN_SECONDS = 5.0
-"""What was forgotten by name is looked up again after so long, together with the answer, in the same read."""
+"""How old the known list of what a scope has forgotten may be. It is read together with an answer, in one call."""
 
 RETRY_SECONDS = 5
 """After which a caller may find the table again."""
@@ -27,7 +27,7 @@ _SCOPES_KNOWN = 500
 
 
 class CacheReader:
-    """Asks the table, as long as it answers."""
+    """Reads the table through a circuit breaker."""
 
     def __init__(self, store: AnswerStore, clock: Clock) -> None:
         self._store = store
@@ -36,14 +36,14 @@ class CacheReader:
         self._forgotten: dict[str, tuple[float, Forgotten]] = {}
 
     def look(self, run: CachedRun, key: str = "") -> CacheSlot:
-        """What is kept for the request, without what its owner had forgotten.
+        """What is kept for the request, unless its owner has had it forgotten.
 
         Args:
             run: the request.
-            key: of another entry of the same scope and namespace, instead of its own.
+            key: another entry's, of the same scope and namespace, to read instead of its own.
 
         Raises:
-            StorageError: the table does not answer.
+            StorageError: the table does not answer, or was not asked because it is down.
         """
         if self._breaker.is_open():
             raise StorageError("The cache is down.", retry_after=RETRY_SECONDS)
@@ -58,7 +58,11 @@ class CacheReader:
         return slot
 
     def asked[T](self, ask: Callable[[], T]) -> T:
-        """What the table says; a first failure may be a hiccup, and is tried again at once."""
+        """The table's answer. A first failure may be a hiccup, so it is tried again at once.
+
+        Raises:
+            StorageError: it failed twice.
+        """
         try:
             found = ask()
         except StorageError:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, Telemetry
     from tollgate.services.cache.cached_run import CachedRun
-    from tollgate.services.requests.infer import InferenceService
+    from tollgate.services.requests.answer_request import InferenceService
 
 INLINE_BYTES = 100_000
 """Larger orders lie in the bucket; an event holds at most 256 KB where the quota was never raised.

@@ -1,9 +1,10 @@
-"""One run at a time for an answer that is missing: who may run now, and who waits for whom."""
+"""Who may run now when an answer is missing, and who waits for whose answer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tollgate.domain.cache.entry import epoch_ms
 from tollgate.domain.errors import CacheDownError
 from tollgate.services.cache.reader import RETRY_SECONDS
 
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
     from tollgate.services.requests.inference import Completed
 
 WITHOUT_LEASE = 0
-"""The fence of a run that keeps its answer if nobody else has kept one."""
+"""The fence of a run without a lease: its answer is kept only if nobody else has kept one."""
 
 NOT_KEPT = -1
-"""The fence of a run whose answer is not kept."""
+"""The fence of a run whose answer is not kept at all."""
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 0.5
 _PAUSE_GROWTH = 1.5
 _ANSWERING_SECONDS = 3.0
-"""Of API Gateway's 29 s, kept for whatever follows the wait."""
+"""Of API Gateway's 29 s, left for what follows the wait."""
 
 
 class Turn(NamedTuple):
     """The right to run.
 
     Attributes:
-        fence: of the lease that was taken, or one of the two above.
-        seen: what the key's slot held.
+        fence: of the lease that was taken, or `WITHOUT_LEASE` or `NOT_KEPT`.
+        seen: what the key's slot held then.
     """
 
     fence: int
@@ -43,13 +44,15 @@ class Turn(NamedTuple):
 
 
 class Turns:
-    """Gives one of equal requests the key's lease; the others wait for its answer, and then a few run as well.
+    """Gives one of several equal requests the key's lease; the others wait for its answer.
+
+    When the wait is over without one, a few of them run as well.
 
     Args:
         store: the answers.
         reader: of the same store.
-        pause: sleeps for so many seconds.
-        time_limit_seconds: that a caller can be kept waiting.
+        pause: sleeps for the given seconds.
+        time_limit_seconds: how long a caller may be kept waiting.
     """
 
     def __init__(
@@ -70,15 +73,15 @@ class Turns:
         self._time_limit = time_limit_seconds
 
     def take(self, run: CachedRun, slot: CacheSlot, found: Callable[[CacheSlot], Completed | None]) -> Completed | Turn:
-        """The answer of somebody else's run, or this request's turn.
+        """Wait for the answer of somebody else's run, or get this request's turn to run.
 
         Args:
             run: the request.
             slot: what its key holds.
-            found: the answer in a slot, if it suits the request.
+            found: gives the answer in a slot, if it suits the request.
 
         Raises:
-            CacheDownError: the wait is over, and enough others run without a lease.
+            CacheDownError: the wait is over, and enough others already run without the lease.
             StorageError: the table does not answer.
         """
         if not run.policy.coalesce or not run.control.store:
@@ -86,7 +89,7 @@ class Turns:
         waits_until = self._clock.monotonic() + self._longest_wait(run)
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            now = int(self._clock.now().timestamp() * 1000)
+            now = epoch_ms(self._clock.now())
             if not slot.is_led(now):
                 there = self._taken(run, slot, now)
                 if there is None:
@@ -109,15 +112,15 @@ class Turns:
                 return answer
 
     def _taken(self, run: CachedRun, seen: CacheSlot, now: int) -> CacheSlot | None:
-        """None if the lease is this request's now, otherwise what is there instead of what was seen."""
+        """Try for the lease: None if it is this request's now, otherwise what the slot holds by now."""
         until = now + run.lease_ms
         return self._reader.asked(lambda: self._store.lead(run.key, seen, scope=run.scope, now_ms=now, until_ms=until))
 
     def _stray(self, run: CachedRun, slot: CacheSlot) -> Turn:
-        """The right to run beside somebody else.
+        """The right to run although somebody else has the lease; the answer is not kept.
 
         Raises:
-            CacheDownError: enough others do.
+            CacheDownError: enough others do so already.
         """
         if not self._reader.asked(lambda: self._store.stray(run.key, run.policy.strays)):
             raise CacheDownError(

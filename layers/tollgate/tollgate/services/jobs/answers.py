@@ -11,7 +11,15 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.cache.control import CacheControl
-from tollgate.domain.cache.entry import NOTHING_FORGOTTEN, CachedAnswer, CacheOutcome, CacheSlot, is_complete, usable
+from tollgate.domain.cache.entry import (
+    NOTHING_FORGOTTEN,
+    CachedAnswer,
+    CacheOutcome,
+    CacheSlot,
+    epoch_ms,
+    is_complete,
+    usable,
+)
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError, NotFoundError, StorageError, UnknownModelError
@@ -91,7 +99,7 @@ class JobAnswers:
         return found
 
     def _decided(self, job: Job, ticket: CacheTicket) -> Job | CachedAnswer | None:
-        now = self._now_ms()
+        now = epoch_ms(self._clock.now())
         slot, known = self._store.read(ticket.key, ticket.scope)
         forgotten = known or NOTHING_FORGOTTEN
         if ticket.fence and slot.fence == ticket.fence:
@@ -125,7 +133,7 @@ class JobAnswers:
         ticket = job.cache
         if ticket is None or not (ticket.fence or job.inference_type is InferenceType.BATCH):
             return
-        now = self._now_ms()
+        now = epoch_ms(self._clock.now())
         try:
             if job.state is JobState.COMPLETED and is_complete(output, self._kind(job)):
                 fresh_ms = now + ticket.ttl_seconds * 1000
@@ -196,9 +204,6 @@ class JobAnswers:
         """Seconds until the next look: half of what the job has waited already."""
         waited = (self._clock.now() - job.created_at).total_seconds()
         return int(min(_LONGEST_PAUSE_SECONDS, max(_SHORTEST_PAUSE_SECONDS, waited / 2)))
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)
 
 
 def _has_more_time(leader: Job, job: Job) -> bool:

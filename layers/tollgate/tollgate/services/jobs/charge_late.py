@@ -47,11 +47,11 @@ def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStor
         usage=usage,
         effective_cost=None if settlement.effective is None else settlement.effective - (job.effective_cost or ZERO),
         avoided_cost=None if settlement.avoided is None else settlement.avoided - (job.avoided_cost or ZERO),
-        held_seconds=settlement.held_seconds,
+        held_seconds=None if settlement.held_seconds is None else settlement.held_seconds - (job.held_seconds or ZERO),
         bill=Bill(
             settled_at=clock.now(),
             charged=more,
-            instance=settlement.instance,
+            instance=None if settlement.instance is None else settlement.instance - (job.bill.instance or ZERO),
             avoided=add_reasons(settlement.reasons, before) if settlement.reasons else {},
             variant=job.bill.variant,
         ),

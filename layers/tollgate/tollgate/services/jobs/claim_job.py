@@ -17,7 +17,8 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
 
     Args:
         jobs: where its record is.
-        job: as its record is to say from now on, but for the lease.
+        job: as its record is to say from now on, but for the lease; nobody may have had it since it was read, for what
+            they have put down would be forgotten.
         now: the present.
 
     Raises:
@@ -26,7 +27,7 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
     """
     claimed = job._replace(submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
     try:
-        if jobs.change(claimed, expected=QUEUED, lease_free_at=now):
+        if jobs.change(claimed, expected=QUEUED, lease_free_at=now, as_read=job):
             return claimed
         present = jobs.get(job.job_id)
     except OutcomeUnknownError:

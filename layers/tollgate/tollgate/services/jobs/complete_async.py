@@ -4,7 +4,7 @@ Notifications come twice, late, out of order, before the record of the submissio
 sweeper makes the notice itself from what lies in the bucket.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tollgate.domain.catalogue import InferenceType, Road
@@ -19,6 +19,7 @@ from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter, Work
 from tollgate.services.jobs.complete_together import GroupCompletion
+from tollgate.services.jobs.kept_work import kept_work
 from tollgate.services.jobs.submit_together import GROUP_PREFIX
 
 _SHOWN_CHARACTERS = 500
@@ -78,7 +79,12 @@ class AsyncCompletion:
 
         Returns:
             Whether there was one.
+
+        Raises:
+            StorageError: try again.
         """
+        if job.rates_version and self._failed_call_found(job):
+            return True
         for location, completed in ((job.output_location, True), (job.failure_location, False)):
             key = None if location is None else self._objects.key_of(location)
             stored_at = None if key is None else self._objects.stored_at(key)
@@ -96,6 +102,15 @@ class AsyncCompletion:
             )
             return True
         return False
+
+    def _failed_call_found(self, job: Job) -> bool:
+        """End a job whose call at a provider failed when the table could not be told; see `run_token_job`."""
+        done = kept_work(self._objects, job)
+        if done is None:
+            return False
+        held, finished_at = None if done["charged"] else ZERO, datetime.fromisoformat(done["finished_at"])
+        self._completer.fail(job, JobFailure("model_failed", done["failure"]), Work(held, finished_at))
+        return True
 
     def _read(self, location: str | None) -> bytes | None:
         key = None if location is None else self._objects.key_of(location)

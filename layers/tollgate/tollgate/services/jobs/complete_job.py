@@ -6,8 +6,8 @@ be repeated, and everything after it is either kept up by the sweeper (the webho
 metric).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.budgets.settle_reservation import settle_with
 from tollgate.services.jobs.charge_late import charge_late
+from tollgate.services.jobs.claim_job import QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,12 +67,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
+    """How a job ends; with `untouched` only if it still waits and nobody has had it since it was read."""
+
     state: JobState
     output: Any = None
     usage: Usage = field(default_factory=Usage)
     failure: JobFailure | None = None
     settlement: Settlement | None = None
-    expected: frozenset[JobState] = OPEN_STATES
+    untouched: bool = False
 
 
 class JobCompleter:
@@ -127,14 +130,13 @@ class JobCompleter:
         usage = Usage(parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens)
         return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
 
-    def fail(
-        self, job: Job, failure: JobFailure, work: Work | None = None, *, expected: frozenset[JobState] = OPEN_STATES
-    ) -> bool:
-        """End the job as failed, if it is in one of these states; without `work` no instance was held for it now.
+    def fail(self, job: Job, failure: JobFailure, work: Work | None = None, *, untouched: bool = False) -> bool:
+        """End the job as failed; without `work` no instance was held for it now.
 
+        With `untouched` only if it still waits and nobody has had it since it was read: who runs it is to be paid.
         Returns and raises as `complete`.
         """
-        ending = _Ending(JobState.FAILED, failure=failure, expected=expected)
+        ending = _Ending(JobState.FAILED, failure=failure, untouched=untouched)
         return self._end(job, ending, work or self._no_work(job))
 
     def expire(self, job: Job, message: str) -> bool:
@@ -143,12 +145,20 @@ class JobCompleter:
         return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work(job))
 
     def answered(self, job: Job, answer: "CachedAnswer") -> bool:
-        """End the job with the answer of an equal one, at no cost. Returns and raises as `complete`."""
-        free = settle_cache_hit(answer.worth)
+        """End the job with the answer of an equal one, at no cost; not while somebody runs it, which is to be paid.
+
+        Returns and raises as `complete`.
+        """
+        ending = _Ending(
+            JobState.COMPLETED,
+            output=answer.output,
+            usage=answer.usage,
+            settlement=settle_cache_hit(answer.worth),
+            untouched=True,
+        )
         if answer.refusal is not None:
             failure = JobFailure("model_failed", answer.refusal.message)
-            return self._end(job, _Ending(JobState.FAILED, failure=failure, settlement=free), self._no_work(job))
-        ending = _Ending(JobState.COMPLETED, output=answer.output, usage=answer.usage, settlement=free)
+            ending = replace(ending, state=JobState.FAILED, output=None, usage=Usage(), failure=failure)
         return self._end(job, ending, self._no_work(job))
 
     def _no_work(self, job: Job) -> Work:
@@ -209,7 +219,7 @@ class JobCompleter:
             webhook_pending=job.webhook_url is not None,
             bill=self._bill(job, settlement),
         )
-        if not self._settled(ended, ending.expected):
+        if not self._settled(ended, job if ending.untouched else None):
             self._overtaken(job, work, ending.usage)
             return False
         if job.cache is not None and self._answers is not None and ending.settlement is None:
@@ -251,17 +261,18 @@ class JobCompleter:
         except (CatalogueError, UnknownModelError):
             return ""
 
-    def _settled(self, ended: Job, expected: frozenset[JobState]) -> bool:
+    def _settled(self, ended: Job, as_read: Job | None) -> bool:
         """End the job and settle its reservation in one write."""
         reservation = ended.reservation
+        expected = OPEN_STATES if as_read is None else QUEUED
         if reservation is None:
-            return self._jobs.change(ended, expected=expected)
+            return self._jobs.change(ended, expected=expected, as_read=as_read)
         actual = ZERO if ended.bill is None else ended.bill.charged
         return settle_with(
             reservation,
             actual,
             ended.state.value,
-            lambda charges: self._jobs.change(ended, expected=expected, charges=charges),
+            lambda charges: self._jobs.change(ended, expected=expected, as_read=as_read, charges=charges),
         )
 
     def _settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
@@ -341,7 +352,10 @@ class JobCompleter:
     def _note(self, job: Job) -> None:
         """Add the job to the records of its deployment, where a choice among several was made for it."""
         self._give_back(job)
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=[job.deployment])
+        names: Sequence[str] = [job.deployment]
+        if f"handed_on={job.deployment}" in job.route_reason:
+            names = self._siblings(job)  # The mark names the one that was chosen.
+        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names)
         if self._outcomes is None or source is None or job.held_seconds is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
@@ -355,6 +369,12 @@ class JobCompleter:
             output_tokens=job.usage.output_tokens,
         )
         self._outcomes.add(job.model, job.deployment, source[1], tally)
+
+    def _siblings(self, job: Job) -> Sequence[str]:
+        try:
+            return [deployment.name for deployment in self._served_by(job)[0].deployments]
+        except (CatalogueError, UnknownModelError):
+            return ()
 
     def _give_back(self, job: Job) -> None:
         """Take what was held for a copy, and not used, off the money that went into copies today."""

@@ -79,7 +79,10 @@ class WebhookDelivery:
             StorageError: the job or the secret cannot be read or written; the attempt should be made again.
         """
         job = self._jobs.get(job_id)
-        if job is None or job.state not in FINAL_STATES or not job.webhook_pending or job.webhook_url is None:
+        if job is None:
+            self.telemetry.log("WARNING", "webhook message for an unknown job", job_id=job_id)
+            return _NOTHING
+        if job.state not in FINAL_STATES or not job.webhook_pending or job.webhook_url is None:
             return _NOTHING
         outcome, reason, retry_after = self._call(job, job.webhook_url)
         if outcome is DeliveryState.POSTPONED:

@@ -1,7 +1,6 @@
 """Looking at jobs, and calling off what has not started."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from tollgate.domain.budgets.ledger import LedgerWrite
@@ -75,9 +74,9 @@ class JobQueries:
             webhook_pending=False,
             bill=Bill(self._clock.now(), ZERO),
         )
-        now = self._clock.now()
-        # An instance has worked on one that waits for its second try, and that is to be paid.
-        if not job.held_seconds and self._released(cancelled, now):
+        # An instance has worked on one that waits for its second try, and may have on one that somebody had and put
+        # nothing down of: that is to be paid.
+        if not job.held_seconds and job.submit_lease_until is None and self._released(cancelled, job):
             return cancelled
         was, job = job.deployment, self.get(owner, job_id)
         if job.deployment != was:
@@ -87,12 +86,11 @@ class JobQueries:
         state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"
         raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
 
-    def _released(self, cancelled: Job, now: datetime) -> bool:
+    def _released(self, cancelled: Job, job: Job) -> bool:
         """Cancel, and give back what was held: no instance was ever asked."""
 
         def change(charges: Sequence[LedgerWrite]) -> bool:
-            expected = frozenset({JobState.QUEUED})
-            return self._jobs.change(cancelled, expected=expected, lease_free_at=now, charges=charges)
+            return self._jobs.change(cancelled, expected=frozenset({JobState.QUEUED}), as_read=job, charges=charges)
 
         if cancelled.reservation is None:
             return change(())

@@ -107,17 +107,21 @@ class DeferredRun:
             if self._by_token is not None and not self._waits(job):
                 self._by_token().run(job)
             return
+        if self._ended_before(job):
+            return
         try:
-            if self._ended_before(job):
-                return
             deployment, road = self._way(job)
-            if self._waits(job) or not self._is_up(job, deployment, road):
-                return
+        except InvalidRequestError as error:
+            # Not while somebody runs it, by an older copy of the catalogue: nobody would pay for that.
             claimed = claim_job(self._jobs, job, self._clock.now())
             if claimed is not None:
-                self._run(claimed, deployment, road)
-        except InvalidRequestError as error:
-            self._completer.fail(job, JobFailure("invalid_request", error.message))
+                self._refuse(claimed, error)
+            return
+        if self._waits(job) or not self._is_up(job, deployment, road):
+            return
+        claimed = claim_job(self._jobs, job, self._clock.now())
+        if claimed is not None:
+            self._run(claimed, deployment, road)
 
     def _way(self, job: Job) -> tuple[Deployment, Road]:
         deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
@@ -144,8 +148,15 @@ class DeferredRun:
             self._wakes.send({"kind": "wake", "place": place.key})
         return False
 
+    def _refuse(self, job: Job, error: InvalidRequestError) -> None:
+        self._completer.fail(job, JobFailure("invalid_request", error.message))
+
     def _run(self, job: Job, deployment: Deployment, road: Road) -> None:
-        request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
+        try:
+            request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
+        except InvalidRequestError as error:
+            self._refuse(job, error)
+            return
         paid = job.reservation.seconds if job.reservation is not None else None
         limit = MODEL_LIMIT_SECONDS if paid is None else min(MODEL_LIMIT_SECONDS, paid)
         began = self._clock.monotonic()

@@ -28,8 +28,9 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.token_backends import TokenBackends
-from tollgate.services.jobs.claim_job import QUEUED, claim_job
+from tollgate.services.jobs.claim_job import claim_job
 from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.kept_work import keep_work
 from tollgate.services.jobs.queue_job import queue_job
 from tollgate.services.jobs.submit_async import stored_input
 
@@ -81,7 +82,7 @@ class TokenJobRun:
             _check_held(job, catalogue, road, request)
         except InvalidRequestError as error:
             # Not where somebody else has begun the call meanwhile, by another copy of the catalogue.
-            self._completer.fail(job, JobFailure("invalid_request", error.message), expected=QUEUED)
+            self._completer.fail(job, JobFailure("invalid_request", error.message), untouched=True)
             return
         begun = self._begin(job, catalogue)
         if begun is not None:
@@ -119,16 +120,29 @@ class TokenJobRun:
         except (CapacityError, BackendThrottledError) as error:
             self._put_back(job, error)
         except BackendError as error:
-            work = Work(held_seconds=None if may_be_charged(error) else ZERO, finished_at=self._clock.now())
-            self._completer.fail(job, JobFailure("model_failed", error.message), work)
+            charged = may_be_charged(error)
+            work = Work(held_seconds=None if charged else ZERO, finished_at=self._clock.now())
+            try:
+                self._completer.fail(job, JobFailure("model_failed", error.message), work)
+            except StorageError:
+                self._keep(job, error, charged=charged)
         else:
             self._complete(job, answer)
+
+    def _keep(self, job: Job, error: BackendError, *, charged: bool) -> None:
+        """Tell the bucket why there is no answer; the sweeper ends the job with that when the lease is over.
+
+        Raises:
+            StorageError: nobody will know, and what is held for the job is charged.
+        """
+        done = {"failure": error.message, "charged": charged, "finished_at": self._clock.now().isoformat()}
+        keep_work(self._objects, job, done)
 
     def _put_back(self, job: Job, error: BackendError) -> None:
         """Queue a job again that was certainly not run, after a pause that grows with its age.
 
         Raises:
-            StorageError: its record says that it runs; the sweeper ends it when the lease is over.
+            StorageError: it waits without a message, or its record still says that it runs.
         """
         waiting = job._replace(
             state=JobState.QUEUED, submitted_at=None, submit_lease_until=None, output_location=None, rates_version=0
@@ -140,7 +154,8 @@ class TokenJobRun:
                 changed = self._jobs.change(waiting, expected=_SUBMITTED, as_read=job)
             except StorageError:
                 if attempt == _ATTEMPTS:
-                    raise
+                    self._keep(job, error, charged=False)
+                    return
                 in_doubt = True
                 continue
             if changed or in_doubt:

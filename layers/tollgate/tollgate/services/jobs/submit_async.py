@@ -139,22 +139,28 @@ class AsyncSubmitter:
         return True
 
     def claim(self, job: Job) -> Job | None:
-        """The job with a lease on it; None if there is nothing left to submit, or it is held back.
+        """The job with a lease on it; None if it is submitted already, or held back.
 
         Raises:
             ConflictError: somebody else is submitting it now.
             CatalogueError, StorageError: try again later.
         """
-        if self._waits(job) or self._is_gathered(job):
+        if self._submitted_before(job) or self._waits(job) or self._is_gathered(job):
             return None
-        claimed = claim_job(self._jobs, job, self._clock.now())
-        done = None if claimed is None else kept_work(self._objects, job)
-        if claimed is None or done is None:
-            return claimed
-        claimed = claimed._replace(batch_id=done["batch_id"])
+        return claim_job(self._jobs, job, self._clock.now())
+
+    def _submitted_before(self, job: Job) -> bool:
+        """Put down a submission that its submitter could only keep in the bucket; whether there is one.
+
+        Not under a lease of its own: the bucket has it under the name of the lease that it was made under.
+        """
+        done = kept_work(self._objects, job)
+        if done is None:
+            return False
         submission = AsyncSubmission(done["output_location"], done["failure_location"])
-        self.record(claimed, submission, datetime.fromisoformat(done["submitted_at"]))
-        return None
+        handed_over_at = datetime.fromisoformat(done["submitted_at"])
+        self.record(job._replace(batch_id=done["batch_id"]), submission, handed_over_at)
+        return True
 
     def _is_by_token(self, job: Job) -> bool:
         model = self._catalogues.seen_by(job).models.get(job.model)
@@ -172,7 +178,7 @@ class AsyncSubmitter:
         if self._waits(job):
             return
         # Whoever runs it reads from its record that it leads the equal ones.
-        if job == was or self._jobs.change(job, expected=_QUEUED):
+        if job == was or self._jobs.change(job, expected=_QUEUED, as_read=was):
             queue_job(self._runs, job)
 
     def _is_gathered(self, job: Job) -> bool:

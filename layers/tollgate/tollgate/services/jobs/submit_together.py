@@ -209,8 +209,15 @@ class GroupSubmitter:
             return
         self.telemetry.count("MicroBatches")
         self.telemetry.count("MicroBatchedRequests", len(members))
+        unrecorded: StorageError | None = None
         for entry in members:
-            self._submitter.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
+            try:
+                self._submitter.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
+            except StorageError as error:
+                # The others would be submitted a second time as well.
+                unrecorded = error
+        if unrecorded is not None:
+            raise unrecorded
 
     @staticmethod
     def _timeout(members: Sequence[_Ready], model: Model) -> int:

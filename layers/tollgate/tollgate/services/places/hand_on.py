@@ -23,7 +23,14 @@ from tollgate.domain.errors import InvalidRequestError, LedgerRefusedError, Stor
 from tollgate.domain.jobs.job import Job
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO, seconds
-from tollgate.domain.places.handing_on import HAND_ON_LIMIT, MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
+from tollgate.domain.places.handing_on import (
+    HAND_ON_LIMIT,
+    MESSAGE_DELAY_SECONDS,
+    FirstDue,
+    Patient,
+    Stays,
+    hand_on_due,
+)
 from tollgate.domain.places.sleeping import TICK_SECONDS
 from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint
 from tollgate.domain.providers.charges import expected_token_cost, token_ask
@@ -37,7 +44,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.queue_job import queue_job
 from tollgate.services.jobs.submit_async import stored_input
-from tollgate.services.places.work import GatheredJob
+from tollgate.services.places.work import GatheredJob, HandedOn
 
 _REMEMBERED = 5 * HAND_ON_LIMIT
 """Calls that were worked out; a job that waits is looked at each minute, and read once."""
@@ -105,7 +112,7 @@ class HandingOn:
         self._telemetry = telemetry
         self._clock = clock
 
-    def due(self, gathered: Sequence[GatheredJob], endpoint: SleepingEndpoint, now: datetime) -> Sequence[GatheredJob]:
+    def due(self, gathered: Sequence[GatheredJob], endpoint: SleepingEndpoint, now: datetime) -> HandedOn:
         """Hand on what must be begun before the next minute's look and is not worth a start.
 
         Args:
@@ -113,22 +120,21 @@ class HandingOn:
             endpoint: the place, asleep.
             now: the present.
 
-        Returns:
-            Those that still gather.
-
         Raises:
             CatalogueError, StorageError: the catalogue cannot be read.
         """
         prices = [one.road.usd_per_hour for one in gathered]
         known = [price for price in prices if price is not None]
         if not known or len(known) < len(prices):
-            return gathered  # Nobody knows what a start costs.
+            return HandedOn(gathered)  # Nobody knows what a start costs.
         usd_per_start = float(instance_cost(seconds(endpoint.startup_seconds), min(known), 1))
-        waiting = _Waiting(gathered, usd_per_start, self, now)
-        hand_on_due(now.timestamp(), now.timestamp() + TICK_SECONDS, waiting, endpoint, usd_per_start)
+        waiting = _Waiting(gathered, endpoint.concurrency, usd_per_start, self, now)
+        stays = hand_on_due(now.timestamp(), now.timestamp() + TICK_SECONDS, waiting, endpoint, usd_per_start)
         if waiting.handed_on:
             self._telemetry.count("HandedOn", waiting.handed_on)
-        return waiting.left
+        elif stays is Stays.NOT_DUE:
+            return HandedOn(waiting.left)  # What tokens would cost was not asked.
+        return HandedOn(waiting.left, waiting.handed_on, stays, usd_per_start, *waiting.extra)
 
     def taker(self, giver: Deployment) -> _Taker | None:
         """Who takes what this deployment hands on; None while circuit or brakes let nothing through to it.
@@ -252,7 +258,9 @@ def _charges(job: Job, more: Decimal, most: Decimal, catalogue: Catalogue, now: 
         alone = applied.budget.period is BudgetPeriod.REQUEST and not applied.budget.shadow
         if alone and limit is not None and most > limit:
             raise _TooDearError
-    present = {applied.counter: applied.budget for applied in budgets if applied.counter}
+    # What is held counts in the period in which the job came, which may be over.
+    then = applied_budgets(catalogue.budgets, spender, job.created_at)
+    present = {applied.counter: applied.budget for applied in (*then, *budgets) if applied.counter}
     for hold in reservation.holds:
         budget = present.get(hold.counter)
         if budget is not None:
@@ -265,12 +273,14 @@ class _Waiting:
     """Gathered jobs as the rule sees them; what the provider would do for them is asked when something is due."""
 
     def __init__(
-        self, gathered: Sequence[GatheredJob], usd_per_start: float, handing_on: HandingOn, now: datetime
+        self, gathered: Sequence[GatheredJob], places: int, usd_per_start: float, handing_on: HandingOn, now: datetime
     ) -> None:
         self.handed_on = 0
         self._jobs = gathered
+        self._places = places
         self._first = 0
         self._latest = [one.work.latest_start_at for one in gathered]
+        self._work_before = list(accumulate((one.work.place_seconds for one in gathered), initial=0.0))
         self._usd_per_start = usd_per_start
         self._handing_on = handing_on
         self._now = now
@@ -282,13 +292,20 @@ class _Waiting:
         """Those that still gather."""
         return self._jobs[self._first :]
 
+    @property
+    def extra(self) -> tuple[float, float]:
+        """Dollars that tokens cost beyond instance time, for those handed on and those left."""
+        gone = self._saved_before[self._first]
+        return gone, self._saved_before[-1] - gone
+
     def first_due(self) -> FirstDue | None:
         if self._first == len(self._jobs):
             return None
         return FirstDue(self._jobs[self._first].job.created_at.timestamp(), self._latest[self._first])
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon)])
+        all_of_it = (self._work_before[-1] - self._work_before[self._first]) / self._places
+        return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon + all_of_it)])
 
     def saved_until(self, latest: float) -> float:
         return self._saved_before[bisect_right(self._latest, latest)] - self._saved_before[self._first]

@@ -37,6 +37,7 @@ from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceReco
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.places.decisions import decided, decided_to_hand_on
 from tollgate.services.places.news import PlaceNews
 from tollgate.services.places.work import Gathered, GatheredJob, KeptPlace, PlaceWork
 
@@ -200,6 +201,7 @@ class PlaceKeeper:
         if decision.action is Action.GROW:
             claimed = self._claimed(record.grown(decision.instances, now, decision.reason))
             if claimed is not None:
+                decided(self.telemetry, kept, Action.GROW, decision.reason, now, instances=decision.instances)
                 self._adopt(kept, claimed, now)
             return True
         if close and record.phase in {Phase.AWAKE, Phase.ASLEEP}:
@@ -246,8 +248,9 @@ class PlaceKeeper:
             asked=record.asked_at is not None,
             startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
         )
+        kept.watched = watched
         if gathered.jobs:
-            watched = self._handed_on(kept.policy, watched, gathered.jobs, now)
+            watched = kept.watched = self._handed_on(kept, watched, gathered.jobs, now)
         decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP or given is not None:
             return decision
@@ -263,23 +266,30 @@ class PlaceKeeper:
         self._last_seen[kept.place] = last
         return SleepDecision(Action.STAY, "in use")
 
-    def _handed_on(self, policy: SleepPolicy, watched: Watched, jobs: Sequence[GatheredJob], now: datetime) -> Watched:
+    def _handed_on(self, kept: KeptPlace, watched: Watched, jobs: Sequence[GatheredJob], now: datetime) -> Watched:
         """What is to be decided about when jobs have been handed on that are not worth a start."""
-        wakes_anyway = decide(now, replace(watched, due=()), policy, self._zones).action is Action.WAKE
+        wakes_anyway = decide(now, replace(watched, due=()), kept.policy, self._zones).action is Action.WAKE
         if wakes_anyway or self._handing_on is None:
             return watched
-        left = self._handing_on().due(jobs, endpoint_of(watched, policy), now)
-        return replace(watched, due=tuple(one.work for one in left))
+        kept.handed_on = done = self._handing_on().due(jobs, endpoint_of(watched, kept.policy), now)
+        if done.handed_on:
+            decided_to_hand_on(self.telemetry, kept, done, now)
+        return replace(watched, due=tuple(one.work for one in done.left))
 
     def _move(self, kept: KeptPlace, record: PlaceRecord, phase: Phase, reason: str) -> bool:
         """Enter a phase; another writer in between means that somebody else takes the step."""
-        moved = record.moved(phase, self._clock.now(), reason)
+        now = self._clock.now()
+        moved = record.moved(phase, now, reason)
         claimed = self._claimed(moved) if phase is Phase.WAKING else self._written(moved)
         if claimed is None:
             return True
         self.telemetry.count(f"Place{phase.value.title().replace('_', '')}")
+        if phase is Phase.WAKING:
+            wanted = self._wanted(kept, claimed)
+            decided(self.telemetry, kept, Action.WAKE, reason, now, instances=wanted.desired if wanted else 0)
+            return self._step_up(kept, claimed)
         self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=phase.value, reason=reason)
-        return phase is Phase.WAKING and self._step_up(kept, claimed)
+        return False
 
     def _claimed(self, record: PlaceRecord) -> PlaceRecord | None:
         """The record with the right to take the next step; None if somebody else has it."""
@@ -308,7 +318,7 @@ class PlaceKeeper:
         moved = record.laid_down(before, self._clock.now(), reason)
         if self._records.write(moved):
             self.telemetry.count("PlaceFallingAsleep")
-            self.telemetry.log("INFO", "place moved", place=kept.place.key, phase=moved.phase.value, reason=reason)
+            decided(self.telemetry, kept, Action.SLEEP, reason, self._clock.now())
             self._news.tell(kept, RoadState.ASLEEP, 0)
         return True
 
@@ -329,10 +339,14 @@ class PlaceKeeper:
         claimed = self._claimed(record)
         return claimed is None or self._step_up(kept, claimed)
 
+    def _wanted(self, kept: KeptPlace, record: PlaceRecord) -> Standing | None:
+        """What is to stand when the place is up; None if nothing was taken down."""
+        return record.before and record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum))
+
     def _step_up(self, kept: KeptPlace, record: PlaceRecord) -> bool:
-        if record.before is None:
+        wanted = self._wanted(kept, record)
+        if wanted is None:
             return self._move(kept, record, Phase.AWAKE, "nothing was taken down")
-        wanted = record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum))
         step = self._control.bring_up(wanted.steered() if kept.is_steered else wanted)
         return self._after(kept, record, step, Phase.AWAKE)
 

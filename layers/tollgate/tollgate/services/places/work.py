@@ -10,8 +10,9 @@ from tollgate.domain.catalogue import Deployment, Road
 from tollgate.domain.jobs.job import Job, JobState
 from tollgate.domain.jobs.open_jobs import OpenJob, outline
 from tollgate.domain.places.gathering import GATHER_LIMIT, SAMPLE, GivenWork
+from tollgate.domain.places.handing_on import Stays
 from tollgate.domain.places.record import PlaceRecord
-from tollgate.domain.places.sleeping import SleepPolicy
+from tollgate.domain.places.sleeping import SleepPolicy, Watched
 from tollgate.domain.places.standing import Place, PlaceKind
 from tollgate.domain.places.wake_by_deadline import DueWork
 from tollgate.ports.jobs import JobStore
@@ -25,13 +26,24 @@ type Users = Sequence[tuple[Deployment, Road]]
 
 @dataclass(slots=True)
 class KeptPlace:
-    """A place that is looked after: who shares it, by which rules, its record, and how much it was found to serve."""
+    """A place that is looked after.
+
+    Attributes:
+        users: who share it.
+        policy: by which rules it sleeps.
+        record: of it, None at the first look.
+        in_flight: requests that it was found to serve on its way down.
+        watched: what the latest decision was made on.
+        handed_on: what became of its jobs before that, where some could be handed on.
+    """
 
     place: Place
     users: Users
     policy: SleepPolicy
     record: PlaceRecord | None
     in_flight: int = 0
+    watched: Watched | None = None
+    handed_on: "HandedOn | None" = None
 
     @property
     def is_steered(self) -> bool:
@@ -53,6 +65,25 @@ class GatheredJob(NamedTuple):
     job: Job
     end: datetime
     work: DueWork
+
+
+class HandedOn(NamedTuple):
+    """What a look at gathered jobs came to.
+
+    Attributes:
+        left: that still gather.
+        handed_on: how many were.
+        stays: why no more were.
+        usd_per_start: what starting an instance costs; 0 where nobody had to know.
+        usd_gone, usd_left: what tokens cost beyond the instance's seconds, for those handed on and those left.
+    """
+
+    left: Sequence[GatheredJob]
+    handed_on: int = 0
+    stays: Stays = Stays.NOT_DUE
+    usd_per_start: float = 0.0
+    usd_gone: float = 0.0
+    usd_left: float = 0.0
 
 
 @dataclass(slots=True)

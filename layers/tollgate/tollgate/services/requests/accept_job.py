@@ -1,4 +1,4 @@
-"""A request accepted as a job, to be run on the asynchronous or the batch road."""
+"""Accepts a request as a job, to be run later: on the asynchronous or batch road, or when its endpoint is awake."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import InferenceRequest, Plan
+    from tollgate.services.requests.inference import Plan
     from tollgate.services.requests.trail import Trail
 
 MOST_PARAMETER_BYTES = 64_000
-"""Of a job's parameters, which stay on its record: one that its end no longer fits on could never be ended or charged,
-and functions with little memory read many records at a time. A DynamoDB item holds 400 KB."""
+"""Of a job's parameters, which are stored in its record. A DynamoDB item holds 400 KB: a record without room for the
+job's end could never be ended or charged, and functions with little memory read many records at a time."""
 
 
 class JobAcceptance:
@@ -65,28 +65,22 @@ class JobAcceptance:
         self._time_limit = time_limit_seconds
 
     def accept(
-        self,
-        request: InferenceRequest,
-        plan: Plan,
-        inference_type: InferenceType,
-        trail: Trail,
-        *,
-        at_most: Decimal | None = None,
+        self, plan: Plan, inference_type: InferenceType, trail: Trail, *, at_most: Decimal | None = None
     ) -> Accepted:
-        """Write the job down, then put it into its queue; in this order, so that nothing is ever only in a queue.
+        """Write the job down, then queue it; in this order, so that nothing is ever only in a queue.
 
         Args:
-            request: that the job is.
-            plan: for it.
-            inference_type: the road.
+            plan: for the request.
+            inference_type: the road, which need not be the one that was planned.
             trail: of the request.
-            at_most: dollars that may be held for a job that nobody asked for, whose time is cut accordingly.
+            at_most: dollars that may be held, for a job that nobody asked for; it is cut when they are used up.
 
         Raises:
-            BodyTooLargeError: its parameters would fill the record; nothing was written.
+            BodyTooLargeError: its parameters would fill up the record; nothing was written.
             BudgetExceededError: nothing was written.
             StorageError: the job could not be written down.
         """
+        request = plan.request
         if len(compact_json(request.parameters).encode()) > MOST_PARAMETER_BYTES:
             raise BodyTooLargeError(
                 f"A request that is answered later may have at most {MOST_PARAMETER_BYTES} bytes of parameters, "
@@ -145,7 +139,7 @@ class JobAcceptance:
         return Accepted(job, estimate.expected_seconds)
 
     def call_off(self, job: Job) -> bool:
-        """End a job that was accepted for a call which has failed since; False if it has begun, or nobody can say."""
+        """End a job that was accepted for a call that has failed since; False if it has begun, or may have."""
         # Few calls fail after that.
         from tollgate.services.jobs.queries import JobQueries  # noqa: PLC0415 -- see above
 
@@ -158,8 +152,12 @@ class JobAcceptance:
     def _add(self, job: Job, charges: Sequence[LedgerWrite]) -> None:
         try:
             self._jobs.add(job, charges)
-        except OutcomeUnknownError:
-            if self._jobs.get(job.job_id) is None:
+        except OutcomeUnknownError as unknown:
+            try:
+                there = self._jobs.get(job.job_id) is not None
+            except StorageError:
+                raise unknown from None  # Told that nothing was written, a caller's repetition would be a second job.
+            if not there:
                 raise
 
     @staticmethod

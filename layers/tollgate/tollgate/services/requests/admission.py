@@ -1,6 +1,6 @@
-"""The one admission point: nothing that costs money begins before every budget that counts it holds the money.
+"""The one admission point: nothing that costs money begins before every budget that counts it has set the money aside.
 
-A gateway without budgets, and a request outside of any workflow run, pays nothing for this: no write, no read.
+Without budgets, and outside of workflow runs, this costs nothing: no write, no read.
 """
 
 from collections import deque
@@ -39,16 +39,17 @@ if TYPE_CHECKING:
     from tollgate.domain.budgets.call_limits import CallLimit
 
 REALTIME_LEASE = timedelta(minutes=2)
-"""Longer than the gateway function may run, so that no settlement can come after it."""
+"""Longer than the gateway function may run, so that no settlement can come after the lease has ended."""
 
 BILLED_LEASE = timedelta(days=3_650)
-"""Of a real-time call that somebody else bills: what nobody settles stays held, as unknown outcomes are charged."""
+"""For a real-time call that a provider bills: what nobody settles stays held, since unknown outcomes are charged."""
 
 JOB_LEASE = timedelta(days=8)
-"""Longer than the sweeper lets any job live: its end always comes first, and settles."""
+"""Longer than the sweeper lets any job live, so that a job always ends, and is settled, before it."""
 
 _UNSETTLED_KEPT = 200
 _OF_ANYBODY = frozenset({ScopeKind.GATEWAY, ScopeKind.MODEL})
+_OF_ANY_CALL = frozenset({ScopeKind.GATEWAY, ScopeKind.KEY, ScopeKind.TEAM})
 
 
 class Run(NamedTuple):
@@ -62,11 +63,11 @@ NO_RUN = Run()
 
 
 class Admitted(NamedTuple):
-    """What has to be reserved for a request, before it is known how much.
+    """Where money has to be reserved for a request, before it is known how much.
 
     Attributes:
-        budgets: that count it.
-        depth: in its workflow run, from 1; 0 outside of one.
+        budgets: that count the request.
+        depth: of the call in its workflow run, from 1; 0 outside of one.
     """
 
     owner: Owner
@@ -77,10 +78,12 @@ class Admitted(NamedTuple):
 
 
 class Admission:
-    """Reserves before, settles after, and tells when a threshold is crossed.
+    """Reserves money before a call, settles it afterwards, and tells when a threshold is crossed.
 
     Args:
-        lease: of what is held for a real-time call; longer than the function may run.
+        notices: where crossed thresholds are told; None tells nobody.
+        gate: the brakes; None where there are none.
+        lease: how long money stays held for a real-time call; longer than the function may run.
     """
 
     def __init__(
@@ -105,13 +108,14 @@ class Admission:
         )
 
     def admit(self, catalogue: Catalogue, owner: Owner, model: str, run: Run = NO_RUN) -> Admitted | None:
-        """The budgets that a request has to pass; None when there is nothing to reserve or to record.
+        """The budgets that a request has to pass; None if there is nothing to reserve or record.
 
         Raises:
             SpendStoppedError: the brakes refuse new work for this model.
-            BudgetExceededError: the call is too deep in its workflow run.
+            OverLimitError: the call is nested too deeply in its workflow run.
             InvalidRequestError: its parent is not a call of the run.
-            StorageError
+            UnknownModelError: the catalogue has no such model.
+            StorageError: the ledger failed.
         """
         if catalogue.brakes is not None:
             self.offered(catalogue, catalogue.model(model))
@@ -125,17 +129,18 @@ class Admission:
         for applied in budgets:
             most = applied.budget.max_depth
             if applied.budget.kind is ScopeKind.WORKFLOW and most is not None and depth > most:
-                self._maker.refuse(applied, f"Calls of a workflow run may be {most} deep; this one is {depth}.", None)
+                deep = f"Calls of a workflow run may be {most} deep; this one is {depth}."
+                self._maker.refuse(applied, deep, None, never_fits=True)
         return Admitted(owner, model, budgets, run, depth)
 
     def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
-        """See `BrakeGate`."""
+        """What the brakes leave of a model, and what they ask of routing; see `BrakeGate.offered`."""
         return (model, NO_PRESSURE) if self._gate is None else self._gate.offered(catalogue, model)
 
     def admit_file(self, catalogue: Catalogue, model: str) -> Admitted | None:
-        """The budgets that a file of requests has to pass, which belongs to no key; None when there is none.
+        """The budgets that a file of requests has to pass, which belongs to no key; None if there are none.
 
-        Limits of single requests are not for it.
+        Limits on single requests do not apply to a file.
         """
         counted = [
             budget
@@ -146,8 +151,15 @@ class Admission:
         budgets = applied_budgets(counted, Spender("", "", "", model), self._clock.now())
         return Admitted(nobody, model, budgets) if budgets else None
 
+    def admit_write(self, catalogue: Catalogue, owner: Owner) -> Admitted | None:
+        """The budgets of a call that asks no model, only for room in a table; None when there is none."""
+        counted = [budget for budget in catalogue.budgets if budget.kind in _OF_ANY_CALL]
+        spender = Spender(owner.tenant, owner.key_id, owner.team, model="")
+        budgets = applied_budgets(counted, spender, self._clock.now())
+        return Admitted(owner, "", budgets) if budgets else None
+
     def pressure(self, admitted: Admitted | None) -> Pressure:
-        """What thresholds ask of routing; known from looks that are at most five seconds old."""
+        """What crossed thresholds ask of routing, by counters that were read at most five seconds ago."""
         if admitted is None:
             return NO_PRESSURE
         counted = [b for b in admitted.budgets if b.counter]
@@ -164,7 +176,7 @@ class Admission:
         """Hold money for a real-time call.
 
         Raises:
-            BudgetExceededError: some budget has nothing left for it.
+            BudgetExceededError: some budget has too little left.
             StorageError: the ledger failed.
         """
         self.settle_delayed()
@@ -186,7 +198,7 @@ class Admission:
         inference_type: InferenceType,
         add: Callable[[Reservation, Sequence[LedgerWrite]], None],
     ) -> Reservation:
-        """Hold money for a job; `add` stores the job together with the writes.
+        """Hold money for a job; `add` stores the job in one write with what it is given.
 
         Raises:
             BudgetExceededError, StorageError: as `reserve`; there is no job.
@@ -201,15 +213,21 @@ class Admission:
         return self._maker.make(admitted.budgets, asks, held, write)
 
     def settle(self, reservation: Reservation, actual: Decimal, status: str) -> None:
-        """Turn a real-time hold into spend. Never raises: what cannot be written now is tried before the next hold."""
+        """Turn a real-time hold into spend. Never raises: what cannot be written is tried again before the next hold.
+
+        Args:
+            reservation: the hold.
+            actual: dollars that the call cost.
+            status: how it ended, for the workflow run's tree: ``completed``, ``failed`` or ``cancelled``.
+        """
         if not reservation.holds and reservation.call is None:
             return
-        # Money that stays held is missing to others until it is settled or runs out, so a busy table is asked twice.
+        # Others cannot spend what stays held until it is settled or runs out, so a busy table is asked twice.
         if self._tried(reservation, actual, status) is not None:
             self._settle_or_delay(reservation, actual, status)
 
     def remaining(self, admitted: Admitted) -> Decimal | None:
-        """Dollars that the tightest budget still has, as far as it is known; None without a limit."""
+        """Dollars left in the tightest budget, as far as this gateway knows; None without a limit."""
         now = self._clock.now()
         found = [
             ceiling - committed
@@ -221,7 +239,7 @@ class Admission:
         return max(Decimal(0), min(found)) if found else None
 
     def call_limit(self, admitted: Admitted) -> "CallLimit | None":
-        """The limit of requests that is reached first, with what this gateway knows of it; None without one."""
+        """The limit on the number of requests that is nearest, as far as this gateway knows; None without one."""
         if all(b.budget.max_calls is None for b in admitted.budgets):
             return None
         # Few budgets count calls, and the others must not pay for the import.
@@ -241,7 +259,7 @@ class Admission:
         return True
 
     def settle_delayed(self) -> None:
-        """Try again what could not be settled; what fails once more stays for the next time."""
+        """Try again to settle what could not be settled; what fails again stays for the next time."""
         for _ in range(len(self._unsettled)):
             self._settle_or_delay(*self._unsettled.popleft())
 
@@ -255,7 +273,7 @@ class Admission:
             )
 
     def _tried(self, reservation: Reservation, actual: Decimal, status: str) -> StorageError | None:
-        """Write a settlement; why that could not be done, or None."""
+        """Write a settlement. None if that worked, otherwise why it did not."""
         try:
             settle_with(reservation, actual, status, self._write)
         except StorageError as error:
@@ -264,7 +282,7 @@ class Admission:
 
     def _in_doubt(self, reservation: Reservation) -> None:
         if reservation.exclusive:
-            # It may be held; settling it as nothing gives that back, and changes nothing otherwise.
+            # It may be held. Settling it at zero gives the money back, and does nothing if it is not.
             self._unsettled.append((reservation, Decimal(0), "failed"))
 
     def _depth(self, owner: Owner, run: Run) -> int:

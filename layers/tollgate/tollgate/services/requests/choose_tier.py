@@ -1,4 +1,4 @@
-"""Chooses the size, and the variant, that answers a request of a model that has several."""
+"""Chooses which size and variant answers a request, for models that have several."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _REMEMBERED: Final = 2_000
 _NO_DIAL: Final = 1.0
 
 
-class Offer(NamedTuple):
+class _Offer(NamedTuple):
     """What can be chosen from, for one request.
 
     Attributes:
@@ -51,21 +51,21 @@ class Offer(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What was chosen, and what is needed to go on from there.
+    """What was chosen, and what is needed to carry it out.
 
     Attributes:
-        decision: with the road.
-        reason: of the size, empty where there is one only.
-        topic: see `tollgate.domain.choice.outcomes`.
+        decision: deployment and road.
+        reason: for the size; empty if there is only one.
+        topic: of the prompt, see `tollgate.domain.choice.outcomes`.
         options: every size, smallest first.
         complexity: of the prompt; None where it did not matter.
-        policy: the owner's.
-        cascade: when a larger size is to be asked after all; None for never.
+        policy: the model owner's.
+        cascade: when to ask a larger size after all; None for never.
         larger: the deployments of the size to ask then.
-        routing: as it was decided with: its selector is the same for a whole conversation.
+        routing: what the decision was made from; its selector is the same for a whole conversation.
         conversation: its name.
-        settled: the size that it goes on with.
-        extra: dollars that this request costs more because something is tried out.
+        settled: the size that the conversation goes on with.
+        extra: dollars that this request costs more because another size is tried out.
     """
 
     decision: RoutingDecision
@@ -89,29 +89,47 @@ class _Size(NamedTuple):
 
 
 class TierChooser:
-    """Weighs the sizes of a model for a request."""
+    """Weighs a model's sizes for each request, and keeps a conversation with the size that it began with."""
 
     def __init__(self, outcomes: OutcomeStore) -> None:
         self._outcomes = outcomes
         self._conversations: dict[str, Tier] = {}
         self._narrowed: dict[str, tuple[Model, tuple[Model, ...]]] = {}
 
-    def choose(self, request: InferenceRequest, owner: Owner, offer: Offer) -> Chosen:
-        """Choose.
+    def choose(
+        self,
+        request: InferenceRequest,
+        owner: Owner,
+        model: Model,
+        routing: RoutingRequest,
+        *,
+        capacity: Capacity,
+        prices: GatewayPrices,
+    ) -> Chosen:
+        """Choose the size, its deployment and the road.
+
+        Args:
+            request: as it will be sent.
+            owner: of the conversation that the request may belong to.
+            model: with the deployments that may serve it.
+            routing: size, priority and deadline.
+            capacity: of the deployments.
+            prices: of the gateway's own work.
 
         Raises:
-            CapacityError, DeadlineImpossibleError, PriceUnknownError, InvalidRequestError: no size can serve it; what
-                is wrong with the smallest one.
+            CapacityError, DeadlineImpossibleError, PriceUnknownError, InvalidRequestError: no size can serve it. The
+                error is the smallest one's.
         """
+        offer = _Offer(model, routing, capacity, prices)
         wishes = request.wishes
-        policy = offer.model.choice or DEFAULT_CHOICE
+        policy = model.choice or DEFAULT_CHOICE
         said = spoken(request.input)
         text = routing_text(said)
         topic = topic_of(text)
         conversation = _conversation(owner, wishes.conversation_id if wishes else "", said)
-        routing = offer.routing._replace(selector=selector_of(conversation))
-        sizes = _sizes(self._by_size(offer.model), offer, routing)
-        records = self._outcomes.of(offer.model.name)
+        routing = routing._replace(selector=selector_of(conversation))
+        sizes = _sizes(self._by_size(model), offer, routing)
+        records = self._outcomes.of(model.name)
         everyone = total(records.values())
         own = [_own(size, records, topic) for size in sizes]
         compared = _comparable(own)
@@ -131,35 +149,24 @@ class TierChooser:
             earlier=() if known is not None or not policy.sticky else _earlier(said),
             floor=known or Tier.SMALL,
             draw=_draw(policy, conversation),
-            extra_usd=self._left(offer.model, policy),
+            extra_usd=self._left(model, policy),
         )
-        at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
+        first = at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
+        then: int | None = None
         cascade = _cascade(request, policy)
-        reason = decided.reason
-        larger: tuple[Deployment, ...] = ()
         if cascade is not None and _answers_now(sizes[at]):
             dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
-            if (
-                at
-                and dial != _NO_DIAL
-                and decided.tier is decided.settled
-                and _answers_now(sizes[at - 1])
-                and _pays(options, at, own[at - 1], decided)
-            ):
-                larger = sizes[at].deployments
-                at -= 1
-                reason += f";cascade=from_{sizes[at].tier}"
-            elif at + 1 < len(sizes):
-                larger = sizes[at + 1].deployments
+            saves = at > 0 and dial != _NO_DIAL and _saves_below(at, sizes, options, own, decided)
+            first, then = (at - 1, at) if saves else (at, at + 1 if at + 1 < len(sizes) else None)
         return Chosen(
-            sizes[at].decision,
-            reason,
+            sizes[first].decision,
+            decided.reason if first == at else f"{decided.reason};cascade=from_{sizes[first].tier}",
             topic,
             options,
             decided.complexity,
             policy,
-            cascade if larger else None,
-            larger=larger,
+            None if then is None else cascade,
+            larger=() if then is None else sizes[then].deployments,
             routing=routing,
             conversation=conversation,
             settled=decided.settled,
@@ -167,7 +174,7 @@ class TierChooser:
         )
 
     def begin(self, model: str, chosen: Chosen) -> None:
-        """Note that the choice is acted upon: a preview remembers nothing and spends nothing."""
+        """Note that a choice is carried out; one that is only previewed is not remembered and spends nothing."""
         if chosen.settled is not None:
             if len(self._conversations) >= _REMEMBERED:
                 self._conversations.clear()
@@ -176,7 +183,7 @@ class TierChooser:
             self._outcomes.spend(model, Extra.EXPLORE, chosen.extra)
 
     def _by_size(self, model: Model) -> tuple[Model, ...]:
-        """The model with the deployments of one size only, for every size, smallest first."""
+        """The model once for each size, with the deployments of that size only, smallest first."""
         known = self._narrowed.get(model.name)
         # From one request to the next it is the same object, until another catalogue is read.
         if known is None or known[0] is not model:
@@ -197,7 +204,7 @@ def _extra(options: Sequence[Option], decided: TierDecision) -> Decimal:
 
 
 def _conversation(owner: Owner, conversation_id: str, said: Sequence[tuple[str, str]]) -> str:
-    """What stays the same through a conversation: its id, or what it began with."""
+    """A name that stays the same through a conversation: from its id, or from what it began with."""
     if conversation_id:
         return f"{owner.tenant}|id|{conversation_id}"
     first = next((text for role, text in said if role == "user"), "")
@@ -205,9 +212,9 @@ def _conversation(owner: Owner, conversation_id: str, said: Sequence[tuple[str, 
 
 
 def _earlier(said: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """The first turn of the user and the one before the last: what can be afforded to be weighed again.
+    """The user's first turn and the one before the last, to be weighed again; more would take too long.
 
-    Only where this environment does not remember the conversation.
+    Only needed where this environment does not remember the conversation.
     """
     turns = [text for role, text in said if role == "user" and text]
     return tuple(dict.fromkeys(turns[:1] + turns[-2:-1])) if len(turns) > 1 else ()
@@ -219,7 +226,7 @@ def _narrowed(model: Model) -> tuple[Model, ...]:
     return tuple(replace(model, deployments=tuple(d for d in serving if d.tier is tier)) for tier in tiers)
 
 
-def _sizes(by_size: Sequence[Model], offer: Offer, routing: RoutingRequest) -> list[_Size]:
+def _sizes(by_size: Sequence[Model], offer: _Offer, routing: RoutingRequest) -> list[_Size]:
     """The sizes that can serve the request, smallest first."""
     found: list[_Size] = []
     wrong: TollgateError | None = None
@@ -236,13 +243,13 @@ def _sizes(by_size: Sequence[Model], offer: Offer, routing: RoutingRequest) -> l
 
 
 class _Own(NamedTuple):
-    """Outcomes of a size that was asked first: on the topic of the request, and on all of them."""
+    """How a size did where it was asked first: on the topic of the request, and on all topics."""
 
     here: Tally
     overall: Tally
 
     def nearest(self) -> Tally:
-        """Those on the topic, where there are enough."""
+        """The outcomes on the topic if there are enough of them, otherwise all."""
         return self.here if self.here.judged >= ENOUGH_RECORDS else self.overall
 
 
@@ -253,9 +260,9 @@ def _own(size: _Size, records: Mapping[tuple[str, str], Tally], topic: str) -> _
 
 
 def _comparable(own: Sequence[_Own]) -> list[Tally]:
-    """The record of each size, all of them on the topic or all overall.
+    """The record of each size: every one's on the topic, or every one's overall.
 
-    A size is given prompts of its own kind: one's outcomes on this topic say nothing beside another's on every topic.
+    Sizes are given different prompts, so one's outcomes on this topic cannot be compared with another's on all topics.
     """
     known = [each for each in own if each.overall.judged >= ENOUGH_RECORDS]
     if all(each.here.judged >= ENOUGH_RECORDS for each in known):
@@ -263,7 +270,7 @@ def _comparable(own: Sequence[_Own]) -> list[Tally]:
     return [each.overall for each in own]
 
 
-def _option(size: _Size, offer: Offer, lengths: Sequence[Tally], record: Tally) -> Option:
+def _option(size: _Size, offer: _Offer, lengths: Sequence[Tally], record: Tally) -> Option:
     # Until a size has answered, its answers are taken to be as long as those of the others.
     deployment = size.decision.deployment
     return Option(
@@ -275,8 +282,8 @@ def _option(size: _Size, offer: Offer, lengths: Sequence[Tally], record: Tally) 
     )
 
 
-def _cost(decision: RoutingDecision, offer: Offer, record: Tally) -> Decimal | None:
-    """Dollars of the request on a size, with answers as long as they were on this topic."""
+def _cost(decision: RoutingDecision, offer: _Offer, record: Tally) -> Decimal | None:
+    """Dollars of the request on a size, if its answer is as long as those on this topic were."""
     usual = record.mean_output_tokens
     if usual is None:
         return decision.estimated_cost
@@ -291,7 +298,7 @@ def _cost(decision: RoutingDecision, offer: Offer, record: Tally) -> Decimal | N
 
 
 def _draw(policy: ChoicePolicy, conversation: str) -> float | None:
-    """Where in 0..1 this conversation's try lies; None for those that are not to try anything."""
+    """Where in [0, 1) this conversation lies among those that try out a size; None if it tries none."""
     if policy.explore is None or policy.explore.share <= 0:
         return None
     place = selector_of(f"explore|{conversation}")
@@ -308,11 +315,24 @@ def _cascade(request: InferenceRequest, policy: ChoicePolicy) -> CascadePolicy |
 
 
 def _answers_now(size: _Size) -> bool:
-    """Whether the size would run the request now, and not write it down for later."""
+    """Whether the size would run the request now, rather than accept it as a job."""
     return size.decision.inference_type is InferenceType.REALTIME and not size.decision.deferred
 
 
-def _pays(options: Sequence[Option], at: int, own: _Own, decided: TierDecision) -> bool:
+def _saves_below(
+    at: int, sizes: Sequence[_Size], options: Sequence[Option], own: Sequence[_Own], decided: TierDecision
+) -> bool:
+    """Whether to ask the size below the chosen one first, as its answer is likely enough to pass the check.
+
+    Args:
+        at: of the chosen size, at least 1.
+        sizes: smallest first; so are `options` and `own`.
+        options: what each would cost.
+        own: how each did before.
+        decided: why the size was chosen; one that is only tried out is asked itself.
+    """
+    if decided.tier is not decided.settled or not _answers_now(sizes[at - 1]):
+        return False
     small, large = options[at - 1], options[at]
-    chance = chance_of_passing(own.nearest(), decided.complexity)
+    chance = chance_of_passing(own[at - 1].nearest(), decided.complexity)
     return cascade_pays(small.estimated_cost, large.estimated_cost, chance)

@@ -1,7 +1,7 @@
-"""What an execution environment knows of how deployments are doing, and what it tells the others.
+"""What an execution environment knows about how deployments are doing, and what it tells the others.
 
-A Lambda environment serves one request at a time, so each sees little. Whichever finds a deployment broken writes that
-into the deployment's capacity record, which all the others read every few seconds anyway.
+A Lambda environment serves one request at a time, so each sees little. One that finds a deployment broken writes so
+into the deployment's capacity record, which the others read every few seconds anyway.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from tollgate.domain.errors import (
     StorageError,
 )
 from tollgate.domain.roads.capacity import Capacity, RoadState
-from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, warned
-from tollgate.domain.roads.retry_budget import RetryTokens
+from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, RetryTokens, warned
 
 if TYPE_CHECKING:
     from tollgate.domain.errors import BackendError
@@ -34,7 +33,7 @@ class DeploymentHealth:
     """Circuits of the deployments that this environment calls, and its budget for second tries.
 
     Args:
-        recorder: tells the other environments; None keeps it to this one.
+        recorder: tells the other environments; None tells nobody.
     """
 
     def __init__(self, *, clock: Clock, recorder: HealthRecorder | None = None) -> None:
@@ -46,7 +45,7 @@ class DeploymentHealth:
         self.tokens = RetryTokens()
 
     def seen_by(self, shared: Capacity) -> Capacity:
-        """The shared observations, with what this environment knows better. The same object while all is well."""
+        """The shared observations, corrected by what this environment knows. The same object while all is well."""
         if shared is not self._shared:
             self._shared = shared
             self._hear(shared)
@@ -61,12 +60,12 @@ class DeploymentHealth:
         return Capacity(roads)
 
     def answered(self, resource: str, held_seconds: float, policy: HealthPolicy) -> None:
-        """A call was answered."""
+        """Note that a call was answered."""
         slow = policy.slow_seconds is not None and held_seconds > policy.slow_seconds
         self._note(resource, CallOutcome.SLOW if slow else CallOutcome.OK, policy)
 
     def failed(self, resource: str, error: BackendError, policy: HealthPolicy) -> None:
-        """A call was not."""
+        """Note that a call failed."""
         self._note(resource, outcome_of(error), policy)
 
     def _note(self, resource: str, outcome: CallOutcome, policy: HealthPolicy) -> None:
@@ -85,12 +84,12 @@ class DeploymentHealth:
             return
         now = self._clock.monotonic()
         state = _STATES.get(circuit.fitness(now), RoadState.AWAKE)
-        # Routing goes by what this environment knows anyway; the others find out by themselves.
+        # Here routing goes by what this environment knows anyway, and the others will find out by themselves.
         with suppress(StorageError):
             self._recorder.record_health(resource, _ROAD, state, seconds=max(0.0, circuit.open_until - now))
 
     def _hear(self, shared: Capacity) -> None:
-        """When others found a deployment broken, the first call after the pause decides here as well."""
+        """Where others found a deployment broken, the first call after the pause decides here as well."""
         for (resource, inference_type), road in shared.roads.items():
             if road.state is RoadState.BROKEN and inference_type is _ROAD and resource not in self._open:
                 self._circuits[resource] = warned(self._circuits.get(resource, CLOSED), self._clock.monotonic())

@@ -1,4 +1,4 @@
-"""An inference request as a caller makes it, how it is planned, and the two ways it is answered."""
+"""An inference request as a caller makes it, the plan for it, and the two ways it can be answered."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 class InferenceRequest:
     """What a caller asks for, checked for shape but not yet against the catalogue.
 
-    `needs` is what the model must offer, where the caller's route says so; `wishes` is what else the caller wants, and
-    `cache` what it asks of the cache.
+    Attributes:
+        needs: what the model must be able to do; None where the route does not say.
+        cache: what the caller asks of the cache; None for the model's own rules.
+        wishes: what else the caller wants; None for the model's own rules.
     """
 
     model: str
@@ -59,7 +61,7 @@ class Accepted(NamedTuple):
     """To be answered later.
 
     Attributes:
-        expected_seconds: from now until the answer is expected.
+        expected_seconds: from now until the answer should be there.
     """
 
     job: Job
@@ -68,11 +70,17 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be done for a request: the catalogue it was read with, the decision, and the body to send.
+    """What will be done for a request.
 
-    `request` is the one to be sent, trimmed where that was to be done; `offered` is the model with the deployments that
-    it may use. `admitted` is None where no budget stands in the way, `chosen` where there was nothing to choose,
-    `ticket` where no cache is to keep the answer of a job.
+    Attributes:
+        request: as it will be sent, trimmed where that is wanted.
+        catalogue: that the plan was made with.
+        offered: `model`, with only those deployments that the request may use.
+        routing: what the decision was made from.
+        rendered: the body to send.
+        admitted: what to reserve; None where no budget counts the request.
+        chosen: how the size was chosen; None where there was nothing to choose.
+        ticket: under which a job keeps its answer in the cache; None where it keeps none.
     """
 
     request: InferenceRequest
@@ -87,7 +95,7 @@ class Plan:
     ticket: CacheTicket | None = None
 
     def name(self, new_id: str, tenant: str) -> str:
-        """The inference's id: a new one, marked where feedback on it has to find out what answered."""
+        """The inference's id: `new_id`, marked where feedback will have to find out which deployment answered."""
         if self.chosen is None:
             return new_id
         # Already imported with what chose.
@@ -96,11 +104,11 @@ class Plan:
         return marked(new_id, tenant=tenant, deployment=self.decision.deployment.name, topic=self.chosen.topic)
 
     def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
-        """What to ask of the budgets for going down a road, dearest first.
+        """What to ask of the budgets for taking a road, dearest first.
 
         Args:
-            inference_type: the road, which need not be the one decided for.
-            limit_seconds: the longest that the request may hold its place.
+            inference_type: the road, which need not be the one that was decided on.
+            limit_seconds: how long the request may hold its place at most.
             memory_gb: of the function that runs the request.
         """
         road = self.decision.deployment.roads[inference_type]

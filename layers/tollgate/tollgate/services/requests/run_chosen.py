@@ -1,6 +1,6 @@
-"""Runs a request of a model with several sizes or variants, and notes what became of it.
+"""Runs a request for a model with several sizes or variants, and notes how well it was answered.
 
-A larger size is asked where the answer is not good enough; some requests are copied to shadows.
+A larger size is asked if the answer fails its check; some requests are copied to a shadow deployment.
 """
 
 from __future__ import annotations
@@ -23,26 +23,22 @@ from tollgate.services.requests.admission import Admitted
 from tollgate.services.requests.trail import Escalation, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tollgate.domain.catalogue import Deployment
-    from tollgate.domain.choice.policy import Check
+    from tollgate.domain.choice.policy import Check, ExtraSpend
     from tollgate.domain.costs.settlement import Settlement
     from tollgate.domain.jobs.job import Owner
-    from tollgate.domain.roads.capacity import Capacity
-    from tollgate.ports.dialects import RenderedRequest
     from tollgate.ports.outcomes import OutcomeStore
     from tollgate.ports.system import Clock
     from tollgate.services.requests.accept_job import JobAcceptance
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.choose_tier import Chosen
-    from tollgate.services.requests.inference import Completed, InferenceRequest, Plan
+    from tollgate.services.requests.inference import Completed, Plan
+    from tollgate.services.requests.plan_request import RequestPlanner
     from tollgate.services.requests.run_realtime import RealtimeRun
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One answer, with what its call left on the trail."""
+    """An answer, with what its call left on the trail."""
 
     completed: Completed
     settlement: Settlement | None
@@ -55,6 +51,7 @@ class ChosenRun:
     def __init__(
         self,
         *,
+        planner: RequestPlanner,
         realtime: RealtimeRun,
         acceptance: JobAcceptance,
         admission: Admission,
@@ -62,6 +59,7 @@ class ChosenRun:
         clock: Clock,
         time_limit_seconds: float,
     ) -> None:
+        self._planner = planner
         self._realtime = realtime
         self._acceptance = acceptance
         self._admission = admission
@@ -69,40 +67,28 @@ class ChosenRun:
         self._clock = clock
         self._time_limit = time_limit_seconds
 
-    def run(
-        self,
-        plan: Plan,
-        chosen: Chosen,
-        trail: Trail,
-        *,
-        capacity: Capacity,
-        larger: Callable[[], Plan],
-        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
-    ) -> Completed:
-        """The answer, of the larger size where the smaller one's did not pass.
+    def run(self, plan: Plan, chosen: Chosen, trail: Trail) -> Completed:
+        """The answer: the larger size's, where the smaller one's does not pass its check.
 
         Args:
-            plan: of the chosen size.
-            chosen: why.
+            plan: for the chosen size.
+            chosen: how it was chosen.
             trail: of the request.
-            capacity: of the deployments, for a copy to the shadow.
-            larger: plans the same request for the larger size.
-            rendered: writes a request as a deployment takes it.
 
         Raises:
-            BudgetExceededError, BackendError: of the first call; a failed second one leaves the first answer.
+            BudgetExceededError, BackendError: the first call's. If the second call fails, the first answer stands.
         """
         first = self._run(plan, chosen, trail)
         check = self._failed_check(plan, chosen, first)
         completed = first.completed
         if check is not None:
-            completed = self._escalated(plan, chosen, first, check, trail=trail, larger=larger)
+            completed = self._escalated(plan, chosen, first, check, trail)
         if chosen.policy.shadow is not None:
-            self._shadow(plan, chosen, completed, trail=trail, capacity=capacity, rendered=rendered)
+            self._shadow(plan, chosen.policy.shadow, completed, trail)
         return completed
 
     def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
-        """What the answer does not pass; noted among the outcomes of the deployment."""
+        """The check that the answer fails, if any; either way it is noted among the deployment's outcomes."""
         cascade = chosen.cascade
         if cascade is None:
             return None
@@ -132,9 +118,7 @@ class ChosenRun:
         )
         self._outcomes.add(plan.model.name, plan.decision.deployment.name, chosen.topic, tally)
 
-    def _escalated(
-        self, plan: Plan, chosen: Chosen, first: _Answer, check: Check, *, trail: Trail, larger: Callable[[], Plan]
-    ) -> Completed:
+    def _escalated(self, plan: Plan, chosen: Chosen, first: _Answer, check: Check, trail: Trail) -> Completed:
         usage, spent = trail.usage, self._clock.monotonic() - trail.started
         limit = min(self._time_limit, plan.routing.deadline_seconds or self._time_limit)
         trail.route_reason += f";failed_check={check}"
@@ -148,12 +132,12 @@ class ChosenRun:
         trail.begin_again()
         second = chosen._replace(topic=ESCALATED)
         try:
-            plan = replace(larger(), chosen=second)
+            plan = replace(self._planner.larger(plan, trail), chosen=second)
             if spent + plan.decision.expected_seconds > limit:
                 raise BackendTimeoutError("There is no time left for the larger model.")
             last = self._run(plan, second, trail)
         except TollgateError as error:
-            # The first answer is paid for and better than none; a second call that failed may have cost something.
+            # The first answer is paid for, and better than none. The call that failed may have cost something too.
             if trail.settlement is not None and first.settlement is not None:
                 trail.settlement = together(trail.settlement, first.settlement)
             else:
@@ -169,24 +153,14 @@ class ChosenRun:
         self._failed_check(plan, second, last)
         return last.completed
 
-    def _shadow(
-        self,
-        plan: Plan,
-        chosen: Chosen,
-        completed: Completed,
-        *,
-        trail: Trail,
-        capacity: Capacity,
-        rendered: Callable[[InferenceRequest, Deployment], RenderedRequest],
-    ) -> None:
-        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never makes a request fail.
+    def _shadow(self, plan: Plan, policy: ExtraSpend, completed: Completed, trail: Trail) -> None:
+        """Copy some requests to the model's shadow, as jobs that nobody waits for. Never fails the request.
 
-        A copy passes the brakes and the budgets of the gateway, of the model and of its own key, and is cut when what
+        A copy has to pass the brakes, and the budgets of the gateway, the model and its own key. It is cut when what
         was held for it is used up.
         """
-        policy = chosen.policy.shadow
         shadow = next((d for d in plan.model.deployments if d.role is DeploymentRole.SHADOW), None)
-        if policy is None or shadow is None or selector_of(f"shadow|{completed.inference_id}") >= policy.share:
+        if shadow is None or selector_of(f"shadow|{completed.inference_id}") >= policy.share:
             return
         left = policy.usd_per_day - self._outcomes.spent(plan.model.name, Extra.SHADOW)
         if left <= 0:
@@ -197,19 +171,22 @@ class ChosenRun:
             offered, brake = self._admission.offered(plan.catalogue, model)
             admitted = self._admission.admit(plan.catalogue, owner, model.name) or Admitted(owner, model.name, ())
             if {brake, self._admission.pressure(admitted)} != {NO_PRESSURE}:
-                return  # Whoever has to save does not pay for answers that nobody reads.
-            decision = route(
-                RoutingRequest(plan.routing.size, Priority.MEDIUM), offered, capacity, plan.catalogue.gateway_prices
-            )
+                return  # When money is short, none is spent on answers that nobody reads.
+            routing = RoutingRequest(plan.routing.size, Priority.MEDIUM)
+            decision = route(routing, offered, self._planner.capacity(), plan.catalogue.gateway_prices)
             if decision.inference_type is not InferenceType.ASYNC:
                 return
             request = replace(plan.request, webhook_url=None, metadata={"tollgate_shadow_of": completed.inference_id})
             copy = Trail(trail.request_id, owner, trail.started, trail.traceparent)
             copy.route_reason = f"shadow_of={completed.inference_id}"
             copied = replace(
-                plan, request=request, decision=decision, rendered=rendered(request, shadow), admitted=admitted
+                plan,
+                request=request,
+                decision=decision,
+                rendered=self._planner.rendered(request, shadow),
+                admitted=admitted,
             )
-            accepted = self._acceptance.accept(request, copied, InferenceType.ASYNC, copy, at_most=left)
+            accepted = self._acceptance.accept(copied, InferenceType.ASYNC, copy, at_most=left)
             held = accepted.job.reservation
             if held is not None:
                 # All of it counts until the copy has ended; see `JobCompleter`.
@@ -218,5 +195,5 @@ class ChosenRun:
 
 
 def _shadow_owner(owner: Owner) -> Owner:
-    """The same tenant, who may see the copy, under a key of its own, so that nobody's bill grows unseen."""
+    """The same tenant, who may see the copy, under a key of its own, so that no key's bill grows unseen."""
     return owner._replace(key_id=SHADOW_KEY, team="")

@@ -1,4 +1,4 @@
-"""A request run now, on the real-time road."""
+"""Runs a request now, on the real-time road: holds the money, calls the model, settles."""
 
 from __future__ import annotations
 
@@ -25,24 +25,27 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, IdSource
     from tollgate.ports.token_backends import TokenBackends
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.calls_ahead import CallAhead
+    from tollgate.services.requests.concurrent_calls import ConcurrentCall
     from tollgate.services.requests.deployment_health import DeploymentHealth
     from tollgate.services.requests.inference import Plan
-    from tollgate.services.requests.run_live import LiveRun
+    from tollgate.services.requests.run_streaming import StreamingRun
     from tollgate.services.requests.trail import Cover, Trail
 
 _SMALL_BYTES = 200_000
-"""Whatever is in such an answer, it can be read."""
+"""An answer no larger than this can be read, whatever is in it."""
 
 _MARGIN_SECONDS = 1.5
-"""Kept back from the time limit, to settle and to answer in."""
+"""Kept back from the time limit, for settling and answering."""
 
 
 class RealtimeRun:
-    """Calls the model, and settles what the call cost however it ends.
+    """Calls the model, and settles what the call cost, however it ends.
 
     Args:
-        live: runs the calls of those who see their answer as it comes; None where nobody can.
+        realtime: calls SageMaker.
+        memory_gb: of this function, which its own time is priced by.
+        time_limit_seconds: for a request, from its arrival to its answer.
+        live: makes the calls of callers who watch their answer arrive; None where nobody can.
         providers: call what is paid by the token; asked for when the first such call comes.
     """
 
@@ -58,7 +61,7 @@ class RealtimeRun:
         ids: IdSource,
         memory_gb: Decimal,
         time_limit_seconds: float,
-        live: LiveRun | None = None,
+        live: StreamingRun | None = None,
         providers: Callable[[], TokenBackends] | None = None,
     ) -> None:
         self._realtime = realtime
@@ -74,15 +77,16 @@ class RealtimeRun:
         self._time_limit = time_limit_seconds
 
     def run(self, plan: Plan, trail: Trail) -> Completed:
-        """The model's answer; what it cost is on the trail, and held and settled where budgets apply.
+        """The model's answer. Its cost is put on the trail, and is held and settled where budgets count it.
 
         Raises:
             BudgetExceededError: nothing was run.
-            BackendError: the model's side failed; its time is on the trail's settlement.
+            StorageError: the ledger failed; nothing was run.
+            BackendError: the model's side failed; what it cost is on the trail.
         """
-        if trail.ahead is not None:
-            trail.ahead.wait()
-        left = self.seconds_left(trail) if trail.ahead is None else trail.ahead.left
+        if trail.under_way is not None:
+            trail.under_way.wait()
+        left = self.seconds_left(trail) if trail.under_way is None else trail.under_way.left
         if trail.tries == 1:
             self._health.tokens.earn()
         inference_id = plan.name(self._ids.new("inf"), trail.owner.tenant)
@@ -103,19 +107,16 @@ class RealtimeRun:
             completed = self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
             status = "cancelled" if trail.caller_gone else "completed"
         finally:
-            settled = trail.settlement
-            # What nobody can price is charged as it was held, never as nothing.
-            actual = reservation.amount if settled is None or settled.effective is None else settled.effective
-            trail.charged = actual if trail.charged is None else trail.charged + actual
-            self._admission.settle(reservation, actual, status)
+            self._admission.settle(reservation, trail.charge(reservation.amount), status)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
         return completed
 
     def hold_for(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
-        """Money for several calls of one request; None where no budget counts them.
+        """Hold money for several model calls of one API call; None where no budget counts them.
 
         Raises:
-            BudgetExceededError: some budget has not enough for all of them.
+            BudgetExceededError: some budget cannot pay for all of them.
+            StorageError: the ledger failed.
         """
         admitted = plans[0].admitted
         if admitted is None:
@@ -124,36 +125,34 @@ class RealtimeRun:
         whole = Ask(sum((ask.amount for ask in asks), ZERO), billed=any(ask.billed for ask in asks))
         return self._admission.reserve(admitted, (whole,), inference_id=self._ids.new("inf"))
 
-    def call_ahead(self, plan: Plan, trail: Trail) -> CallAhead:
-        """The call of a request, for another thread; `run` with it on the trail waits for it instead of making one."""
-        from tollgate.services.requests.calls_ahead import CallAhead  # noqa: PLC0415 -- few calls have several requests
+    def concurrent_call(self, plan: Plan, trail: Trail) -> ConcurrentCall:
+        """A request's model call, for another thread to make. With it on the trail, `run` waits for it."""
+        from tollgate.services.requests.concurrent_calls import ConcurrentCall  # noqa: PLC0415 -- few calls have several requests
 
-        # Nobody holds more for it later, so it is cut where its share of the money ends.
+        # Nothing more will be held for it, so it is cut when its share of the money is used up.
         paid = None if trail.cover is None else self._least(plan, self.seconds_left(trail)).seconds
         road = plan.decision.deployment.roads[InferenceType.REALTIME]
 
         def call(left: float) -> ModelAnswer:
             return self._invoke(plan, road, trail, "", max(0.1, left if paid is None else min(left, paid)))
 
-        return CallAhead(call, lambda: self.seconds_left(trail), self._clock)
+        return ConcurrentCall(call, lambda: self.seconds_left(trail), self._clock)
 
     def _least(self, plan: Plan, left: float) -> Ask:
         return plan.asks(InferenceType.REALTIME, limit_seconds=left, memory_gb=self._memory_gb)[-1]
 
     def _run_covered(self, plan: Plan, trail: Trail, cover: Cover, inference_id: str, left: float) -> Completed:
-        """A call whose money is held together with others'; it is cut where its own share ends."""
+        """A call whose money is held together with others'; it is cut when its own share is used up."""
         share = self._least(plan, left)
         paid = share.seconds or left
         cover.used = True
         try:
             return self._call(plan, trail, inference_id, min(left, paid), cut=paid < left)
         finally:
-            settled = trail.settlement
-            cover.spent = share.amount if settled is None or settled.effective is None else settled.effective
-            trail.charged = cover.spent if trail.charged is None else trail.charged + cover.spent
+            cover.spent = trail.charge(share.amount)
 
     def run_again(self, plan: Plan, trail: Trail) -> Completed:
-        """The same with another deployment, after one has failed. Held and settled by itself; the trail has the sum.
+        """Run with another deployment after one has failed. Held and settled by itself; the trail gets the sum.
 
         Raises:
             BudgetExceededError, BackendError: as `run`.
@@ -166,7 +165,7 @@ class RealtimeRun:
             trail.add_earlier(earlier)
 
     def seconds_left(self, trail: Trail) -> float:
-        """Until an answer would come too late to be settled and sent."""
+        """Seconds until an answer would come too late to be settled and sent."""
         return self._time_limit - _MARGIN_SECONDS - (self._clock.monotonic() - trail.started)
 
     def _call(self, plan: Plan, trail: Trail, inference_id: str, left: float, *, cut: bool = False) -> Completed:
@@ -175,9 +174,9 @@ class RealtimeRun:
         trail.variant = road.target_variant or ""
         trail.usage_reported = True
         began = self._clock.monotonic()
-        ahead, trail.ahead = trail.ahead, None
+        under_way, trail.under_way = trail.under_way, None
         try:
-            answer = ahead.answer() if ahead else self._invoke(plan, road, trail, inference_id, max(0.1, left))
+            answer = under_way.answer() if under_way else self._invoke(plan, road, trail, inference_id, max(0.1, left))
             if len(answer.body) > _SMALL_BYTES:
                 from tollgate.domain.answer_limits import require_readable  # noqa: PLC0415 -- few answers are large
 
@@ -186,13 +185,13 @@ class RealtimeRun:
         except BackendError as error:
             # Also of an answer that came to its end, and only then turned out to be none.
             error.answer_begun = trail.live is not None and trail.live.begun
-            # Where the container worked, its time is charged; a refusal for lack of capacity held nothing.
+            # Time in which the container worked is charged; a refusal for lack of capacity took none.
             timed_out = isinstance(error, BackendTimeoutError)
             worked = timed_out or isinstance(error, ModelFailedError)
             if road.tokens is not None:
-                # Whatever the trail has is of an earlier call, or an estimate.
+                # Whatever usage the trail has is an earlier call's, or an estimate.
                 worked, trail.usage_reported = _may_be_charged(error), False
-            took = self._clock.monotonic() - began if ahead is None else ahead.ended - ahead.began
+            took = self._clock.monotonic() - began if under_way is None else under_way.ended - under_way.began
             self._settle(plan, road, took if worked else 0.0, trail)
             if not (timed_out and cut):
                 # A call cut short because its budget had run out says nothing about the deployment.
@@ -204,7 +203,7 @@ class RealtimeRun:
         self._settle(plan, road, answer.seconds, trail)
         self._health.answered(deployment.resource, answer.seconds, plan.model.health)
         if not trail.caller_gone:
-            # When a caller hung up says nothing about how long answers take.
+            # A call that ended because its caller hung up says nothing about how long answers take.
             self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
         return Completed(inference_id, self._clock.now(), parsed.output)
 
@@ -243,7 +242,7 @@ def _may_be_charged(error: BackendError) -> bool:
 
 
 def _untrimmed(trail: Trail) -> int | None:
-    """Input tokens that the request would have had without trimming; None where it was not, or nobody counted."""
+    """Input tokens that the request would have had untrimmed; None if it was not trimmed, or nobody counted."""
     if trail.trimmed is None or not trail.trimmed.input_tokens_saved or trail.usage.input_tokens is None:
         return None
     return trail.usage.input_tokens + trail.trimmed.input_tokens_saved

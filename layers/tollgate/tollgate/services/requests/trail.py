@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tollgate.domain.trimming.prompt_trimming import TrimReport
     from tollgate.ports.streams import LiveAnswer
     from tollgate.services.requests.admission import Admitted, Run
-    from tollgate.services.requests.calls_ahead import CallAhead
     from tollgate.services.requests.choose_tier import Chosen
+    from tollgate.services.requests.concurrent_calls import ConcurrentCall
 
 
 class Escalation(NamedTuple):
@@ -30,10 +30,10 @@ class Escalation(NamedTuple):
 
     Attributes:
         resource: that gave it.
-        check: that it did not pass.
-        effective_cost: dollars of the first call, which are part of the whole.
-        instance: the instance share of them.
-        held_seconds: instance seconds behind it.
+        check: that it failed.
+        effective_cost: dollars of the first call, which are part of the request's cost.
+        instance: the instance's share of those dollars.
+        held_seconds: instance seconds that were paid for with it.
     """
 
     resource: str
@@ -44,10 +44,10 @@ class Escalation(NamedTuple):
 
 
 class Cover:
-    """A share of money that is held for several calls together, for one call; further ones hold their own.
+    """One call's share of money that is held for several calls together. Further calls hold their own.
 
     Attributes:
-        used: whether that call was made.
+        used: whether the call was made.
         spent: dollars that it cost.
     """
 
@@ -58,17 +58,27 @@ class Cover:
 class Trail:
     """What has become known of a request so far, whether it ends well or badly.
 
-    The answer's headers, the log line and the metrics are made of it. `own_parts` are the gateway's dollars that a
-    first call for the same request has paid already. `cache` is a `CacheOutcome`, empty for a model without a cache;
-    `cache_age` is in seconds, `near` what a search for near matches found. `live` is the caller who sees the answer as
-    it comes, None where it is given as a whole; `caller_gone` says that nobody read on, which ended the call. `cover`
-    says that money for a call is held already, together with that for others; `ahead` is that call where it is on its
-    way already. `usage_reported` is False where `usage` is an estimate, as the model's side did not say.
+    The answer's headers, the log line and the metrics are made of it.
 
-    A dataclass of so many fields would take milliseconds of every cold start, so what is not known yet is kept by the
-    class.
+    Attributes:
+        started: on the monotonic clock, in seconds.
+        route_reason: words joined by ``;``, as in `RoutingDecision.reason`.
+        estimated_cost: dollars; so are `estimated_avoided`, `charged` and `budget_remaining`.
+        tries: model calls, counting those that failed before a fallback was asked.
+        usage_reported: False where `usage` is our estimate, because the model's side did not say.
+        own_parts: dollars of the gateway's own work that an earlier call for the same request has paid for.
+        cache: a `CacheOutcome`; empty for a model without a cache.
+        cache_age: seconds.
+        near: what a search for near matches found.
+        tokens: how input tokens were counted, for the route's reason; empty for the usual estimate.
+        live: the caller who watches the answer arrive; None where it is given as a whole.
+        caller_gone: whether that caller hung up, which ended the model call.
+        cover: the money for this call, where it is held together with that of others.
+        under_way: the model call, where another thread is already making it.
     """
 
+    # Creating a dataclass with this many fields would add milliseconds to every cold start, so the defaults are class
+    # attributes.
     catalogue: Catalogue | None = None
     inference_type: InferenceType | None = None
     resource: str = ""
@@ -95,7 +105,7 @@ class Trail:
     own_parts: Decimal = ZERO
     live: LiveAnswer | None = None
     cover: Cover | None = None
-    ahead: CallAhead | None = None
+    under_way: ConcurrentCall | None = None
     caller_gone: bool = False
     usage_reported: bool = True
 
@@ -114,6 +124,17 @@ class Trail:
         """Count a try that failed before the one on this trail."""
         if earlier is not None:
             self.settlement = earlier if self.settlement is None else together(earlier, self.settlement)
+
+    def charge(self, held: Decimal) -> Decimal:
+        """Count what a call is charged to budgets: its effective cost, or all of `held` dollars where that is unknown.
+
+        Returns:
+            That call's dollars; `charged` is the sum of all calls.
+        """
+        settled = self.settlement
+        actual = held if settled is None or settled.effective is None else settled.effective
+        self.charged = actual if self.charged is None else self.charged + actual
+        return actual
 
     def record(self, *, outcome: str, status: int, ended: float, error_code: str = "") -> RequestRecord:
         """The record that the request leaves behind."""

@@ -1,4 +1,4 @@
-"""Trims a request to what its model, its key and its caller allow. Imported for the requests that are to be trimmed."""
+"""Trims a request to what its model, its key and its caller allow. Imported only when a request may be trimmed."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def trimmed(
     trail: Trail,
     tokenizers: Callable[[], TokenizerSource] | None = None,
 ) -> InferenceRequest:
-    """The request as it is to be sent; what was dropped is on the trail.
+    """The request as it will be sent; what was dropped is noted on the trail.
 
-    Where the model names its own tokenizer and that cannot be had, or cannot count what is in the request, the
-    estimate's upper bound counts, so that the budget holds either way.
+    If the model names a tokenizer that is not to be had, or that cannot count what is in the request, the estimate's
+    upper bound is used instead, so the budget holds either way.
 
     Raises:
         InputBudgetError: what must be sent exceeds the budget.
-        InvalidRequestError: its documents have another form.
+        InvalidRequestError: its documents are not in a form that can be trimmed.
     """
     policy = trimming_for(
         request.wishes.trim if request.wishes else None,
@@ -72,7 +72,7 @@ def trimmed(
 def _counter(
     policy: TrimmingPolicy, tokenizers: Callable[[], TokenizerSource] | None
 ) -> tuple[TokenCounter | None, str]:
-    """What counts tokens, None for the estimate; and how that is called in the route's reason."""
+    """What counts tokens, None for the estimate; and its name in the route's reason."""
     if not policy.tokenizer_file:
         return None, ""
     exact = None if tokenizers is None else tokenizers().counter(policy.tokenizer_file)

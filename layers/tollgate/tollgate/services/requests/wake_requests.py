@@ -1,4 +1,4 @@
-"""Asking for a sleeping place to be woken, from a gateway that has just accepted a request for it."""
+"""Asks for a sleeping place to be woken, when the gateway has accepted a job for it."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ from tollgate.ports.jobs import FunctionEvents
 from tollgate.ports.system import Clock
 
 _ONCE_SECONDS = 15.0
-"""As old as a gateway's copy of the registry may be: until then it takes the place for asleep."""
+"""How old a gateway's copy of the registry may be: for so long it takes a place that was woken to be asleep."""
 
 
 class WakeRequests:
-    """Sends one event a place, whatever number of requests this execution environment accepts for it."""
+    """Sends one event for each place, however many requests this execution environment accepts for it."""
 
     def __init__(self, *, events: FunctionEvents, clock: Clock) -> None:
         self._events = events
@@ -21,9 +21,9 @@ class WakeRequests:
         self._sent: dict[Place, float] = {}
 
     def want(self, roads: Iterable[Road]) -> None:
-        """Have what serves these roads woken.
+        """Have whatever serves these roads woken.
 
-        An event that cannot be sent is made up for by the keeper's next look, which counts the jobs that wait.
+        If an event cannot be sent, the keeper finds the waiting jobs at its next look.
         """
         now = self._clock.monotonic()
         for place in {place_of(road) for road in roads}:

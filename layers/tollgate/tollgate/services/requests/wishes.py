@@ -1,4 +1,4 @@
-"""What a caller may ask for about how a request is answered, beside the request itself."""
+"""What a caller may ask for about how a request is answered, besides the request itself."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """The caller's wishes; nothing is one where it is None.
+    """The caller's wishes. None means that the model's owner decides.
 
     Attributes:
-        quality: the dial, 0..1, before the model's own.
-        trim: how to trim.
-        cascade: when a larger size is to be asked after all; True for the model's rules, False for never.
-        conversation_id: requests with the same one stay with the same size and variant.
+        quality: the quality dial, 0 to 1.
+        trim: how to trim the input.
+        cascade: when to ask a larger size after all; True for the model's rules, False for never.
+        conversation_id: requests with the same id stay with the same size and variant.
     """
 
     quality: float | None = None
@@ -28,5 +28,5 @@ class Wishes:
 
     @property
     def chooses(self) -> bool:
-        """Whether they ask for a choice among sizes where the model's owner did not."""
+        """Whether they ask for a choice among sizes, even where the model's owner did not."""
         return self.quality is not None or (self.cascade is not None and self.cascade is not False)

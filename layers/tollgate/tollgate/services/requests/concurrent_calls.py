@@ -1,7 +1,7 @@
-"""Calls of one request that are made at the same time, by threads of their own.
+"""Model calls for one API call, made at the same time by threads of their own.
 
-A thread does nothing but send the call and wait. Whatever is counted, held, kept or told is done afterwards, in the
-order of the requests and by the thread that serves the caller, so none of it has to stand several threads at once.
+A thread only sends its call and waits. Counting, settling and caching are done afterwards, in the order of the requests
+and by the thread that serves the caller, so none of that code has to be thread-safe.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from tollgate.services.requests.trail import Trail
 
 MOST_AT_ONCE = 8
-"""Threads: each holds a connection, and a stack in a function with little memory."""
+"""Threads. Each holds a connection and a stack, in a function with little memory."""
 
 
-class CallAhead:
-    """A call that another thread makes.
+class ConcurrentCall:
+    """A model call that another thread makes.
 
     Attributes:
         left: seconds that its caller had left when it began.
-        began: on the monotonic clock.
-        ended: as above.
+        began: on the monotonic clock, in seconds.
+        ended: likewise.
     """
 
     def __init__(self, call: Callable[[float], ModelAnswer], left: Callable[[], float], clock: Clock) -> None:
@@ -42,7 +42,7 @@ class CallAhead:
         self.left = self.began = self.ended = 0.0
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
-        """Have it made as soon as a thread is free."""
+        """Make it as soon as a thread is free."""
         self._future = pool.submit(self._made)
 
     def _made(self) -> ModelAnswer:
@@ -53,27 +53,27 @@ class CallAhead:
             self.ended = self._clock.monotonic()
 
     def call_off(self) -> bool:
-        """Whether it had not begun, and now never will."""
+        """Cancel it; False if it has begun already."""
         return self._future.cancel()
 
     def wait(self) -> None:
-        """Until it has ended, one way or another."""
+        """Wait until it has ended, one way or another."""
         self._future.exception()
 
     def answer(self) -> ModelAnswer:
         """What the model answered.
 
         Raises:
-            BackendError: as the call did.
+            BackendError: what the call raised.
         """
         return self._future.result()
 
 
-class CallsAhead:
-    """The calls of several requests, as many at once as an instance of their deployment serves.
+class ConcurrentCalls:
+    """The model calls of several requests, as many at a time as an instance of their deployment serves.
 
-    Only of those that are certain to be made as planned: not where a cache may have the answer, a job is made of the
-    request, a first answer is judged, or somebody sees it come.
+    Only when all of them are certain to be made as planned: not if a cache may have the answer, if a request becomes a
+    job, if a first answer has to pass a check, or if the caller watches the answer arrive.
     """
 
     def __init__(self, realtime: RealtimeRun, plans: Sequence[Plan], trails: Sequence[Trail]) -> None:
@@ -83,18 +83,17 @@ class CallsAhead:
         self._pool: ThreadPoolExecutor | None = None
 
     def begin(self) -> None:
-        """Put each on the trail of its request."""
+        """Begin them, and note each on its request's trail."""
         at_once = min(MOST_AT_ONCE, len(self._plans), *map(_places, self._plans))
         if at_once < 2 or any(trail.live is not None for trail in self._trails):
             return
         self._pool = ThreadPoolExecutor(at_once)
         for plan, trail in zip(self._plans, self._trails, strict=True):
-            ahead = self._realtime.call_ahead(plan, trail)
-            ahead.begin(self._pool)
-            trail.ahead = ahead
+            trail.under_way = self._realtime.concurrent_call(plan, trail)
+            trail.under_way.begin(self._pool)
 
     def close(self) -> None:
-        """Leave no thread behind; what has not begun never will."""
+        """End the threads; calls that have not begun are never made."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 

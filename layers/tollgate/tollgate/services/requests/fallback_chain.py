@@ -1,4 +1,4 @@
-"""What happens when the chosen deployment fails: the model's fallback chain, as far as the retry budget allows.
+"""What happens when the chosen deployment fails: others of the model are asked, as far as the retry budget allows.
 
 Imported only when a call has failed.
 """
@@ -15,10 +15,9 @@ from tollgate.domain.roads.routing import RoutingDecision
 
 if TYPE_CHECKING:
     from tollgate.domain.catalogue import Deployment
-    from tollgate.ports.dialects import Dialects
-    from tollgate.ports.registry import CapacitySource
-    from tollgate.services.requests.deployment_health import DeploymentHealth
+    from tollgate.domain.roads.health import RetryTokens
     from tollgate.services.requests.inference import Completed, Plan
+    from tollgate.services.requests.plan_request import RequestPlanner
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail
 
@@ -36,16 +35,17 @@ def may_work_elsewhere(error: BackendError) -> bool:
     return not (isinstance(error, ModelFailedError) and 400 <= error.original_status < 500)
 
 
-class SecondTry:
-    """Asks the deployments of the chain, one after the other, each at most once."""
+class FallbackChain:
+    """Asks the deployments of the model's fallback chain, one after the other, each at most once.
 
-    def __init__(
-        self, *, realtime: RealtimeRun, dialects: Dialects, capacities: CapacitySource, health: DeploymentHealth
-    ) -> None:
+    Args:
+        retries: of this execution environment.
+    """
+
+    def __init__(self, *, planner: RequestPlanner, realtime: RealtimeRun, retries: RetryTokens) -> None:
+        self._planner = planner
         self._realtime = realtime
-        self._dialects = dialects
-        self._capacities = capacities
-        self._health = health
+        self._retries = retries
 
     def run(self, plan: Plan, error: BackendError, trail: Trail) -> Completed:
         """The answer of the first that gives one. Every try is settled by itself; the trail has their sum.
@@ -64,10 +64,10 @@ class SecondTry:
             if decision is None:
                 continue
             try:
-                rendered = self._dialects.of(deployment).render(plan.request.input, plan.request.parameters)
+                rendered = self._planner.rendered(plan.request, deployment)
             except InvalidRequestError:
                 continue  # It cannot say what was asked; that is no fault of the caller's, who did not choose it.
-            if not self._health.tokens.take():
+            if not self._retries.take():
                 trail.route_reason += ";fallback=no_retry_budget"
                 break
             trail.route_reason += f";fallback={name}"
@@ -80,8 +80,8 @@ class SecondTry:
 
     def _decision(self, plan: Plan, deployment: Deployment, trail: Trail) -> RoutingDecision | None:
         """The decision for this deployment's real-time road; None if it cannot take the request in time."""
-        capacity = self._health.seen_by(self._capacities.snapshot())
-        estimates = RoadEstimates(plan.routing.size, plan.model, deployment, capacity, plan.catalogue.gateway_prices)
+        capacity, prices = self._planner.capacity(), plan.catalogue.gateway_prices
+        estimates = RoadEstimates(plan.routing.size, plan.model, deployment, capacity, prices)
         found = estimates.get(_ROAD)
         if found is None or found.blocker is not None or found.estimated_cost is None:
             return None

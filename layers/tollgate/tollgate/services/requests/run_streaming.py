@@ -1,4 +1,4 @@
-"""A real-time call whose answer the caller sees as it comes."""
+"""A real-time call whose answer the caller sees as it is made."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tollgate.services.requests.trail import Trail
 
 
-class LiveRun:
-    """Passes the answer on while the container makes it, and gives back the whole of it.
+class StreamingRun:
+    """Passes the answer on piece by piece while the container makes it, and returns the whole.
 
-    What comes after is the same as for any real-time call: it is parsed, priced, settled and kept. `providers` stream
-    what is paid by the token.
+    What follows is the same as for any real-time call: the answer is parsed, priced, settled and cached. `providers`
+    stream what is paid by the token.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class LiveRun:
 
     @staticmethod
     def suits(plan: Plan, road: Road) -> bool:
-        """Whether a caller may see the answer before it has ended.
+        """Whether a caller may see the answer before it is complete.
 
-        Not if it must pass a check first. Nor can SageMaker stream from a multi-model endpoint: its operation takes no
+        Not if it must pass a check first. Nor can SageMaker stream from a multi-model endpoint: the operation takes no
         target model. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointWithResponseStream.html
         """
         return road.target_model is None and (plan.chosen is None or plan.chosen.cascade is None)
 
     def invoke(self, plan: Plan, road: Road, trail: Trail, *, inference_id: str, timeout_seconds: float) -> ModelAnswer:
-        """The whole answer, or as much of it as was made before its caller hung up.
+        """The whole answer, or as much of it as there was when the caller hung up.
 
         Raises:
             ModelFailedError, CapacityError, BackendThrottledError, BackendTimeoutError, BackendError: as
-                `RealtimeBackend.invoke`. Where the caller has seen a part, `answer_begun` says so and the trail has the
+                `RealtimeBackend.invoke`. If the caller has seen a part, `answer_begun` is set and the trail has the
                 tokens of that part.
         """
         live = trail.live
@@ -93,7 +93,7 @@ class LiveRun:
             live.estimated()
             trail.usage_reported = False
         elif not watched:
-            # Some count on with every piece; nobody hears how far the model went after the last one.
+            # Some containers count as they go; how far the model went after the last piece, nobody hears.
             trail.usage_reported = False
         return ModelAnswer(
             body=reader.whole(_counted(reader, plan)),
@@ -107,7 +107,7 @@ class LiveRun:
 
 
 def _counted(reader: StreamReader, plan: Plan) -> Usage:
-    """Tokens as the container said, which it may do only at the end; otherwise the prompt's estimated, and pieces."""
+    """Tokens as the container told them, maybe at the end only; otherwise an estimated prompt, and the pieces."""
     said = reader.usage()
     read = said.input_tokens
     made = said.output_tokens

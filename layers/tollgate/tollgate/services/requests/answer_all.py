@@ -1,10 +1,10 @@
-"""Several requests that are one call: every one is planned and paid for by itself, and all of them or none are begun.
+"""Several requests that arrive as one API call: each is planned and priced by itself, but none begins unless all may.
 
-What all of them may cost is held before the first is run, in one write, and settled after the last; so a budget that
-has not enough for all refuses the call before anything is spent. Where an instance serves several, their calls are made
-at once (see `calls_ahead`). Those that become jobs hold their own money, one after the other; when one of the requests
-fails, the jobs of the others are called off, since nobody would ever see their answers, and calls that have not begun
-are not made. Imported only when a call has several requests.
+What all of them may cost is held in one write before the first runs, and settled after the last, so a budget that
+cannot pay for all of them refuses the call before anything is spent. Where an instance serves several requests, their
+model calls are made at the same time (`concurrent_calls`). Requests that become jobs each hold their own money. When
+one request fails, the jobs of the others are called off, since nobody would ever see their answers, and model calls
+that have not begun are never made. Imported only when a call has several requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tollgate.domain.costs.settlement import sum_of
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
-from tollgate.services.requests.calls_ahead import CallsAhead
+from tollgate.services.requests.concurrent_calls import ConcurrentCalls
 from tollgate.services.requests.inference import Accepted
 from tollgate.services.requests.trail import Cover
 
@@ -41,13 +41,13 @@ class Part(NamedTuple):
     trail: Trail
 
 
-class InferAll:
-    """Runs requests that share one caller's time.
+class AnswerAll:
+    """Answers requests that share one caller's time.
 
     Args:
-        plan: of one request; writes what it finds on the trail.
-        carry_out: answers what was planned, or accepts it as a job.
-        call_off: ends a job that has not begun, and says whether it did.
+        plan: plans one request, noting on its trail what it finds.
+        carry_out: answers a planned request, or accepts it as a job.
+        call_off: ends a job unless it has begun, and says whether it did.
     """
 
     def __init__(
@@ -66,12 +66,11 @@ class InferAll:
         self._realtime = realtime
 
     def run(self, requests: Sequence[InferenceRequest], trail: Trail) -> Sequence[Part]:
-        """The answers in the order of the requests; the trail has the sum of their costs.
+        """Answer them, in their order; the trail gets the sum of their costs.
 
         Raises:
-            TollgateError: of the first request that cannot be answered. Before anything was run, if it cannot be
-                planned or paid for; otherwise what was begun until then is charged, and jobs that have not begun are
-                called off.
+            TollgateError: the first request that cannot be answered. If it cannot be planned or paid for, nothing was
+                run. Otherwise what was begun by then is charged, and jobs that have not begun are called off.
         """
         trails = [copy(trail) for _ in requests]
         # A request that nobody can serve is found before any other is run.
@@ -81,9 +80,9 @@ class InferAll:
             part.cover = None if held is None else Cover()
         done: list[Part] = []
         ran, own_parts, status = trails, trail.own_parts, "failed"
-        ahead = CallsAhead(self._realtime, plans, trails)
+        calls = ConcurrentCalls(self._realtime, plans, trails)
         try:
-            ahead.begin()
+            calls.begin()
             for plan, part in zip(plans, trails, strict=True):
                 # The gateway's own time and writes are counted once.
                 part.own_parts, part.reservation = own_parts, None if done else held
@@ -97,7 +96,7 @@ class InferAll:
                 begun = self._begun(plans, trails, failed.own_parts)
                 # The call ends as the one that failed.
                 ran = [*trails[: len(done)], *(part for part in begun if part is not failed), failed]
-            ahead.close()
+            calls.close()
             _sum_up(ran, trail)
             if held is not None:
                 spent = sum((part.cover.spent for part in trails if part.cover is not None), ZERO)
@@ -108,9 +107,9 @@ class InferAll:
         return done
 
     def _begun(self, plans: Sequence[Plan], trails: Sequence[Trail], own_parts: Decimal) -> Sequence[Trail]:
-        """What is on its way although an earlier one failed: nobody will see the answers, but they are charged."""
+        """Wait for calls that had begun when an earlier one failed: nobody sees the answers, but they are charged."""
         both = zip(plans, trails, strict=True)
-        begun = [(plan, part) for plan, part in both if part.ahead is not None and not part.ahead.call_off()]
+        begun = [(plan, part) for plan, part in both if part.under_way is not None and not part.under_way.call_off()]
         for plan, part in begun:
             part.own_parts = own_parts
             with suppress(TollgateError):
@@ -131,7 +130,7 @@ class InferAll:
             raise
 
     def _held(self, plans: Sequence[Plan], trail: Trail) -> Reservation | None:
-        """Money for all that will run now. Jobs hold theirs by themselves, until they end."""
+        """Hold money for all that will run now. Jobs hold their own until they end."""
         now = [
             plan
             for plan in plans
@@ -141,7 +140,7 @@ class InferAll:
 
 
 def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
-    """Put the parts' costs and tokens on the call's trail; where they went differently, the last one's way."""
+    """Put the sums of the parts' costs and tokens on the call's trail; what cannot be summed is the last part's."""
     last = parts[-1]
     settled = [part.settlement for part in parts if part.settlement is not None]
     charged = [part.charged for part in parts if part.charged is not None]
@@ -161,7 +160,7 @@ def _sum_up(parts: Sequence[Trail], trail: Trail) -> None:
 
 
 def sum_of_usage(usages: Sequence[Usage]) -> Usage:
-    """Tokens of all, None where one is not known. Who tells no parts of them has none: what is told is summed."""
+    """Tokens of all requests: input and output are None if one is unknown; of the details, what is known is summed."""
     read, made, cached, thought = zip(*usages, strict=True)
     return Usage(
         None if None in read else sum(filter(None, read)),

@@ -16,19 +16,19 @@ from tollgate.ports.system import Clock
 
 _MAX_KEY = 255
 _LEASE_SECONDS = 35
-"""A little longer than the gateway function may run, so that a live request never loses its claim."""
+"""A little longer than the gateway function may run, so that a request under way never loses its claim."""
 
 
 def fingerprint_of(route: str, body: bytes) -> str:
-    """What must be the same for a repetition: the route and the exact body."""
+    """What a repeated call must have in common with the first: the route and the exact body."""
     return hashlib.sha256(route.encode() + b"\n" + body).hexdigest()
 
 
 class Idempotency:
-    """Claim, run, keep the answer.
+    """Claims a key, runs the request and keeps its answer.
 
     Args:
-        lease_seconds: longer than a run can take.
+        lease_seconds: how long a claim lasts; longer than a run can take.
     """
 
     def __init__(self, store: IdempotencyStore, clock: Clock, *, lease_seconds: int = _LEASE_SECONDS) -> None:
@@ -37,11 +37,12 @@ class Idempotency:
         self._lease_seconds = lease_seconds
 
     def run(self, owner: Owner, key: str, fingerprint: str, produce: Callable[[], StoredAnswer]) -> StoredAnswer:
-        """The answer of the first run with this key, running it now if this is the first.
+        """The answer of the first run with this key; this run's, if it is the first.
 
         Raises:
-            InvalidRequestError: the key is empty or too long.
-            TollgateError: whatever the run raised. The key is free again unless the run may have done something.
+            InvalidRequestError: the key is empty, too long or not printable ASCII.
+            IdempotencyMismatchError, IdempotencyInProgressError: as `IdempotencyStore.claim`.
+            TollgateError: whatever the run raised. The key is free again unless the run may have had an effect.
         """
         if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
             raise InvalidRequestError(

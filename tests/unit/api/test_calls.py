@@ -1,0 +1,51 @@
+"""Events of API Gateway as calls: headers that come twice, and bodies that are not what they should be."""
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes.gateway import FakeGateway, document, proxy_event
+from tollgate.api.http import json_body, read_call
+from tollgate.domain.cache.control import CacheControl, control_of
+from tollgate.domain.errors import InvalidRequestError
+
+BODY = {"model": "echo", "input": "hello"}
+
+
+def _event(headers: dict[str, list[str]]) -> dict[str, Any]:
+    event = proxy_event("POST /v1/inferences", json.dumps(BODY))
+    return event | {
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
+    }
+
+
+def test_a_list_may_come_in_several_headers() -> None:
+    """The first line counts as much as the last: nothing is kept that the caller said not to keep."""
+    call = read_call(_event({"Cache-Control": ["no-store", "max-age=60"], "Prefer": ["respond-async", "wait=5"]}))
+    assert call.headers == {"cache-control": "no-store, max-age=60", "prefer": "respond-async, wait=5"}
+    assert control_of(call.headers["cache-control"], None) == CacheControl(read=False, store=False, max_age_seconds=60)
+
+
+def test_of_any_other_header_the_last_one_counts() -> None:
+    """As API Gateway gives it: two types of one body are no list."""
+    assert read_call(_event({"Content-Type": ["a/b", "c/d"]})).headers == {"content-type": "c/d"}
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_compressed_body_is_refused_in_so_many_words(*, as_text: bool) -> None:
+    """In base64, as API Gateway sends types that are declared as binary, and as the text that it makes of others."""
+    packed = gzip.compress(json.dumps(BODY).encode())
+    text = packed.decode(errors="replace") if as_text else base64.b64encode(packed).decode()
+    event = proxy_event("POST /v1/inferences", text, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(InvalidRequestError, match="Compressed bodies are not read"):
+        json_body(read_call(event | {"isBase64Encoded": not as_text}))
+
+
+def test_what_reads_well_is_taken_whatever_its_header_says() -> None:
+    """Some clients name a character set as the encoding."""
+    answer = FakeGateway().infer(BODY, headers={"Content-Encoding": "utf-8"})
+    assert answer.status < 300, document(answer)
