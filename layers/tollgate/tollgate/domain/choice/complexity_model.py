@@ -274,4 +274,4 @@ def shipped_model() -> ComplexityModel:
     Raises:
         ComplexityModelError: the file does not fit this code.
     """
-    return decode((Path(__file__).parent.parent / "data" / "complexity.bin").read_bytes())
+    return decode((Path(__file__).parents[2] / "data" / "complexity.bin").read_bytes())
