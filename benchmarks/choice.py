@@ -98,7 +98,7 @@ def main() -> None:
             f"{statistics.median(more):12.2f} {min(took) - min(without):7.2f} {times:6.2f}"
         )
     size = (ROOT / "layers/tollgate/tollgate/data/complexity.bin").stat().st_size
-    code = sum(path.stat().st_size for path in (ROOT / "layers/tollgate/tollgate/domain").glob("complexity*.py"))
+    code = sum(path.stat().st_size for path in (ROOT / "layers/tollgate/tollgate/domain/choice").glob("complexity*.py"))
     print(f"in the package: {size:,} bytes of numbers, {code:,} bytes of code")
 
 
