@@ -1,7 +1,7 @@
 """The answer cache at the gateway: what is given again, to whom and at what cost."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,7 +1,7 @@
 """The cache function's events: stale answers made anew, answers filed, and what nobody understands."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -8,7 +8,7 @@ outage of the cache costs no more than that share (docs/cache.md).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets.reserving import Ask
