@@ -1,6 +1,6 @@
 """Failing deployments as a caller meets them: who answers instead, what it costs, and how often anything is tried."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

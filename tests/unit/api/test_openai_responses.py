@@ -1,7 +1,7 @@
 """OpenAI's responses over fakes: created as jobs, looked up, called off, and answered at once."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,7 @@
 """OpenAI's routes over fakes: what containers are sent, what clients get back, and what each refusal names."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -19,6 +19,7 @@ TollgateError
 │   └── SpendStoppedError          the brakes refuse all new work
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
+│   └── NoCatalogueError           none was applied yet
 ├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
 ├── AnswerTooLargeError            the answer is there and paid for, but does not fit through the API
 ├── BackendError                   the model's side failed
@@ -151,6 +152,10 @@ class PriceUnknownError(TollgateError):
 
 class CatalogueError(TollgateError):
     """The catalogue is missing or contradicts itself."""
+
+
+class NoCatalogueError(CatalogueError):
+    """None was applied yet: the stack is new. What looks around by itself has nothing to look at, and is content."""
 
 
 class NotReadyError(TollgateError):

@@ -34,10 +34,10 @@ class DeploymentHealth:
     """Circuits of the deployments that this environment calls, and its budget for second tries.
 
     Args:
-        recorder: tells the other environments; None tells nobody.
+        recorder: tells the other environments.
     """
 
-    def __init__(self, *, clock: Clock, recorder: HealthRecorder | None = None) -> None:
+    def __init__(self, *, clock: Clock, recorder: HealthRecorder) -> None:
         self._clock = clock
         self._recorder = recorder
         self._circuits: dict[str, Circuit] = {}
@@ -81,8 +81,6 @@ class DeploymentHealth:
         self._tell(resource, after)
 
     def _tell(self, resource: str, circuit: Circuit) -> None:
-        if self._recorder is None:
-            return
         now = self._clock.monotonic()
         state = _STATES.get(circuit.fitness(now), RoadState.AWAKE)
         # Here routing goes by what this environment knows anyway, and the others will find out by themselves.

@@ -5,7 +5,7 @@ Imported only when a call has failed.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.catalogue import InferenceType
