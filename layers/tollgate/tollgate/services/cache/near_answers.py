@@ -48,7 +48,7 @@ ANSWERS_READ = 2
 """Accepted candidates whose answers are read, likeliest first. The first one is nearly always there."""
 
 LONGEST_PROMPT = 2_000
-"""Characters. Longer prompts are not analysed: few of them are short enough in words, and the time grows with the length."""
+"""Characters. Longer prompts are not analysed: few have words few enough, and the time grows with the length."""
 
 
 class NearAnswers:
