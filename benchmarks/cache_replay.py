@@ -20,7 +20,8 @@ import os
 import random
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate

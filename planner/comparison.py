@@ -4,7 +4,8 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
 from multiprocessing import get_context
@@ -111,11 +112,11 @@ def compare(
     Args:
         trace: not empty, in order of arrival, with its deadlines.
         world: in which it is served.
-        horizon: seconds that are billed; what the trace covers, or its length in whole hours, when that is longer.
+        horizon: seconds that are billed; the whole hours that the trace covers when they are more, one at least.
         progress: called with how much is done, and of how much, whenever a design or a bound is.
         processes: that share the work; each one has the trace for itself.
     """
-    horizon = max(horizon, trace.covered, math.ceil(trace.seconds / _HOUR) * _HOUR, _HOUR)
+    horizon = max(horizon, math.ceil(max(trace.seconds, trace.covered) / _HOUR) * _HOUR, _HOUR)
     designs = designs_for(trace, world)
     alone = replace(world, tokens=None)
     worlds = [alone] if world.tokens is None else [alone, world]

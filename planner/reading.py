@@ -189,6 +189,7 @@ class _Reader:
         if begin:
             for position, arrival in enumerate(trace.arrivals):
                 trace.arrivals[position] = arrival - begin
+        trace.covered = trace.seconds
         return trace
 
 

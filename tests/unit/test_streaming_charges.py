@@ -1,7 +1,7 @@
 """What a stream costs, what is kept of it, and who pays when its caller leaves."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,7 +1,7 @@
 """What thresholds do before a limit is reached: they send requests to smaller models and down slower, cheaper roads."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Whether a model can serve what a route and a request need of it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from types import MappingProxyType
 from typing import NamedTuple
 

@@ -7,7 +7,6 @@ or late, finds the lease gone and does nothing. If an order is lost, its lease e
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache.control import CacheControl
@@ -56,7 +55,7 @@ class RefreshOrders:
         Raises:
             StorageError: it could not be ordered.
         """
-        document = {"kind": "refresh", "ticket": asdict(ticket), **_document(run)}
+        document = {"kind": "refresh", "ticket": ticket._asdict(), **_document(run)}
         if against is not None:
             document["against"] = dict(against)
         text = json_text(document).encode()

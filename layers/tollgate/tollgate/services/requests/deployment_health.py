@@ -15,6 +15,7 @@ from tollgate.domain.errors import (
     BackendTimeoutError,
     CapacityError,
     ModelFailedError,
+    OversizedAnswerError,
     StorageError,
 )
 from tollgate.domain.roads.capacity import Capacity, RoadState
@@ -95,8 +96,10 @@ class DeploymentHealth:
 
 
 def outcome_of(error: BackendError) -> CallOutcome:
-    """What an error says about the deployment; one that blames the input says that it works."""
+    """What an error says about the deployment; one that is the input's doing says that it works."""
     match error:
+        case OversizedAnswerError():
+            return CallOutcome.OK
         case ModelFailedError():
             return CallOutcome.OK if 400 <= error.original_status < 500 else CallOutcome.FAILED
         case BackendTimeoutError():
