@@ -20,7 +20,6 @@ _NOT_THERE = frozenset({"AccessDeniedException", "DataUnavailableException"})
 """What Cost Explorer answers in an account that has not enabled it, and while it gathers its first data."""
 
 
-
 class CostClient(Protocol):
     """The part of ``boto3.client("ce")`` that is used."""
 
