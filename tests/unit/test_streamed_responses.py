@@ -162,7 +162,7 @@ def test_what_a_model_refuses_is_told(*, pieces: bool) -> None:
         plain = client.responses.create(model="echo", input="hello", service_tier="priority")
         assert [other.model_dump(exclude={"id"}) for other in plain.output] == [item.model_dump(exclude={"id"})]
         again = [{"role": "user", "content": "hello"}, item.model_dump(), {"role": "user", "content": "why?"}]
-        client.responses.create(model="echo", input=again, service_tier="priority")  # type: ignore[arg-type]
+        client.responses.create(model="echo", input=again, service_tier="priority")  # type: ignore[call-overload]
     assert "".join(grown) == "No, thanks."
     assert item.type == "message"
     assert [part.model_dump() for part in item.content] == [{"type": "refusal", "refusal": "No, thanks."}]
