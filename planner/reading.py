@@ -21,11 +21,12 @@ from planner.rows import HeaderError, Row, rows_of
 from planner.trace import CLASSES, NO_DEADLINE, Trace
 from tollgate.domain.catalogue import Priority
 
-_CLASS_OF: dict[str, Priority] = {
+_CLASS_OF: dict[str, Priority | None] = {
     **{priority.value: priority for priority in Priority},
     **dict.fromkeys(("realtime", "priority", "interactive", "online"), Priority.HIGH),
-    **dict.fromkeys(("async", "auto", "default", "standard", "normal"), Priority.MEDIUM),
+    "async": Priority.MEDIUM,
     **dict.fromkeys(("batch", "flex", "bulk", "offline"), Priority.LOW),
+    **dict.fromkeys(("auto", "default", "standard", "normal"), None),  # whoever says that names no class
 }
 _LARGEST_COUNT = 100_000_000
 _MOST_REQUESTS = 20_000_000
@@ -163,10 +164,11 @@ class _Reader:
         value = _value(row, column)
         if value is None or column is None:
             return -1
-        priority = _CLASS_OF.get(str(value).lower())
-        if priority is None:
+        name = str(value).lower()
+        if name not in _CLASS_OF:
             raise _RowError(f"{column.name} is not high, medium or low")
-        return CLASSES.index(priority)
+        priority = _CLASS_OF[name]
+        return -1 if priority is None else CLASSES.index(priority)
 
     def finished(self) -> Trace:
         """In order, from its beginning, without what cannot belong to it."""

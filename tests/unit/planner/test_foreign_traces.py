@@ -254,6 +254,15 @@ def test_hours_before_the_first_request_are_not_billed(tmp_path: Path) -> None:
     _same(_read(tmp_path, rows), seconds=(90.0, 130.0))
 
 
+def test_other_names_of_a_class_are_known(tmp_path: Path) -> None:
+    """Service tiers and kinds of road name classes; a default names none."""
+    names = ("priority", "Flex", "default", "async", "low")
+    rows = "".join(f"{number},5,5,{name}\n" for number, name in enumerate(names))
+    trace = _read(tmp_path, f"t_s,input_tokens,output_tokens,service_tier\n{rows}")
+    found = [None if position < 0 else CLASSES[position].value for position in trace.classes]
+    assert found == ["high", "low", None, "medium", "low"]
+
+
 def test_a_moment_is_a_deadline_too(tmp_path: Path) -> None:
     """Seconds after the arrival, or the date by which the answer has to be there."""
     rows = (
