@@ -139,7 +139,8 @@ class _Reader:
         name = str(_value(row, columns.group) or "all")
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = self.trace.group(name)
+            group = self._groups[name] = len(self._groups)
+            self.trace.group_names.append(name)
         self.trace.append(
             arrival,
             input_tokens,
