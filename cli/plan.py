@@ -290,11 +290,11 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in trace.malformed.most_common())
         console.print(f"Left out {sum(trace.malformed.values()):,} of {trace.rows:,} rows: {reasons}.")
     for note, count in trace.notes.most_common():
-        console.print(f"{count:,} {note}.")
+        console.print(f"Noted: {note}: {count:,}.")
     if comparison.impossible:
         console.print(
-            f"{comparison.impossible:,} requests take longer than their deadline wherever they are served: no design "
-            "can be in time for them, and none is held against it."
+            f"Requests that take longer than their deadline wherever they are served: {comparison.impossible:,}. No "
+            "design can be in time for them, and they are held against none."
         )
     console.print(
         f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "

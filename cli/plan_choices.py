@@ -49,7 +49,10 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
     book = price_book()
     if arguments.token_model and arguments.token_model not in book.tokens:
         raise ValueError(f"the price book knows {', '.join(sorted(book.tokens))}.")
-    if arguments.token_model and not all(map(int.__or__, trace.input_tokens, trace.output_tokens)):
+    if arguments.token_model and any(
+        seconds >= 0 and not read + written
+        for seconds, read, written in zip(trace.durations, trace.input_tokens, trace.output_tokens, strict=True)
+    ):
         raise ValueError("--token-model needs a trace that tells the tokens of every request.")
     world = replace(
         World.of(arguments.instance_type, arguments.region, book),

@@ -165,14 +165,14 @@ def _timed(trace: Trace, world: World, instance_type: str) -> list[str]:
     measured = sorted(seconds for seconds in trace.durations if seconds >= 0)
     if 2 * len(measured) > len(trace):
         why = ["# Half of the requests take so long, by the trace's own durations, or less."]
-        seconds = f"base_seconds = {max(0.001, measured[len(measured) // 2]):g}"
+        seconds = f"base_seconds = {_allowed(measured[len(measured) // 2]):g}"
     else:
         why = [
             "# The seconds that were planned with; `tollgate calibrate` measures them. Half of the answers have",
             f"# {usual} tokens or fewer.",
         ]
         seconds = (
-            f"base_seconds = {max(0.001, timing.base_seconds):g}, "
+            f"base_seconds = {_allowed(timing.base_seconds):g}, "
             f"seconds_per_input_token = {timing.seconds_per_input_token:g}, "
             f"seconds_per_output_token = {timing.seconds_per_output_token:g}, expected_output_tokens = {usual}"
         )
@@ -183,6 +183,11 @@ def _timed(trace: Trace, world: World, instance_type: str) -> list[str]:
         *why,
         f"timing = {{ {seconds} }}",
     ]
+
+
+def _allowed(base_seconds: float) -> float:
+    """What the catalogue takes: an hour at most, which is also an asynchronous request's longest."""
+    return min(3600.0, max(0.001, base_seconds))
 
 
 def _why_gathered(design: Design, count: int) -> str:

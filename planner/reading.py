@@ -21,11 +21,12 @@ from planner.rows import HeaderError, Row, rows_of
 from planner.trace import CLASSES, NO_DEADLINE, Trace
 from tollgate.domain.catalogue import Priority
 
-_CLASS_OF: dict[str, Priority] = {
+_CLASS_OF: dict[str, Priority | None] = {
     **{priority.value: priority for priority in Priority},
     **dict.fromkeys(("realtime", "priority", "interactive", "online"), Priority.HIGH),
-    **dict.fromkeys(("async", "auto", "default", "standard", "normal"), Priority.MEDIUM),
+    "async": Priority.MEDIUM,
     **dict.fromkeys(("batch", "flex", "bulk", "offline"), Priority.LOW),
+    **dict.fromkeys(("auto", "default", "standard", "normal"), None),  # whoever says that names no class
 }
 _LARGEST_COUNT = 100_000_000
 _MOST_REQUESTS = 20_000_000
@@ -138,7 +139,8 @@ class _Reader:
         name = str(_value(row, columns.group) or "all")
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = self.trace.group(name)
+            group = self._groups[name] = len(self._groups)
+            self.trace.group_names.append(name)
         self.trace.append(
             arrival,
             input_tokens,
@@ -163,10 +165,11 @@ class _Reader:
         value = _value(row, column)
         if value is None or column is None:
             return -1
-        priority = _CLASS_OF.get(str(value).lower())
-        if priority is None:
+        name = str(value).lower()
+        if name not in _CLASS_OF:
             raise _RowError(f"{column.name} is not high, medium or low")
-        return CLASSES.index(priority)
+        priority = _CLASS_OF[name]
+        return -1 if priority is None else CLASSES.index(priority)
 
     def finished(self) -> Trace:
         """In order, from its beginning, without what cannot belong to it."""

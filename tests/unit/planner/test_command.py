@@ -124,6 +124,16 @@ def test_a_file_that_cannot_be_read_is_a_plain_sentence(
     assert "Errno" not in said
 
 
+def test_one_request_without_tokens_is_priced_with_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request that failed and counts nothing costs nothing by the token, and spoils no plan."""
+    path = tmp_path / "trace.csv"
+    path.write_text("t_s,input_tokens,output_tokens\n0,500,100\n60,0,0\n90,40,7\n")
+    assert main(["plan", str(path), "--quick", "--json", "--token-model", "meta.llama3-1-8b-instruct-v1:0"]) == 0
+    assert json.loads(capsys.readouterr().out)["recommended"]
+
+
 def test_a_trace_without_tokens_cannot_be_paid_by_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where a request tells its duration alone, nothing says what it would cost a provider's customer."""
     path = tmp_path / "trace.csv"

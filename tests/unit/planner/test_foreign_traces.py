@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -252,6 +253,25 @@ def test_hours_before_the_first_request_are_not_billed(tmp_path: Path) -> None:
     month = 30 * 86_400
     rows = f"t_s,input_tokens,output_tokens\n{month + 90},500,150\n{month + 130},300,80\n"
     _same(_read(tmp_path, rows), seconds=(90.0, 130.0))
+
+
+def test_other_names_of_a_class_are_known(tmp_path: Path) -> None:
+    """Service tiers and kinds of road name classes; a default names none."""
+    names = ("priority", "Flex", "default", "async", "low")
+    rows = "".join(f"{number},5,5,{name}\n" for number, name in enumerate(names))
+    trace = _read(tmp_path, f"t_s,input_tokens,output_tokens,service_tier\n{rows}")
+    found = [None if position < 0 else CLASSES[position].value for position in trace.classes]
+    assert found == ["high", "low", None, "medium", "low"]
+
+
+def test_a_file_of_many_customers_is_read_in_linear_time(tmp_path: Path) -> None:
+    """Forty thousand names take less than a second or two, not their square."""
+    rows = "".join(f"{number},5,5,customer {number}\n" for number in range(40_000))
+    began = time.process_time()
+    trace = _read(tmp_path, f"t_s,input_tokens,output_tokens,customer\n{rows}")
+    assert time.process_time() - began < 5
+    assert len(trace.group_names) == 40_000
+    assert trace.group_names[trace.groups[39_999]] == "customer 39999"
 
 
 def test_a_moment_is_a_deadline_too(tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_the_plan_says_what_is_impossible_cheaper_and_taken_for_granted(
     path.write_text("t_s,input_tokens,output_tokens,deadline_s\n" + "\n".join(rows))
     assert main(["plan", str(path), "--quick"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 requests take longer than their deadline wherever they are served" in said
-    assert "1 requests without output tokens, taken as 0" in said
+    assert "Requests that take longer than their deadline wherever they are served: 1." in said
+    assert "Noted: requests without output tokens, taken as 0: 1." in said
 
 
 def test_a_rush_that_one_instance_cannot_do_says_what_the_cheaper_one_misses(
