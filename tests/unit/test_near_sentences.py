@@ -1,7 +1,6 @@
 """Near matches of a model that compares whole questions: by their vectors, and never without."""
 
 import base64
-from typing import Any
 
 import pytest
 
