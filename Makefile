@@ -22,7 +22,7 @@ WORKERS ?= auto
 SPREAD := -n $(WORKERS) --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop restart-standin invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
+.PHONY: help run stop restart-standin logs invoke build deploy unit integration e2e fuzz test check fmt openapi lint \
 	types openapi-check floors template-lint security accept-secrets lock bench bench-aws-calls bench-budgets \
 	bench-wake bench-routing bench-choice bench-trimming bench-cache \
 	bench-planner bench-brakes bench-planner-truth bench-batching bench-batch-on-stack bench-streaming \
@@ -42,6 +42,10 @@ stop: ## end what `make run DETACH=1` started (honours TOLLGATE_PORT)
 restart-standin: ## restart the SageMaker stand-in of a running stack
 	@$(ENSURE) run
 	@$(RUN) -m local.launch restart-standin
+
+logs: ## print what a function of a running stack has logged (FUNCTION=gateway)
+	@$(ENSURE) run
+	@$(RUN) -m local.launch logs "$(FUNCTION)"
 
 invoke: ## run one function on a sample event in a container (FUNCTION=gateway EVENT=inference_high; needs Docker)
 	@$(ENSURE) $(STACK_ENVIRONMENTS)

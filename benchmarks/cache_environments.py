@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ from tests.fakes.backends import FixedCatalogue
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds
 from tests.fakes.examples import OWNER, make_catalogue
-from tests.fakes.gateway import FixedCapacity
+from tests.fakes.gateway import FixedCapacity, RecordingHealth
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.messages import InMemoryEvents, InMemoryObjectStore, InMemoryQueue
@@ -110,7 +111,7 @@ class Environment:
             pause=world.pause,
             time_limit_seconds=LIMIT_SECONDS,
         )
-        health = DeploymentHealth(clock=self._clock)
+        health = DeploymentHealth(clock=self._clock, recorder=RecordingHealth())
         realtime = RealtimeRun(
             realtime=world.model,
             durations=RecordingMeasurements(),

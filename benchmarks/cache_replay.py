@@ -20,7 +20,8 @@ import os
 import random
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from gateway_bill import REGION, price_book
 
+from tests.fakes.near_index import NearIndex
 from tollgate.adapters.word_vectors import likeness
 from tollgate.domain.cache.control import NO_WISHES
 from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, usable
@@ -36,7 +38,6 @@ from tollgate.domain.costs.pricing import instance_cost
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import seconds
 from tollgate.domain.near.guard import ladder_of
-from tollgate.domain.near.index import NearIndex
 from tollgate.domain.near.match import verify_match
 from tollgate.domain.near.policy import NearPolicy, Strictness
 from tollgate.domain.near.reading import read

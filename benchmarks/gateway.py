@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any

@@ -6,7 +6,8 @@ sleeping endpoint. While it is up its instances follow their metric; the first o
 
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from planner.serving import Scaling, Served, serve

@@ -8,7 +8,8 @@ within a second in one event. Everything else is the code of the product, on sto
 import heapq
 import itertools
 import sys
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.fakes.near_index import NearIndex
 from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
 from tollgate.adapters.word_vectors import likeness
 from tollgate.domain.near.guard import ladder_of
-from tollgate.domain.near.index import MAX_CANDIDATES, NearIndex
+from tollgate.domain.near.index import MAX_CANDIDATES
 from tollgate.domain.near.match import LOOSEST_THRESHOLD, Disagreement, disagreements, verify_match
 from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness
 from tollgate.domain.near.reading import Reading, read

@@ -256,7 +256,7 @@ def price_of_an_estimate(many: ModelSet) -> None:
             f"{name:<16} median {1e6 * statistics.median(timed):6.0f} us, "
             f"slowest of 20 rounds {1e6 * timed[-1]:6.0f} us"
         )
-    code = sum(path.stat().st_size for path in Path("layers/tollgate/tollgate/domain").glob("complexity*.py"))
+    code = sum(path.stat().st_size for path in Path("layers/tollgate/tollgate/domain/choice").glob("complexity*.py"))
     print(
         f"load {1e3 * statistics.median(loads):.1f} ms; "
         f"model file {MODEL_FILE.stat().st_size:,} bytes, code {code:,} bytes"

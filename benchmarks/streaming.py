@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
+from copy import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, cast

@@ -5,7 +5,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from copy import replace
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any

@@ -2,7 +2,8 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from cli.tables import folding_table
 from planner.advice import Advice
 from planner.certainty import Certainty
 from planner.commitment import CommitmentAdvice
@@ -131,9 +132,10 @@ def slim_table(title: str) -> Table:
 
 
 def _show_strategies(strategies: tuple[Contribution, ...], console: Console) -> None:
-    table = Table(title="what each strategy saves, alone and together")
+    table = folding_table((), title="what each strategy saves, alone and together")
     for heading in ("strategy", "saves", "half/twice", "missed", "rests on"):
-        table.add_column(heading, justify="left" if heading in {"strategy", "rests on"} else "right")
+        words = heading in {"strategy", "rests on"}
+        table.add_column(heading, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for one in strategies:
         table.add_row(one.name, percent(1 - one.factor), _range(one), f"{one.missed:,}", one.basis)
     console.print(table)
@@ -147,9 +149,10 @@ def _range(one: Contribution) -> str:
 
 
 def _show_types(types: tuple[OnType, ...], console: Console) -> None:
-    table = Table(title="instance types side by side")
+    table = folding_table((), title="instance types side by side")
     for heading in ("instance", "$/hour", "speed", "design", "bill $", "always on $"):
-        table.add_column(heading, justify="left" if heading in {"instance", "design"} else "right")
+        words = heading in {"instance", "design"}
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "speed")
     for one in types:
         speed = f"{one.speed:.2f}" + ("" if one.measured else " (data sheets)")
         bill = "-" if one.total is None else f"{one.total:,.2f}"

@@ -1,7 +1,8 @@
 """How sure the figures are: the same design under other seeds, and under other assumptions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from planner.designs import designs_for

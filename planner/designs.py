@@ -1,7 +1,8 @@
 """The designs that are compared, and which road each of them gives to a request."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
 

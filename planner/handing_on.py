@@ -6,7 +6,8 @@ same requests.
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from planner.keeping import HAND_OVER_SECONDS, Kept
 from planner.serving import Served

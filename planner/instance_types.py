@@ -6,7 +6,8 @@ instance is taken to serve as many requests at a time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 

@@ -7,7 +7,8 @@ what the price book or the catalogue says, or an assumption.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from planner.commitment import CommitmentAdvice

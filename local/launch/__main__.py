@@ -1,4 +1,4 @@
-"""The launcher's command line; `make run`, `make stop`, `make restart-standin` and `make invoke` call it."""
+"""The launcher's command line; `make run`, `make stop`, `make logs` and their siblings call it."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from local.launch import control
+from local.launch import control, function_logs
 from local.launch import invoke as single
 from local.launch.errors import LaunchError
 from local.launch.layout import DEFAULT_PORT, ROOT, Layout
@@ -43,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     invoke.add_argument("function", help="its folder's name")
     invoke.add_argument("event", help="the sample's name, or a path from the repository's root")
     invoke.add_argument("--job", default=None, help="the id that takes the place of the sample's")
+    logs = commands.add_parser("logs", parents=[port], help="print what a function of a running stack has logged")
+    logs.add_argument("function", help="its folder's name")
     return top
 
 
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(control.stop(layout))
         elif options.command == "restart-standin":
             print(f"The SageMaker stand-in runs again (process {control.restart_standin(layout)}).")
+        elif options.command == "logs":
+            function_logs.show(layout, options.function)
         elif options.command == "invoke":
             return asyncio.run(single.invoke(layout, options.function, options.event, options.job or None))
         elif options.detach:

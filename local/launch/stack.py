@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from local.launch import build, deploy, emulator, ports, programs, scratch, standin, state, three_roads

@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-openai-compat
 import json
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 

@@ -4,7 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from local.sagemaker import eventstream

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Batch runs and leases: the same promises in memory and on DynamoDB."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 

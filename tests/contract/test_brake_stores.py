@@ -1,6 +1,6 @@
 """The record of the brakes: the same tests for the fake and for DynamoDB on moto."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,7 @@
 """When the copy of the catalogue that a function keeps is read anew before its time."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 

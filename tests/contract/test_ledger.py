@@ -1,6 +1,6 @@
 """The ledger's promises, kept in memory and on DynamoDB, alone and together with a job."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 

@@ -1,7 +1,7 @@
 """Outcomes on moto's DynamoDB through the real client, and in the fake."""
 
 import argparse
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 

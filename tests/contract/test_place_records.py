@@ -1,6 +1,6 @@
 """Records of places: the fake and the registry table."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest

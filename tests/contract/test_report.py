@@ -2,7 +2,7 @@
 
 import itertools
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A stack whose brakes work on endpoints in memory."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 

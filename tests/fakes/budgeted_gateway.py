@@ -1,6 +1,6 @@
 """A gateway with budgets, and what its ledger says."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

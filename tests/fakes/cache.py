@@ -1,7 +1,8 @@
 """Cached answers in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from threading import Lock
 
 from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Forgotten

@@ -1,7 +1,7 @@
 """A gateway made of fakes, and the cache function beside it."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from functions.cache.app import Services, handle

@@ -1,7 +1,7 @@
 """A gateway whose model has a cache, and ways to ask it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

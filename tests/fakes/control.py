@@ -1,7 +1,7 @@
 """The record of the brakes in memory, and who is told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,8 @@
 """Endpoints, components and transform jobs in memory, whose changes take until somebody says that they are over."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 
 from tollgate.domain.errors import BackendError
 from tollgate.domain.places.standing import (

@@ -1,7 +1,7 @@
 """Files and batches in memory."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 
 from tests.fakes.ledger import InMemoryLedger

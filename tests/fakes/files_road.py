@@ -1,7 +1,7 @@
 """The batch road with batches of files of embeddings on it."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

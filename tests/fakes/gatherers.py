@@ -1,6 +1,6 @@
 """A gateway whose asynchronous endpoint gathers and ends with its work: the keeper, the submitter and a SageMaker."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 
 from tests.fakes.async_road import AsyncRoad

@@ -1,7 +1,7 @@
 """The asynchronous road with a deployment that takes several requests in one invocation."""
 
 import json
-from dataclasses import replace
+from copy import replace
 
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.crashes import CrashPoint

@@ -1,7 +1,7 @@
 """A gateway whose sleeping endpoint hands on to a provider paid by the token: keeper, submitter and runner of fakes."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from tests.fakes.crashes import CrashPoint

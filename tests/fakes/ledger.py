@@ -1,7 +1,7 @@
 """Counters and runs in memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any

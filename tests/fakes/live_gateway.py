@@ -1,6 +1,6 @@
 """A gateway whose answers are seen piece by piece, and how to ask it."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,7 +1,7 @@
 """A gateway that OpenAI's clients call, and their calls."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from tests.fakes.gateway import FakeGateway

@@ -1,7 +1,8 @@
 """Records of places, metrics and road states in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 

@@ -1,7 +1,7 @@
 """The price list and the registry's prices, in memory, and products in the list's shape."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from tollgate.domain.costs.price_refresh import FoundPrice, PriceRecord

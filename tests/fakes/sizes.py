@@ -1,7 +1,7 @@
 """A model with two sizes, and answers in the form that its containers give."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,6 +1,7 @@
 """A gateway whose endpoints sleep: the keeper, the deferred runs and the gateway around one set of fakes."""
 
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 
 from tests.fakes.clock import ManualClock
 from tests.fakes.endpoints import FakeEndpoints

@@ -1,7 +1,7 @@
 """Every route of the API with everything behind it in memory: for what must hold on each of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,7 @@
 """The answer cache at the gateway: what is given again, to whom and at what cost."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -262,6 +262,9 @@ def test_a_stale_answer_helps_out_when_the_model_fails() -> None:
     api.realtime.answer = BackendTimeoutError("no answer")
     answer = ask(api)
     assert (answer.status, state(answer), answer.headers["Age"]) == (200, "stale", "30")
+    (record,) = [line for line in api.lines if line.get("message") == "request"][-1:]
+    assert Decimal(answer.headers["x-tollgate-cost-usd"]) == Decimal(record["effective_cost_usd"]) > 0
+    assert Decimal(record["instance_cost_usd"]) > 0, "the model was called, and is paid for"
     assert api.infer(BODY, headers={"Cache-Control": "no-cache"}).status == 504
     assert api.infer(BODY, headers={"Cache-Control": "max-age=10"}).status == 504
     api.clock.advance(600)

@@ -30,6 +30,8 @@ def test_an_answer_that_takes_too_much_memory_is_refused_and_charged(body: bytes
     answer = gateway.infer(HELLO)
     assert (answer.status, len(gateway.realtime.calls)) == (502, 1)
     assert "answer has more than" in document(answer)["error"]["message"]
+    # OpenAI's clients would send it twice more, and pay each time.
+    assert answer.headers["x-should-retry"] == "false"
     assert counter_of(gateway).committed == counter_of(gateway).spent > 0
 
 

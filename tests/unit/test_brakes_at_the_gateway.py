@@ -1,6 +1,6 @@
 """Brakes as a caller meets them, and as work that was accepted before them does."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any

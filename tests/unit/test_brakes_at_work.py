@@ -1,7 +1,7 @@
 """The brakes at work: record before and after, endpoints down and up again as they were, crashes and races between."""
 
 import random
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

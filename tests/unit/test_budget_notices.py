@@ -1,6 +1,7 @@
 """A crossed threshold is told at least once: whoever fails or dies, the schedule finishes it, without storms."""
 
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest

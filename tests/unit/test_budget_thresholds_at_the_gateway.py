@@ -1,6 +1,6 @@
 """Thresholds of budgets: who is told, and what requests become that come after."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

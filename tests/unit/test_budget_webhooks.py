@@ -1,7 +1,7 @@
 """A budget's own URL is called when one of its thresholds is crossed: signed, at least once, after the brakes."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

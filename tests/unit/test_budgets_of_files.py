@@ -1,7 +1,7 @@
 """A dropped file passes the budgets of the gateway and of its model, and is charged once."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

@@ -1,6 +1,6 @@
 """A job's hold ends with the job: once, whatever is repeated, late or lost."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 

@@ -1,7 +1,7 @@
 """The handlers of capacity and deferred, with their sample events and services made of fakes."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any

@@ -128,7 +128,7 @@ OFFLINE = """
 plan missing.csv | there is no such file
 plan . | a folder, not a file
 plan nonsense.csv | no column for the arrival time
-plan empty.csv | no column for the arrival time
+plan empty.csv | no rows
 plan broken.toml | Invalid value
 plan broken.csv.gz | gzip
 plan good.csv --quick --group x | no group 'x'

@@ -1,7 +1,7 @@
 """Lists of texts to embed: only what nobody has seen is sent on, and every caller gets the whole list, in order."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

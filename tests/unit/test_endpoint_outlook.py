@@ -1,6 +1,6 @@
 """What `tollgate endpoints` says will happen next."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

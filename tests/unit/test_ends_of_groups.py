@@ -8,6 +8,7 @@ import pytest
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import OWNER
 from tests.fakes.groups import POLICY, group_catalogue, group_road, run_groups, waiting_ids
+from tollgate.domain.budgets.ledger import Reservation
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import ConflictError, StorageError
@@ -142,3 +143,15 @@ def test_a_failure_that_meets_the_record_of_its_submission_is_told_again() -> No
         road.completion().notice(notice)
     road.completion().notice(notice)
     assert waiting_ids(road) == ["inf_0", "inf_1"]
+
+
+def test_a_group_may_run_as_long_as_every_jobs_own_share_is_paid_for() -> None:
+    """One that has money for half a minute gets no more than that of an invocation, whatever the others could pay."""
+    road = group_road(3)
+    jobs = road.jobs.jobs
+    for name, paid in (("inf_0", 600.0), ("inf_1", 30.0), ("inf_2", 45.0)):
+        jobs[name] = jobs[name]._replace(reservation=Reservation("h1", Decimal("0.01"), (), seconds=paid))
+    road.group_submitter().submit_all(waiting_ids(road))
+    ((_, _, _, timeout),) = road.backend.submitted
+    assert timeout == 90
+    assert timeout / 3 <= 30

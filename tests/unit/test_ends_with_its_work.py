@@ -1,7 +1,7 @@
 """With `idle_minutes = 0` a place that gathers sleeps as soon as it has answered, and loses nothing by it."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 
 import pytest

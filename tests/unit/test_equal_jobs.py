@@ -1,7 +1,7 @@
 """Equal asynchronous jobs: one runs, each gets an answer and an end of its own, whatever fails on the way."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 

@@ -1,6 +1,6 @@
 """Nothing that can cost money goes around the one admission point: every route and every trigger of the template."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
 """Failing deployments as a caller meets them: who answers instead, what it costs, and how often anything is tried."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
+from tollgate.domain.answer_limits import MOST_BYTES
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import (
@@ -46,6 +47,15 @@ def gateway() -> FakeGateway:
 
 def _targets(gateway: FakeGateway) -> list[str]:
     return [target for target, _ in gateway.realtime.calls]
+
+
+def test_who_asks_for_too_much_breaks_no_deployment(gateway: FakeGateway) -> None:
+    """An answer too large to be read is charged once, and leads neither this caller nor others to the spare."""
+    gateway.realtime.answers[MAIN] = b'"' + b"x" * MOST_BYTES + b'"'
+    for _ in range(10):
+        assert gateway.infer(HELLO).status == 502
+    assert set(_targets(gateway)) == {MAIN}
+    assert gateway.health.told == []
 
 
 @pytest.mark.parametrize(

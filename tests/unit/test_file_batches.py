@@ -1,7 +1,7 @@
 """A batch of lines comes back in two files, every line once, whatever dies on the way."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

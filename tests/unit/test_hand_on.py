@@ -1,6 +1,6 @@
 """Jobs that gathered and are not worth a start are handed on to a provider: once, within budgets, never lost."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 

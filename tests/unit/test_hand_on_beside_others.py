@@ -1,6 +1,6 @@
 """Jobs that gather beside equal ones, or whose group has failed: who is handed on, and is answered in time."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Answers of jobs are found by other words too, whichever road made them."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Jobs that name what the function at work has not read yet: the gateway that accepted them had a newer catalogue."""
 
-from dataclasses import replace
+from copy import replace
 
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.token_house import TokenHouse

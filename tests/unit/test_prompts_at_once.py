@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

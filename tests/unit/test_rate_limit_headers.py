@@ -1,6 +1,6 @@
 """OpenAI's ``x-ratelimit-*`` headers: only what is true, and at no extra read or write."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any

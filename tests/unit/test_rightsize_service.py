@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any

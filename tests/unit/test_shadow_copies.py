@@ -1,6 +1,6 @@
 """Copies for a deployment that answers nobody: what becomes of them, and what they may cost."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 

@@ -1,7 +1,7 @@
 """Streamed responses, as OpenAI's client reads them: whole from the gateway, in pieces from the streaming function."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import httpx2
@@ -148,6 +148,25 @@ def test_tool_calls_are_streamed_as_items(*, pieces: bool) -> None:
     called = output[-1]
     assert called.type == "function_call"
     assert (called.call_id, called.name, called.arguments, called.status) == ("c1", "f", '{"a": 1}', "completed")
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_what_a_model_refuses_is_told(*, pieces: bool) -> None:
+    """As a part of its own, streamed and not; sent in again, it is what the assistant said."""
+    gateway = _gateway({"role": "assistant", "content": None, "refusal": "No, thanks."})
+    gateway.stream.pieces = [chunk(refusal="No, "), chunk(refusal="thanks."), chunk(None, "stop"), DONE]
+    with _client(gateway, pieces=pieces) as client:
+        with client.responses.stream(model="echo", input="hello", service_tier="priority") as stream:
+            grown = [event.delta for event in stream if event.type == "response.refusal.delta"]
+            (item,) = stream.get_final_response().output
+        plain = client.responses.create(model="echo", input="hello", service_tier="priority")
+        assert [other.model_dump(exclude={"id"}) for other in plain.output] == [item.model_dump(exclude={"id"})]
+        again = [{"role": "user", "content": "hello"}, item.model_dump(), {"role": "user", "content": "why?"}]
+        client.responses.create(model="echo", input=again, service_tier="priority")  # type: ignore[call-overload]
+    assert "".join(grown) == "No, thanks."
+    assert item.type == "message"
+    assert [part.model_dump() for part in item.content] == [{"type": "refusal", "refusal": "No, thanks."}]
+    assert json.loads(gateway.realtime.calls[-1][1])["messages"][1] == {"role": "assistant", "content": "No, thanks."}
 
 
 @pytest.mark.parametrize("pieces", [False, True])

@@ -1,7 +1,7 @@
 """Streams as their callers meet them: what is seen when."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 """What a stream costs, what is kept of it, and who pays when its caller leaves."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_a_budget_refuses_before_the_first_byte() -> None:
     outlet = gateway.watch(CHAT, ASK)
     assert outlet.status == 429
     assert json.loads(outlet.body)["error"]["code"] == "insufficient_quota"
-    assert int(outlet.headers["Retry-After"]) > 0
+    assert "Retry-After" not in outlet.headers, "a budget that could never hold it"
     assert gateway.stream.bodies == []
 
 

@@ -1,6 +1,6 @@
 """What nobody finished on the batch road is found and ended truthfully."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 
 import pytest

@@ -1,6 +1,6 @@
 """The choice among sizes as a caller meets it: which deployment answers, why, and what both answers cost."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Jobs that are paid by the token: run once, never charged twice, never lost."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Trimming as a caller meets it: what is sent, what is said of it, and what is refused."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

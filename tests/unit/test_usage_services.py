@@ -3,7 +3,7 @@
 import csv
 import gzip
 import io
-from dataclasses import replace
+from copy import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -235,15 +235,15 @@ def test_each_endpoint_stands_once() -> None:
 class FixedBill:
     """The `Bill` of tests."""
 
-    def __init__(self, amount: str) -> None:
-        self._amount = Decimal(amount)
+    def __init__(self, amount: str | None) -> None:
+        self._amount = None if amount is None else Decimal(amount)
 
-    def of_day(self, day: date) -> Decimal:
+    def of_day(self, day: date) -> Decimal | None:
         assert day == MIDNIGHT.date()
         return self._amount
 
 
-def drift_of(world: World, bill: str, days: int = 3) -> Decimal | None:
+def drift_of(world: World, bill: str | None, days: int = 3) -> Decimal | None:
     clock = ManualClock(NOON + days * DAY)
     return BillComparison(store=world.store, bill=FixedBill(bill), telemetry=world.telemetry, clock=clock).run()
 
@@ -279,6 +279,13 @@ def test_a_day_that_the_ledger_does_not_know_is_not_compared(day: World) -> None
     unknown.turn(MIDNIGHT + DAY + LATE)
     assert drift_of(unknown, "1") is None
     assert unknown.telemetry.counts == {"LedgerUncompared": 1}
+
+
+def test_an_account_without_a_bill_is_not_compared(day: World) -> None:
+    """It is said each day, and is no error: nothing is to be tried again."""
+    assert drift_of(day, None) is None
+    assert day.telemetry.counts["LedgerUncompared"] == 1
+    assert "LedgerDriftPercent" not in day.telemetry.counts
 
 
 class CountedBill:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit

@@ -209,23 +209,19 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
         lambda t: SageMakerRuntimeClient(t).invoke_endpoint(
             "chat",
             b'{"inputs": "hi"}',
-            accept="application/json",
             target_model="a.tar.gz",
             target_variant="champion",
             inference_component="ic-1",
             custom_attributes="trace=1",
-            inference_id="id-1",
         ),
         lambda b: b.invoke_endpoint(
             EndpointName="chat",
             Body=b'{"inputs": "hi"}',
             ContentType="application/json",
-            Accept="application/json",
             TargetModel="a.tar.gz",
             TargetVariant="champion",
             InferenceComponentName="ic-1",
             CustomAttributes="trace=1",
-            InferenceId="id-1",
         ),
     ),
     "invoke_endpoint_odd_name": (
@@ -238,13 +234,12 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
     "invoke_endpoint_async_body": (
         "sagemaker-runtime",
         lambda t: SageMakerRuntimeClient(t).invoke_endpoint_async(
-            "chat", body=b"{}", inference_id="i", request_ttl_s=600, invocation_timeout_s=60, accept="a/b"
+            "chat", body=b"{}", inference_id="i", request_ttl_s=600, invocation_timeout_s=60
         ),
         lambda b: b.invoke_endpoint_async(
             EndpointName="chat",
             Body=b"{}",
             ContentType="application/json",
-            Accept="a/b",
             InferenceId="i",
             RequestTTLSeconds=600,
             InvocationTimeoutSeconds=60,

@@ -3,7 +3,7 @@
 import importlib
 import json
 import pkgutil
-from dataclasses import replace
+from copy import replace
 from typing import Any, get_args
 
 import pytest

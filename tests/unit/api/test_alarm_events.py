@@ -1,7 +1,7 @@
 """What is published on the alarm topic, as AWS and the ledger really word it, and as nobody does."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,7 @@
 """What the cost headers say of calls that are neither a plain answer nor a plain job, and what the metrics count."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 

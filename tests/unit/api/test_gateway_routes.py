@@ -1,7 +1,7 @@
 """The gateway's API over fakes: what every kind of call gets back, and what it leaves behind."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

@@ -1,7 +1,7 @@
 """Whatever clients send to OpenAI's routes, the answer is a documented one and never a failure of the gateway's own."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 """OpenAI's responses over fakes: created as jobs, looked up, called off, and answered at once."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from typing import Any
 
@@ -150,7 +150,9 @@ def test_only_responses_of_the_own_tenant_are_found() -> None:
     """Neither another tenant's, nor a job's own name, nor what was no chat."""
     gateway = _gateway()
     made = document(_create(gateway))["id"]
-    assert _get(gateway, made, tenant="other").status == 404
+    refused = _get(gateway, made, tenant="other")
+    assert refused.status == 404
+    assert f"There is no response '{made}'." in document(refused)["error"]["message"]
     assert _get(gateway, made.replace("resp_", "inf_")).status == 404
     _end(gateway, input=Payload({"inputs": ["a"]}))
     assert _get(gateway, made).status == 404

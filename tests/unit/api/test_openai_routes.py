@@ -1,7 +1,7 @@
 """OpenAI's routes over fakes: what containers are sent, what clients get back, and what each refusal names."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
@@ -83,6 +83,21 @@ def test_what_no_container_supports_is_refused_by_name(changes: dict[str, Any], 
     assert error["code"] == "unsupported_parameter"
     assert error["param"] == param
     assert gateway.realtime.calls == []
+
+
+def test_what_an_assistant_refused_is_text() -> None:
+    """As OpenAI's clients send it back among the parts of a message; chat templates know no such part."""
+    gateway = openai_gateway()
+    said: list[dict[str, Any]] = [{"type": "text", "text": "Well."}, {"type": "refusal", "refusal": "No."}]
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": "b"},
+    ]
+    assert chat(gateway, messages=messages).status == 200
+    assert sent_by(gateway)["messages"][1]["content"] == "Well.\nNo."
+    refused = chat(gateway, messages=[{"role": "assistant", "content": [{"type": "refusal"}]}])
+    assert document(refused)["error"]["param"] == "messages[0].content[0].refusal"
 
 
 def test_what_a_container_supports_reaches_it() -> None:

@@ -83,12 +83,10 @@ def test_embeddings_that_do_not_fit_their_texts_are_the_models_fault(answer: byt
 
 @pytest.mark.parametrize(("changes", "param"), [({"input": [1, 2]}, "input[0]"), ({"input": ""}, "input")])
 def test_embeddings_of_tokens_or_nothing_are_refused(changes: dict[str, Any], param: str) -> None:
-    """The input is at fault, in words that lead to texts."""
+    """The input is at fault."""
     answer = openai_gateway().call("POST /v1/embeddings", {"model": "echo"} | changes)
     assert answer.status == 400
-    error = document(answer)["error"]
-    assert error["param"] == param
-    assert "what a token means depends on the model" in error["message"]
+    assert document(answer)["error"]["param"] == param
 
 
 def test_dimensions_are_for_models_that_have_them() -> None:

@@ -1,7 +1,7 @@
 """OpenAI's service tiers over fakes: who waits for a job, how long, and with what."""
 
 import json
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

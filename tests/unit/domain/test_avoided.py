@@ -1,6 +1,6 @@
 """What was avoided is told in parts whose sum is the whole."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

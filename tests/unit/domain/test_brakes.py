@@ -1,6 +1,6 @@
 """How signals become a level: twice, late, out of order, dismissed, and from one period to the next."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 

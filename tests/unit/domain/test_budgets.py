@@ -1,6 +1,6 @@
 """Budgets as values: which apply, when their periods end, how much they allow, how much is reserved."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any

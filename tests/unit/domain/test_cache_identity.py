@@ -1,6 +1,6 @@
 """Keys of requests: nobody shares one unless tenant, namespace, model and question are the same."""
 
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

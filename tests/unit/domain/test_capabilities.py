@@ -1,6 +1,6 @@
 """Which deployments a request may go to, and what is said when there is none."""
 
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 import re
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,7 @@
 """When an endpoint that gathers takes no more work, and when it needs another instance."""
 
 import math
-from dataclasses import replace
+from copy import replace
 
 import pytest
 from hypothesis import given

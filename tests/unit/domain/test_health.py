@@ -1,6 +1,6 @@
 """The circuit breaker, the retry budget, and the spread over deployments."""
 
-from dataclasses import replace
+from copy import replace
 
 import pytest
 from hypothesis import given

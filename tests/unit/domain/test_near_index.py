@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.domain.near.index import MAX_CANDIDATES, NearEntry, NearIndex, admit, shortlist
+from tests.fakes.near_index import NearIndex
+from tollgate.domain.near.index import MAX_CANDIDATES, NearEntry, admit, shortlist
 from tollgate.domain.near.reading import read
 from tollgate.domain.near.signature import MAX_KEYS, MAX_WORDS, NearSignature, bucket_keys
 

@@ -1,6 +1,6 @@
 """Money: exact, never negative where it cannot be, and adding up."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

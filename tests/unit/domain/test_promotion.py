@@ -1,6 +1,6 @@
 """Promoting a variant: one new version, and the way back."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

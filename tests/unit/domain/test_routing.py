@@ -1,6 +1,6 @@
 """Routing as a pure function: which road, why, and what it never does."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

@@ -1,6 +1,6 @@
 """Going to sleep and waking up, decided from what was observed."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 

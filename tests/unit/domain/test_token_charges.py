@@ -1,7 +1,7 @@
 """What a call that is paid by the token costs at most, and what it did cost."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 from unicodedata import normalize

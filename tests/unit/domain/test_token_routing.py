@@ -1,6 +1,6 @@
 """Between what is paid by the token and what is paid by the hour, the request decides."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

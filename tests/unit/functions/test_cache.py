@@ -1,7 +1,7 @@
 """The cache function's routes: what a caller may ask of the cache itself."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

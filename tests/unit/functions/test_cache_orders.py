@@ -1,7 +1,7 @@
 """The cache function's events: stale answers made anew, answers filed, and what nobody understands."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +15,11 @@ from tollgate.api.message_fields import MessageError
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache.policy import CachePolicy
-from tollgate.domain.errors import BackendTimeoutError, InvalidRequestError
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.errors import BackendTimeoutError, CapacityError, InvalidRequestError
 from tollgate.domain.near.policy import NearPolicy
+from tollgate.domain.places.sleeping import SleepPolicy
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.services.cache.refresh_answers import INLINE_BYTES
 
 
@@ -57,6 +60,37 @@ def test_a_failed_refresh_leaves_the_stale_answer_and_frees_the_lease() -> None:
     assert [record.outcome for record in stack.telemetry.requests] == ["failed"]
     assert stack.state() == "stale"
     assert len(stack.gateway.refreshes) == 2
+
+
+def test_nothing_is_queued_or_woken_for_a_refresh_while_the_endpoint_sleeps() -> None:
+    """No job, whose answer nobody would see, and no start; nor an order for each reader until the lease ends."""
+    stack = CacheStack(stale_seconds=600)
+    (order,) = stack.stale_orders()
+    asleep = RoadCapacity(state=RoadState.ASLEEP)
+    roads = {("echo/small", road): asleep for road in (InferenceType.REALTIME, InferenceType.ASYNC)}
+    stack.gateway.capacity.capacity = Capacity(roads)
+    model = stack.gateway.catalogue.models["echo"]
+    sleeping = tuple(replace(deployment, sleep=SleepPolicy(idle_minutes=30)) for deployment in model.deployments)
+    models = {"echo": replace(model, deployments=sleeping)}
+    stack.gateway.catalogues.catalogue = replace(stack.gateway.catalogue, models=models)
+    stack.parts.refresher.carry_out(order)
+    assert stack.gateway.jobs.jobs == {}
+    assert stack.gateway.wakes.sent == []
+    assert len(stack.gateway.realtime.calls) == 1
+    assert len(stack.gateway.refreshes) == 1
+    stack.state()
+    assert len(stack.gateway.refreshes) == 1
+
+
+def test_a_refresh_that_meets_a_full_endpoint_becomes_no_job() -> None:
+    """It would be run, and paid for, with nobody to keep its answer."""
+    stack = CacheStack(stale_seconds=600)
+    (order,) = stack.stale_orders()
+    stack.gateway.realtime.answer = CapacityError("full")
+    stack.parts.refresher.carry_out(order)
+    assert stack.gateway.jobs.jobs == {}
+    assert [record.outcome for record in stack.telemetry.requests] == ["failed"]
+    assert stack.state() == "stale"
 
 
 def test_a_refresh_during_a_stop_runs_nothing() -> None:

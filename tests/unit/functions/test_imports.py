@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[3]
 HOT = ("gateway", "authorizer", "jobs")
 # Each of these costs a cold start more than a millisecond, or brings modules that do.
 HEAVY = set(
-    "asyncio ctypes email html http ipaddress multiprocessing pathlib random socket ssl subprocess tempfile urllib "
-    "uuid xml zipfile".split()
+    "asyncio ctypes dataclasses email html http inspect ipaddress multiprocessing pathlib random socket ssl subprocess "
+    "tempfile urllib uuid xml zipfile".split()
 )
 PACKAGES = {
     "gateway": {"awscrt", "_awscrt"},
@@ -22,17 +22,10 @@ PACKAGES = {
 OURS = {"tollgate", "functions"}
 
 
-@cache
-def _imported(function: str) -> frozenset[str]:
-    """What is imported when the module is and its service is built, beyond what Python itself starts with."""
-    program = (
-        "import sys; before = set(sys.modules)\n"
-        f"import functions.{function}.app as app\n"
-        "app._service()\n"
-        "print(*(set(sys.modules) - before))"
-    )
+def _printed(program: str, *paths: Path) -> list[str]:
+    """The words that a program prints with a function's environment."""
     environment = {
-        "PYTHONPATH": f"{ROOT / 'layers' / 'tollgate'}:{ROOT}",
+        "PYTHONPATH": ":".join(map(str, (*paths, ROOT / "layers" / "tollgate", ROOT))),
         "AWS_REGION": "us-east-1",
         "TABLE_JOBS": "j",
         "TABLE_CACHE": "c",
@@ -44,10 +37,32 @@ def _imported(function: str) -> frozenset[str]:
         "BATCH_QUEUE_URL": "http://127.0.0.1/q",
         "DEFERRED_QUEUE_URL": "http://127.0.0.1/q",
         "CAPACITY_FUNCTION": "tollgate-capacity",
+        "FILE_RETENTION_DAYS": "30",
     }
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 -- our own program
-    return frozenset(done.stdout.split())
+    return done.stdout.split()
+
+
+@cache
+def _imported(function: str) -> frozenset[str]:
+    """What is imported when the module is and its service is built, beyond what Python itself starts with."""
+    return frozenset(
+        _printed(
+            "import sys; before = set(sys.modules)\n"
+            f"import functions.{function}.app as app\n"
+            "app._service()\n"
+            "print(*(set(sys.modules) - before))"
+        )
+    )
+
+
+@pytest.mark.parametrize("function", [*HOT, "usage", "files_batches"])
+def test_the_service_is_built_while_lambda_starts_the_function(function: str) -> None:
+    """And not by the first request, which has less CPU; who imports the module otherwise builds nothing."""
+    built = "print(app._service.cache_info().currsize)"
+    assert _printed(f"import app; {built}", ROOT / "functions" / function) == ["1"]
+    assert _printed(f"import functions.{function}.app as app; {built}") == ["0"]
 
 
 @pytest.mark.parametrize("function", HOT)
@@ -61,6 +76,16 @@ def test_hot_functions_import_few_packages(function: str) -> None:
 def test_hot_functions_import_nothing_heavy(function: str) -> None:
     """Of the standard library either."""
     assert {name.partition(".")[0] for name in _imported(function)} & HEAVY == set()
+
+
+def test_a_cache_hit_imports_nothing_heavy() -> None:
+    """What the first hit imports, which Lambda gives less CPU than the start."""
+    program = (
+        "import sys, functions.gateway.app as app, tollgate.adapters.cache_policy_document\n"
+        "app.GatewayParts(app.GatewaySettings.load()).answers\n"
+        "print(*sys.modules)"
+    )
+    assert HEAVY.isdisjoint(_printed(program))
 
 
 @pytest.mark.parametrize(

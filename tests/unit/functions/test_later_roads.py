@@ -1,7 +1,7 @@
 """The functions behind the gateway, with the sample events of their triggers and services made of fakes."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any

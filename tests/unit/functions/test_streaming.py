@@ -1,7 +1,7 @@
 """The streaming function's handler, on the samples of its events."""
 
 import json
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

@@ -1,7 +1,7 @@
 """GET /v1/budgets, GET /v1/usage and GET /v1/workflows/{id}: what a key may see."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any

@@ -63,6 +63,22 @@ def test_a_narrow_terminal_cuts_no_figure(
     assert "shown below" not in printed
 
 
+def test_a_narrow_terminal_names_every_instance_type_and_strategy_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing ends in dots."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("t_s,input_tokens,output_tokens\n0,500,150\n40,300,80\n")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["plan", str(trace), "--instance-types", "ml.g6.2xlarge,ml.g4dn.12xlarge=0.4"]) == 0
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "ml.g4dn.12xlarge" in printed
+    assert "product of the factors" in printed
+    assert "…" not in printed
+    assert max(len(line) for line in printed.splitlines()) <= 80
+
+
 def test_json_says_what_the_tables_say(workload: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Dollars are strings, each design is there, and the reasons are with them."""
     assert main(["plan", str(workload), "--quick", "--json"]) == 0

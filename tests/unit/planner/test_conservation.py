@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 import pytest

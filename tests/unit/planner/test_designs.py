@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -5,7 +5,7 @@ import re
 import tomllib
 import xml.etree.ElementTree as ET
 from array import array
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from itertools import pairwise
 

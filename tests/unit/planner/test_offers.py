@@ -1,7 +1,7 @@
 """Described workloads, published rates, instance types side by side, and why a design is above the bound."""
 
 import tomllib
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from pathlib import Path
 

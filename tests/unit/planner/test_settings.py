@@ -1,7 +1,7 @@
 """The settings that a plan writes, read by the product itself, mean what was replayed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

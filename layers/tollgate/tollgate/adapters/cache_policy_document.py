@@ -1,7 +1,6 @@
 """The cache policy of a stored catalogue; imported only where a model has one."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache.policy import CachePolicy, WhenDown
@@ -14,7 +13,7 @@ def cache_policy_document(policy: CachePolicy | None) -> dict[str, Any] | None:
     """A cache policy as it is stored; `cache_policy_of` reads it back."""
     if policy is None:
         return None
-    found = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    found = policy._asdict()
     found |= {"shared_namespaces": sorted(policy.shared_namespaces), "when_down": policy.when_down.value}
     return found | {"near": _near_document(policy.near)}
 
@@ -22,7 +21,7 @@ def cache_policy_document(policy: CachePolicy | None) -> dict[str, Any] | None:
 def _near_document(policy: "NearPolicy | None") -> dict[str, Any] | None:
     if policy is None:
         return None
-    found = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    found = {name: getattr(policy, name) for name in type(policy).__slots__}
     return found | {"strictness": policy.strictness.value, "likeness": policy.likeness.value}
 
 

@@ -1,7 +1,6 @@
 """A checked catalogue as a JSON document, and back. Amounts are strings, so that they stay exact."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -169,11 +168,7 @@ def _budget(entry: Mapping[str, Any]) -> Budget:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    if hasattr(value, "_asdict"):
-        found = value._asdict()
-    else:
-        found = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: str(entry) if isinstance(entry, Decimal) else entry for name, entry in found.items()}
+    return {name: str(entry) if isinstance(entry, Decimal) else entry for name, entry in value._asdict().items()}
 
 
 def catalogue_from_document(document: Mapping[str, Any]) -> Catalogue:

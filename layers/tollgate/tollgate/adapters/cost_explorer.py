@@ -16,6 +16,8 @@ from tollgate.domain.money import ZERO
 
 TAG = "tollgate:stack"
 ENDPOINT_REGION = "us-east-1"
+_NOT_THERE = frozenset({"AccessDeniedException", "DataUnavailableException"})
+"""What Cost Explorer answers in an account that has not enabled it, and while it gathers its first data."""
 
 
 class CostClient(Protocol):
@@ -37,8 +39,8 @@ class CostExplorer:
         self._client = client
         self._stack = stack
 
-    def of_day(self, day: date) -> Decimal:
-        """See `Bill`."""
+    def of_day(self, day: date) -> Decimal | None:
+        """See `Bill`. None until somebody has opened Cost Explorer in the console, and for the day after that."""
         try:
             answer = self._client().get_cost_and_usage(
                 TimePeriod={"Start": day.isoformat(), "End": (day + timedelta(days=1)).isoformat()},
@@ -53,4 +55,6 @@ class CostExplorer:
             )
             return sum((Decimal(each["Total"]["UnblendedCost"]["Amount"]) for each in answer["ResultsByTime"]), ZERO)
         except (ClientError, BotoCoreError, KeyError, InvalidOperation) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _NOT_THERE:
+                return None
             raise StorageError(f"The bill cannot be read ({type(error).__name__}).", retry_after=60) from error

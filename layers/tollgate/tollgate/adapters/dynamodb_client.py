@@ -169,8 +169,6 @@ class DynamoDBClient:
         condition: str | None = None,
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
-        return_item_on_failure: bool = False,
-        retry: RetryPolicy | None = None,
     ) -> None:
         """Delete an item, which need not exist.
 
@@ -178,9 +176,9 @@ class DynamoDBClient:
             ConditionalCheckFailedError: the condition was false.
             AwsError: see `aws_errors`.
         """
-        fields = write_fields(table, condition, names, values, return_item_on_failure=return_item_on_failure)
+        fields = write_fields(table, condition, names, values)
         fields["Key"] = to_attributes(key)
-        self._call("DeleteItem", fields, retry or _default_retry(condition))
+        self._call("DeleteItem", fields, _default_retry(condition))
 
     def query(
         self,
@@ -299,7 +297,6 @@ class DynamoDBClient:
         actions: Sequence[TransactAction],
         *,
         client_request_token: str | None = None,
-        retry: RetryPolicy | None = None,
     ) -> None:
         """Write up to 100 items, all or none. Costs twice the units of the single writes.
 
@@ -307,7 +304,6 @@ class DynamoDBClient:
             actions: on distinct items.
             client_request_token: 1 to 36 characters; the same token and actions within ten minutes are
                 applied once, which makes the call safe to repeat.
-            retry: by default IDEMPOTENT with a token, UNPROCESSED without.
 
         Raises:
             ValueError: no action, or more than 100.
@@ -319,8 +315,7 @@ class DynamoDBClient:
         fields: dict[str, Any] = {"TransactItems": [action.to_request() for action in actions]}
         if client_request_token is not None:
             fields["ClientRequestToken"] = client_request_token
-        if retry is None:
-            retry = RetryPolicy.UNPROCESSED if client_request_token is None else RetryPolicy.IDEMPOTENT
+        retry = RetryPolicy.UNPROCESSED if client_request_token is None else RetryPolicy.IDEMPOTENT
         self._call("TransactWriteItems", fields, retry)
 
     def _read(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Files and batches, in the Jobs table under names that are not job ids, listed by owners that are no job's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -12,7 +12,7 @@ def write_fields(
     names: Mapping[str, str] | None,
     values: Mapping[str, Any] | None,
     *,
-    return_item_on_failure: bool,
+    return_item_on_failure: bool = False,
 ) -> dict[str, Any]:
     """The parts that all writes share, in DynamoDB JSON."""
     fields: dict[str, Any] = {"TableName": table}

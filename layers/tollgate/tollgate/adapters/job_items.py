@@ -21,7 +21,6 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-ke
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -202,7 +201,7 @@ def _whole(number: Decimal | None) -> int | None:
 
 
 def _ticket_text(ticket: "CacheTicket") -> str:
-    return json.dumps({field.name: getattr(ticket, field.name) for field in fields(ticket)})
+    return json.dumps(ticket._asdict())
 
 
 def _ticket(text: str) -> "CacheTicket":

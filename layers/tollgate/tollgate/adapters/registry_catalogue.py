@@ -14,7 +14,7 @@ from tollgate.adapters.aws_translation import storage_errors
 from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
 from tollgate.adapters.dynamodb_client import DynamoDBClient
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.errors import CatalogueError, ConflictError, StorageError
+from tollgate.domain.errors import CatalogueError, ConflictError, NoCatalogueError, StorageError
 from tollgate.domain.jobs.job import Job
 
 _PARTITION = "catalogue"
@@ -49,7 +49,7 @@ class RegistryCatalogue:
         """The catalogue in force.
 
         Raises:
-            CatalogueError: none was applied yet.
+            NoCatalogueError: none was applied yet.
             StorageError: it cannot be read and there is no earlier copy.
         """
         now = self._monotonic()
@@ -70,7 +70,7 @@ class RegistryCatalogue:
         Jobs of an older version have it read once a second at most: after a roll-back, theirs is in force again.
 
         Raises:
-            CatalogueError: none was applied yet.
+            NoCatalogueError: none was applied yet.
             StorageError: it cannot be read, and the copy is older than the job's.
         """
         copy, wanted = self.current(), job.catalogue_version
@@ -89,7 +89,7 @@ class RegistryCatalogue:
         """The catalogue in force, read anew before it is said that a deployment has no such road.
 
         Raises:
-            CatalogueError: none was applied yet.
+            NoCatalogueError: none was applied yet.
             StorageError: it cannot be read, and the copy does not have the road.
         """
         copy = self.current()
@@ -117,7 +117,7 @@ class RegistryCatalogue:
         """The catalogue in force at this moment.
 
         Raises:
-            CatalogueError: none was applied yet.
+            NoCatalogueError: none was applied yet.
             StorageError: it cannot be read.
         """
         try:
@@ -129,7 +129,7 @@ class RegistryCatalogue:
     def _read(self, copy: Catalogue | None, *, consistent: bool = False) -> Catalogue:
         pointer = self._client.get_item(self._table, _CURRENT, consistent=consistent)
         if pointer is None:
-            raise CatalogueError("No catalogue was applied yet. Run: tollgate models apply models.toml")
+            raise NoCatalogueError("No catalogue was applied yet. Run: tollgate models apply models.toml")
         version = int(pointer["version"])
         if copy is not None and copy.version == version:
             return copy

@@ -77,14 +77,11 @@ class SageMakerRuntimeClient:
         body: bytes,
         *,
         content_type: str = "application/json",
-        accept: str | None = None,
         target_model: str | None = None,
         target_variant: str | None = None,
         inference_component: str | None = None,
         custom_attributes: str | None = None,
-        inference_id: str | None = None,
         timeout_s: float = _DEFAULT_TIMEOUT_S,
-        retry: RetryPolicy = RetryPolicy.UNPROCESSED,
     ) -> InvokeResult:
         """Invoke and wait.
 
@@ -92,14 +89,11 @@ class SageMakerRuntimeClient:
             endpoint_name: the endpoint.
             body: at most 6,291,456 bytes.
             content_type: of the body.
-            accept: wanted content type of the answer.
             target_model: artefact of a multi-model endpoint.
             target_variant: production variant, for a choice made here.
             inference_component: component of a shared endpoint.
             custom_attributes: up to 1,024 visible ASCII characters for the container.
-            inference_id: up to 64 characters, for data capture.
             timeout_s: seconds for the whole answer, further attempts and the waits before them included.
-            retry: what may be repeated.
 
         Raises:
             ValueError: a header value is not printable ASCII.
@@ -119,16 +113,14 @@ class SageMakerRuntimeClient:
                 headers=_present(
                     (
                         ("content-type", content_type),
-                        ("accept", accept),
                         ("x-amzn-sagemaker-custom-attributes", custom_attributes),
                         ("x-amzn-sagemaker-target-model", target_model),
                         ("x-amzn-sagemaker-target-variant", target_variant),
-                        ("x-amzn-sagemaker-inference-id", inference_id),
                         ("x-amzn-sagemaker-inference-component", inference_component),
                     )
                 ),
                 body=body,
-                retry=retry,
+                retry=RetryPolicy.UNPROCESSED,
                 time_limit_s=timeout_s,
             )
         )
@@ -166,12 +158,10 @@ class SageMakerRuntimeClient:
         body: bytes | None = None,
         input_location: str | None = None,
         content_type: str = "application/json",
-        accept: str | None = None,
         inference_id: str | None = None,
         custom_attributes: str | None = None,
         request_ttl_s: int | None = None,
         invocation_timeout_s: int | None = None,
-        retry: RetryPolicy = RetryPolicy.UNPROCESSED,
     ) -> AsyncInvokeResult:
         """Queue an invocation on an asynchronous endpoint.
 
@@ -180,12 +170,10 @@ class SageMakerRuntimeClient:
             body: the input itself, at most 128,000 bytes; or
             input_location: the input as an s3:// URI, up to 1 GB.
             content_type: of the input.
-            accept: wanted content type of the result.
             inference_id: up to 64 characters, returned in the notification.
             custom_attributes: for the container.
             request_ttl_s: 60 to 21,600; how long it may wait in the queue.
             invocation_timeout_s: 1 to 3,600; how long the model may take.
-            retry: what may be repeated.
 
         Raises:
             ValueError: neither or both of `body` and `input_location`, or a header value is not printable
@@ -202,7 +190,6 @@ class SageMakerRuntimeClient:
                 headers=_present(
                     (
                         ("x-amzn-sagemaker-content-type", content_type),
-                        ("x-amzn-sagemaker-accept", accept),
                         ("x-amzn-sagemaker-custom-attributes", custom_attributes),
                         ("x-amzn-sagemaker-inference-id", inference_id),
                         ("x-amzn-sagemaker-inputlocation", input_location),
@@ -211,7 +198,7 @@ class SageMakerRuntimeClient:
                     )
                 ),
                 body=body or b"",
-                retry=retry,
+                retry=RetryPolicy.UNPROCESSED,
             )
         )
         answer = (

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from typing import Any, Protocol
 
 from tollgate.domain.places.standing import ScalingPolicy, ScalingTarget

@@ -1,7 +1,7 @@
 """Everything that ended in a span of time, by the sparse index `settled` of the table of jobs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any

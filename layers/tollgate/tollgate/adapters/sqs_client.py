@@ -53,15 +53,13 @@ class SqsClient:
     def __init__(self, transport: AwsTransport) -> None:
         self._transport = transport
 
-    def send_message(
-        self, queue_url: str, message: QueueMessage, *, retry: RetryPolicy = RetryPolicy.IDEMPOTENT
-    ) -> str:
+    def send_message(self, queue_url: str, message: QueueMessage) -> str:
         """Send one message; its id.
 
         Raises:
             AwsError: see `aws_errors`; `ResourceNotFoundError` for an unknown queue.
         """
-        call = _call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, retry)
+        call = _call("SendMessage", {"QueueUrl": queue_url, **_fields(message)}, RetryPolicy.IDEMPOTENT)
         answer = self._transport.send_for_object(call)
         return str(answer["MessageId"])
 

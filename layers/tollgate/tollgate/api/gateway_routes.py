@@ -1,4 +1,4 @@
-"""The gateway's routes: a call in, an answer out. The one place where every costly route is admitted."""
+"""The gateway's routes: a call in, an answer out. Every route that can cost money is admitted here, and only here."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -46,14 +46,27 @@ _SCOPES = {
 
 
 class RoutesOnDemand(Protocol):
-    """Routes whose bodies are read by models of their own, which only their callers should pay for."""
+    """Routes whose code is imported when the first call for them comes, as the cold start of others should not pay."""
 
     def answer(self, call: Call, trail: Trail) -> Answer:
-        """The answer to an admitted call; raises `TollgateError`."""
+        """The answer to an admitted call.
+
+        Raises:
+            TollgateError: see `api.problems`.
+        """
 
 
 class GatewayApi:
-    """Turns calls into answers, and leaves one record of each."""
+    """Turns calls into answers, and leaves one record of each.
+
+    Args:
+        random_hex: 48 hexadecimal digits, for a new trace and its span.
+        check_webhook: raises `InvalidRequestError` for a URL that may not be called.
+        openai: OpenAI's routes.
+        waiter: waits for a job on behalf of callers who ask for that.
+        feedback: the route of feedback.
+        limits: what answers say of rate limits.
+    """
 
     def __init__(
         self,
@@ -67,7 +80,7 @@ class GatewayApi:
         openai: Callable[[], RoutesOnDemand],
         waiter: JobWaiter,
         feedback: Callable[[], RoutesOnDemand],
-        limits: RateLimits | None = None,
+        limits: RateLimits,
     ) -> None:
         self._inference = inference
         self._idempotency = idempotency
@@ -75,7 +88,6 @@ class GatewayApi:
         self._clock = clock
         self._random_hex = random_hex
         self._check_webhook = check_webhook
-        self._openai = openai
         self._waiter = waiter
         self._limits = limits
         self._routes: Mapping[str, Callable[[Call, Trail], Answer]] = {
@@ -84,7 +96,7 @@ class GatewayApi:
             "GET /v1/models": self._models,
             "GET /v1/models/{model}": self._model,
             "GET /v1/openapi.json": self._openapi,
-            **dict.fromkeys(_OPENAI_ROUTES, self._on_demand),
+            **dict.fromkeys(_OPENAI_ROUTES, lambda call, trail: openai().answer(call, trail)),
             "POST /v1/feedback": lambda call, trail: feedback().answer(call, trail),
         }
 
@@ -115,7 +127,7 @@ class GatewayApi:
             answer = problem_answer(error)
         ended = self._clock.monotonic()
         self._telemetry.request(trail.record(outcome=outcome, status=answer.status, ended=ended, error_code=code))
-        limits = {} if self._limits is None else self._limits.headers(trail.admitted)
+        limits = self._limits.headers(trail.admitted)
         took = {"openai-processing-ms": str(round((ended - trail.started) * 1000))}
         return Answer(answer.status, answer.body, {**limits, **took, **trail_headers(trail), **answer.headers})
 
@@ -130,7 +142,7 @@ class GatewayApi:
         return run_of(call.headers)
 
     def _admitted(self, call: Call) -> Callable[[Call, Trail], Answer]:
-        """The handler of a call that may pass.
+        """The handler of a call, if the call may pass.
 
         Raises:
             NotFoundError: no such route.
@@ -151,12 +163,12 @@ class GatewayApi:
         return handler
 
     def _infer(self, call: Call, trail: Trail) -> Answer:
-        # Read first: a malformed request is refused the same way with and without a key.
+        # Read first, so that a malformed request is refused the same way with and without an idempotency key.
         request = self._request(call)
         answer = once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
         if answer.status != 202 or "prefer" not in call.headers:
             return answer
-        # Few callers wait for what was accepted.
+        # Few callers wait for a job.
         from tollgate.api.prefer_wait import waited  # noqa: PLC0415 -- see above
 
         return waited(call, answer, trail, self._waiter, self._clock.monotonic())
@@ -170,7 +182,7 @@ class GatewayApi:
     def _infer_now(self, request: InferenceRequest, trail: Trail) -> Answer:
         result = self._inference.infer(request, trail)
         if isinstance(result, Accepted):
-            # Polling before the answer can be there only costs money.
+            # Polling before the answer can be there would only cost money.
             wait = max(1, min(30, round(result.expected_seconds)))
             headers = {"Location": f"/v1/inferences/{result.job.job_id}", "Retry-After": str(wait)}
             return json_answer(202, job_document(result.job) | choice_fields(trail), headers)
@@ -194,6 +206,3 @@ class GatewayApi:
         from tollgate.api.openapi_file import openapi_text  # noqa: PLC0415 -- asked for by people, not on the hot path
 
         return Answer(200, openapi_text())
-
-    def _on_demand(self, call: Call, trail: Trail) -> Answer:
-        return self._openai().answer(call, trail)

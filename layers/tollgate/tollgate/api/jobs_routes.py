@@ -71,9 +71,16 @@ class JobsApi:
         )
 
         given = call.path_parameters.get("id", "")
-        job = self._queries.get(call.owner, job_id_of(given))
+        unknown = NotFoundError(
+            f"There is no response '{given[:100]}'. One that was answered at once, from the cache too, is not kept.",
+            param="id",
+        )
+        try:
+            job = self._queries.get(call.owner, job_id_of(given))
+        except NotFoundError:
+            raise unknown from None
         if not given.startswith("resp_") or not is_chat(job):
-            raise NotFoundError(f"There is no response '{given[:100]}'.", param="id")
+            raise unknown
         if call.query.get("stream") == "true":
             # OpenAI's client would take an answer without events for an empty stream.
             raise UnsupportedParameterError("A background response is not streamed; look it up.", param="stream")

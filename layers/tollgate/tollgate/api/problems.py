@@ -58,6 +58,7 @@ _NOT_AGAIN = {
     errors.ConflictError,
     errors.OverLimitError,
     errors.BackendTimeoutError,
+    errors.OversizedAnswerError,
     errors.AnswerTooLargeError,
     errors.NotCachedError,
 }

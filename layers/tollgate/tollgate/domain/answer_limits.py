@@ -4,7 +4,7 @@ A value of a few bytes takes dozens when it is read: 6 MB of `{"a":{}}` become 1
 memory leaves its hold unsettled, so whoever reads looks at the size first.
 """
 
-from tollgate.domain.errors import ModelFailedError
+from tollgate.domain.errors import OversizedAnswerError
 
 MOST_BYTES = 16_000_000
 """About 750,000 numbers of embeddings, which are written with 20 digits."""
@@ -24,13 +24,13 @@ def require_readable(body: bytes) -> None:
     """See that an answer can be read.
 
     Raises:
-        ModelFailedError: it is too large, or of too many values.
+        OversizedAnswerError: it is too large, or of too many values.
     """
     most = MOST_BYTES if body.isascii() and b"\\u" not in body else MOST_WIDE_BYTES
     if len(body) > most:
-        raise ModelFailedError(f"The model's answer has more than {most} bytes.", original_status=502)
+        raise OversizedAnswerError(f"The model's answer has more than {most} bytes. Ask for less at once.")
     if body.count(b"[") + body.count(b"{") > MOST_CONTAINERS or body.count(b",") > MOST_VALUES:
-        raise ModelFailedError(
-            f"The model's answer has more than {MOST_CONTAINERS} objects and lists, or {MOST_VALUES} values.",
-            original_status=502,
+        raise OversizedAnswerError(
+            f"The model's answer has more than {MOST_CONTAINERS} objects and lists, or {MOST_VALUES} values. "
+            "Ask for less at once."
         )

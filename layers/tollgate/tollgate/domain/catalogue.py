@@ -5,7 +5,6 @@ the stored form is `tollgate.adapters.registry`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -88,8 +87,7 @@ class Timing(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Road:
+class Road(NamedTuple):
     """How one deployment is reached by one inference type.
 
     Attributes:
@@ -150,8 +148,7 @@ class AsyncPolicy(NamedTuple):
     invocation_timeout_seconds: int = 900
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(NamedTuple):
     """One backend that serves a model: a container dialect, a size, and up to three roads to it.
 
     Attributes:
@@ -188,8 +185,7 @@ class Deployment:
         return next(iter(self.roads.values())).tokens if self.roads else None
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """What clients ask for.
 
     Attributes:
@@ -206,8 +202,8 @@ class Model:
     default_priority: Priority = Priority.MEDIUM
     fall_back_to_async: bool = True
     realtime_seconds_limit: float = 28.0
-    batch: BatchPolicy = field(default_factory=BatchPolicy)
-    asynchronous: AsyncPolicy = field(default_factory=AsyncPolicy)
+    batch: BatchPolicy = BatchPolicy()
+    asynchronous: AsyncPolicy = AsyncPolicy()
     description: str = ""
     kind: ModelKind = ModelKind.ANY
     cache: "CachePolicy | None" = None
@@ -226,8 +222,7 @@ class Model:
         return max(always_up, key=lambda d: TIER_ORDER[d.tier], default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalogue(NamedTuple):
     """An immutable, numbered version of everything on offer, with the prices it was applied with."""
 
     version: int

@@ -19,10 +19,12 @@ TollgateError
 │   └── SpendStoppedError          the brakes refuse all new work
 ├── PriceUnknownError              refused rather than served for nothing
 ├── CatalogueError                 the catalogue is missing or contradicts itself
+│   └── NoCatalogueError           none was applied yet
 ├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
 ├── AnswerTooLargeError            the answer is there and paid for, but does not fit through the API
 ├── BackendError                   the model's side failed
 │   ├── ModelFailedError           the container answered with an error
+│   │   └── OversizedAnswerError   with more than a function can read
 │   ├── CapacityError              no instance could take the request
 │   ├── BackendThrottledError
 │   └── BackendTimeoutError        the outcome is unknown
@@ -152,6 +154,10 @@ class CatalogueError(TollgateError):
     """The catalogue is missing or contradicts itself."""
 
 
+class NoCatalogueError(CatalogueError):
+    """None was applied yet: the stack is new. What looks around by itself has nothing to look at, and is content."""
+
+
 class NotReadyError(TollgateError):
     """A caller waited for a job as long as the API allows; the job goes on and can be looked up."""
 
@@ -181,6 +187,13 @@ class ModelFailedError(BackendError):
     def __init__(self, message: str, *, original_status: int) -> None:
         super().__init__(message)
         self.original_status = original_status
+
+
+class OversizedAnswerError(ModelFailedError):
+    """The container answered with more than a function can read, and would do so again: much was asked of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, original_status=502)
 
 
 class CapacityError(BackendError):

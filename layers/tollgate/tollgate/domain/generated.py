@@ -1,8 +1,7 @@
 """What a model made, read out of the forms in which container dialects hand it on."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tollgate.domain.errors import ModelFailedError
 
@@ -10,8 +9,7 @@ _FINISH_REASONS: Mapping[str, str] = {"eos_token": "stop", "stop_sequence": "sto
 """Hugging Face's words for what OpenAI calls ``stop``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One generated answer. `finish_reason` is OpenAI's: ``stop``, ``length``, ``tool_calls``, ``content_filter``."""
 
     text: str | None

@@ -1,4 +1,4 @@
-"""What the gateway and its twin that streams need beside what runs requests."""
+"""What the gateway and the function that streams need besides what runs requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GatewayParts(ServingParts):
-    """The routes that run requests, and what they have in common."""
+    """The routes that run requests, and what these share."""
 
     @cached_property
     def idempotency(self) -> Idempotency:
@@ -49,7 +49,13 @@ class GatewayParts(ServingParts):
         feedback: Callable[[], RoutesOnDemand],
         check_webhook: Callable[[str], object],
     ) -> GatewayApi:
-        """The routes, with those that not every function or caller needs as given."""
+        """The routes; those that not every function or caller needs are given.
+
+        Args:
+            openai: OpenAI's routes, made when the first call for them comes.
+            feedback: the route of feedback, likewise.
+            check_webhook: raises `InvalidRequestError` for a URL that may not be called.
+        """
         return GatewayApi(
             inference=self.inference,
             idempotency=self.idempotency,

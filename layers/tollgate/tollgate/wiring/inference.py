@@ -1,4 +1,4 @@
-"""What the functions need that run requests: the gateway, its twin that streams, and the cache function."""
+"""What functions need that run requests: the gateway, the one that streams, and the cache function."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class InferenceParts(RoadParts, ABC):
 
     Args:
         settings: of the function.
-        time_limit_seconds: for one request, from its arrival to its answer.
+        time_limit_seconds: for a request, from its arrival to its answer.
     """
 
     def __init__(self, settings: InferenceSettings, *, time_limit_seconds: float = API_SECONDS) -> None:
@@ -62,7 +62,7 @@ class InferenceParts(RoadParts, ABC):
 
     @cached_property
     def inference(self) -> InferenceService:
-        """Takes a request down its road."""
+        """Answers requests, or accepts them as jobs."""
         return InferenceService(
             planner=self.planner,
             admission=self.admission,
@@ -101,7 +101,7 @@ class InferenceParts(RoadParts, ABC):
 
     @cached_property
     def realtime(self) -> RealtimeRun:
-        """Runs a request while its caller waits."""
+        """Runs requests while their callers wait."""
         return RealtimeRun(
             realtime=SageMakerRealtime(SageMakerRuntimeClient(self.transport)),
             durations=self.durations,
@@ -118,12 +118,12 @@ class InferenceParts(RoadParts, ABC):
 
     @property
     def live(self) -> StreamingRun | None:
-        """Runs the calls of those who see their answer as it comes."""
+        """Makes the calls of callers who watch their answer arrive; None where nobody can."""
         return None
 
     @cached_property
     def acceptance(self) -> JobAcceptance:
-        """Takes a request as a job; only down roads whose queue the function knows."""
+        """Accepts requests as jobs, for roads whose queue the function knows."""
         return JobAcceptance(
             jobs=self.jobs,
             queues={road: self.queue(url) for road, url in self.queues.items()},
@@ -137,7 +137,7 @@ class InferenceParts(RoadParts, ABC):
 
     @property
     def queues(self) -> Mapping[InferenceType, str]:
-        """URL of the queue of each road that requests may be put off to."""
+        """The URL of the queue of each road that jobs may take."""
         return {
             InferenceType.REALTIME: self._settings.deferred_queue_url,
             InferenceType.ASYNC: self._settings.async_queue_url,
@@ -145,7 +145,7 @@ class InferenceParts(RoadParts, ABC):
 
     @property
     def notices(self) -> BudgetNotices | None:
-        """Who hears of budgets' thresholds; the schedule tells what this function does not."""
+        """Where crossed thresholds are told; what this function does not tell, the schedule does."""
         return None
 
     @property
@@ -155,31 +155,31 @@ class InferenceParts(RoadParts, ABC):
 
     @cached_property
     def health(self) -> DeploymentHealth:
-        """Which deployments are better left alone."""
+        """Which deployments are better left alone for now."""
         recorder = RegistryHealth(self.tables, self._registry, self.clock.now)
         return DeploymentHealth(clock=self.clock, recorder=recorder)
 
     @property
     def memory_gb(self) -> Decimal:
-        """The function's memory, which its time is priced by."""
+        """The function's memory, which its own time is priced by."""
         return Decimal(self._settings.aws_lambda_function_memory_size) / 1024
 
     def events(self, function: str) -> LambdaEvents:
-        """What another function of the stack is sent."""
+        """Sends events to another function of the stack."""
         from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- few requests send any
 
         return LambdaEvents(self.transport, function)
 
     @cached_property
     def wakes(self) -> WakeRequests:
-        """Wakes what sleeps; only deployments that sleep need it."""
+        """Asks for sleeping endpoints to be woken; few deployments sleep."""
         from tollgate.services.requests.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
 
         return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
 
     @cached_property
     def outcomes(self) -> RegistryOutcomes:
-        """How answers went down with callers; most models have no choice that would need it."""
+        """How well deployments have answered; most models have no choice that would need it."""
         return self.outcome_store()
 
     @cached_property
@@ -232,7 +232,7 @@ class ServingParts(InferenceParts):
 
     @property
     def queues(self) -> Mapping[InferenceType, str]:
-        """All the roads'."""
+        """Those of all roads."""
         return {**super().queues, InferenceType.BATCH: self._settings.batch_queue_url}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What the cache function is made of, beside what runs requests."""
+"""What the cache function is made of, besides what runs requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 class KeptAnswerParts(InferenceParts):
-    """Nobody waits for what this function does to kept answers, so it has more patience with their table."""
+    """Nobody waits for what this function does, so it has more patience with the table of answers."""
 
     _settings: KeptAnswerSettings
 

@@ -61,7 +61,7 @@ class RoadParts(Parts):
 
     @cached_property
     def gate(self) -> BrakeGate:
-        """Holds back what the brakes are on for."""
+        """Holds back the work that the brakes are on for."""
         return BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock)
 
     @cached_property
@@ -78,7 +78,7 @@ class RoadParts(Parts):
         )
 
     def outcome_store(self, *, flush_seconds: float | None = None) -> RegistryOutcomes:
-        """How answers went down with callers; kept for at most so many seconds before they are written."""
+        """How well deployments have answered; kept for at most `flush_seconds` before it is written."""
         # Most models have no choice that would need it.
         from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, RegistryOutcomes  # noqa: PLC0415 -- see above
 

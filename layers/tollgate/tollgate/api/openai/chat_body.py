@@ -24,7 +24,14 @@ from tollgate.api.openai.reading import (
     required,
 )
 
-_PART = open_object("ContentPart", {"type": required(rules.str_schema()), "text": optional(rules.str_schema())})
+_PART = open_object(
+    "ContentPart",
+    {
+        "type": required(rules.str_schema()),
+        "text": optional(rules.str_schema()),
+        "refusal": optional(rules.str_schema()),
+    },
+)
 _MESSAGE = open_object(
     "ChatMessage",
     {
@@ -73,6 +80,9 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 }
 
 
+_TEXTS = frozenset({"text", "refusal"})
+"""Parts that are a text, in a field of that name. What an assistant refused with earlier is said to the model again."""
+
 _MAY_SAY_NOTHING = frozenset({"assistant", "function"})
 """Assistants may call tools instead."""
 
@@ -106,10 +116,10 @@ def _message(message: Body, path: str) -> dict[str, Any]:
     if content is None and message["role"] not in _MAY_SAY_NOTHING:
         raise missing_parameter(f"{path}.content")
     for number, part in enumerate(content if isinstance(content, list) else ()):
-        if part["type"] == "text" and part.get("text") is None:
-            raise missing_parameter(f"{path}.content[{number}].text")
-    if isinstance(content, list) and all(part["type"] == "text" for part in content):
-        given["content"] = "\n".join(part["text"] for part in content)
+        if part["type"] in _TEXTS and part.get(part["type"]) is None:
+            raise missing_parameter(f"{path}.content[{number}].{part['type']}")
+    if isinstance(content, list) and all(part["type"] in _TEXTS for part in content):
+        given["content"] = "\n".join(part[part["type"]] for part in content)
     # Templates expect the field beside tool calls as well.
     given.setdefault("content", None)
     return given
@@ -120,6 +130,6 @@ def _content_needs(messages: Sequence[Body]) -> dict[str, str]:
     for position, message in enumerate(messages):
         content = message.get("content")
         for number, part in enumerate(content if isinstance(content, list) else ()):
-            if part["type"] != "text":
+            if part["type"] not in _TEXTS:
                 needed.setdefault(f"messages[{position}].content[{number}]", part["type"])
     return needed

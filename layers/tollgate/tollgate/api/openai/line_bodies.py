@@ -1,7 +1,7 @@
 """Bodies and answers of a batch's lines, read and written by the rules of the routes that they name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 from tollgate.api.openai.answers import (

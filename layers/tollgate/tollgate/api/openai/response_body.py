@@ -157,6 +157,8 @@ def _part(part: Body) -> dict[str, Any]:
     kind = part["type"]
     if kind in _TEXT_PARTS:
         return {"type": "text", "text": str(part["text"])}
+    if kind == "refusal":
+        return {"type": "text", "text": str(part["refusal"])}
     if kind == "input_image" and part.get("image_url"):
         return {"type": "image_url", "image_url": {"url": part["image_url"]}}
     return {"type": str(kind)}

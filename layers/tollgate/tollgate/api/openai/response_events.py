@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tollgate.api.http import answer_text
 from tollgate.api.openai.response_answers import response_ending, response_frame, response_usage
-from tollgate.api.openai.response_items import MESSAGE, REASONING, TextKind, call_item, text_item, text_part
+from tollgate.api.openai.response_items import MESSAGE, REASONING, REFUSAL, TextKind, call_item, text_item, text_part
 from tollgate.domain.generated import choices_in
 from tollgate.ports.streams import Delta
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tollgate.domain.generated import Choice
     from tollgate.domain.jobs.job import Usage
 
-_TEXTS = (("reasoning_content", REASONING), ("content", MESSAGE))
+_TEXTS = (("reasoning_content", REASONING), ("content", MESSAGE), ("refusal", REFUSAL))
 
 
 class _Text:
@@ -49,7 +49,7 @@ class _Text:
 
     def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
         text, item = "".join(self._pieces), self.item(status)
-        yield f"response.{self._kind.part}.done", {**self._inside, "text": text, **self._logprobs}
+        yield f"response.{self._kind.part}.done", {**self._inside, self._kind.field: text, **self._logprobs}
         yield "response.content_part.done", {**self._inside, "part": text_part(self._kind, text)}
         yield "response.output_item.done", {"output_index": self._position, "item": item}
 
@@ -180,5 +180,10 @@ def response_stream(
 
 def _as_delta(choice: Choice) -> Delta:
     calls = [{**call, "index": index} for index, call in enumerate(choice.tool_calls)]
-    fields = {"reasoning_content": choice.reasoning, "content": choice.text, "tool_calls": calls}
+    fields = {
+        "reasoning_content": choice.reasoning,
+        "content": choice.text,
+        "refusal": choice.refusal,
+        "tool_calls": calls,
+    }
     return Delta(0, fields, None, choice.finish_reason)

@@ -16,14 +16,17 @@ class TextKind(NamedTuple):
         item: its type.
         prefix: of its id.
         part: type of its only part.
+        field: of that part and of the last event about it, with the text.
     """
 
     item: str
     prefix: str
     part: str
+    field: str = "text"
 
 
 MESSAGE = TextKind("message", "msg", "output_text")
+REFUSAL = TextKind("message", "msg_refusal", "refusal", "refusal")
 REASONING = TextKind("reasoning", "rs", "reasoning_text")
 
 
@@ -36,8 +39,10 @@ def items_of(choice: Choice, own: str, status: str) -> list[dict[str, Any]]:
         status: of them all: ``completed`` or ``incomplete``.
     """
     items = [text_item(REASONING, own, choice.reasoning, status)] if choice.reasoning else []
-    if choice.text or not choice.tool_calls:
+    if choice.text or not (choice.tool_calls or choice.refusal):
         items.append(text_item(MESSAGE, own, choice.text or "", status))
+    if choice.refusal:
+        items.append(text_item(REFUSAL, own, choice.refusal, status))
     return items + [call_item(own, position, call, status) for position, call in enumerate(choice.tool_calls)]
 
 
@@ -45,14 +50,14 @@ def text_item(kind: TextKind, own: str, text: str | None, status: str) -> dict[s
     """A message or a chain of thought; `text` is None for one that has only begun."""
     content = [] if text is None else [text_part(kind, text)]
     item: dict[str, Any] = {"type": kind.item, "id": f"{kind.prefix}_{own}", "status": status, "content": content}
-    if kind is MESSAGE:
-        return item | {"role": "assistant"}
-    return item | {"summary": []}
+    if kind is REASONING:
+        return item | {"summary": []}
+    return item | {"role": "assistant"}
 
 
 def text_part(kind: TextKind, text: str) -> dict[str, Any]:
     """The part that holds an item's text."""
-    part: dict[str, Any] = {"type": kind.part, "text": text}
+    part: dict[str, Any] = {"type": kind.part, kind.field: text}
     return part | ({"annotations": []} if kind is MESSAGE else {})
 
 

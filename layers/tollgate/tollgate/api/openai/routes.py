@@ -1,7 +1,7 @@
 """OpenAI's routes that run inferences: a body in, an answer out, by whichever road its service tier asks for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING, Any
 
 from tollgate.api.cache_wishes import wishes_of

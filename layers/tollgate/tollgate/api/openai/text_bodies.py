@@ -33,11 +33,7 @@ _PROMPT = rules.custom_error_schema(
     "text_type",
     custom_error_message="it should be a text, since what a token means depends on the model",
 )
-_TEXT = rules.custom_error_schema(
-    rules.str_schema(min_length=1),
-    "text_type",
-    custom_error_message="it should be a text, and not an empty one; what a token means depends on the model",
-)
+_TEXT = rules.str_schema(min_length=1)
 
 COMPLETION = BodyReader(
     "CompletionRequest",
@@ -55,6 +51,7 @@ COMPLETION = BodyReader(
 EMBEDDING = BodyReader(
     "EmbeddingRequest",
     {
+        # Lists of tokens are not taken: what they mean depends on the model.
         "input": required(rules.union_schema([_TEXT, list_of(_TEXT, least=1, most=_MAX_TEXTS)])),
         "encoding_format": optional(one_of("float", "base64")),
         "dimensions": optional(rules.int_schema(ge=1, le=65_536)),

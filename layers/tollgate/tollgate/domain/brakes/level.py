@@ -6,7 +6,8 @@ any order: what a cause already says changes nothing, and what belongs to a peri
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 EACH = "*"
-"""Subject of a budget that every key, team or workflow has for itself."""
+"""The subject of a budget that each key, team, model or workflow has for itself."""
 
 FULL = Decimal(100)
 
@@ -28,7 +28,7 @@ class ScopeKind(StrEnum):
 
 
 class BudgetPeriod(StrEnum):
-    """For how long it is counted; `request` limits each single request and counts nothing."""
+    """Over what time spend is counted; `request` limits each request by itself and counts nothing."""
 
     REQUEST = "request"
     HOUR = "hour"
@@ -47,7 +47,7 @@ class BudgetAction(StrEnum):
 
 
 class Threshold(NamedTuple):
-    """What happens from `at_percent` of the limit on."""
+    """What happens once `at_percent` of the limit is committed."""
 
     at_percent: Decimal
     action: BudgetAction
@@ -58,12 +58,12 @@ class Budget(NamedTuple):
 
     Attributes:
         subject: name of the key, team or model; ``*`` for each of them by itself; empty for the gateway.
-        limit_usd: None where only calls or depth are limited.
-        shadow: refuse nothing, only tell what would have been refused.
-        raise_usd: added to the limit until `raise_until`.
+        limit_usd: dollars in the period; None where only calls or depth are limited.
+        shadow: whether to refuse nothing, and only tell what would have been refused.
+        raise_usd: dollars added to the limit until `raise_until`.
         max_calls: requests in the period.
-        max_depth: of calls that are made for other calls; workflows only.
-        webhook_url: is called when a threshold is crossed; empty for none.
+        max_depth: how deeply calls may be nested in calls; workflows only.
+        webhook_url: called when a threshold is crossed; empty for none.
     """
 
     kind: ScopeKind
@@ -90,14 +90,14 @@ class Budget(NamedTuple):
         return self.limit_usd + self.raise_usd
 
     def ceiling_at(self, now: datetime) -> Decimal | None:
-        """Dollars from which on requests are refused: the limit, or less where a threshold blocks earlier."""
+        """Dollars at which requests begin to be refused: the limit, or less if a threshold blocks earlier."""
         limit = self.limit_at(now)
         blocks = [t.at_percent for t in self.thresholds if t.action is BudgetAction.BLOCK]
         return limit if limit is None or not blocks else limit * min(FULL, *blocks) / FULL
 
 
 class Spender(NamedTuple):
-    """Everything about a request that a budget can be about. `workflow` is empty outside of one."""
+    """Everything about a request that a budget can count by. `workflow` is empty outside of one."""
 
     tenant: str
     key_id: str

@@ -9,12 +9,12 @@ from tollgate.domain.budgets.budget import AppliedBudget
 
 @dataclass(frozen=True, slots=True)
 class CallLimit:
-    """The limit of requests that is reached first.
+    """The limit on the number of requests that will be reached first.
 
     Attributes:
         limit: requests in the period.
-        remaining: how many are left; None where nobody has looked lately.
-        reset_seconds: until the next period, rounded up; None if there is none.
+        remaining: how many are left; None if nobody has looked lately.
+        reset_seconds: until the next period, rounded up; None if the period never ends.
     """
 
     limit: int
@@ -25,13 +25,13 @@ class CallLimit:
 def tightest_call_limit(
     budgets: Sequence[AppliedBudget], calls: Callable[[str], int | None], now: datetime
 ) -> CallLimit | None:
-    """The limit with the fewest requests left, or the lowest where that is not known; None without any.
+    """The limit with the fewest requests left; where that is unknown, the limit itself counts. None without any.
 
-    Budgets in shadow mode refuse nothing, so they are no limit.
+    Budgets in shadow mode refuse nothing, so they do not count.
 
     Args:
         budgets: that count a request.
-        calls: requests that a counter has counted, None if unknown.
+        calls: gives how many requests a counter has counted, None if unknown.
         now: the time.
     """
     found: CallLimit | None = None

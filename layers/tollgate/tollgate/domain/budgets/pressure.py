@@ -1,7 +1,7 @@
-"""What thresholds do before the limit is reached: requests go to smaller models and down slower, cheaper roads."""
+"""What thresholds do before a limit is reached: they send requests to smaller models and down slower, cheaper roads."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from tollgate.domain.errors import CapacityError
 
 
 class Pressure(NamedTuple):
-    """What thresholds ask of routing, or a brake: then `brake` is its level."""
+    """What thresholds, or a brake, ask of routing. `brake` is the brake's level, empty for thresholds."""
 
     downgrade: bool = False
     defer: bool = False
@@ -20,7 +20,7 @@ class Pressure(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What the route's reason says of it."""
+        """What to add to the route's reason."""
         if self.brake:
             return f";brake={self.brake}"
         return (";budget=downgrade" if self.downgrade else "") + (";budget=defer" if self.defer else "")
@@ -30,7 +30,7 @@ NO_PRESSURE = Pressure()
 
 
 def thresholds_crossed(budget: Budget, committed: Decimal, now: datetime) -> tuple[Threshold, ...]:
-    """The thresholds at or below what is committed, lowest first."""
+    """The thresholds that `committed` dollars have reached, lowest first."""
     limit = budget.limit_at(now)
     if not limit:
         return ()
@@ -45,7 +45,7 @@ def pressure_of(crossed: Iterable[tuple[Budget, Sequence[Threshold]]]) -> Pressu
 
 
 def downgraded(model: Model) -> Model:
-    """The model with its smallest tier only, among the deployments that get traffic.
+    """The model with only the smallest size of those deployments that get traffic.
 
     Raises:
         CapacityError: every deployment has weight 0.
@@ -61,5 +61,5 @@ _ONE_ROAD_DOWN = {Priority.HIGH: Priority.MEDIUM, Priority.MEDIUM: Priority.LOW,
 
 
 def deferred(priority: Priority) -> Priority:
-    """The priority whose road is one slower and cheaper: real-time, async, batch."""
+    """The priority of the next slower and cheaper road: real-time, then async, then batch."""
     return _ONE_ROAD_DOWN[priority]

@@ -42,10 +42,14 @@ _GATEWAY_SECONDS = 2.0
 
 
 class Ask(NamedTuple):
-    """An amount to reserve, and the instance seconds that it pays for; None where nothing cuts the call.
+    """An amount to reserve.
 
-    What is `billed` by somebody else may have to be paid although the function dies that would have settled it, so such
-    a hold is not given back.
+    Attributes:
+        amount: dollars.
+        seconds: instance time that the amount pays for, at the end of which the call is cut; None if nothing cuts it.
+        full: whether the request cannot cost more.
+        billed: whether a provider bills the call, and may do so even if the function dies before settling it. Such a
+            hold is never given back by itself.
     """
 
     amount: Decimal
@@ -64,13 +68,13 @@ def asks_for(
     memory_gb: Decimal,
     body_bytes: int,
 ) -> tuple[Ask, ...]:
-    """What to reserve, the most first, the estimate last.
+    """What to reserve: the most that the request can cost first, the estimate last.
 
     Args:
         estimate: of the road.
         road: that the request takes.
         model: for the timeout of its asynchronous road.
-        rates: the gateway's own parts.
+        rates: of the gateway's own work.
         limit_seconds: that a real-time call may take.
         memory_gb: of the gateway function.
         body_bytes: of the request.
@@ -125,9 +129,9 @@ def file_ask(deployment: Deployment, road: Road, records: int, largest_record: i
 
 
 def reservation_parts(reservation: Reservation | None, rates: GatewayRates, *, job: bool) -> Decimal:
-    """Dollars of the table writes that a reservation and its settlement are.
+    """Dollars of the table writes for a reservation and its settlement.
 
-    Several items, or one together with a job's record, are a transaction, which costs twice.
+    Several items, or one together with a job's record, make a transaction, which costs twice as much.
     """
     if reservation is None:
         return Decimal(0)

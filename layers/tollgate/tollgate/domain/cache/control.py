@@ -5,9 +5,9 @@ differ, each may only forbid: an answer is read from the cache, or kept there, i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class CacheMode(StrEnum):
@@ -24,8 +24,7 @@ class CacheMode(StrEnum):
     ONLY = "only"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheControl:
+class CacheControl(NamedTuple):
     """The wishes of one request.
 
     Attributes:

@@ -4,11 +4,10 @@ Times are whole milliseconds since 1970, as the table holds them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tollgate.domain.cache.control import CacheControl
 from tollgate.domain.cache.policy import CachePolicy
@@ -33,16 +32,14 @@ class CacheOutcome(StrEnum):
     BYPASS = "bypass"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """What a model said of an input that it does not take; `status` is its own, 400..499."""
 
     message: str
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
+class CachedAnswer(NamedTuple):
     """A complete answer of a model, or its refusal of the input.
 
     Attributes:
@@ -71,8 +68,7 @@ class CachedAnswer:
         return max(0, (now_ms - self.made_ms) // 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheSlot:
+class CacheSlot(NamedTuple):
     """What the table holds under a key.
 
     Attributes:
@@ -119,11 +115,10 @@ def saves_from_error(answer: CachedAnswer, control: CacheControl, policy: CacheP
     return answer.refusal is None and now_ms < answer.fresh_ms + policy.stale_if_error_seconds * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(NamedTuple):
     """When a scope's entries were forgotten, by what: ``all``, ``model#<name>``, ``namespace#<name>``."""
 
-    at_ms: Mapping[str, int] = field(default_factory=dict)
+    at_ms: Mapping[str, int] = {}
 
     def covers(self, answer: CachedAnswer, model: str, namespace: str) -> bool:
         """Whether the answer's run had begun when it was forgotten."""

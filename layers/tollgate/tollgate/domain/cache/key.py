@@ -23,10 +23,9 @@ Equality is deliberate and narrow, because a wrong hit costs more than a miss:
 import hashlib
 import marshal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from json import JSONEncoder
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 VOLATILE_FIELDS = frozenset(
     {
@@ -66,24 +65,16 @@ class _Purpose(StrEnum):
     NEAR = "near"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheScope:
+class CacheScope(NamedTuple):
     """The readers of an entry: one tenant, or everybody who uses a namespace that was declared shared.
 
-    Use `private` or `shared`. Whether a namespace is shared is the operator's declaration; a client that
-    merely names a namespace gets `private` with that name.
+    Made by `private` and `shared` alone, which refuse one that would be wider than it says. Whether a namespace is
+    shared is the operator's declaration; a client that merely names a namespace gets `private` with that name.
     """
 
     kind: ScopeKind
     tenant: str
     namespace: str
-
-    def __post_init__(self) -> None:
-        """Reject a scope that would be wider than it says."""
-        if self.kind is ScopeKind.PRIVATE and not self.tenant:
-            raise ValueError("a private cache scope needs a tenant")
-        if self.kind is ScopeKind.SHARED and (self.tenant or not self.namespace):
-            raise ValueError("a shared cache scope needs a namespace and has no tenant")
 
     @classmethod
     def private(cls, tenant: str, namespace: str = "") -> Self:
@@ -92,6 +83,8 @@ class CacheScope:
         Raises:
             ValueError: `tenant` is empty.
         """
+        if not tenant:
+            raise ValueError("a private cache scope needs a tenant")
         return cls(ScopeKind.PRIVATE, tenant, namespace)
 
     @classmethod
@@ -101,11 +94,12 @@ class CacheScope:
         Raises:
             ValueError: `namespace` is empty.
         """
+        if not namespace:
+            raise ValueError("a shared cache scope needs a namespace")
         return cls(ScopeKind.SHARED, "", namespace)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheIdentity:
+class CacheIdentity(NamedTuple):
     """Everything outside the body that decides whether an answer may be reused.
 
     Args:
@@ -121,8 +115,7 @@ class CacheIdentity:
     policy_fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class NearContext:
+class NearContext(NamedTuple):
     """The part of a request that must match exactly before its last prompt may match nearly.
 
     Args:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tollgate.domain.near.policy import NearPolicy
@@ -19,8 +18,7 @@ class WhenDown(StrEnum):
     ASYNC = "async"
 
 
-@dataclass(frozen=True, slots=True)
-class CachePolicy:
+class CachePolicy(NamedTuple):
     """How answers of a model are kept and given again. All times are seconds.
 
     Attributes:

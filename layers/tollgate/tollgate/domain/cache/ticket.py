@@ -1,10 +1,9 @@
 """The right to keep an answer under a key; travels with a job."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CacheTicket:
+class CacheTicket(NamedTuple):
     """What whoever has made an answer needs in order to keep it. Times are as in `cache.entry`.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Putting another variant of a model in the place of the one that serves."""
 
-from dataclasses import replace
+from copy import replace
 
 from tollgate.domain.catalogue import Catalogue, Deployment, Model
 from tollgate.domain.choice.policy import DeploymentRole

@@ -1,8 +1,7 @@
-"""The gateway's own AWS operations on each road, as the code of the functions performs them.
+"""The AWS operations of the gateway itself on each road, and what they cost.
 
-Used before a request runs, and afterwards for the steps that a single function cannot see: the pollers, the
-notifications and the functions further down the road. A test counts the operations of the running system against these
-figures.
+Needed before a request runs, and afterwards for the steps that no single function sees: the pollers, the notifications
+and the functions further down the road. A test counts the operations of the running system against these figures.
 """
 
 from collections.abc import Mapping
@@ -19,8 +18,8 @@ _REALTIME_OVERHEAD_SECONDS = 0.01
 _REJECTION_SECONDS = Decimal("0.005")
 
 INLINE_INPUT_BYTES = 8_192
-"""Inputs of jobs above this lie in the bucket. Every state of a job rewrites its record at a write unit per KB, and an
-object costs as much as eight of them."""
+"""Larger inputs of jobs go to the bucket. Every change of a job's state rewrites its record, at a write unit per KB,
+and an object costs as much as eight of those."""
 
 LOG_BYTES_PER_STEP = Decimal(1_500)
 """One canonical line and one metric record."""
@@ -61,15 +60,15 @@ _TOKEN_JOB = GatewayUsage(
     table_write_units=Decimal(4),
     queue_requests=Decimal(4),
 )
-"""What a job adds that is run at a provider paid by the token: its message goes on to the function that waits for
-answers, which writes down that it begins."""
+"""What a job adds if it runs at a provider paid by the token: its message goes on to the function that waits for
+answers, which notes that it begins."""
 
 _HANDED_ON = GatewayUsage(table_write_units=Decimal(8), queue_requests=Decimal(3))
-"""What a job adds that gathered first: it is written anew with its index entries, in a transaction with what is held
-for it, and has another message."""
+"""What a job adds if it waited for company first: it is written again with its index entries, in a transaction with
+what is held for it, and has another message."""
 
 _MEMBER_LIST = GatewayUsage(bucket_puts=Decimal(1), bucket_gets=Decimal(1))
-"""Where it is written down which jobs share an invocation."""
+"""The list of the jobs that share an invocation."""
 
 _BATCH_DOWNSTREAM = GatewayUsage(
     lambda_requests=Decimal("0.05"),
@@ -129,7 +128,7 @@ def hit_usage() -> GatewayUsage:
 
 
 class GatewayRates(NamedTuple):
-    """The gateway's own parts in dollars, added up once for a set of prices: the hot path only looks them up."""
+    """Dollars of the gateway's own work, added up once for each set of prices; the hot path only looks them up."""
 
     by_road: Mapping[InferenceType, Decimal]
     stored_input: Decimal

@@ -7,7 +7,8 @@ hour therefore sum to exactly the endpoints' price plus the other parts of the r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 

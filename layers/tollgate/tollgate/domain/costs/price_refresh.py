@@ -5,7 +5,8 @@ in the list, in the reading of it, or a bill that somebody should know of. A fig
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""What a finished request cost, and what it would have cost on the baseline road.
+"""What a finished request cost, and what it avoided by not taking the baseline road.
 
 Effective cost is the instance time the request held, or the tokens it took, at the road's price, plus the gateway's own
 parts. The avoided cost compares fully loaded figures: both roads carry their idle time, so an endpoint that is kept up
@@ -25,13 +25,13 @@ class Settlement(NamedTuple):
     """Dollars of one finished request.
 
     Attributes:
-        effective: instance share and gateway parts; None when the price is unknown and there is no ceiling.
-        avoided: baseline minus own, both fully loaded; None when either price is unknown. Negative when the baseline
-            would have been cheaper.
-        reasons: `avoided` by what avoided it; the sum is exactly `avoided`. Empty when that is None.
-        instance: the share of `effective` that goes to the model's side, for instance time or tokens.
-        held_seconds: instance seconds that it pays for.
-        loaded: own cost with the road's usual idle time, the figure that `avoided` compares.
+        effective: the model's side and the gateway's own work; None if the price is unknown and there is no ceiling.
+        avoided: the baseline's cost minus this request's, both fully loaded; None if either is unknown. Negative if the
+            baseline would have been cheaper.
+        reasons: `avoided` by what avoided it; they sum to exactly `avoided`. Empty if that is None.
+        instance: the part of `effective` that goes to the model's side, for instance time or tokens.
+        held_seconds: instance seconds that `instance` pays for.
+        loaded: the request's cost with the road's usual idle time, which `avoided` compares.
     """
 
     effective: Decimal | None
@@ -59,12 +59,12 @@ def settle(
         model: for its baseline road.
         deployment: that served the request.
         road: that the request took.
-        held_seconds: instance seconds; for batch the record's share of the job's seconds times its instances.
+        held_seconds: instance seconds; for batch, the record's share of the job's seconds times its instances.
         usage: tokens, for scaling to a baseline of another size.
-        gateway: dollars of the gateway's own parts.
-        untrimmed_input_tokens: that the request had before it was trimmed; None when it was not.
-        reported: whether `usage` is what the model's side said, rather than an estimate. What is paid by the token and
-            was not told has no known cost.
+        gateway: dollars of the gateway's own work.
+        untrimmed_input_tokens: that the request had before it was trimmed; None if it was not trimmed.
+        reported: whether `usage` is what the model's side said, rather than an estimate. A call that is paid by the
+            token has no known cost if nobody said.
     """
     share = _share(road, held_seconds, usage if reported else Usage())
     if share is None:
@@ -90,10 +90,10 @@ def settle(
 
 
 def together(first: Settlement, last: Settlement) -> Settlement:
-    """Two calls for one answer: both are paid for, and only the last would have been made on the baseline road.
+    """Two calls for one answer: both are paid for, but only the last would have been made on the baseline road.
 
-    What the first one cost is lost on the choice of a tier. Instance share and seconds stay those of the last call,
-    for the first held another deployment.
+    The cost of the first counts against what choosing a size avoided. Instance share and seconds are those of the last
+    call, because the first held another deployment.
     """
     if first.effective is None or last.effective is None:
         return Settlement(effective=None, avoided=None)
@@ -110,7 +110,7 @@ def together(first: Settlement, last: Settlement) -> Settlement:
 
 
 def sum_of(settlements: Sequence[Settlement]) -> Settlement:
-    """Several requests of one call: each would have been made on the baseline road. Unknown where one is."""
+    """Several requests of one API call, each of which the baseline road would have run; unknown where one's is."""
     one, *others = settlements
     for other in others:
         avoided = plus(one.avoided, other.avoided)
@@ -129,14 +129,14 @@ def settle_cache_hit(worth: Decimal | None) -> Settlement:
     """Price an answer from the cache: free, and all of it avoided by the cache.
 
     Args:
-        worth: dollars that running the request would have cost on the baseline road; None where nobody knows.
+        worth: dollars that running the request would have cost on the baseline road; None if unknown.
     """
     reasons = {} if worth is None else {AvoidedReason.CACHE: worth}
     return Settlement(ZERO, worth, reasons, ZERO, ZERO, ZERO)
 
 
 def with_cached_part(settlement: Settlement, worth: Decimal | None) -> Settlement:
-    """A request of which a part came from the cache; as it was where the part's worth or the rest's is unknown."""
+    """Add what a part that came from the cache avoided; unchanged if that, or what the rest avoided, is unknown."""
     if settlement.avoided is None or worth is None:
         return settlement
     reasons = add_reasons(settlement.reasons, {AvoidedReason.CACHE: worth})
@@ -144,7 +144,7 @@ def with_cached_part(settlement: Settlement, worth: Decimal | None) -> Settlemen
 
 
 def _share(road: Road, held_seconds: Decimal, usage: Usage) -> Decimal | None:
-    # Of a call at a provider only its end may be known, and so no time.
+    # Of a provider's call only the end may be known, so its time says nothing.
     if held_seconds == ZERO and (road.tokens is None or usage.output_tokens is None):
         return ZERO
     if road.tokens is not None:
@@ -212,7 +212,7 @@ def _seconds_there(
 
 
 def _growth(deployment: Deployment, usage: Usage, input_tokens: int) -> Decimal:
-    """How many times dearer, on an instance how many times longer, the request is with so many input tokens."""
+    """How many times as much the request costs, or how many times as long it takes, with this many input tokens."""
     trimmed: Decimal | None
     whole: Decimal | None
     backend = deployment.tokens

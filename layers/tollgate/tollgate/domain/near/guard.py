@@ -5,7 +5,8 @@ policy that it was gathered under.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from typing import Any
 
 from tollgate.domain.near.policy import Likeness, NearPolicy, Strictness

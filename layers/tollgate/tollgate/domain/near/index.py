@@ -4,15 +4,13 @@ Buckets have a bounded size, so a lookup costs the same however many entries the
 
 A bucket is one stored item. Reading a prompt's buckets gives at most `MAX_KEYS` x `BUCKET_CAPACITY`
 signatures, of which the `MAX_CANDIDATES` likeliest are fetched and verified. A full bucket forgets what has
-expired, then what is
-oldest: a word pair so common that its bucket overflows also has other, rarer pairs beside it.
+expired, then what is oldest: a prompt whose word pair is so common that its bucket overflows has rarer pairs too.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tollgate.domain.near.reading import Reading
-from tollgate.domain.near.signature import NearSignature, bucket_keys
+from tollgate.domain.near.signature import NearSignature
 
 BUCKET_CAPACITY = 64
 """Entries in one bucket. At 16 bytes of id, 28 of signature and 8 of time it stays under DynamoDB's 4 KB read
@@ -68,34 +66,3 @@ def shortlist(
     likely = [pair for pair in scored if pair[0] > 0]
     likely.sort(key=lambda pair: (-pair[0], -pair[1].expires_at, pair[1].entry_id))
     return tuple(entry for _, entry in likely[:limit])
-
-
-class NearIndex:
-    """The index in memory: what a stored index must do, with a count of the items it reads and writes.
-
-    Tests and benchmarks use it as the reference; it forgets everything with its process.
-    """
-
-    def __init__(self, *, capacity: int = BUCKET_CAPACITY) -> None:
-        self._capacity = capacity
-        self._buckets: dict[str, tuple[NearEntry, ...]] = {}
-        self.items_read = 0
-
-    def add(self, context_key: str, reading: Reading, entry_id: str, *, expires_at: int, now: int) -> None:
-        """File an answer under the prompt's buckets."""
-        entry = NearEntry(entry_id, NearSignature.of(reading), expires_at)
-        for key in bucket_keys(context_key, reading):
-            self._buckets[key] = admit(self._buckets.get(key, ()), entry, now=now, capacity=self._capacity)
-
-    def candidates(
-        self, context_key: str, reading: Reading, *, now: int, limit: int = MAX_CANDIDATES
-    ) -> tuple[NearEntry, ...]:
-        """The entries to fetch and verify for a prompt, likeliest first, at most `limit`."""
-        keys = bucket_keys(context_key, reading)
-        self.items_read += len(keys)
-        buckets = [self._buckets.get(key, ()) for key in keys]
-        return shortlist(NearSignature.of(reading), buckets, now=now, limit=limit)
-
-    def largest_bucket(self) -> int:
-        """Entries in the fullest bucket; never more than the capacity."""
-        return max((len(bucket) for bucket in self._buckets.values()), default=0)

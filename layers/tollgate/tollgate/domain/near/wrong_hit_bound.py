@@ -16,7 +16,8 @@ towards safety does no harm.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 
 def upper_bound(wrong: int, sample: int, error: float) -> float:

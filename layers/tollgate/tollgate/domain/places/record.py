@@ -1,6 +1,7 @@
 """What is written down about a place: its phase, how it stood before, and how it came to be so."""
 
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tollgate.domain.places.sleeping import CLOSE_LOOK_SECONDS, Phase

@@ -5,7 +5,8 @@ standing first; the undo needs nothing else.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road

@@ -5,7 +5,7 @@ the provider, a dearer service tier, writes into a prompt cache.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from typing import Any, NamedTuple
 
 from tollgate.domain.catalogue import Model

@@ -1,7 +1,7 @@
 """Whether a model can serve what a route and a request need of it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ class Needs(NamedTuple):
     """What a request needs.
 
     Attributes:
-        kind: `CHAT` or `EMBEDDING`, what the route is for.
-        parameters: by the request's parameter, the capability it asks for, as deployments name it under `supports`.
+        kind: what the route is for, `CHAT` or `EMBEDDING`.
+        parameters: from each optional parameter of the request to the capability that it needs, as deployments name it
+            under `supports`.
     """
 
     kind: ModelKind
@@ -22,7 +23,7 @@ class Needs(NamedTuple):
 
 
 def offering(model: Model, needs: Needs) -> Model:
-    """The model with only those of its deployments that understand everything the request brings.
+    """The model, with only those of its deployments that understand everything in the request.
 
     Raises:
         InvalidRequestError: the model is for something else.

@@ -1,4 +1,4 @@
-"""What is known right now about the deployments: awake or not, how long requests take, how much is waiting."""
+"""What is known of the deployments right now: awake or not, how long requests take, how many wait."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -18,12 +18,12 @@ class RoadState(StrEnum):
 
 
 class RoadCapacity(NamedTuple):
-    """Latest observation of one road of one deployment.
+    """The latest observation of one road of one deployment.
 
     Attributes:
-        measured_seconds: mean seconds that a request held its place lately; None before the first measurement.
+        measured_seconds: for which a request held its place lately, on average; None before the first measurement.
         backlog: requests accepted and not finished.
-        instances: running instances; None where nobody has looked yet.
+        instances: that are running; None if nobody has looked yet.
     """
 
     state: RoadState = RoadState.AWAKE

@@ -1,4 +1,4 @@
-"""How long each road would take for a request and what it would cost."""
+"""How long each road would take for a request, what it would cost, and what rules it out."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -17,20 +17,17 @@ if TYPE_CHECKING:
 REALTIME_BODY_LIMIT = 6_291_456
 """Bytes. https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html"""
 
-
 ASYNC_BODY_LIMIT = 1_073_741_824
 """Bytes. https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html"""
 
 ASYNC_OVERHEAD_SECONDS = 1.0
-"""Queue, submission and notification on the way there and back."""
+"""What queue, submission and notification add to an asynchronous request."""
 
 TOKEN_JOB_SECONDS = 60.0
-"""That a job's call to a provider paid by the token may take: a function waits for the answer, instead of a queue at
-SageMaker."""
+"""How long a job's call to a provider paid by the token may take, since a function waits for its answer."""
 
 BATCH_RECORD_LIMIT = 104_857_600
 """Bytes, the largest MaxPayloadInMB of a transform job."""
-
 
 _BODY_LIMITS: Mapping[InferenceType, int] = {
     InferenceType.REALTIME: REALTIME_BODY_LIMIT,
@@ -54,11 +51,11 @@ class RoadEstimate(NamedTuple):
 
     Attributes:
         expected_seconds: from now to the answer, waiting included.
-        held_seconds: that the request holds its place on an instance.
-        estimated_cost: dollars, as it will be on the cost record; None when the price is unknown.
-        loaded_cost: the same with the road's idle and start-up time shared in; what roads are compared by.
-        blocker: why this road is ruled out, or None.
-        wakes: whether it sleeps and a request for it wakes it; the time until then is part of `expected_seconds`.
+        held_seconds: for which the request holds its place on an instance.
+        estimated_cost: dollars, as they will be on the cost record; None if the price is unknown.
+        loaded_cost: dollars with a share of the road's idle and start-up time; roads are compared by this.
+        blocker: why the road is ruled out, or None.
+        wakes: whether the road sleeps and a request wakes it; the time until then is part of `expected_seconds`.
     """
 
     inference_type: InferenceType
@@ -75,8 +72,8 @@ class RequestSize(NamedTuple):
 
     Attributes:
         body_bytes: of the body that the model container will get.
-        input_tokens: estimate; 0 for models that are not counted in tokens.
-        output_tokens: the caller's own limit, or None for what is usual for the deployment.
+        input_tokens: an estimate; 0 for models that do not work in tokens.
+        output_tokens: the caller's own limit; None for what is usual for the deployment.
     """
 
     body_bytes: int
@@ -88,7 +85,7 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
 
 def output_limit(parameters: Mapping[str, Any]) -> int | None:
-    """The caller's own limit of output tokens, by any of its usual names; None without one."""
+    """The caller's own limit on output tokens, under any of its usual names; None without one."""
     for name in _OUTPUT_LIMITS:
         value = parameters.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -97,9 +94,9 @@ def output_limit(parameters: Mapping[str, Any]) -> int | None:
 
 
 class RoadEstimates:
-    """Time, cost and blocker of each road of a deployment for one request; each is worked out when it is asked for.
+    """Time, cost and blocker of each road of a deployment for one request, worked out when they are asked for.
 
-    Most requests name their road, so that the others need no figures. Iterating gives all of them, quickest first.
+    Most requests name their road and need no figures of the others. Iterating gives all of them, quickest first.
     """
 
     __slots__ = ("_capacity", "_deployment", "_known", "_model", "_prices", "_size")
@@ -140,9 +137,9 @@ class RoadEstimates:
         return found
 
     def carries_later(self, inference_type: InferenceType) -> bool:
-        """Whether a road other than the real-time one could carry the request, at a known price.
+        """Whether a road other than the real-time one could carry the request at a known price.
 
-        Every real-time request asks for that, so it is answered without working out the road's figures.
+        Every real-time request asks this, so it is answered without working out the road's figures.
         """
         road = self._deployment.roads.get(inference_type)
         if road is None or (road.usd_per_hour is None and road.ceiling_usd is None and road.tokens is None):
@@ -201,7 +198,7 @@ def _instance_share(road: Road, held: float) -> Decimal | None:
 
 
 def _waiting_seconds(road: Road, model: Model, observed: RoadCapacity, held: float) -> float:
-    """Expected time before the request gets its place: start-up, what waits before it, and the road's own rhythm."""
+    """Expected seconds until the request gets its place: start-up, the backlog before it, and the road's own delays."""
     instances = road.instance_count if observed.instances is None else observed.instances
     places = max(1, instances) * road.concurrency
     backlog = observed.backlog * held / places

@@ -4,9 +4,9 @@ Calls are counted with weights that halve every few seconds, so that old trouble
 quiet environment judge by the same rule. A circuit that has opened lets nothing through for a while, then one probe;
 each probe that fails doubles the while. (M. Nygard, "Release It!", 2nd ed., 5.2.)
 
-And how often another deployment may be tried instead. Every request earns a tenth of a token and every second try takes
-a whole one. Whatever fails, an environment therefore sends at most 1.1 times its requests, plus once what the bucket
-holds: no storm of retries can keep a struggling backend down. (Finagle's retry budgets; 10 % is also what
+Also how often another deployment may be tried instead. Every request earns a tenth of a token, and every second try
+takes a whole one. Whatever fails, an environment therefore sends at most 1.1 times its requests, plus once what the
+bucket holds: no storm of retries can keep a struggling backend down. (Finagle's retry budgets; 10 % is also what
 https://sre.google/sre-book/handling-overload/ allows.)
 """
 

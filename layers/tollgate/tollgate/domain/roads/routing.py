@@ -1,4 +1,4 @@
-"""Which road a request takes, as a pure function of the request, the catalogue and what is known about capacity."""
+"""Which deployment and road a request takes: a pure function of request, catalogue and what is known of capacity."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -24,7 +24,10 @@ class RoutingRequest(NamedTuple):
     """What routing needs to know of a request.
 
     Attributes:
-        selector: 0 <= selector < 1, spreads requests over deployments by weight; the same value chooses the same way.
+        size: of the body and in tokens.
+        priority: names the road; None leaves it to the deadline, or to the model's default.
+        deadline_seconds: from now on.
+        selector: in [0, 1), spreads requests over deployments by weight; the same value always chooses the same way.
     """
 
     size: RequestSize
@@ -38,10 +41,12 @@ class RoutingDecision(NamedTuple):
 
     Attributes:
         reason: short machine-readable words joined by ``;``, shown in ``x-tollgate-route-reason``.
-        fallback: road to take when the chosen one has no capacity after all, if the catalogue allows one.
-        estimates: every road of the chosen deployment, also the ones ruled out.
+        estimated_cost: dollars.
+        expected_seconds: from now to the answer.
+        fallback: the road to take if the chosen one turns out to have no capacity; None if the catalogue allows none.
+        estimates: of every road of the chosen deployment, including those ruled out.
         deferred: whether the chosen real-time road sleeps, so that the request waits as a job until it is awake.
-        sleeping: of the road asked for and the one chosen, those that sleep by policy and should wake.
+        sleeping: those of the wanted and the chosen road that sleep by policy and should be woken.
     """
 
     inference_type: InferenceType
@@ -79,7 +84,7 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
 
 
 def _wanted(request: RoutingRequest, model: Model) -> InferenceType:
-    """The road that a request names; the quickest where its deadline is to choose."""
+    """The road that a request names; the quickest where its deadline chooses."""
     if request.deadline_seconds is not None and request.priority is None:
         return InferenceType.REALTIME
     return ROAD_OF_PRIORITY[request.priority or model.default_priority]
@@ -88,8 +93,8 @@ def _wanted(request: RoutingRequest, model: Model) -> InferenceType:
 def _otherwise_paid(model: Model, deployment: Deployment) -> tuple[Deployment, ...]:
     """Deployments of the same size that are paid in the other way: by the token instead of the hour, or the reverse.
 
-    Weights share requests out among deployments that cost the same; between the two ways of paying the request decides.
-    What is only tried out is left to its share.
+    Among deployments that are paid alike, weights share out the requests; between the two ways of paying, each request
+    goes where it is cheaper. Challengers and shadows are left to their share.
     """
     if deployment.role is not None:
         return ()
@@ -110,10 +115,10 @@ def _cheapest(
     *,
     why: str,
 ) -> RoutingDecision:
-    """The decision that costs least, among those that take the request down the quickest road it may have.
+    """The cheapest decision, among those that take the road that was asked for.
 
     Raises:
-        TollgateError: as `route`, with what the first deployment has against the request.
+        TollgateError: as `route`; the error is the first deployment's.
     """
     found: list[RoutingDecision] = []
     problem: TollgateError | None = None

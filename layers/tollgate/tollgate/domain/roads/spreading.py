@@ -1,4 +1,4 @@
-"""Which deployment of a model takes a request: by weight, outstanding work and health."""
+"""Which deployment of a model takes a request, by weight, outstanding work and health."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ def choose_deployment(deployments: Sequence[Deployment], selector: float) -> Dep
 
 
 def spread(model: Model, wanted: InferenceType, capacity: Capacity, selector: float) -> tuple[Deployment, str]:
-    """Pick by weight, divided by the work that waits for each place, and leave out what is broken or too slow.
+    """Pick by weight divided by the work that waits for each place, leaving out what is broken or too slow.
 
-    Where all that have a weight are broken, the model's fallback chain is asked, then those that are only slow; and
-    where nothing is fit, the choice is by weight alone, for the router to find another road.
+    If every deployment with a weight is left out, the first fit one of the model's fallback chain is taken, then one
+    that is only slow. If nothing is fit, the choice is by weight alone, and the router may find another road.
 
     Args:
         model: as it is offered to this request.
@@ -29,7 +29,7 @@ def spread(model: Model, wanted: InferenceType, capacity: Capacity, selector: fl
         selector: as for `choose_deployment`.
 
     Returns:
-        The deployment, and what the route's reason says of the choice.
+        The deployment, and what to add to the route's reason.
 
     Raises:
         CapacityError: every weight is 0.

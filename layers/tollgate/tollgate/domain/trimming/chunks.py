@@ -9,7 +9,8 @@ import heapq
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from itertools import batched
 
 from tollgate.domain.errors import InvalidRequestError

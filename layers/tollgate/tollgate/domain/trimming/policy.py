@@ -1,7 +1,8 @@
 """How much of what a caller gives is sent on: budgets of the owner, wishes of the caller."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from tollgate.domain.token_rates import TokenizerFamily
 

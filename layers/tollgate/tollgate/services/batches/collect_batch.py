@@ -7,7 +7,7 @@ truly failed. Instance time is spread over all records of a job, the failed ones
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 from tollgate.domain.catalogue import InferenceType

@@ -1,6 +1,6 @@
 """What a transform job made of a file."""
 
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 
 from tollgate.domain.jobs.batches import BatchRun, BatchState

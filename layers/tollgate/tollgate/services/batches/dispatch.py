@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
-from tollgate.domain.errors import TollgateError
+from tollgate.domain.errors import NoCatalogueError, TollgateError
 from tollgate.domain.jobs.batches import BatchState, WaitingJob, due_at
 from tollgate.domain.jobs.job import JobFailure
 from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue, PooledJob
@@ -64,8 +64,12 @@ class BatchDispatcher:
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
+        try:
+            resources = batch_resources(self._catalogues.current())
+        except NoCatalogueError:
+            return
         failures: list[Exception] = []
-        for resource in batch_resources(self._catalogues.current()):
+        for resource in resources:
             try:
                 self.wake(resource)
             except Exception as error:  # noqa: BLE001 -- one pool in trouble must not keep the others waiting

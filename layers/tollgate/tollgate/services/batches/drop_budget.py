@@ -5,7 +5,7 @@ that ends the last run of the file.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 
 from tollgate.domain.budgets.ledger import LedgerWrite, Reservation
 from tollgate.domain.budgets.reserving import file_ask

@@ -7,7 +7,8 @@ attempt that was interrupted and is made again under another catalogue mixes not
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 

@@ -5,7 +5,7 @@ may be called at any time and twice.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from copy import replace
 
 from tollgate.domain.catalogue import Deployment, InferenceType
 from tollgate.domain.errors import InvalidRequestError

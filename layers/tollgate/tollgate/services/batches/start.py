@@ -4,7 +4,7 @@ A transform job has the name of its run, so starting it again after a crash find
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import replace
 
 from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road

@@ -1,7 +1,7 @@
 """Doing and undoing the steps of the brakes, each recorded before anything is touched and after it was changed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import replace
 
 from tollgate.domain.brakes.level import BrakeLevel
 from tollgate.domain.brakes.plan import GATEWAY, BrakeEntry, EntryState, brake_plan

@@ -6,7 +6,7 @@ works on the steps (a lease in the record); the others only write down what they
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from datetime import datetime, timedelta
 
 from tollgate.domain.brakes.level import BrakeLevel, Control, Signal, closed, dismissed, heard, lowered, raised

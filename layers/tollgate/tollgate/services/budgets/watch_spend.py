@@ -6,6 +6,7 @@ from datetime import datetime
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, Control, Signal
 from tollgate.domain.budgets.budget import FULL, Budget, BudgetPeriod, ScopeKind, Spender, counter_of, period_end
 from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.errors import NoCatalogueError
 from tollgate.ports.money import Ledger
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
@@ -36,12 +37,15 @@ class SpendWatch:
 
     @property
     def policy(self) -> BrakePolicy | None:
-        """The brakes of the catalogue in force.
+        """The brakes of the catalogue in force; none before there is one.
 
         Raises:
             CatalogueError, StorageError
         """
-        return self._catalogues.current().brakes
+        try:
+            return self._catalogues.current().brakes
+        except NoCatalogueError:
+            return None
 
     def now(self) -> datetime:
         """The present moment."""
@@ -54,11 +58,10 @@ class SpendWatch:
             CatalogueError, StorageError: the next look is in a minute.
         """
         self._notices.finish()
-        catalogue = self._catalogues.current()
-        if catalogue.brakes is None:
+        if self.policy is None:
             # Whoever takes the brakes out of the catalogue lets go of them.
             return self.brakes.resume_if_any("no brakes in the catalogue")
-        for signal in ledger_signals(catalogue, self._ledger, self._clock.now()):
+        for signal in ledger_signals(self._catalogues.current(), self._ledger, self._clock.now()):
             self.brakes.hear(signal)
         return self.brakes.settle()
 

@@ -8,7 +8,7 @@ outage of the cache costs no more than that share (docs/cache.md).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets.reserving import Ask
@@ -16,7 +16,7 @@ from tollgate.domain.cache.control import NO_WISHES
 from tollgate.domain.cache.entry import EMPTY_SLOT, CacheOutcome, epoch_ms, saves_from_error, usable
 from tollgate.domain.cache.policy import WhenDown
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.costs.settlement import settle_cache_hit
+from tollgate.domain.costs.settlement import settle_cache_hit, together
 from tollgate.domain.errors import (
     BackendError,
     CacheDownError,
@@ -222,11 +222,16 @@ class AnswerCache:
         Raises:
             ModelFailedError: the kept answer is that the model does not take this input.
         """
-        trail = run.trail
+        trail, failed = run.trail, run.trail.settlement
         trail.cache, trail.cache_age = outcome.value, answer.age_seconds(epoch_ms(self._clock.now()))
         trail.usage = answer.usage
         trail.estimated_cost = ZERO
-        trail.settlement = settle_cache_hit(answer.worth)
+        settled = settle_cache_hit(answer.worth)
+        if failed is not None:
+            # The answer helps out after a run that is paid for; all that was held was held by that.
+            both = together(failed, settled)
+            settled = both._replace(instance=failed.instance, held_seconds=failed.held_seconds)
+        trail.settlement = settled
         inference_id = self._ids.new("inf")
         if run.plan.admitted is not None and trail.run.workflow:
             # A workflow that goes round in circles is stopped even if all its calls are hits.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.cache.control import NO_WISHES
 from tollgate.domain.cache.entry import CachedAnswer, Refusal, is_complete, is_deterministic_refusal
@@ -32,8 +31,7 @@ _ORDER_MOST_SECONDS = 29.0
 """For a run that is ordered elsewhere: the function that makes it allows no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class CachedRun:
+class CachedRun(NamedTuple):
     """A request, its place in the cache, and the way to run it.
 
     Attributes:
@@ -177,6 +175,9 @@ def _choosing_of(plan: Plan) -> str:
 
 
 def _plain(value: Any) -> Any:
+    # Only models with several sizes get here, and have imported the module already.
+    from dataclasses import asdict, is_dataclass  # noqa: PLC0415 -- see above
+
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 

@@ -6,7 +6,7 @@ anybody here: two lists that ask for the same new text at the same moment both h
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 

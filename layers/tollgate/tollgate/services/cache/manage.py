@@ -41,7 +41,7 @@ class CacheManager:
         admission: Admission,
         clock: Clock,
         ids: IdSource,
-        near: NearStore | None = None,
+        near: NearStore,
     ) -> None:
         self._answers = answers
         self._values = values
@@ -60,9 +60,8 @@ class CacheManager:
         """
         if len(key) != 64 or not self._answers.forget(key, f"private#{owner.tenant}", epoch_ms(self._clock.now())):
             raise NotFoundError("There is no such entry.", param="key")
-        if self._near is not None:
-            # It points to nothing now; but the prompt is the tenant's, and is not left lying about.
-            self._near.drop(entry_id(key))
+        # It points to nothing now; but the prompt is the tenant's, and is not left lying about.
+        self._near.drop(entry_id(key))
 
     def forget_model(self, owner: Owner, model: str) -> None:
         """Forget the tenant's own answers of a model; runs under way are not kept either.

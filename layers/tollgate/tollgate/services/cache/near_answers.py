@@ -9,7 +9,8 @@ serves. A small sample of what was served is run again as refreshes are, see `ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 

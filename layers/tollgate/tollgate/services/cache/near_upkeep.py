@@ -6,7 +6,7 @@ name of the lease that its request was run under, so it counts once.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.errors import InvalidRequestError, UnknownModelError

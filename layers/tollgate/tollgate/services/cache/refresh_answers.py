@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache.control import CacheControl
@@ -57,7 +56,7 @@ class RefreshOrders:
         Raises:
             StorageError: it could not be ordered.
         """
-        document = {"kind": "refresh", "ticket": asdict(ticket), **_document(run)}
+        document = {"kind": "refresh", "ticket": ticket._asdict(), **_document(run)}
         if against is not None:
             document["against"] = dict(against)
         text = json_text(document).encode()
@@ -109,7 +108,7 @@ class AnswerRefresher:
         objects: WholeObjectStore,
         telemetry: Telemetry,
         clock: Clock,
-        compare: Callable[[Mapping[str, Any]], None] | None = None,
+        compare: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._inference = inference
         self._store = store
@@ -133,7 +132,7 @@ class AnswerRefresher:
                 return
             order = json.loads(body)
         ticket, trail, request = self._read(order)
-        if self._run(ticket, trail, request) and "against" in order and self._compare is not None:
+        if self._run(ticket, trail, request) and "against" in order:
             try:
                 self._compare(order)
             except StorageError:

@@ -5,7 +5,7 @@ key: an answer that is there ends it; while another job makes one, it goes back 
 key's lease and runs. A leader that fails, or dies, gives its place to whichever of the others comes next.
 """
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any

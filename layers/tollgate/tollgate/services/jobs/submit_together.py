@@ -221,9 +221,10 @@ class GroupSubmitter:
 
     @staticmethod
     def _timeout(members: Sequence[_Ready], model: Model) -> int:
-        """What the reservations of all pay for together, at most the catalogue's limit."""
-        most = model.asynchronous.invocation_timeout_seconds
-        return min(most, sum(invocation_timeout(entry.job, model) for entry in members))
+        """So long that no job's share, which goes by the number of its inputs, is more than was held for it."""
+        inputs = sum(entry.merging.inputs for entry in members)
+        paid = (invocation_timeout(entry.job, model) * inputs // entry.merging.inputs for entry in members)
+        return min(model.asynchronous.invocation_timeout_seconds, *paid)
 
     @staticmethod
     def _attempt(names: Sequence[str], failures: dict[str, Exception], act: Callable[[], None]) -> None:

@@ -5,11 +5,12 @@ sweeper walks over what is open and takes each thing the way its own event would
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tollgate.domain.catalogue import AsyncPolicy, BatchPolicy, InferenceType
-from tollgate.domain.errors import TollgateError
+from tollgate.domain.errors import NoCatalogueError, TollgateError
 from tollgate.domain.jobs.batches import BatchRun, BatchState
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobFailure, JobState
 from tollgate.domain.jobs.sweeping import look_due
@@ -251,7 +252,11 @@ class Sweeper:
     def _tell_backlog(self) -> None:
         """Write the backlog of each road that has changed since this environment wrote it last."""
         now = self._clock.now()
-        for model in self._catalogues.current().models.values():
+        try:
+            models = self._catalogues.current().models
+        except NoCatalogueError:
+            return
+        for model in models.values():
             for deployment in model.deployments:
                 for inference_type in deployment.roads.keys() - {InferenceType.REALTIME}:
                     counted = self._jobs.count_open(deployment.resource, inference_type)

@@ -7,12 +7,12 @@ looked at again a few seconds later by the same call, and in any case every minu
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from copy import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.errors import BackendError, StorageError, TollgateError
+from tollgate.domain.errors import BackendError, NoCatalogueError, StorageError, TollgateError
 from tollgate.domain.places.gathering import GATHER_LIMIT
 from tollgate.domain.places.handing_on import HAND_ON_LIMIT
 from tollgate.domain.places.record import PlaceRecord
@@ -107,8 +107,12 @@ class PlaceKeeper:
         Raises:
             CatalogueError, StorageError: nothing could be looked at; the next minute tries again.
         """
+        try:
+            catalogue = self._catalogues.current()
+        except NoCatalogueError:
+            return ()
         records = {record.place: record for record in self._records.all()}
-        return [kept.place for kept in self._kept(self._catalogues.current(), records) if self._guarded(kept)]
+        return [kept.place for kept in self._kept(catalogue, records) if self._guarded(kept)]
 
     def wake(self, place: Place) -> Collection[Place]:
         """Wake a place because a request waits for it. All but the first call for a sleeping place change nothing.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tollgate.domain.catalogue import Deployment, InferenceType, Road
-from tollgate.domain.errors import TollgateError
+from tollgate.domain.errors import NoCatalogueError, TollgateError
 from tollgate.domain.places.advice_report import advice_report
 from tollgate.domain.places.rightsizing import Advice, MeasuredUse, advise
 from tollgate.domain.places.standing import place_of, places_of
@@ -67,9 +67,13 @@ class RightSizing:
         return Fit(usages, advices)
 
     def _measured(self) -> list[MeasuredUse]:
+        try:
+            places = places_of(self._catalogues.current())
+        except NoCatalogueError:
+            return []
         found: list[MeasuredUse] = []
         # By place: what several deployments share is measured once, or its saving would be counted for each of them.
-        for (deployment, road), *_ in places_of(self._catalogues.current()).values():
+        for (deployment, road), *_ in places.values():
             # Instances under a component belong to its endpoint, which others may share.
             if road.inference_type is InferenceType.BATCH or road.inference_component is not None:
                 continue

@@ -107,11 +107,16 @@ class InferenceService:
         return self._cache().lookup(plan, trail)
 
     def refresh(self, request: InferenceRequest, trail: Trail, ticket: CacheTicket) -> bool:
-        """Run a request again for the cache; see `AnswerCache.refreshed`. Raises as `infer`."""
+        """Run a request again for the cache, now or not at all; see `AnswerCache.refreshed`. Raises as `infer`.
+
+        Nobody waits for it, so it is worth neither a job nor an endpoint's start. The lease is then left to its end, so
+        that not every reader orders again.
+        """
         plan = self._planner.plan(request, trail)
-        if plan.model.cache is None:
+        later = plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME
+        if plan.model.cache is None or later:
             return False
-        return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail), ticket)
+        return self._cache().refreshed(plan, trail, lambda how: self._dispatch(how, trail, or_later=False), ticket)
 
     def _carry_out(self, plan: Plan, trail: Trail) -> Completed | Accepted:
         """Answer from the cache what it can answer, and dispatch the rest."""
@@ -146,16 +151,16 @@ class InferenceService:
             raise CapacityError("A part of the request would be served elsewhere.")
         return self._realtime.run(part, trail)
 
-    def _dispatch(self, plan: Plan, trail: Trail) -> Completed | Accepted:
-        """Run the request now, or accept it as a job: as planned, or because there is no room for it now."""
+    def _dispatch(self, plan: Plan, trail: Trail, *, or_later: bool = True) -> Completed | Accepted:
+        """Run the request now, or accept it as a job: as planned, or, if that will do, because there is no room now."""
         self._planner.begin(plan)
         if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
             return self._accept(plan, plan.decision.inference_type, trail, plan.decision.sleeping)
         try:
             return self._run(plan, trail)
         except (CapacityError, BackendThrottledError) as error:
-            if error.answer_begun:
-                raise  # A job would answer, and cost, once more.
+            if error.answer_begun or not or_later:
+                raise  # A job would answer, and cost, once more; or nobody would see its answer.
             fallback = plan.decision.fallback
             if fallback is None and plan.decision.deployment.sleep is not None:
                 # It may have gone to sleep since this gateway read otherwise; then it is woken.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tollgate.domain.catalogue import TIER_ORDER, InferenceType, Tier

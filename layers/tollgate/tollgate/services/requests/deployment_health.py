@@ -15,6 +15,7 @@ from tollgate.domain.errors import (
     BackendTimeoutError,
     CapacityError,
     ModelFailedError,
+    OversizedAnswerError,
     StorageError,
 )
 from tollgate.domain.roads.capacity import Capacity, RoadState
@@ -33,10 +34,10 @@ class DeploymentHealth:
     """Circuits of the deployments that this environment calls, and its budget for second tries.
 
     Args:
-        recorder: tells the other environments; None tells nobody.
+        recorder: tells the other environments.
     """
 
-    def __init__(self, *, clock: Clock, recorder: HealthRecorder | None = None) -> None:
+    def __init__(self, *, clock: Clock, recorder: HealthRecorder) -> None:
         self._clock = clock
         self._recorder = recorder
         self._circuits: dict[str, Circuit] = {}
@@ -80,8 +81,6 @@ class DeploymentHealth:
         self._tell(resource, after)
 
     def _tell(self, resource: str, circuit: Circuit) -> None:
-        if self._recorder is None:
-            return
         now = self._clock.monotonic()
         state = _STATES.get(circuit.fitness(now), RoadState.AWAKE)
         # Here routing goes by what this environment knows anyway, and the others will find out by themselves.
@@ -97,8 +96,10 @@ class DeploymentHealth:
 
 
 def outcome_of(error: BackendError) -> CallOutcome:
-    """What an error says about the deployment; one that blames the input says that it works."""
+    """What an error says about the deployment; one that is the input's doing says that it works."""
     match error:
+        case OversizedAnswerError():
+            return CallOutcome.OK
         case ModelFailedError():
             return CallOutcome.OK if 400 <= error.original_status < 500 else CallOutcome.FAILED
         case BackendTimeoutError():

@@ -5,11 +5,17 @@ Imported only when a call has failed.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import replace
 from typing import TYPE_CHECKING
 
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendError, BackendTimeoutError, InvalidRequestError, ModelFailedError
+from tollgate.domain.errors import (
+    BackendError,
+    BackendTimeoutError,
+    InvalidRequestError,
+    ModelFailedError,
+    OversizedAnswerError,
+)
 from tollgate.domain.roads.estimates import RoadEstimates
 from tollgate.domain.roads.routing import RoutingDecision
 
@@ -28,9 +34,10 @@ def may_work_elsewhere(error: BackendError) -> bool:
     """Whether another deployment may be asked.
 
     Not when the caller has seen a part of the first one's answer. Not after a time-out: the model may still be at work,
-    and the caller's time is used up. Not when the model blames the input: another one would as well.
+    and the caller's time is used up. Not when the model blames the input, or makes more of it than can be read: another
+    one would as well.
     """
-    if error.answer_begun or isinstance(error, BackendTimeoutError):
+    if error.answer_begun or isinstance(error, BackendTimeoutError | OversizedAnswerError):
         return False
     return not (isinstance(error, ModelFailedError) and 400 <= error.original_status < 500)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.budgets.reserving import asks_for
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.wishes import Wishes
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
+class InferenceRequest(NamedTuple):
     """What a caller asks for, checked for shape but not yet against the catalogue.
 
     Attributes:
@@ -41,9 +39,9 @@ class InferenceRequest:
     input: Any
     priority: Priority | None = None
     deadline_seconds: float | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     webhook_url: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
     needs: Needs | None = None
     cache: CacheControl | None = None
     wishes: Wishes | None = None
@@ -68,8 +66,7 @@ class Accepted(NamedTuple):
     expected_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What will be done for a request.
 
     Attributes:

@@ -6,7 +6,8 @@ A larger size is asked if the answer fails its check; some requests are copied t
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets.pressure import NO_PRESSURE

@@ -1,6 +1,6 @@
 """Does the ledger say what AWS invoices? The difference is told, and nothing is corrected."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tollgate.domain.costs.usage import sum_of
@@ -38,8 +38,8 @@ class BillComparison:
         """Tell by how many percent of the invoice the ledger is off.
 
         Returns:
-            The percentage, positive when the ledger has more; None when the ledger does not know that day, or has
-            nothing on a day that is not asked about.
+            The percentage, positive when the ledger has more; None when the ledger or the bill does not know that day,
+            or the ledger has nothing on a day that is not asked about.
 
         Raises:
             StorageError: the ledger or the bill cannot be read; nothing was told.
@@ -49,13 +49,15 @@ class BillComparison:
         rows = [row for row in self._store.read(Span.DAY, month_of(day)) if row.start == day]
         ledger = sum_of(rows).loaded if rows else ZERO
         if closed is None or closed < day + DAY or ledger is None:
-            self._telemetry.log("WARNING", "ledger cannot be compared", day=day.date().isoformat())
-            self._telemetry.count("LedgerUncompared")
+            self._tell(day, "the ledger does not know that day")
             return None
         if ledger == ZERO and day.weekday() != IDLE_WEEKDAY:
             self._telemetry.log("INFO", "nothing to compare with the bill", day=day.date().isoformat())
             return None
         bill = self._bill.of_day(day.date())
+        if bill is None:
+            self._tell(day, "Cost Explorer is not enabled, or has no data yet")
+            return None
         drift = _percent(ledger, bill)
         # Both directions raise the same alarm; the line says which it is.
         self._telemetry.count("LedgerDriftPercent", abs(float(drift)), unit="Percent")
@@ -68,6 +70,10 @@ class BillComparison:
             drift_percent=str(drift),
         )
         return drift
+
+    def _tell(self, day: datetime, why: str) -> None:
+        self._telemetry.log("WARNING", "ledger cannot be compared", day=day.date().isoformat(), reason=why)
+        self._telemetry.count("LedgerUncompared")
 
 
 def _percent(ledger: Decimal, bill: Decimal) -> Decimal:

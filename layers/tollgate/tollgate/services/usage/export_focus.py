@@ -1,12 +1,14 @@
 """Writes what a day has cost as a FOCUS file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from copy import replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from tollgate.domain.costs.focus import FocusAccount, FocusDay, FocusRow, focus_jobs, focus_roll_ups, sellers_of
-from tollgate.domain.errors import StorageError
+from tollgate.domain.errors import NoCatalogueError, StorageError
 from tollgate.domain.money import ZERO
 from tollgate.domain.spans import DAY, HOUR, day_of
 from tollgate.ports.registry import CatalogueSource
@@ -93,7 +95,8 @@ class FocusExport:
         roll_ups = self._store.read(Span.HOUR, day)
         account = self._account
         if self._catalogues is not None:
-            account = replace(account, sellers=sellers_of(self._catalogues.current()))
+            with suppress(NoCatalogueError):
+                account = replace(account, sellers=sellers_of(self._catalogues.current()))
         hour = day
         while hour < day + DAY:
             for part in (
