@@ -54,13 +54,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     plan = add(
         commands,
         "plan",
-        "what each design would have cost on a trace (CSV or JSON Lines)",
+        "what each design would have cost on a trace (CSV or JSON)",
         "plan traffic.csv --quick",
         "plan traffic.jsonl.gz --group team-a --mix 0.1,0.3,0.6 --out advice/",
         "plan traffic.csv --token-model meta.llama3-1-8b-instruct-v1:0 --json",
     )
     plan.add_argument(
-        "trace", type=Path, help="columns as in docs/planner.md, .gz is read as it is; or a workload described in .toml"
+        "trace", type=Path, help="columns as in docs/planner.md, packed or not; or a workload described in .toml"
     )
     plan.add_argument("--group", help="only this tenant, team or model of the trace")
     add_world(plan)

@@ -19,8 +19,8 @@ VECTORS = {
 class Sentences(Near):
     """A stack whose model compares by sentences; `asked` are the texts of which a vector was wanted."""
 
-    def __init__(self, **policy: Any) -> None:
-        super().__init__(likeness=Likeness.SENTENCES, **policy)
+    def __init__(self) -> None:
+        super().__init__(likeness=Likeness.SENTENCES)
         self.asked: list[str] = []
         self.gateway.sentences = self.vector
         self.gateway.likeness = lambda _one, _other: pytest.fail("words are not compared")
