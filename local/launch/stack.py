@@ -136,7 +136,7 @@ class Stack:
             raise self.children.failed(
                 str(error),
                 self._layout.logs / "emulator.log",
-                "make logs FUNCTION=gateway shows what the gateway said; sagemaker.log beside this, what the models said.",
+                "make logs FUNCTION=gateway shows what it said; sagemaker.log beside this, the models.",
             ) from error
 
     async def _restart_standin(self) -> None:
