@@ -168,7 +168,7 @@ def test_a_unit_in_the_name_counts(tmp_path: Path, column: str, scale: int) -> N
 
 
 def test_a_date_written_as_one_number_is_no_time_since_1970(tmp_path: Path) -> None:
-    """20261101120000 taken for milliseconds would put an hour into four seconds; such rows are left out, and counted."""
+    """20261101120000 taken for milliseconds would put an hour into ten seconds; such rows are left out, and counted."""
     rows = "timestamp,input_tokens,output_tokens\n20261101120000,500,150\n20261101130000,5,5\n"
     with pytest.raises(TraceError, match="2 x arrival time out of range"):
         _read(tmp_path, rows)
