@@ -10,6 +10,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
+from planner.opening import TraceError
 from tollgate.domain.records import REFRESH_MARK
 
 _CLASS_OF_ROAD = {"realtime": "high", "async": "medium", "batch": "low"}
@@ -27,24 +28,15 @@ def of_gateway_log(row: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
     Both are written when the request has ended, so that it came as much earlier as it took.
     """
     if "_aws.Timestamp" in row and "_aws.CloudWatchMetrics" in row:
-        if "Requests" not in row or "Latency" not in row:
-            return []
-        found = {
-            "t_s": _single(row["_aws.Timestamp"]) / 1000 - _single(row["Latency"]) / 1000,
-            "input_tokens": _single(row.get("InputTokens")),
-            "output_tokens": _single(row.get("OutputTokens")),
-            "model": row.get("Model"),
-            "class": _CLASS_OF_ROAD.get(str(row.get("InferenceType"))),
-        }
-        return [found]
+        return _of_metric(row)
     if "service" not in row or "level" not in row or "location" not in row:
         return None
-    if "outcome" not in row or row["outcome"] in _UNFINISHED or str(row.get("request_id")).endswith(REFRESH_MARK):
+    if "outcome" not in row or str(row["outcome"]) in _UNFINISHED or str(row.get("request_id")).endswith(REFRESH_MARK):
         return []
     try:
         ended = datetime.fromisoformat(str(row["timestamp"])).timestamp()
         came = ended - float(row.get("latency_ms", 0)) / 1000
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return [{"t_s": row.get("timestamp")}]
     found = {
         "t_s": came,
@@ -53,6 +45,23 @@ def of_gateway_log(row: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
         "tenant": row.get("tenant"),
         "class": _CLASS_OF_ROAD.get(str(row.get("inference_type"))),
         "request_id": row.get("request_id"),
+    }
+    return [found]
+
+
+def _of_metric(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if "Requests" not in row or "Latency" not in row:
+        return []
+    try:
+        came = float(_single(row["_aws.Timestamp"])) / 1000 - float(_single(row["Latency"])) / 1000
+    except (OverflowError, TypeError, ValueError):
+        return [{"t_s": None}]  # no time: the reader counts it
+    found = {
+        "t_s": came,
+        "input_tokens": _single(row.get("InputTokens")),
+        "output_tokens": _single(row.get("OutputTokens")),
+        "model": row.get("Model"),
+        "class": _CLASS_OF_ROAD.get(str(row.get("InferenceType"))),
     }
     return [found]
 
@@ -78,9 +87,9 @@ def _of_focus(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     try:
         begin = datetime.fromisoformat(str(row["ChargePeriodStart"])).timestamp()
         seconds = datetime.fromisoformat(str(row["ChargePeriodEnd"])).timestamp() - begin
-        count = int(row.get("x_Requests") or 1)
-        read, written = int(row.get("x_InputTokens") or 0), int(row.get("x_OutputTokens") or 0)
-    except (KeyError, ValueError):
+        count = _whole(row.get("x_Requests") or 1)
+        read, written = _whole(row.get("x_InputTokens")), _whole(row.get("x_OutputTokens"))
+    except (KeyError, OverflowError, TypeError, ValueError):
         return iter((row,))
     held = row.get("ConsumedQuantity") if row.get("ConsumedUnit") == "Seconds" and count == 1 else None
     if not read and not written and not held:
@@ -96,12 +105,12 @@ def _of_focus(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _of_usage(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     try:
-        count = int(next(row[column] for column in _COUNTS if column in row))
+        count = _whole(next(row[column] for column in _COUNTS if column in row))
         begin = float(row["start_time"] if "start_time" in row else row["aggregation_timestamp"])
         seconds = float(row["end_time"]) - begin if row.get("end_time") else _OLD_BUCKET
-        read = int(row.get("input_tokens") or row.get("n_context_tokens_total") or 0)
-        written = int(row.get("output_tokens") or row.get("n_generated_tokens_total") or 0)
-    except (KeyError, TypeError, ValueError):
+        read = _whole(row.get("input_tokens") or row.get("n_context_tokens_total"))
+        written = _whole(row.get("output_tokens") or row.get("n_generated_tokens_total"))
+    except (KeyError, OverflowError, TypeError, ValueError):
         return iter((row,))
     name = "|".join(map(str, row.values()))
     given = {
@@ -114,15 +123,26 @@ def _of_usage(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _spread(
     name: str, count: int, when: tuple[float, float], tokens: tuple[int, int], given: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """So many requests within a time, with as many tokens each; their sum is the row's."""
+    """So many requests within a time, with as many tokens each; their sum is the row's.
+
+    Raises:
+        TraceError: they are more than can be planned.
+    """
     (begin, seconds), (read, written) = when, tokens
-    for number in range(min(count, _MOST_IN_A_ROW)):
+    if count > _MOST_IN_A_ROW:
+        raise TraceError(f"a row of {count:,} requests is more than can be planned at once.")
+    for number in range(count):
         yield {
             "t_s": begin + seconds * _drawn(f"{name}|{number}"),
             "input_tokens": (number + 1) * read // count - number * read // count,
             "output_tokens": (number + 1) * written // count - number * written // count,
             **given,
         }
+
+
+def _whole(value: Any) -> int:
+    """A count, also as a spreadsheet writes it (`3.0`); 0 where there is none."""
+    return int(float(value or 0))
 
 
 def _drawn(name: str) -> float:

@@ -351,3 +351,30 @@ def test_metric_records_alone_are_a_trace(tmp_path: Path) -> None:
     lines = _log(_record("one", "completed", Usage(500, 150)), _record("two", "completed", Usage(300, 80)))
     trace = _read(tmp_path, "\n".join(line for line in lines if "_aws" in line), "log.jsonl")
     assert (sorted(trace.input_tokens), trace.group_names) == ([300, 500], ["chat"])
+
+
+def test_counts_that_a_spreadsheet_wrote_are_counts(tmp_path: Path) -> None:
+    """Ten requests of an hour are ten although the column says 10.0, not one with the tokens of all."""
+    names = "start_time,end_time,input_tokens,output_tokens,num_model_requests"
+    trace = _read(tmp_path, f"{names}\n{_EPOCH},{_EPOCH + 3600},1000.0,500.0,10.0\n")
+    assert (len(trace), set(trace.input_tokens), set(trace.output_tokens)) == (10, {100}, {50})
+
+
+def test_a_row_of_more_requests_than_can_be_planned_is_refused(tmp_path: Path) -> None:
+    """Nothing of it is left out in silence."""
+    names = "start_time,end_time,input_tokens,output_tokens,num_model_requests"
+    with pytest.raises(TraceError, match="more than can be planned"):
+        _read(tmp_path, f"{names}\n{_EPOCH},{_EPOCH + 3600},1000,500,1000000000000\n")
+
+
+@pytest.mark.parametrize("latency", [[120, 130], "soon", None, 10**400], ids=["two", "word", "none", "huge"])
+def test_a_metric_record_that_makes_no_sense_is_counted(tmp_path: Path, latency: object) -> None:
+    """One such record ends no plan."""
+    record = {
+        "_aws": {"Timestamp": _EPOCH * 1000, "CloudWatchMetrics": []},
+        "Requests": 1,
+        "Latency": 100,
+        "InputTokens": 500,
+    }
+    trace = _read(tmp_path, _lines(record, record | {"Latency": latency}), "x.jsonl")
+    assert (len(trace), trace.malformed) == (1, {"no arrival time": 1})
