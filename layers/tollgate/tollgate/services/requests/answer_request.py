@@ -12,6 +12,7 @@ from tollgate.domain.errors import (
     CapacityError,
     InvalidRequestError,
     NotCachedError,
+    OverLimitError,
 )
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class InferenceService:
             trail.route_reason += f";{fallback}_fallback=no_capacity"
             try:
                 return self._accept(plan, fallback, trail, (InferenceType.REALTIME, fallback))
-            except BodyTooLargeError:
+            except (BodyTooLargeError, OverLimitError):
                 # It cannot wait as a job. As it is it may go through a little later.
                 raise error from None
 

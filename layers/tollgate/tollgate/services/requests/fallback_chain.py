@@ -14,6 +14,7 @@ from tollgate.domain.errors import (
     BackendTimeoutError,
     InvalidRequestError,
     ModelFailedError,
+    OverLimitError,
     OversizedAnswerError,
 )
 from tollgate.domain.roads.estimates import RoadEstimates
@@ -83,6 +84,8 @@ class FallbackChain:
                 return self._realtime.run_again(replace(plan, decision=decision, rendered=rendered), trail)
             except BackendError as again:
                 error = again
+            except OverLimitError:
+                continue  # Too dear for a budget, whatever is spent; what the caller asked for was not.
         raise error
 
     def _decision(self, plan: Plan, deployment: Deployment, trail: Trail) -> RoutingDecision | None:
