@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tollgate.domain.costs.loaded_cost import EndpointHour, endpoints_of, load_hour
 from tollgate.domain.costs.usage import RollUp
-from tollgate.domain.errors import CatalogueError
+from tollgate.domain.errors import NoCatalogueError
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Telemetry
 from tollgate.ports.usage import InstanceHours
@@ -23,11 +23,11 @@ class HourLoader:
         """The roll-ups with `loaded`, and a row for each endpoint that was up for nothing.
 
         Raises:
-            StorageError: the endpoints cannot be asked.
+            CatalogueError, StorageError: the catalogue cannot be read, or the endpoints cannot be asked.
         """
         try:
             catalogue = self._catalogues.current()
-        except CatalogueError:
+        except NoCatalogueError:
             return tuple(roll_ups)  # Nothing was offered yet, so nothing was up.
         hours = {endpoint: self._instances.of(endpoint, hour) for endpoint in endpoints_of(catalogue)}
         loaded, seen = load_hour(roll_ups, hour, hours)

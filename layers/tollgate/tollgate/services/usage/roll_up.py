@@ -46,7 +46,7 @@ class UsageRollUp:
         """Bring usage up to date.
 
         Raises:
-            StorageError: a source or the store failed; the next turn goes on from there.
+            CatalogueError, StorageError: a source, the store or the catalogue failed; the next turn goes on from there.
         """
         now = self._clock.now()
         moment, recent = slice_of(now - _RECENT), list[RollUp]()
