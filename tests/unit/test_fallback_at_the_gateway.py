@@ -143,6 +143,8 @@ def test_what_stands_in_too_dearly_does_not_make_a_request_one_that_never_fits(*
     answer = gateway.infer(HELLO, request_id="req-2")
     assert (answer.status, document(answer)["error"]["code"]) == (503, "no_capacity")
     assert answer.headers["x-tollgate-inference-type"] == "realtime"
+    assert answer.headers["x-tollgate-deployment"] == "echo/small"
+    assert ";fallback=spare,over_limit" in answer.headers["x-tollgate-route-reason"]
     assert "x-should-retry" not in answer.headers
     assert gateway.jobs.jobs == {}
 
