@@ -10,9 +10,9 @@ _PIPE_COLUMNS = 4096
 
 
 def new_console() -> Console:
-    """Where commands print; a pipe has no width of its own, so nothing is folded or cut there."""
-    found = Console()
-    return found if found.is_terminal else Console(width=_PIPE_COLUMNS)
+    """Where commands print, brackets and colons as they are; a pipe has no width, so nothing is folded or cut there."""
+    found = Console(markup=False, emoji=False)
+    return found if found.is_terminal else Console(width=_PIPE_COLUMNS, markup=False, emoji=False)
 
 
 def folding_table(headings: Sequence[str], *, title: str | None = None, whole: Collection[str] = ()) -> Table:

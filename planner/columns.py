@@ -97,7 +97,7 @@ class Columns:
             priority=_found(_CLASS, known),
             deadline=_found(_DEADLINE, known),
             prompt=_found(_PROMPT, known),
-            duration=_found(_DURATION, known) or (None if read or written else _measured(known)),
+            duration=_measured(known, tokens=bool(read or written)),
             request=_found(_REQUEST, known),
             # Mooncake counts milliseconds and does not say so.
             unit=(time and time.unit) or (1e-3 if "hash_ids" in names else None),
@@ -144,7 +144,13 @@ def _found(wanted: tuple[str, ...], known: list[tuple[tuple[str, float | None], 
     return found
 
 
-def _measured(known: list[tuple[tuple[str, float | None], str]]) -> Column | None:
-    """Time in service, or a latency that tells its unit, where a file has no tokens."""
+def _measured(known: list[tuple[tuple[str, float | None], str]], *, tokens: bool) -> Column | None:
+    """Time in service, or a latency that tells its unit where there is nothing better.
+
+    Beside tokens only a duration with a unit counts: one in unknown units may be wrong by a factor of a thousand.
+    """
+    duration = _found(_DURATION, known)
+    if tokens:
+        return duration if duration is not None and duration.unit is not None else None
     held, latency = _found(_HELD, known), _found(_LATENCY, known)
-    return held or (latency if latency is not None and latency.unit is not None else None)
+    return duration or held or (latency if latency is not None and latency.unit is not None else None)

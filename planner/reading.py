@@ -34,6 +34,8 @@ _ABSOLUTE = 1e8
 """Seconds, three years, from which on a time is a date and not an offset."""
 _UNIT_OF_DATE = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """From which number on a date is counted in nanoseconds, microseconds, milliseconds since 1970."""
+_LATEST = 4_102_444_800.0
+"""The year 2100, after which no request came: the number is no count since 1970."""
 _HOUR, _YEAR = 3_600.0, 366 * 86_400.0
 _MOST_SHAPES = 1_000
 
@@ -224,9 +226,11 @@ def _moment(value: Any, unit: float | None = None) -> float:
     if not math.isfinite(seconds) or seconds < 0:
         raise _RowError("arrival time out of range")
     scale = next((scale for least, scale in _UNIT_OF_DATE if seconds >= least), None)
-    if scale is not None and (unit is None or seconds * unit >= _UNIT_OF_DATE[-1][0]):
-        return seconds * scale
-    return seconds * (unit or 1.0)
+    if scale is None or (unit is not None and seconds * unit < _UNIT_OF_DATE[-1][0]):
+        scale = unit or 1.0
+    if seconds * scale > _LATEST:
+        raise _RowError("arrival time out of range")
+    return seconds * scale
 
 
 def _date(text: str) -> float:

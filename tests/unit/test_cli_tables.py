@@ -41,3 +41,15 @@ def test_a_pipe_gets_every_row_in_one_line(capsys: pytest.CaptureFixture[str], m
     new_console().print(table)
     [line] = [line for line in capsys.readouterr().out.splitlines() if _NAME in line]
     assert _WHY in line
+
+
+def test_brackets_and_colons_of_names_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What looks like markup or an emoji in a name is part of the name, in tables and in sentences."""
+    table = folding_table(("team",))
+    table.add_row("[red]x[/i] :fire:")
+    console = new_console()
+    console.print(table)
+    console.print("[/class] is not known")
+    printed = capsys.readouterr().out
+    assert "[red]x[/i] :fire:" in printed
+    assert "[/class] is not known" in printed

@@ -167,6 +167,20 @@ def test_a_unit_in_the_name_counts(tmp_path: Path, column: str, scale: int) -> N
     _same(_read(tmp_path, f"{column},input_tokens,output_tokens\n0,500,150\n{40 * scale},300,80\n"))
 
 
+def test_a_date_written_as_one_number_is_no_time_since_1970(tmp_path: Path) -> None:
+    """20261101120000 taken for milliseconds would put an hour into ten seconds; such rows are left out, and counted."""
+    rows = "timestamp,input_tokens,output_tokens\n20261101120000,500,150\n20261101130000,5,5\n"
+    with pytest.raises(TraceError, match="2 x arrival time out of range"):
+        _read(tmp_path, rows)
+
+
+@pytest.mark.parametrize(("column", "held"), [("duration", -1.0), ("duration_ms", 1.5), ("Duration (s)", 1500.0)])
+def test_a_duration_without_a_unit_does_not_stand_in_for_tokens(tmp_path: Path, column: str, held: float) -> None:
+    """Beside tokens it counts only where its name tells the unit: 1500 may be milliseconds."""
+    trace = _read(tmp_path, f"t_s,input_tokens,output_tokens,{column}\n0,500,150,1500\n")
+    assert list(trace.durations) == [held]
+
+
 def _zipped(text: bytes) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
