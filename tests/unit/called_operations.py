@@ -1,14 +1,13 @@
 """Which of AWS's operations a function of the stack may call, read from its code.
 
 From `app.py` on, what a reachable body names is reachable too: functions and classes by their imports, methods by their
-name on every class that is made on the way (rapid type analysis). Where annotations tell what the receiver is, only what
-fits it is followed. The answer holds every call that the function can make and, where types are unknown, some more.
+name on every class that is made on the way (rapid type analysis). Where annotations tell what an object is, only what
+fits is followed. So the answer holds every call that the function can make and, where types are unknown, some more.
 """
 
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -53,10 +52,9 @@ def _operations() -> dict[str, tuple[str, str]]:
     return found
 
 
-_BUILT_IN = (
-    *(ast.Dict, ast.List, ast.Set, ast.Tuple),
-    *(ast.DictComp, ast.ListComp, ast.SetComp, ast.GeneratorExp),
-)
+_DISPLAYS = ast.Dict | ast.List | ast.Set | ast.Tuple | ast.DictComp | ast.ListComp | ast.SetComp | ast.GeneratorExp
+_DEEPEST = 5
+"""Names that are followed from one to the next; a loop may give a name to itself."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Reach:
 
     def table_calls(self) -> dict[TableCall, str]:
         """What is done with which table, and the way there."""
-        found = {}
+        found: dict[TableCall, str] = {}
         for (action, owner, index), body in self._table_calls.items():
             users = [kind for kind in self.made if owner in kind.line]
             tables = {table for kind in users for table in self.tables[kind]}
@@ -197,9 +195,9 @@ class _Body:
 
     def way(self) -> str:
         """How it is reached, from the function's entry on."""
-        place = (
-            f"{self._module.name}.{self._owner.node.name + '.' if self._owner else ''}{getattr(self._node, 'name', '')}"
-        )
+        owner = [self._owner.node.name] if self._owner else []
+        name = [self._node.name] if isinstance(self._node, ast.FunctionDef) else []
+        place = ".".join([self._module.name, *owner, *name])
         return f"{self._asker.way()} > {place}" if self._asker else place
 
     def follow(self, reach: Reach) -> None:
@@ -272,11 +270,8 @@ class _Body:
         if not self._in_adapters:
             return
         if node.attr in TABLE_OPERATIONS:
-            if (
-                self._owner is not None
-                and self._owner.node.name != "DynamoDBClient"
-                and (types.known is not None or _is_client(types))
-            ):
+            # Within the client the table is its caller's.
+            if self._owner is not None and self._owner.node.name != "DynamoDBClient" and _may_be_client(types):
                 reach.use_table(TABLE_OPERATIONS[node.attr], self._owner, self._index(node))
         elif node.attr in _operations():
             reach.use(_operations()[node.attr])
@@ -292,44 +287,47 @@ class _Body:
 
     def _type_of(self, node: ast.expr, depth: int = 0) -> Types | None:
         """What an expression may be; None if that is not known."""
+        if isinstance(node, _DISPLAYS):
+            return CONTAINER
         match node:
-            case ast.Name(id="self" | "cls") if self._owner is not None:
-                return Types(frozenset({self._owner}))
-            case ast.Name(id=name) if len(self._assigned.get(name, ())) == 1 and name not in self._locals and depth < 5:
-                return self._type_of(self._assigned[name][0], depth + 1)
-            case ast.Name(id=name) if (
-                name not in self._locals and name not in self._assigned and self._module.is_alien(name)
-            ):
-                return ALIEN
-            case ast.Name(id=name):
-                return self._locals[name] if name in self._locals else self._module.value_types(name)
             case ast.Constant() | ast.JoinedStr():
                 return ALIEN
-            case _ if isinstance(node, _BUILT_IN):
-                return CONTAINER
-            case ast.Call(func=ast.Name(id=name)) if name in CONTAINERS:
-                return CONTAINER
-            case ast.Call(func=ast.Name(id="super")):
-                return self._owner and Types(frozenset({self._owner}))
+            case ast.Name(id=name):
+                return self._type_of_name(name, depth)
             case ast.Call(func=function):
-                found = self._module.resolve(function)
-                if isinstance(found, Class):
-                    return Types(frozenset({found}))
-                if isinstance(found, Function):
-                    return found.returns
-                kind = self._type_of(function, depth)
-                return kind if kind == ALIEN else kind and kind.returned
+                return self._type_of_call(function, depth)
             case ast.Attribute(value=value, attr=name):
-                return self._attribute_of(self._type_of(value, depth), name)
+                return self._type_of_attribute(self._type_of(value, depth), name)
             case _:
                 return None
 
-    def _attribute_of(self, types: Types | None, name: str) -> Types | None:
+    def _type_of_name(self, name: str, depth: int) -> Types | None:
+        if name in {"self", "cls"} and self._owner is not None:
+            return Types(frozenset({self._owner}))
+        if name in self._locals:
+            return self._locals[name]
+        if name in self._assigned:
+            values = self._assigned[name]
+            return self._type_of(values[0], depth + 1) if len(values) == 1 and depth < _DEEPEST else None
+        return ALIEN if self._module.is_alien(name) else self._module.value_types(name)
+
+    def _type_of_call(self, function: ast.expr, depth: int) -> Types | None:
+        if isinstance(function, ast.Name) and function.id in CONTAINERS:
+            return CONTAINER
+        if isinstance(function, ast.Name) and function.id == "super":
+            return self._type_of_name("self", depth)
+        found = self._module.resolve(function)
+        if isinstance(found, Class):
+            return Types(frozenset({found}))
+        if isinstance(found, Function):
+            return found.returns
+        kind = self._type_of(function, depth)
+        return kind if kind is None or kind.alien else kind.returned
+
+    def _type_of_attribute(self, types: Types | None, name: str) -> Types | None:
         """What an attribute may be; None if its annotation or the type of the object is not known."""
-        if types == ALIEN:
-            return ALIEN
-        if types is None or len(types.classes) != 1:
-            return None
+        if types is None or types.alien or len(types.classes) != 1:
+            return types if types is not None and types.alien else None
         (kind,) = types.classes
         if name in kind.attributes:
             return kind.attributes[name]
@@ -337,5 +335,5 @@ class _Body:
         return Types(returned=methods[0].returns) if methods else None
 
 
-def _is_client(types: Types) -> bool:
-    return any(kind.node.name == "DynamoDBClient" for kind in types.classes)
+def _may_be_client(types: Types | None) -> bool:
+    return types is None or types.known is not None or any(kind.node.name == "DynamoDBClient" for kind in types.classes)

@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _LAYER = ROOT / "layers" / "tollgate"
 CONTAINERS = frozenset(
-    "dict list set frozenset tuple Mapping MutableMapping Sequence Iterable Iterator Generator Collection AbstractSet".split()
+    "dict list set frozenset tuple Mapping MutableMapping Sequence Iterable Iterator Generator Collection".split()
 )
 _PLAIN = frozenset("str int float bool bytes None".split())
-_LENT = frozenset({"collections", "concurrent", "contextlib", "functools", "itertools", "typing"})
+_LENT = frozenset("collections concurrent contextlib copy dataclasses functools itertools operator typing".split())
 """Libraries whose objects hand out what they were given; those of all others have nothing of the product's."""
 
 
@@ -117,7 +117,7 @@ class Class:
             wanted.is_protocol
             and wanted.members <= self.members
             and all(
-                _parameters(asked[0]) <= _parameters(self.methods[name][0])
+                _takes(self.methods[name][0], asked[0])
                 for name, asked in wanted.methods.items()
                 if name in self.methods
             )
@@ -140,9 +140,17 @@ class Class:
         return found
 
 
-def _parameters(function: Function) -> set[str]:
-    arguments = function.node.args
-    return {argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} - {"self"}
+def _takes(offered: Function, asked: Function) -> bool:
+    """Whether a method can be called as a protocol asks; what arguments are called by place may differ."""
+    theirs, ours = asked.node.args, offered.node.args
+    if ours.vararg or ours.kwarg:
+        return True
+    places = len(ours.posonlyargs + ours.args)
+    names = {argument.arg for argument in ours.args + ours.kwonlyargs}
+    return (
+        places - len(ours.defaults) <= len(theirs.posonlyargs + theirs.args) <= places
+        and {argument.arg for argument in theirs.kwonlyargs} <= names
+    )
 
 
 def _assigned(init: Function) -> dict[str, Types | None]:
@@ -214,12 +222,14 @@ class Module:
         for given in self.tree.body:
             if isinstance(given, ast.Assign) and ast.unparse(given.targets[0]) == name:
                 made = self.resolve(given.value.func) if isinstance(given.value, ast.Call) else None
-                return Types(frozenset({made})) if isinstance(made, Class) else made and made.returns
+                if isinstance(made, Class):
+                    return Types(frozenset({made}))
+                return made.returns if isinstance(made, Function) else None
             if isinstance(given, ast.AnnAssign) and ast.unparse(given.target) == name:
                 return self.types(given.annotation)
         source, symbol = self._imports.get(name, ("", ""))
         origin = module(source) if source.startswith("tollgate") else None
-        return origin and origin.value_types(symbol)
+        return None if origin is None else origin.value_types(symbol)
 
     def constant(self, node: ast.expr) -> ast.expr:
         """A value, or what the module gave this name."""
@@ -241,7 +251,7 @@ class Module:
             return origin.named(node.attr)
         return None
 
-    def types(self, annotation: ast.expr | None) -> Types | None:
+    def types(self, annotation: ast.expr | None) -> Types | None:  # noqa: PLR0911 -- one for each form of an annotation
         """What an annotation says, or None if it does not tell."""
         match annotation:
             case ast.Constant(value=None):

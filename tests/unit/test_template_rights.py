@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.called_operations import Reach
-from tests.unit.template_document import as_list, folder_of, functions, resources, settings_class, target
+from tests.unit.template_document import as_list, folder_of, functions, resources, settings_class, statements, target
 
 type Right = tuple[str, str]
 """An action, and for tables what it is done to: ``("dynamodb:Query", "Jobs/index/open")``."""
@@ -19,8 +19,6 @@ ACTIONS = {
     "bedrock-runtime:ConverseStream": ["bedrock:InvokeModelWithResponseStream"],
     "lambda:Invoke": ["lambda:InvokeFunction"],
     "s3:CopyObject": ["s3:GetObject", "s3:PutObject"],
-    # Without the right to list, S3 says of what is gone that access is denied.
-    "s3:GetObject": ["s3:GetObject"],
     "s3:HeadObject": ["s3:GetObject"],
     "s3:ListObjectsV2": ["s3:ListBucket"],
     "s3:upload_fileobj": ["s3:PutObject", "s3:AbortMultipartUpload"],
@@ -80,8 +78,12 @@ def _rights(document: dict[str, Any]) -> Iterator[Right]:
         statement = entry["Fn::If"][1] if "Fn::If" in entry else entry
         if statement["Effect"] == "Allow":
             for action in as_list(statement["Action"]):
-                for resource in as_list(statement["Resource"]) if action.startswith("dynamodb:") else [""]:
-                    yield action, re.sub(r"[${}]|Table\.Arn", "", next(iter(resource.values()))) if resource else ""
+                if action.startswith("dynamodb:"):
+                    for resource in as_list(statement["Resource"]):
+                        (name,) = resource.values()
+                        yield action, re.sub(r"[${}]|Table\.Arn", "", name)
+                else:
+                    yield action, ""
 
 
 def _policies() -> dict[str, tuple[dict[str, Any], list[str]]]:
@@ -113,6 +115,21 @@ def test_a_role_allows_what_its_function_calls(logical_id: str) -> None:
         if not any(_covers(right, needed) for right in allowed)
     }
     assert missing == {}
+
+
+@pytest.mark.parametrize("logical_id", functions())
+def test_who_sends_messages_may_send_to_every_queue_that_it_was_told_of(logical_id: str) -> None:
+    """The check above knows the action only; a right to read the queue would not do."""
+    if ("sqs:SendMessage", "") in _needed(logical_id):
+        properties = functions()[logical_id]["Properties"]
+        queues = {target(value) for value in properties["Environment"]["Variables"].values()}
+        open_to_it = {
+            target(resource)
+            for name, statement in statements()
+            if name == target(properties["Role"]) and "sqs:SendMessage" in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        }
+        assert queues & set(resources("AWS::SQS::Queue")) <= open_to_it
 
 
 @pytest.mark.parametrize("name", _policies())
