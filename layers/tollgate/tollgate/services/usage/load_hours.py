@@ -1,4 +1,4 @@
-"""What each endpoint cost in an hour, spread over what ran on it."""
+"""Spreads what each endpoint cost in an hour over the requests that ran on it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from tollgate.ports.usage import InstanceHours
 
 
 class HourLoader:
-    """Adds the loaded cost to the roll-ups of an hour, and tells what stood idle."""
+    """Adds the loaded cost to the roll-ups of an hour, and reports idle endpoints."""
 
     def __init__(self, *, catalogues: CatalogueSource, instances: InstanceHours, telemetry: Telemetry) -> None:
         self._catalogues = catalogues
@@ -20,15 +20,15 @@ class HourLoader:
         self._telemetry = telemetry
 
     def loaded(self, roll_ups: Sequence[RollUp], hour: datetime) -> tuple[RollUp, ...]:
-        """The roll-ups with `loaded`, and a row for each endpoint that was up for nothing.
+        """The roll-ups with `loaded`, and a row for each endpoint that was up without work.
 
         Raises:
-            StorageError: the endpoints cannot be asked.
+            StorageError: the endpoints cannot be queried.
         """
         try:
             catalogue = self._catalogues.current()
         except CatalogueError:
-            return tuple(roll_ups)  # Nothing was offered yet, so nothing was up.
+            return tuple(roll_ups)  # No deployment existed yet, so nothing was up.
         hours = {endpoint: self._instances.of(endpoint, hour) for endpoint in endpoints_of(catalogue)}
         loaded, seen = load_hour(roll_ups, hour, hours)
         for each in seen:
