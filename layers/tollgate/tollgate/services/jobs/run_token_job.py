@@ -166,7 +166,7 @@ class TokenJobRun:
             return
 
     def _pause(self, job: Job, error: BackendError) -> int:
-        """Seconds: what the provider asks for or half the job's age, at most half the time left to the deadline."""
+        """Seconds: what the provider asks for; else half the job's age, at most half the time to its deadline."""
         now = self._clock.now()
         wished = (now - job.created_at).total_seconds() / 2
         if job.deadline_at is not None:
@@ -213,8 +213,8 @@ def _check_held(job: Job, catalogue: Catalogue, road: Road, request: RenderedReq
     ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
     if ask.amount > job.reservation.amount:
         raise InvalidRequestError(
-            f"The rates or limits of '{job.resource}' have risen since this request was accepted, and what is held for "
-            "it no longer covers it. Send it again."
+            f"The rates or limits of '{job.resource}' have risen since this request was accepted, so the amount held "
+            "for it is too low. Send it again."
         )
 
 
