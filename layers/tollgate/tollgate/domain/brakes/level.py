@@ -115,7 +115,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The latest signal of a cause. `dismissed`: a person has resumed; only a higher level or new period counts again."""
+    """The latest signal of a cause. `dismissed`: a person resumed; only a higher level or a new period counts again."""
 
     level: BrakeLevel
     observed_at: datetime
