@@ -78,7 +78,7 @@ def _named(stack: Stack, start: str) -> Iterator[tuple[str, str]]:
             for key in page["items"]:
                 yield key["name"].removeprefix(prefix), key["value"]
     except (ClientError, BotoCoreError) as error:
-        raise StackError(f"API Gateway does not tell its keys: {error}") from error
+        raise StackError(f"API Gateway's keys cannot be listed: {error}") from error
 
 
 def _budgets(stack: Stack) -> Sequence[Budget]:

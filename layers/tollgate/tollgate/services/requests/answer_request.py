@@ -76,7 +76,7 @@ class InferenceService:
         Raises:
             InvalidRequestError, UnknownModelError, DeadlineImpossibleError: nothing was run or written.
             PriceUnknownError, CapacityError, BudgetExceededError: as above.
-            BackendError: the model's side failed; its time is on the trail's settlement.
+            BackendError: the backend failed; its time is on the trail's settlement.
             NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """

@@ -1,4 +1,4 @@
-"""What each endpoint cost in an hour, spread over what ran on it."""
+"""Spreads what each endpoint cost in an hour over the requests that ran on it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from tollgate.ports.usage import InstanceHours
 
 
 class HourLoader:
-    """Adds the loaded cost to the roll-ups of an hour, and tells what stood idle."""
+    """Adds the loaded cost to the roll-ups of an hour, and reports idle endpoints."""
 
     def __init__(self, *, catalogues: CatalogueSource, instances: InstanceHours, telemetry: Telemetry) -> None:
         self._catalogues = catalogues
@@ -20,7 +20,7 @@ class HourLoader:
         self._telemetry = telemetry
 
     def loaded(self, roll_ups: Sequence[RollUp], hour: datetime) -> tuple[RollUp, ...]:
-        """The roll-ups with `loaded`, and a row for each endpoint that was up for nothing.
+        """The roll-ups with `loaded`, and a row for each endpoint that was up without work.
 
         Raises:
             CatalogueError, StorageError: the catalogue cannot be read, or the endpoints cannot be asked.
