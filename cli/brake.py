@@ -53,7 +53,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     brake = add(
         actions,
         "set",
-        "brake by hand, until somebody resumes",
+        "brake by hand, until someone resumes",
         'brake set stop --reason "a runaway agent"',
         "brake set defer --until 2026-11-23T00:00+00:00",
     )

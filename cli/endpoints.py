@@ -81,7 +81,7 @@ def sleep(stack: Stack, arguments: argparse.Namespace) -> int:
     control, now = SageMakerControl(), datetime.now(UTC)
     for place, users in _chosen(stack, arguments):
         if any(deployment.sleep is None for deployment, _ in users):
-            raise StackError(f"{place.key} has no sleep policy in the catalogue, so nobody would wake it again.")
+            raise StackError(f"{place.key} has no sleep policy in the catalogue, so nothing would wake it again.")
         record = records.get(place) or PlaceRecord(place, Phase.AWAKE, now)
         if record.held_by:
             raise StackError(f"{place.key} is held by {record.held_by}.")
@@ -90,7 +90,7 @@ def sleep(stack: Stack, arguments: argparse.Namespace) -> int:
             continue
         asleep = record.laid_down(control.describe(place), now, "tollgate sleep")
         if not records.write(asleep):
-            raise StackError(f"{place.key} is changing just now; try again.")
+            raise StackError(f"{place.key} is changing right now; try again.")
         for deployment, road in users:
             records.record_state(deployment.resource, road.inference_type, RoadState.ASLEEP, 0)
         print(f"{place.key}: falling asleep")

@@ -17,7 +17,7 @@ from cli.tables import folding_table, new_console
 from tollgate.adapters.registry_catalogue import RegistryCatalogue
 from tollgate.adapters.registry_keys import RegistryKeys
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind, Spender, applied_budgets
-from tollgate.domain.errors import CatalogueError
+from tollgate.domain.errors import NoCatalogueError
 from tollgate.domain.keys import KeyRecord
 
 _PAGE = 100
@@ -78,13 +78,13 @@ def _named(stack: Stack, start: str) -> Iterator[tuple[str, str]]:
             for key in page["items"]:
                 yield key["name"].removeprefix(prefix), key["value"]
     except (ClientError, BotoCoreError) as error:
-        raise StackError(f"API Gateway does not tell its keys: {error}") from error
+        raise StackError(f"API Gateway's keys cannot be listed: {error}") from error
 
 
 def _budgets(stack: Stack) -> Sequence[Budget]:
     try:
         return RegistryCatalogue(stack.tables, stack.registry, lambda: 0.0).current().budgets
-    except CatalogueError:
+    except NoCatalogueError:
         # Keys may be made before there is a catalogue.
         return ()
 

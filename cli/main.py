@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StackError, TollgateError) as error:
         return _failed(str(error))
     except (BotoCoreError, ClientError) as error:
-        return _failed(f"AWS did not do it: {error}")
+        return _failed(f"An AWS call failed: {error}")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:

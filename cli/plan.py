@@ -294,7 +294,7 @@ def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     if comparison.impossible:
         console.print(
             f"Requests that take longer than their deadline wherever they are served: {comparison.impossible:,}. No "
-            "design can be in time for them, and they are held against none."
+            "design can serve them in time, so they count against none."
         )
     console.print(
         f"No design on instances can cost less than ${comparison.bounds.least:,.2f} (clairvoyant bound); "

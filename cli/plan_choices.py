@@ -53,7 +53,7 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
         seconds >= 0 and not read + written
         for seconds, read, written in zip(trace.durations, trace.input_tokens, trace.output_tokens, strict=True)
     ):
-        raise ValueError("--token-model needs a trace that tells the tokens of every request.")
+        raise ValueError("--token-model needs a trace with the tokens of every request.")
     world = replace(
         World.of(arguments.instance_type, arguments.region, book),
         concurrency=arguments.concurrency,

@@ -78,7 +78,7 @@ def report(stack: Stack, arguments: argparse.Namespace) -> int:
     else:
         print(
             f"Nothing is on record from {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC; "
-            "what runs is added up within five minutes."
+            "usage appears within five minutes."
         )
     if chart is not None and arguments.picture is not None:
         try:
@@ -118,7 +118,7 @@ def _show(found: UsageReport, chart: Chart) -> None:
     if found.loaded_until is None or found.loaded_until < found.end:
         print("Loaded cost is known for closed hours only: half an hour after their end.")
     if any(line.totals.unknown_tokens for line in shown):
-        print("? and >: some containers do not tell their tokens.")
+        print("? and >: some containers do not report their tokens.")
 
 
 def _table(found: UsageReport, title: str, columns: Mapping[str, Sequence[str]]) -> Table:

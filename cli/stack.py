@@ -30,7 +30,7 @@ class Outputs(dict[str, str]):
             StackError: always.
         """
         raise StackError(
-            f"The stack has no output {name}: it is not a Tollgate stack, or an older one. Deploy it anew."
+            f"The stack has no output {name}: it is not a Tollgate stack, or an older one. Deploy it again."
         )
 
 

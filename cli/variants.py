@@ -95,7 +95,7 @@ def promote(stack: Stack, arguments: argparse.Namespace) -> int:
     writer.point_to(catalogue.version, expected=current.version)
     print(
         f"Version {catalogue.version} is in force: {arguments.model}/{arguments.deployment} serves its tier. "
-        f"Back: tollgate models rollback {current.version}. Put the same into models.toml before you apply it again."
+        f"To undo: tollgate models rollback {current.version}. Change models.toml likewise before applying it again."
     )
     return 0
 

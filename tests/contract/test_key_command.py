@@ -17,6 +17,7 @@ from tests.fakes.examples import make_catalogue
 from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
 from tollgate.adapters.registry_keys import RegistryKeys, key_hash
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
+from tollgate.domain.errors import CatalogueError
 
 
 @pytest.fixture
@@ -99,6 +100,13 @@ def test_keys_are_listed_without_their_secrets(
     for secret in (first_secret, second_secret):
         assert secret not in table
         assert key_hash(secret)[:8] not in table
+
+
+def test_keys_are_not_listed_without_the_budgets_of_a_catalogue_that_is_missing(aws: LocalAws, stack: Stack) -> None:
+    """They would look as if they had none; only a new stack has no catalogue."""
+    RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE).point_to(7, expected=0)
+    with pytest.raises(CatalogueError, match="version 7 is missing"):
+        key_list.list_keys(stack, argparse.Namespace(tenant=None, json=True))
 
 
 def test_a_stack_without_keys_says_how_to_make_one(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_an_answer_after_the_end_is_counted_without_what_a_failed_group_held() -
     road = _put_back()
     (name, *_) = waiting_ids(road)
     road.submitter().submit(name)
-    assert road.completer().expire(road.jobs.jobs[name], "SageMaker gave neither an answer nor a failure in time.")
+    assert road.completer().expire(road.jobs.jobs[name], "SageMaker reported neither an answer nor a failure in time.")
     began = road.clock.now()
     road.clock.advance(3)
     location = road.answer(name, b'{"label": "en"}')
@@ -79,7 +79,9 @@ def test_a_group_that_was_given_up_is_charged_when_it_ends_after_all() -> None:
     road = group_road(3)
     road.group_submitter().submit_all(waiting_ids(road))
     for name in ("inf_0", "inf_1"):
-        assert road.completer().expire(road.jobs.jobs[name], "SageMaker gave neither an answer nor a failure in time.")
+        assert road.completer().expire(
+            road.jobs.jobs[name], "SageMaker reported neither an answer nor a failure in time."
+        )
     run_groups(road)
     assert road.jobs.jobs["inf_2"].state is JobState.COMPLETED
     shares = [late.held_seconds for late in road.jobs.late.values()] + [road.jobs.jobs["inf_2"].held_seconds]

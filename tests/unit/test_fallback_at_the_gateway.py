@@ -127,6 +127,28 @@ def test_without_capacity_anywhere_the_request_is_accepted_for_later() -> None:
     assert ";async_fallback=no_capacity" in answer.headers["x-tollgate-route-reason"]
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["elsewhere", "later"])
+def test_what_stands_in_too_dearly_does_not_make_a_request_one_that_never_fits(*, later: bool) -> None:
+    """Spare or job cost more than a single request may; what was asked for did not, and may go through soon."""
+    limit = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.REQUEST, Decimal("0.01"))
+    catalogue = _catalogue(later=later, budgets=(limit,))
+    model = catalogue.models["echo"]
+    small, spare = model.deployments
+    dear = {kind: replace(road, usd_per_hour=Decimal(10_000)) for kind, road in small.roads.items()}
+    cheap = {InferenceType.REALTIME: small.roads[InferenceType.REALTIME]}
+    model = replace(model, deployments=(replace(small, roads=dear | cheap), replace(spare, roads=dear)))
+    gateway = FakeGateway(catalogue=replace(catalogue, models={"echo": model}))
+    assert gateway.infer(HELLO).status == 200
+    gateway.realtime.answers[MAIN] = CapacityError("full")
+    answer = gateway.infer(HELLO, request_id="req-2")
+    assert (answer.status, document(answer)["error"]["code"]) == (503, "no_capacity")
+    assert answer.headers["x-tollgate-inference-type"] == "realtime"
+    assert answer.headers["x-tollgate-deployment"] == "echo/small"
+    assert ";fallback=spare,over_limit" in answer.headers["x-tollgate-route-reason"]
+    assert "x-should-retry" not in answer.headers
+    assert gateway.jobs.jobs == {}
+
+
 def test_an_open_circuit_sends_requests_to_the_spare_at_once(gateway: FakeGateway) -> None:
     """After five failures nothing is tried in vain; the others are told; a probe brings the deployment back."""
     gateway.realtime.answers[MAIN] = BROKE

@@ -26,6 +26,7 @@ from tollgate.domain.costs.price_refresh import JUMP_PERCENT
 from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT
 
 COST_TAG = "tollgate:stack"
+OUR_METRICS = {"Fn::Sub": "Tollgate/${AWS::StackName}"}
 LAMBDA_SETS = {"AWS_REGION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
 LAMBDA_READS = {"AWS_LAMBDA_EXEC_WRAPPER"}
 POLLED = ("async_submit", "batch_dispatch", "webhook_delivery", "deferred")
@@ -226,7 +227,7 @@ def test_alarms_stay_within_the_free_ten() -> None:
 def test_a_price_jump_raises_the_alarm_at_the_limit_of_the_code() -> None:
     """The metric, its name and its threshold are the ones that the refresh uses; the day is the schedule's default."""
     alarm = resources()["PriceJumpAlarm"]["Properties"]
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("Tollgate", "PriceJumpPercent")
+    assert (alarm["Namespace"], alarm["MetricName"]) == (OUR_METRICS, "PriceJumpPercent")
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", JUMP_PERCENT)
     assert "Dimensions" not in alarm
     assert target(alarm["AlarmActions"][0]) == "AlarmTopic"
@@ -244,7 +245,7 @@ def test_prices_are_not_refreshed_where_there_is_no_price_list() -> None:
 def test_a_drifting_ledger_raises_the_alarm_at_the_limit_of_the_code() -> None:
     """As for prices: once a day, and one high reading is enough."""
     alarm = resources()["LedgerDriftAlarm"]["Properties"]
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("Tollgate", "LedgerDriftPercent")
+    assert (alarm["Namespace"], alarm["MetricName"]) == (OUR_METRICS, "LedgerDriftPercent")
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", DRIFT_ALARM_PERCENT)
     assert (alarm["Period"], "Dimensions" in alarm) == (86400, False)
     assert target(alarm["AlarmActions"][0]) == "AlarmTopic"

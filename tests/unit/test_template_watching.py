@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.examples import make_job
 from tests.fakes.hand_on_house import HandOnHouse
 from tests.fakes.sleepers import Sleepers
-from tests.unit.template_document import resources
+from tests.unit.template_document import resources, template
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import Owner
@@ -31,6 +31,17 @@ def test_the_dashboard_shows_what_owners_ask_for() -> None:
     entries = [entry[-1] for widget in body["widgets"] for entry in widget["properties"]["metrics"]]
     ids = [entry["id"] for entry in entries if "id" in entry]
     assert len(ids) == len(set(ids))
+
+
+def test_stacks_share_no_metrics() -> None:
+    """Functions write, alarms watch and the dashboard shows a namespace that ends in the stack's name, and no other."""
+    ours = "Tollgate/${AWS::StackName}"
+    variables = template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == {"Fn::Sub": ours}
+    watched = [alarm["Properties"]["Namespace"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
+    assert [name for name in watched if not str(name).startswith("AWS/")] == [{"Fn::Sub": ours}] * 2
+    body = resources()["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"].replace("${AWS::StackName}", "stack")
+    assert set(re.findall(r"Tollgate[\w/]*", body)) == {"Tollgate/stack"}
 
 
 def _decision_fields() -> set[str]:

@@ -136,7 +136,7 @@ def test_parts_are_limited_as_they_come() -> None:
     with pytest.raises(TollgateError):
         house.complete(parts[0])
     parts.append(house.part(SECOND))
-    with pytest.raises(BodyTooLargeError, match="counting those that are sent again"):
+    with pytest.raises(BodyTooLargeError, match="counting parts sent again"):
         house.part(b"x")
     assert sum(map(len, house.objects.objects.values())) == 40
     assert house.content(house.complete(parts[0], parts[-1])) == "firstother"

@@ -21,7 +21,7 @@ from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.costs.focus import FocusAccount
 from tollgate.domain.costs.loaded_cost import endpoints_of
 from tollgate.domain.costs.usage import UsageRecord, sum_of
-from tollgate.domain.errors import CatalogueError, StorageError
+from tollgate.domain.errors import CatalogueError, NoCatalogueError, StorageError
 from tollgate.domain.jobs.job import Bill, Job, JobState
 from tollgate.domain.spans import DAY, HOUR
 from tollgate.ports.usage import Span
@@ -37,15 +37,15 @@ REALTIME = "tollgate-echo-realtime"
 
 
 class Catalogues:
-    """A `CatalogueSource` that may have none."""
+    """A `CatalogueSource` that may have none, or one that cannot be read."""
 
     def __init__(self) -> None:
-        self.none_yet = False
+        self.failure: CatalogueError | None = None
         self.budgets: tuple[Budget, ...] = ()
 
     def current(self) -> Catalogue:
-        if self.none_yet:
-            raise CatalogueError("No catalogue was applied yet.")
+        if self.failure is not None:
+            raise self.failure
         return replace(make_catalogue(), budgets=self.budgets)
 
     def newest(self) -> Catalogue:
@@ -157,10 +157,25 @@ def test_unknown_instance_hours_are_said() -> None:
 def test_without_a_catalogue_nothing_was_up() -> None:
     """A stack just made has hours too."""
     world = World()
-    world.catalogues.none_yet = True
+    world.catalogues.failure = NoCatalogueError("No catalogue was applied yet.")
     world.turn(NOON + HOUR)
     world.turn(NOON + 2 * HOUR + LATE)
     assert world.store.closed_until(Span.HOUR) == NOON + 2 * HOUR
+
+
+def test_an_hour_is_not_closed_while_the_catalogue_cannot_be_read() -> None:
+    """Closed, it would have no idle time for good; nor are budgets passed over."""
+    world = World(make_record("1"), hours={REALTIME: Decimal(1)})
+    world.turn(NOON + timedelta(minutes=1))
+    world.catalogues.failure = CatalogueError("Catalogue version 2 is missing from the registry.")
+    with pytest.raises(CatalogueError):
+        world.roll_up.run()  # the present hour is known all the same, its budgets are not
+    with pytest.raises(CatalogueError):
+        world.turn(NOON + HOUR + LATE)
+    assert world.store.closed_until(Span.HOUR) == NOON - HOUR
+    world.catalogues.failure = None
+    world.roll_up.run()
+    assert sum_of(world.store.read(Span.HOUR, MIDNIGHT)).loaded
 
 
 def test_named_budgets_are_told_as_a_metric() -> None:

@@ -18,7 +18,8 @@ from tollgate.api.cache_wishes import LONGEST_SECONDS, MODES
 from tollgate.domain.budgets.budget import ScopeKind
 from tollgate.domain.cache.control import CacheMode
 from tollgate.domain.cache.policy import DAY_SECONDS
-from tollgate.domain.errors import OutcomeUnknownError, StorageError
+from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.errors import CatalogueError, NoCatalogueError, OutcomeUnknownError, StorageError
 
 
 def test_a_lookup_costs_no_inference() -> None:
@@ -229,3 +230,18 @@ def test_a_value_that_was_not_written_is_not_paid_for(error: StorageError, *, pa
     for counter in stack.gateway.ledger.counters.values():
         assert counter.committed == counter.spent
         assert bool(counter.spent) is paid
+
+
+@pytest.mark.parametrize(("error", "status"), [(NoCatalogueError("none"), 200), (CatalogueError("gone"), 503)])
+def test_without_a_catalogue_there_is_no_budget_for_a_value(
+    monkeypatch: pytest.MonkeyPatch, error: CatalogueError, status: int
+) -> None:
+    """On a new stack it is kept all the same; a catalogue that cannot be read is another matter."""
+    stack = CacheStack()
+
+    def current() -> Catalogue:
+        raise error
+
+    monkeypatch.setattr(stack.gateway.catalogues, "current", current)
+    assert stack.call(f"PUT {VALUE_ROUTE}", {"value": "x"}, path=PLACE)[0] == status
+    assert stack.call(f"GET {VALUE_ROUTE}", path=PLACE)[0] == (200 if status == 200 else 404)

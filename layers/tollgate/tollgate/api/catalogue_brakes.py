@@ -58,11 +58,13 @@ def read_brakes(entry: BrakesEntry | None, models: Mapping[str, Model]) -> Brake
     steps = tuple(BrakeStep(s.at_percent, BrakeLevel.of(s.action)) for s in entry.steps)
     for one, other in itertools.pairwise(steps):
         if other.at_percent <= one.at_percent or other.level <= one.level:
-            raise CatalogueError("The steps of the brakes must grow, in percent and in what they do.")
+            raise CatalogueError("The steps of the brakes must rise, in percent and in level.")
     known = set(models) | {d.resource for model in models.values() for d in model.deployments}
     unknown = sorted(set(entry.critical) - known)
     if unknown:
-        raise CatalogueError(f"'critical' of the brakes names what is not in the catalogue: {', '.join(unknown)}.")
+        raise CatalogueError(
+            f"'critical' of the brakes names entries that are not in the catalogue: {', '.join(unknown)}."
+        )
     if entry.webhook_url:
         try:
             check_webhook_url(entry.webhook_url, parse_networks(ANYWHERE))

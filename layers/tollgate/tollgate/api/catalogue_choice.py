@@ -90,9 +90,7 @@ def read_choice(entry: ChoiceEntry | None, deployments: Sequence[Deployment], *,
     shadows = [d for d in deployments if d.role is DeploymentRole.SHADOW]
     for shadow in shadows:
         if shadow.weight or InferenceType.ASYNC not in shadow.roads:
-            raise CatalogueError(
-                f"Deployment '{shadow.resource}' is a shadow: it needs weight 0 and an async road, for nobody waits."
-            )
+            raise CatalogueError(f"Deployment '{shadow.resource}' is a shadow, so it needs weight 0 and an async road.")
     if entry is None:
         return None
     if (entry.shadow is not None) != bool(shadows):
@@ -124,7 +122,7 @@ def read_input_budgets(entries: Sequence[InputBudgetEntry], models: Collection[s
     """
     for entry in entries:
         if entry.model not in {ANY, *models}:
-            raise CatalogueError(f"An input budget is about the model '{entry.model}', which is not in the catalogue.")
+            raise CatalogueError(f"An input budget names the model '{entry.model}', which is not in the catalogue.")
     return tuple(InputBudget(**entry.model_dump()) for entry in entries)
 
 

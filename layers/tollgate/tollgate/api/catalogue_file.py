@@ -295,11 +295,11 @@ def _road(
     )
     target = getattr(entry, wanted)
     if target is None or getattr(entry, other) is not None:
-        raise CatalogueError(f"The {inference_type} road of '{resource}' needs '{wanted}' and no '{other}'.")
+        raise CatalogueError(f"The {inference_type} road of '{resource}' needs '{wanted}', not '{other}'.")
     if openai_route and (entry.target_model or entry.target_variant):
         raise CatalogueError(
-            f"The {inference_type} road of '{resource}' can name no target_model or target_variant: "
-            "SageMaker's /openai route takes neither."
+            f"The {inference_type} road of '{resource}' cannot have target_model or target_variant: "
+            "SageMaker's /openai route supports neither."
         )
     listed = book.instance_hour(region, instance_type)
     price = entry.usd_per_hour or (listed.usd if listed else None)

@@ -44,7 +44,7 @@ def read_sleep(entry: SleepEntry | None) -> SleepPolicy | None:
         return None
     if entry.idle_minutes == 0 and not entry.gather:
         raise CatalogueError(
-            "idle_minutes = 0 needs gather = true; without it, metrics say what is idle, by the minute."
+            "idle_minutes = 0 needs gather = true; without it, idle time comes from metrics, in whole minutes."
         )
     if entry.hand_on_to and not entry.gather:
         raise CatalogueError("hand_on_to needs gather = true: only requests that gather can be handed on.")

@@ -54,8 +54,8 @@ def token_roads(
     said = sorted(name for name, value in others.items() if value is not None)
     if said:
         raise CatalogueError(
-            f"Deployment '{resource}' is paid by the token and can have no {', '.join(said)}. Give what runs on "
-            "SageMaker a deployment of its own in the same model."
+            f"Deployment '{resource}' is paid by the token and cannot have {', '.join(said)}. Give the SageMaker "
+            "endpoint a deployment of its own in the same model."
         )
     if not timing.expected_output_tokens:
         raise CatalogueError(
@@ -114,7 +114,7 @@ def _url(entry: TokensEntry, resource: str) -> str:
     if entry.provider is Provider.BEDROCK:
         if entry.url or entry.api_key_parameter:
             raise CatalogueError(
-                f"'{resource}' can have no url and no api_key_parameter: Bedrock is called in the gateway's own region "
+                f"'{resource}' cannot have url or api_key_parameter: Bedrock is called in the gateway's own region "
                 "with its own role."
             )
         return ""
@@ -122,14 +122,14 @@ def _url(entry: TokensEntry, resource: str) -> str:
         parts = urlsplit(entry.url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise CatalogueError(f"The url of '{resource}' is none: {error}.") from error
+        raise CatalogueError(f"The url of '{resource}' is not valid: {error}.") from error
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host == "127.0.0.1")) or port == 0:
         raise CatalogueError(f"The url of '{resource}' must begin with https:// (http:// only for 127.0.0.1).")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise CatalogueError(
-            f"The url of '{resource}' may hold no credentials, query or fragment. Keys belong into an SSM SecureString "
-            "that api_key_parameter names."
+            f"The url of '{resource}' must have no credentials, query or fragment. Keep the key in an SSM SecureString "
+            "named by api_key_parameter."
         )
     if not entry.url.isascii() or any(c.isspace() or not c.isprintable() for c in entry.url):
-        raise CatalogueError(f"The url of '{resource}' may hold no spaces and only ASCII characters.")
+        raise CatalogueError(f"The url of '{resource}' must consist of ASCII characters without spaces.")
     return entry.url.rstrip("/")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Problem(NamedTuple):
-    """An error as the caller sees it; `asked_for` where the caller wanted just that rather than a run."""
+    """An error as the caller sees it; `asked_for` if the caller preferred it to a run."""
 
     status: int
     type: str
@@ -20,7 +20,7 @@ class Problem(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """How the request's record puts it: failed where it was our side's doing, otherwise rejected."""
+        """The outcome in the request's record: failed if the cause is on our side, otherwise rejected."""
         return "failed" if self.status >= 500 and not self.asked_for else "rejected"
 
 
@@ -62,13 +62,13 @@ _NOT_AGAIN = {
     errors.AnswerTooLargeError,
     errors.NotCachedError,
 }
-"""OpenAI's clients repeat any 409, 429 and 5xx by themselves. Here it is in vain, or pays for the same work again."""
+"""OpenAI's clients repeat any 409, 429 and 5xx by themselves. Here a retry is useless or pays for the work again."""
 
 _LONGEST_WAIT_SECONDS = 60
-"""OpenAI's clients wait no longer than this, whatever `Retry-After` says: they would come back early, and in vain."""
+"""OpenAI's clients wait no longer than this, whatever `Retry-After` says: they would retry too early."""
 
 RETRY_AFTER_SECONDS = 5
-"""For a 429 or 503 whose cause gives no better hint."""
+"""Default for a 429 or 503 whose cause gives no better value."""
 
 
 def problem_of(error: errors.TollgateError) -> Problem:
@@ -94,7 +94,7 @@ def problem_answer(error: errors.TollgateError) -> Answer:
 
 
 def retry_after(error: errors.TollgateError, problem: Problem) -> int | None:
-    """Seconds for the ``Retry-After`` header: on every 429 and 503 but for what will never fit."""
+    """Seconds for the ``Retry-After`` header: on every 429 and 503, except for requests that will never fit."""
     if error.retry_after is not None:
         return error.retry_after
     if isinstance(error, errors.OverLimitError):

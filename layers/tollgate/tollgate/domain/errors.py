@@ -1,30 +1,30 @@
 """Everything that can go wrong on purpose, as one tree.
 
 TollgateError
-├── InvalidRequestError            the caller can mend the request
+├── InvalidRequestError            the caller can correct the request
 │   ├── UnknownModelError
 │   ├── UnsupportedParameterError  no deployment of the model understands it
 │   ├── BodyTooLargeError
 │   ├── DeadlineImpossibleError
 │   ├── InputBudgetError           what must be sent does not fit the token budget
 │   └── IdempotencyMismatchError
-├── AuthenticationError            no key, or a key nobody knows
-├── ScopeError                     a known key that may not do this
-├── NotFoundError                  also for another tenant's things
-├── ConflictError                  not in this state
-│   ├── BusyError                  another call is at it, and soon done
+├── AuthenticationError            no key, or an unknown one
+├── ScopeError                     a known key without the right scope
+├── NotFoundError                  also for another tenant's resources
+├── ConflictError                  not possible in the present state
+│   ├── BusyError                  another call is at work on it, and will soon finish
 │   └── IdempotencyInProgressError
 ├── BudgetExceededError            a budget has nothing left for it
-│   ├── OverLimitError             by itself it is more than a budget allows, whenever it comes
+│   ├── OverLimitError             the request alone exceeds what a budget allows
 │   └── SpendStoppedError          the brakes refuse all new work
-├── PriceUnknownError              refused rather than served for nothing
+├── PriceUnknownError              refused rather than served for free
 ├── CatalogueError                 the catalogue is missing or contradicts itself
 │   └── NoCatalogueError           none was applied yet
-├── NotReadyError                  the job goes on, but its caller can be kept waiting no longer
-├── AnswerTooLargeError            the answer is there and paid for, but does not fit through the API
-├── BackendError                   the model's side failed
+├── NotReadyError                  the job continues, but the API cannot keep its caller waiting any longer
+├── AnswerTooLargeError            the answer is complete and paid for, but too large for the API
+├── BackendError                   the backend failed
 │   ├── ModelFailedError           the container answered with an error
-│   │   └── OversizedAnswerError   with more than a function can read
+│   │   └── OversizedAnswerError   its answer is larger than a function can read
 │   ├── CapacityError              no instance could take the request
 │   ├── BackendThrottledError
 │   └── BackendTimeoutError        the outcome is unknown
@@ -52,7 +52,7 @@ class TollgateError(Exception):
     """Base of all errors that Tollgate raises itself.
 
     Args:
-        message: says what is wrong and what to do about it; safe to show to the caller.
+        message: what is wrong and what to do about it; safe to show to the caller.
         param: the request field at fault, if one is.
         retry_after: seconds after which the same call may work, if known.
     """
@@ -81,15 +81,15 @@ class UnsupportedParameterError(InvalidRequestError):
 
 
 class BodyTooLargeError(InvalidRequestError):
-    """The body exceeds what any road takes."""
+    """The body is larger than any road accepts."""
 
 
 class DeadlineImpossibleError(InvalidRequestError):
-    """No road, or not the one asked for, is expected to be in time."""
+    """No road, or not the requested one, is expected to be in time."""
 
 
 class InputBudgetError(InvalidRequestError):
-    """What may not be trimmed away is already larger than the input-token budget.
+    """The part of the input that may not be trimmed exceeds the input-token budget.
 
     Args:
         needed: tokens of what must be sent.
@@ -119,7 +119,7 @@ class ScopeError(TollgateError):
 
 
 class NotFoundError(TollgateError):
-    """There is no such thing, or it belongs to somebody else."""
+    """There is no such resource, or it belongs to another tenant."""
 
 
 class ConflictError(TollgateError):
@@ -127,7 +127,7 @@ class ConflictError(TollgateError):
 
 
 class BusyError(ConflictError):
-    """Another call works on the same thing; soon it will be known what came of it."""
+    """Another call is working on the same resource and will finish soon."""
 
 
 class IdempotencyInProgressError(ConflictError):
@@ -139,7 +139,7 @@ class BudgetExceededError(TollgateError):
 
 
 class OverLimitError(BudgetExceededError):
-    """By itself the request is more than a budget allows: it will not fit later either."""
+    """The request alone exceeds what a budget allows: it will not fit later either."""
 
 
 class SpendStoppedError(BudgetExceededError):
@@ -155,11 +155,11 @@ class CatalogueError(TollgateError):
 
 
 class NoCatalogueError(CatalogueError):
-    """None was applied yet: the stack is new. What looks around by itself has nothing to look at, and is content."""
+    """No catalogue was applied yet: the stack is new. Scheduled functions then have nothing to do."""
 
 
 class NotReadyError(TollgateError):
-    """A caller waited for a job as long as the API allows; the job goes on and can be looked up."""
+    """A caller waited for a job as long as the API allows; the job continues and can be looked up."""
 
 
 class AnswerTooLargeError(TollgateError):
@@ -167,10 +167,10 @@ class AnswerTooLargeError(TollgateError):
 
 
 class BackendError(TollgateError):
-    """The model's side failed.
+    """The backend failed.
 
     Attributes:
-        answer_begun: the caller has seen a part of the answer, so that no other answer can take its place.
+        answer_begun: the caller has seen part of the answer, so no other answer can replace it.
     """
 
     answer_begun = False
@@ -190,7 +190,7 @@ class ModelFailedError(BackendError):
 
 
 class OversizedAnswerError(ModelFailedError):
-    """The container answered with more than a function can read, and would do so again: much was asked of it."""
+    """The container's answer is larger than a function can read, and would be again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, original_status=502)
@@ -241,11 +241,11 @@ class StorageError(TollgateError):
 
 
 class NotCachedError(TollgateError):
-    """The request may only be answered from the cache, which has no answer that suits it."""
+    """The request may only be answered from the cache, which has no suitable answer."""
 
 
 class CacheDownError(StorageError):
-    """The cache cannot be read, and as many requests as may run without it already do."""
+    """The cache cannot be read, and no more requests may run without it."""
 
 
 class OutcomeUnknownError(StorageError):

@@ -1,1 +1,1 @@
-"""How far the gateway is slowed down, why, and the steps of it."""
+"""How far the gateway is slowed down, why, and by which steps."""

@@ -6,10 +6,11 @@ from tollgate.domain.catalogue import Model
 
 
 def braked(model: Model, level: BrakeLevel, policy: BrakePolicy) -> tuple[Model | None, Pressure]:
-    """The model as far as it is still on offer, and what the brake asks of routing.
+    """The model with the deployments still available, and what the brake asks of routing.
 
-    A model whose deployments are all critical is left alone. Otherwise its critical deployments share its fate until
-    `STOP`, when only they are left.
+    A model whose deployments are all critical is left alone. Otherwise its critical deployments are slowed down with
+    the
+    others until `STOP`, when only they are left.
 
     Returns:
         None for the model when new work for it is refused.

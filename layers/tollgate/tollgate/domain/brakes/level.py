@@ -1,8 +1,8 @@
 """Spend brakes: how far the gateway is slowed down, why, and until when.
 
-A signal (a budget's alert, an alarm, a counter of the ledger, a person) says how far to brake. Everything that holds a
+A signal (a budget's alert, an alarm, a counter of the ledger, a person) says how far to brake. Each source that keeps a
 brake on is a cause; the strongest cause that is neither over nor dismissed decides. Signals may come twice, late and in
-any order: what a cause already says changes nothing, and what belongs to a period that is over is not heard.
+any order: a signal that repeats its cause changes nothing, and one about a period that is over is ignored.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ CAUSE_PERSON = "person"
 class BrakeLevel(IntEnum):
     """How far spending is slowed down; each level includes those before it.
 
-    `WARN` only tells. `DOWNGRADE` sends requests to the smallest tier of their model, `DEFER` one road further down.
+    `WARN` only notifies. `DOWNGRADE` sends requests to the smallest tier of their model, `DEFER` one road further down.
     `STOP` refuses new work and takes down what costs money while it stands.
     """
 
@@ -33,7 +33,7 @@ class BrakeLevel(IntEnum):
 
     @property
     def word(self) -> str:
-        """As it is written in catalogues, records and messages."""
+        """The name used in catalogues, records and messages."""
         return self.name.lower()
 
     @staticmethod
@@ -63,11 +63,11 @@ class BrakePolicy:
 
     Attributes:
         steps: in ascending order of percent.
-        budgets: patterns for the names of AWS Budgets whose alerts are heard.
-        forecasts: the furthest that a forecast may brake.
+        budgets: patterns for the names of AWS Budgets whose alerts count.
+        forecasts: the highest level that a forecast may call for.
         alarms: levels by pattern for the names of CloudWatch alarms; the first that matches counts.
         critical: models or ``model/deployment`` that are never slowed down, refused or taken down.
-        webhook_url: is told of every change; empty for none.
+        webhook_url: called on every change; empty for none.
     """
 
     steps: tuple[BrakeStep, ...]
@@ -78,7 +78,7 @@ class BrakePolicy:
     webhook_url: str = ""
 
     def level_at(self, percent: Decimal) -> BrakeLevel:
-        """The level for this much of a budget."""
+        """The level at this percentage of a budget."""
         return max((s.level for s in self.steps if percent >= s.at_percent), default=BrakeLevel.NONE)
 
     def hears_budget(self, name: str) -> bool:
@@ -86,7 +86,7 @@ class BrakePolicy:
         return any(fnmatchcase(name, pattern) for pattern in self.budgets)
 
     def level_of_alarm(self, name: str) -> BrakeLevel | None:
-        """The level that a CloudWatch alarm of this name calls for; None if it is no brake."""
+        """The level that a CloudWatch alarm of this name calls for; None if it is not a brake."""
         return next((level for pattern, level in self.alarms if fnmatchcase(name, pattern)), None)
 
     def is_critical(self, deployment: Deployment) -> bool:
@@ -96,10 +96,10 @@ class BrakePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing that was heard.
+    """One message about spending.
 
     Attributes:
-        cause: who says it: ``budget:NAME``, ``alarm:NAME``, ``ledger:COUNTER``, ``person``.
+        cause: its source: ``budget:NAME``, ``alarm:NAME``, ``ledger:COUNTER``, ``person``.
         until: end of the period that it is about; None for no end.
         is_state: the newest message of its cause counts, up or down. Otherwise a cause only ever brakes further within
             its period, as spend only grows.
@@ -115,7 +115,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a cause said last. `dismissed`: a person has resumed; only a higher level, or a new period, counts again."""
+    """The latest signal of a cause. `dismissed`: a person resumed; only a higher level or a new period counts again."""
 
     level: BrakeLevel
     observed_at: datetime
@@ -138,10 +138,10 @@ class Control:
 
     Attributes:
         revision: of the record; 0 before it is first stored.
-        level: in force at the gateway. Raised at once, lowered when what was done for it is being undone.
-        episode: names the time from the first braking to the resume; empty while nothing brakes.
-        announced: the level that people were last told of.
-        lease_until: until when somebody is at work on the steps.
+        level: in force at the gateway. Raised at once, lowered when the undoing of its steps begins.
+        episode: names the time from the first braking to the resume; empty while no brake is on.
+        announced: the level that people were last notified of.
+        lease_until: until when a function is at work on the steps.
     """
 
     revision: int = 0
@@ -159,7 +159,7 @@ class Control:
         return max((cause.level for cause in self.causes.values() if cause.holds(now)), default=BrakeLevel.NONE)
 
     def strongest(self, now: datetime) -> Cause | None:
-        """The cause that calls for it; of several, the one that lasts longest."""
+        """The cause that calls for that level; of several, the one that lasts longest."""
         wanted = self.wanted(now)
         held = [cause for cause in self.causes.values() if cause.holds(now) and cause.level is wanted]
         return max(held, key=lambda cause: (cause.until is None, cause.until or now), default=None)
@@ -176,7 +176,7 @@ def heard(control: Control, signal: Signal, now: datetime) -> Control:
     if known is not None and not _is_news(known, signal):
         return control
     if known is None and signal.level is BrakeLevel.NONE and not signal.is_state:
-        return control  # The end of an alarm is kept, so that its beginning, if it comes late, is not heard.
+        return control  # The end of an alarm is kept, so that its beginning is ignored if it comes late.
     kept = known is not None and known.dismissed and known.until == signal.until and signal.level <= known.level
     cause = Cause(signal.level, signal.observed_at, signal.until, signal.reason, dismissed=kept)
     return replace(control, causes={**control.causes, signal.cause: cause})
@@ -191,7 +191,7 @@ def _is_news(known: Cause, signal: Signal) -> bool:
 
 
 def dismissed(control: Control, now: datetime) -> Control:
-    """The record after a person has said that work goes on: no present cause counts any more."""
+    """The record after a person has resumed work: no present cause counts any more."""
     causes = {name: replace(cause, dismissed=True) for name, cause in control.causes.items() if not cause.is_over(now)}
     return replace(control, causes=causes)
 
@@ -215,7 +215,7 @@ def lowered(control: Control, now: datetime) -> Control:
     """The record with the wanted level in force, if that is a lower one; causes that are over are forgotten.
 
     The episode stays until all its steps are undone: an endpoint needs minutes to start, and the gateway need not wait
-    for it, since callers are accepted for later meanwhile.
+    for it, since requests are meanwhile accepted to run later.
     """
     wanted, strongest = control.wanted(now), control.strongest(now)
     if wanted >= control.level:
@@ -237,7 +237,7 @@ def closed(control: Control) -> Control:
 
 
 def critical_part(model: Model, policy: BrakePolicy) -> Model | None:
-    """The model with its critical deployments only, of those that get traffic; None if there are none."""
+    """The model with only its critical deployments that get traffic; None if there are none."""
     kept = tuple(d for d in model.deployments if d.weight > 0 and policy.is_critical(d))
     return replace(model, deployments=kept) if kept else None
 

@@ -1,4 +1,4 @@
-"""What each level of the brakes does, step by step, what that saves, and the record of what was done."""
+"""The steps of each brake level, what they save, and the record of what was done."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class PlannedStep:
 
     Attributes:
         target: a place's key, or ``gateway``.
-        usd_per_hour: that it saves; None where that depends on the requests, or the price is unknown.
+        usd_per_hour: dollars that it saves; None where that depends on the requests, or the price is unknown.
         exempt: why it is left alone; empty if it is not.
     """
 
@@ -42,7 +42,7 @@ class PlannedStep:
 def brake_plan(
     catalogue: Catalogue, upto: BrakeLevel, standing: Mapping[Place, Standing] | None = None
 ) -> tuple[PlannedStep, ...]:
-    """Everything that braking up to a level does, in order; exempt places are named as well.
+    """All steps of braking up to a level, in order; exempt places are listed as well.
 
     Args:
         catalogue: with brakes.
@@ -72,7 +72,7 @@ def _of_place(catalogue: Catalogue, place: Place, standing: Standing | None) -> 
     users = places_of(catalogue)[place]
     critical = [d.resource for d, _ in users if catalogue.brakes is not None and catalogue.brakes.is_critical(d)]
     _, road = users[0]
-    # Nobody knows beforehand whether a transform job will be running.
+    # Whether a transform job will be running is not known beforehand.
     supposed = 0 if place.kind is PlaceKind.BATCH else road.instance_count
     count = supposed if standing is None else standing.current
     price = road.usd_per_hour
@@ -86,7 +86,7 @@ def _of_place(catalogue: Catalogue, place: Place, standing: Standing | None) -> 
 
 
 class EntryState(StrEnum):
-    """How far a step is. `PLANNED`: nothing was touched yet. `GOING_DOWN` and `GOING_UP` take several calls."""
+    """The state of a step. `PLANNED`: nothing was touched yet. `GOING_DOWN` and `GOING_UP` take several calls."""
 
     PLANNED = "planned"
     GOING_DOWN = "going_down"
@@ -101,7 +101,7 @@ class BrakeEntry:
 
     Attributes:
         number: steps are done in this order and undone in the reverse one.
-        before: how a place was found; stored before anything is changed, and what it is put back to.
+        before: how a place was found; stored before anything is changed, and restored by the undo.
         changes: what was changed, in order; `undone`: what was changed back.
         problem: what is in the way, if anything is.
     """
@@ -123,5 +123,5 @@ class BrakeEntry:
 
     @property
     def is_in_force(self) -> bool:
-        """Whether something may have been changed that was not changed back."""
+        """Whether there may be changes that were not changed back."""
         return self.state is not EntryState.UNDONE

@@ -1,1 +1,1 @@
-"""Kept answers: whose they are, what makes two requests equal, how long an answer is good."""
+"""Cached answers: who may share them, which requests count as equal, how long an answer is valid."""

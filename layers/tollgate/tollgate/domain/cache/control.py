@@ -1,7 +1,7 @@
 """What a request asks of the cache, in its ``Cache-Control`` header and in the field `cache` of its body.
 
 Header directives are those of RFC 9111, section 5.2.1; unknown ones are ignored, as it asks. Where header and body
-differ, each may only forbid: an answer is read from the cache, or kept there, if neither objects.
+differ, the stricter one holds: an answer is read from the cache, or stored there, only if neither objects.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class CacheMode(StrEnum):
     """`cache.mode` of a body.
 
     `default`: as the model's policy says. `always`: also where the sampling temperature is above its limit.
-    `refresh`: run, and keep the answer. `bypass`: neither read nor kept. `only`: never run.
+    `refresh`: run, and store the answer. `bypass`: neither read nor store. `only`: never run.
     """
 
     DEFAULT = "default"
@@ -25,13 +25,13 @@ class CacheMode(StrEnum):
 
 
 class CacheControl(NamedTuple):
-    """The wishes of one request.
+    """The cache options of one request.
 
     Attributes:
         read: whether it may be answered from the cache.
-        store: whether its answer may be kept.
+        store: whether its answer may be stored.
         only_if_cached: never run.
-        max_age_seconds: of an answer from the cache; None takes any that is fresh.
+        max_age_seconds: of an answer from the cache; None accepts any that is fresh.
         ttl_seconds: for its answer, instead of the policy's.
         namespace: keeps entries apart, or shares them where the policy declares it as shared.
         always: use the cache whatever the sampling temperature.
@@ -60,7 +60,7 @@ _BY_MODE: Mapping[CacheMode, CacheControl] = {
 
 
 def control_of(header: str | None, wishes: Mapping[str, Any] | None) -> CacheControl:
-    """The wishes in a ``Cache-Control`` header and a checked `cache` object (`ttl`, `namespace`, `mode`)."""
+    """The options in a ``Cache-Control`` header and a checked `cache` object (`ttl`, `namespace`, `mode`)."""
     found = NO_WISHES
     if wishes:
         found = replace(
@@ -82,7 +82,8 @@ def _with_header(found: CacheControl, header: str) -> CacheControl:
             case "only-if-cached":
                 found = replace(found, only_if_cached=True)
             case "max-age":
-                # RFC 9111, 4.2.1: what is no number of seconds counts as stale at once; 1.2.2: no number is too large.
+                # RFC 9111, 4.2.1: anything but a number of seconds counts as stale at once; 1.2.2: no number is too
+                # large.
                 digits = value.strip().strip('"').lstrip("0")
                 age = min(int(digits[:11]), _LONGEST_AGE) if digits.isascii() and digits.isdigit() else 0
                 if found.max_age_seconds is not None:

@@ -1,4 +1,4 @@
-"""An answer that is kept, what may still be done with it, and who is making a new one.
+"""A stored answer, whether it may still be used, and who is producing a new one.
 
 Times are whole milliseconds since 1970, as the table holds them.
 """
@@ -33,24 +33,24 @@ class CacheOutcome(StrEnum):
 
 
 class Refusal(NamedTuple):
-    """What a model said of an input that it does not take; `status` is its own, 400..499."""
+    """A model's rejection of an input; `status` is its own, 400..499."""
 
     message: str
     status: int
 
 
 class CachedAnswer(NamedTuple):
-    """A complete answer of a model, or its refusal of the input.
+    """A complete answer of a model, or its rejection of the input.
 
     Attributes:
-        output: in our words, as a dialect parsed it; None for a refusal.
+        output: in the gateway's own format, as a dialect parsed it; None for a rejection.
         usage: tokens of the run that made it.
         resource: ``model/deployment`` that made it.
-        worth: dollars that one more run would cost on the baseline road, None where nobody knows.
-        began_ms: when its run began. What was forgotten later than that is not given.
-        made_ms: when it was there; its age counts from here.
-        fresh_ms: until then it is as good as new.
-        kept_ms: until then it may be given stale, where the policy says so.
+        worth: dollars that one more run would cost on the baseline road, None if unknown.
+        began_ms: when its run began. It is not given if its entries were forgotten after that.
+        made_ms: when it was complete; its age counts from here.
+        fresh_ms: until when it is fresh.
+        kept_ms: until when it may be given stale, where the policy says so.
     """
 
     output: Any
@@ -64,7 +64,7 @@ class CachedAnswer(NamedTuple):
     refusal: Refusal | None = None
 
     def age_seconds(self, now_ms: int) -> int:
-        """Whole seconds since it was made, as the ``Age`` header wants them."""
+        """Whole seconds since it was made, for the ``Age`` header."""
         return max(0, (now_ms - self.made_ms) // 1000)
 
 
@@ -72,10 +72,10 @@ class CacheSlot(NamedTuple):
     """What the table holds under a key.
 
     Attributes:
-        answer: None where there is none, or one that its checksum does not know.
-        fence: rises with every lease of the key; only who holds the highest may store.
-        lease_until_ms: from then on, somebody else may take the lease; 0 without one.
-        job_id: of the asynchronous job that holds the lease, where it is one.
+        answer: None where there is none, or where its checksum does not match.
+        fence: rises with every lease of the key; only the holder of the highest may store.
+        lease_until_ms: from then on, another request may take the lease; 0 without one.
+        job_id: of the asynchronous job that holds the lease, if one does.
     """
 
     answer: CachedAnswer | None = None
@@ -84,7 +84,7 @@ class CacheSlot(NamedTuple):
     job_id: str = ""
 
     def is_led(self, now_ms: int) -> bool:
-        """Whether somebody is making an answer now."""
+        """Whether an answer is being produced now."""
         return self.lease_until_ms > now_ms
 
 
@@ -98,7 +98,7 @@ def usable(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now
         return None
     fresh_ms = answer.fresh_ms
     if control.ttl_seconds is not None:
-        # Another request may have kept it for longer than this one wants.
+        # Another request may have stored it for longer than this one wants.
         fresh_ms = min(fresh_ms, answer.made_ms + control.ttl_seconds * 1000)
     if now_ms < fresh_ms:
         return CacheOutcome.HIT
@@ -116,12 +116,12 @@ def saves_from_error(answer: CachedAnswer, control: CacheControl, policy: CacheP
 
 
 class Forgotten(NamedTuple):
-    """When a scope's entries were forgotten, by what: ``all``, ``model#<name>``, ``namespace#<name>``."""
+    """When a scope's entries were forgotten, by target: ``all``, ``model#<name>``, ``namespace#<name>``."""
 
     at_ms: Mapping[str, int] = {}
 
     def covers(self, answer: CachedAnswer, model: str, namespace: str) -> bool:
-        """Whether the answer's run had begun when it was forgotten."""
+        """Whether the answer's run had begun by the time it was forgotten."""
         if not self.at_ms:
             return False
         names = ("all", f"model#{model}", f"namespace#{namespace}")
@@ -135,12 +135,12 @@ _TRANSIENT_REFUSALS = frozenset({408, 409, 423, 424, 425, 429})
 
 
 def is_complete(output: Any, kind: ModelKind, inputs: Sequence[Any] | None = None) -> bool:
-    """Whether an output is a whole answer, so that giving it again is right.
+    """Whether an output is a complete answer, and so may be given again.
 
     Args:
         output: what the model made.
         kind: what the model is for; of `ANY` nothing is known.
-        inputs: the texts of an embedding request, one vector is expected for each.
+        inputs: the texts of an embedding request; one vector is expected for each.
     """
     try:
         if kind is ModelKind.CHAT:
@@ -153,5 +153,5 @@ def is_complete(output: Any, kind: ModelKind, inputs: Sequence[Any] | None = Non
 
 
 def is_deterministic_refusal(error: ModelFailedError) -> bool:
-    """Whether the container blames the input, and would again: 4xx without those that depend on time or load."""
+    """Whether the container rejects the input, and would again: 4xx without those that depend on time or load."""
     return 400 <= error.original_status < 500 and error.original_status not in _TRANSIENT_REFUSALS

@@ -1,4 +1,4 @@
-"""The key of an inference request: who may share its answer, what would answer, and what is asked.
+"""The cache key of an inference request: who may share its answer, what would answer, and what is asked.
 
 The tenant comes from the API key and from nowhere else. A namespace that a request names is the tenant's own, unless
 the operator has declared it as shared.
@@ -16,7 +16,7 @@ _OPERATION = "inference"
 
 
 def scope_of(tenant: str, control: CacheControl, policy: CachePolicy) -> CacheScope:
-    """The readers of a request's entry.
+    """Who may read a request's entry.
 
     Raises:
         ValueError: there is no tenant.
@@ -27,7 +27,7 @@ def scope_of(tenant: str, control: CacheControl, policy: CachePolicy) -> CacheSc
 
 
 def scope_name(scope: CacheScope) -> str:
-    """The one name under which entries of a scope are forgotten: a tenant, or a shared namespace."""
+    """The name under which a scope's entries are forgotten: a tenant, or a shared namespace."""
     return f"shared#{scope.namespace}" if scope.tenant == "" else f"private#{scope.tenant}"
 
 
@@ -37,7 +37,7 @@ _VERSIONS_KEPT = 256
 
 def model_version(deployment: Deployment, policy: CachePolicy) -> str:
     """What would answer, as the catalogue names it; prices and budgets may change without emptying the cache."""
-    # A catalogue's deployments stay the same objects until another catalogue is read, and every request asks.
+    # A catalogue's deployments stay the same objects until the next catalogue is read, and every request calls this.
     known = _VERSIONS.get(id(deployment))
     if known is None or known[0] is not deployment or known[1] != policy.version:
         if len(_VERSIONS) >= _VERSIONS_KEPT:
@@ -64,7 +64,7 @@ def _version_of(deployment: Deployment, policy: CachePolicy) -> str:
 
 
 def request_body(value: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Input and parameters in the shape whose texts `cache.key` can hash fast; different for different requests."""
+    """Input and parameters in a shape whose texts `cache.key` can hash fast; different for different requests."""
     match value:
         case {"messages": messages}:
             others = {name: field for name, field in value.items() if name != "messages"}
@@ -78,14 +78,14 @@ def request_body(value: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def request_identity(
     tenant: str, control: CacheControl, policy: CachePolicy, deployment: Deployment, *, choosing: str = ""
 ) -> CacheIdentity:
-    """Everything outside the request that decides whether an answer may be given again.
+    """Everything outside the request that decides whether an answer may be reused.
 
     Args:
         tenant: from the API key.
         control: for its namespace.
         policy: the model's.
         deployment: that would answer.
-        choosing: what else says who answers, and what the answer must pass.
+        choosing: the other rules for who answers, and the checks that the answer must pass.
 
     Raises:
         ValueError: there is no tenant.

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, Self
 
 VOLATILE_FIELDS = frozenset(
     {
-        "cache",  # how to cache says nothing about what the answer is
+        "cache",  # cache options have no effect on the answer
         "deadline_seconds",
         "idempotency_key",
         "metadata",
@@ -59,17 +59,18 @@ class ScopeKind(StrEnum):
 
 
 class _Purpose(StrEnum):
-    """What a digest is for; part of what is hashed, so an exact key never equals a near context."""
+    """The purpose of a digest, included in the hash, so an exact key never equals a near context."""
 
     EXACT = "exact"
     NEAR = "near"
 
 
 class CacheScope(NamedTuple):
-    """The readers of an entry: one tenant, or everybody who uses a namespace that was declared shared.
+    """Who may read an entry: one tenant, or all users of a namespace that was declared shared.
 
-    Made by `private` and `shared` alone, which refuse one that would be wider than it says. Whether a namespace is
-    shared is the operator's declaration; a client that merely names a namespace gets `private` with that name.
+    Created only by `private` and `shared`, which refuse a scope wider than intended. Whether a namespace is shared is
+    the
+    operator's declaration; a client that merely names a namespace gets `private` with that name.
     """
 
     kind: ScopeKind
@@ -159,7 +160,7 @@ def near_context(identity: CacheIdentity, body: Mapping[str, object]) -> NearCon
 
 
 def _take_prompt(body: Mapping[str, object]) -> tuple[Mapping[str, object], str] | None:
-    """The body without its prompt, and the prompt."""
+    """The prompt and the body without it."""
     match body:
         case {"messages": [*earlier, {"role": "user", "content": str(prompt), **others}]}:
             last = {"role": "user", "content": None, **others}
@@ -199,12 +200,12 @@ def _digest(purpose: _Purpose, identity: CacheIdentity, body: Mapping[str, objec
 
 
 _MARSHAL_FORMAT = 2
-"""The last one that writes equal values the same way, whether or not they are one object in memory."""
+"""The last version that writes equal values the same way, whether or not they are one object in memory."""
 
 _KNOWN: dict[bytes, str] = {}
 _MOST_KNOWN = 64
 _LONGEST_KNOWN = 16_384
-"""Bytes; the two bound what is remembered to some megabytes."""
+"""Bytes. Together, these two limit what is remembered to some megabytes."""
 
 
 def _skeleton(fields: dict[str, object]) -> str:
@@ -212,7 +213,7 @@ def _skeleton(fields: dict[str, object]) -> str:
     try:
         # The newest format is the quickest. It may write equal values in two ways, but never different ones alike.
         written = marshal.dumps(fields)
-    except ValueError:  # a subclass of a plain type, or nothing that JSON can hold
+    except ValueError:  # a subclass of a plain type, or a value that JSON cannot hold
         return _JSON(fields)
     known = _KNOWN.get(written)
     if known is None:
@@ -225,7 +226,7 @@ def _skeleton(fields: dict[str, object]) -> str:
 
 
 _TEXT_FIELDS = ("input", "messages", "prompt")
-"""Where long texts are."""
+"""Fields that can hold long texts."""
 
 _NOT_IN_SKELETON = VOLATILE_FIELDS.union(_TEXT_FIELDS)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -234,7 +235,7 @@ _IN_LEFT = ...
 
 
 def _lift(value: object, left: list[object]) -> object:
-    """One text field as `marshal` is to write it; what only JSON can write is appended to `left`, in order.
+    """One text field as `marshal` will write it; values that only JSON can write are appended to `left`, in order.
 
     Texts, numbers and lists of them stay as they are. A usual conversation becomes a tuple, every other list a list.
     """
@@ -249,20 +250,20 @@ def _lift(value: object, left: list[object]) -> object:
 
 
 def _conversation(messages: list[Any]) -> tuple[str, str, list[int]] | None:
-    """Where every message is a role and a text: the texts end to end, the roles, and how long each is."""
+    """If every message is a role and a text: the joined texts, the roles, and the length of each text."""
     try:
         if set(map(len, messages)) != {2}:
             return None
         roles = "\n".join([message["role"] for message in messages])
         texts = [message["content"] for message in messages]
-        # A role that holds the separator would be two.
+        # A role that contains the separator would count as two.
         return ("".join(texts), roles, list(map(len, texts))) if roles.count("\n") == len(texts) - 1 else None
-    except (KeyError, TypeError):  # not an object, another field, no text
+    except (KeyError, TypeError):  # not an object, another field, or not a text
         return None
 
 
 def _lifted(item: object, left: list[object]) -> object:
-    """One item of a list: an object of plain values as a tuple of sorted pairs, of any other its content in a list."""
+    """One item of a list: an object of plain values as a tuple of sorted pairs, the content of any other in a list."""
     if type(item) in _SCALARS:
         return item
     if isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""A client's own results kept by the gateway: values of any JSON, for a while, for that tenant alone."""
+"""Results that a client stores with the gateway: any JSON values, for a limited time, private to its tenant."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from tollgate.domain.errors import InvalidRequestError
 
 VALUE_BYTES = 300_000
-"""Of a value as JSON, before compression: what fits into one item of the table in any case."""
+"""Largest value as JSON, before compression: this fits into one item of the table in any case."""
 
 DEFAULT_TTL_SECONDS = 3_600
 LONGEST_TTL_SECONDS = 7 * 86_400
@@ -26,7 +26,7 @@ class KeptValue:
 
 
 def check_name(namespace: str, key: str) -> None:
-    """Refuse names that are empty, too long or not plain.
+    """Reject names that are empty, too long or contain unusual characters.
 
     Raises:
         InvalidRequestError
@@ -37,7 +37,7 @@ def check_name(namespace: str, key: str) -> None:
 
 
 def check_namespace(namespace: str) -> None:
-    """Refuse what cannot be a namespace, of clients' own results or of answers.
+    """Reject an invalid namespace, of clients' own results or of answers.
 
     Raises:
         InvalidRequestError

@@ -1,4 +1,4 @@
-"""What can be seen to be wrong with an answer from outside, and whether asking a small model first pays."""
+"""What can be seen to be wrong with an answer from outside, and whether asking a small model first pays off."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tollgate.domain.generated import Choice
 
 _OPENING: Final = 160
-"""Characters in which refusals and doubts are looked for: further on the words mean something else."""
+"""Opening characters searched for refusals and doubts: further on the same words mean something else."""
 
 _REFUSALS: Final = (
     *("i'm sorry, but i can", "i am sorry, but i can", "i'm sorry, i can", "i cannot help", "i can't help"),
@@ -37,14 +37,14 @@ _DOUBTS: Final = (
 )
 _CLAUSE_ENDS: Final = (*".!?,;:-*", "\u2014", " but", " and", "sorry", "however", "unfortunately")
 _PRIOR: Final = 4.0
-"""Answers that the expectation before any records is worth."""
+"""Weight of the expectation before any records, in answers."""
 
 
 def failed_check(output: Any, policy: CascadePolicy, *, parameters: Mapping[str, Any]) -> Check | None:
-    """The first check that an answer does not pass, None if it passes all.
+    """The first check that an answer fails, None if it passes all.
 
     Args:
-        output: as a container dialect hands it on.
+        output: as a container dialect returns it.
         policy: which checks apply.
         parameters: of the request; a JSON schema or mode there is checked.
     """
@@ -83,7 +83,7 @@ def _passes(
 
 
 def _opens_with(text: str, phrases: tuple[str, ...]) -> bool:
-    """Whether one of the phrases begins a clause: reported speech is no refusal."""
+    """Whether one of the phrases begins a clause: reported speech is not a refusal."""
     opening = text[:_OPENING].lower().replace("\u2019", "'")
     for phrase in phrases:
         at = opening.find(phrase)
@@ -111,7 +111,7 @@ def _has_format(text: str, wanted: Any) -> bool:
     try:
         return not isinstance(schema, dict) or fits(value, schema)
     except (TypeError, AttributeError, OverflowError, TooManyStepsError):
-        # The caller's schema is none, or too long to go through. The answer is paid for by now, and nothing follows.
+        # The caller's schema is invalid, or too long to check. The answer is already paid for, so it is accepted.
         return True
 
 
@@ -129,7 +129,7 @@ def _is_number(value: Any) -> bool:
 
 
 def chance_of_passing(record: Tally, complexity: float) -> float:
-    """How likely the small model's answer passes: its records, and before them the prompt's simplicity.
+    """How likely the small model's answer is to pass: from its records, and before them the prompt's simplicity.
 
     Args:
         record: the small model's outcomes on the topic.
@@ -141,8 +141,8 @@ def chance_of_passing(record: Tally, complexity: float) -> float:
 def cascade_pays(small: Decimal | None, large: Decimal | None, chance: float) -> bool:
     """Whether asking the small model first is expected to cost less than asking the large one at once.
 
-    First small: `small` + (1 - `chance`) x `large`. At once: `large`. So it pays where `small` < `chance` x `large`
-    (the rule of L. Chen et al., FrugalGPT, arXiv 2305.05176, with the checks in the place of its learned scorer).
+    First small: `small` + (1 - `chance`) x `large`. At once: `large`. So it pays off where `small` < `chance` x `large`
+    (the rule of L. Chen et al., FrugalGPT, arXiv 2305.05176, with the checks in place of its learned scorer).
 
     Args:
         small: dollars of the request on the smaller size; None where unknown.

@@ -1,7 +1,7 @@
-"""Whether one variant is better than another, as far as what was seen of them can tell.
+"""Whether one variant is better than another, as far as the observations of both can show.
 
 Intervals are of 95 %. Shares (errors, quality) have Wilson's score interval (JASA 1927), which holds for few
-observations and for scores between 0 and 1 as well, whose variance is never above a share's. Means (cost, seconds) have
+observations and also for scores between 0 and 1, whose variance is never above a share's. Means (cost, seconds) have
 Student's. Differences combine the two arms' intervals as Newcombe does (Statistics in Medicine 1998, method 10).
 """
 
@@ -36,7 +36,7 @@ class Interval:
     """A mean with its 95 % interval.
 
     Args:
-        mean: None where nothing was seen.
+        mean: None without observations.
         low: lower end.
         high: upper end.
         count: observations.
@@ -53,7 +53,7 @@ class Difference:
     """Challenger minus champion in one respect.
 
     Args:
-        verdict: what can be said.
+        verdict: the conclusion.
         mean: the difference; of cost and seconds as a share of the champion's; None where it is unknown.
         low: lower end of the interval.
         high: upper end.
@@ -69,7 +69,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was seen of a variant."""
+    """The observations of a variant."""
 
     usd: Interval
     seconds: Interval
@@ -78,7 +78,7 @@ class Observed:
 
 
 def observed_of(tally: Tally) -> Observed:
-    """What the sums of a variant say."""
+    """The observations in a variant's sums."""
     answered = tally.requests - tally.errors
     return Observed(
         usd=mean_interval(tally.usd, tally.usd_squared, tally.priced),
@@ -134,7 +134,7 @@ def share_interval(hits: float, count: float) -> Interval:
 
 
 def share_difference(champion: Interval, challenger: Interval, *, more_is_better: bool) -> Difference:
-    """Of quality, or of errors."""
+    """The difference in quality, or in errors."""
     if champion.mean is None or challenger.mean is None:
         return Difference(Verdict.UNKNOWN, None, -1.0, 1.0, _needed_for_share(champion))
     low, high = _combined(champion, challenger)
@@ -149,7 +149,7 @@ def share_difference(champion: Interval, challenger: Interval, *, more_is_better
 
 
 def mean_difference(champion: Interval, challenger: Interval) -> Difference:
-    """Of cost, or of seconds, as a share of the champion's; less is better."""
+    """The difference in cost, or in seconds, as a share of the champion's; less is better."""
     if champion.mean is None or challenger.mean is None or champion.mean <= 0:
         return Difference(Verdict.UNKNOWN, None, float("-inf"), float("inf"), _FEWEST)
     low, high = _combined(champion, challenger)

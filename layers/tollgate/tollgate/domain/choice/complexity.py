@@ -1,4 +1,4 @@
-"""How much a prompt needs the strong model, and what routing by that keeps of the strong model's quality.
+"""How much a prompt needs the strong model, and how much of its quality is kept when routing by that.
 
 Complexity is a rank: 0.7 means that 70 % of the reference prompts (every kind of task weighing the same)
 need the strong model less. The default tiers therefore send about 30 % of such a mix to small models and 30
@@ -16,7 +16,7 @@ from tollgate.domain.choice.complexity_model import Reading, shipped_model
 from tollgate.domain.choice.policy import DEFAULT_THRESHOLDS, TierThresholds
 
 _SHORT_FOLLOW_UP: Final = 200
-"""A last user turn below this many characters leans on the one before it."""
+"""A last user turn below this many characters is read together with the one before it."""
 
 
 def estimate_complexity(text: str) -> float:
@@ -123,7 +123,7 @@ def threshold_for_quality(quality: float, weak_quality: float, strong_quality: f
     if not 0.0 <= quality <= 1.0:
         raise ValueError("quality lies between 0 and 1")
     steps = len(shipped_model().recovered) - 1
-    # What is kept falls with the threshold, so the last step that keeps enough is found by halving.
+    # The quality kept falls with the threshold, so binary search finds the last step that keeps enough.
     enough = bisect_right(
         range(1, steps + 1), -quality, key=lambda step: -kept_quality(step / steps, weak_quality, strong_quality)
     )

@@ -1,7 +1,7 @@
-"""What a prompt looks like from the outside: cheap, named measurements of its text.
+"""Cheap, named measurements of a prompt's text.
 
 A pure function of the text, in time linear in its length up to `READ_LIMIT` and constant beyond it: of a
-longer text only the two ends are read, where instructions stand. Nothing here is learned; `complexity_model`
+longer text only the two ends are read, where instructions usually are. Nothing here is learned; `complexity_model`
 is.
 """
 
@@ -12,7 +12,7 @@ from math import log1p
 from typing import Final
 
 READ_LIMIT: Final = 2_048
-"""Characters that are read: of a longer text the first and the last half of this many."""
+"""Characters read: of a longer text, the first and the last half of this many."""
 
 _WORD: Final = re.compile(r"[a-zA-Z]+|[^\W\d_]+")
 _NUMBER: Final = re.compile(r"\d[\d.,]*")

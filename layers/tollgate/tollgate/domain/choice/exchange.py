@@ -1,6 +1,6 @@
 """How much money a little quality is worth, so that a share of the best model's quality is kept at the least cost.
 
-One rate for all prompts is what spends a budget best: whatever a dollar buys least is left out first (the Lagrange
+A budget is best spent at one rate for all prompts: whatever a dollar buys least is left out first (the Lagrange
 multiplier of a constrained sum; H. Everett, Operations Research, 1963). A rule that looks at each prompt alone (the
 cheapest model that comes near the best one) pays for large models where the same dollar would buy more elsewhere.
 
@@ -19,19 +19,22 @@ POINTS: Final = 24
 STEPS: Final = 18
 LARGEST_RATE: Final = 64.0
 SMALLEST_RATE: Final = 1e-3
-"""Quality for the price of the dearest model: beyond the largest only the cheapest model stands a chance, below the
-smallest price hardly counts."""
+"""Quality for the price of the dearest model: above the largest rate only the cheapest model stands a chance, below the
+smallest price hardly counts.
+"""
 
 KEEN: Final = 0.95
-"""From this share on the rate also fades linearly to nothing: predictions flatter the best of several models."""
+"""From this share on the rate also fades linearly to zero: predictions flatter the best of several models."""
 
 STRICTER: Final = 0.5
-"""How much nearer to 1, in powers, a share is taken for a prompt like none that predictions were learned from: taken at
-its word, 0.95 kept 0.92 on new kinds of prompts, 1.6 times the loss that was allowed."""
+"""How much nearer to 1, in powers, a share is taken for a prompt unlike any training prompt: taken literally, 0.95 kept
+0.92 on new kinds of prompts, 1.6 times the loss that was allowed.
+"""
 
 LEAD: Final = 0.04
-"""Quality by which another model must beat the one with the best mean where everything is to be kept: about what
-predictions for single prompts stray by, so that a smaller lead is as likely as not none."""
+"""Quality by which another model must beat the one with the best mean if everything is to be kept: about the error of
+predictions for single prompts, so that a smaller lead is as likely as not no lead at all.
+"""
 
 _LOGISTIC: Final = 1.702
 """Turns a logistic quantile into nearly a normal one (Camilli, Psychometrika, 1994)."""
@@ -55,7 +58,7 @@ def best_value(qualities: Sequence[float], prices: Sequence[float], rate: float)
 
 
 def cautious_share(share: float, familiarity: float) -> float:
-    """The share of the best mean quality to work with, so that one that was asked for is kept on new kinds of prompts.
+    """The share of the best mean quality to work with, so that the requested one is kept on new kinds of prompts.
 
     Args:
         share: that was asked for, 0..1.

@@ -10,11 +10,12 @@ from tollgate.domain.choice.complexity_model import Reading, shipped_model
 from tollgate.domain.choice.exchange import best_lead, best_value, cautious_share, exchange_rate
 
 ENOUGH_RECORDS: Final = 30
-"""Outcomes below which a model's own record decides nothing."""
+"""Outcomes below which a model's own record is ignored."""
 
 MOST_LEANING: Final = 0.02
-"""By how much a model's leaning may move its quality on an unfamiliar prompt, among many: enough to part models that
-are nearly equal. The largest of several bold guesses is the one most likely to be wrong."""
+"""How far a model's leaning may move its quality on an unfamiliar prompt, among many models: enough to separate nearly
+equal ones. The largest of several bold guesses is the one most likely to be wrong.
+"""
 
 GENERAL_SHARE: Final = {Tier.SMALL: 0.0, Tier.MEDIUM: 0.125, Tier.LARGE: 0.25}
 """How much of the need that general signals show is counted in favour of a model of each size, among many."""
@@ -78,7 +79,7 @@ class Candidate(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What is predicted of several models on one prompt.
+    """Predictions for several models on one prompt.
 
     Args:
         qualities: of each model, 0..1.
@@ -100,7 +101,7 @@ class ModelChoice(NamedTuple):
         candidate: the chosen one.
         reason: a short stable phrase for the route reason: `only-candidate`, `best-quality`, `best-on-average` (no
             other one is predicted to be clearly better) or `cheapest-enough`.
-        ruled_out: names of the dearer candidates whose own records say that they are no better, cheapest
+        ruled_out: names of the dearer candidates whose own records show them to be no better, cheapest
             first.
     """
 
@@ -117,12 +118,12 @@ def known_models() -> tuple[str, ...]:
 def predict(measured: list[float], profiles: Sequence[ModelProfile], reading: Reading | None = None) -> Prediction:
     """Predict the quality of several models on a prompt.
 
-    For a model that resembles a known one it is the known model's prediction moved to the profile's own mean; for one
-    that resembles none its mean, since nothing learned would apply. General signals never put a larger model below a
-    smaller one with the lower mean: they tell where the larger one's price is spent best, not that it is worse.
+    For a model that resembles a known one this is the known model's prediction moved to the profile's own mean; for any
+    other its mean, since nothing learned would apply. General signals never put a larger model below a smaller one with
+    the lower mean: they tell where the larger one's price is spent best, not that it is worse.
 
     Args:
-        measured: what `measure` says of the prompt.
+        measured: the prompt's `measure`ments.
         profiles: what is known of each model.
         reading: the shipped model's, where it was taken before.
 
@@ -152,7 +153,7 @@ def predict(measured: list[float], profiles: Sequence[ModelProfile], reading: Re
 
 
 def _mean(profile: ModelProfile, place: int | None) -> float:
-    """Mean quality of a model: as measured, or of the known one, less what its tasks leave uncertain."""
+    """Mean quality of a model: as measured, or of the known one, less a margin for its uncertainty across tasks."""
     if profile.mean_quality is not None:
         return profile.mean_quality
     if place is None:
@@ -216,17 +217,18 @@ def choose_model(candidates: Sequence[Candidate], quality: float, familiarity: f
 
 
 def _best_value(standing: Sequence[Candidate], quality: float, familiarity: float) -> Candidate | None:
-    """The candidate that is worth its price at the rate of the dial; None where a mean or every price is unknown.
+    """The candidate worth its price at the dial's rate; None where a mean or every price is unknown.
 
-    The less a prompt is like those that predictions were learned from, the less is given up; and the more is to be
-    kept, the clearer must be what speaks against the model that is best on average.
+    The less a prompt resembles those that predictions were learned from, the less quality is given up; and the more is
+    to
+    be kept, the clearer the evidence must be against the model that is best on average.
     """
     dearest = max(one.estimated_cost for one in standing)
     means = [one.mean for one in standing if one.mean is not None]
     if len(means) < len(standing) or not dearest:
         return None
     prices = [float(one.estimated_cost / dearest) for one in standing]
-    # Rounded, so that requests of like shape share a rate that was worked out before.
+    # Rounded, so that requests of similar shape share a rate that was worked out before.
     known = round(familiarity, 1)
     share = cautious_share(quality, known)
     rate = exchange_rate(
@@ -242,7 +244,7 @@ def _best_value(standing: Sequence[Candidate], quality: float, familiarity: floa
 
 
 def _record_no_better(dearer: Candidate, cheaper: Candidate) -> bool:
-    """Say whether a model costs more than another and has a record that is no better."""
+    """Whether a model costs more than another and has a record that is no better."""
     return (
         dearer.estimated_cost > cheaper.estimated_cost
         and dearer.record is not None

@@ -1,4 +1,4 @@
-"""What became of requests, added up by deployment and topic: sums only, so that any number of writers can add to them.
+"""Outcomes of requests, added up by deployment and topic: sums only, so that any number of writers can add to them.
 
 A sum of squares beside each sum gives the variance, and with it every confidence interval.
 """
@@ -17,11 +17,12 @@ _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MARK_LENGTH: Final = 7
 
 TOPICS: Final = ("code", "numbers", "long", "question", "task", "other")
-"""Kinds of prompts that records are kept by; few, so that each gathers enough of them."""
+"""Kinds of prompts for which records are kept; few, so that each gathers enough of them."""
 
 ESCALATED: Final = "escalated"
-"""Instead of a topic: answers to prompts whose first answer, of a smaller size, failed a check. They are not held
-against that size's outcomes, for they are of its failures only."""
+"""Replaces the topic for prompts whose first answer, from a smaller size, failed a check. These answers are not weighed
+against that size's outcomes, because they cover its failures only.
+"""
 
 _CODE_SIGNS: Final = ("```", "def ", "import ", "):\n", "=>", ";\n", "SELECT ", "</", "function ")
 _LONG: Final = 1_500
@@ -30,7 +31,7 @@ _NUMBER: Final = re.compile(r"\d+")
 
 
 def topic_of(text: str) -> str:
-    """Which of `TOPICS` a prompt is about, by its outward signs.
+    """Which of `TOPICS` a prompt is about, by its surface features.
 
     Args:
         text: what decides the choice, see `tollgate.domain.choice.complexity.routing_text`.
@@ -51,14 +52,14 @@ class Tally(NamedTuple):
     """Sums over requests of one deployment and topic.
 
     Args:
-        requests: that were run, well or badly.
-        errors: that the model's side failed.
-        seconds: from acceptance to answer, of the ones that were answered.
+        requests: that were run, successfully or not.
+        errors: that the backend failed.
+        seconds: from acceptance to answer, of those answered.
         seconds_squared: for the variance of that.
-        usd: effective cost of the ones whose cost is known.
+        usd: effective cost of those whose cost is known.
         usd_squared: for the variance of that.
         priced: how many those are.
-        output_tokens: of the ones that counted them.
+        output_tokens: of those whose tokens were counted.
         output_tokens_squared: for the variance of that.
         counted: how many those are.
         quality: outcomes 0..1: feedback, and the checks of a cascade.
@@ -83,7 +84,7 @@ class Tally(NamedTuple):
     escalated: float = 0.0
 
     def plus(self, other: Tally) -> Tally:
-        """Both together."""
+        """The sum of both."""
         return Tally._make(map(add, self, other))
 
     @property
@@ -103,7 +104,7 @@ NOTHING: Final = Tally()
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """All of them together."""
+    """The sum of all."""
     found = NOTHING
     for tally in tallies:
         found = tally if found is NOTHING else found.plus(tally)
@@ -114,10 +115,10 @@ def of_run(*, failed: bool, seconds: float, usd: float | None, output_tokens: in
     """One request that was run.
 
     Args:
-        failed: whether the model's side failed; only the failure and its cost count then.
+        failed: whether the backend failed; only the failure and its cost count then.
         seconds: that it took.
-        usd: its effective cost, None where nobody knows.
-        output_tokens: None where nobody counted.
+        usd: its effective cost, None if unknown.
+        output_tokens: None if not counted.
     """
     price = usd or 0.0
     tokens = 0 if failed or output_tokens is None else output_tokens
@@ -136,21 +137,21 @@ def of_run(*, failed: bool, seconds: float, usd: float | None, output_tokens: in
 
 
 def of_quality(score: float, *, escalated: bool = False) -> Tally:
-    """One outcome, 0 (of no use) to 1 (what was wanted)."""
+    """One outcome, 0 (useless) to 1 (as wanted)."""
     return Tally(quality=score, quality_squared=score * score, judged=1.0, escalated=float(escalated))
 
 
 def marked(inference_id: str, *, tenant: str, deployment: str, topic: str) -> str:
     """The id of an inference with a mark that later tells which deployment answered, and on what topic.
 
-    Nothing has to be stored for it: whoever brings the id back brings the mark. It ties the id to its tenant against
-    mistakes; it is no secret.
+    Nothing has to be stored for it, because the mark comes back with the id. It ties the id to its tenant to prevent
+    mistakes; it is not a secret.
     """
     return f"{inference_id}_{_mark(inference_id, tenant, deployment, topic)}"
 
 
 def marked_by(inference_id: str, *, tenant: str, deployments: Iterable[str]) -> tuple[str, str] | None:
-    """Deployment and topic of a marked id, None where the mark is not one of these.
+    """Deployment and topic of a marked id, None if the mark is not valid for these.
 
     Args:
         inference_id: as it was given out.

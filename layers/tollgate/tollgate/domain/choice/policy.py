@@ -1,6 +1,6 @@
-"""What the owner of a model says about choosing among its sizes: thresholds, the quality dial, exploring, cascading.
+"""A model owner's settings for choosing among its sizes: thresholds, the quality dial, exploring, cascading.
 
-Only models with deployments of more than one tier, or with a challenger or a shadow, have a use for any of it.
+They apply only to models with deployments of more than one tier, or with a challenger or a shadow.
 """
 
 from dataclasses import dataclass
@@ -36,8 +36,9 @@ DEFAULT_THRESHOLDS: Final = TierThresholds()
 class DeploymentRole(StrEnum):
     """What a deployment is tried out for.
 
-    A challenger shares the traffic by weight, like any other; its role only says who is compared with whom. A shadow
-    answers nobody: it gets copies.
+    A challenger shares the traffic by weight, like any other; its role only says which deployments are compared. A
+    shadow
+    answers no request: it gets copies.
     """
 
     CHAMPION = "champion"
@@ -50,7 +51,7 @@ SHADOW_KEY: Final = "shadow"
 
 
 class Check(StrEnum):
-    """What may be wrong with the answer of a small model, as far as it can be seen from outside."""
+    """Problems with a small model's answer that can be seen from outside."""
 
     SCHEMA = "schema"
     REFUSAL = "refusal"
@@ -62,11 +63,11 @@ class Check(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExtraSpend:
-    """How much traffic, and how much money, may go into finding something out.
+    """How much traffic, and how much money, may be spent on experiments.
 
     Args:
         share: of the requests, 0..1.
-        usd_per_day: over all execution environments, UTC days. An environment knows of the others' spending with a
+        usd_per_day: over all execution environments, UTC days. An environment learns of the others' spending with a
             delay of a minute at most.
     """
 
@@ -76,7 +77,7 @@ class ExtraSpend:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRule:
-    """What the caller expects of an answer, in words that cost no more than reading it once.
+    """What the caller expects of an answer, checked in a single pass over its text.
 
     Args:
         must_contain: every one of these texts has to occur.
@@ -92,8 +93,8 @@ class CascadePolicy:
     """When the answer of a smaller model is not good enough.
 
     Args:
-        checks: that an answer has to pass. `RULE` and `SCHEMA` apply where the request brings one.
-        min_characters: an answer below this is too short; 0 takes every one that is not empty.
+        checks: that an answer has to pass. `RULE` and `SCHEMA` apply where the request has one.
+        min_characters: an answer below this is too short; 0 accepts every one that is not empty.
         min_mean_logprob: mean natural logarithm of the tokens' probabilities, where the container gives them. -1.5 is
             a geometric mean probability of 22 %.
         rule: of the request, None without one.

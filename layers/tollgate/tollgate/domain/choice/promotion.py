@@ -1,4 +1,4 @@
-"""Putting another variant of a model in the place of the one that serves."""
+"""Puts another variant of a model in place of the one that serves."""
 
 from copy import replace
 
@@ -10,8 +10,8 @@ from tollgate.domain.errors import CatalogueError
 def promoted(catalogue: Catalogue, model_name: str, deployment_name: str, *, version: int) -> Catalogue:
     """The catalogue in which a deployment serves all the traffic of its tier.
 
-    The others of the tier keep their entries with weight 0 and become challengers, so that promoting one of them again
-    is the way back.
+    The tier's other deployments keep their entries with weight 0 and become challengers, so promoting one of them again
+    undoes this.
 
     Args:
         catalogue: in force.
@@ -49,7 +49,7 @@ def _after(deployment: Deployment, chosen: Deployment, rivals: list[Deployment],
 
 
 def _without_idle_shadow(model: Model) -> Model:
-    """A policy of shadow traffic needs a shadow; the one that there was may serve now."""
+    """A policy of shadow traffic needs a shadow; the former shadow may serve now."""
     if model.choice is None or any(d.role is DeploymentRole.SHADOW for d in model.deployments):
         return model
     return replace(model, choice=replace(model.choice, shadow=None))

@@ -1,7 +1,7 @@
-"""Which of a model's sizes answers a request: the smallest that will do, as its records and the owner's dial say.
+"""Which of a model's sizes answers a request: the smallest that will do, by its records and the owner's dial.
 
 In this order: the prompt's complexity names a size; a conversation does not go back to a smaller one; a dearer size
-whose records are no better than a cheaper one's is never taken; and where records are thin and money is set aside for
+whose records are no better than a cheaper one's is never chosen; and where records are few and money is set aside for
 it, another size is tried.
 """
 
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
     from tollgate.domain.choice.policy import ChoicePolicy
 
 REFERENCE_QUALITY: Final = {Tier.SMALL: 0.561, Tier.MEDIUM: 0.591, Tier.LARGE: 0.621}
-"""Mean qualities that the dial assumes of sizes that nobody measured: of the pair that complexity was learned from
-(Llama-3.1-8B and Nemotron-51B, see docs/models/complexity.md), and half way between the two."""
+"""Mean qualities that the dial assumes for sizes without measurements: of the pair that complexity was learned from
+(Llama-3.1-8B and Nemotron-51B, see docs/models/complexity.md), and half way between the two.
+"""
 
 _LOGISTIC: Final = 1.702
 """Turns a logistic quantile into nearly a normal one (Camilli, Psychometrika, 1994)."""
 
 
 class Option(NamedTuple):
-    """One size of a model, as it stands for this request.
+    """One size of a model, as it applies to this request.
 
     Args:
         tier: the size.
@@ -72,7 +73,7 @@ class TierDecision(NamedTuple):
         tier: the size.
         complexity: of the prompt, 0..1.
         reason: for the route's reason, parts joined by ``;``.
-        settled: the size without exploring, which the conversation goes on with.
+        settled: the size without exploring, which the conversation continues with.
     """
 
     tier: Tier
@@ -98,7 +99,7 @@ def decide_tier(
         text: what decides, see `tollgate.domain.choice.complexity.routing_text`.
         options: at least one, one for each size.
         policy: the owner's.
-        quality: the caller's dial, 0..1, before the owner's; None for the owner's.
+        quality: the caller's dial, 0..1, which overrides the owner's; None for the owner's.
         earlier: texts of earlier turns of the same conversation.
         floor: the size that the conversation is known to need.
         draw: 0..1, for exploring; None where this request is not to explore.
@@ -120,7 +121,8 @@ def decide_tier(
         chosen = _smallest_from(by_size, choose_tier(complexity, _thresholds(policy, dial, familiarity, by_size)))
     needed = floor
     if policy.sticky and earlier and chosen is not by_size[-1]:
-        # Earlier turns cost as much as this one: they are weighed only where they can still change something.
+        # Weighing earlier turns costs as much as this one, so they are weighed only where they can still change
+        # something.
         thresholds = _thresholds(policy, dial, familiarity, by_size)
         sizes = (choose_tier(estimate_complexity(turn), thresholds) for turn in earlier)
         needed = max((floor, *sizes), key=TIER_ORDER.__getitem__)
@@ -177,7 +179,7 @@ def _mean(option: Option) -> float:
 
 
 def _smallest_from(by_size: Sequence[Option], tier: Tier) -> Option:
-    """The smallest size that is at least this; the largest there is where none is."""
+    """The smallest size that is at least this; if there is none, the largest."""
     return next((option for option in by_size if TIER_ORDER[option.tier] >= TIER_ORDER[tier]), by_size[-1])
 
 
@@ -218,10 +220,10 @@ def _not_ruled_out(chosen: Option, by_size: Sequence[Option]) -> Option:
 
 
 def _explored(chosen: Option, by_size: Sequence[Option], draw: float, dial: float, extra_usd: Decimal | None) -> Option:
-    """Thompson sampling (Biometrika, 1933) with one draw: what may be as good, by what is known of it, is tried.
+    """Thompson sampling (Biometrika, 1933) with one draw: a size that may be as good, as far as is known, is tried.
 
     A cheaper size is tried where it may keep the dial's share; a dearer one where it may be better and the extra
-    money is there. The more records, the less the draw can move, so exploring ends by itself.
+    money is available. The more records there are, the less the draw can move, so exploring ends by itself.
     """
     cost = chosen.estimated_cost
     if cost is None:
@@ -241,9 +243,9 @@ def _explored(chosen: Option, by_size: Sequence[Option], draw: float, dial: floa
 
 
 def _sampled(option: Option, z: float) -> float:
-    """A quantile of what the mean quality may be, from a Beta distribution's mean and deviation.
+    """A quantile of the possible mean quality, from a Beta distribution's mean and deviation.
 
-    What is expected of a size counts as much as two outcomes.
+    The expected quality of a size counts as much as two outcomes.
     """
     expected = REFERENCE_QUALITY[option.tier] if option.expected_quality is None else option.expected_quality
     count = option.record.judged + 2.0

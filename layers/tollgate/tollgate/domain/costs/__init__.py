@@ -1,1 +1,1 @@
-"""Prices, what a request cost and what it avoided, and usage made of that."""
+"""Prices, the cost of a request and what it avoided, and usage computed from them."""

@@ -1,10 +1,10 @@
 """Why a request cost less than on the baseline road, in parts whose sum is the whole.
 
 The baseline is a request with all its tokens, answered anew by the model's largest deployment on its real-time road.
-Each measure takes the price from where the one before it left it, always in the order of `AvoidedReason`; what a
-measure took off is its reason's part. As every dollar between the baseline and what was paid lies in exactly one step,
-nothing is counted twice and nothing is left over, also where measures work together (a smaller model on a cheaper
-road). The order decides who gets what they save together: the earlier measure.
+Measures are applied always in the order of `AvoidedReason`, each to the price that the one before it left; what a
+measure takes off is its reason's part. As every dollar between the baseline and what was paid lies in exactly one step,
+nothing is counted twice and nothing is left over, even where measures work together (a smaller model on a cheaper
+road). A saving that two measures make together goes to the earlier one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,7 +48,7 @@ def avoided_by_reason(
 def add_reasons(
     one: Mapping[AvoidedReason, Decimal], other: Mapping[AvoidedReason, Decimal]
 ) -> dict[AvoidedReason, Decimal]:
-    """The parts of two requests, or of two sums of them, together."""
+    """Add the parts of two requests, or of two sums of them."""
     return {
         reason: one.get(reason, ZERO) + other.get(reason, ZERO)
         for reason in AvoidedReason

@@ -1,9 +1,9 @@
-"""What requests cost as rows of FOCUS, the FinOps Open Cost and Usage Specification, version 1.0.
+"""The cost of requests as rows of FOCUS, the FinOps Open Cost and Usage Specification, version 1.0.
 
 A job is a row of its own, and so are the lines of a batch that went to one deployment. Requests that were answered at
-once are many and small, so those of one hour with the same dimensions are one row, with their number as its quantity. A
-list price is all that Tollgate knows, so billed, contracted, list and effective cost are the same amount, the effective
-cost; what AWS invoices may be less. Own columns begin with ``x_``.
+once are many and small, so those of one hour with the same dimensions are one row, with their number as its quantity.
+Tollgate knows list prices only, so billed, contracted, list and effective cost are the same amount, the effective cost;
+what AWS invoices may be less. Own columns begin with ``x_``.
 https://focus.finops.org/focus-specification/v1-0/
 """
 
@@ -43,7 +43,7 @@ class FocusKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FocusColumn:
-    """What a value of a column may be.
+    """The values allowed in a column.
 
     Attributes:
         nullable: whether it may be missing; an empty field in the file.
@@ -120,7 +120,7 @@ FocusRow = Mapping[str, str]
 
 
 class Seller(NamedTuple):
-    """Who sells what answers a deployment's requests: FOCUS's `ServiceName`, `ResourceType` and `ProviderName`."""
+    """Who sells a deployment's answers: FOCUS's `ServiceName`, `ResourceType` and `ProviderName`."""
 
     service: str
     resource_type: str
@@ -128,7 +128,7 @@ class Seller(NamedTuple):
 
 
 def sellers_of(catalogue: Catalogue) -> Mapping[str, Seller]:
-    """Of deployments that are paid by the token, by ``model/deployment``; the others are SageMaker's."""
+    """Sellers of token-priced deployments, by ``model/deployment``; the others are SageMaker's."""
     return {
         deployment.resource: _seller(deployment.tokens)
         for model in catalogue.models.values()
@@ -146,7 +146,7 @@ def _seller(backend: TokenBackend) -> Seller:
 
 @dataclass(frozen=True, slots=True)
 class FocusAccount:
-    """Where the rows belong.
+    """The account that the rows belong to.
 
     Attributes:
         account_id: AWS account that is invoiced.
@@ -168,9 +168,9 @@ class FocusDay:
     Attributes:
         rows: of everything that ended that day with a known cost.
         total: dollars, exactly the sum of the rows' costs.
-        unknown: ids of jobs and parts of batches whose cost is not known; FOCUS has no null cost, and zero would be a
-            lie.
-        unknown_requests: requests answered at once of which the same is true.
+        unknown: ids of jobs and parts of batches whose cost is unknown; FOCUS has no null cost, and zero would be
+            false.
+        unknown_requests: number of requests answered at once whose cost is unknown.
     """
 
     rows: tuple[FocusRow, ...]
@@ -203,7 +203,7 @@ def focus_jobs(jobs: Iterable[Job | CountedPart], account: FocusAccount) -> Focu
 
 
 def focus_roll_ups(roll_ups: Iterable[RollUp], account: FocusAccount) -> FocusDay:
-    """The rows of requests that were answered at once and of dropped files, from roll-ups of hours.
+    """The rows of requests answered at once and of dropped files, from roll-ups of hours.
 
     Those of jobs are left out: they have rows of their own. Dropped files have no tenant.
     """
@@ -251,7 +251,7 @@ def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
 
 def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusRow:
     count, (model, _, deployment) = part.count, part.resource.partition("/")
-    # The lines differ in what they cost; there is only a mean.
+    # The lines differ in cost; only a mean is known.
     unit = usd(cost / count.requests)
     ended = count.bill.settled_at.astimezone(UTC)
     values = _common(ended, cost, InferenceType.BATCH, account, resource=part.resource, team=part.owner.team) | {
@@ -281,7 +281,7 @@ def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusR
 def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
     dimensions, totals = each.dimensions, each.totals
     kind, resource = InferenceType(dimensions.inference_type), f"{dimensions.model}/{dimensions.deployment}"
-    # Of different amounts there is only a mean, which need not be a decimal fraction.
+    # Different amounts have only a mean, which need not be a decimal fraction.
     unit = usd(totals.effective / totals.requests)
     values = _common(each.start, totals.effective, kind, account, resource=resource, team=dimensions.team) | {
         "ChargeDescription": f"The {kind.value} inference requests to {resource} in an hour",

@@ -1,9 +1,9 @@
 """Fully loaded cost: what an endpoint cost in an hour, idle time included, spread over what ran on it.
 
-A request's effective cost has the instance time it held. The bill has every minute that an instance was up. Whatever
-lies between is idle time, and it belongs to those for whom the endpoint is kept up: in proportion to the instance time
-they held. Where nothing ran, nobody can bear it, so it stands in a row of its own with no requests. Loaded costs of an
-hour therefore sum to exactly the endpoints' price plus the other parts of the requests.
+A request's effective cost has the instance time it held. The bill has every minute that an instance was up. The
+difference is idle time, and it belongs to those for whom the endpoint is kept up: in proportion to the instance time
+they held. Where nothing ran, there is no request to bear it, so it gets a row of its own with no requests. Loaded costs
+of an hour therefore sum to exactly the endpoints' price plus the other parts of the requests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from tollgate.domain.costs.usage import Dimensions, RollUp, Totals
 from tollgate.domain.money import SECONDS_PER_HOUR, ZERO, usd
 
 UP_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
-"""Roads whose instances stay up between requests. A transform job's instances end with it, and it is spread whole."""
+"""Roads whose instances stay up between requests. A transform job's instances end with it, so it has no idle time."""
 
 type RoadName = tuple[str, str, str]
 """Model, deployment and inference type."""
@@ -42,10 +42,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointHour:
-    """What an endpoint cost in an hour and what of it was used.
+    """What an endpoint cost in an hour, and how much of it was used.
 
     Attributes:
-        instance_hours: that it was up, of all its instances together.
+        instance_hours: time up, of all its instances together.
         paid: dollars for them.
         used: dollars of the instance time that requests held.
         held_seconds: instance places that they held, times seconds.
@@ -59,7 +59,7 @@ class EndpointHour:
 
     @property
     def idle(self) -> Decimal:
-        """Dollars that nobody used.
+        """Dollars of unused time.
 
         Negative when requests were charged more than the endpoint cost: then the concurrency in the catalogue is lower
         than the one really shared.
@@ -68,7 +68,7 @@ class EndpointHour:
 
     @property
     def utilisation(self) -> Decimal | None:
-        """Share of the places that were taken, on average; None while no instance was up."""
+        """Average share of the places in use; None while no instance was up."""
         places = self.instance_hours * SECONDS_PER_HOUR * self.endpoint.concurrency
         return self.held_seconds / places if places else None
 
@@ -95,13 +95,13 @@ def endpoints_of(catalogue: Catalogue) -> tuple[Endpoint, ...]:
 def load_hour(
     roll_ups: Sequence[RollUp], start: datetime, hours: Mapping[Endpoint, Decimal | None]
 ) -> tuple[tuple[RollUp, ...], tuple[EndpointHour, ...]]:
-    """The roll-ups of an hour with their loaded cost, and what became of each endpoint's price.
+    """The roll-ups of an hour with their loaded cost, and the breakdown of each endpoint's price.
 
     Args:
         roll_ups: of the hour.
         start: of the hour.
-        hours: instance hours of each endpoint that may have been up; None where nobody knows, which leaves the loaded
-            cost unknown there.
+        hours: instance hours of each endpoint that may have been up; None where unknown, which leaves the loaded cost
+            unknown there.
 
     Returns:
         Roll-ups, idle rows among them; endpoints whose hours are known.
@@ -133,7 +133,7 @@ def _road_of(dimensions: Dimensions) -> RoadName:
 
 
 def _spread(idle: Decimal, used: Decimal, on_it: Sequence[RollUp], loaded: dict[Dimensions, Decimal | None]) -> None:
-    """Give each its part of the idle time; the last takes what rounding left, so that the parts sum to the whole."""
+    """Add each row's share of the idle time; the last takes the rounding remainder, so the parts sum to the whole."""
     bearing = [each for each in on_it if each.totals.instance]
     left = idle
     for each in bearing[:-1]:

@@ -34,7 +34,7 @@ class ListPrice:
 
 @dataclass(frozen=True, slots=True)
 class TokenPrice:
-    """Rates of a model that is paid by the token, with the day they were read and where."""
+    """Rates of a token-priced model, with the day they were read and where."""
 
     rates: TokenRates
     date: str
@@ -78,7 +78,7 @@ class PriceBook:
 
         Args:
             region: of the prices.
-            prices: by name; None takes the price out of the book, so that what needs it is refused.
+            prices: by name; None removes the price, so that requests that need it are refused.
         """
         instances, parts = dict(self.instances), dict(self.parts)
         for name, price in prices.items():
@@ -100,7 +100,7 @@ class PriceBook:
         Args:
             region: where the gateway runs.
             architecture: of its functions, ``arm64`` or ``x86_64``.
-            instead: region whose price stands in for a figure that the book lacks.
+            instead: region whose price replaces a figure missing from the book.
 
         Raises:
             CatalogueError: naming the figures that are missing; a missing price is never taken as zero.

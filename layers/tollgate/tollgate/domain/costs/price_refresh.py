@@ -1,7 +1,7 @@
-"""What a freshly read price list means for the prices in force.
+"""What a newly read price list means for the prices in force.
 
-Small changes are taken; a jump, or a price that vanished, waits until a person accepts it, for either may be a mistake
-in the list, in the reading of it, or a bill that somebody should know of. A figure that is not positive is no price.
+Small changes are applied; a jump, or a price that vanished, waits until a person accepts it: it may be a mistake in the
+list or in reading it, or a bill that somebody should know of. A figure that is not positive is not a price.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ from tollgate.domain.errors import ConflictError
 from tollgate.domain.money import ZERO
 
 JUMP_PERCENT = Decimal(20)
-"""Largest change, up or down, that is taken without asking."""
+"""Largest change, up or down, that is applied without asking."""
 VANISHED_PERCENT = Decimal(100)
 """What a vanished price counts as, in the metric of jumps."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPrice:
-    """A figure as the price list has it: unchecked dollars, and where it stands."""
+    """A figure from the price list: unchecked dollars, and its source."""
 
     usd: Decimal
     source: str
@@ -30,7 +30,7 @@ class FoundPrice:
 
 @dataclass(frozen=True, slots=True)
 class PendingPrice:
-    """A change that waits to be accepted; `usd` is None for a price that the list no longer has."""
+    """A change that waits to be accepted; `usd` is None for a price that is no longer in the list."""
 
     usd: Decimal | None
     date: str
@@ -42,8 +42,8 @@ class PriceRecord:
     """What the registry knows of one price.
 
     Attributes:
-        price: in force; None when it was accepted that there is none any more.
-        pending: waits for somebody to accept it.
+        price: in force; None if a person accepted its removal.
+        pending: waits to be accepted.
         revision: of the stored item, 0 before it is stored.
     """
 
@@ -74,7 +74,7 @@ class PriceFinding:
         before: dollars in force until now, None if there were none.
         after: dollars in the list, None if it has none.
         jump_percent: size of the change relative to `before`, never negative.
-        record: what is to be stored; None when nothing is.
+        record: to be stored; None if nothing is.
     """
 
     name: str
@@ -142,7 +142,7 @@ def largest_jump(findings: Iterable[PriceFinding]) -> Decimal:
 
 
 def accept(name: str, record: PriceRecord) -> PriceRecord:
-    """Put what is pending in force.
+    """Put the pending price in force.
 
     Raises:
         ConflictError: nothing is pending.

@@ -53,7 +53,7 @@ class GatewayUsage(NamedTuple):
         return GatewayUsage._make(map(add, self, other))
 
     def times(self, factor: Decimal) -> "GatewayUsage":
-        """So many times the same."""
+        """The same usage multiplied by `factor`."""
         return GatewayUsage._make(count * factor for count in self)
 
 
@@ -74,10 +74,10 @@ def gateway_cost(usage: GatewayUsage, prices: GatewayPrices) -> Decimal:
 
 
 def stream_cost(sent_bytes: int, prices: GatewayPrices) -> Decimal:
-    """Dollars that an answer costs more for being sent as a stream of so many bytes; nothing up to 6 MB.
+    """The additional dollars for sending an answer as a stream of this many bytes; nothing up to 6 MB.
 
-    Lambda takes a price for each GB beyond the first 6 MB of an answer, and API Gateway counts every 10 MB that are
-    begun as a request.
+    Lambda charges for each GB beyond the first 6 MB of an answer, and API Gateway counts every started 10 MB as a
+    request.
     https://aws.amazon.com/lambda/pricing/
     https://aws.amazon.com/blogs/compute/building-responsive-apis-with-amazon-api-gateway-response-streaming/
     """

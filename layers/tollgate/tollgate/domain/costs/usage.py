@@ -1,7 +1,7 @@
 """Usage: what requests cost and how they went, by time and dimension, computed from the records of the requests.
 
-A roll-up is never counted up. It is the sum of the records of its span, computed as a whole and written over what stood
-there, so it can be computed again whenever records come late or twice and is right each time.
+A roll-up is never incremented. It is the sum of the records of its span, computed as a whole and replacing the one
+before, so it can be recomputed whenever records come late or twice and is right each time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,13 +21,13 @@ HITS = frozenset({"hit", "near", "stale"})
 """Values of a record's `cache` that mean that no model ran."""
 
 CACHE_STATES = ("hit", "near", "stale", "miss", "bypass")
-"""All values of a record's `cache`, as they are listed."""
+"""All values of a record's `cache`, in the order in which they are listed."""
 
 _ERRORS = frozenset({"failed", "expired"})
 
 
 class Dimensions(NamedTuple):
-    """What usage is told apart by. Empty where a request did not get so far."""
+    """The dimensions of usage. Empty where a request did not get so far."""
 
     tenant: str
     key_id: str
@@ -43,19 +43,19 @@ class UsageRecord:
     """One request that has ended.
 
     Attributes:
-        request_id: tells a record that comes twice.
-        ended_at: the moment at which the record was made; it decides where the request is counted.
+        request_id: identifies a record that comes twice.
+        ended_at: when the record was made; it decides where the request is counted.
         outcome: as in `RequestRecord`.
-        latency_seconds: from acceptance to the end; None where it says nothing, as for a whole file of requests.
+        latency_seconds: from acceptance to the end; None where it is meaningless, as for a whole file of requests.
         effective: dollars; None if unknown.
-        charged: dollars that budgets were charged with: `effective`, or what was held where that is unknown.
+        charged: dollars charged to budgets: `effective`, or the amount held if that is unknown.
         instance: the instance share of `effective`; None if unknown.
         held_seconds: instance seconds behind it.
         avoided: dollars by reason.
         cache: one of `CACHE_STATES`, or empty for a model without a cache.
         requests: that the record stands for; more than one for a file.
-        errors: of them; None says it by the outcome.
-        unknown_tokens: of them, completed without telling all of their tokens; None says it by outcome and `usage`.
+        errors: of them; if None, the outcome decides.
+        unknown_tokens: of them, completed with some token count missing; if None, outcome and `usage` decide.
     """
 
     request_id: str
@@ -81,12 +81,12 @@ class Totals:
 
     Attributes:
         errors: requests that failed or expired; `rejected` were refused before anything ran.
-        unknown_costs: completed requests whose cost nobody knows; they are in no sum but `charged`.
-        unknown_tokens: completed requests that did not tell all of their tokens.
+        unknown_costs: completed requests of unknown cost; they are in no sum but `charged`.
+        unknown_tokens: completed requests with some token count missing.
         cached_input_tokens: of `input_tokens`, those that a provider found in its prompt cache.
         loaded: `effective` with the hour's idle time, None while the hour is not closed or something is not known.
         latencies: see `domain.latency`.
-        cache: requests by what the cache did for them, see `CACHE_STATES`; those of models without one are in none.
+        cache: requests by the cache's part in them, see `CACHE_STATES`; those of models without a cache are in none.
     """
 
     requests: int = 0
@@ -182,7 +182,7 @@ def totals_of(record: UsageRecord) -> Totals:
 
 
 class _Tally:
-    """Sums under construction: adding a million frozen ones would mostly copy."""
+    """Sums under construction, because adding a million frozen ones would mostly copy."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Decimal | int] = dict.fromkeys(COUNTS, 0)
@@ -220,7 +220,7 @@ def roll_up(records: Iterable[UsageRecord], start: datetime) -> tuple[RollUp, ..
 
 
 def gathered(roll_ups: Iterable[RollUp], start: datetime) -> tuple[RollUp, ...]:
-    """Roll-ups of shorter spans as those of the longer one that begins at `start`."""
+    """Combine roll-ups of shorter spans into those of the longer one that begins at `start`."""
     parts: dict[Dimensions, list[RollUp]] = {}
     for each in roll_ups:
         parts.setdefault(each.dimensions, []).append(each)

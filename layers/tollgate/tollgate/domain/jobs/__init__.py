@@ -1,1 +1,1 @@
-"""Requests that are answered later: their states, what goes together, files, and who is told."""
+"""Requests that are answered later: their states, batches, files and webhooks."""

@@ -1,7 +1,7 @@
-"""One transform job of ours, and when the requests that wait for one may leave.
+"""One transform job of ours, and the rule for when the requests that wait for one may leave.
 
-A run goes preparing -> running -> ended. Every step before the last can be done again after a crash: what a run
-contains is written down before anything else happens.
+A run goes preparing -> running -> ended. Every step before the last can be repeated after a crash: what a run contains
+is recorded before anything else happens.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tollgate.domain.money import ZERO
 _NANOSECOND = Decimal("1E-9")
 
 RESPONSE_MARGIN_SECONDS = 60.0
-"""Time left before a deadline for finding the results of a job and writing them back."""
+"""Time reserved before a deadline for finding the results of a job and storing them."""
 
 
 class BatchState(StrEnum):
@@ -31,12 +31,12 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileCount:
-    """How a dropped file, or a part of a batch, that has ended is counted.
+    """The counts of a dropped file, or of a part of a batch, that has ended.
 
     Attributes:
         bill: see `Bill`.
         requests: lines that were run; `errors` of them have no answer.
-        unknown_tokens: answered lines of which not all tokens are known.
+        unknown_tokens: answered lines whose token counts are not all known.
         effective: dollars of them all, None if unknown.
         held_seconds: instance seconds of them all, None if unknown.
     """
@@ -89,7 +89,7 @@ class BatchRun:
 
     @property
     def input_prefix(self) -> str:
-        """Where its input files lie."""
+        """Prefix of its input files."""
         return f"transform-input/{self.batch_id}/"
 
     @property
@@ -99,7 +99,7 @@ class BatchRun:
 
     @property
     def retry_id(self) -> str:
-        """Name of the run that repeats what this one left unanswered; the same whenever it is asked for."""
+        """Name of the run that repeats what this one left unanswered; always the same."""
         return f"{self.batch_id}-r{self.attempt + 1}"
 
 
@@ -114,9 +114,9 @@ class WaitingJob:
 def due_at(waiting: Sequence[WaitingJob], policy: BatchPolicy, road: Road, held_seconds: float) -> datetime | None:
     """When the waiting requests must leave; None for an empty pool.
 
-    A full pool is due since its oldest request came. Otherwise it is the earlier of the oldest one's greatest age and
-    the last moment at which every deadline can still be met: start-up, the work of the records that would go along,
-    and a margin for bringing the answers back.
+    A full pool is due from the moment its oldest request came. Otherwise the pool is due at the earlier of two moments:
+    when its oldest request reaches the greatest allowed age, and the last moment at which every deadline can still be
+    met, allowing for start-up, the work of the records that would go along, and a margin for storing the answers.
 
     Args:
         waiting: oldest first, at most `policy.max_records` of them.
@@ -137,10 +137,10 @@ def due_at(waiting: Sequence[WaitingJob], policy: BatchPolicy, road: Road, held_
 
 
 def seconds_per_record(started: datetime | None, ended: datetime | None, road: Road, records: int) -> Decimal | None:
-    """Instance seconds of a transform job that each of its records carries, failed ones included.
+    """Instance seconds of a transform job per record, failed ones included.
 
     SageMaker bills a transform job from TransformStartTime to TransformEndTime for every instance. None when SageMaker
-    did not tell both; zero when no instance was started, which it tells by giving no start with an end.
+    did not report both; zero when no instance was started, which it reports as an end without a start.
     """
     if started is None:
         return ZERO if ended is not None else None

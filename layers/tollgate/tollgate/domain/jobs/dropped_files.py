@@ -1,4 +1,4 @@
-"""Files of requests that are dropped into the bucket: their names and their lines."""
+"""Files of requests dropped into the bucket: their names and their lines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,22 +23,22 @@ class DroppedFile:
 
     @property
     def result_key(self) -> str:
-        """Where the results go."""
+        """Key of the results."""
         return f"{OUTPUT_PREFIX}{self.model}/{self.name}.jsonl"
 
     @property
     def summary_key(self) -> str:
-        """Where the counts and the cost go, when all is done."""
+        """Key of the counts and the cost, written at the end."""
         return f"{OUTPUT_PREFIX}{self.model}/{self.name}.summary.json"
 
     @property
     def error_key(self) -> str:
-        """Where it is said why the file as a whole was not run."""
+        """Key of the explanation why the file as a whole was not run."""
         return f"{OUTPUT_PREFIX}{self.model}/{self.name}.error.json"
 
 
 def dropped_file(key: str) -> DroppedFile | None:
-    """The parts of a key; None for keys that are no dropped file of requests."""
+    """The parts of a key; None for keys that are not dropped files of requests."""
     if not key.startswith(INPUT_PREFIX) or not key.endswith(_SUFFIX):
         return None
     model, slash, name = key.removeprefix(INPUT_PREFIX).removesuffix(_SUFFIX).partition("/")

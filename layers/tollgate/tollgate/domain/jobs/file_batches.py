@@ -1,9 +1,9 @@
-"""Uploaded files, and batches of requests that come in one, in OpenAI's terms.
+"""Uploaded files, and batches of requests in such files, in OpenAI's terms.
 
-validating -> in_progress -> finalizing -> completed | expired, with cancelling -> cancelled from any of the first two,
-and failed where the file as a whole cannot be run. A batch falls apart into one part for each deployment that its lines
-go to, because a transform job runs one model. What a batch consists of is written down before anything is started, and
-every change of the record names the revision that it was made from.
+validating -> in_progress -> finalizing -> completed | expired, with cancelling -> cancelled from either of the first
+two, and failed where the file as a whole cannot be run. A batch is divided into one part for each deployment that its
+lines go to, because a transform job runs one model. What a batch consists of is recorded before anything is started,
+and every change of the record names the revision it was made from.
 
 https://platform.openai.com/docs/api-reference/batch
 """
@@ -24,26 +24,26 @@ from tollgate.domain.json_values import refuse_half_pairs, strict_json
 from tollgate.domain.money import ZERO
 
 MOST_LINES = 50_000
-"""OpenAI's limit of requests in a batch."""
+"""OpenAI's limit on the number of requests in a batch."""
 
 MOST_FILE_BYTES = 100_000_000
-"""Of a file for a batch: 100 MB."""
+"""Most bytes in a batch's input file: 100 MB."""
 
 MOST_LINE_BYTES = 8_000_000
 MOST_LINE_VALUES = 400_000
-"""Of one line, so that the function which cuts a file, for many tenants, has the memory to read it: a value of a few
-bytes takes dozens there."""
+"""Most JSON values in one line, so that the function that cuts files for many tenants has the memory to read it: there,
+a value of a few bytes takes dozens."""
 
 COMPLETION_WINDOW = timedelta(hours=24)
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-"""What the lines of a batch may ask for."""
+"""Endpoints that the lines of a batch may name."""
 
 _SOURCE = "file-batch/"
 _LONGEST_NAME = 512
 
 
 class FilePurpose(StrEnum):
-    """What files are for; the last one is given by the gateway only."""
+    """Purposes of files; only the gateway sets the last one."""
 
     BATCH = "batch"
     USER_DATA = "user_data"
@@ -63,10 +63,10 @@ class StoredFile:
     """An uploaded file or a batch's result.
 
     Attributes:
-        size: bytes; of a pending one what the caller announced.
-        upload_id: in the record of an upload, the id of the file that it brings; empty in a file's.
-        keep_seconds: that the caller wants it kept for, if it said so.
-        claimed_until: in the record of an upload, until when one call alone may complete it; None where none does.
+        size: bytes; for a pending file, the number the caller announced.
+        upload_id: in the record of an upload, the id of its resulting file; empty in a file's.
+        keep_seconds: how long the caller wants it kept, if given.
+        claimed_until: in the record of an upload, until when one call alone may complete it; None without a claim.
     """
 
     file_id: str
@@ -83,12 +83,12 @@ class StoredFile:
 
     @property
     def key(self) -> str:
-        """Where it lies in the bucket; what an upload brings lies elsewhere until it is complete."""
+        """Its key in the bucket; an upload is stored elsewhere until it is complete."""
         return f"{uploads_of(self.file_id)}whole" if self.upload_id else f"files/{self.file_id}"
 
 
 def uploads_of(upload_id: str) -> str:
-    """Where in the bucket the parts of an upload lie."""
+    """Prefix of an upload's parts in the bucket."""
     return f"uploads/{upload_id}/"
 
 
@@ -117,13 +117,13 @@ class FilePart:
 
     Attributes:
         run_id: of its first run.
-        lines: that can be run, `chunks` input files of them.
+        lines: number that can be run, in `chunks` input files.
         largest: bytes of the longest line.
         estimate: dollars that all of them are expected to cost.
         decided: whether the budgets were asked.
-        admitted: input files that may run, the first ones; the others are over budget.
-        refusal: what the budgets said about the others.
-        ended: whether nothing more will come from SageMaker.
+        admitted: how many input files may run, counted from the first; the others are over budget.
+        refusal: the budgets' reason for refusing the others.
+        ended: whether SageMaker has nothing more to report.
         last_run: the run that ended it: `run_id`, or the one that repeated what that left unanswered.
         seconds: instance seconds of each line of the last run, earlier ones included; None if unknown.
         earlier_seconds: instance seconds of each line that the first run answered, where there was a second.
@@ -156,7 +156,7 @@ class CountedPart:
 
     Attributes:
         run_id: of the part's first run.
-        status: in which its batch ended.
+        status: final status of its batch.
         estimate: dollars that its lines were expected to cost.
     """
 
@@ -183,12 +183,12 @@ class FileBatch:
     """A batch as OpenAI's clients see it, with what the gateway needs to run it.
 
     Attributes:
-        invalid_id: name of the place where the lines are kept that cannot be run.
+        invalid_id: name under which the lines that cannot be run are stored.
         cut: whether `parts` are known.
-        stop: what it is being stopped for: expired, or cancelled; None while it runs.
+        stop: why it is being stopped: expired or cancelled; None while it runs.
         total, completed, failed: requests.
         effective_cost, avoided_cost: dollars; None until they are known.
-        output_seconds: that the caller wants the result files kept for; None for as long as any.
+        output_seconds: how long the caller wants the result files kept; None for the default.
     """
 
     batch_id: str
@@ -219,11 +219,11 @@ class FileBatch:
     times: Mapping[FileBatchStatus, datetime] = field(default_factory=dict)
 
     def at(self, status: FileBatchStatus, now: datetime) -> "FileBatch":
-        """The batch in another status, with the moment put down."""
+        """The batch in another status, with the time recorded."""
         return replace(self, status=status, times={**self.times, status: now})
 
     def with_part(self, part: FilePart) -> "FileBatch":
-        """The batch with this part in the place of the one for the same run."""
+        """The batch with this part replacing the one for the same run."""
         return replace(self, parts=tuple(part if p.run_id == part.run_id else p for p in self.parts))
 
     def part(self, run_id: str) -> FilePart | None:
@@ -232,7 +232,7 @@ class FileBatch:
 
     @property
     def result_file_id(self) -> str:
-        """Id of the file of answers; always the same, so that writing it again makes no second one."""
+        """Id of the file of answers; always the same, so that writing it again creates no second one."""
         return f"file-{self.batch_id.removeprefix('batch_')}-output"
 
     @property
@@ -249,7 +249,7 @@ class FileBatch:
 
 
 def source_of(batch_id: str) -> str:
-    """What a run of a batch names as its source."""
+    """The source that the runs of a batch carry."""
     return _SOURCE + batch_id
 
 
@@ -267,7 +267,7 @@ class BatchLine:
 
 
 class BatchLineError(InvalidRequestError):
-    """A line that cannot be run; `custom_id` is what it calls itself, as far as that can be read."""
+    """A line that cannot be run; `custom_id` is its own id, if it could be read."""
 
     def __init__(self, message: str, *, param: str | None = None, custom_id: str | None = None) -> None:
         super().__init__(message, param=param)
@@ -278,7 +278,7 @@ def batch_line(line: bytes, endpoint: str) -> BatchLine:
     """Read a line ``{"custom_id", "method": "POST", "url", "body"}``.
 
     Raises:
-        BatchLineError: it is not one, is too large, or asks for another endpoint than its batch.
+        BatchLineError: it is malformed, too large, or names an endpoint other than its batch's.
     """
     _require_small(line)
     try:

@@ -1,8 +1,8 @@
 """A request that is answered later, and the states it goes through.
 
-queued -> submitted -> completed | failed | expired | cancelled, and from queued directly to any final state: an answer
-can overtake the record of its own submission. Every transition is a conditional write, so an event that comes twice or
-late changes nothing.
+queued -> submitted -> completed | failed | expired | cancelled, and from queued directly to any final state, because an
+answer can overtake the record of its own submission. Every transition is a conditional write, so an event that comes
+twice or late changes nothing.
 """
 
 from collections.abc import Mapping
@@ -48,8 +48,8 @@ class Usage(NamedTuple):
     """Tokens of a request. None is unknown, 0 is none.
 
     Attributes:
-        cached_input_tokens: of the input, those that a provider found in its prompt cache.
-        reasoning_tokens: of the output, those that were thought and not shown.
+        cached_input_tokens: input tokens that a provider found in its prompt cache.
+        reasoning_tokens: output tokens spent on reasoning and not shown.
     """
 
     input_tokens: int | None = None
@@ -66,7 +66,7 @@ class JobFailure(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """A JSON value kept with the record, or the S3 key where a larger one lies. At most one of the two is set."""
+    """A JSON value kept with the record, or the S3 key of a larger one. At most one of the two is set."""
 
     inline: Any = None
     key: str | None = None
@@ -76,8 +76,8 @@ class Bill(NamedTuple):
     """How a job that has ended is counted.
 
     Attributes:
-        settled_at: when its end was written down; it decides where its usage is counted, whenever the model was done.
-        charged: dollars that budgets were charged with: its effective cost, or what was held if that is unknown.
+        settled_at: when its end was recorded; this decides where its usage is counted, whenever the model finished.
+        charged: dollars charged to budgets: its effective cost, or the amount held if that is unknown.
         instance: the instance share of its effective cost; None if unknown.
         avoided: its avoided cost in parts.
         variant: of the endpoint, where the catalogue named one.
@@ -91,7 +91,7 @@ class Bill(NamedTuple):
 
 
 _NONE_GIVEN: Mapping[str, Any] = {}
-"""Plain, for what is stored is written as JSON."""
+"""A plain dict, because what is stored is written as JSON."""
 
 
 class Job(NamedTuple):
@@ -99,12 +99,12 @@ class Job(NamedTuple):
 
     `job_id` is also SageMaker's InferenceId and the record id inside a transform job. Times are UTC.
     `estimated_cost`, `effective_cost` and `avoided_cost` are dollars.
-    `reservation` is what is held for it in the budgets that count it, and stays on the record when it is settled.
-    `cache` is where its answer is to be kept, or may be found, on the asynchronous road.
-    `rates_version` is the version of the catalogue whose rates hold for its call, where that is paid by the token; 0
-    before the call, and where instances are paid.
-    `bill` is there once it has ended.
-    `earlier_parts` are dollars of the gateway's parts of an invocation that it shared with others and that failed.
+    `reservation` is the amount held in the budgets that count the job, and stays on the record when it is settled.
+    `cache` says where its answer may be stored or found, on the asynchronous road.
+    `rates_version` is the version of the catalogue whose rates apply to a token-priced call; 0 before the call, and for
+    instances.
+    `bill` is set once it has ended.
+    `earlier_parts` are dollars of gateway costs from an invocation that it shared with others and that failed.
     `webhook_pending` stays True from the final state until the call to `webhook_url` was accepted or given up.
     """
 

@@ -1,8 +1,8 @@
 """Several small requests in one invocation: how many, which ones, and what each of them pays.
 
 A container that takes a list of inputs works on several requests in little more time than on one. How much more is
-measured for each size; sizes are powers of two, so that few have to be measured. Requests are not kept waiting for
-others: only what waits anyway goes along.
+measured for each size; sizes are powers of two, so that few have to be measured. Requests are never kept waiting for
+others: only those that wait anyway are grouped.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 NANOSECOND = Decimal("1E-9")
 _NEAR = 1.05
-"""Two sizes whose time for each input differs by less are equally quick; then fewer invocations are better."""
+"""Largest ratio of time per input at which two sizes count as equally quick; then fewer invocations are better."""
 
 
 class MicroBatchPolicy(NamedTuple):
@@ -20,8 +20,9 @@ class MicroBatchPolicy(NamedTuple):
     Attributes:
         max_requests: inputs in one invocation.
         max_bytes: of the merged body.
-        max_seconds: that an invocation may be expected to take; also the longest a request waits for its companions to
-            be done.
+        max_seconds: longest expected duration of an invocation, and so the longest that a request waits for the others
+            in
+            its group.
     """
 
     max_requests: int = 16
@@ -33,8 +34,8 @@ class Mergeable(NamedTuple):
     """What forming groups needs to know of a request.
 
     Attributes:
-        key: requests with the same one can go together.
-        inputs: that it brings; its answer has as many entries.
+        key: requests with the same key can go together.
+        inputs: number of inputs; its answer has as many entries.
         size: bytes.
     """
 
@@ -51,10 +52,10 @@ def measured_as(resource: str, inputs: int) -> str:
 def group_size(
     policy: MicroBatchPolicy, *, waiting: int, places: int, one: float, measured: Callable[[int], float | None]
 ) -> int:
-    """How many inputs an invocation should have, so that what waits is done soonest; of equals, the most.
+    """How many inputs an invocation should have so that the waiting work finishes soonest; of equals, the most.
 
-    Sizes that were never measured are taken to save nothing over the largest measured one below them; a size is tried
-    as soon as the time allows, since being wrong costs one invocation of at most `max_seconds`.
+    Sizes that were never measured are assumed to save nothing over the largest measured one below them; a size is tried
+    as soon as the time limit allows, since being wrong costs one invocation of at most `max_seconds`.
 
     Args:
         policy: of the deployment.

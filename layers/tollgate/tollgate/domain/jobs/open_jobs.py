@@ -12,7 +12,7 @@ from tollgate.domain.json_values import json_text
 from tollgate.domain.roads.estimates import output_limit
 
 STORED_TOKENS = 50_000
-"""Of an input that is too large for its record."""
+"""Token estimate for an input that is too large for its record."""
 
 
 class OpenJob(NamedTuple):
@@ -37,7 +37,7 @@ class OpenJob(NamedTuple):
 
 
 def outline(job: Job) -> OpenJob:
-    """The job without what is large."""
+    """The job without its large fields."""
     stored = job.input.key is not None
     return OpenJob(
         job_id=job.job_id,
@@ -55,5 +55,5 @@ def outline(job: Job) -> OpenJob:
 
 
 def tokens_of(text: str) -> int:
-    """About as many tokens as an input of this text as JSON has."""
+    """Estimate the tokens of an input from its JSON text."""
     return len(text) // 4

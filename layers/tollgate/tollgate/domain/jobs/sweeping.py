@@ -1,4 +1,4 @@
-"""When to look again at something that has not ended: often at first, then ever more rarely, and without keeping count.
+"""When to look again at something that has not ended: often at first, then less and less, without keeping count.
 
 A look is due when the age has passed one of the marks ``first * factor ** n`` since the last sweep. So something that
 takes six hours is looked at some twenty times instead of 360.
@@ -17,7 +17,7 @@ def look_due(age: float, *, first: float, factor: float) -> bool:
     """Whether to look now at something that is `age` seconds old.
 
     Args:
-        age: seconds since it was left alone.
+        age: seconds since it was last acted on.
         first: age of the first look.
         factor: of each further mark to the one before it, above 1.
     """

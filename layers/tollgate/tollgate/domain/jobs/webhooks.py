@@ -25,7 +25,7 @@ Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
 ANYWHERE = "0.0.0.0/0,::/0"
-"""Of URLs in a catalogue: where a call may really go is for the function to say, which knows the stack's networks."""
+"""Networks for URLs in a catalogue: the sending function, which knows the stack's networks, makes the actual check."""
 
 MAX_URL_LENGTH = 2048
 MAX_ATTEMPTS = 8
@@ -43,10 +43,11 @@ _HTTPS_PORT = 443
 _FIRST_UNPRIVILEGED_PORT = 1024
 _INNER_SUFFIXES = (".local", ".internal", ".localhost", ".home.arpa")
 
-# Only what the registries call global unicast is reached over IPv6, and not the parts of it that carry an IPv4 address
-# inside, for behind those anything can be: https://www.iana.org/assignments/iana-ipv6-special-registry/
+# Over IPv6, only what the registries call global unicast is allowed, without the parts that embed an IPv4 address,
+# because
+# anything can be behind those: https://www.iana.org/assignments/iana-ipv6-special-registry/
 _IPV6_UNICAST = IPv6Network("2000::/3")
-# NAT64 and IPv4-mapped addresses lie outside it; 6to4 and Teredo inside.
+# NAT64 and IPv4-mapped addresses lie outside global unicast; 6to4 and Teredo inside.
 _IPV6_CARRIERS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 _IPV4_RELAYS = IPv4Network("192.88.99.0/24")
 
@@ -62,7 +63,7 @@ class WebhookUrl:
 
     @property
     def host_header(self) -> str:
-        """The host as the ``Host`` header names it."""
+        """The host in the form of the ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = _HTTPS_PORT if self.secure else 80
         return host if self.port == usual else f"{host}:{self.port}"
@@ -80,7 +81,7 @@ def parse_networks(text: str) -> Networks:
 def may_reach(address: Address, allowed: Networks = ()) -> bool:
     """Whether a webhook may be sent to this address: a public one, or one in a network that the operator allowed.
 
-    An IPv4 address in IPv6 clothes is refused, also when the address inside would be fine: no public receiver has one.
+    An IPv4 address embedded in an IPv6 one is refused even if it would be allowed itself: no public receiver has one.
     """
     if any(address in network for network in allowed):
         return True
@@ -97,14 +98,14 @@ def is_public_port(port: int) -> bool:
 
 
 def check_webhook_url(url: str, allowed: Networks = ()) -> WebhookUrl:
-    """The parts of a URL that a webhook may be sent to, as far as that can be told without looking up its name.
+    """The parts of a URL that a webhook may be sent to, checked as far as possible without resolving its name.
 
     Must be https, on port 443 or above 1023, without user name and fragment, and not plainly inside a private network.
-    Hosts in `allowed` networks may be reached over http and on any port; names are then let through as well, since only
-    their addresses can tell.
+    Hosts in `allowed` networks may be reached over http and on any port; with such networks names pass as well, since
+    only their addresses can tell.
 
     Raises:
-        InvalidRequestError: it may not.
+        InvalidRequestError: the URL is not allowed.
     """
     try:
         return _checked(url, allowed)
@@ -139,7 +140,7 @@ def _checked(url: str, allowed: Networks) -> WebhookUrl:
 
 
 def _check_host(host: str, allowed: Networks) -> bool:
-    """Whether the host may be one of the operator's own; refuses what is certainly a private one of somebody else's."""
+    """Whether the host may be one of the operator's own; refuses a host that is certainly private but not one."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -159,7 +160,7 @@ def secret_key(secret: str) -> bytes:
     """The signing key inside a ``whsec_`` secret: base64 of 24 to 64 bytes.
 
     Raises:
-        ValueError: it is not one. The message does not repeat it.
+        ValueError: it is not one. The message does not repeat the secret.
     """
     try:
         key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
@@ -171,14 +172,14 @@ def secret_key(secret: str) -> bytes:
 
 
 def secret_text(key: bytes) -> str:
-    """The secret as its owner is given it."""
+    """The secret in the form its owner receives."""
     return _SECRET_PREFIX + base64.b64encode(key).decode()
 
 
 def signed_headers(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
-    """The headers of one attempt. With two secrets there are two signatures, so that a receiver can change over.
+    """The headers of one attempt. Two secrets give two signatures, so that a receiver can change over.
 
-    `timestamp` is in seconds since 1970 and is that of the attempt, for receivers refuse old ones.
+    `timestamp` is in seconds since 1970 and belongs to the attempt, because receivers refuse old ones.
 
     Raises:
         ValueError: there is no secret, or one is malformed.

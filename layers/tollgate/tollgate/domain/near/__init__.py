@@ -1,1 +1,1 @@
-"""Answers to other words of the same question: rules that must agree, and a guard on how often they are wrong."""
+"""Answers to differently worded questions: rules that must agree, and a guard on how often they are wrong."""

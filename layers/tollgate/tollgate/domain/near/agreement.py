@@ -1,8 +1,8 @@
-"""Whether two answers of a model say the same, as far as that can be told without asking anybody.
+"""Whether two answers of a model say the same, as far as that can be told without asking a model or a person.
 
-The question behind it: one answer was served for a question that was asked in other words, the other was made for that
-very question. What cannot be compared counts as another answer, so the rate of wrong near hits is over- rather than
-underestimated. Rules by what the answer is:
+One answer was served for a differently worded question, the other was made for that very question. Answers that cannot
+be compared count as different, so the rate of wrong near hits is over- rather than underestimated. Rules by kind of
+answer:
 
 * embeddings: the cosine of each pair of vectors is at least `VECTOR_COSINE`;
 * texts: the same numbers, and either the same words or enough of the same content words; short answers must not differ
@@ -64,7 +64,7 @@ def _overlap(a: Reading, b: Reading) -> float:
 
 
 def _texts(output: Any) -> Sequence[str] | None:
-    """The texts of an output that is nothing but texts."""
+    """The texts of an output that consists only of texts."""
     if isinstance(output, str):
         return [output]
     try:
@@ -92,7 +92,7 @@ def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal but for numbers that differ a little."""
+    """Equal except for numbers that differ a little."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, int | float) and isinstance(other, int | float):

@@ -1,6 +1,6 @@
-"""The guard on one model's near hits, as it is kept between comparisons.
+"""The stored guard on one model's near hits.
 
-A comparison has a name, and one that comes twice counts once. The state is thrown away when the operator changes the
+A comparison has a name, and one that comes twice counts once. The state is discarded when the operator changes the
 policy that it was gathered under.
 """
 
@@ -23,7 +23,7 @@ rows with one in a hundred to spare (`make bench-cache`). What it is for a model
 _FIRST_RUNG = {Strictness.LOOSE: 0, Strictness.BALANCED: 1, Strictness.STRICT: 2}
 
 REMEMBERED = 100
-"""Names of comparisons that are kept to tell one that comes twice; a queue repeats within minutes."""
+"""Names of comparisons kept to recognise repeats; a queue repeats within minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class NearGuard:
     version: int = 0
 
     def observe(self, name: str, *, agrees: bool) -> "NearGuard | None":
-        """The state after one more comparison; None where it was counted already."""
+        """The state after one more comparison; None if it was counted already."""
         if name in self.seen:
             return None
         return replace(
@@ -77,7 +77,7 @@ def ladder_of(policy: NearPolicy) -> tuple[float, ...]:
 
 
 def guard_of(policy: NearPolicy, stored: Mapping[str, Any] | None) -> NearGuard:
-    """The guard as it was stored; a new one where nothing was, or under another policy, or nothing that fits."""
+    """The stored guard; a new one if there is none, or it is malformed or from another policy."""
     ladder = ladder_of(policy)
     new = NearGuard(WrongHitBound(ladder, limit=policy.wrong_hits))
     if stored is None:

@@ -17,7 +17,7 @@ BUCKET_CAPACITY = 64
 unit."""
 
 MAX_CANDIDATES = 6
-"""Entries that are fetched and verified in one lookup."""
+"""Entries fetched and verified in one lookup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def admit(
         bucket: the entries so far, oldest first.
         entry: the one to add; an older one of the same id is replaced.
         now: Unix time in seconds.
-        capacity: entries that may stay.
+        capacity: most entries to keep.
     """
     kept = [old for old in bucket if old.expires_at > now and old.entry_id != entry.entry_id]
     return (*kept, entry)[-capacity:]
@@ -53,12 +53,12 @@ def admit(
 def shortlist(
     signature: NearSignature, buckets: Iterable[Iterable[NearEntry]], *, now: int, limit: int = MAX_CANDIDATES
 ) -> tuple[NearEntry, ...]:
-    """The entries worth fetching, likeliest first; of equally likely ones, the one that lives longest.
+    """The entries worth fetching, likeliest first; of equally likely ones, the one that expires last.
 
     Args:
         signature: of the prompt that is looked up.
         buckets: the contents of its buckets.
-        now: Unix time in seconds; what has expired is left out.
+        now: Unix time in seconds; expired entries are left out.
         limit: how many to return at most.
     """
     found = {entry.entry_id: entry for bucket in buckets for entry in bucket if entry.expires_at > now}

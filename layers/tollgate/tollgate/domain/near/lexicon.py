@@ -1,4 +1,4 @@
-"""The closed word classes that near matching reasons with. English only, written by hand.
+"""The closed word classes used in near matching. English only, written by hand.
 
 Everything here is a word list; what a list means is decided by the module that uses it. Content words are
 given as stems (see `near.stem.stem`), function words as they are written.
@@ -27,7 +27,7 @@ FUNCTION_WORDS = _words(
     yourself yourselves ur im ive actually basically exactly simply
     """
 )
-"""Words that carry grammar rather than matter; they never count as content."""
+"""Words that carry grammar rather than meaning; they never count as content."""
 
 LIGHT_WORDS = _words(
     """
@@ -41,14 +41,14 @@ LIGHT_WORDS = _words(
 """Stems that are often added or dropped without changing what is asked; they count little."""
 
 ADDRESSING = _words("you your yours yourself")
-"""Words by which a text turns to its reader."""
+"""Words that address the reader."""
 
 NEGATIONS = _words(
     """
     not no never none nobody nothing nowhere neither nor without cannot hardly barely unable except lack
     """
 )
-"""Words that turn a statement round. The ending `n't` is read as `not`."""
+"""Words that reverse a statement. The ending `n't` is read as `not`."""
 
 CALENDAR_NAMES = _words(
     """
@@ -56,7 +56,7 @@ CALENDAR_NAMES = _words(
     sept oct nov dec monday tuesday wednesday thursday friday saturday sunday
     """
 )
-"""Names however they are written; "may" is left out, for it is a verb more often."""
+"""Names in any spelling; "may" is left out because it is a verb more often."""
 
 _COUNTING = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
@@ -158,22 +158,22 @@ ALIASES = {
     "using": "use",
     "used": "use",
 }
-"""Words written in more than one way -> the one they are compared by."""
+"""Words with several spellings -> the one they are compared by."""
 
 DIRECTIONS = _words("to into from than over onto toward towards by")
-"""Words that give what stands before and after them different parts to play."""
+"""Words that give what stands before and after them different roles."""
 
 JOINERS = _words("and or vs versus between with compare compared")
-"""Words that list or compare things, so that their order says nothing."""
+"""Words that list or compare things, so that their order does not matter."""
 
 POINTERS = _words("following attached attachment screenshot")
-"""Words that point at something beside the text."""
+"""Words that point at something outside the text."""
 
 PLACES = _words("below above")
 """Words that do so unless a number follows, as in "phones below 200 dollars"."""
 
 NEGATING_PREFIXES = ("un", "non", "in", "im", "il", "ir", "dis", "anti", "mis")
-"""Beginnings that turn a word into its opposite."""
+"""Prefixes that turn a word into its opposite."""
 
 _OPPOSITES = """
 increase|raise|gain|grow/decrease|reduce|lower|lose|shrink more/less|fewer most/least

@@ -1,10 +1,9 @@
 """Whether the answer to one prompt may be given to another: the verifier behind the near-duplicate cache.
 
 An embedding says that two texts are about the same thing, not that they ask the same. It hardly moves when a
-number, a name or a `not` changes, which is where a wrong answer hurts. So the order of work is: rules that
-may only refuse, then a similarity score with a threshold. A rule that does not apply is silent; a text that
-the rules do not understand is judged by the score alone, and differences that cannot be understood at all
-(signs, other scripts) refuse.
+number, a name or a `not` changes, which is where a wrong answer hurts. So rules that may only refuse come first, then
+a similarity score with a threshold. A rule that does not apply has no effect; a text that the rules do not understand
+is judged by the score alone, and differences that cannot be understood at all (signs, other scripts) refuse.
 
 Thresholds are on one scale for every model: a cosine of sentence embeddings in 0..1, less penalties for
 differences that are suspicious but not decisive. The weights are round numbers set by hand.
@@ -19,7 +18,7 @@ from tollgate.domain.near.question import Question, QuestionKind
 from tollgate.domain.near.reading import Reading, read
 
 LOOSEST_THRESHOLD = 0.92
-"""Nothing that scores below is ever accepted. Which threshold holds is for the guard to say, see `near.guard`."""
+"""Scores below this are never accepted. The guard decides the threshold in force, see `near.guard`."""
 
 
 class Disagreement(StrEnum):
@@ -104,13 +103,13 @@ def adjustment(a: Reading, b: Reading) -> float:
     """What to add to the similarity for what an embedding does not see; negative if suspicious.
 
     * The same embedding from other words is a paraphrase; from nearly the same words it is only their
-      overlap. So the share of words that differ is counted in favour, up to half of them.
+      overlap. So the share of words that differ counts in favour, up to half of them.
     * A content word that only one text has makes it a special case of the other ("restaurants in Vancouver",
       "restaurants in downtown Vancouver"). Where both have words of their own they are more often synonyms.
-    * The same things in another order may play other parts ("petrol in a diesel engine", "diesel in a petrol
+    * The same things in another order may have other roles ("petrol in a diesel engine", "diesel in a petrol
       engine"), unless they are only listed.
     * Only one text asks for the reader's own ("your best dream", "the best dream").
-    * Another sort of question that could pass is answered by more or by less.
+    * The question is of another kind that often, but not always, has the same answer.
     """
     differing = len(a.all_stems ^ b.all_stems) / max(1, len(a.all_stems | b.all_stems))
     found = 0.05 * min(differing, 0.5)
@@ -126,7 +125,7 @@ def adjustment(a: Reading, b: Reading) -> float:
 
 
 def _turned(a: Reading, b: Reading) -> bool:
-    """Whether what both texts speak of comes in another order, and not in a list or a comparison."""
+    """Whether both texts mention the same things in another order, and not in a list or a comparison."""
     if a.joined or b.joined:
         return False
     shared = (a.content & b.content) - LIGHT_WORDS
@@ -161,12 +160,12 @@ def _names_differ(a: Reading, b: Reading) -> bool:
 
 
 def _units_differ(a: Reading, b: Reading) -> bool:
-    """Whether each text measures in what the other does not, as in "how many hours" and "how many days"."""
+    """Whether each text uses a unit that the other does not, as in "how many hours" and "how many days"."""
     return bool(a.units - b.units) and bool(b.units - a.units)
 
 
 def spoken_of(words: tuple[str, ...]) -> frozenset[str]:
-    """Grammar words that a text speaks of rather than uses, as in "the difference between shall and will"."""
+    """Grammar words that a text mentions rather than uses, as in "the difference between shall and will"."""
     if "between" not in words:
         return frozenset()
     found: set[str] = set()
@@ -211,7 +210,7 @@ def _negated(stem: str, others: frozenset[str]) -> bool:
 
 
 def _order_differs(a: Reading, b: Reading) -> bool:
-    """Whether two texts give the same things other parts to play, as in "from X to Y" and "from Y to X"."""
+    """Whether two texts give the same things other roles, as in "from X to Y" and "from Y to X"."""
     turned_a = a.directed - b.directed
     turned_b = b.directed - a.directed
     if any((second, first) in turned_b for first, second in turned_a):
@@ -223,7 +222,7 @@ def _order_differs(a: Reading, b: Reading) -> bool:
 
 
 def _questions_differ(a: Reading, b: Reading) -> bool:
-    """Whether another sort of answer is asked for."""
+    """Whether another kind of answer is asked for."""
     one, other = a.question, b.question
     kinds = frozenset((one.kind, other.kind))
     if one == other or _doubtful(one, other):
@@ -232,7 +231,7 @@ def _questions_differ(a: Reading, b: Reading) -> bool:
 
 
 def _doubtful(one: Question, other: Question) -> bool:
-    """Whether two sorts of question have one answer often, but not often enough to cost nothing."""
+    """Whether two kinds of question often, but not always, have one answer."""
     moods = {question.detail for question in (one, other) if question.kind is QuestionKind.POLAR}
     return one != other and frozenset((one.kind, other.kind)) in _DOUBTFUL and moods <= _MILD_MOODS
 
@@ -253,10 +252,10 @@ _COMPATIBLE = frozenset(
         (QuestionKind.POLAR, QuestionKind.QUANTITY),
     )
 )
-"""Kinds of question that ask for the same in other words often enough."""
+"""Kinds of question that ask for the same thing in other words often enough."""
 
 _MILD_MOODS = frozenset({"fact", "able", "future"})
-"""Of the yes-or-no questions that are only doubtful: does it help, can it help, will it help; not should it."""
+"""The yes-or-no questions that are only doubtful: does it help, can it help, will it help; not should it."""
 
 _DOUBTFUL = frozenset(
     frozenset(pair)
@@ -270,4 +269,4 @@ _DOUBTFUL = frozenset(
         (QuestionKind.REASON, QuestionKind.THING),  # which do you like and why, which do you like
     )
 )
-"""Kinds that ask for the same often, but not often enough to cost nothing; any other two kinds refuse."""
+"""Kinds that ask for the same thing often, but not always; any other two kinds refuse."""

@@ -1,11 +1,11 @@
-"""What the operator allows near matches of one model; a cache policy without this has exact matches only."""
+"""The operator's settings for near matches of one model; a cache policy without this has exact matches only."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Strictness(StrEnum):
-    """How like each other two questions must be, see `near.guard.ladder_of`."""
+    """How similar two questions must be, see `near.guard.ladder_of`."""
 
     STRICT = "strict"
     BALANCED = "balanced"
@@ -23,7 +23,7 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NearPolicy:
-    """How answers to other words of the same question are given. Their times are the cache policy's.
+    """How answers to differently worded questions are given. Their times are the cache policy's.
 
     Attributes:
         strictness: where the threshold starts, and the loosest that it ever gets.

@@ -1,4 +1,4 @@
-"""What sort of answer a text asks for."""
+"""What kind of answer a text asks for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class QuestionKind(StrEnum):
-    """The sort of answer that is asked for."""
+    """The kind of answer that is asked for."""
 
     MANNER = "manner"  # how to; the best way to
     WORKING = "working"  # how something works or came about
@@ -109,7 +109,7 @@ _OPINIONS = frozenset(("do", who, verb) for who in ("you", "people") for verb in
 """What may stand before a yes-or-no question: "do you think that it would be", "would it be"."""
 
 _WAYS = frozenset((verb, "there", article, "way") for verb in ("is", "are") for article in ("a", "any"))
-"""Who asks whether there is a way wants to know it."""
+"""Asking whether there is a way means asking for the way."""
 
 _PLAIN = {
     "why": QuestionKind.REASON,

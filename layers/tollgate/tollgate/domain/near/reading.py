@@ -166,7 +166,7 @@ def read(text: str) -> Reading:
 
 
 def _points_elsewhere(words: list[str]) -> bool:
-    """Whether something outside the text is meant. "This year" and "below 40" are not outside."""
+    """Whether the text refers to something outside it. "This year" and "below 40" do not."""
     return any(
         word in POINTERS
         or (word in PLACES and not (after and _is_quantity(after)))

@@ -1,4 +1,4 @@
-"""What the index of near-duplicates keeps, and what a search in it found. Times are as in `cache.entry`."""
+"""What the near-duplicate index stores, and the result of a search in it. Times are as in `cache.entry`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIELDS = {"model": str, "key": str, "context": str, "prompt": str, "made_ms": i
 _BESIDE = {"key": str, "made_ms": int}
 
 ID_CHARACTERS = 32
-"""Of an exact key's 64. The rest is in the filed prompt."""
+"""Characters kept of an exact key's 64. The rest is in the filed prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class FiledPrompt:
 
     Attributes:
         key: of the exact entry.
-        context_key: of the prompt, see `cache.key.near_context`; who asks in another context never sees it.
+        context_key: of the prompt, see `cache.key.near_context`; requests in another context never see it.
         prompt: its text.
-        made_ms: when the answer was there.
+        made_ms: when the answer was complete.
         expires_s: Unix time in seconds from which it is not served.
         vector: of the prompt, see `near.vector`; empty where the model compares by words.
     """
@@ -47,7 +47,7 @@ class FiledPrompt:
         return entry_id(self.key)
 
     def check(self) -> str:
-        """Digest by which a damaged or misplaced one is known."""
+        """Checksum that reveals a damaged or misplaced entry."""
         head = f"{self.key} {self.context_key} {self.made_ms} {self.expires_s} "
         return hashlib.sha256((head + self.prompt).encode("utf-8", "surrogatepass") + self.vector).hexdigest()
 
@@ -59,7 +59,7 @@ def entry_id(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NearShelf:
-    """What one read brought: the buckets that were asked for, and the guard's stored state, None where it has none."""
+    """The result of one read: the requested buckets, and the guard's stored state, None if there is none."""
 
     buckets: tuple[tuple[NearEntry, ...], ...]
     guard: Mapping[str, Any] | None
@@ -81,13 +81,13 @@ class NearCandidate:
 
     @property
     def agreed(self) -> bool:
-        """Whether the verifier takes it."""
+        """Whether the verifier accepts it."""
         return not self.reasons
 
 
 @dataclass(frozen=True, slots=True)
 class NearSearch:
-    """What came of a search.
+    """The result of a search.
 
     Attributes:
         context_key, prompt: of the request.
@@ -122,7 +122,7 @@ def filing_order(
         key: of its entry.
         context_key: of the request.
         prompt: of the request.
-        answer: that was kept.
+        answer: that was stored.
         vector: of the prompt, where it is known already.
         beside: the match that was not served because the guard does not serve: a comparison that costs nothing.
     """
@@ -140,10 +140,10 @@ def filing_order(
 
 
 def filed_prompt(order: Mapping[str, Any]) -> FiledPrompt:
-    """What an order files.
+    """The prompt that an order files.
 
     Raises:
-        ValueError: it is no such order; says which field is missing or wrong.
+        ValueError: it is not such an order; says which field is missing or wrong.
     """
     _check(order, _FIELDS)
     if order.get("beside") is not None:

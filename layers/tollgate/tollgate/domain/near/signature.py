@@ -32,7 +32,7 @@ _MAX_STEMS = 12
 
 @dataclass(frozen=True, slots=True)
 class NearSignature:
-    """What a bucket keeps of an entry, to choose among many without reading them: 28 bytes at most.
+    """A compact form of an entry, to choose among many without reading them: 28 bytes at most.
 
     Args:
         facts: checksum of what must be equal (numbers, operators, symbols, negation).

@@ -41,7 +41,7 @@ def stem(word: str) -> str:
 
 
 def _mend(root: str) -> str:
-    """Spell a root as its bare form is spelt: plann -> plan, mak -> make."""
+    """Restore the spelling of a root's bare form: plann -> plan, mak -> make."""
     if root[-1] == root[-2] and root[-1] not in "lsz":
         return root[:-1]
     return root + "e" if len(root) <= 4 and _SHORT.fullmatch(root) else root

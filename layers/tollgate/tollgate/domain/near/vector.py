@@ -1,7 +1,7 @@
-"""What a sentence model makes of a text, as it is sent and stored: a signed byte for every number.
+"""Packed sentence vectors, as they are sent and stored: a signed byte for every number.
 
-Only directions are compared, so every vector is stretched until its largest number fills the byte. Of 384 numbers the
-cosine is right to about 0.002 that way, in a tenth of the room.
+Only directions are compared, so every vector is scaled until its largest number fills the byte. With 384 numbers this
+gives the cosine to within about 0.002, in a tenth of the space.
 """
 
 from collections.abc import Sequence

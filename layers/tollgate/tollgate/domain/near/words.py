@@ -1,13 +1,13 @@
-"""How like each other two texts are by the meaning of their words, without running a model.
+"""Similarity of two texts by the meaning of their words, without running a model.
 
-Every word of a table has a vector, made once from a sentence model (`benchmarks/near_words.py`), so that synonyms lie
-near each other. What two texts have in common needs no vector. Each word that only one of them has is set against the
-words that only the other has: it costs what is missing to the nearest of them, by its weight, and its whole weight
-where there is none. Content words weigh most. The result is 1 less the cost's share of all weights: the scale of
+Every word in a table has a vector, made once from a sentence model (`benchmarks/near_words.py`), so that synonyms lie
+near each other. Words that both texts have need no vector. Each word that only one of them has is compared with the
+words that only the other has: it costs its weight times its distance to the nearest of them, or its whole weight if
+there is none. Content words weigh most. The result is 1 less the cost's share of all weights: the scale of
 `near.guard`.
 
 Sums of word vectors, which is what static sentence embeddings are, were measured and are worse: in a sum the words that
-two texts share drown the one in which they differ, and it is that one that decides.
+two texts share drown the one in which they differ, which is the one that decides.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ of dimensions and the bytes of the list of words; the list, a word a line; and a
 
 _HEAD = struct.Struct(">III")
 _UNIT = 127.0
-"""What a component of 1 is stored as."""
+"""The stored value of a component of 1."""
 
 _FUNCTION_WEIGHT = 0.15
 _LIGHT_WEIGHT = 0.3
@@ -86,7 +86,7 @@ class WordVectors:
         )
 
     def likeness(self, one: str, other: str) -> float:
-        """Similarity of two texts in 0..1; 1 where they have the same words."""
+        """Similarity of two texts in 0..1; 1 if they have the same words."""
         a, b = self._words_of(one), self._words_of(other)
         only_a = [word for word, stemmed in a.items() if stemmed not in b.values()]
         only_b = [word for word, stemmed in b.items() if stemmed not in a.values()]
@@ -99,7 +99,7 @@ class WordVectors:
         return max(0.0, 1 - cost / whole)
 
     def _nearest(self, one: Sequence[str], other: Sequence[str]) -> tuple[list[float], list[float]]:
-        """For each word of either list, the likeness of the nearest of the other list, 0..1."""
+        """For each word of either list, its similarity to the nearest word of the other list, 0..1."""
         first, second = list(map(self._vector, one)), list(map(self._vector, other))
         rows = [[_cosine(a, b) for b in second] for a in first]
         columns = zip(*rows, strict=True) if rows else ([] for _ in second)

@@ -8,9 +8,9 @@ disagreements at the threshold in force and moves along a ladder of thresholds:
 * one step looser once the sample shows that it is below the limit (upper confidence bound at or under it).
 
 Above the strictest threshold is a last step that serves no near hits at all. Comparisons may go on there, on
-what would have been served, and lead back. The limit bounds false *trust*: looks at the upper bound are taken
-at sample sizes that double, and share the error probability as 1/2, 1/6, 1/12, ... which sums to 1, so
-looking often does not wear it out. The lower bound is looked at after every comparison, as a needless step
+what would have been served, and lead back. The limit bounds false *trust*: the upper bound is looked at
+at sample sizes that double, and the looks share the error probability as 1/2, 1/6, 1/12, ... which sums to 1, so
+repeated looks do not use it up. The lower bound is looked at after every comparison, as a needless step
 towards safety does no harm.
 """
 
@@ -64,7 +64,7 @@ class WrongHitBound:
     max_sample: int = 1280
 
     def __post_init__(self) -> None:
-        """Reject settings under which the guard could not do what it promises."""
+        """Reject settings under which the guard could not keep its promise."""
         if not 0 < self.limit < 1 or not 0 < self.error < 1:
             raise ValueError("limit and error lie between 0 and 1")
         if not self.ladder or list(self.ladder) != sorted(set(self.ladder)):
@@ -110,7 +110,7 @@ class WrongHitBound:
 
 
 def _moved(guard: WrongHitBound, steps: int) -> WrongHitBound:
-    """Go along the ladder and count afresh: what was seen at one threshold says little about another."""
+    """Move along the ladder and restart the count: results at one threshold say little about another."""
     step = min(max(guard.step + steps, 0), len(guard.ladder))
     return replace(guard, step=step, agreed=0, disagreed=0)
 
@@ -119,7 +119,7 @@ _FIRST_LOOK = 20
 
 
 def _look(sample: int) -> int | None:
-    """Which look at the upper bound is due: 20 comparisons are the first, 40 the second, 80 the third."""
+    """Which look at the upper bound is due: the first is at 20 comparisons, the second at 40, the third at 80."""
     doublings, rest = divmod(sample, _FIRST_LOOK)
     if rest or doublings == 0 or doublings & (doublings - 1):
         return None

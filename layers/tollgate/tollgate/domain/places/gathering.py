@@ -1,7 +1,7 @@
 """When an endpoint that gathers takes no more requests, and when it needs another instance: without clock or I/O.
 
-It is up for the requests that were handed to it, and SageMaker serves those in the order in which they came. The rule
-that wakes it, with as many instances as what gathered needs, is `tollgate.domain.places.wake_by_deadline`.
+It stays up for the requests that were handed to it, which SageMaker serves in order of arrival. The rule that wakes it,
+with as many instances as the gathered work needs, is `tollgate.domain.places.wake_by_deadline`.
 """
 
 import math
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from tollgate.domain.places.wake_by_deadline import SleepingEndpoint, instances_worth_keeping
 
 GATHER_LIMIT = 500
-"""Requests that may be gathered for one place; where more wait, an instance is worth its start."""
+"""Most requests that may be gathered for one place; with more, an instance is worth its start."""
 
 SAMPLE = 500
-"""Of what was handed over, to know how long and how patient its requests are. With fewer, those who are pressed may all
-stand behind a crowd that can wait for a day, and be seen too late."""
+"""How many of the requests handed over are read to estimate their duration and patience. With a smaller sample, urgent
+requests could all stand behind a crowd that can wait for a day, and be seen too late.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class GivenWork:
         instances: that serve it.
         count: requests.
         place_seconds: expected of all of them.
-        patience_seconds: shortest time between the coming of one of them and its deadline; 0 where one has none.
+        patience_seconds: shortest time from the arrival of one of them to its deadline; 0 where one has none.
         on_the_way: whether some that are not new are still to be handed over.
     """
 
@@ -37,10 +38,10 @@ class GivenWork:
 
 
 def takes_no_more(work: GivenWork, endpoint: SleepingEndpoint) -> bool:
-    """Whether the endpoint should finish what it has and gather what comes from now on.
+    """Whether the endpoint should finish its work and gather the requests that come from now on.
 
-    It should when each request that it has is being served, so that none waits for a place, and when they keep it so
-    little busy that sleeping until the next one must start saves more than a start costs.
+    It should when each of its requests is being served, so that none waits for a place, and when they keep it so little
+    busy that sleeping until the next one must start saves more than a start costs.
     """
     if work.on_the_way or work.count > work.instances * endpoint.concurrency:
         return False
@@ -49,16 +50,17 @@ def takes_no_more(work: GivenWork, endpoint: SleepingEndpoint) -> bool:
 
 
 def instances_to_add(work: GivenWork, endpoint: SleepingEndpoint) -> int:
-    """Instances to start now so that a request which comes now is in time behind all that came before it.
+    """Instances to start now so that a request arriving now, behind all earlier ones, is answered in time.
 
-    Not as late as possible: it has its place in the queue for good, and the next look asks for another request.
+    This does not wait as long as possible: the request keeps its place in the queue, and the next look is about
+    another.
     """
     if work.place_seconds <= endpoint.startup_seconds * endpoint.concurrency * work.instances:
-        return 0  # What is done sooner than another instance is up, it cannot help.
+        return 0  # Another instance is no help for work that is done before it is up.
     limit = work.patience_seconds - work.place_seconds / work.count - endpoint.margin_seconds
     missing = work.place_seconds / endpoint.concurrency - work.instances * max(0.0, limit)
     if missing <= 0:
         return 0
-    # Where the deadline is nearer than an instance, one comes for those who are next.
+    # If the deadline comes before the instance would, the instance is for the requests that follow.
     helps = max(limit, 2 * endpoint.startup_seconds) - endpoint.startup_seconds
     return max(0, min(math.ceil(missing / helps), endpoint.maximum - work.instances))

@@ -1,8 +1,8 @@
-"""Whether what waits for a sleeping endpoint is worth a start, or is handed on to a deployment paid by the token.
+"""Whether the work waiting for a sleeping endpoint is worth a start, or is handed on to a token-priced deployment.
 
-Requests gather until the first of them must be begun (`tollgate.domain.places.wake_by_deadline`). Then an instance is
-started for all of them; or the first goes to the provider, and the others wait on in the hope that more come. The
-capacity function asks this for the jobs that it has read, the planner for what waits in simulated time.
+Requests gather until the first of them must begin (`tollgate.domain.places.wake_by_deadline`). Then either an instance
+is started for all of them, or the first goes to the provider and the others wait for more to join them. The capacity
+function applies this to the jobs that it has read, the planner to the waiting work in simulated time.
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from typing import NamedTuple, Protocol
 from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start, worth_waking
 
 MESSAGE_DELAY_SECONDS = 10
-"""For which the message of a job that is handed on waits: longer than the write that it is sent before."""
+"""Delay of the message of a job that is handed on: longer than the write that follows it."""
 
 HAND_ON_LIMIT = 2_000
-"""Requests that may gather where they can be handed on: by the token, 500 are often not worth a start."""
+"""Most requests that may gather where they can be handed on: at token prices, 500 are often not worth a start."""
 
 
 class Stays(StrEnum):
-    """Why the first of those that wait is not handed on."""
+    """Why the first of the waiting requests is not handed on."""
 
     NOT_DUE = "not due"
     START_PAYS = "a start costs less"
@@ -31,7 +31,7 @@ class Patient(NamedTuple):
     """Requests that need not start soon.
 
     Attributes:
-        since: when the one of them came that must start first.
+        since: arrival of the one that must start first.
         latest_start_at: of that one.
         saved: dollars that instance time saves on all of them against tokens.
     """
@@ -42,20 +42,20 @@ class Patient(NamedTuple):
 
 
 class FirstDue(NamedTuple):
-    """The request that must start before all others: when it came, and its deadline less its seconds on a place."""
+    """The request that must start before all others: its arrival, and its deadline less its seconds on a place."""
 
     since: float
     latest_start_at: float
 
 
 class WaitingRequests(Protocol):
-    """What waits for one endpoint, by latest start. Times are seconds on any one clock."""
+    """The work that waits for one endpoint, by latest start. Times are seconds on any one clock."""
 
     def first_due(self) -> FirstDue | None:
-        """The request that must start first; None where nothing waits."""
+        """The request that must start first; None if none waits."""
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
-        """Their work, by latest start; left out may be what need not start by then, were all else done before it."""
+        """The work by latest start; work that need not start by then, were all else done before it, may be left out."""
 
     def saved_until(self, latest: float) -> float:
         """Dollars that instance time saves against tokens on what must start by then."""
@@ -64,16 +64,16 @@ class WaitingRequests(Protocol):
         """Those that need not start by then."""
 
     def may_hand_on(self) -> bool:
-        """Whether the provider can take the first, in time."""
+        """Whether the provider can take the first request, in time."""
 
     def hand_on(self) -> None:
-        """Give the first to the provider: it waits no more, or may not be handed on any more."""
+        """Give the first request to the provider: it no longer waits, or can no longer be handed on."""
 
 
 def needed_anyway(now: float, patient: Patient | None, endpoint: SleepingEndpoint, usd_per_start: float) -> float:
-    """How much of their patience those have used who will pay for a start by themselves; 0 where nobody will.
+    """The share of their patience used by requests that will pay for a start themselves; 0 if none will.
 
-    A start that comes now serves them too. Theirs is saved, but for the patience that they do not use then.
+    A start now serves them too. It saves theirs, except for the part of their patience that then goes unused.
     """
     if patient is None:
         return 0.0
@@ -87,7 +87,7 @@ def start_pays(
 ) -> bool:
     """Whether instances that start now cost no more than tokens for the requests that would go there otherwise.
 
-    Counted is what would be due before the first's wait has passed once more; the rest finds other company.
+    Counted is the work that would be due within another wait as long as the first's; the rest finds other company.
 
     Args:
         now: the present.
@@ -105,9 +105,9 @@ def start_pays(
 def hand_on_due(
     now: float, next_look: float, waiting: WaitingRequests, endpoint: SleepingEndpoint, usd_per_start: float
 ) -> Stays:
-    """Hand on, one after the other, what would have to be begun before the next look and is not worth a start.
+    """Hand on, one by one, requests that would have to begin before the next look and are not worth a start.
 
-    It ends where nothing more would be due, where a start pays, and at a request that only an instance can serve.
+    It ends when nothing more is due, when a start pays, or at a request that only an instance can serve.
 
     Args:
         now: the present.
@@ -126,7 +126,7 @@ def hand_on_due(
             return Stays.NOT_DUE
         if not waiting.may_hand_on():
             return Stays.ONLY_INSTANCE
-        # Where it is not too late yet, there will be a look when one instance is still enough.
+        # While it is not too late, there will be another look at which one instance is still enough.
         starts = max(1, decide_start(now, work, (), endpoint).start)
         if start_pays(now, waiting, first, endpoint, (usd_per_start, starts)):
             return Stays.START_PAYS

@@ -1,13 +1,13 @@
-"""What an instance type has: processors, memory, GPUs. From AWS's pages on instance types and SageMaker's on hosting.
+"""Processors, memory and GPUs of instance types, from AWS's pages on instance types and SageMaker's on hosting.
 
-Only types that often host models are listed; advice about others is "keep", for nobody knows what to compare them with.
+Only types that often host models are listed; for others the advice is "keep", because there is nothing to compare.
 https://aws.amazon.com/ec2/instance-types/
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Dense half-precision TFLOPS, from NVIDIA's data sheets: good enough to rank GPUs; whoever moves should measure.
+# Dense half-precision TFLOPS, from NVIDIA's data sheets: good enough to rank GPUs; measure before moving.
 _GPU_TFLOPS: Mapping[str, float] = {"T4": 65.0, "A10G": 70.0, "L4": 121.0, "V100": 125.0}
 _GPU_MEMORY_GB: Mapping[str, int] = {"T4": 16, "A10G": 24, "L4": 24, "V100": 16}
 

@@ -1,4 +1,4 @@
-"""What runs, costs money, and belongs to no deployment."""
+"""Resources that run, cost money, and belong to no deployment."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _HOURS_A_DAY = 24
 
 
 class OrphanKind(StrEnum):
-    """What can be left running."""
+    """Kinds of resource that can be left running."""
 
     ENDPOINT = "endpoint"
     TRANSFORM_JOB = "transform_job"
@@ -34,7 +34,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """Something that runs for nobody; `daily_cost` in dollars, None where a price is unknown."""
+    """A running resource that nothing uses; `daily_cost` in dollars, None where a price is unknown."""
 
     running: Running
     daily_cost: Decimal | None
@@ -43,14 +43,14 @@ class Orphan:
 def orphans(
     running: Iterable[Running], used: Iterable[str], prices: Mapping[str, Decimal], *, now: datetime, job_hours: float
 ) -> tuple[Orphan, ...]:
-    """Those that nobody uses, dearest first; unknown prices before all others.
+    """The running resources that nothing uses, dearest first; unknown prices before all others.
 
     Args:
         running: of this stack.
         used: names of endpoints in the catalogue, and of transform jobs whose run is still open.
         prices: dollars of an instance hour by type.
         now: the present.
-        job_hours: after which a transform job that nobody waits for counts as left behind.
+        job_hours: age at which a transform job that nothing waits for counts as left behind.
     """
     kept = set(used)
     found = [

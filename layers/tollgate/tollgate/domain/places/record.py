@@ -1,4 +1,4 @@
-"""What is written down about a place: its phase, how it stood before, and how it came to be so."""
+"""The record of a place: its phase, its previous standing, and its history."""
 
 from copy import replace
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class PlaceRecord:
 
     Attributes:
         since: when it entered the phase.
-        before: how it stood when it was last put to sleep; what waking brings back.
-        asked_at: when somebody asked for it to wake; None if nobody has since it fell asleep.
+        before: how it stood when it was last put to sleep; what waking restores.
+        asked_at: when a wake-up was requested; None if not since it fell asleep.
         attempts: tries that failed in this phase.
-        retry_at: before which there is no other try: a step is under way, or the last one failed.
+        retry_at: no other try before then: a step is under way, or the last one failed.
         problem: SageMaker's words for the latest failure.
-        held_by: who keeps it down, empty if nobody does; then nothing here moves.
+        held_by: what keeps it down, empty if nothing does; while it is set, the place does not change.
         revision: counts the writes; a write succeeds only on the revision that was read.
         history: the latest transitions, oldest first.
     """
@@ -49,7 +49,7 @@ class PlaceRecord:
 
     @property
     def most(self) -> int:
-        """Instances or copies that it may be woken with: as autoscaling may have, else as many as stood."""
+        """Most instances or copies that it may be woken with: autoscaling's maximum, else as many as stood."""
         if self.before is None:
             return 1
         return max((target.maximum for target in self.before.scaling), default=max(1, self.before.desired))
@@ -62,7 +62,7 @@ class PlaceRecord:
 
     @property
     def slowest_start(self) -> timedelta:
-        """The longest start of the history in which no try failed, less the look that saw it; zero without one."""
+        """The longest start in the history without a failed try, less the look that saw it; zero if there is none."""
         starts = [Transition(self.since, Phase.ASLEEP, ""), *self.history]
         found = [
             up.at - begun.at - timedelta(seconds=CLOSE_LOOK_SECONDS)
@@ -72,7 +72,7 @@ class PlaceRecord:
         return max(found, default=timedelta(0))
 
     def moved(self, phase: Phase, now: datetime, reason: str) -> "PlaceRecord":
-        """The record after the place has entered a phase; a wake request is answered by waking."""
+        """The record after the place has entered a phase; waking clears the wake request."""
         return replace(
             self,
             phase=phase,
@@ -85,7 +85,7 @@ class PlaceRecord:
         )
 
     def laid_down(self, before: Standing, now: datetime, reason: str) -> "PlaceRecord":
-        """The record of a place that begins to fall asleep, with how it stands now."""
+        """The record of a place that begins to fall asleep, with its present standing."""
         return replace(self.moved(Phase.FALLING_ASLEEP, now, reason), before=before, asked_at=None)
 
     def grown(self, instances: int, now: datetime, reason: str) -> "PlaceRecord":

@@ -1,8 +1,8 @@
 """Whether a deployment's instances fit their work, from a week of measurements.
 
-Rules of the field: under 40 % on average is over-provisioned, over 80 % regularly is under-provisioned. "Regularly" is
-taken as one hour in ten. Whatever is advised must still leave room: the busy hours (95th percentile) may use at most
-70 % of what the other instance has, of each resource.
+Common rules: under 40 % on average is over-provisioned, regularly over 80 % is under-provisioned. "Regularly" is taken
+as one hour in ten. Any instance advised must leave room: in busy hours (95th percentile) the work may use at most 70 %
+of each of its resources.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ class MeasuredUse:
         return sum(values) / len(values) if values else 0.0
 
     def busy(self, resource: Resource) -> float:
-        """Percent that 95 of 100 hours stay below."""
+        """The 95th percentile of the hourly percentages."""
         return _percentile(self.hourly.get(resource, ()), 0.95)
 
     def peak(self, resource: Resource) -> float:
@@ -85,7 +85,7 @@ class Advice:
     Attributes:
         resource: the deployment that it serves, the first of several.
         endpoint: its name.
-        rule: that fired, in words with its figures.
+        rule: the rule that applied, in words with its figures.
         to: the instance type to move to; None to stay.
         monthly_saving: dollars; negative costs more; None where a price is unknown.
         breaks: what would go wrong, as far as the week shows.
@@ -138,7 +138,7 @@ def _measured(usage: MeasuredUse) -> bool:
 
 
 def _main(usage: MeasuredUse) -> tuple[Resource, float]:
-    """The resource that its work leans on most, and its mean; a GPU where there is one, for it is what costs."""
+    """The most used resource, and its mean; a GPU where there is one, because that is what costs most."""
     if usage.hourly.get(Resource.GPU):
         return Resource.GPU, usage.mean(Resource.GPU)
     return Resource.CPU, usage.mean(Resource.CPU)
@@ -220,7 +220,7 @@ def _fits(usage: MeasuredUse, old: InstanceShape, new: InstanceShape) -> bool:
 
 
 def _ratio(resource: Resource, old: InstanceShape, new: InstanceShape) -> float:
-    """How many times the old percentage is used of the new instance."""
+    """How many times larger the percentage becomes on the new instance."""
     have, get = {
         Resource.GPU: (old.gpu_power, new.gpu_power),
         Resource.GPU_MEMORY: (old.gpu_memory_gb, new.gpu_memory_gb),
@@ -246,7 +246,7 @@ def _breaks(usage: MeasuredUse, old: InstanceShape, new: InstanceShape) -> str:
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values do not exceed."""
+    """The smallest value not exceeded by at least this share of the values."""
     if not values:
         return 0.0
     ordered = sorted(values)

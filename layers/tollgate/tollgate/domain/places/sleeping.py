@@ -1,8 +1,8 @@
-"""When an idle place goes to sleep and when a sleeping one wakes: rules over what was observed, without clock or I/O.
+"""Rules for when an idle place goes to sleep and a sleeping one wakes, from observations, without clock or I/O.
 
-The capacity function asks `decide` every minute, at every wake request, and every few seconds where something is about
-to happen; the planner asks it in simulated time. Requests that may wait for their deadline wake a place when
-`wake_by_deadline` says; when such a place takes no more of them, `gathering` says.
+The capacity function calls `decide` every minute, at every wake request, and every few seconds where a change is near;
+the planner calls it in simulated time. `wake_by_deadline` decides when requests that can wait for their deadline wake a
+place, and `gathering` when such a place takes no more of them.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,21 +23,21 @@ TICK_SECONDS = 60.0
 """Between two calls by the schedule."""
 
 CLOSE_LOOK_SECONDS = 4.0
-"""Between two looks at a place where something is under way, or about to be before the next call by the schedule."""
+"""Between two looks at a place where a change is under way, or due before the next call by the schedule."""
 
 LATE_SECONDS = 2 * CLOSE_LOOK_SECONDS
-"""A look may come so late: one interval by itself, another one where the schedule's next call takes over."""
+"""Greatest delay of a look: one interval, plus another where the schedule's next call takes over."""
 
 _MINUTES_A_DAY = 1440
 _RETRY_SECONDS = (15, 30, 60, 120, 300)
 
 
 type Zones = Callable[[str], tzinfo]
-"""Gives the clock of a time zone by its name in the IANA database, such as ``Europe/Berlin``."""
+"""Looks up a time zone by its name in the IANA database, such as ``Europe/Berlin``."""
 
 
 def no_zones(name: str) -> tzinfo:
-    """For where hours have offsets only.
+    """For hours that have offsets only.
 
     Raises:
         LookupError: they have a zone.
@@ -47,14 +47,14 @@ def no_zones(name: str) -> tzinfo:
 
 @dataclass(frozen=True, slots=True)
 class WarmHours:
-    """Hours of a week in which a place stays up, as a clock on a wall shows them.
+    """Hours of a week in which a place stays up, in local time.
 
     Attributes:
         days: 0 is Monday; a window that ends after midnight belongs to the day on which it starts.
         start_minute: of the day, 0..1439.
         end_minute: of the day, exclusive; not above `start_minute` means on the next day.
-        utc_offset_minutes: of the clock that the hours are read from, if it has no `zone`: no summer time.
-        zone: time zone of that clock, which moves with summer time.
+        utc_offset_minutes: fixed offset of local time if there is no `zone`: no summer time.
+        zone: time zone of local time, with its summer time.
     """
 
     days: frozenset[int]
@@ -66,7 +66,7 @@ class WarmHours:
     def cover(self, moment: datetime, zones: Zones = no_zones) -> bool:
         """Whether the hours contain this moment, which must know its zone.
 
-        An hour that a clock skips in spring is in no window, and one that it shows twice in autumn is twice in it.
+        An hour that a clock skips in spring is in no window, and one that it shows twice in autumn is in it both times.
         """
         clock = zones(self.zone) if self.zone else timezone(timedelta(minutes=self.utc_offset_minutes))
         local = moment.astimezone(clock)
@@ -84,16 +84,17 @@ class SleepPolicy:
     """When a place may sleep.
 
     Attributes:
-        idle_minutes: without an invocation, after which it goes down; 0 for an asynchronous endpoint that gathers and
+        idle_minutes: time without an invocation after which it goes down; 0 for an asynchronous endpoint that gathers
+            and
             that nobody else calls: as soon as it has answered what it was given.
         minimum: instances or copies that always stay; 1 or more means that it never sleeps.
-        warm_hours: in which it stays up, and is woken for beforehand.
+        warm_hours: in which it stays up; it is woken in time for them.
         warm_minimum: instances or copies wanted when it is woken.
         wake_backlog: waiting requests that wake it; more than 1 only for work that nobody waits for.
-        wake_after_seconds: after which one waiting request wakes it, however few they are.
+        wake_after_seconds: longest wait of a request after which it is woken, however few there are.
         gather: whether requests with a deadline wait, together, until it must be woken for the first of them.
-        gather_margin_seconds: left before every deadline for a slow start and for bringing the answer back.
-        hand_on_to: the model's deployment paid by the token that gets what gathered and is not worth a start, see
+        gather_margin_seconds: left before every deadline for a slow start and for storing the answer.
+        hand_on_to: the model's token-priced deployment that takes gathered work not worth a start, see
             `tollgate.domain.places.handing_on`; empty for none.
     """
 
@@ -109,11 +110,11 @@ class SleepPolicy:
 
     @property
     def idle(self) -> timedelta:
-        """`idle_minutes` as a duration by metrics, which know whole minutes only."""
+        """`idle_minutes` as a duration by metrics, which are in whole minutes."""
         return timedelta(minutes=max(1, self.idle_minutes))
 
     def gathers(self, slack_seconds: float | None) -> bool:
-        """Whether a request for a sleeping place waits for company.
+        """Whether a request for a sleeping place waits for others to join it.
 
         Args:
             slack_seconds: between its expected end, if the place were woken at once, and its deadline, None without
@@ -124,12 +125,12 @@ class SleepPolicy:
 
     @property
     def ends_with_its_work(self) -> bool:
-        """Whether open jobs say when a place is idle, and not metrics."""
+        """Whether open jobs decide when a place is idle, and not metrics."""
         return self.gather and self.idle_minutes == 0
 
 
 class Phase(StrEnum):
-    """Where a place is between awake and asleep."""
+    """The stages between awake and asleep."""
 
     AWAKE = "awake"
     FALLING_ASLEEP = "falling_asleep"
@@ -156,14 +157,14 @@ class Watched:
         measured: whether metrics could be read; without them nothing is put to sleep.
         last_invocation: the latest that metrics show, None if they show none in the last `idle_minutes`.
         waiting: requests that wait for this place.
-        oldest_waiting: since when the oldest of them waits, if known.
+        oldest_waiting: arrival of the oldest of them, if known.
         due: requests that can wait for their deadlines, not among `waiting`; by latest start, in seconds since 1970.
-        given: what a place that is up was given and has not answered, where that says when it is idle; else None.
+        given: what a place that is up was given and has not answered, where that decides when it is idle; else None.
         concurrency: requests that one instance or copy serves at a time.
         maximum: most instances or copies that it may be woken with.
-        asked: somebody asked for it to wake: a request that cannot wait, or an operator.
+        asked: whether a wake-up was requested, by a request that cannot wait or by an operator.
         held: kept down by the spend brake.
-        startup_seconds: that it takes to come up; it is woken so long before its warm hours.
+        startup_seconds: time to come up; it is woken this long before its warm hours.
     """
 
     phase: Phase
@@ -186,7 +187,7 @@ class SleepDecision:
     """What to do, and the rule that says so, in words for the record.
 
     Attributes:
-        instances: or copies that it should be woken with, where deadlines need several, or have more of; else 0.
+        instances: or copies that it should be woken with or grow to, where deadlines need several; else 0.
         soon: whether to look again in a few seconds, although nothing changes now.
     """
 
@@ -234,14 +235,14 @@ def endpoint_of(watched: Watched, policy: SleepPolicy) -> SleepingEndpoint:
 
 
 def _gathered(now: datetime, watched: Watched, policy: SleepPolicy) -> SleepDecision:
-    """Wake at the last look before the first gathered request could not be in time any more."""
+    """Wake at the last look before the first gathered request would be late."""
     endpoint = endpoint_of(watched, policy)
     found = decide_start(now.timestamp(), watched.due, (), endpoint)
     if found.start > 0:
         return SleepDecision(Action.WAKE, "gathered requests must start", found.start)
     soon = now.timestamp() + SOON_STARTS * endpoint.startup_seconds
     work_soon = sum(work.place_seconds for work in watched.due if work.latest_start_at <= soon)
-    # Tokens take what one instance cannot do in time, so that a second one is no reason to start early.
+    # Tokens serve what one instance cannot do in time, so a second instance is no reason to start early.
     if not policy.hand_on_to and busy_from_the_start(work_soon, endpoint):
         return SleepDecision(Action.WAKE, "gathered requests keep an instance busy", 1)
     until = datetime.fromtimestamp(found.look_again_at, now.tzinfo)
@@ -284,7 +285,7 @@ def _stay(reason: str) -> SleepDecision:
 
 
 def shared_policy(policies: Iterable[SleepPolicy | None]) -> SleepPolicy | None:
-    """The policy of a place that several deployments share: the most wakeful of each; None if one must not sleep."""
+    """The policy of a place shared by several deployments: the most wakeful of each; None if one must not sleep."""
     found = list(policies)
     known = [policy for policy in found if policy is not None]
     if not known or len(known) < len(found):

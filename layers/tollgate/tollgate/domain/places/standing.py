@@ -1,7 +1,7 @@
 """What stands behind the roads: endpoints, inference components and transform jobs, as they are at one moment.
 
-A `Standing` says all that is needed to put the thing back as it was. Whoever takes something down therefore stores its
-standing first; the undo needs nothing else.
+A `Standing` holds all that is needed to restore the thing as it was. It is stored before anything is taken down; the
+undo needs nothing else.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
 
 
 class PlaceKind(StrEnum):
-    """What "down" means depends on what it is.
+    """Kinds of place; what "down" means depends on the kind.
 
     `REALTIME`: a classic endpoint, deleted and made again from its configuration, which is kept. `ASYNC`: an
     asynchronous endpoint, to 0 instances. `COMPONENT`: an inference component, to 0 copies. `BATCH`: a SageMaker Model
@@ -27,7 +27,7 @@ class PlaceKind(StrEnum):
 
 
 class StandStatus(StrEnum):
-    """How a place is doing.
+    """The state of a place.
 
     `CHANGING` takes no orders until the change is over; `FAILED` has SageMaker's reason in `Standing.problem`.
     """
@@ -60,7 +60,7 @@ class Place:
         """The place with this key.
 
         Raises:
-            ValueError: it is no such key.
+            ValueError: it is not a valid key.
         """
         kind, _, name = key.partition("/")
         return Place(PlaceKind(kind), name)
@@ -143,7 +143,7 @@ class Standing:
         return replace(self, variants=(replace(first, desired=first.desired + missing), *others))
 
     def with_instances(self, instances: int) -> "Standing":
-        """The same with this many instances or copies wanted; what is too many or missing is the first variant's."""
+        """The same with this many instances or copies wanted; the first variant makes up the difference."""
         if not self.variants:
             return self
         first, *others = self.variants
@@ -151,12 +151,12 @@ class Standing:
         return replace(self, variants=(replace(first, desired=wanted), *others))
 
     def steered(self) -> "Standing":
-        """The same with its scaling policies suspended: somebody else says how many instances run."""
+        """The same with its scaling policies suspended, because the number of instances is set elsewhere."""
         targets = (replace(target, suspended=(True, True, target.suspended[2])) for target in self.scaling)
         return replace(self, scaling=tuple(targets))
 
     def suspended_as(self, earlier: "Standing") -> "Standing":
-        """The same with those scaling policies suspended that were so earlier."""
+        """The same with those scaling policies suspended that were suspended earlier."""
         known = {target.resource_id: target.suspended for target in earlier.scaling}
         targets = (replace(t, suspended=known.get(t.resource_id, t.suspended)) for t in self.scaling)
         return replace(self, scaling=tuple(targets))
@@ -167,7 +167,7 @@ class Step:
     """What one call of `EndpointControl` did.
 
     Attributes:
-        settled: whether the place is as wished; if not, the same call has to come again later.
+        settled: whether the place is as wished; if not, repeat the call later.
         changes: what this call changed, in words for the record; empty when there was nothing to do.
         problem: what is in the way, if anything is.
         failed: whether something was tried and did not work, so that the next try should not come at once.

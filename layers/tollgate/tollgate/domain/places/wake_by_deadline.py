@@ -1,12 +1,12 @@
-"""When an endpoint that sleeps must wake for the requests that wait, and with how many instances.
+"""When a sleeping endpoint must wake for the requests that wait, and with how many instances.
 
 Requests are served in the order of their latest start, which is the deadline less the time that the request holds its
 place. In that order a request starts no later than the moment at which the places that are up could have done all work
 ahead of it: until it starts, no place is idle (the argument of Graham's list scheduling, 1966). So everything is in
 time if, for each waiting request, the work up to it fits between the moment instances are ready and its latest start.
 
-Waking as late as this allows makes the fewest wake-ups: the request that forces one came after the last one was over.
-All of it uses only what is known at that moment. Times are seconds on any one clock.
+Waking as late as this allows causes the fewest wake-ups: the request that forces one came after the last one was over.
+All of this uses only what is known at that moment. Times are seconds on any one clock.
 """
 
 import math
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 SOON_STARTS = 4
-"""What must begin within this many start-ups is due soon."""
+"""Work that must begin within this many start-ups is due soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class SleepingEndpoint:
     """What deciding needs to know of an endpoint.
 
     Attributes:
-        startup_seconds: from the decision to start an instance until it serves; take a slow one, not the mean.
+        startup_seconds: from the decision to start an instance until it serves; use a slow one, not the mean.
         concurrency: places of an instance.
         maximum: most instances.
-        margin_seconds: left before every deadline for bringing the answer back.
+        margin_seconds: left before every deadline for storing the answer.
     """
 
     startup_seconds: float
@@ -54,7 +54,7 @@ class WakeDecision:
 
     Attributes:
         start: instances to start now.
-        look_again_at: when this must be asked again if nothing else arrives; infinite when nothing will be due.
+        look_again_at: when to decide again if nothing else arrives; infinite when nothing will be due.
     """
 
     start: int
@@ -64,9 +64,9 @@ class WakeDecision:
 def decide_start(
     now: float, due: Iterable[DueWork], ready_at: Sequence[float], endpoint: SleepingEndpoint
 ) -> WakeDecision:
-    """Instances to start now so that all that waits is in time, as few and as late as possible.
+    """Instances to start now so that all waiting work is in time, as few and as late as possible.
 
-    Work that cannot be in time any more asks for one instance when none is there, and for no more.
+    Work that can no longer be in time asks for one instance when there is none, and for no more.
 
     Args:
         now: the present.
@@ -79,7 +79,7 @@ def decide_start(
     for entry in due:
         work += entry.place_seconds
         limit = entry.latest_start_at - endpoint.margin_seconds
-        # The work up to the request without the request's own would be enough; its own is the price of grouping.
+        # The work ahead of the request, without its own, would be enough; including its own is the price of grouping.
         missing = work - places * sum(max(0.0, limit - max(now, ready)) for ready in ready_at)
         if missing <= 0 and ready_at:
             continue  # Without an instance even work that takes no time is not done.
@@ -87,7 +87,8 @@ def decide_start(
         if one_is_enough_until > now:
             again = min(again, one_is_enough_until)
         elif limit - now > startup:
-            # Work that comes when it is almost too late may use the margin, rather than start many for a few seconds.
+            # Work that arrives when it is almost too late may use the margin, rather than start many instances for a
+            # few seconds.
             left = limit - now - startup + endpoint.margin_seconds
             start = max(start, 1, math.ceil(missing / places / left))
         elif not ready_at:
@@ -98,8 +99,8 @@ def decide_start(
 def busy_from_the_start(place_seconds: float, endpoint: SleepingEndpoint) -> bool:
     """Whether an instance that starts now would be busy for at least as long as its start takes.
 
-    Then nothing is gained by waiting for more company: the instance has no idle second, and what would gather meanwhile
-    may be more than it can do in time, so that a second one would have to be started beside it.
+    Then waiting for more work gains nothing: the instance has no idle second, and what would gather meanwhile may be
+    more than it can do in time, so that a second one would have to be started beside it.
 
     Args:
         place_seconds: expected of what must start within `SOON_STARTS` starts; patient work is left for later gaps.
@@ -109,7 +110,7 @@ def busy_from_the_start(place_seconds: float, endpoint: SleepingEndpoint) -> boo
 
 
 def instances_worth_keeping(busy_instances: float, quiet_seconds: float, startup_seconds: float) -> int:
-    """Instances that are cheaper kept up than put to sleep and started again, when nothing waits.
+    """Instances that are cheaper to keep up than to put to sleep and start again, when nothing waits.
 
     Sleeping saves the idle share of an instance until it is needed again, and costs a start.
 
@@ -124,10 +125,10 @@ def instances_worth_keeping(busy_instances: float, quiet_seconds: float, startup
 
 
 def worth_waking(saved: Decimal, start: Decimal, needed_anyway: float = 0.0) -> bool:
-    """Whether a start pays, against sending what is due to a backend that is paid by the token.
+    """Whether a start pays off, compared with sending the due work to a token-priced backend.
 
     A start that patient requests will need anyway is not wasted by coming early, except for the part of their patience
-    that is then not used: the next such start comes as much earlier.
+    that then goes unused: the next such start comes that much earlier.
 
     Args:
         saved: dollars between tokens and instance time, for the requests that would go to the tokens otherwise.

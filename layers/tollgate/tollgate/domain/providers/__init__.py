@@ -1,1 +1,1 @@
-"""Deployments that are paid by the token: what they may be sent, what a call costs at most and did cost."""
+"""Token-priced deployments: what they may be sent, and what a call costs at most and did cost."""

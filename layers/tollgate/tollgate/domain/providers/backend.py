@@ -1,7 +1,7 @@
-"""A backend that is paid by the token instead of the instance hour, and the most that one of its calls can cost.
+"""A backend priced by the token instead of the instance hour, and the most that one of its calls can cost.
 
-A reservation has to be an upper bound, and so has what is charged when nobody knows what ran. Two facts give it: the
-provider is told how much it may generate, and a token of a text is never less than a byte of it.
+A reservation has to be an upper bound, and so does the charge when it is unknown what ran. Two facts give the bound:
+the provider is told how much it may generate, and a token of a text is never less than a byte of it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Provider(StrEnum):
 
 
 DIALECT_OF: Mapping[Provider, str] = {Provider.BEDROCK: "converse", Provider.OPENAI_HTTP: "openai"}
-"""How each wants to be spoken to."""
+"""The dialect that each provider speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class TokenBackend:
     Attributes:
         rates: dollars per million tokens, as they were when the catalogue was applied.
         max_output_tokens: the most that any call may generate, reasoning included; every call tells the provider.
-        url: base address of the API, without a slash at its end, as ``https://api.example.com/v1``; `openai_http` only.
-        api_key_parameter: name of the SSM SecureString with the key; empty where the API asks for none.
+        url: base address of the API, without a trailing slash, as ``https://api.example.com/v1``; `openai_http` only.
+        api_key_parameter: name of the SSM SecureString with the key; empty where the API needs none.
     """
 
     provider: Provider

@@ -1,4 +1,4 @@
-"""What a call to a backend that is paid by the token is expected to cost, costs at most, and did cost."""
+"""What a call to a token-priced backend is expected to cost, costs at most, and did cost."""
 
 import json
 from decimal import Decimal
@@ -29,26 +29,28 @@ https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/tokenizer_conf
 """
 
 SETTLING_SECONDS = 2.0
-"""Of the function's own time around the call."""
+"""Seconds of the function's own time around the call."""
 
 _WRITE_UNITS = 64
-"""Of the table, for a reservation in a dozen budgets and its settlement."""
+"""Table write units for a reservation in a dozen budgets and its settlement."""
 
 _UNUSABLE = 502
-"""The status that dialects and readers of streams give an answer which came and is none."""
+"""The status that dialects and stream readers give to an answer that came but is invalid."""
 
 _PER = Decimal(1_000_000)
 
 
 def most_input_tokens(body: bytes, *, schemas: bool) -> int:
-    """More tokens than the prompt of this body can have.
+    """An upper bound on the tokens of this body's prompt.
 
-    Tokenizers that fall back to bytes, as those of all models that are sold by the token do, make at most one token of
-    a byte of UTF-8. Some bring the text into the form NFKC first, which can lengthen it. The JSON around each message
-    is longer than what a chat template puts there.
+    Tokenizers that fall back to bytes, as those of all token-priced models do, make at most one token of a byte of
+    UTF-8.
+    Some normalise the text to NFKC first, which can lengthen it. The JSON around each message is longer than what a
+    chat
+    template puts there.
 
     Args:
-        body: that the provider gets, JSON.
+        body: the JSON sent to the provider.
         schemas: whether it describes tools, or the form of the answer.
     """
     most = len(body)
@@ -80,15 +82,15 @@ def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
 
 
 def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
-    """Dollars of a call by what its provider reported; None where it did not say how much was read and made.
+    """Dollars of a call by what its provider reported; None if it did not report input and output tokens.
 
-    Tokens in a bucket without a rate of its own cost what the rest of the input or the output costs; so do those of a
-    bucket that the provider said nothing of, unless that bucket is the dearer one.
+    Tokens in a bucket without a rate of its own are charged as the rest of the input or the output; so are those of a
+    bucket that the provider did not report, unless that bucket is the dearer one.
     """
     if usage.input_tokens == 0:
-        return None  # No chat is empty: whoever says so has not counted.
+        return None  # No chat is empty: a report of no input tokens was not counted.
     if _is_more(usage.cached_input_tokens, usage.input_tokens) or _is_more(usage.reasoning_tokens, usage.output_tokens):
-        return None  # Figures that contradict each other are none, whether or not the part has a rate of its own.
+        return None  # Figures that contradict each other are unusable, whether or not the part has a rate of its own.
     rates = backend.rates.interactive
     told = split_usage(
         usage.input_tokens,
@@ -112,7 +114,7 @@ def _part(reported: int | None, whole: int | None, rate: Decimal | None, rate_of
 def token_ask(
     road: Road, most: MostTokens | None, rates: GatewayRates, body_bytes: int, *, lambda_gb_seconds: Decimal
 ) -> Ask:
-    """What to reserve for a call: the most that it can cost, so that nothing need cut it.
+    """What to reserve for a call: the most that it can cost, so that it never needs to be cut off.
 
     Args:
         road: that leads to the provider.
@@ -122,7 +124,7 @@ def token_ask(
         lambda_gb_seconds: that the function which runs a real-time call may take for it, `SETTLING_SECONDS` included.
 
     Raises:
-        PriceUnknownError: nobody knows how many tokens the call could take.
+        PriceUnknownError: it is unknown how many tokens the call could take.
     """
     if road.tokens is None or most is None:
         raise PriceUnknownError("What the request can cost at most is not known.")
@@ -135,7 +137,7 @@ def token_ask(
 
 
 def may_be_charged(error: BackendError) -> bool:
-    """Whether a provider may charge for a call that failed: nobody knows if it ran, or its answer was no good."""
+    """Whether a provider may charge for a failed call: it may have run, or its answer was unusable."""
     if isinstance(error, BackendTimeoutError) or error.answer_begun:
         return True
     return isinstance(error, ModelFailedError) and error.original_status == _UNUSABLE

@@ -1,4 +1,4 @@
-"""What tokens cost at a backend that is paid by the token.
+"""What tokens cost at a token-priced backend.
 
 The buckets are disjoint: a token that came from the provider's prompt cache is not also an input token, and a token of
 reasoning is not also an output token, so every token is charged once. Rates are dollars for a million tokens.
@@ -20,7 +20,7 @@ class BucketRates:
         input: tokens read afresh.
         output: tokens of the answer.
         cached_input: tokens found in the prompt cache; None when no rate is known.
-        reasoning: tokens thought and not shown; None when no rate is known.
+        reasoning: tokens of hidden reasoning; None when no rate is known.
     """
 
     input: Decimal
@@ -29,10 +29,10 @@ class BucketRates:
     reasoning: Decimal | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a price.
+        """Reject values that cannot be prices.
 
         Raises:
-            ValueError: a rate is negative or not finite; zero is left for embeddings, which have no output.
+            ValueError: a rate is negative or not finite; zero is allowed for embeddings, which have no output.
         """
         for entry in fields(self):
             rate = getattr(self, entry.name)
@@ -42,7 +42,7 @@ class BucketRates:
 
 @dataclass(frozen=True, slots=True)
 class TokenRates:
-    """Rates of one model: at once, and by the provider's batch service; None when it has no batch rates."""
+    """Rates of one model: for calls at once, and for the provider's batch service; None when it has no batch rates."""
 
     interactive: BucketRates
     batch: BucketRates | None = None
@@ -62,7 +62,7 @@ class TokenUsage:
     batch: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse impossible counts.
+        """Reject impossible counts.
 
         Raises:
             ValueError: a count is negative.
@@ -76,7 +76,7 @@ class TokenUsage:
 def split_usage(
     prompt: int | None, completion: int | None, *, cached: int | None, reasoning: int | None, batch: bool = False
 ) -> TokenUsage:
-    """Disjoint buckets of the overlapping figures that providers report.
+    """Split the overlapping figures that providers report into disjoint buckets.
 
     Args:
         prompt: all tokens of the prompt, cached ones included.
@@ -106,11 +106,12 @@ def _rest(whole: int | None, part: int | None) -> int | None:
 
 
 def token_cost(usage: TokenUsage, rates: TokenRates) -> Decimal | None:
-    """Dollars of a request, None when a figure that decides it is unknown.
+    """Dollars of a request, None when a decisive figure is unknown.
 
-    An unknown cached or reasoning count decides nothing when that bucket costs what its whole costs, or when the model
-    has no rate for it, for then its tokens are counted in the whole. Tokens in a bucket without a rate are of unknown
-    cost: they are not charged at a guess.
+    An unknown cached or reasoning count does not matter when that bucket costs what its whole costs, or when the model
+    has no rate for it, because its tokens are then counted in the whole. Tokens in a bucket without a rate are of
+    unknown
+    cost: their charge is not guessed.
     """
     chosen = rates.batch if usage.batch else rates.interactive
     if chosen is None:

@@ -1,7 +1,7 @@
-"""A chat that a provider paid by the token may be sent: its cost is bounded by its text and a limit of output.
+"""Chats that a token-priced provider may be sent: their cost is bounded by their text and an output limit.
 
-Whatever could cost beside these is refused: images and sounds, whose tokens their bytes do not tell, tools that run at
-the provider, a dearer service tier, writes into a prompt cache.
+Anything else that could cost money is refused: images and sounds, whose bytes do not show their tokens, tools that run
+at the provider, a dearer service tier, writes into a prompt cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from tollgate.domain.catalogue import Model
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 
 LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
-"""Names under which a caller may limit the output; the least of them holds."""
+"""Names under which a caller may limit the output; the lowest applies."""
 
 _FREE = frozenset(
     {
@@ -50,7 +50,7 @@ class BoundedChat(NamedTuple):
     """A chat as it may be sent.
 
     Attributes:
-        parameters: with `max_tokens`, and no other limit of output.
+        parameters: with `max_tokens`, and no other output limit.
         most_output: tokens of all choices together.
         schemas: whether the model is told of tools, or of the form of its answer.
     """
@@ -70,7 +70,7 @@ def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens:
         max_output_tokens: the deployment's limit for each choice.
 
     Raises:
-        InvalidRequestError: it is no chat of texts.
+        InvalidRequestError: it is not a chat made of texts.
         UnsupportedParameterError: a parameter might cost something that is not reserved.
     """
     given = dict(parameters)
@@ -102,10 +102,10 @@ def bounded_chat(payload: Any, parameters: Mapping[str, Any], max_output_tokens:
 
 
 def bounded_offer(model: Model, payload: Any, parameters: Mapping[str, Any]) -> Model:
-    """The model with only those of its deployments that may be sent the request: all, or those on instances.
+    """The model with only the deployments that may be sent the request: all, or those on instances.
 
     Raises:
-        InvalidRequestError: it is nothing that may be paid by the token, and no instances serve the model.
+        InvalidRequestError: the request may not be sent to a token-priced provider, and no instances serve the model.
     """
     try:
         bounded_chat(payload, parameters, 1)
@@ -177,7 +177,7 @@ def _tools(value: Any) -> bool:
 
 
 def _is_function(value: Any, around: frozenset[str], within: frozenset[str]) -> bool:
-    """Whether a tool, or a call of one, is a plain function, without marks for the prompt cache or anything else."""
+    """Whether a tool, or a call of one, is a plain function, without prompt-cache markers or anything else."""
     if not isinstance(value, dict) or value.get("type") != "function" or value.keys() - around:
         return False
     function = value.get("function")

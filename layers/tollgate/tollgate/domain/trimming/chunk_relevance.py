@@ -1,4 +1,4 @@
-"""How much each passage of some retrieved documents bears on a question, with a second hop.
+"""Relevance of each passage of retrieved documents to a question, with a second hop.
 
 Three ideas on top of BM25 over text and title: a passage profits from its document and its neighbours; a document's
 first passage says what it is about; and where a good passage names another document's title, that document is likely
@@ -64,8 +64,8 @@ PROSE = PassageWeights()
 
 
 def leading_name(text: str) -> str:
-    """What a document without a title seems to be about: its short first line, or the name that it begins with."""
-    # Not by an expression: over nothing but spaces, one that finds this takes time by the square of their number.
+    """The likely topic of a document without a title: its short first line, or the name that it begins with."""
+    # No regular expression: on nothing but spaces, one that finds this takes quadratic time.
     line, ended, _ = text.lstrip().lstrip("#").lstrip().partition("\n")
     if ended and 0 < len(line) <= _HEADING_CHARACTERS:
         return line
@@ -127,7 +127,7 @@ def _second_hop(
 ) -> list[float]:
     """What each passage gains because better ones name its document.
 
-    A title counts as named where more than half of it, by inverse document frequency, stands in the passage.
+    A title counts as named where more than half of it, by inverse document frequency, occurs in the passage.
     """
     gains = [0.0] * len(passages)
     members: dict[str, list[int]] = {}

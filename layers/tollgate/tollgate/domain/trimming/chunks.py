@@ -1,7 +1,7 @@
 """Trimming retrieved chunks to a token budget or to the best few.
 
-Chunks are chosen by relevance (`tollgate.domain.trimming.chunk_relevance`) and diversity: what repeats a chosen piece
-is worth less, as in maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998). Where the caller allows it the
+Chunks are chosen by relevance (`tollgate.domain.trimming.chunk_relevance`) and diversity: text that repeats a chosen
+piece is worth less, as in maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998). If the caller allows it the
 choice is made sentence by sentence, and a chunk is sent as its title with the chosen sentences.
 """
 
@@ -28,14 +28,15 @@ from tollgate.domain.trimming.terms import (
 from tollgate.domain.trimming.words import topic_words
 
 SENTENCE_PRICE = 0.3
-"""How far a piece's length counts against it, see `tollgate.domain.trimming.relevance.density`."""
+"""How strongly a piece's length counts against it, see `tollgate.domain.trimming.relevance.density`."""
 
 ELLIPSIS = " \u2026 "
-"""Stands where sentences of a chunk were left out."""
+"""Marks sentences left out of a chunk."""
 
 MOST_UNITS = 1_000
-"""Sentences that are chosen among one by one. Each is compared with those chosen before, so the time grows with the
-square of their number; of more, neighbours are taken together."""
+"""Most sentences chosen among one by one. Each is compared with those chosen before, so the time grows with the square
+of their number; if there are more, neighbours are taken together.
+"""
 
 _RANK_PRIOR = 1e-6
 # After an end mark, where what follows does not begin in lower case; after an East Asian one; at a blank line.
@@ -76,8 +77,8 @@ def trim_chunks(
 ) -> Trimmed[Chunk]:
     """Choose the chunks, or the sentences of them, that answer the query best.
 
-    Exact duplicates are folded. The order stays the caller's; where nothing else tells two chunks apart the earlier
-    one, the retriever's better one, wins.
+    Exact duplicates are folded. The order stays the caller's; of otherwise equal chunks the earlier one, which the
+    retriever ranked higher, wins.
 
     Args:
         chunks: what was retrieved, best first if the retriever ranks.
@@ -117,7 +118,7 @@ def trim_chunks(
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """What is chosen or not: a chunk, or a sentence of one.
+    """The unit of choice: a chunk, or a sentence of one.
 
     Args:
         chunk: index of its chunk.
@@ -156,7 +157,7 @@ class _Choice:
                 self._take(number, whole[unit.chunk])
 
     def make(self, query: str, limit: int, most: int, diversity: float, price: float) -> dict[int, str]:
-        """Choose, and give the text to send of each chosen chunk.
+        """Choose units, and return the text to send for each chosen chunk.
 
         Every unit is compared with those chosen since it was last looked at, and only when it comes to the top:
         values only fall, so a unit whose value is up to date and still the highest is the best one.
@@ -234,7 +235,7 @@ class _Choice:
 
 
 def _units(chunks: Sequence[Chunk], candidates: Sequence[int], *, cut_sentences: bool) -> list[_Unit]:
-    """The chunks, or where they may be cut, their sentences; neighbours together where there are too many."""
+    """The chunks, or where they may be cut, their sentences; neighbours are joined if there are too many."""
     spans = {
         i: _sentences(chunks[i].text) if cut_sentences and not chunks[i].keep else [(0, len(chunks[i].text))]
         for i in candidates

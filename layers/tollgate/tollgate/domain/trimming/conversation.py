@@ -1,6 +1,6 @@
 """Trimming a conversation to a token budget.
 
-What always stays: system messages, the last turns, and what the caller marks ``keep``. The rest competes for the
+System messages, the last turns, and messages that the caller marks ``keep`` always stay. The rest competes for the
 budget by relevance to the query (`tollgate.domain.trimming.relevance`), whole messages at a time and in the caller's
 order. A tool call and its results are one piece: providers reject one without the other.
 """
@@ -26,13 +26,13 @@ MESSAGE_OVERHEAD_TOKENS = 4
 more for a name; ChatML templates (SmolLM2, Qwen) take 4 to 5."""
 
 TOKEN_PRICE = 0.13
-"""How far a message's length counts against it, see `tollgate.domain.trimming.relevance.density`."""
+"""How strongly a message's length counts against it, see `tollgate.domain.trimming.relevance.density`."""
 
 _RECENCY = 1e-6
 
 
 class Role(StrEnum):
-    """Who speaks, in the field's own words."""
+    """The speaker's role, in the terms of chat APIs."""
 
     SYSTEM = "system"
     DEVELOPER = "developer"
@@ -43,7 +43,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as far as trimming needs to know it.
+    """The parts of a message that trimming needs.
 
     Args:
         role: who speaks.
@@ -54,7 +54,7 @@ class Message:
         tool_call_ids: the calls that an assistant's message makes.
         tool_result_of: the call that a tool's message answers.
         tokens: its exact tokens with overhead, if known; otherwise they are counted.
-        extra_tokens: tokens of what is not text, such as images.
+        extra_tokens: tokens of content other than text, such as images.
     """
 
     role: Role
@@ -150,7 +150,7 @@ def _pieces(messages: Sequence[Message], tokens: Sequence[int], keep_last: int) 
     members: dict[int, list[int]] = {}
     orphans: set[int] = set()
     for i, message in enumerate(messages):
-        # A call id that comes again belongs to the latest message that made it.
+        # A repeated call id belongs to the latest message that made it.
         caller_of |= dict.fromkeys(message.tool_call_ids, i)
         caller = caller_of.get(message.tool_result_of) if message.role is Role.TOOL else None
         members.setdefault(i if caller is None else caller, []).append(i)
@@ -170,7 +170,7 @@ def _must_stay(message: Message) -> bool:
 
 
 def _duplicate_key(messages: Sequence[Message], piece: _Piece) -> tuple[tuple[Role, str, str], ...] | None:
-    """What makes two pieces the same: the same things said by the same speakers, whatever the ids of their calls."""
+    """A key equal for pieces in which the same speakers say the same things, whatever the ids of their calls."""
     if sum(len(messages[i].text) for i in piece.members) < DUPLICATE_MIN_CHARACTERS:
         return None
     if any(messages[i].extra_tokens for i in piece.members):
@@ -185,7 +185,7 @@ def _query_of(messages: Sequence[Message]) -> str:
 def _by_density(
     messages: Sequence[Message], pieces: Sequence[_Piece], candidates: Sequence[int], query: str
 ) -> list[int]:
-    """The candidates, the most relevant for their price first; equal ones latest first."""
+    """The candidates by relevance for their price, best first; of equal ones the latest first."""
     passages = [" ".join(f"{messages[i].name} {messages[i].text}" for i in piece.members) for piece in pieces]
     scores = positional_scores(passages, query)
     values = {n: density(scores[n], pieces[n].tokens, TOKEN_PRICE) + _RECENCY * n / len(pieces) for n in candidates}

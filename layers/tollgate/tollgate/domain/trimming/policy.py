@@ -1,4 +1,4 @@
-"""How much of what a caller gives is sent on: budgets of the owner, wishes of the caller."""
+"""How much of a request's input is sent on: the owner's budgets and the caller's options."""
 
 from collections.abc import Sequence
 from copy import replace
@@ -22,7 +22,7 @@ class TrimmingPolicy:
         diversity: among documents, 0 (relevance alone) to 1.
         cut_sentences: allow documents to be cut to their best sentences.
         query: what the answer is about; the last user message if empty.
-        tokenizer: whose tokens are estimated.
+        tokenizer: name of the tokenizer to estimate for.
         tokenizer_file: key of the model's own `tokenizer.json` in the bucket, to count exactly; empty to estimate.
     """
 
@@ -60,9 +60,9 @@ def trimming_for(
     key_id: str,
     model: str,
 ) -> TrimmingPolicy | None:
-    """The policy for one request, None where nothing is to be trimmed.
+    """The policy for one request, None if nothing is to be trimmed.
 
-    The caller's wishes come before the model's, but the tightest of all budgets holds.
+    The caller's options take precedence over the model's, but the tightest of all budgets holds.
 
     Args:
         asked: by the request.
@@ -77,7 +77,7 @@ def trimming_for(
     if policy is None and not limits:
         return None
     policy = policy or TrimmingPolicy()
-    # Which tokenizer a model has is not for the caller to say.
+    # The caller has no say in which tokenizer a model has.
     tokenizer = policy.tokenizer if declared is None else declared.tokenizer
     return replace(
         policy,

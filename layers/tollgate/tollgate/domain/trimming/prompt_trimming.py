@@ -1,8 +1,8 @@
 """Trimming a whole request: its messages and its documents share one budget of input tokens.
 
 Documents are `documents` beside the messages (or the text), as vLLM and Cohere take them: texts, or objects with
-`text` and, if there is one, `title` and `id`. They are sent where they came from when the container takes them;
-otherwise as text before the question.
+`text` and optionally `title` and `id`. They are sent in the same field if the container takes them, otherwise as text
+before the question.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,14 +32,14 @@ _DOCUMENT_TOKENS = 5
 """Number and blank lines around a document, as `_as_text` writes them."""
 
 MOST_DOCUMENTS = 2_000
-"""That are chosen among; a retriever brings dozens, and the time grows with the square of their number."""
+"""Most documents chosen among; a retriever returns dozens, and the time grows with the square of their number."""
 
 _ROLES = {role.value: role for role in Role} | {"function": Role.TOOL}
 
 
 @dataclass(frozen=True, slots=True)
 class TrimReport:
-    """What became of a request.
+    """What was trimmed from a request.
 
     Args:
         input_tokens_before: estimated tokens of everything the caller gave.
@@ -67,7 +67,7 @@ def trim_input(
     takes_documents: bool,
     count_tokens: TokenCounter | None = None,
 ) -> tuple[Any, TrimReport]:
-    """The input to send, and what is not sent.
+    """Trim an input; returns what to send, and a report of what is left out.
 
     Args:
         value: the request's input.
@@ -87,7 +87,7 @@ def trim_input(
     tools = parameters.get("tools")
     fixed = 0 if not tools else count(compact_json(tools))
     if messages is None:
-        # Documents are counted apart: all the text of an object would count them again.
+        # Documents are counted separately: all the text of an object would count them again.
         said = {name: part for name, part in value.items() if name != "documents"} if isinstance(value, dict) else value
         talk: list[Message] = []
         fixed += count(all_text(said))
@@ -127,7 +127,7 @@ def _trim_documents(
 
     budget = policy.documents_tokens
     if policy.input_tokens is not None:
-        # Where both do not fit, documents get at least half of what the last turns leave.
+        # If both do not fit, documents get at least half of what the last turns leave.
         must = sum(
             size
             for i, (message, size) in enumerate(zip(talk, sizes, strict=True))
@@ -209,7 +209,7 @@ def _rebuilt(
     documents: Sequence[Chunk] | None,
     takes_documents: bool,
 ) -> Any:
-    """The input in its own form, with what is left."""
+    """The input in its original form, with only what is left."""
     if messages is not None:
         gone = {dropped.index for dropped in kept.dropped}
         left = [message for i, message in enumerate(messages) if i not in gone]
@@ -232,7 +232,7 @@ def _as_text(documents: Sequence[Chunk]) -> str:
 
 
 def _with_text(value: dict[str, Any], documents: str) -> dict[str, Any]:
-    """The input with the documents before the question, inside of the same message: some templates want turns."""
+    """The input with the documents before the question, in the same message, because some templates require turns."""
     messages = messages_in(value)
     if messages is None:
         prompt = plain_text(value)

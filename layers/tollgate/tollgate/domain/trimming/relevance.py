@@ -1,6 +1,6 @@
-"""How much each message of a conversation bears on a question, from words and positions alone.
+"""Relevance of each message of a conversation to a question, from words and positions alone.
 
-A message is judged at three ranges: by itself, with its neighbours, and with the stretch of talk that it is part of.
+A message is scored at three ranges: by itself, with its neighbours, and with the stretch of talk that it is part of.
 Each range is a BM25 score (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) of a passage whose
 term counts fade exponentially with distance, the idea of positional language models (Lv and Zhai, SIGIR 2009). So an
 answer that repeats no word of the question is found next to the message that does, and a topic that was discussed
@@ -50,7 +50,7 @@ def inverse_frequency(passages: int, having: float) -> float:
 
 
 def length_norms(passages: Sequence[str], length_share: float) -> list[float]:
-    """BM25's length factor per passage: 1 at the mean length. Characters stand for words: they need no splitting."""
+    """BM25's length factor per passage: 1 at the mean length. Counts characters, since words would need splitting."""
     mean = (sum(len(passage) + 4 for passage in passages) / len(passages)) if passages else 1.0
     return [1.0 - length_share + length_share * (len(passage) + 4) / mean for passage in passages]
 
@@ -141,7 +141,7 @@ def density(score: float, tokens: int, price: float) -> float:
     Args:
         score: relevance, 0 or more.
         tokens: what the passage costs.
-        price: 0 ignores the cost, 1 is score per token. A small figure is right: a full price fills the budget with
-            the shortest remarks.
+        price: 0 ignores the cost, 1 is score per token. Use a small value: a full price fills the budget with the
+            shortest remarks.
     """
     return score / float((tokens + 10) ** price)

@@ -1,4 +1,4 @@
-"""What trimming takes and gives, whatever is trimmed: the report, the token counter, the exact duplicates."""
+"""What trimming takes and returns, whatever is trimmed: the report, the token counter, the exact duplicates."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 from tollgate.domain.errors import InputBudgetError
 
 type TokenCounter = Callable[[str], int]
-"""Gives the tokens of a text: an estimate (`tollgate.domain.tokens`) or the model's own tokenizer."""
+"""Counts the tokens of a text: an estimate (`tollgate.domain.tokens`) or the model's own tokenizer."""
 
 DUPLICATE_MIN_CHARACTERS = 40
 """Shorter texts are never folded: a second "yes" answers another question."""
@@ -46,7 +46,7 @@ class Trimmed[Item]:
 
     Args:
         items: what is left, in the caller's order.
-        dropped: what is not, in the caller's order.
+        dropped: what is left out, in the caller's order.
         input_tokens_before: tokens of everything that the caller gave.
         input_tokens_after: tokens of ``items``; never above the budget.
     """
@@ -73,12 +73,12 @@ def require_room(needed: int, budget_tokens: int, what: str) -> None:
 
 
 def foldable(keys: Sequence[Hashable | None], is_fixed: Sequence[bool], *, keep_first: bool) -> set[int]:
-    """The positions that need not be sent because an equal one is.
+    """Positions that need not be sent because an equal one is.
 
-    Of equal ones every fixed one stays; without a fixed one the first or the last stays.
+    Among equal ones every fixed one stays; without a fixed one the first or the last stays.
 
     Args:
-        keys: what makes two positions equal; None is equal to nothing.
+        keys: equal keys mean equal positions; None is equal to nothing.
         is_fixed: per position, whether it may not be dropped.
         keep_first: which of equal ones stays.
     """

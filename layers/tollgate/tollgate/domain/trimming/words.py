@@ -20,7 +20,7 @@ _PREFIX = 3
 _TRUNCATED_STEM = 6
 _META_WEIGHT = 0.25
 
-# English words that carry grammar, not topic. In other languages the inverse document frequency does this work.
+# English words that carry grammar, not topic. In other languages the inverse document frequency has this effect.
 _FUNCTION_WORDS = frozenset(
     _WORD.findall(
         """
@@ -32,7 +32,7 @@ _FUNCTION_WORDS = frozenset(
         """
     )
 )
-# Words with which people ask about a conversation; they seldom name what is looked for.
+# Words used to ask about a conversation; they seldom name what is sought.
 _META_WORDS = frozenset(
     _WORD.findall(
         """
@@ -77,7 +77,7 @@ def stem(word: str) -> str:
     """The common part of the forms of a folded word.
 
     ASCII words lose English endings; longer words of other alphabets are cut to six characters, which suits
-    inflected languages about as well as a stemmer each. The first three characters always stay.
+    inflected languages about as well as a stemmer for each. The first three characters always stay.
     """
     if len(word) <= _PREFIX or word.isdigit():
         return word
@@ -100,7 +100,7 @@ def stem(word: str) -> str:
 def topic_words(text: str) -> frozenset[str]:
     """A text's folded words that are not grammar; for scripts without spaces, its pairs of characters.
 
-    They are not stemmed: this tells whether two passages say the same, and copies share their endings.
+    They are not stemmed: they tell whether two passages say the same, and copies share their endings.
     """
     folded = fold(text)
     words = frozenset(_WORD.findall(folded)) - _FUNCTION_WORDS
@@ -120,7 +120,7 @@ def _pairs(run: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class QueryTerm:
-    """One thing to look for: a stem, or a piece of unspaced script that is looked for as it stands."""
+    """One search term: a stem, or a piece of unspaced script matched literally."""
 
     text: str
     weight: float
@@ -128,7 +128,7 @@ class QueryTerm:
 
 
 def query_terms(query: str) -> tuple[QueryTerm, ...]:
-    """What a question looks for, each term once, in order of appearance.
+    """The search terms of a question, each once, in order of appearance.
 
     Function words are left out unless the query holds nothing else. Words about the act of asking ("discuss", "say")
     count for a quarter.
@@ -162,7 +162,7 @@ class QueryMatcher:
         self._pieces = [(number, term.text) for number, term in enumerate(self.terms) if term.is_piece]
         self._stems = {term.text: number for number, term in enumerate(self.terms) if not term.is_piece}
         prefixes = sorted({re.escape(text[:_PREFIX]) for text in self._stems}, key=len, reverse=True)
-        # A word starts where no letter or digit stands before it, so that snake_case names are taken apart.
+        # A word starts where no letter or digit precedes it, so that snake_case names are split.
         self._candidates = re.compile(rf"(?<![^\W_])(?:{'|'.join(prefixes)})[^\W_]*") if prefixes else None
         self._term_of_word: dict[str, int] = {}
 

@@ -1,8 +1,8 @@
-"""What a transform job left behind, brought back to the jobs that went along.
+"""Brings the results of a transform job back to the jobs that were in it.
 
-SageMaker drops the whole output of a file with one bad record and goes on with the other files. So whatever has an
-answer is settled, and the records without one are run once more, each in a file of its own; those that fail again have
-truly failed. Instance time is spread over all records of a job, the failed ones included, and over both runs.
+SageMaker drops the whole output of a file with one bad record and goes on with the other files. So every record with
+an answer is settled, and those without one are run once more, each in a file of its own; those that fail again have
+truly failed. Instance time is spread over all records of a job, including the failed ones, and over both runs.
 """
 
 import itertools
@@ -25,12 +25,12 @@ from tollgate.services.batches.start import BatchStarter, batch_way
 from tollgate.services.jobs.complete_job import JobCompleter, Work
 
 _AT_ONCE = 25
-"""Jobs in memory, with what their callers have put on their records, and answers."""
+"""Jobs and answers held in memory at once, with what their callers put on their records."""
 _LAST_ATTEMPT = 2
 
 
 class BatchCollector:
-    """Ends batch runs: every record that went along gets its answer, or its failure."""
+    """Ends batch runs: every record in a run gets its answer or its failure."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class BatchCollector:
         self._clock = clock
 
     def ended(self, status: TransformStatus) -> None:
-        """Bring the results of an ended transform job back. Nothing happens if that was done, or it goes on.
+        """Settle the results of an ended transform job. Does nothing if that was done, or the job has not ended.
 
         Raises:
             CatalogueError, StorageError, BackendError: try again.
@@ -74,7 +74,7 @@ class BatchCollector:
         if run.state is BatchState.ENDED:
             return
         if status.ended_at is None:
-            # The event may tell less than the job itself.
+            # The event may carry less than the job's own description.
             status = self._backend.describe(run.batch_id) or status
         share = self._share(run, status)
         if run.source is not None:
@@ -101,7 +101,7 @@ class BatchCollector:
         if not missing:
             self._starter.end(run)
         elif run.attempt < _LAST_ATTEMPT and (status.status != "Stopped" or self._starter.is_held_back(run.resource)):
-            # What the brakes have stopped is run again when they let go.
+            # What the brakes have stopped is run again when they are released.
             self._repeat(run, missing, share)
         else:
             self._fail(missing, run, status, work)

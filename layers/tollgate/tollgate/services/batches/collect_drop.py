@@ -1,4 +1,4 @@
-"""What a transform job made of a file."""
+"""Collects what a transform job made of a file."""
 
 from copy import replace
 from decimal import Decimal
@@ -15,7 +15,7 @@ from tollgate.services.batches.run_results import RunResults
 from tollgate.services.batches.start import BatchStarter
 
 MOST_REPEATED = 5_000
-"""Lines that are run again one by one; when more have no answer, it is not for a bad record among them."""
+"""Most lines that are run again one by one; if more have no answer, a bad record is not the reason."""
 
 _LAST_ATTEMPT = 2
 
@@ -41,10 +41,10 @@ class DropCollector:
         self._clock = clock
 
     def collect(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
-        """Write the results, or run the unanswered lines once more first.
+        """Write the results, or first run the unanswered lines once more.
 
         Args:
-            run: that has ended.
+            run: the ended run.
             status: of its transform job.
             share: instance seconds of each record so far; None if unknown.
 
@@ -76,7 +76,7 @@ class DropCollector:
             self._runs.prepare(present)
 
     def _unanswered(self, run: BatchRun) -> int:
-        """How many valid lines have no answer; counting stops where it makes no difference any more."""
+        """How many valid lines have no answer; counting stops once the number no longer matters."""
         missing = 0
         for number, lines in stored_chunks(self._objects, run):
             wanted = {line.number for line in lines if line.error is None}

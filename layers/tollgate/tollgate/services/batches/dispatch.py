@@ -1,6 +1,6 @@
-"""When waiting batch jobs leave.
+"""Decides when waiting batch jobs leave.
 
-The table is the truth and a message only wakes the dispatcher, so messages may be lost, doubled or late: the schedule
+The table is the truth and a message only wakes the dispatcher, so messages may be lost, doubled or late: a schedule
 looks at every pool once a minute anyway.
 """
 
@@ -23,7 +23,7 @@ LEASE_SECONDS = 180
 """Longer than the dispatching function may run."""
 
 MOST_RUNS = 4
-"""Transform jobs that one call starts for one pool; the next call goes on."""
+"""Most transform jobs that one call starts for one pool; the next call continues."""
 
 _OPEN_RUNS = 100
 _LONGEST_DELAY = 900
@@ -80,7 +80,7 @@ class BatchDispatcher:
             raise failures[0]
 
     def wake(self, resource: str) -> None:
-        """Look at one pool: send it off if it is due, come back in time if not.
+        """Look at one pool: send it off if it is due, otherwise arrange to return in time.
 
         Raises:
             CatalogueError, StorageError, BackendError: try again.
@@ -105,7 +105,7 @@ class BatchDispatcher:
             self._batches.release(f"dispatch#{resource}", holder=holder)
 
     def _due(self, model: Model, deployment: Deployment, road: Road) -> Sequence[PooledJob]:
-        """The jobs that are to leave now; it is seen to that somebody comes back for those that may still wait."""
+        """The jobs to send now; a message is arranged for those that may still wait."""
         waiting = self._jobs.pool_of(deployment.resource, limit=model.batch.max_records)
         wait = self._seconds_until_due(waiting, model, deployment, road) if waiting else 0
         if wait > 0:
@@ -114,11 +114,11 @@ class BatchDispatcher:
         return waiting
 
     def _send_off(self, model: Model, deployment: Deployment, road: Road) -> None:
-        """Start runs until the pool is not due any more. Needs the lease."""
+        """Start runs until the pool is no longer due. Requires the lease."""
         resource = deployment.resource
         self._go_on(resource)
         for _ in range(MOST_RUNS):
-            # Read again under the lease: another holder may have taken these a moment ago.
+            # Read again under the lease: an earlier holder may have taken these a moment ago.
             waiting = self._due(model, deployment, road)
             if not waiting:
                 return
@@ -129,7 +129,7 @@ class BatchDispatcher:
         self._come_back(resource, 1)
 
     def _go_on(self, resource: str) -> None:
-        """Finish what an earlier holder of the lease left in preparation, before anything new is begun."""
+        """Finish what an earlier holder of the lease left in preparation, before starting anything new."""
         for run in self._batches.open_since(self._clock.now(), limit=_OPEN_RUNS):
             pooled = run.source is None and run.parent is None
             if pooled and run.resource == resource and run.state is BatchState.PREPARING:
@@ -143,9 +143,9 @@ class BatchDispatcher:
         return max(0, math.ceil((due - self._clock.now()) / timedelta(seconds=1)))
 
     def _come_back(self, resource: str, wait: int) -> None:
-        """Send one tick for this moment, however many messages ask for it."""
+        """Send one message for this moment, however many ask for it."""
         if wait > _LONGEST_DELAY:
-            return  # SQS delays no message for longer; the schedule looks every minute.
+            return  # The longest delay SQS allows; the schedule looks every minute.
         now = self._clock.now()
         due = now + timedelta(seconds=wait)
         name = f"tick#{resource}#{due.replace(microsecond=0).isoformat()}"
@@ -154,7 +154,7 @@ class BatchDispatcher:
             self._queue.send({"kind": "tick", "resource": resource}, delay_seconds=wait)
 
     def _fail_waiting(self, resource: str) -> None:
-        """Jobs of a deployment that has left the catalogue will never be run."""
+        """Fail the waiting jobs of a deployment that is no longer in the catalogue: they can never run."""
         for job in self._jobs.waiting_for_batch(resource, limit=100):
             message = f"Deployment '{resource}' no longer has a batch road."
             self._completer.fail(job, JobFailure("invalid_request", message), untouched=True)

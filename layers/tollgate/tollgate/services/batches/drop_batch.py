@@ -1,4 +1,4 @@
-"""Files of requests, dropped into the bucket or uploaded for a batch, sent through a transform job."""
+"""Sends files of requests, dropped into the bucket or uploaded for a batch, through a transform job."""
 
 import hashlib
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ from tollgate.services.batches.start import BatchStarter, batch_way
 class DroppedRuns:
     """Prepares runs of files. Every step can be repeated.
 
-    `drops` refuses dropped files of which there is no run yet; `results` is told what came of any run.
+    `drops` refuses dropped files that have no run yet; `results` receives the outcome of every run.
     """
 
     def __init__(
@@ -68,11 +68,12 @@ class DroppedRuns:
         self._clock = clock
 
     def dropped(self, key: str, version: str) -> None:
-        """Run a file that was dropped. The same key and version run once, however often this is called.
+        """Run a dropped file. The same key and version run once, however often this is called.
 
         Args:
-            key: as the event has it; whether plus signs and other alphabets are encoded in it depends on how the event
-                came, so the object decides.
+            key: as the event has it; whether plus signs and non-ASCII characters are encoded depends on how the event
+                came,
+                so the object decides.
             version: tells one writing of the key from the next.
 
         Raises:
@@ -107,7 +108,7 @@ class DroppedRuns:
             self.prepare(present)
 
     def prepare(self, run: BatchRun) -> None:
-        """Write the input files and start the transform job, or go on where an earlier call stopped.
+        """Write the input files and start the transform job, or continue where an earlier call stopped.
 
         Raises:
             CatalogueError, StorageError, BackendError: try again.
@@ -157,7 +158,7 @@ class DroppedRuns:
             self._refused(run)
 
     def _deployment(self, file: DroppedFile, key: str) -> Deployment | None:
-        """A deployment of the model with a batch road, by weight; None when the file was refused."""
+        """A deployment of the model with a batch road, by weight; None if the file was refused."""
         catalogue: Catalogue = self._catalogues.current()
         model = catalogue.models.get(file.model)
         if model is None:
@@ -194,7 +195,7 @@ class DroppedRuns:
                     yield line_number, Chunk(valid=[body])
 
     def _finish_without_job(self, run: BatchRun, outcome: str) -> None:
-        """No line could or should be run, so the results are all errors and nothing more was spent."""
+        """End a run of which no line could or should be run: its results are all errors and nothing more was spent."""
         now = self._clock.now()
         nothing = TransformStatus(run.batch_id, outcome, None, None, now)
         self._starter.end(run, self._results.write(run, nothing, run.prior_seconds))
@@ -210,7 +211,7 @@ class DroppedRuns:
 
     def _refuse(self, run: BatchRun, code: str, message: str) -> None:
         self._results.refuse_run(run, code, message)
-        # Only a second run has spent anything by now, and nobody can say how much.
+        # Only a second run has spent anything by now, and the amount is unknown.
         held = ZERO if run.parent is None or run.reservation is None else run.reservation.amount
         spent = ZERO if run.parent is None else None
         dropped = dropped_file(run.source or "") is not None

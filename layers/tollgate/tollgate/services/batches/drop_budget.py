@@ -1,7 +1,7 @@
-"""Dropped files pass the budgets of the gateway and of their model before their transform job starts.
+"""Checks dropped files against the budgets of the gateway and their model before the transform job starts.
 
-They belong to no key, so no other budget can count them. What is held stands on the run, and is settled in the write
-that ends the last run of the file.
+They belong to no key, so no other budget can count them. The reservation is kept on the run, and is settled in the
+write that ends the last run of the file.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tollgate.services.requests.admission import Admission
 
 
 class DropBudget:
-    """Holds what a file may cost."""
+    """Reserves what a file may cost."""
 
     def __init__(self, *, batches: BatchStore, catalogues: CatalogueSource, admission: Admission) -> None:
         self._batches = batches
@@ -26,14 +26,14 @@ class DropBudget:
         self._admission = admission
 
     def hold(self, run: BatchRun, deployment: Deployment, road: Road, *, largest_record: int) -> BatchRun:
-        """Hold money for all records of the run, once.
+        """Reserve money for all records of the run, once.
 
         Returns:
             The run as it is stored now.
 
         Raises:
-            BudgetExceededError: nothing is left for it.
-            ConflictError: somebody else prepares the same run.
+            BudgetExceededError: not enough is left.
+            ConflictError: another function is preparing the same run.
             CatalogueError, StorageError: try again.
         """
         if run.reservation is not None:
@@ -46,7 +46,7 @@ class DropBudget:
         def add(reservation: Reservation, charges: Sequence[LedgerWrite]) -> None:
             held = replace(run, reservation=reservation)
             if not self._batches.change(held, expected=BatchState.PREPARING, charges=charges, reserving=True):
-                raise ConflictError(f"The run '{run.batch_id}' is prepared by somebody else.")
+                raise ConflictError(f"The run '{run.batch_id}' is already being prepared.")
 
         ask = file_ask(deployment, road, run.records, largest_record, catalogue.gateway_prices)
         reservation = self._admission.reserve_job(

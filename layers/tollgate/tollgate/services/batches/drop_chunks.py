@@ -1,7 +1,7 @@
-"""A dropped file in pieces: as many lines as a transform job's input file holds, and what was wrong with the others.
+"""A dropped file in chunks: as many lines as a transform job's input file holds, and the errors of invalid ones.
 
-Nothing here keeps more than one piece in memory. The pieces also hold the line numbers and the callers' own ids, so
-that the results can be put together again without the dropped file, which may be replaced meanwhile.
+At most one chunk is in memory. Chunks also hold the line numbers and the callers' own ids, so that the results can be
+put together without the dropped file, which may be replaced meanwhile.
 """
 
 import heapq
@@ -26,7 +26,7 @@ _MOST_BYTES = 16 * 1024 * 1024
 
 @dataclass(slots=True)
 class Chunk:
-    """Lines that lie together: for the model as JSON lines, invalid ones with what is wrong."""
+    """Consecutive lines: valid ones as JSON lines for the model, invalid ones with their errors."""
 
     valid: list[bytes] = field(default_factory=list)
     invalid: list[bytes] = field(default_factory=list)
@@ -43,7 +43,7 @@ class StoredLine:
 
     Attributes:
         error: what is wrong with it, if it cannot be run.
-        kept: what the shape of its answer depends on.
+        kept: request details that determine the shape of its answer.
     """
 
     number: int
@@ -53,7 +53,7 @@ class StoredLine:
 
     @property
     def label(self) -> dict[str, Any]:
-        """What results call it."""
+        """How results identify the line."""
         return {"line": self.number} if self.name is None else {"id": self.name}
 
 
@@ -63,22 +63,22 @@ def input_key(run: BatchRun, number: int) -> str:
 
 
 def output_key(run: BatchRun, number: int) -> str:
-    """Key under which SageMaker puts that file's output."""
+    """Key under which SageMaker stores that file's output."""
     return f"{run.output_prefix}{number:010d}.jsonl.out"
 
 
 def invalid_key(run: BatchRun, number: int) -> str:
-    """Key of the lines beside that file which cannot be run."""
+    """Key of the invalid lines that belong beside that file."""
     return f"{_invalid_prefix(run)}{number:010d}.jsonl"
 
 
 def _invalid_prefix(run: BatchRun) -> str:
-    # Beside the input prefix, not below it: the transform job would take it for input.
+    # Beside the input prefix, not below it: the transform job would read it as input.
     return f"transform-input/{run.batch_id}.invalid/"
 
 
 def cut(lines: Iterable[bytes], deployment: Deployment, dialects: Dialects, per_file: int) -> Iterator[Chunk]:
-    """The lines of a dropped file, rendered for the model's container, in chunks. Empty lines are passed over."""
+    """Render the lines of a dropped file for the model's container, in chunks. Empty lines are skipped."""
     chunk = Chunk()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -103,7 +103,7 @@ def cut(lines: Iterable[bytes], deployment: Deployment, dialects: Dialects, per_
 
 
 def store(objects: ObjectStore, run: BatchRun, number: int, chunk: Chunk) -> None:
-    """Write a chunk; a repetition writes the same."""
+    """Write a chunk; repeating it writes the same."""
     if chunk.invalid:
         objects.put_lines(invalid_key(run, number), chunk.invalid)
     if chunk.valid:
@@ -111,20 +111,20 @@ def store(objects: ObjectStore, run: BatchRun, number: int, chunk: Chunk) -> Non
 
 
 def last_stored(objects: ObjectStore, run: BatchRun) -> int:
-    """Number of the last chunk of which anything is stored, 0 before the first; earlier ones are complete."""
+    """Number of the last chunk with anything stored, 0 before the first; earlier ones are complete."""
     prefixes = (run.input_prefix, _invalid_prefix(run))
     return max((_number(key) for prefix in prefixes for key in objects.list_keys(prefix)), default=0)
 
 
 def count_lines(lines: Iterable[bytes]) -> int:
-    """Lines that are not empty."""
+    """Count the lines that are not empty."""
     return sum(1 for line in lines if line.strip())
 
 
 def records_per_file(count: int, usual: int) -> int:
-    """As usual for `count` lines if they are few; otherwise as many as keep the number of pieces within `MOST_FILES`.
+    """Lines per chunk: the usual number, or as many as keep the number of chunks within `MOST_FILES`.
 
-    Every piece costs a request or two, and a function has minutes, not hours, to write them all.
+    Every chunk costs a request or two, and a function has minutes, not hours, to write them all.
     """
     return max(usual, -(-count // MOST_FILES))
 

@@ -50,7 +50,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """What the results are made of: `last` repeats the unanswered lines of `first`, or is the same run."""
+    """The runs that results are made of: `last` repeats the unanswered lines of `first`, or is the same run."""
 
     first: BatchRun
     last: BatchRun
@@ -62,7 +62,7 @@ class _Ending:
 
 
 class DropResults:
-    """Writes results. Doing it again writes the same."""
+    """Writes results. Repeating it writes the same."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class DropResults:
         self._clock = clock
 
     def refuse(self, file: DroppedFile, code: str, message: str) -> None:
-        """Say beside the results why the file as a whole was not run."""
+        """Write beside the results why the file as a whole was not run."""
         body = json_text({"error": {"code": code, "message": message}})
         self._objects.put(file.error_key, body.encode())
         self._telemetry.log("WARNING", "dropped file refused", error_code=code, error=message)
         self._telemetry.count("DroppedFileRefused")
 
     def wanted(self, run: BatchRun) -> bool:
-        """See `RunResults`: nobody calls a dropped file off."""
+        """See `RunResults`: dropped files are never cancelled."""
         return bool(run.source)
 
     def refuse_run(self, run: BatchRun, code: str, message: str) -> None:
@@ -99,15 +99,15 @@ class DropResults:
             self.refuse(file, code, message)
 
     def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount:
-        """Write results and summary of a run and of the one before it that it repeats in part.
+        """Write results and summary of a run and of the earlier run that it partly repeats.
 
         Args:
             run: the last run of the file.
             status: of its transform job.
-            share: instance seconds of each of its records, those in the earlier run included.
+            share: instance seconds of each of its records, including those in the earlier run.
 
         Returns:
-            How the file is counted.
+            The counts for the file.
 
         Raises:
             CatalogueError, StorageError: try again.
@@ -115,7 +115,7 @@ class DropResults:
         file = dropped_file(run.source or "")
         way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
         if file is None or way is None:
-            raise CatalogueError(f"Deployment '{run.resource}' has left the catalogue.")
+            raise CatalogueError(f"Deployment '{run.resource}' is no longer in the catalogue.")
         first = run if run.parent is None else self._batches.get(run.parent) or run
         ending = _Ending(first, run, status, share, *way)
         tally = _Tally()
@@ -126,7 +126,7 @@ class DropResults:
         tally.reasons = add_reasons(tally.reasons, {AvoidedReason.BATCH: -own})
         self._objects.put(file.summary_key, json.dumps(self._summary(run, status, tally), indent=2).encode())
         self._report(run, first, status, tally)
-        # What nobody can price is charged as it was held, never as nothing.
+        # Work that cannot be priced is charged at the amount held, never at nothing.
         unknown = ZERO if run.reservation is None else run.reservation.amount
         return FileCount(
             bill=Bill(

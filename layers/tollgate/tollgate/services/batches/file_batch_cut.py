@@ -1,7 +1,7 @@
-"""A batch's file cut into input files of transform jobs, one row of files for each deployment, in constant memory.
+"""Cuts a batch's file into transform-job input files, one series for each deployment, in constant memory.
 
-Lines that cannot be run are put aside with what is wrong with them. Names of runs carry the catalogue's version, so an
-attempt that was interrupted and is made again under another catalogue mixes nothing up.
+Lines that cannot be run are stored with their errors. Names of runs carry the catalogue's version, so an interrupted
+attempt that is repeated under another catalogue mixes nothing up.
 """
 
 import hashlib
@@ -39,11 +39,11 @@ from tollgate.ports.registry import CapacitySource
 from tollgate.services.batches.drop_chunks import Chunk, input_key, invalid_key, records_per_file, store
 
 _MOST_CHUNK_BYTES = 4 * 1024 * 1024
-"""Every deployment has a chunk open at the same time."""
+"""Every deployment has one chunk open at the same time."""
 
 
 RefusalOf = Callable[[TollgateError], Mapping[str, Any]]
-"""An error as the line's answer would have it: status and body."""
+"""Gives an error as the line's answer would have it: status and body."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class _Row:
 
 
 class BatchCutter:
-    """Cuts files. Doing it again writes the same."""
+    """Cuts files. Repeating it writes the same."""
 
     def __init__(
         self,
@@ -94,25 +94,25 @@ class BatchCutter:
             return _faulty(batch, "empty_file", "The input file has no request in it.")
         return _Cut(self, batch, catalogue, count).through(self._objects.lines(key) or iter(()))
 
-    # What follows is for the cut in progress.
+    # Called by the cut in progress.
 
     def read(self, line: BatchLine, endpoint: str) -> ReadBody:
-        """A line's body understood. Raises InvalidRequestError."""
+        """Parse a line's body. Raises InvalidRequestError."""
         return self._bodies.read(endpoint, line.body)
 
     def refusal(self, error: TollgateError) -> Mapping[str, Any]:
-        """An error as it is kept with its line."""
+        """An error as it is stored with its line."""
         return self._refusal_of(error)
 
     def rendered(self, deployment: Deployment, asked: ReadBody) -> bytes:
-        """A line's body in the words of its container. Raises InvalidRequestError."""
+        """Render a line's body for its container. Raises InvalidRequestError."""
         return self._dialects.of(deployment).render(asked.input, asked.parameters).body
 
     def estimate(self, model: Model, deployment: Deployment, asked: ReadBody, body: bytes, cat: Catalogue) -> Decimal:
         """Dollars of instance time that a line is expected to cost.
 
         Raises:
-            PriceUnknownError: nobody knows, and there is no ceiling.
+            PriceUnknownError: the price is unknown, and there is no ceiling.
             BodyTooLargeError: for a transform job.
         """
         size = RequestSize(len(body), max(1, len(body) // 4), output_limit(asked.parameters))
@@ -202,7 +202,7 @@ class _Cut:
             self._close(row)
 
     def _deployment(self, model: Model) -> Deployment:
-        """One deployment for all lines of a batch that can go there: each transform job has to start first."""
+        """One deployment for all lines of a batch that can go there, because each transform job has to start first."""
         able = [d for d in model.deployments if InferenceType.BATCH in d.roads]
         if not able:
             raise BatchLineError(f"Model '{model.name}' has no batch road.", param="model")
@@ -248,7 +248,7 @@ class _Cut:
 
 
 def run_of(batch: FileBatch, resource: str, run_id: str) -> BatchRun:
-    """The first run of a part, as it begins."""
+    """The first run of a part, in its initial state."""
     return BatchRun(
         batch_id=run_id,
         resource=resource,
@@ -262,7 +262,7 @@ def run_of(batch: FileBatch, resource: str, run_id: str) -> BatchRun:
 
 
 def missing_input(batch: FileBatch) -> FileBatch:
-    """The batch whose file is not there any more."""
+    """Fail a batch whose file is no longer there."""
     return _faulty(batch, "input_file_missing", "The input file was deleted before the batch could begin.")
 
 

@@ -1,7 +1,7 @@
-"""The end of a batch: what its transform jobs brought becomes its result files, and what was held becomes spend.
+"""Ends a batch: the output of its transform jobs becomes its result files, and its reservations become spend.
 
-Everything is written in an order in which it can be done again: files first, under names that are always the same; then
-each part's reservation, together with its count for usage and the note that it is settled; the final status last.
+Everything is written in an order that can be repeated: files first, under names that are always the same; then each
+part's reservation, together with its usage count and the note that it is settled; the final status last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,14 +44,14 @@ from tollgate.services.batches.file_batches import batch_message
 from tollgate.services.budgets.settle_reservation import settle_with
 
 _ROUNDS = 8
-"""Attempts to change a batch that others change at the same time: its parts end one by one."""
+"""Attempts to change a batch that others are changing too: its parts end one by one."""
 
 _STOPPING = frozenset({FileBatchStatus.CANCELLING})
 
 
 @dataclass(slots=True)
 class _Counted:
-    """Bytes of lines on their way into a file."""
+    """Counts the bytes of lines on their way into a file."""
 
     size: int = 0
 
@@ -62,11 +62,11 @@ class _Counted:
 
 
 class FileBatchResults:
-    """The `RunResults` of batches; also ends batches of which no run is left.
+    """The `RunResults` of batches; also ends batches that have no run left.
 
     Args:
-        queue: where the end of a batch is asked for once its last part has ended: writing the files takes a while, and
-            not every function that hears of an end has it.
+        queue: takes the order to end a batch once its last part has ended: writing the files takes a while, and not
+            every function that learns of an end has the time.
         kept: how long result files stay.
     """
 
@@ -98,7 +98,7 @@ class FileBatchResults:
         self._kept = kept
 
     def wanted(self, run: BatchRun) -> bool:
-        """See `RunResults`: not once the batch is to stop."""
+        """See `RunResults`: not once the batch is being cancelled."""
         batch = self._batches.get(file_batch_of(run.source) or "")
         return batch is not None and batch.status is FileBatchStatus.IN_PROGRESS and batch.stop is None
 
@@ -108,7 +108,7 @@ class FileBatchResults:
         self._part_ended(run, TransformStatus(run.batch_id, "Refused", message, None, None), ZERO)
 
     def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
-        """See `RunResults`: the end of the batch is asked for when the last part has ended."""
+        """See `RunResults`: when the last part has ended, this orders the end of the batch."""
         self._part_ended(run, status, share)
 
     def _part_ended(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
@@ -133,7 +133,7 @@ class FileBatchResults:
             self._queue.send(batch_message(batch.batch_id), trace=batch.traceparent, group=batch.owner.tenant)
 
     def changed(self, batch_id: str, change: Callable[[FileBatch], FileBatch | None]) -> FileBatch | None:
-        """The batch after a change, made again if somebody else was faster.
+        """Change a batch, retrying when another writer was faster.
 
         Args:
             batch_id: of the batch; None is returned if there is none.
@@ -150,10 +150,10 @@ class FileBatchResults:
             done = self._batches.change(wanted)
             if done is not None:
                 return done
-        raise StorageError("The batch is being changed by others. Try again.", retry_after=2)
+        raise StorageError("The batch is being changed by other calls. Try again.", retry_after=2)
 
     def finish(self, batch: FileBatch) -> None:
-        """End the batch if nothing of it is under way any more.
+        """End the batch if no part of it is in progress.
 
         Raises:
             CatalogueError, StorageError: try again.
@@ -212,7 +212,7 @@ class FileBatchResults:
             if part.settled or (reservation is None and not tally.ran):
                 continue
             held = ZERO if reservation is None else reservation.amount
-            # What nobody can price is charged as it was held, never as nothing.
+            # Work that cannot be priced is charged at the amount held, never at nothing.
             actual = held if tally.effective is None else tally.effective
             write = partial(self._settled, _counted(batch, part, tally, actual, self._clock.now()))
             if reservation is None:
@@ -221,7 +221,7 @@ class FileBatchResults:
                 settle_with(reservation, actual, batch.ending.value, write)
 
     def _settled(self, part: CountedPart, charges: Sequence[LedgerWrite]) -> bool:
-        """Note that a part is settled, together with the charges and its count; once, whoever does it."""
+        """Record that a part is settled, together with the charges and its count; once, whoever does it."""
         for _ in range(_ROUNDS):
             present = self._batches.get(part.batch_id)
             found = None if present is None else present.part(part.run_id)
@@ -230,7 +230,7 @@ class FileBatchResults:
             done = present.with_part(replace(found, settled=True))
             if self._batches.change(done, charges, part if part.count.requests else None) is not None:
                 return True
-        raise StorageError("The batch is being changed by others. Try again.", retry_after=2)
+        raise StorageError("The batch is being changed by other calls. Try again.", retry_after=2)
 
     def _end(
         self,
@@ -264,7 +264,7 @@ class FileBatchResults:
 
         ended = self.changed(batch.batch_id, end)
         if ended is None or ended.times.get(ended.status) != now:
-            return  # Somebody else ended it, and has told of it.
+            return  # Another function ended it and reported that.
         for part in ended.parts:
             self._report(ended, part, tallies[part.run_id], catalogue)
 

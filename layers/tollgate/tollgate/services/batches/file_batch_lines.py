@@ -1,4 +1,4 @@
-"""The lines of a batch's two result files, made of what its transform jobs left behind, in constant memory."""
+"""The lines of a batch's two result files, made from its transform jobs' output in constant memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,15 +32,15 @@ _UNDONE: Mapping[FileBatchStatus, tuple[str, str]] = {
 
 @dataclass(slots=True)
 class Tally:
-    """What the lines of a part, or those that cannot be run, add up to.
+    """Totals over the lines of a part, or over those that cannot be run.
 
     Dollars and seconds become None as soon as one amount is unknown. `faulty` names the input files with a failed line.
 
     Attributes:
         ran: lines that the budgets admitted; `errors` of them have no answer, though nobody cancelled them.
-        unknown_tokens: answered lines of which not all tokens are known.
+        unknown_tokens: answered lines whose token counts are not all known.
         instance: the instance share of `effective`.
-        reasons: `avoided` in its parts.
+        reasons: `avoided`, by reason.
     """
 
     completed: int = 0
@@ -95,7 +95,7 @@ class BatchLineWriter:
         self._name = batch.batch_id.removeprefix("batch_")
 
     def answered(self, tallies: Mapping[str, Tally]) -> Iterator[bytes]:
-        """Lines of good answers; everything is counted on the way, in the tally of each run."""
+        """Lines with an answer; each is counted in the tally of its run as it is read."""
         for part in self._batch.parts:
             yield from self._part(part, tallies[part.run_id], good=True)
         tally = tallies[self._batch.invalid_id]
@@ -103,7 +103,7 @@ class BatchLineWriter:
             tally.failed += len(lines)
 
     def refused(self, tallies: Mapping[str, Tally]) -> Iterator[bytes]:
-        """Lines of errors, after `answered` was read to its end."""
+        """Lines with an error; read `answered` to its end first."""
         for part in self._batch.parts:
             tally = Tally(faulty=set(tallies[part.run_id].faulty))
             yield from self._part(part, tally, good=False)
@@ -168,7 +168,7 @@ class BatchLineWriter:
 
     def _answer(self, part: FilePart, way: Way | None, line: StoredLine, body: bytes) -> tuple[dict[str, Any], Usage]:
         if way is None:
-            raise BackendError(f"Deployment '{part.resource}' has left the catalogue.")
+            raise BackendError(f"Deployment '{part.resource}' is no longer in the catalogue.")
         parsed = self._dialects.of(way[1]).parse(body)
         usage = Usage(parsed.input_tokens, parsed.output_tokens)
         answer = LineAnswer(
@@ -189,7 +189,7 @@ class BatchLineWriter:
     def _price(self, part: FilePart, way: Way | None, spent: Decimal | None, usage: Usage, tally: Tally) -> Settlement:
         settled = Settlement(effective=None, avoided=None)
         if way is not None and spent is not None:
-            # What was never admitted was never run, and costs its owner nothing.
+            # A line that was never admitted never ran, and costs its owner nothing.
             own = self._gateway_share if part.admitted else ZERO
             settled = settle(*way, held_seconds=spent, usage=usage, gateway=own)
         tally.effective = plus(tally.effective, settled.effective)

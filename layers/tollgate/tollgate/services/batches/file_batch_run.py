@@ -1,7 +1,7 @@
-"""A batch taken on its way, from wherever it stands: cut, admitted, started, stopped, ended.
+"""Advances a batch from whatever stage it is in: cut, admitted, started, stopped, ended.
 
-`advance` is called when a batch was made, when it is called off, and by the sweeper for every batch that is open; it
-may be called at any time and twice.
+`advance` is called when a batch is created or cancelled, and by the sweeper for every open batch; it may be called at
+any time and twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,22 +36,22 @@ from tollgate.services.batches.file_batch_finish import FileBatchResults
 from tollgate.services.requests.admission import Admission
 
 _SHARES = (Decimal(1), Decimal("0.75"), Decimal("0.5"), Decimal("0.25"), Decimal("0.1"))
-"""Of a part's input files, that are admitted where a budget has not enough for all; the first ones run."""
+"""Shares of a part's input files to try where a budget cannot cover all of them; the first files run."""
 
 _GENEROUS = 3
-"""A sum of n durations that are spread like a waiting time stays below mean x (1 + 3 / sqrt(n)) in 99 of 100 cases."""
+"""A sum of n durations distributed like waiting times stays below mean x (1 + 3 / sqrt(n)) in 99 of 100 cases."""
 
 
 _PREPARED_WITHIN = timedelta(seconds=330)
-"""No function that prepares a run may run for so long."""
+"""Longer than any function that prepares a run may run."""
 
 
 class FileBatchRunner:
     """Advances batches.
 
     Args:
-        is_held_back: whether the brakes keep new work of a deployment from beginning. A batch waits for them: its
-            lines were accepted with its file, and its completion window says for how long they may wait.
+        is_held_back: whether the brakes keep a deployment's new work from starting. A batch waits for them: its lines
+            were accepted with its file, and its completion window says how long they may wait.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class FileBatchRunner:
         self._clock = clock
 
     def advance(self, batch_id: str) -> None:
-        """Do whatever can be done now.
+        """Do everything that can be done now.
 
         Raises:
-            ConflictError: somebody else changes the batch; try again.
+            ConflictError: another function is changing the batch; try again.
             CatalogueError, StorageError, BackendError: try again.
         """
         batch = self._batches.get(batch_id)
@@ -119,7 +119,7 @@ class FileBatchRunner:
         return self._written(replace(batch, stop=FileBatchStatus.EXPIRED))
 
     def _begin(self, batch: FileBatch) -> FileBatch:
-        """Cut and admit; in progress afterwards, or failed, or still validating because the brakes hold a part back."""
+        """Cut and admit; then the batch is in progress or failed, or still validating where the brakes hold it back."""
         if not batch.cut:
             file = self._files.get(batch.input_file_id)
             if file is None or file.state is not FileState.READY:
@@ -133,7 +133,7 @@ class FileBatchRunner:
             if part.decided:
                 continue
             if self._is_held_back(part.resource):
-                # Nothing is held for it meanwhile; the sweeper looks again at every open batch.
+                # Nothing is reserved for it meanwhile; the sweeper returns to every open batch.
                 self._telemetry.log("INFO", "batch waits for the brakes", batch_id=batch.batch_id)
                 return batch
             batch = self._admit(batch, part)
@@ -143,7 +143,7 @@ class FileBatchRunner:
         return self._written(replace(batch, parts=parts).at(FileBatchStatus.IN_PROGRESS, now))
 
     def _admit(self, batch: FileBatch, part: FilePart) -> FileBatch:
-        """Ask the budgets for all of a part, or for as much of it as they have left."""
+        """Reserve for all of a part, or for as much of it as the budgets can cover."""
         model = part.resource.partition("/")[0]
         admitted = self._admission.admit(self._catalogues.current(), batch.owner, model)
         if admitted is None:
@@ -191,7 +191,7 @@ class FileBatchRunner:
             self._starter.prepare(last)
 
     def _is_left_alone(self, run: BatchRun) -> bool:
-        """Whether nobody can be about to start it; until then, whoever prepares it sees for himself that it shall not.
+        """Whether nothing can be about to start the run; until then, its preparer checks whether it is still wanted.
 
         Otherwise a job could start whose end nobody waits for.
         """
@@ -206,9 +206,9 @@ class FileBatchRunner:
             self._starter.prepare(present)
 
     def _leave_out(self, run: BatchRun, part: FilePart) -> int:
-        """Put the input files aside that the budgets have nothing for; returns how many lines they have.
+        """Set aside the input files that the budgets cannot cover; returns how many lines they have.
 
-        What is wrong with them is written before they are taken away, so that no line is ever without either.
+        Their errors are written before they are removed, so that no line is ever without either.
         """
         said = self._refusal_of(BudgetExceededError(part.refusal))
         left_out = 0

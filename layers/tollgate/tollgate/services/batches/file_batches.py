@@ -1,4 +1,4 @@
-"""Batches of a tenant: made, looked at, called off. The work is done by others, who are woken through a queue."""
+"""Create, read and cancel a tenant's batches. The work itself is done by functions woken through a queue."""
 
 from collections.abc import Mapping
 
@@ -54,19 +54,19 @@ class FileBatches:
         output_seconds: int | None = None,
         trace: str = "",
     ) -> FileBatch:
-        """Write a batch down and have it begun.
+        """Record a batch and have it started.
 
         Args:
             owner: who asks.
             file_id: its lines.
-            endpoint: that all of them name.
-            window: within which it is to be done.
+            endpoint: the one that all lines name.
+            window: time within which it should complete.
             metadata: of the caller.
-            output_seconds: that its results shall be kept at most; None for as long as any.
+            output_seconds: longest time to keep the results; None for the default.
             trace: the caller's `traceparent`.
 
         Raises:
-            InvalidRequestError: an endpoint, window or file that no batch can have.
+            InvalidRequestError: an unsupported endpoint, window or file.
             NotFoundError: there is no such file.
         """
         if endpoint not in ENDPOINTS:
@@ -103,7 +103,7 @@ class FileBatches:
         """A batch.
 
         Raises:
-            NotFoundError: none of the owner's tenant.
+            NotFoundError: the owner's tenant has no such batch.
         """
         found = self._batches.get(batch_id) if batch_id.isascii() and 0 < len(batch_id) <= _LONGEST_ID else None
         if found is None or found.owner.tenant != owner.tenant:
@@ -114,12 +114,12 @@ class FileBatches:
         """The tenant's batches, newest first.
 
         Raises:
-            InvalidRequestError: `after` is no batch of the list.
+            InvalidRequestError: `after` is not a batch in the list.
         """
         return self._batches.list_of(owner, limit=limit, after=after)
 
     def cancel(self, owner: Owner, batch_id: str) -> FileBatch:
-        """Have a batch stopped; what was answered by then is kept.
+        """Stop a batch; lines answered by then are kept.
 
         Raises:
             NotFoundError: as `get`.
@@ -136,16 +136,16 @@ class FileBatches:
             if done is not None:
                 self._wake(done)
                 return done
-        raise StorageError("The batch is being changed by others. Try again.", retry_after=2)
+        raise StorageError("The batch is being changed by other calls. Try again.", retry_after=2)
 
     def _wake(self, batch: FileBatch) -> None:
         try:
             self._queue.send(batch_message(batch.batch_id), trace=batch.traceparent, group=batch.owner.tenant)
         except StorageError:
-            # The record is the promise; the sweeper wakes every batch that is open.
+            # The record is the promise; the sweeper wakes every open batch.
             self._telemetry.count("FileBatchQueuedLater")
 
 
 def batch_message(batch_id: str) -> Mapping[str, str]:
-    """The queue message that has a batch taken on its way."""
+    """The queue message that has a batch advanced."""
     return {"kind": "file_batch", "file_batch": batch_id}

@@ -1,4 +1,4 @@
-"""Files of a tenant. Those that come in one step; see `uploads` for the others."""
+"""A tenant's files that arrive in one step; see `uploads` for the others."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,11 +11,12 @@ from tollgate.ports.system import Clock, IdSource
 
 DOWNLOAD_SECONDS = 900
 MOST_DIRECT_BYTES = 4_500_000
-"""Of content that travels through a function: 6 MB, a quarter of which is lost to base64.
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+"""Most content that can pass through a function: 6 MB, a quarter of which is lost to base64.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
 
 MOST_INLINE_BYTES = 1_000_000
-"""Of content that is answered by a function: in JSON, where it travels, a character may take six bytes."""
+"""Most content that a function returns: it travels in JSON, where a character may take six bytes."""
 
 _LONGEST_ID = 64
 _LONGEST_NAME = 512
@@ -24,7 +25,7 @@ _UPLOADABLE = frozenset({FilePurpose.BATCH, FilePurpose.USER_DATA})
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """What a caller says of a file. `seconds` is how long it shall be kept at most, None for as long as any."""
+    """What a caller says about a file. `seconds` is the longest time to keep it, None for the default."""
 
     name: str
     purpose: str
@@ -33,7 +34,7 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file's content, or where to fetch it when it is large or no text. One of the two is set."""
+    """A file's content, or the URL to fetch it from if it is large or not text. One of the two is set."""
 
     text: str | None
     url: str | None
@@ -43,7 +44,7 @@ class Files:
     """What the owner of files may do with them.
 
     Args:
-        kept: how long files are kept at most; the bucket's own rule.
+        kept: how long files are kept at most, by the bucket's own rule.
     """
 
     def __init__(self, *, files: FileStore, objects: FileObjects, clock: Clock, ids: IdSource, kept: timedelta) -> None:
@@ -57,7 +58,7 @@ class Files:
         """Store a file.
 
         Raises:
-            InvalidRequestError: a name or purpose that is none, or an empty file.
+            InvalidRequestError: an invalid name or purpose, or an empty file.
             BodyTooLargeError: it has to be uploaded in two steps.
         """
         if not content:
@@ -73,10 +74,10 @@ class Files:
         return file
 
     def get(self, owner: Owner, file_id: str) -> StoredFile:
-        """A file that is complete.
+        """A complete file.
 
         Raises:
-            NotFoundError: none of the owner's tenant, or its time is over.
+            NotFoundError: the owner's tenant has no such file, or it has expired.
         """
         file = self.known(owner, file_id)
         if file is None or file.upload_id or file.state is not FileState.READY:
@@ -84,7 +85,7 @@ class Files:
         return file
 
     def content(self, owner: Owner, file_id: str) -> Content:
-        """What is in a file. Raises as `get`."""
+        """The content of a file. Raises as `get`."""
         file = self.get(owner, file_id)
         if file.size <= MOST_INLINE_BYTES:
             body = self._objects.get(file.key)
@@ -93,7 +94,7 @@ class Files:
             try:
                 return Content(body.decode(), None)
             except UnicodeDecodeError:
-                pass  # Functions answer text; anything else comes from the bucket.
+                pass  # Functions return text; anything else comes from the bucket.
         return Content(None, self._objects.presigned_get(file.key, expires_seconds=DOWNLOAD_SECONDS))
 
     def delete(self, owner: Owner, file_id: str) -> None:
@@ -108,14 +109,14 @@ class Files:
         """The tenant's files.
 
         Raises:
-            InvalidRequestError: `after` is no file of the list.
+            InvalidRequestError: `after` is not a file in the list.
         """
         page = self._files.list_of(owner, purpose=purpose, limit=limit, after=after, oldest_first=oldest_first)
         now = self._clock.now()
         return Page([file for file in page.entries if file.expires_at > now], page.has_more)
 
     def known(self, owner: Owner, file_id: str) -> StoredFile | None:
-        """A record of the owner's tenant, whatever it is and in any state; None if its time is over."""
+        """A record of the owner's tenant, of any kind and in any state; None if it has expired."""
         found = self._files.get(file_id) if file_id.isascii() and 0 < len(file_id) <= _LONGEST_ID else None
         if found is None or found.owner.tenant != owner.tenant or self._clock.now() >= found.expires_at:
             return None
@@ -125,7 +126,7 @@ class Files:
         """The record of a new file, which is not stored yet.
 
         Raises:
-            InvalidRequestError: a name or purpose that is none.
+            InvalidRequestError: an invalid name or purpose.
         """
         purpose = next((p for p in _UPLOADABLE if p.value == new.purpose), None)
         if purpose is None:
@@ -139,5 +140,5 @@ class Files:
         return StoredFile(file_id, owner, new.name, purpose, size, now, until, state, keep_seconds=new.seconds)
 
     def until(self, now: datetime, wanted: int | None) -> datetime:
-        """When a file of that age expires, of which its owner wants so many seconds; None for as long as any."""
+        """When a file created now expires, given the seconds its owner asked for; None for the default."""
         return now + (self._kept if wanted is None else min(self._kept, timedelta(seconds=wanted)))

@@ -19,7 +19,7 @@ _KIND = re.compile(r"[A-Z][A-Za-z]*Error:")
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """One line of an output file; `body` is the container's answer as JSON, None where there is none."""
+    """One line of an output file; `body` is the container's answer as JSON, None if there is none."""
 
     record_id: Any
     body: bytes | None
@@ -30,8 +30,8 @@ def failure_of(status: TransformStatus, *, shared: bool = False) -> JobFailure:
 
     Args:
         status: of the transform job.
-        shared: records of several requests went along. The job's reason is then about all of them, other tenants'
-            among them: only its kind, such as ``ClientError``, is told.
+        shared: the job held records of several requests, perhaps of other tenants. Only the kind of its failure, such
+            as ``ClientError``, is then disclosed.
     """
     if status.status == "Stopped":
         return JobFailure("batch_stopped", "The transform job was stopped before it answered this request.")
@@ -43,7 +43,7 @@ def failure_of(status: TransformStatus, *, shared: bool = False) -> JobFailure:
 
 
 def read_output(objects: ObjectStore, key: str) -> Iterator[OutputRecord]:
-    """The records of an output file; none if there is no such file. A line that is not ours is passed over."""
+    """The records of an output file; none if there is no such file. Lines that are not ours are skipped."""
     for line in objects.lines(key) or ():
         try:
             record = json.loads(line)
@@ -55,7 +55,7 @@ def read_output(objects: ObjectStore, key: str) -> Iterator[OutputRecord]:
 
 def _answer(record: dict[str, Any], line: bytes) -> bytes | None:
     if "SageMakerOutput" not in record or not within_depth(record["SageMakerOutput"], line):
-        # One that no dialect would read must not keep those of the other records from being written down.
+        # A record that no dialect can read must not keep those of the others from being stored.
         return None
     try:
         return json_text(record["SageMakerOutput"]).encode()

@@ -1,4 +1,4 @@
-"""Batch runs made of waiting jobs: which jobs go, and their files."""
+"""Batch runs made of waiting jobs: chooses the jobs and writes their files."""
 
 import itertools
 import json
@@ -21,11 +21,11 @@ from tollgate.services.jobs.submit_async import stored_input
 
 _READ_AT_ONCE = 25
 _MOST_FILE_BYTES = 8 * 1024 * 1024
-"""From which on an input file takes no further record: all jobs of a run together may be larger than the memory."""
+"""Size at which an input file is full: all jobs of a run together may exceed the memory."""
 
 
 class PooledRuns:
-    """Prepares runs of jobs. Every step can be repeated: the list of jobs is written down before anything else."""
+    """Prepares runs of jobs. Every step can be repeated: the list of jobs is stored before anything else."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class PooledRuns:
     def begin(
         self, batch_id: str, resource: str, job_ids: Sequence[str], *, after: BatchRun | None = None
     ) -> BatchRun | None:
-        """Write a new run down, without starting it.
+        """Record a new run, without starting it.
 
         Args:
             batch_id: of the run.
             resource: that does the work.
-            job_ids: that shall go along.
-            after: the run whose unanswered jobs these are, with what they have cost so far in `prior_seconds`.
+            job_ids: the jobs to include.
+            after: the run whose unanswered jobs these are; what they have cost so far is in its `prior_seconds`.
 
         Returns:
             The run; None if it exists already, whose own list of jobs then holds.
@@ -67,7 +67,7 @@ class PooledRuns:
         """
         if self._batches.get(batch_id) is not None:
             return None
-        # Not below the run's input prefix: the transform job would take it for input.
+        # Not below the run's input prefix: the transform job would read it as input.
         key = f"transform-input/{batch_id}.jobs.json"
         self._objects.put(key, json.dumps(list(job_ids)).encode())
         run = BatchRun(
@@ -85,12 +85,12 @@ class PooledRuns:
         return run if self._batches.add(run) else None
 
     def job_ids(self, run: BatchRun) -> Sequence[str]:
-        """The jobs that were to go along; some may have ended or been cancelled before they could."""
+        """The jobs that were meant for the run; some may have ended or been cancelled before it began."""
         body = self._objects.get(run.job_ids_key) if run.job_ids_key is not None else None
         return [] if body is None else [str(job_id) for job_id in json.loads(body)]
 
     def prepare(self, run: BatchRun) -> None:
-        """Mark the jobs, write the files, start the transform job; or go on where an earlier call stopped.
+        """Mark the jobs, write the files, start the transform job; or continue where an earlier call stopped.
 
         Raises:
             CatalogueError, StorageError, BackendError: try again.
@@ -129,7 +129,7 @@ class PooledRuns:
             yield from self._jobs.get_many(chunk)
 
     def _belongs(self, job: Job, run: BatchRun) -> bool:
-        """Put the job into the run, unless it is there already or goes another way."""
+        """Put the job into the run; False if it has gone elsewhere."""
         if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id:
             return True
         if job.state is JobState.QUEUED and run.parent is None:
@@ -148,12 +148,12 @@ class PooledRuns:
         self._starter.end(run)
 
     def _work_before(self, run: BatchRun) -> Work:
-        """What an earlier run has spent on each of the jobs that this one repeats: nothing, if it is the first."""
+        """What an earlier run has spent on each job that this one repeats: nothing, if this is the first."""
         return Work(held_seconds=run.prior_seconds, finished_at=self._clock.now())
 
 
 def _files(lines: Iterable[bytes], per_file: int) -> Iterator[list[bytes]]:
-    """The lines of one input file after the other."""
+    """The lines of each input file in turn."""
     held: list[bytes] = []
     size = 0
     for line in lines:

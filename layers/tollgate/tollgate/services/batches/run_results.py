@@ -1,4 +1,4 @@
-"""Who is told what came of a run of a file: dropped files and batches keep their results in different places."""
+"""Receives the outcome of a run of a file: dropped files and batches keep their results in different places."""
 
 from decimal import Decimal
 from typing import Protocol
@@ -9,24 +9,24 @@ from tollgate.ports.backends import TransformStatus
 
 
 class RunResults(Protocol):
-    """The end of a run. Doing it again changes nothing. Every method may raise CatalogueError and StorageError."""
+    """The end of a run. Repeating it changes nothing. Every method may raise CatalogueError and StorageError."""
 
     def wanted(self, run: BatchRun) -> bool:
-        """Whether the run shall still begin."""
+        """Whether the run should still start."""
 
     def refuse_run(self, run: BatchRun, code: str, message: str) -> None:
-        """Nothing of the run could be run."""
+        """Record that no part of the run could be run."""
 
     def write(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> FileCount | None:
-        """Keep what the run and the one before it that it repeats in part have brought.
+        """Store the results of the run and of the earlier run that it partly repeats.
 
         Args:
             run: the last one.
             status: of its transform job.
-            share: instance seconds of each of its records, those in the earlier run included.
+            share: instance seconds of each of its records, including those in the earlier run.
 
         Returns:
-            How a dropped file is counted; None of a batch, which is counted on its own record.
+            The counts for a dropped file; None for a batch, which is counted on its own record.
         """
 
 

@@ -1,6 +1,6 @@
-"""The last step of every batch run: its files are there, the transform job starts.
+"""The last step of every batch run: its files are stored, and the transform job starts.
 
-A transform job has the name of its run, so starting it again after a crash finds it there.
+A transform job has the name of its run, so a repeated start after a crash finds the existing job.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,14 +37,14 @@ class BatchStarter:
         self.is_held_back = is_held_back
 
     def is_started(self, run: BatchRun) -> bool:
-        """Whether the transform job exists already; then the run is put down as running."""
+        """Whether the transform job exists already; if so, the run is recorded as running."""
         if self._backend.describe(run.batch_id) is None:
             return False
         self._batches.change(replace(run, state=BatchState.RUNNING), expected=BatchState.PREPARING)
         return True
 
     def note_records(self, run: BatchRun, records: int) -> BatchRun:
-        """Put down how many records the run has, before it can start: costs are divided by it."""
+        """Record how many records the run has, before it can start: costs are divided by this number."""
         counted = replace(run, records=records)
         if counted != run:
             self._batches.change(counted, expected=BatchState.PREPARING)
@@ -88,11 +88,11 @@ class BatchStarter:
         return True
 
     def end(self, run: BatchRun, count: FileCount | None = None) -> None:
-        """Nothing is left to do for this run.
+        """End the run: nothing is left to do for it.
 
         Args:
             run: that ends.
-            count: of a dropped file, by the last of its runs; what is held for the file is settled in the same write.
+            count: of a dropped file, by the last of its runs; the file's reservation is settled in the same write.
         """
         ended = replace(run, state=BatchState.ENDED, count=count)
 

@@ -1,8 +1,8 @@
-"""Files that come in more than one step: PUT straight into the bucket, or in parts through the API.
+"""Files that arrive in more than one step: PUT straight into the bucket, or in parts through the API.
 
 Either way they are read once more when the upload is completed, in constant memory, into the file's own place: the URL
-and the parts are the caller's until they expire, and a file in use must not change. One call at a time completes an
-upload. Parts lie in the bucket under names that the upload's own is part of, so nothing but the upload needs a record.
+and the parts remain in the caller's hands until they expire, and a file in use must not change. One call at a time
+completes an upload. The names of parts include the upload's own, so only the upload needs a record.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ from tollgate.ports.system import Clock, IdSource
 from tollgate.services.batches.files import MOST_DIRECT_BYTES, Files, NewFile
 
 UPLOAD_WINDOW = timedelta(hours=1)
-"""OpenAI's time between the beginning of an upload and its end."""
+"""OpenAI's time limit between the beginning of an upload and its end."""
 
 MOST_PARTS = 200
 """In one file: each is an object that is read when the upload is completed, while the caller waits."""
 
 _SENT_AGAIN = 4
-"""How often a part may be sent: OpenAI's clients try three times, and nobody knows what arrived."""
+"""How often a part may be sent: OpenAI's clients try three times, and which attempts arrived is unknown."""
 
 _CLAIM = timedelta(seconds=35)
-"""A little longer than the function may run, so that whoever has the claim is gone when it ends."""
+"""A little longer than the function may run, so that the claim outlasts its holder."""
 
 _PART_ID = re.compile(r"part_[0-9A-Za-z_]{1,58}")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
@@ -76,11 +76,11 @@ class Uploads:
         self._ids = ids
 
     def begin(self, owner: Owner, new: NewFile, size: int) -> tuple[StoredFile, str]:
-        """A file that will come in further steps, and the URL to which it can be PUT as a whole.
+        """Create a file that will arrive in further steps, and the URL to which it can be PUT as a whole.
 
         Raises:
-            InvalidRequestError: a name or purpose that is none.
-            BodyTooLargeError: no file may be so large.
+            InvalidRequestError: an invalid name or purpose.
+            BodyTooLargeError: the announced size is above the limit.
         """
         if size > MOST_FILE_BYTES:
             raise BodyTooLargeError(f"A file may have at most {MOST_FILE_BYTES} bytes.", param="bytes")
@@ -95,7 +95,7 @@ class Uploads:
         """An upload in any state.
 
         Raises:
-            NotFoundError: none of the owner's tenant, or its time is over.
+            NotFoundError: the owner's tenant has no such upload, or it has expired.
         """
         found = self._files.known(owner, upload_id)
         if found is None or not found.upload_id:
@@ -103,14 +103,14 @@ class Uploads:
         return found
 
     def add_part(self, owner: Owner, upload_id: str, content: bytes) -> UploadPart:
-        """Keep a part. Sent twice it is there twice, and only the one that is named in the end is used.
+        """Store a part. A part sent twice is stored twice, and only the one named on completion is used.
 
         Raises:
             NotFoundError: as `get`.
             ConflictError: the upload is complete or cancelled.
-            BusyError: another call completes it.
+            BusyError: another call is completing it.
             InvalidRequestError: an empty part.
-            BodyTooLargeError: it does not fit through the API, is larger than the whole file shall be, or one too many.
+            BodyTooLargeError: too large for the API or for the announced file, or one part too many.
         """
         upload = self.get(owner, upload_id)
         if upload.state is not FileState.PENDING:
@@ -130,7 +130,7 @@ class Uploads:
                 raise self._changed(upload)
             raise BodyTooLargeError(
                 f"An upload takes {_SENT_AGAIN * MOST_PARTS} parts and, for one of {upload.size} bytes, {most_bytes} "
-                "bytes, counting those that are sent again. Begin another one.",
+                "bytes, counting parts sent again. Create another upload.",
                 param="data",
             )
         part_id = self._ids.new("part")
@@ -140,19 +140,19 @@ class Uploads:
     def complete(
         self, owner: Owner, upload_id: str, part_ids: Sequence[str] = (), md5: str | None = None
     ) -> tuple[StoredFile, StoredFile]:
-        """The upload and its file, now that all of it is in the bucket. Doing it again gives the same.
+        """Complete an upload, giving it and its file. Repeating it gives the same.
 
         Args:
             owner: who asks.
             upload_id: the upload.
-            part_ids: in their order; none where the file was PUT to the upload's URL.
-            md5: of the whole file, 32 hexadecimal digits; None if it need not be compared.
+            part_ids: in their order; none if the file was PUT to the upload's URL.
+            md5: of the whole file, 32 hexadecimal digits; None to skip the comparison.
 
         Raises:
             NotFoundError: as `get`.
-            ConflictError: it was cancelled, nothing has arrived, or something else while this was at work.
-            BusyError: another call completes it.
-            InvalidRequestError: a part that is not there, or not the bytes that were announced.
+            ConflictError: it was cancelled, nothing has arrived, or its content changed meanwhile.
+            BusyError: another call is completing it.
+            InvalidRequestError: a part that is not there, or content other than the bytes announced.
         """
         upload = self.get(owner, upload_id)
         if upload.state is FileState.CANCELLED:
@@ -181,23 +181,23 @@ class Uploads:
             else:
                 self._copy(upload, file)
         except TollgateError:
-            # The caller can mend what is wrong and complete it again at once.
+            # The caller can correct the problem and complete it again at once.
             self._store.change(upload, claimed)
             raise
         self._store.add(file)
-        # The file's record is what counts: without this change, the next call finds it and makes up for it.
+        # The file's record is what counts: without this change, the next call finds it and catches up.
         self._store.change(done, claimed)
         for source in sources:
             self._objects.delete(source)
         return done, file
 
     def cancel(self, owner: Owner, upload_id: str) -> StoredFile:
-        """Call an upload off. Its parts are deleted by the bucket's own rule, within a day.
+        """Cancel an upload. The bucket's own rule deletes its parts within a day.
 
         Raises:
             NotFoundError: as `get`.
             ConflictError: it is complete.
-            BusyError: another call completes it.
+            BusyError: another call is completing it.
         """
         upload = self.get(owner, upload_id)
         if upload.state is FileState.CANCELLED:
@@ -212,10 +212,10 @@ class Uploads:
         return cancelled
 
     def _claimed(self, upload: StoredFile) -> StoredFile:
-        """The upload, which this call alone may complete now: two would write to the same place, one over the other.
+        """Claim the right to complete the upload now: two calls would overwrite each other's file.
 
         Raises:
-            BusyError: another call is at it.
+            BusyError: another call holds it.
         """
         self._not_claimed(upload)
         claimed = replace(upload, claimed_until=self._clock.now() + _CLAIM)
@@ -236,7 +236,7 @@ class Uploads:
         return BusyError(f"Upload '{upload.file_id}' was completed or cancelled at the same moment.", retry_after=1)
 
     def _copy(self, upload: StoredFile, file: StoredFile) -> None:
-        """Have the bucket copy what was PUT, without reading it."""
+        """Have the bucket copy the PUT object, without reading it."""
         size = self._objects.size_of(upload.key)
         if size is None:
             raise ConflictError(_NOTHING_THERE)
@@ -247,7 +247,7 @@ class Uploads:
             raise ConflictError("The upload changed while it was completed. Complete it again.")
 
     def _checked(self, upload: StoredFile, sources: Sequence[str], md5: str | None) -> Iterator[bytes]:
-        """The contents one after another; the last is given out when all of them are known to be right."""
+        """The contents in order; the last chunk is yielded only once all of them are known to be right."""
         digest = hashlib.md5(usedforsecurity=False)
         size, held = 0, b""
         for source in sources:
@@ -267,7 +267,7 @@ class Uploads:
         if size != upload.size:
             raise _wrong_size(size, upload)
         if md5 is not None and digest.hexdigest() != md5:
-            raise InvalidRequestError(f"What arrived has the MD5 {digest.hexdigest()}.", param="md5")
+            raise InvalidRequestError(f"The uploaded bytes have the MD5 {digest.hexdigest()}.", param="md5")
         yield held
 
 
@@ -286,7 +286,7 @@ def _places(upload: StoredFile, part_ids: Sequence[str]) -> list[str]:
         raise InvalidRequestError("A part is named twice.", param="part_ids")
     for position, part_id in enumerate(part_ids):
         if not _PART_ID.fullmatch(part_id):
-            raise InvalidRequestError("This is no part's id.", param=f"part_ids[{position}]")
+            raise InvalidRequestError("This is not the id of a part.", param=f"part_ids[{position}]")
     return [_place(upload, part_id) for part_id in part_ids]
 
 

@@ -1,1 +1,1 @@
-"""The brakes at work: heard, done, undone, told."""
+"""Operates the spend brakes: receives signals, applies and undoes steps, notifies people."""

@@ -1,4 +1,4 @@
-"""Telling people that the brakes have changed: the alarm topic first, then the owner's webhook."""
+"""Notifies people when the brakes change: first the alarm topic, then the owner's webhook."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,13 +13,13 @@ from tollgate.ports.webhooks import WebhookSecrets, WebhookSender
 from tollgate.services.budgets.signed_notices import SignedNotices
 
 WEBHOOK_TENANT = "tollgate-brakes"
-"""Whose secret signs: ``tollgate webhooks rotate --tenant tollgate-brakes`` makes one."""
+"""The tenant whose secret signs: ``tollgate webhooks rotate --tenant tollgate-brakes`` makes one."""
 
 _ATTEMPTS = 3
 
 
 class BrakeAnnouncer:
-    """The `Announcer` of a stack. The topic has to hear of it; the webhook is tried three times."""
+    """The `Announcer` of a stack. The topic must accept the notice; the webhook is tried three times."""
 
     def __init__(
         self,

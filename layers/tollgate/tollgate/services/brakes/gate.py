@@ -1,4 +1,4 @@
-"""What the brakes leave on offer for a request, and which accepted work they hold back."""
+"""What the brakes leave available to a request, and which accepted work they hold back."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NO_END_SECONDS = 86_400
 
 
 class BrakeGate:
-    """Lets through what the brakes leave on offer.
+    """Admits what the brakes leave available.
 
     Args:
-        brakes: asked only when the catalogue has brakes; the others pay nothing.
+        brakes: read only when the catalogue has brakes; the others pay nothing.
     """
 
     def __init__(self, *, brakes: Callable[[], BrakeSource], telemetry: Telemetry, clock: Clock) -> None:
@@ -30,10 +30,10 @@ class BrakeGate:
         self._clock = clock
 
     def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
-        """The model with what is still on offer of it, and what the brakes ask of routing.
+        """The model with the deployments still available, and what the brakes ask of routing.
 
         Raises:
-            SpendStoppedError: nothing of it is on offer.
+            SpendStoppedError: no deployment is available.
             StorageError: the brakes cannot be read.
         """
         if catalogue.brakes is None:

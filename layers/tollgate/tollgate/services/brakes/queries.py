@@ -1,4 +1,4 @@
-"""What can be seen of the brakes, and of the places that sleep and wake."""
+"""Read access to the brakes, and to the places that sleep and wake."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ class BrakeQueries:
         return self._store.read()
 
     def steps(self, control: Control) -> Sequence[BrakeEntry]:
-        """The steps of the present episode, in order; none while nothing brakes.
+        """The steps of the present episode, in order; none while no brake is on.
 
         Raises:
             StorageError

@@ -1,4 +1,4 @@
-"""Doing and undoing the steps of the brakes, each recorded before anything is touched and after it was changed."""
+"""Applies and undoes the steps of the brakes; each is recorded before it begins and after it is done."""
 
 from collections.abc import Callable, Sequence
 from copy import replace
@@ -13,7 +13,7 @@ from tollgate.ports.endpoints import EndpointControl
 from tollgate.ports.system import Clock, Telemetry
 
 PATIENCE_SECONDS = 25.0
-"""How long one call waits for endpoints that change; the next call goes on."""
+"""How long one call waits for endpoints that change; the next call continues."""
 
 _PAUSE_SECONDS = 1.0
 _HOLDER = "brakes"
@@ -55,7 +55,7 @@ class BrakeSteps:
         return self._store.entries(episode)
 
     def standing(self, catalogue: Catalogue) -> dict[Place, Standing]:
-        """How the places stand that a stop would take down; those that cannot be looked at are left out."""
+        """The state of the places that a stop would take down; those that cannot be looked at are left out."""
         return self._looked_at(list(places_of(catalogue)))
 
     def _looked_at(self, places: Sequence[Place]) -> dict[Place, Standing]:
@@ -68,7 +68,7 @@ class BrakeSteps:
         return found
 
     def apply(self, episode: str, catalogue: Catalogue, level: BrakeLevel) -> bool:
-        """Do every step up to a level that was not done yet; whether all of them are done now.
+        """Do every step up to a level that was not done yet; returns whether all of them are now done.
 
         Raises:
             StorageError
@@ -89,7 +89,7 @@ class BrakeSteps:
         )
 
     def undo(self, episode: str, *, above: BrakeLevel, patience: float | None = None) -> bool:
-        """Undo every step above a level, the last one first; whether all of them are undone now.
+        """Undo every step above a level, the last one first; returns whether all of them are now undone.
 
         Args:
             episode: whose steps.
@@ -103,7 +103,7 @@ class BrakeSteps:
         return self._until_settled(entries, EntryState.UNDONE, self._up, patience)
 
     def plan(self, episode: str, catalogue: Catalogue, level: BrakeLevel) -> list[BrakeEntry]:
-        """The steps up to a level as entries, new ones stored; those that were undone meanwhile are planned anew.
+        """The steps up to a level as entries, new ones stored; steps undone meanwhile are planned anew.
 
         Raises:
             StorageError
@@ -122,7 +122,7 @@ class BrakeSteps:
             if earlier is None:
                 number += 1
             elif earlier.state is EntryState.GOING_UP:
-                # What is on its way up goes back to what it was on the way to, not to how it looks now.
+                # A place on its way up is restored to its target, not to how it looks now.
                 before = earlier.before
             entry = BrakeEntry(
                 episode=episode,
@@ -146,7 +146,7 @@ class BrakeSteps:
         act: Callable[[BrakeEntry], BrakeEntry],
         patience: float | None = None,
     ) -> bool:
-        """Act on the entries, in this order, again and again until all are as wanted or patience is at its end."""
+        """Act on the entries, in this order, repeatedly, until all are as wanted or patience has run out."""
         began = self._clock.monotonic()
         most = self._patience if patience is None else patience
         waiting = [entry for entry in entries if entry.state is not wanted]

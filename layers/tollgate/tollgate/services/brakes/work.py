@@ -1,8 +1,8 @@
-"""The brakes at work: signals are heard, steps done and undone, people told.
+"""Runs the brakes: signals are received, steps applied and undone, people notified.
 
-The record is written first and carried out afterwards, so a function that dies on the way leaves a record that says
-what is still to do; the next call, at the latest the schedule's within a minute, goes on from there. One call at a time
-works on the steps (a lease in the record); the others only write down what they have heard.
+The record is written first and carried out afterwards, so a function that dies on the way leaves a record of what is
+still to do; the next call, at the latest the schedule's within a minute, continues from there. One call at a time works
+on the steps (a lease in the record); the others only record the signals they received.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _WRITE_ROUNDS = 8
 
 
 class Brakes:
-    """Hears signals and carries out what follows from them."""
+    """Receives signals and carries out what follows from them."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Brakes:
         self._ids = ids
 
     def hear(self, signal: Signal) -> bool:
-        """Take note of a signal; what it calls for is in force when this returns. Whether it was news.
+        """Record a signal; what it calls for is in force when this returns. Returns whether it changed anything.
 
         Raises:
             StorageError: nothing is known to have been written; send it again.
@@ -66,7 +66,7 @@ class Brakes:
         return news
 
     def resume(self, who: str) -> Control:
-        """Let go of every brake that is on now; the steps are undone by `settle`.
+        """Release every brake that is on now; `settle` undoes the steps.
 
         Raises:
             StorageError
@@ -75,7 +75,7 @@ class Brakes:
         return self._change(dismissed)
 
     def resume_if_any(self, who: str) -> Control:
-        """`resume` and `settle`, if there is anything to let go of.
+        """`resume` and `settle`, if there is anything to release.
 
         Raises:
             StorageError
@@ -86,16 +86,16 @@ class Brakes:
         return self.settle()
 
     def settle(self) -> Control:
-        """Bring everything into line with the record: gateway, endpoints, people.
+        """Bring gateway, endpoints and notifications into line with the record.
 
         Raises:
-            StorageError: the schedule goes on.
+            StorageError: the schedule continues.
         """
         control = self._store.read()
         if self._is_settled(control):
             return control
         if not self._lease():
-            return control  # Somebody else is at work, and looks at the record again before leaving.
+            return control  # Another function is at work, and looks at the record again before leaving.
         try:
             while True:
                 left = self._store.save(replace(self._carry_out(), lease_until=None))
@@ -115,13 +115,14 @@ class Brakes:
         )
 
     def _carry_out(self) -> Control:
-        """Do and undo steps and tell people; returns the record, which keeps the lease."""
+        """Do and undo steps and notify people; returns the record, which keeps the lease."""
         control = self._change(lambda present, _: present)
         if not control.episode:
             return control
         wanted = control.wanted(self._clock.now())
         if wanted < control.level:
-            # Undoing begins before the gateway opens, so that nobody is let in to endpoints that nobody starts.
+            # Undoing begins before the gateway opens, so that nobody is admitted to endpoints that are not being
+            # started.
             self._steps.undo(control.episode, above=wanted, patience=0.0)
             control = self._tell(self._change(lowered))
         else:
@@ -176,7 +177,7 @@ class Brakes:
         return self._store.save(replace(control, lease_until=until)) is not None
 
     def _change(self, change: Callable[[Control, datetime], Control]) -> Control:
-        """Change the record, whoever else does at the same time; a level that is called for is in force at once."""
+        """Change the record, despite concurrent writers; a level that is called for is in force at once."""
         for _ in range(_WRITE_ROUNDS):
             control, now = self._store.read(), self._clock.now()
             after = raised(change(control, now), now, self._ids.new("brake"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tollgate.domain.budgets.budget import EACH, AppliedBudget, ScopeKind, Spender, applied_budgets
 from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.costs.usage import RollUp
-from tollgate.domain.errors import CatalogueError
+from tollgate.domain.errors import NoCatalogueError
 from tollgate.ports.money import Ledger
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
@@ -32,11 +32,11 @@ class BudgetGauge:
         """One metric for each budget of the gateway, of a model or of a key, in its present period.
 
         Raises:
-            StorageError
+            CatalogueError, StorageError
         """
         try:
             budgets = self._catalogues.current().budgets
-        except CatalogueError:
+        except NoCatalogueError:
             return
         now = self._clock.now()
         named = [b for b in budgets if b.kind is ScopeKind.GATEWAY or (b.kind in _TOLD and b.subject != EACH)]
@@ -61,10 +61,13 @@ class BudgetGauge:
 
         The gateway does so with its next request. Jobs end without it, and after the last ones of a night there may be
         no next request in the period.
+
+        Raises:
+            CatalogueError, StorageError: the catalogue cannot be read.
         """
         try:
             budgets = [budget for budget in self._catalogues.current().budgets if budget.thresholds]
-        except CatalogueError:
+        except NoCatalogueError:
             return
         wanted: dict[str, AppliedBudget] = {}
         for row in used if budgets else ():

@@ -13,7 +13,14 @@ from tollgate.domain.cache.retrieval import (
 )
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.gateway_parts import gateway_rates
-from tollgate.domain.errors import BodyTooLargeError, NotFoundError, OutcomeUnknownError, ScopeError, StorageError
+from tollgate.domain.errors import (
+    BodyTooLargeError,
+    NoCatalogueError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ScopeError,
+    StorageError,
+)
 from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
@@ -112,7 +119,11 @@ class CacheManager:
 
     def _charged(self, owner: Owner, size: int, put: Callable[[], None]) -> None:
         """Write so many bytes, paid for by the owner's budgets: the call, and a unit for each KB before compression."""
-        catalogue = self._catalogues.current()
+        try:
+            catalogue = self._catalogues.current()
+        except NoCatalogueError:
+            put()  # Budgets come with a catalogue.
+            return
         admitted = self._admission.admit_write(catalogue, owner)
         if admitted is None:
             put()

@@ -1,1 +1,1 @@
-"""What happens to a job after it was accepted, until it ended and its owner was told."""
+"""What happens to a job between its acceptance and the moment its owner is notified of its end."""

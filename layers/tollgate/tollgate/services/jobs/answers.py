@@ -1,8 +1,8 @@
-"""Equal jobs of the asynchronous road: one of them runs, the others are answered by it, at no cost.
+"""Deduplication of equal asynchronous jobs: one runs, and its answer completes the others at no cost.
 
-Every job keeps a record, a reservation and an end of its own. When its turn to be submitted comes, it looks under its
-key: an answer that is there ends it; while another job makes one, it goes back into the queue; otherwise it takes the
-key's lease and runs. A leader that fails, or dies, gives its place to whichever of the others comes next.
+Every job keeps its own record, reservation and end. When a job is about to be submitted, it looks up its cache key:
+a stored answer ends it; while another job is producing one, it goes back into the queue; otherwise it takes the
+key's lease and runs. If that leader fails or dies, the next of the others takes its place.
 """
 
 from copy import replace
@@ -35,20 +35,20 @@ from tollgate.services.jobs.queue_job import queue_job
 from tollgate.services.jobs.results import output_of
 
 LEASE = timedelta(minutes=15)
-"""Longer than nearly every job takes. Other jobs look at the leader's record, and wait for as long as it is open."""
+"""Longer than nearly every job takes. Followers also look at the leader's record and wait while it is open."""
 
 LONGEST_FOLLOWING = timedelta(hours=1)
-"""After that, a job runs whatever the others do."""
+"""After waiting this long, a job runs regardless of the others."""
 
 _SHORTEST_PAUSE_SECONDS = 2
 _LONGEST_PAUSE_SECONDS = 60
 
 
 class JobAnswers:
-    """Looks under a job's key before it runs, and keeps its answer afterwards.
+    """Looks up a job's key before it runs, and keeps its answer afterwards.
 
-    `queue` is where jobs wait that follow another; a function that only ends jobs has none. `filing` takes the orders
-    to file answers for near matches, see `near_upkeep`; without it none are filed.
+    `queue` is where following jobs wait; a function that only ends jobs has none. `filing` takes the orders to file
+    answers for near matches, see `near_upkeep`; without it none are filed.
     """
 
     def __init__(
@@ -73,10 +73,11 @@ class JobAnswers:
         self._filing = filing
 
     def turn(self, job: Job) -> Job | CachedAnswer | None:
-        """What to do with a job that could be submitted now.
+        """Decide what to do with a job that is ready to be submitted.
 
         Returns:
-            The job, to run it, with its lease where it has one; an answer, to end it with; None where it follows
+            The job, to run it, with its lease where it has one; an answer, to end the job with; None where the job
+            follows
             another and has been put back into the queue.
 
         Raises:
@@ -88,10 +89,10 @@ class JobAnswers:
         if self._clock.now() - job.created_at >= LONGEST_FOLLOWING:
             return job._replace(cache=None)
         try:
-            # Who asks for a new answer does not wait for somebody else's; without a lease, its own is not kept.
+            # A caller who asked for a new answer does not wait for another's; without a lease, its own is not kept.
             found = self._decided(job, ticket) or (None if ticket.reads else job)
         except StorageError:
-            # A job has time; one that runs without looking would be paid for twice.
+            # A job can wait; running it without a lookup could mean paying twice.
             self._telemetry.count("CacheDown")
             found = None
         if found is None:
@@ -105,13 +106,13 @@ class JobAnswers:
         if ticket.fence and slot.fence == ticket.fence:
             return job
         if slot.job_id == job.job_id and slot.is_led(now):
-            # It took the lease, and was stopped before its record said so.
+            # It took the lease, and its function stopped before the record said so.
             return job._replace(cache=replace(ticket, fence=slot.fence))
         if ticket.reads:
             answer = self._answer_in(slot, job, ticket, now)
             if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
                 return answer
-        # Nobody follows himself: a job that gathers, or is held back, may outlast the lease that it took.
+        # A job never follows itself: one that gathers, or is held back, may outlast the lease it took.
         leader = self._jobs.get(slot.job_id) if slot.job_id not in {"", job.job_id} else None
         if leader is not None and leader.cache is not None and leader.cache.key == ticket.key:
             if leader.state in OPEN_STATES:
@@ -120,15 +121,15 @@ class JobAnswers:
                 answer = self._answer_of(leader, leader.cache, now)
                 if answer is not None and not forgotten.covers(answer, job.model, ticket.namespace):
                     return answer
-            # It has ended, and was stopped before it gave its lease back.
+            # It has ended, and its function stopped before giving the lease back.
             self._store.release(replace(ticket, fence=slot.fence))
             slot = replace(slot, lease_until_ms=0)
         return None if slot.is_led(now) else self._lead(job, ticket, slot, now)
 
     def ended(self, job: Job, output: Any, worth: Decimal | None) -> None:
-        """Keep the answer of a job that led, or give its lease back. Never raises: the lease ends by itself.
+        """Keep the answer of a job that led, or give its lease back. Never raises: the lease expires by itself.
 
-        Jobs of a transform run take no lease, for they all run at once; what they answer is kept all the same.
+        Jobs of a transform run take no lease, because they all run at once; their answers are kept all the same.
         """
         ticket = job.cache
         if ticket is None or not (ticket.fence or job.inference_type is InferenceType.BATCH):
@@ -156,7 +157,7 @@ class JobAnswers:
             self._telemetry.count("CacheWriteFailed")
 
     def _file(self, job: Job, ticket: CacheTicket, answer: CachedAnswer) -> None:
-        """Have a kept answer filed, so that other words of its question find it."""
+        """Order the filing of a kept answer, so that differently worded questions can find it."""
         if self._filing is None or not ticket.context:
             return
         order = filing_order(job.model, ticket.key, ticket.context, ticket.prompt, answer)
@@ -190,7 +191,7 @@ class JobAnswers:
     def _lead(self, job: Job, ticket: CacheTicket, slot: CacheSlot, now: int) -> Job | None:
         """The job with the lease, None if another has it by now."""
         until = now + int(LEASE.total_seconds() * 1000)
-        # Urgent requests for the same do not wait for a job, so they must see that it is one.
+        # Urgent requests for the same key do not wait for a job, so the lease must show that a job holds it.
         there = self._store.lead(ticket.key, slot, scope=ticket.scope, now_ms=now, until_ms=until, job_id=job.job_id)
         return None if there is not None else job._replace(cache=replace(ticket, fence=slot.fence + 1, began_ms=now))
 
@@ -201,13 +202,13 @@ class JobAnswers:
             return ModelKind.ANY
 
     def _pause(self, job: Job) -> int:
-        """Seconds until the next look: half of what the job has waited already."""
+        """Seconds until the next look: half the time the job has already waited."""
         waited = (self._clock.now() - job.created_at).total_seconds()
         return int(min(_LONGEST_PAUSE_SECONDS, max(_SHORTEST_PAUSE_SECONDS, waited / 2)))
 
 
 def _has_more_time(leader: Job, job: Job) -> bool:
-    """Whether the leader may gather at its endpoint until it is too late for this job, which goes elsewhere."""
+    """Whether the leader may gather at its endpoint for so long that this job would miss its deadline."""
     if leader.state is not JobState.QUEUED or leader.deployment == job.deployment or leader.deadline_at is None:
         return False
     return job.deadline_at is not None and leader.deadline_at > job.deadline_at

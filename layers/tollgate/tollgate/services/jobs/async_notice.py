@@ -1,4 +1,4 @@
-"""What SageMaker says of an asynchronous invocation."""
+"""SageMaker's notification about an asynchronous invocation."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +10,11 @@ class AsyncNotice:
 
     Attributes:
         inference_id: our job id, or that of a group of jobs.
-        completed: whether the container answered well.
-        received_at: when SageMaker took the request.
-        finished_at: when it was done.
-        output_location: of the answer, where the notice has one.
-        failure_reason: SageMaker's words for a failure, where it has any.
+        completed: whether the container answered successfully.
+        received_at: when SageMaker accepted the request.
+        finished_at: when processing ended.
+        output_location: where the answer is stored, if the notice says.
+        failure_reason: SageMaker's words for a failure, if it gives any.
     """
 
     inference_id: str

@@ -1,7 +1,7 @@
-"""What a job cost after it was declared expired: its answer came after all, so an instance has worked.
+"""Charges a job for an answer that arrived after the job was declared expired: an instance has worked on it.
 
-The job stays as its caller was told. The difference is a record of its own, written once, together with the spend in
-every budget that had counted the job; where a budget has nothing left it stands as overrun.
+The job's state stays what its caller was told. The difference is a record of its own, written once, together with the
+spend in every budget that had counted the job; a budget with nothing left becomes overrun.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ _ROUNDS = 8
 
 
 def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStore, clock: Clock) -> bool:
-    """Charge an ended job with what `settlement` has more than its bill.
+    """Charge an ended job for the amount by which `settlement` exceeds its bill.
 
     Returns:
-        Whether this call did it; False if it was done before, or nothing is to be charged.
+        Whether this call did it; False if it was done before, or there is nothing to charge.
 
     Raises:
         StorageError: try again.
@@ -31,7 +31,7 @@ def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStor
     if job.bill is None:
         return False
     held = ZERO if job.reservation is None else job.reservation.amount
-    # What nobody can price is charged as it was held, never as nothing.
+    # Work that cannot be priced is charged at the amount held, never at nothing.
     whole = held if settlement.effective is None else settlement.effective
     more = max(ZERO, whole - job.bill.charged)
     before = {reason: -amount for reason, amount in job.bill.avoided.items()}

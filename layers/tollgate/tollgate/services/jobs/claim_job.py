@@ -1,4 +1,4 @@
-"""The right to hand a queued job to the model's side: one at a time, for as long as the function may run."""
+"""The exclusive right to hand a queued job to its backend, limited to the longest a function may run."""
 
 from datetime import datetime, timedelta
 
@@ -13,16 +13,16 @@ QUEUED = frozenset({JobState.QUEUED})
 
 
 def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
-    """Claim a queued job with a lease, and write down what else is new of it; None if it is no longer queued.
+    """Claim a queued job with a lease and store its other changes; None if it is no longer queued.
 
     Args:
         jobs: where its record is.
-        job: as its record is to say from now on, but for the lease; nobody may have had it since it was read, for what
-            they have put down would be forgotten.
+        job: the record to write, apart from the lease; nobody may have held the job since it was read, because their
+            changes would be lost.
         now: the present.
 
     Raises:
-        ConflictError: somebody else has it; look again later.
+        ConflictError: another function has it; look again later.
         StorageError: try again later.
     """
     claimed = job._replace(submit_lease_until=now + timedelta(seconds=LEASE_SECONDS))
@@ -38,8 +38,9 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
             or present.state != claimed.state
         ):
             raise
-        # It was done, and nobody else would go on with it: of a job that is begun once, whoever comes later keeps off.
+        # The work was done and nobody else would continue it: a job that may begin only once stays with its first
+        # runner.
         return claimed
     if present is not None and present.state is JobState.QUEUED:
-        raise ConflictError("The job is being submitted by somebody else.", retry_after=LEASE_SECONDS)
+        raise ConflictError("The job is already being submitted.", retry_after=LEASE_SECONDS)
     return None

@@ -1,7 +1,7 @@
-"""What SageMaker says of an asynchronous invocation, brought back to its job.
+"""Applies SageMaker's notification about an asynchronous invocation to its job.
 
-Notifications come twice, late, out of order, before the record of the submission, or not at all; in the last case the
-sweeper makes the notice itself from what lies in the bucket.
+Notifications can arrive twice, late, out of order, before the record of the submission, or not at all; in the last
+case the sweeper makes the notice itself from what it finds in the bucket.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ _SHOWN_CHARACTERS = 500
 
 
 class AsyncCompletion:
-    """Ends jobs of the asynchronous road, those that went together through `groups`."""
+    """Ends asynchronous jobs; those that shared an invocation end through `groups`."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class AsyncCompletion:
         self._telemetry = telemetry
 
     def notice(self, notice: AsyncNotice) -> None:
-        """End the job that the notice is about; nothing happens if it has ended or is none of ours.
+        """End the job that the notice is about; does nothing if it has ended or is not ours.
 
         Raises:
             StorageError: try again.
@@ -58,7 +58,7 @@ class AsyncCompletion:
             return
         job = self._jobs.get(notice.inference_id)
         if job is None or job.inference_type is not InferenceType.ASYNC:
-            # The endpoint may serve others as well, and jobs are deleted after a month.
+            # The endpoint may serve other callers as well, and jobs are deleted after a month.
             self._telemetry.count("UnknownAsyncResult")
             return
         if job.state is JobState.EXPIRED:
@@ -75,7 +75,7 @@ class AsyncCompletion:
             self._completer.fail(self._overtaken(job, notice), failure, self._work(job, notice))
 
     def found_in_bucket(self, job: Job) -> bool:
-        """End a submitted job whose answer or failure lies in the bucket although nobody said so.
+        """End a submitted job whose answer or failure is in the bucket although no notification arrived.
 
         Returns:
             Whether there was one.
@@ -96,7 +96,7 @@ class AsyncCompletion:
                     inference_id=_invocation_of(job),
                     completed=completed,
                     received_at=received,
-                    # The bucket tells whole seconds, which may lie before the submission.
+                    # The bucket reports whole seconds, which may lie before the submission.
                     finished_at=max(received, stored_at),
                 )
             )
@@ -104,7 +104,7 @@ class AsyncCompletion:
         return False
 
     def _failed_call_found(self, job: Job) -> bool:
-        """End a job whose call at a provider failed when the table could not be told; see `run_token_job`."""
+        """End a job whose provider call failed while the table could not be written; see `run_token_job`."""
         done = kept_work(self._objects, job)
         if done is None:
             return False
@@ -131,8 +131,9 @@ class AsyncCompletion:
     def _work(self, job: Job, notice: AsyncNotice) -> Work:
         road = self._road(job)
         if job.rates_version or (road is not None and road.tokens is not None):
-            # Nobody waits for a place there. Of an answer that was kept the time is known in whole seconds, and a call
-            # of none would be one that was not made.
+            # Nothing queues for a place there. The time of a stored answer is known in whole seconds, and a call of
+            # zero seconds
+            # would count as one that was never made.
             held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))
         else:
             held = self._holding.take_place(

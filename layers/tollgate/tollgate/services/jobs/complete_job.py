@@ -1,8 +1,8 @@
 """The one place where a job ends: once, with its result, its cost and its webhook.
 
-Whatever says that a job has ended (a notification, a transform job's output file, the sweeper) comes here, and may come
-twice, late or at the same time as another. The conditional write of the final state decides; everything before it can
-be repeated, and everything after it is either kept up by the sweeper (the webhook) or can be lost without harm (a
+Everything that reports the end of a job (a notification, a transform job's output file, the sweeper) comes here, and
+may come twice, late or concurrently. The conditional write of the final state decides; everything before it can be
+repeated, and everything after it is either caught up by the sweeper (the webhook) or can be lost without harm (a
 metric).
 """
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tollgate.services.jobs.answers import JobAnswers
 
 INLINE_OUTPUT_BYTES = 200_000
-"""Larger results lie in the bucket."""
+"""Larger results are stored in the bucket."""
 
 INLINE_ITEM_BYTES = 350_000
 """Input, parameters and output together; a DynamoDB item holds 400 KB with everything else."""
@@ -51,13 +51,13 @@ _STORED_INPUT_BYTES = 200_001
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the model's side spent on a job.
+    """What the backend spent on a job.
 
     Attributes:
-        held_seconds: instance seconds; None when nobody can say, which makes the cost unknown.
-        finished_at: when the model was done.
+        held_seconds: instance seconds; None when unknown, which makes the cost unknown.
+        finished_at: when the model finished.
         started_at: when it began, if known.
-        parts: dollars that the job pays of the gateway's parts of an invocation which it shared; None if it went alone.
+        parts: the job's dollar share of the gateway's own costs of a shared invocation; None if it went alone.
     """
 
     held_seconds: Decimal | None
@@ -68,7 +68,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """How a job ends; with `untouched` only if it still waits and nobody has had it since it was read."""
+    """How a job ends; with `untouched` only if it is still queued and nobody has claimed it since it was read."""
 
     state: JobState
     output: Any = None
@@ -81,8 +81,8 @@ class _Ending:
 class JobCompleter:
     """Ends jobs.
 
-    Functions that end jobs only now and then have no webhook queue; the sweeper sends what they leave pending.
-    `answers` gives the cache when the first job that has a place in it ends.
+    Functions that end jobs only occasionally have no webhook queue; the sweeper sends what they leave pending.
+    `answers` supplies the answer cache when the first job with a cache key ends.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class JobCompleter:
         self._outcomes = outcomes
 
     def complete(self, job: Job, body: bytes, work: Work) -> bool:
-        """End the job with a container's answer, or as failed when that is not one.
+        """End the job with a container's answer, or as failed if that is invalid.
 
         Returns:
             Whether this call ended it.
@@ -121,32 +121,33 @@ class JobCompleter:
         """
         try:
             parsed = self._parse(job, body)
-            # What cannot be written as JSON cannot be given to the client either.
+            # What cannot be written as JSON cannot be returned to the client either.
             json_text(parsed.output)
         except (ModelFailedError, CatalogueError, UnknownModelError) as error:
             return self.fail(job, JobFailure("model_answer_invalid", error.message), work)
         except ValueError:
-            failure = JobFailure("model_answer_invalid", "The model container answered with NaN or an infinity.")
+            failure = JobFailure("model_answer_invalid", "The model container's answer contains NaN or infinity.")
             return self.fail(job, failure, work)
         usage = Usage(parsed.input_tokens, parsed.output_tokens, parsed.cached_input_tokens, parsed.reasoning_tokens)
         return self._end(job, _Ending(JobState.COMPLETED, output=parsed.output, usage=usage), work)
 
     def fail(self, job: Job, failure: JobFailure, work: Work | None = None, *, untouched: bool = False) -> bool:
-        """End the job as failed; without `work` no instance was held for it now.
+        """End the job as failed; without `work`, no instance time is added now.
 
-        With `untouched` only if it still waits and nobody has had it since it was read: who runs it is to be paid.
-        Returns and raises as `complete`.
+        With `untouched` only if it is still queued and nobody has claimed it since it was read: a run in progress must
+        be
+        paid. Returns and raises as `complete`.
         """
         ending = _Ending(JobState.FAILED, failure=failure, untouched=untouched)
         return self._end(job, ending, work or self._no_work(job))
 
     def expire(self, job: Job, message: str) -> bool:
-        """End the job because its time is over and no instance is known to have worked on it."""
+        """End the job because its time is up and no instance is known to have worked on it."""
         failure = JobFailure("expired", message)
         return self._end(job, _Ending(JobState.EXPIRED, failure=failure), self._no_work(job))
 
     def answered(self, job: Job, answer: "CachedAnswer") -> bool:
-        """End the job with the answer of an equal one, at no cost; not while somebody runs it, which is to be paid.
+        """End the job with the answer of an equal one, at no cost, unless it is running, which must be paid.
 
         Returns and raises as `complete`.
         """
@@ -163,7 +164,7 @@ class JobCompleter:
         return self._end(job, ending, self._no_work(job))
 
     def _no_work(self, job: Job) -> Work:
-        # A group that failed before has held an instance for it all the same.
+        # A group that failed earlier has held an instance for it all the same.
         return Work(held_seconds=job.held_seconds or ZERO, finished_at=self._clock.now())
 
     def _parse(self, job: Job, body: bytes) -> ParsedAnswer:
@@ -171,26 +172,26 @@ class JobCompleter:
         return self._dialects.of(deployment).parse(body)
 
     def _catalogue(self, job: Job) -> Catalogue:
-        """What says how the job went and what it costs: of a call that is paid by the token, that of the call."""
+        """The catalogue that says how the job went and what it costs: for a token-priced call, that of the call."""
         if job.rates_version:
             return self._catalogues.of_version(job.rates_version)
         return self._catalogues.seen_by(job)
 
     def _served_by(self, job: Job) -> tuple[Model, Deployment, Road]:
-        """Where the job went.
+        """Model, deployment and road that served the job.
 
         Raises:
-            CatalogueError, UnknownModelError: the catalogue no longer says.
+            CatalogueError, UnknownModelError: they are no longer in the catalogue.
         """
         model = self._catalogue(job).model(job.model)
         deployment = model.deployment(job.deployment)
         road = deployment.roads.get(job.inference_type) if deployment is not None else None
         if deployment is None or road is None:
-            raise CatalogueError(f"Deployment '{job.resource}' has left the catalogue.")
+            raise CatalogueError(f"Deployment '{job.resource}' is no longer in the catalogue.")
         return model, deployment, road
 
     def worked_after_all(self, job: Job, work: Work, usage: Usage | None = None) -> None:
-        """Charge what an instance did for a job that was declared expired, once.
+        """Charge, once, the instance work done for a job that was declared expired.
 
         Raises:
             StorageError: try again.
@@ -229,7 +230,7 @@ class JobCompleter:
         return True
 
     def _overtaken(self, job: Job, work: Work, usage: Usage) -> None:
-        """Charge the work of whoever was at it while somebody else declared the job expired, unseen by its own copy."""
+        """Charge work that was under way while another function declared the job expired, unseen by this copy."""
         if _is_news(job, work):
             present = self._jobs.get(job.job_id)
             if present is not None and present.state is JobState.EXPIRED:
@@ -246,7 +247,7 @@ class JobCompleter:
         return baseline_cost(model, deployment, road, held_seconds=job.held_seconds, usage=job.usage)
 
     def _bill(self, job: Job, settlement: Settlement) -> Bill:
-        # What nobody can price is charged as it was held, never as nothing.
+        # Work that cannot be priced is charged at the amount held, never at nothing.
         unknown = ZERO if job.reservation is None else job.reservation.amount
         return Bill(
             settled_at=self._clock.now(),
@@ -295,7 +296,7 @@ class JobCompleter:
 
     @staticmethod
     def _own_parts(job: Job, work: Work, catalogue: Catalogue) -> Decimal:
-        """Dollars of the gateway's parts, by the prices in a catalogue."""
+        """The gateway's own costs of a job in dollars, at a catalogue's prices."""
         input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
         rates = gateway_rates(catalogue.gateway_prices)
         own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
@@ -318,10 +319,10 @@ class JobCompleter:
             try:
                 self._webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)
             except StorageError:
-                # The record says that it is pending; the sweeper queues it again.
+                # The record says that the webhook is pending; the sweeper queues it again.
                 self._telemetry.count("WebhookQueueFailed")
         if job.state is JobState.COMPLETED and job.held_seconds:
-            # The answer of an equal job took no time, and says nothing about how long the model takes.
+            # Taking over an equal job's answer took no time, and says nothing about how long the model takes.
             self._durations.record(job.resource, job.inference_type, float(job.held_seconds * self._places(job)))
         self._note(job)
         finished = job.finished_at or self._clock.now()
@@ -351,20 +352,20 @@ class JobCompleter:
         )
 
     def _note(self, job: Job) -> None:
-        """Add the job to the records of its deployment, where a choice among several was made for it."""
+        """Add the job to its deployment's outcome records, if several deployments were available to choose from."""
         self._give_back(job)
         names: Sequence[str] = [job.deployment]
         if f"handed_on={job.deployment}" in job.route_reason:
-            names = self._siblings(job)  # The mark names the one that was chosen.
+            names = self._siblings(job)  # The mark names the chosen one.
         source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names)
         if self._outcomes is None or source is None or job.held_seconds is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
-            # The answer of an equal job: no model ran for this one.
+            # Answered by an equal job: no model ran for this one.
             return
         tally = of_run(
             failed=job.state is not JobState.COMPLETED,
-            # The wait in the queue says nothing of the model.
+            # Time spent in the queue says nothing about the model.
             seconds=float(job.held_seconds),
             usd=None if job.effective_cost is None else float(job.effective_cost),
             output_tokens=job.usage.output_tokens,
@@ -378,14 +379,14 @@ class JobCompleter:
             return ()
 
     def _give_back(self, job: Job) -> None:
-        """Take what was held for a copy, and not used, off the money that went into copies today."""
+        """Deduct what was held for a shadow copy, and not used, from today's spend on copies."""
         if self._outcomes is None or job.owner.key_id != SHADOW_KEY or job.reservation is None or job.bill is None:
             return
         if job.created_at.date() == self._clock.now().date():
             self._outcomes.spend(job.model, Extra.SHADOW, job.bill.charged - job.reservation.amount)
 
     def _places(self, job: Job) -> int:
-        """How many requests share an instance second that is charged to one of them."""
+        """How many concurrent requests share the instance second charged to one of them."""
         if job.inference_type is not InferenceType.BATCH:
             return 1
         try:
@@ -395,10 +396,10 @@ class JobCompleter:
 
 
 def _is_news(job: Job, work: Work) -> bool:
-    """Whether an instance has done more for a job than its record says."""
+    """Whether an instance did more for a job than its record shows."""
     return work.held_seconds != (job.held_seconds or ZERO)
 
 
 def webhook_message(job: Job) -> Mapping[str, Any]:
-    """The queue message that has a job's webhook delivered."""
+    """The queue message that triggers delivery of a job's webhook."""
     return {"job_id": job.job_id, "attempt": 1}

@@ -1,9 +1,9 @@
-"""The end of an invocation that several jobs went in: each gets its own answer and its own share of the cost.
+"""The end of an invocation shared by several jobs: each gets its own answer and its own share of the cost.
 
-Shared are the seconds of the instance, and what the invocation took of the gateway: queue event, notification, the
-functions' calls, and objects in the bucket. When the invocation failed, or its answer cannot be taken apart, nobody
-knows whose fault it was. So every one of them goes again, alone: the others are answered, and the one at fault fails by
-itself. What the first attempt took stays on each job and is paid with its end.
+They share the instance seconds and the gateway's own costs of the invocation: queue event, notification, function
+calls and objects in the bucket. If the invocation failed, or its answer cannot be split, it is unknown which job was
+at fault. So each is run again, alone: the good ones are answered, and the bad one fails by itself. The cost of the
+first attempt stays on each job and is paid when it ends.
 """
 
 import json
@@ -39,7 +39,7 @@ class _Member:
 
 
 class GroupCompletion:
-    """Ends the jobs of groups."""
+    """Ends jobs that were submitted as a group."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class GroupCompletion:
         self._telemetry = telemetry
 
     def notice(self, notice: AsyncNotice, places_of: Callable[[Job], int]) -> None:
-        """End the jobs that went together, as far as they have not ended.
+        """End those jobs of a group that have not ended.
 
         Args:
             notice: about their invocation.
@@ -136,10 +136,10 @@ class GroupCompletion:
         return self._merger.split(body, counts)
 
     def _again(self, job: Job, group_id: str, share: Decimal, parts: Decimal) -> None:
-        """Back into the queue, to go alone; the sweeper queues what was put back and not sent.
+        """Put the job back into the queue, to go alone; if its message is not sent, the sweeper sends it.
 
         Raises:
-            StorageError: the job is still in the group, but not as it was read; try again.
+            StorageError: the job is still in the group, but its record has changed; try again.
         """
         again = job._replace(
             state=JobState.QUEUED,

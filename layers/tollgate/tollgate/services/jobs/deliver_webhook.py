@@ -1,4 +1,4 @@
-"""Telling a client's own URL that its job has ended, until it has heard or there is no hope."""
+"""Delivers a job's webhook to the client's URL, with retries until it is accepted or given up."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ RenderJob = Callable[[Job], Mapping[str, Any]]
 
 
 class DeliveryState(StrEnum):
-    """What became of one attempt."""
+    """The outcome of one attempt."""
 
     DELIVERED = "delivered"
     POSTPONED = "postponed"
@@ -30,7 +30,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt; `wait_seconds` until the next one where there is one."""
+    """One attempt; `wait_seconds` until the next one, if there is one."""
 
     state: DeliveryState
     wait_seconds: int | None = None
@@ -40,10 +40,10 @@ _NOTHING = Delivery(DeliveryState.NOTHING_TO_DO)
 
 
 class WebhookDelivery:
-    """Delivers the webhook of one job, one attempt at a time. The queue brings the attempts.
+    """Delivers the webhook of one job, one attempt at a time. The queue triggers the attempts.
 
-    A receiver may hear of a job twice, under the same ``webhook-id``: an attempt whose answer or whose record was lost
-    is made again.
+    A receiver may be called twice for one job, under the same ``webhook-id``: an attempt is repeated if its answer or
+    its record was lost.
 
     Args:
         render: the job as ``GET /v1/inferences/{id}`` shows it.

@@ -1,9 +1,8 @@
-"""What was done for a claimed job, kept in the bucket where the table does not take the record of it.
+"""A claimed job's finished work, saved in the bucket when the table cannot record it.
 
-Without it, whoever has the job's message after the lease would do the same again: the work would be paid for twice, and
-the first time be charged to nobody. It lies under the name of the job and the end of the lease that it was done under,
-so only a job that still has the lease of somebody who ended without a record is looked for: the bucket is not asked
-otherwise.
+Without it, the next function to get the job's message after the lease would repeat the work: it would be paid for
+twice, and the first run charged to nobody. The object's name holds the job and the end of the lease under which the
+work was done, so the bucket is read only for a job whose last lease holder left no record.
 """
 
 import json
@@ -15,16 +14,16 @@ from tollgate.ports.objects import WholeObjectStore
 
 
 def keep_work(objects: WholeObjectStore, job: Job, done: Mapping[str, Any]) -> None:
-    """Put down what was done for a job under the lease that it has.
+    """Store what was done for a job under its current lease.
 
     Raises:
-        StorageError: the bucket does not take it either.
+        StorageError: the bucket cannot be written either.
     """
     objects.put(_key(job), json.dumps(done).encode())
 
 
 def kept_work(objects: WholeObjectStore, job: Job) -> Mapping[str, Any] | None:
-    """What was done for a job under the lease on its record; None if nothing is known of any.
+    """What was done for a job under the lease on its record; None if nothing is stored.
 
     Raises:
         StorageError: try again later.

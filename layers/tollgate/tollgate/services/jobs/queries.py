@@ -1,4 +1,4 @@
-"""Looking at jobs, and calling off what has not started."""
+"""Reads jobs and cancels those that have not started."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ class JobQueries:
         Raises:
             NotFoundError: no such job, or another tenant's: the two cannot be told apart.
         """
-        # A table refuses keys over 2,048 bytes, which would look like a failure of the table.
+        # A table refuses keys over 2,048 bytes, which would look like an outage of the table.
         job = self._jobs.get(job_id) if job_id.isascii() and 0 < len(job_id) <= LONGEST_ID else None
         if job is None or job.owner.tenant != owner.tenant:
             raise NotFoundError(f"There is no inference '{job_id[:100]}'.", param="id")
@@ -50,7 +50,7 @@ class JobQueries:
         page = self._jobs.list_of(owner, state=state, limit=most, after=after)
         found = [*page.jobs]
         for _ in range(_MORE_LOOKS):
-            # The table has no order by state, so a look may find few jobs in it, or none, and more behind them.
+            # The table is not ordered by state, so a page may hold few matching jobs, or none, with more to follow.
             if len(found) == most or page.after is None:
                 break
             page = self._jobs.list_of(owner, state=state, limit=most - len(found), after=page.after)
@@ -58,7 +58,7 @@ class JobQueries:
         return page._replace(jobs=found)
 
     def cancel(self, owner: Owner, job_id: str) -> Job:
-        """Call off a job that has not been handed to SageMaker.
+        """Cancel a job that has not been handed to SageMaker.
 
         Raises:
             NotFoundError: as `get`.
@@ -74,8 +74,8 @@ class JobQueries:
             webhook_pending=False,
             bill=Bill(self._clock.now(), ZERO),
         )
-        # An instance has worked on one that waits for its second try, and may have on one that somebody had and put
-        # nothing down of: that is to be paid.
+        # A job that waits for its second try has used an instance, and so may one that was claimed without a result on
+        # record: that work must be paid.
         if not job.held_seconds and job.submit_lease_until is None and self._released(cancelled, job):
             return cancelled
         was, job = job.deployment, self.get(owner, job_id)
@@ -87,7 +87,7 @@ class JobQueries:
         raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
 
     def _released(self, cancelled: Job, job: Job) -> bool:
-        """Cancel, and give back what was held: no instance was ever asked."""
+        """Cancel, and release the reservation: no instance was ever asked."""
 
         def change(charges: Sequence[LedgerWrite]) -> bool:
             return self._jobs.change(cancelled, expected=frozenset({JobState.QUEUED}), as_read=job, charges=charges)
@@ -97,7 +97,7 @@ class JobQueries:
         return settle_with(cancelled.reservation, ZERO, cancelled.state.value, change)
 
     def output(self, job: Job) -> Any:
-        """The output of a completed job, however large; None of any other.
+        """The output of a completed job, however large; None for any other job.
 
         Raises:
             NotFoundError: it was deleted from the bucket.
@@ -106,7 +106,7 @@ class JobQueries:
         return output_of(job, self._objects) if job.state is JobState.COMPLETED else None
 
     def result_url(self, job: Job) -> str | None:
-        """An URL for a result that is too large to be answered inline, valid for an hour."""
+        """A URL for a result that is too large to be returned inline, valid for an hour."""
         if job.state in OPEN_STATES or job.output.key is None:
             return None
         return self._objects.presigned_get(job.output.key, expires_seconds=RESULT_URL_SECONDS)

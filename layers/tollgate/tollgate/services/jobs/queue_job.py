@@ -1,4 +1,4 @@
-"""The message that has a job looked at by the function of its road."""
+"""The message that asks the function of a job's road to look at the job."""
 
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def queue_job(queue: MessageQueue, job: "Job | OpenJob", *, delay_seconds: int = 0) -> None:
-    """Put a job into the queue of its road, as one of its tenant's, so that no tenant crowds out the others.
+    """Put a job into the queue of its road, under its tenant's group, so that no tenant crowds out the others.
 
     Raises:
-        StorageError: it is not there, or may be.
+        StorageError: it was not queued, or may not have been.
     """
     message = {"kind": "job", "job_id": job.job_id, "resource": job.resource}
     queue.send(message, trace=job.traceparent, group=job.owner.tenant, delay_seconds=delay_seconds)

@@ -1,4 +1,4 @@
-"""The result of a finished job, wherever it lies."""
+"""The result of a finished job, wherever it is stored."""
 
 import json
 from typing import Any

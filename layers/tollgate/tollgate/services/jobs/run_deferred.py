@@ -1,9 +1,9 @@
-"""A job that waited for a real-time endpoint to wake, run on it.
+"""Runs a job that waited for its real-time endpoint to wake.
 
-While the endpoint sleeps or wakes the job stays queued without a message: the keeper queues it again when the endpoint
+While the endpoint sleeps or wakes, the job stays queued without a message: the keeper queues it again when the endpoint
 is up, and the sweeper does if the keeper dies in between. While the brakes hold its deployment back it stays queued
-too, and its message comes back every five minutes. Jobs whose provider is paid by the token come here as well, for this
-is the function that has the time to wait for an answer.
+too, and its message returns every five minutes. Jobs of token-priced providers come here as well, because this
+function has the time to wait for an answer.
 """
 
 from base64 import b64decode, b64encode
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tollgate.services.jobs.run_token_job import TokenJobRun
 
 MODEL_LIMIT_SECONDS = 60.0
-"""That SageMaker gives a real-time container.
+"""SageMaker's time limit for a real-time container.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
@@ -53,7 +53,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 class DeferredRun:
     """Runs deferred jobs, one message at a time.
 
-    `by_token` runs the asynchronous jobs that come here because their provider is paid by the token and has no queue.
+    `by_token` runs asynchronous jobs that come here because their provider is token-priced and has no queue.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class DeferredRun:
     def run(self, job_id: str) -> None:
         """Run the job unless it has ended, its endpoint is not up or the brakes hold it back.
 
-        Returning means that the message is done with.
+        A normal return means that the message can be deleted.
 
         Raises:
-            ConflictError: somebody else runs it now; look again later.
+            ConflictError: another function runs it now; look again later.
             CapacityError, BackendThrottledError: try again later.
             CatalogueError, StorageError: try again later.
         """
@@ -112,7 +112,7 @@ class DeferredRun:
         try:
             deployment, road = self._way(job)
         except InvalidRequestError as error:
-            # Not while somebody runs it, by an older copy of the catalogue: nobody would pay for that.
+            # Not while it runs under an older copy of the catalogue: nobody would pay for that run.
             claimed = claim_job(self._jobs, job, self._clock.now())
             if claimed is not None:
                 self._refuse(claimed, error)
@@ -131,7 +131,7 @@ class DeferredRun:
         return deployment, road
 
     def _waits(self, job: Job) -> bool:
-        """Whether the brakes hold the job back; it comes back by itself, without a delivery that counts as failed."""
+        """Whether the brakes hold the job back; it is queued again, so this does not count as a failed delivery."""
         if not self._gate.holds_back(self._catalogues.current(), job.resource):
             return False
         queue_job(self._queue, job, delay_seconds=BRAKED_SECONDS)
@@ -165,7 +165,7 @@ class DeferredRun:
                 road, request.body, request.content_type, timeout_seconds=limit, trace=job.traceparent
             )
         except (CapacityError, BackendThrottledError):
-            # Certainly not run: whoever gets the message next need not wait for the lease.
+            # It certainly did not run: the next function to get the message need not wait for the lease.
             self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED)
             raise
         except (ModelFailedError, BackendTimeoutError) as error:
@@ -177,10 +177,10 @@ class DeferredRun:
             self._end(job, answer.seconds, answer.body)
 
     def _end(self, job: Job, held: float, said: bytes | str) -> None:
-        """End a job that was run, with the model's answer or with why there is none.
+        """End a job that was run, with the model's answer or with the reason why there is none.
 
         Raises:
-            StorageError: its message must come back; what was done is in the bucket, unless that fails too.
+            StorageError: its message must return; what was done is in the bucket, unless that write failed too.
         """
         now = self._clock.now()
         try:
@@ -196,7 +196,7 @@ class DeferredRun:
             raise
 
     def _ended_before(self, job: Job) -> bool:
-        """End the job with what somebody has kept of it who ran it and could not end it; whether there is that."""
+        """Whether the job was ended with stored work of an earlier run that could not end it."""
         done = kept_work(self._objects, job)
         if done is None:
             return False

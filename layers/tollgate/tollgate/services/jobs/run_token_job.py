@@ -1,9 +1,9 @@
-"""A job run at a provider that is paid by the token.
+"""Runs a job at a token-priced provider.
 
-There is no queue at the provider that would keep the request, so a function makes the call and waits for its answer.
-Such a call cannot be looked up afterwards, and a second one would be paid for again. So before the call the job is
-written down as submitted, with a lease: whoever finds it with the lease run out knows that the function died in
-between, and ends the job with what was held for it, instead of asking once more.
+The provider has no queue that would keep the request, so a function makes the call and waits for the answer. Such a
+call cannot be looked up afterwards, and a second one would be paid for again. So the job is recorded as submitted,
+with a lease, before the call: an expired lease then means that the function died in between, and the job is ended and
+charged at the amount held instead of being called again.
 """
 
 from datetime import timedelta
@@ -67,10 +67,10 @@ class TokenJobRun:
         self._clock = clock
 
     def run(self, job: Job) -> None:
-        """Run a queued job. Returning means that its message is done with.
+        """Run a queued job. A normal return means that its message can be deleted.
 
         Raises:
-            ConflictError: somebody else has it; look again later.
+            ConflictError: another function has it; look again later.
             CatalogueError, StorageError: try again later.
         """
         try:
@@ -81,7 +81,7 @@ class TokenJobRun:
             request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
             _check_held(job, catalogue, road, request)
         except InvalidRequestError as error:
-            # Not where somebody else has begun the call meanwhile, by another copy of the catalogue.
+            # Not if another function has begun the call meanwhile, under another copy of the catalogue.
             self._completer.fail(job, JobFailure("invalid_request", error.message), untouched=True)
             return
         begun = self._begin(job, catalogue)
@@ -89,19 +89,20 @@ class TokenJobRun:
             self._call(begun, road, request)
 
     def _is_over(self, job: Job, catalogue: Catalogue) -> bool:
-        """Whether the job's time is over. The sweeper, which ends it, must not do so while a call runs that costs."""
+        """Whether the job's time is up. The sweeper, which would end it, must not do so during a paid call."""
         policy = catalogue.model(job.model).asynchronous
         patience = policy.request_ttl_seconds + policy.invocation_timeout_seconds
         return self._clock.now() - job.created_at > timedelta(seconds=patience)
 
     def _begin(self, job: Job, catalogue: Catalogue) -> Job | None:
-        """The job, written down as submitted; None if it is no longer queued.
+        """The job, recorded as submitted; None if it is no longer queued.
 
-        The provider's price is that of the moment of the call, and what is held was compared with the same. Whoever
-        ends the job charges it by the catalogue that is noted here, whichever is in force by then.
+        The provider's price is that of the moment of the call, the one the held amount was compared with. Whichever
+        function
+        ends the job charges it by the catalogue noted here, whichever is in force by then.
 
         Raises:
-            ConflictError: somebody else has a lease on it.
+            ConflictError: another function holds a lease on it.
         """
         now = self._clock.now()
         begun = job._replace(
@@ -130,16 +131,16 @@ class TokenJobRun:
             self._complete(job, answer)
 
     def _keep(self, job: Job, error: BackendError, *, charged: bool) -> None:
-        """Tell the bucket why there is no answer; the sweeper ends the job with that when the lease is over.
+        """Store in the bucket why there is no answer; the sweeper ends the job with that when the lease is over.
 
         Raises:
-            StorageError: nobody will know, and what is held for the job is charged.
+            StorageError: the reason is lost, and the amount held for the job is charged.
         """
         done = {"failure": error.message, "charged": charged, "finished_at": self._clock.now().isoformat()}
         keep_work(self._objects, job, done)
 
     def _put_back(self, job: Job, error: BackendError) -> None:
-        """Queue a job again that was certainly not run, after a pause that grows with its age.
+        """Queue a job again that certainly did not run, after a pause that grows with its age.
 
         Raises:
             StorageError: it waits without a message, or its record still says that it runs.
@@ -150,7 +151,7 @@ class TokenJobRun:
         in_doubt = False
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                # A first attempt may have worked, and somebody else have begun the call since.
+                # A first attempt may have succeeded, and another function begun the call since.
                 changed = self._jobs.change(waiting, expected=_SUBMITTED, as_read=job)
             except StorageError:
                 if attempt == _ATTEMPTS:
@@ -165,7 +166,7 @@ class TokenJobRun:
             return
 
     def _pause(self, job: Job, error: BackendError) -> int:
-        """Seconds: what the provider asks for, or half of the time that has passed, or that is left to its deadline."""
+        """Seconds: what the provider asks for; else half the job's age, at most half the time to its deadline."""
         now = self._clock.now()
         wished = (now - job.created_at).total_seconds() / 2
         if job.deadline_at is not None:
@@ -182,16 +183,16 @@ class TokenJobRun:
         try:
             self._completer.complete(job, answer.body, work)
         except StorageError:
-            # The answer is paid for and cannot be asked for again; the sweeper finds it where the record says.
+            # The answer is paid for and cannot be requested again; the sweeper finds it where the record says.
             self._objects.put(_answer_key(job), answer.body)
             self._telemetry.count("TokenAnswersKept")
 
 
 def _way(job: Job, catalogue: Catalogue) -> tuple[Deployment, Road]:
-    """Where the job goes.
+    """The job's deployment and road.
 
     Raises:
-        InvalidRequestError: nowhere any more.
+        InvalidRequestError: there is none any more.
     """
     deployment = catalogue.model(job.model).deployment(job.deployment)
     road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
@@ -201,7 +202,7 @@ def _way(job: Job, catalogue: Catalogue) -> tuple[Deployment, Road]:
 
 
 def _check_held(job: Job, catalogue: Catalogue, road: Road, request: RenderedRequest) -> None:
-    """Make sure that what was held for the job still covers it.
+    """Check that the amount held for the job still covers it.
 
     Raises:
         InvalidRequestError: rates or limits have risen since it was accepted.
@@ -212,8 +213,8 @@ def _check_held(job: Job, catalogue: Catalogue, road: Road, request: RenderedReq
     ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
     if ask.amount > job.reservation.amount:
         raise InvalidRequestError(
-            f"The rates or limits of '{job.resource}' have risen since this request was accepted, and what is held for "
-            "it no longer covers it. Send it again."
+            f"The rates or limits of '{job.resource}' have risen since this request was accepted, so the amount held "
+            "for it is too low. Send it again."
         )
 
 

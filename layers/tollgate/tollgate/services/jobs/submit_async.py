@@ -1,8 +1,9 @@
-"""A queued job handed to its asynchronous endpoint.
+"""Submits a queued job to its asynchronous endpoint.
 
-The queue may deliver a message twice, and a function may die between SageMaker's yes and the record of it. So a job is
-claimed with a lease first: as long as it runs, nobody else submits. When it has run out with no record in the table
-nor in the bucket, the job is submitted again, for it must not be lost; whichever result comes first settles it, once.
+The queue may deliver a message twice, and a function may die between SageMaker's acceptance and the record of it. So a
+job is claimed with a lease first, and nobody else submits it while the lease lasts. If the lease expires with no record
+in the table or the bucket, the job is submitted again, because it must not be lost; whichever result arrives first
+settles it, once.
 """
 
 import json
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tollgate.services.jobs.answers import JobAnswers
 
 BRAKED_SECONDS = 300
-"""How long a job that the brakes hold back waits for another look."""
+"""Seconds until a job that the brakes hold back is looked at again."""
 
 _QUEUED = frozenset({JobState.QUEUED})
 _RECORD_ATTEMPTS = 3
@@ -48,7 +49,7 @@ _RECORD_ATTEMPTS = 3
 class AsyncSubmitter:
     """Submits jobs, one message at a time.
 
-    `runs` takes the jobs of providers paid by the token, which have no queue of their own; see `run_token_job`.
+    `runs` takes the jobs of token-priced providers, which have no queue of their own; see `run_token_job`.
     """
 
     def __init__(
@@ -83,10 +84,10 @@ class AsyncSubmitter:
         self._queue = queue
 
     def submit(self, job_id: str) -> None:
-        """Submit the job unless that was done, or it has ended. Returning means that the message is done with.
+        """Submit the job unless that was done, or it has ended. A normal return means that the message can be deleted.
 
         Raises:
-            ConflictError: somebody else is submitting it now; look again later.
+            ConflictError: another function is submitting it now; look again later.
             CapacityError, BackendThrottledError, BackendTimeoutError: try again later.
             CatalogueError: the catalogue cannot be used; try again later.
             StorageError: try again later.
@@ -106,7 +107,7 @@ class AsyncSubmitter:
             self._submit(turn)
 
     def _turn(self, job: Job) -> Job | None:
-        """The job if it is to run now; None if an equal one's answer has ended it, or is waited for."""
+        """The job if it should run now; None if an equal job's answer has ended it, or is awaited."""
         if job.cache is None or self._answers is None:
             return job
         turn = self._answers().turn(job)
@@ -129,7 +130,7 @@ class AsyncSubmitter:
             self.hand_over(claimed, model, road, request)
 
     def _waits(self, job: Job) -> bool:
-        """Whether the brakes hold the job back; it comes back by itself, without a delivery that counts as failed."""
+        """Whether the brakes hold the job back; it is queued again, so this does not count as a failed delivery."""
         if self._gate is None or self._queue is None:
             return False
         if not self._gate.holds_back(self._catalogues.current(), job.resource):
@@ -142,7 +143,7 @@ class AsyncSubmitter:
         """The job with a lease on it; None if it is submitted already, or held back.
 
         Raises:
-            ConflictError: somebody else is submitting it now.
+            ConflictError: another function is submitting it now.
             CatalogueError, StorageError: try again later.
         """
         if self._submitted_before(job) or self._waits(job) or self._is_gathered(job):
@@ -150,9 +151,9 @@ class AsyncSubmitter:
         return claim_job(self._jobs, job, self._clock.now())
 
     def _submitted_before(self, job: Job) -> bool:
-        """Put down a submission that its submitter could only keep in the bucket; whether there is one.
+        """Record a submission that its submitter could store only in the bucket, and say whether there was one.
 
-        Not under a lease of its own: the bucket has it under the name of the lease that it was made under.
+        This takes no lease of its own: the bucket has the submission under the name of the lease it was made under.
         """
         done = kept_work(self._objects, job)
         if done is None:
@@ -168,7 +169,7 @@ class AsyncSubmitter:
         return deployment is not None and deployment.tokens is not None
 
     def _pass_on(self, job: Job, *, was: Job) -> None:
-        """Have the job run by the function that can wait for an answer.
+        """Queue the job for the function that can wait for an answer.
 
         Raises:
             StorageError: try again later.
@@ -177,12 +178,12 @@ class AsyncSubmitter:
             raise StorageError("This function was not given the queue of jobs that are paid by the token.")
         if self._waits(job):
             return
-        # Whoever runs it reads from its record that it leads the equal ones.
+        # The runner reads from the record that this job leads the equal ones.
         if job == was or self._jobs.change(job, expected=_QUEUED, as_read=was):
             queue_job(self._runs, job)
 
     def _is_gathered(self, job: Job) -> bool:
-        """Whether the job waits for company; the keeper queues it again when it has woken the endpoint."""
+        """Whether the job waits for others to join it; the keeper queues it again when it has woken the endpoint."""
         model = self._catalogues.seen_by(job).models.get(job.model)
         deployment = model.deployment(job.deployment) if model is not None else None
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
@@ -193,21 +194,21 @@ class AsyncSubmitter:
         from tollgate.domain.places.sleeping import Phase  # noqa: PLC0415 -- only where something is gathered
 
         record = self._places.get(place_of(road))
-        # Who comes during the start would be served before those who gathered, if handed over now.
+        # A job that arrives during the start would be served before the gathered ones, if handed over now.
         gathered = record is not None and record.phase is not Phase.AWAKE
         if gathered:
             self.telemetry.log("INFO", "async job is gathered", job_id=job.job_id)
         return gathered
 
     def give_back(self, job: Job) -> None:
-        """Let go of a claim on a job that was certainly not submitted: nobody need wait for the lease."""
+        """Release the claim on a job that certainly was not submitted, so that nobody need wait for the lease."""
         self._jobs.change(job._replace(submit_lease_until=None), expected=_QUEUED)
 
     def way(self, job: Job) -> tuple[Model, Deployment, Road]:
-        """Where the job goes.
+        """The job's model, deployment and road.
 
         Raises:
-            InvalidRequestError: nowhere any more.
+            InvalidRequestError: there is none any more.
             CatalogueError, StorageError: the catalogue cannot be used.
         """
         model = self._catalogues.seen_by(job).model(job.model)
@@ -218,7 +219,7 @@ class AsyncSubmitter:
         return model, deployment, road
 
     def rendered(self, job: Job, deployment: Deployment) -> RenderedRequest | None:
-        """A claimed job's body; None if it has none, which ends the job.
+        """A claimed job's rendered body; None if it cannot be rendered, which ends the job.
 
         Raises:
             StorageError: try again later.
@@ -261,10 +262,10 @@ class AsyncSubmitter:
             return None
 
     def record(self, job: Job, submission: AsyncSubmission, handed_over_at: datetime) -> None:
-        """Put down that a claimed job was submitted: in the bucket if the table fails, for whoever claims it next.
+        """Record that a claimed job was submitted: in the bucket if the table fails, where the next claim finds it.
 
         Raises:
-            StorageError: it is not put down; the job will be submitted a second time.
+            StorageError: it is not recorded; the job will be submitted a second time.
         """
         submitted = job._replace(
             state=JobState.SUBMITTED,
@@ -277,7 +278,7 @@ class AsyncSubmitter:
             try:
                 recorded = self._jobs.change(submitted, expected=_QUEUED)
             except StorageError:
-                # Not recorded, it would be submitted a second time when the lease has run out.
+                # Without a record, it would be submitted a second time when the lease expires.
                 if attempt == _RECORD_ATTEMPTS:
                     done = {"submitted_at": handed_over_at.isoformat(), "batch_id": job.batch_id}
                     keep_work(self._objects, job, done | submission._asdict())

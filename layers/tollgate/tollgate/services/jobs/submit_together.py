@@ -1,7 +1,7 @@
-"""Jobs that wait for the same deployment, handed over several in one invocation where its catalogue entry allows it.
+"""Submits several jobs for one deployment in a single invocation, where its catalogue entry allows it.
 
-Which jobs went together is written down in the bucket before the invocation, under the invocation's own id: whoever
-hears of its end finds them there.
+The list of jobs in the group is stored in the bucket before the invocation, under the invocation's own id, so that the
+notification of its end can be matched to them.
 """
 
 import json
@@ -31,19 +31,19 @@ from tollgate.services.jobs.submit_async import AsyncSubmitter, invocation_timeo
 
 GROUP_PREFIX = "mb_"
 ALONE = "alone"
-"""In a job's `batch_id`: its group failed, so it goes by itself."""
+"""In a job's `batch_id`: its group failed, so it is submitted by itself."""
 
 _READ_AT_ONCE = 100
 
 
 def members_key(group_id: str) -> str:
-    """Where it is written which jobs went together."""
+    """Key of the list of jobs that were submitted together."""
     return f"async-input/{group_id}.members.json"
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A job that was claimed and whose body is there."""
+    """A claimed job with its rendered body."""
 
     job: Job
     request: RenderedRequest
@@ -82,7 +82,7 @@ class GroupSubmitter:
         """Submit the jobs, together where that is better.
 
         Returns:
-            What went wrong, by job; their messages must come back. As `AsyncSubmitter.submit` would have raised it.
+            Errors by job, as `AsyncSubmitter.submit` would have raised them; the messages of these jobs must return.
         """
         failures: dict[str, Exception] = {}
         alone, pools = self._sorted(list(dict.fromkeys(job_ids)), failures)
@@ -93,11 +93,11 @@ class GroupSubmitter:
         return failures
 
     def _sorted(self, job_ids: Sequence[str], failures: dict[str, Exception]) -> tuple[list[str], dict[str, list[Job]]]:
-        """Jobs that go by themselves, and by deployment those that might go together."""
+        """Jobs that are submitted alone, and by deployment those that could be grouped."""
         alone: list[str] = []
         pools: dict[str, list[Job]] = {}
         if len(job_ids) < 2 or not self._groups_exist():
-            # Reading the jobs here as well would only cost.
+            # Reading the jobs here as well would only add cost.
             return list(job_ids), pools
         found: dict[str, Job] = {}
         for begin in range(0, len(job_ids), _READ_AT_ONCE):
@@ -113,7 +113,7 @@ class GroupSubmitter:
             if job is None or job.state is not JobState.QUEUED or job.batch_id == ALONE or self._policy(job) is None:
                 alone.append(job_id)
             elif job.cache is not None:
-                # It may be answered by an equal one, which only the single way finds out.
+                # It may be answered by an equal job, which only the single submission checks.
                 alone.append(job_id)
             else:
                 pools.setdefault(job.resource, []).append(job)
@@ -125,7 +125,7 @@ class GroupSubmitter:
         try:
             models = self._catalogues.current().models.values()
         except (CatalogueError, StorageError):
-            return False  # The single way says what is wrong.
+            return False  # The single submission reports what is wrong.
         return any(deployment.micro_batch is not None for model in models for deployment in model.deployments)
 
     def _policy(self, job: Job) -> MicroBatchPolicy | None:
@@ -134,7 +134,7 @@ class GroupSubmitter:
         try:
             return self._submitter.way(job)[1].micro_batch
         except (InvalidRequestError, CatalogueError, StorageError):
-            return None  # The single way says what is wrong.
+            return None  # The single submission reports what is wrong.
 
     def _pool(self, jobs: Sequence[Job], failures: dict[str, Exception]) -> None:
         model, deployment, road = self._submitter.way(jobs[0])
@@ -159,7 +159,7 @@ class GroupSubmitter:
             return
         merging = self._merger.mergeable(request)
         if merging is None or (deployment.micro_batch and len(request.body) > deployment.micro_batch.max_bytes):
-            # One too large for company would only fill the memory while the others are read.
+            # A body too large to be grouped would only take up memory while the others are read.
             self._submitter.hand_over(claimed, way[0], way[1], request)
         else:
             ready.append(_Ready(claimed, request, merging))
@@ -203,7 +203,7 @@ class GroupSubmitter:
         except BackendTimeoutError:
             raise
         except BackendError:
-            # It may be for one of them, or for their being together.
+            # The cause may be one of them, or the grouping itself.
             for entry in members:
                 self._submitter.hand_over(entry.job, model, road, entry.request)
             return
@@ -221,7 +221,7 @@ class GroupSubmitter:
 
     @staticmethod
     def _timeout(members: Sequence[_Ready], model: Model) -> int:
-        """So long that no job's share, which goes by the number of its inputs, is more than was held for it."""
+        """Seconds such that no job's share, by its number of inputs, exceeds the amount held for it."""
         inputs = sum(entry.merging.inputs for entry in members)
         paid = (invocation_timeout(entry.job, model) * inputs // entry.merging.inputs for entry in members)
         return min(model.asynchronous.invocation_timeout_seconds, *paid)

@@ -1,7 +1,7 @@
-"""Finds what nobody finished, and ends it truthfully.
+"""Finds unfinished work and ends it with its true outcome.
 
-Events get lost, functions die, queues give up. Everything that can be waited for is written down, so once a minute the
-sweeper walks over what is open and takes each thing the way its own event would have taken it.
+Events get lost, functions die, queues give up. Everything that is awaited has a record, so once a minute the sweeper
+walks over all open records and handles each the way its own event would have.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,13 @@ from tollgate.services.jobs.complete_job import JobCompleter, Work, webhook_mess
 from tollgate.services.jobs.queue_job import queue_job
 
 BUDGET_SECONDS = 35.0
-"""A sweep stops looking after this; the next one goes on from there. Less than the function may run."""
+"""Seconds after which a sweep stops looking; the next one continues from there. Less than the function may run."""
 
 RESUME_AFTER_SECONDS = 330.0
-"""A run in preparation for longer has nobody who prepares it: no function that does may run for so long."""
+"""After this, nothing can still be preparing a run: no function that does may run for so long."""
 
 LOST_AFTER_SECONDS = 900.0
-"""After which a batch job without a run is put back into its pool."""
+"""Seconds after which a batch job without a run is put back into its pool."""
 
 BATCH_EXPIRES_SECONDS = 3 * 86_400.0
 WEBHOOK_EXPIRES_SECONDS = 3 * 86_400.0
@@ -45,12 +45,12 @@ _LET_BEGIN = timedelta(seconds=60)
 _WEBHOOK_LOOK = 600.0
 _PAGE = 100
 _JOBS_PAGE = 25
-"""In memory, with what their callers have put on their records."""
+"""Jobs held in memory at once, with what their callers put on their records."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepQueues:
-    """Where work is put back."""
+    """Queues into which work is put back."""
 
     asynchronous: MessageQueue
     deferred: MessageQueue
@@ -60,7 +60,7 @@ class SweepQueues:
 
 @dataclass(frozen=True, slots=True)
 class SweepServices:
-    """How each thing is ended by its own event."""
+    """The services that handle each kind of record as its own event would."""
 
     completion: AsyncCompletion
     completer: JobCompleter
@@ -123,11 +123,11 @@ class Sweeper:
         self._tell_backlog()
 
     def _guarded[T](self, kind: str, name: str, look: Callable[[T], None], subject: T) -> None:
-        """One thing in trouble must not keep the sweeper from the others, which come after it in every sweep."""
+        """Look at one record; a failure there must not keep the sweeper from those that come after it every time."""
         try:
             look(subject)
         except Exception as error:  # noqa: BLE001 -- see above; what nobody foresaw would do so for good
-            # Only our own errors are written to be shown.
+            # Only our own errors have messages written to be shown.
             said = error.message if isinstance(error, TollgateError) else type(error).__name__
             self._telemetry.count("SweepFailed")
             self._telemetry.log("ERROR", "sweep failed", kind=kind, id=name, error=said)
@@ -152,7 +152,7 @@ class Sweeper:
             self._services.collector.ended(status)
 
     def _look_at_file_batch(self, batch_id: str) -> None:
-        """Whoever takes batches on their way sees for himself whether there is anything to do."""
+        """The function that advances batches checks for itself whether there is anything to do."""
         self._queues.batch.send(batch_message(batch_id))
 
     def _prepare(self, run: BatchRun) -> None:
@@ -180,7 +180,7 @@ class Sweeper:
             self._jobs.change(job._replace(webhook_pending=False), expected=FINAL_STATES)
             self._telemetry.count("WebhooksGivenUp")
         elif look_due(age, first=_WEBHOOK_LOOK, factor=12):
-            # Delivery retries for hours by itself; a second chain of attempts stops as soon as one of them succeeds.
+            # Delivery retries for hours by itself; a second chain of attempts stops as soon as either succeeds.
             self._queues.webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)
 
     def _look_at_queued(self, job: Job) -> None:
@@ -202,7 +202,7 @@ class Sweeper:
         if self._services.completion.found_in_bucket(job):
             self._telemetry.count("SweptJob")
             return
-        failure = JobFailure("outcome_unknown", "Nobody knows whether the model ran. What was held is charged.")
+        failure = JobFailure("outcome_unknown", "It is unknown whether the model ran. The amount held is charged.")
         self._services.completer.fail(job, failure, Work(held_seconds=None, finished_at=self._clock.now()))
         self._telemetry.count("UnknownOutcomes")
 
@@ -217,7 +217,7 @@ class Sweeper:
         if self._services.completion.found_in_bucket(job):
             self._telemetry.count("SweptJob")
         elif expired:
-            self._services.completer.expire(job, "SageMaker gave neither an answer nor a failure in time.")
+            self._services.completer.expire(job, "SageMaker reported neither an answer nor a failure in time.")
             self._telemetry.count("ExpiredJob")
 
     def _look_at_batch(self, job: Job) -> None:
@@ -250,7 +250,7 @@ class Sweeper:
     # -- backlog
 
     def _tell_backlog(self) -> None:
-        """Write the backlog of each road that has changed since this environment wrote it last."""
+        """Write the backlog of each road that has changed since this environment last wrote it."""
         now = self._clock.now()
         try:
             models = self._catalogues.current().models
@@ -269,7 +269,7 @@ class Sweeper:
         return (self._clock.now() - since) / timedelta(seconds=1)
 
     def _async_seconds(self, job: Job) -> float:
-        """How long the request may wait and run at SageMaker, and some time for its notification."""
+        """Seconds the request may wait and run at SageMaker, plus some time for its notification."""
         model = self._catalogues.seen_by(job).models.get(job.model)
         policy = model.asynchronous if model is not None else AsyncPolicy()
         return policy.request_ttl_seconds + policy.invocation_timeout_seconds + ASYNC_MARGIN_SECONDS

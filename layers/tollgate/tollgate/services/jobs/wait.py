@@ -1,4 +1,4 @@
-"""Waiting for a job on behalf of a caller who wants its answer now."""
+"""Waits for a job on behalf of a caller who wants its answer now."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,11 @@ from tollgate.services.jobs.results import output_of
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 2.0
 _GROWTH = 1.5
-"""A wait of 26 s is 16 reads of the table, about two millionths of a dollar; the function's own time costs more."""
+"""A wait of 26 s takes 16 reads of the table, about two millionths of a dollar; the function's own time costs more."""
 
 
 class JobWaiter:
-    """Looks at a job again and again, at growing intervals.
+    """Polls a job at growing intervals.
 
     Args:
         pause: sleeps for so many seconds.
@@ -33,7 +33,7 @@ class JobWaiter:
         self._pause = pause
 
     def wait(self, owner: Owner, job_id: str, *, until: float) -> Job:
-        """The job when it has ended, or as it stands when the time is over; a batch as it stands now.
+        """The job once it has ended, or as it stands when time is up; a batch job as it stands now.
 
         Args:
             owner: whose tenant the job must belong to.
@@ -78,5 +78,5 @@ class JobWaiter:
 
 
 def _is_not_worth_waiting(job: Job) -> bool:
-    """A transform job alone takes minutes to start, and waiting is paid for."""
+    """A transform job takes minutes just to start, and waiting is paid for."""
     return job.state in FINAL_STATES or job.inference_type is InferenceType.BATCH

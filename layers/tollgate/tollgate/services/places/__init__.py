@@ -1,1 +1,1 @@
-"""Endpoints put to sleep and woken, and jobs handed on."""
+"""Puts endpoints to sleep, wakes them, and hands jobs on to other deployments."""

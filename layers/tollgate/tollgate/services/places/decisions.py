@@ -1,6 +1,6 @@
-"""What a decision about a place was made on: one log line, `place decided`, for each that is carried out.
+"""Logs the grounds for each decision about a place that is carried out, in one line, `place decided`.
 
-There is none while everything stays as it is, and none from whoever came second.
+Nothing is logged while everything stays as it is, or by a function that lost the race to act.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from tollgate.services.places.work import HandedOn, KeptPlace
 
 
 def decided(telemetry: Telemetry, kept: KeptPlace, action: str, reason: str, now: datetime, **came_to: object) -> None:
-    """Write the line of a decision that has just been carried out.
+    """Log a decision that has just been carried out.
 
     Args:
         telemetry: the log.
-        kept: the place, with what the look has seen.
+        kept: the place, with what this look has seen.
         action: `wake`, `sleep`, `grow` or `hand_on`.
-        reason: the rule that said so.
+        reason: the rule that called for it.
         now: the present.
         came_to: what was done, such as the number of instances.
     """
@@ -30,7 +30,7 @@ def decided(telemetry: Telemetry, kept: KeptPlace, action: str, reason: str, now
 
 
 def decided_to_hand_on(telemetry: Telemetry, kept: KeptPlace, done: HandedOn, now: datetime) -> None:
-    """Write the line of a look that has handed jobs on."""
+    """Log that jobs were handed on."""
     came_to = {
         "handed_on": done.handed_on,
         "gathered": len(done.left),
@@ -41,7 +41,7 @@ def decided_to_hand_on(telemetry: Telemetry, kept: KeptPlace, done: HandedOn, no
 
 
 def _seen(watched: Watched, now: datetime) -> Mapping[str, object]:
-    """What is 0 or unknown is left out."""
+    """What was observed, without values that are 0 or unknown."""
     due = watched.due
     found: dict[str, object] = {
         "phase": watched.phase.value,

@@ -1,9 +1,9 @@
-"""Jobs that gathered at a sleeping endpoint and are not worth its start, handed on to a provider paid by the token.
+"""Hands jobs that gathered at a sleeping endpoint, and are not worth its start, to a token-priced provider.
 
-A job is handed on by one conditional write, which names the other deployment, holds what the call can cost at most, and
-says why. It is refused where the job has been claimed, cancelled or handed on meanwhile, and where a budget does not
-have the money; then the job stays. Its message is sent before the write, to arrive after it: should this function die
-in between, the message finds a job that still gathers and does nothing, and the next look hands it on.
+A job is handed on by one conditional write, which names the other deployment, reserves the most that the call can cost,
+and says why. The write is refused if the job has been claimed, cancelled or handed on meanwhile, or if a budget lacks
+the money; then the job stays. Its message is sent before the write, to arrive after it: should this function die in
+between, the message finds a job that still gathers and does nothing, and the next look hands it on.
 """
 
 from bisect import bisect_right
@@ -47,13 +47,13 @@ from tollgate.services.jobs.submit_async import stored_input
 from tollgate.services.places.work import GatheredJob, HandedOn
 
 _REMEMBERED = 5 * HAND_ON_LIMIT
-"""Calls that were worked out; a job that waits is looked at each minute, and read once."""
+"""Calls whose cost was worked out; a waiting job is looked at each minute, but read only once."""
 
 _UNFIT = frozenset({RoadState.BROKEN, RoadState.SLOW})
 
 
 class _Call(NamedTuple):
-    """A job's call at a provider: seconds, and dollars that it is expected to cost more there and costs at most."""
+    """A job's call at a provider: seconds, the extra dollars it is expected to cost there, and the most it can cost."""
 
     seconds: float
     expected: Decimal
@@ -61,17 +61,17 @@ class _Call(NamedTuple):
 
 
 class _Taker(NamedTuple):
-    """A deployment to hand on to, and the catalogue that says so."""
+    """A deployment to hand on to, and the catalogue that names it."""
 
     deployment: Deployment
     catalogue: Catalogue
 
 
 class _Offer(NamedTuple):
-    """What the provider would do for a job.
+    """A provider's terms for a job.
 
     Attributes:
-        taker: who it is, by which catalogue.
+        taker: the deployment, and its catalogue.
         most: dollars that the job can cost there at most.
         saved: dollars that instance time is expected to save against it.
     """
@@ -82,11 +82,11 @@ class _Offer(NamedTuple):
 
 
 class _TooDearError(Exception):
-    """No budget has room for what a call can cost at most."""
+    """No budget has room for the most that a call can cost."""
 
 
 class HandingOn:
-    """Hands jobs on. `queue` is that of the asynchronous road, from which such jobs find their way."""
+    """Hands jobs on. `queue` is that of the asynchronous road, which redirects such jobs."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class HandingOn:
         self._clock = clock
 
     def due(self, gathered: Sequence[GatheredJob], endpoint: SleepingEndpoint, now: datetime) -> HandedOn:
-        """Hand on what must be begun before the next minute's look and is not worth a start.
+        """Hand on the jobs that must begin before the next minute's look and are not worth a start.
 
         Args:
             gathered: the jobs of one place, by latest start.
@@ -126,18 +126,18 @@ class HandingOn:
         prices = [one.road.usd_per_hour for one in gathered]
         known = [price for price in prices if price is not None]
         if not known or len(known) < len(prices):
-            return HandedOn(gathered)  # Nobody knows what a start costs.
+            return HandedOn(gathered)  # The cost of a start is unknown.
         usd_per_start = float(instance_cost(seconds(endpoint.startup_seconds), min(known), 1))
         waiting = _Waiting(gathered, endpoint.concurrency, usd_per_start, self, now)
         stays = hand_on_due(now.timestamp(), now.timestamp() + TICK_SECONDS, waiting, endpoint, usd_per_start)
         if waiting.handed_on:
             self._telemetry.count("HandedOn", waiting.handed_on)
         elif stays is Stays.NOT_DUE:
-            return HandedOn(waiting.left)  # What tokens would cost was not asked.
+            return HandedOn(waiting.left)  # The cost of tokens was not needed.
         return HandedOn(waiting.left, waiting.handed_on, stays, usd_per_start, *waiting.extra)
 
     def taker(self, giver: Deployment) -> _Taker | None:
-        """Who takes what this deployment hands on; None while circuit or brakes let nothing through to it.
+        """The deployment that takes over jobs from this one; None while circuit or brakes block it.
 
         Raises:
             CatalogueError, StorageError: the catalogue cannot be read.
@@ -153,18 +153,19 @@ class HandingOn:
                 return None
             offered = self._gate.offered(catalogue, model)[0].deployment(found.name)
         except TollgateError:
-            return None  # Stopped, or nobody knows.
+            return None  # Stopped, or unknown.
         return None if offered is None else _Taker(offered, catalogue)
 
     def offer(self, gathered: GatheredJob, taker: _Taker, now: datetime) -> _Offer | None:
-        """What that deployment would do for the job; None where only an instance can serve it, or nobody can say."""
+        """That deployment's terms for the job; None if only an instance can serve it, or the terms are unknown."""
         job, (deployment, catalogue) = gathered.job, taker
-        # A lease, even one that ran out, may mean that SageMaker has the job. What waits for a real-time endpoint has
+        # A lease, even an expired one, may mean that SageMaker has the job. Jobs that wait for a real-time endpoint
+        # have
         # another queue.
         if job.submit_lease_until is not None or job.inference_type is not InferenceType.ASYNC:
             return None
         if job.held_seconds is not None:
-            return None  # Its group has failed: what an instance did for it is settled by an instance's price.
+            return None  # Its group has failed: instance time already spent on it is settled at an instance's price.
         name = job.job_id, deployment.resource, catalogue.version
         if name not in self._read:
             if len(self._read) >= _REMEMBERED:
@@ -172,7 +173,7 @@ class HandingOn:
             try:
                 self._read[name] = self._call_for(job, deployment, gateway_rates(catalogue.gateway_prices))
             except StorageError:
-                return None  # Perhaps the next look can read it.
+                return None  # The next look may be able to read it.
         call = self._read[name]
         if call is None or call.seconds > TOKEN_JOB_SECONDS:
             return None
@@ -183,7 +184,7 @@ class HandingOn:
         return _Offer(taker, call.most, float(call.expected - work))
 
     def _call_for(self, job: Job, taker: Deployment, rates: GatewayRates) -> _Call | None:
-        """The call that the job would be; None for what has no bound in tokens.
+        """The job as a call to that deployment; None if its tokens have no upper bound.
 
         Raises:
             StorageError: its input cannot be read.
@@ -207,12 +208,12 @@ class HandingOn:
         """Hand a job on.
 
         Returns:
-            True if that was done; None if somebody else has done something with it; False if it has to stay.
+            True if that was done; None if the job has been changed by another function; False if it has to stay.
         """
         job, now, taker = gathered.job, self._clock.now(), offer.taker.deployment
         catalogue = self._catalogues.current()
         if catalogue.version != offer.taker.catalogue.version:
-            return False  # What it says of the provider and its rates was not looked at.
+            return False  # The provider and rates in this one were not looked at.
         rates = gateway_rates(catalogue.gateway_prices)
         moved = job._replace(
             deployment=taker.name,
@@ -232,7 +233,7 @@ class HandingOn:
             self._telemetry.count("HandOnRefused")
             return False
         except StorageError as error:
-            # It may have been done; the next look sees.
+            # It may have been done; the next look will show.
             self._telemetry.log("WARNING", "job not handed on", job_id=job.job_id, reason=error.message)
             return False
         if not done:
@@ -242,7 +243,7 @@ class HandingOn:
 
 
 def _charges(job: Job, more: Decimal, most: Decimal, catalogue: Catalogue, now: datetime) -> Iterable[Change]:
-    """The writes that hold so much more for a job, under the limits of today.
+    """The writes that hold additional money for a job, under today's limits.
 
     Raises:
         _TooDearError: a single request may not cost that much.
@@ -258,7 +259,7 @@ def _charges(job: Job, more: Decimal, most: Decimal, catalogue: Catalogue, now: 
         alone = applied.budget.period is BudgetPeriod.REQUEST and not applied.budget.shadow
         if alone and limit is not None and most > limit:
             raise _TooDearError
-    # What is held counts in the period in which the job came, which may be over.
+    # A reservation counts in the period in which the job came, which may be over.
     then = applied_budgets(catalogue.budgets, spender, job.created_at)
     present = {applied.counter: applied.budget for applied in (*then, *budgets) if applied.counter}
     for hold in reservation.holds:
@@ -270,7 +271,7 @@ def _charges(job: Job, more: Decimal, most: Decimal, catalogue: Catalogue, now: 
 
 
 class _Waiting:
-    """Gathered jobs as the rule sees them; what the provider would do for them is asked when something is due."""
+    """Gathered jobs as the rule sees them; the provider's terms are worked out only when something is due."""
 
     def __init__(
         self, gathered: Sequence[GatheredJob], places: int, usd_per_start: float, handing_on: HandingOn, now: datetime
@@ -289,12 +290,12 @@ class _Waiting:
 
     @property
     def left(self) -> Sequence[GatheredJob]:
-        """Those that still gather."""
+        """Jobs that still gather."""
         return self._jobs[self._first :]
 
     @property
     def extra(self) -> tuple[float, float]:
-        """Dollars that tokens cost beyond instance time, for those handed on and those left."""
+        """Dollars that tokens cost beyond instance time, for jobs handed on and for those left."""
         gone = self._saved_before[self._first]
         return gone, self._saved_before[-1] - gone
 
@@ -335,7 +336,7 @@ class _Waiting:
 
     @cached_property
     def _saved_before(self) -> Sequence[float]:
-        """Dollars that instance time saves on all jobs before each one. Who needs an instance will have one started."""
+        """Dollars that instance time saves on all jobs before each one. A job that needs an instance starts one."""
         each = (self._usd_per_start if offer is None else offer.saved for offer in self._offers)
         return list(accumulate(each, initial=0.0))
 

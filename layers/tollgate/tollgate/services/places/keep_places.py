@@ -1,9 +1,9 @@
-"""Places put to sleep when nobody uses them, and woken when somebody does.
+"""Puts places to sleep when they are idle, and wakes them when they are needed.
 
-A step is taken only by whoever has just written the record: the record of what will be done goes first, on the revision
-that was read, so that of any number of callers one acts and the others find that they need not. It also keeps others
-away until the outcome of the step is written. Every step can be repeated. What is unfinished, or about to be due, is
-looked at again a few seconds later by the same call, and in any case every minute.
+Only the function that has just written the record takes a step: the record of the intended step is written first, on
+the revision that was read, so that of any number of concurrent calls one acts and the others do nothing. The record
+also keeps others away until the outcome of the step is written. Every step can be repeated. Unfinished work, or work
+about to be due, is looked at again a few seconds later by the same call, and in any case every minute.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ from tollgate.services.places.news import PlaceNews
 from tollgate.services.places.work import Gathered, GatheredJob, KeptPlace, PlaceWork
 
 if TYPE_CHECKING:
-    # Few places have anybody to hand on to.
+    # Few places have a deployment to hand on to.
     from tollgate.services.places.hand_on import HandingOn
 
 DRAIN_SECONDS = 20
@@ -52,20 +52,20 @@ LOOK_AGAIN_SECONDS = CLOSE_LOOK_SECONDS
 """Between two looks at a place that is changing, or about to."""
 
 STEP_SECONDS = 3
-"""For which nobody else takes a step at a place; less than between two looks, so that who took one takes the next."""
+"""Time for which one function alone acts on a place; less than between two looks, so that it also takes the next."""
 
 FOLLOW_SECONDS = TICK_SECONDS - LOOK_AGAIN_SECONDS
-"""For which one call goes on looking; by then the next minute's call takes over."""
+"""How long one call continues to look; by then the next minute's call takes over."""
 
 _RELEASE_AGAIN = timedelta(minutes=5)
 _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
-"""For a place whose policy was taken away while it slept."""
+"""For a place whose policy was removed while it slept."""
 
 
 class PlaceKeeper:
-    """Sleep and wake of every place whose deployments have a sleep policy.
+    """Manages sleep and wake-up of every place whose deployments have a sleep policy.
 
-    `handing_on` is asked for when jobs gather that may go to a provider paid by the token.
+    `handing_on` is requested when jobs gather that may go to a token-priced provider.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PlaceKeeper:
         self._last_seen: dict[Place, datetime] = {}
 
     def tick(self) -> Collection[Place]:
-        """Look at every place, each minute.
+        """Look at every place; called each minute.
 
         Returns:
             The places that are changing, or about to: `follow` them.
@@ -115,7 +115,7 @@ class PlaceKeeper:
         return [kept.place for kept in self._kept(catalogue, records) if self._guarded(kept)]
 
     def wake(self, place: Place) -> Collection[Place]:
-        """Wake a place because a request waits for it. All but the first call for a sleeping place change nothing.
+        """Wake a place because a request waits for it. Only the first call for a sleeping place has an effect.
 
         Returns:
             The place if it is changing because of this call.
@@ -130,7 +130,7 @@ class PlaceKeeper:
         return self._look_at([place])
 
     def follow(self, places: Collection[Place]) -> None:
-        """Look every few seconds, until nothing is about to happen or the next minute's call takes over.
+        """Look every few seconds, until no change is expected or the next minute's call takes over.
 
         Raises:
             CatalogueError, StorageError: the next minute tries again.
@@ -143,7 +143,7 @@ class PlaceKeeper:
             places = self._look_at(places, close=True)
 
     def _look_at(self, places: Collection[Place], *, close: bool = False) -> Collection[Place]:
-        """Look at these places now; those to look at again soon."""
+        """Look at these places now; returns those to look at again soon."""
         found = {place: self._records.get(place) for place in places}
         records = {place: record for place, record in found.items() if record is not None}
         kept = self._kept(self._catalogues.current(), records)
@@ -158,13 +158,13 @@ class PlaceKeeper:
             yield KeptPlace(place, users, policy or _ALWAYS_UP, record)
 
     def _guarded(self, kept: KeptPlace, *, close: bool = False) -> bool:
-        """A look; one place in trouble must not keep the others from theirs."""
+        """Look at one place; a failure there must not keep the others from being looked at."""
         try:
             return self._look(kept, close=close)
         except BackendError as error:
             self._hindered(kept.place, error.message)
         except (TollgateError, LookupError) as error:
-            # Also a time zone that the machine on which the catalogue was read knew, and this one does not.
+            # This includes a time zone unknown to this machine, though known where the catalogue was read.
             self.telemetry.log("ERROR", "place not looked at", place=kept.place.key, error=str(error))
         return True
 
@@ -180,11 +180,12 @@ class PlaceKeeper:
     # -- one look
 
     def _look(self, kept: KeptPlace, *, close: bool) -> bool:
-        """Decide and take one step; whether there will be another one soon.
+        """Decide and take one step; returns whether another one will follow soon.
 
         Args:
             kept: the place.
-            close: whether it was looked at a few seconds ago: what other people did to it is left for the next minute.
+            close: whether it was looked at a few seconds ago: changes made by other people are left for the next
+                minute.
         """
         now = self._clock.now()
         record = kept.record
@@ -258,7 +259,7 @@ class PlaceKeeper:
         decision = decide(now, watched, kept.policy, self._zones)
         if decision.action is not Action.SLEEP or given is not None:
             return decision
-        # Only a place that everything else would put to sleep is worth a question to CloudWatch.
+        # Only a place that all other rules would put to sleep is worth a question to CloudWatch.
         try:
             variants = [v.name for v in self._control.describe(kept.place).variants]
             last = self._activity.last_invocation(kept.place, variants, now - kept.policy.idle, now)
@@ -271,7 +272,7 @@ class PlaceKeeper:
         return SleepDecision(Action.STAY, "in use")
 
     def _handed_on(self, kept: KeptPlace, watched: Watched, jobs: Sequence[GatheredJob], now: datetime) -> Watched:
-        """What is to be decided about when jobs have been handed on that are not worth a start."""
+        """The situation left to decide on after handing on jobs that are not worth a start."""
         wakes_anyway = decide(now, replace(watched, due=()), kept.policy, self._zones).action is Action.WAKE
         if wakes_anyway or self._handing_on is None:
             return watched
@@ -281,7 +282,7 @@ class PlaceKeeper:
         return replace(watched, due=tuple(one.work for one in done.left))
 
     def _move(self, kept: KeptPlace, record: PlaceRecord, phase: Phase, reason: str) -> bool:
-        """Enter a phase; another writer in between means that somebody else takes the step."""
+        """Enter a phase; if another writer came in between, that one takes the step."""
         now = self._clock.now()
         moved = record.moved(phase, now, reason)
         claimed = self._claimed(moved) if phase is Phase.WAKING else self._written(moved)
@@ -296,11 +297,11 @@ class PlaceKeeper:
         return False
 
     def _claimed(self, record: PlaceRecord) -> PlaceRecord | None:
-        """The record with the right to take the next step; None if somebody else has it."""
+        """The record with the right to take the next step; None if another function has it."""
         return self._written(replace(record, retry_at=self._clock.now() + timedelta(seconds=STEP_SECONDS)))
 
     def _written(self, record: PlaceRecord) -> PlaceRecord | None:
-        """The record as it is stored now; None if somebody else wrote in between."""
+        """The record as it is stored now; None if another writer came in between."""
         return replace(record, revision=record.revision + 1) if self._records.write(record) else None
 
     def _wake_up(self, kept: KeptPlace, record: PlaceRecord, decision: SleepDecision) -> bool:
@@ -344,7 +345,7 @@ class PlaceKeeper:
         return claimed is None or self._step_up(kept, claimed)
 
     def _wanted(self, kept: KeptPlace, record: PlaceRecord) -> Standing | None:
-        """What is to stand when the place is up; None if nothing was taken down."""
+        """What should stand when the place is up; None if nothing was taken down."""
         return record.before and record.before.wanting(max(kept.policy.warm_minimum, kept.policy.minimum))
 
     def _step_up(self, kept: KeptPlace, record: PlaceRecord) -> bool:
@@ -375,11 +376,11 @@ class PlaceKeeper:
             standing = self._control.describe(kept.place)
             self._news.tell(kept, RoadState.AWAKE, standing.current)
             self._news.release(kept)
-            return kept.is_steered  # What it was woken for may be answered long before the next minute.
+            return kept.is_steered  # The work it was woken for may be finished long before the next minute.
         return False
 
     def _adopt(self, kept: KeptPlace, record: PlaceRecord, now: datetime, seen: Standing | None = None) -> bool:
-        """Make the record say what autoscaling or a person has done meanwhile; order instances that are missing."""
+        """Record what autoscaling or a person has changed meanwhile; order instances that are missing."""
         standing = seen or self._control.describe(kept.place)
         if record.phase is Phase.ASLEEP and standing.status is StandStatus.UP and standing.current:
             if self._records.write(record.moved(Phase.AWAKE, now, "found up")):

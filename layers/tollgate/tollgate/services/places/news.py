@@ -1,4 +1,4 @@
-"""What those who share a place hear of it: routing, whether it is up, and the jobs that waited for it, that it is."""
+"""Tells users of a place about its state: routing, whether it is up, and waiting jobs, that it is."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ RELEASE_LIMIT = 5_000
 
 
 class PlaceNews:
-    """Tells them."""
+    """Informs routing and waiting jobs."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class PlaceNews:
         self._queues = queues
 
     def tell(self, kept: KeptPlace, state: RoadState, instances: int) -> None:
-        """Tell routing, unless it knows.
+        """Record the state for routing, unless it is recorded already.
 
         Raises:
             StorageError
@@ -44,7 +44,7 @@ class PlaceNews:
                 self._states.record_state(deployment.resource, road.inference_type, state, instances)
 
     def release(self, kept: KeptPlace) -> None:
-        """Queue the jobs that waited here, the most pressing first.
+        """Queue the jobs that waited here, the most urgent first.
 
         Asynchronous ones wait at SageMaker, except those that were gathered.
 

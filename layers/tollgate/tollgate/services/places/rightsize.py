@@ -1,6 +1,6 @@
-"""Do the instances fit their work? A week of every endpoint is read, and the advice is kept for whoever asks.
+"""Advice on whether instances fit their work, from a week of measurements of every endpoint.
 
-The capacity function does it once a day, `tollgate rightsize` when somebody wants to know now.
+The capacity function works it out once a day, `tollgate rightsize` on demand.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from tollgate.ports.system import Clock, Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What was found: the week of each endpoint that could be read, and the advice from it."""
+    """The week of each endpoint that could be measured, and the resulting advice."""
 
     usages: tuple[MeasuredUse, ...]
     advices: tuple[Advice, ...]
@@ -52,9 +52,9 @@ class RightSizing:
         self._clock = clock
 
     def run(self) -> Fit:
-        """Measure every real-time and asynchronous endpoint that stands, and store the advice in place of the last.
+        """Measure every real-time and asynchronous endpoint that stands, and replace the stored advice.
 
-        An endpoint that cannot be measured is left out, which the log says, and does not keep the others from theirs.
+        An endpoint that cannot be measured is logged and skipped.
 
         Raises:
             CatalogueError, StorageError: nothing was stored; try again.
@@ -72,7 +72,8 @@ class RightSizing:
         except NoCatalogueError:
             return []
         found: list[MeasuredUse] = []
-        # By place: what several deployments share is measured once, or its saving would be counted for each of them.
+        # By place: an endpoint shared by several deployments is measured once, or its saving would count for each of
+        # them.
         for (deployment, road), *_ in places.values():
             # Instances under a component belong to its endpoint, which others may share.
             if road.inference_type is InferenceType.BATCH or road.inference_component is not None:

@@ -1,4 +1,4 @@
-"""What waits for a place, and what it has been given, read from the open jobs of the deployments that share it."""
+"""The work that waits for a place, and that it has been given, read from the open jobs of its deployments."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,21 +19,21 @@ from tollgate.ports.jobs import JobStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 
 _HANDED_OVER_SECONDS = 10
-"""Within which a job's message reaches SageMaker; who came later may gather instead."""
+"""Seconds in which a job's message reaches SageMaker; a later job may gather instead."""
 
 type Users = Sequence[tuple[Deployment, Road]]
 
 
 @dataclass(slots=True)
 class KeptPlace:
-    """A place that is looked after.
+    """A place that is managed.
 
     Attributes:
-        users: who share it.
-        policy: by which rules it sleeps.
+        users: the deployments and roads that share it.
+        policy: the rules by which it sleeps.
         record: of it, None at the first look.
-        in_flight: requests that it was found to serve on its way down.
-        watched: what the latest decision was made on.
+        in_flight: requests still being served on its way down.
+        watched: what the latest decision was based on.
         handed_on: what became of its jobs before that, where some could be handed on.
     """
 
@@ -47,12 +47,12 @@ class KeptPlace:
 
     @property
     def is_steered(self) -> bool:
-        """Whether open jobs say how many instances it needs, and when none: then autoscaling has no say."""
+        """Whether open jobs decide how many instances it needs, and when none: then autoscaling has no say."""
         return self.policy.ends_with_its_work and self.place.kind is PlaceKind.ASYNC
 
 
 class GatheredJob(NamedTuple):
-    """A queued job that waits for company, with its whole record.
+    """A queued job that waits for others to join it, with its whole record.
 
     Attributes:
         deployment, road: that it is for.
@@ -68,14 +68,14 @@ class GatheredJob(NamedTuple):
 
 
 class HandedOn(NamedTuple):
-    """What a look at gathered jobs came to.
+    """The outcome of a look at gathered jobs.
 
     Attributes:
-        left: that still gather.
-        handed_on: how many were.
+        left: jobs that still gather.
+        handed_on: how many were handed on.
         stays: why no more were.
-        usd_per_start: what starting an instance costs; 0 where nobody had to know.
-        usd_gone, usd_left: what tokens cost beyond the instance's seconds, for those handed on and those left.
+        usd_per_start: what starting an instance costs; 0 where that was not needed.
+        usd_gone, usd_left: what tokens cost beyond the instance's seconds, for jobs handed on and left.
     """
 
     left: Sequence[GatheredJob]
@@ -91,10 +91,10 @@ class Gathered:
     """The open jobs of a place that gathers.
 
     Attributes:
-        impatient: that cannot wait for a deadline.
+        impatient: jobs that cannot wait for a deadline.
         due: the work of those that can, by latest start.
-        jobs: the same with their records, where these were asked for.
-        in_flight: that were handed over before the place entered its phase, or are about to be.
+        jobs: the same with their records, where these were requested.
+        in_flight: jobs handed over before the place entered its phase, or about to be.
     """
 
     impatient: int = 0
@@ -126,14 +126,14 @@ class PlaceWork:
     def gathered(
         self, users: Users, since: datetime, now: datetime, limit: int = GATHER_LIMIT, *, whole: bool = False
     ) -> Gathered:
-        """The open jobs by whether they can wait. More than the limit are all impatient.
+        """The open jobs by whether they can wait. If more than the limit can, all count as impatient.
 
         Args:
-            users: who share the place.
-            since: when it began to sleep or to fall asleep; what was handed over later has nobody who serves it.
+            users: the deployments and roads that share the place.
+            since: when it began to sleep or to fall asleep; nothing serves jobs handed over later.
             now: the present.
             limit: of jobs that can wait.
-            whole: whether the records of these are wanted; they take memory.
+            whole: whether to keep the records of these; they take memory.
 
         Raises:
             CatalogueError, StorageError
@@ -161,10 +161,10 @@ class PlaceWork:
         return found
 
     def given(self, users: Users, count: int, instances: int, now: datetime) -> GivenWork:
-        """What a place that is up was given, by the oldest of it.
+        """The work that a place that is up was given, as its oldest jobs show.
 
         Args:
-            users: who share the place.
+            users: the deployments and roads that share the place.
             count: of its open jobs.
             instances: that serve them.
             now: the present.
@@ -207,7 +207,7 @@ class PlaceWork:
         return deployment.timing.expected_seconds(job.input_tokens, job.output_limit)
 
     def _end(self, deployment: Deployment, job: OpenJob) -> datetime | None:
-        """By when the job must be answered: it also expires when it was not handed over within its patience."""
+        """By when the job must be answered: a job not handed over within its patience also expires."""
         if job.deadline_at is None:
             return None
         model = self._catalogues.current().models[deployment.model]

@@ -109,8 +109,6 @@ class JobAcceptance:
             cache=plan.ticket,
         )
         job = job._replace(input=self._keep_input(job.job_id, request.input))
-        trail.inference_type = inference_type
-        trail.estimated_cost = job.estimated_cost
         if plan.admitted is None:
             self._add(job, ())
         else:
@@ -128,8 +126,10 @@ class JobAcceptance:
             )
             job = job._replace(reservation=reservation)
             trail.budget_remaining = self._admission.remaining(plan.admitted)
-        # Only now: what was refused has no job, and its caller is not told a job's cost.
+        # Only now: what was refused has no job, and its caller is not told a job's road and cost.
         trail.job_id = job.job_id
+        trail.inference_type = inference_type
+        trail.estimated_cost = job.estimated_cost
         trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
         try:
             queue_job(self._queues[inference_type], job)

@@ -12,6 +12,7 @@ from tollgate.domain.errors import (
     CapacityError,
     InvalidRequestError,
     NotCachedError,
+    OverLimitError,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class InferenceService:
         Raises:
             InvalidRequestError, UnknownModelError, DeadlineImpossibleError: nothing was run or written.
             PriceUnknownError, CapacityError, BudgetExceededError: as above.
-            BackendError: the model's side failed; its time is on the trail's settlement.
+            BackendError: the backend failed; its time is on the trail's settlement.
             NotCachedError, CacheDownError: see `AnswerCache.answer`.
             StorageError: the job could not be written down.
         """
@@ -170,7 +171,7 @@ class InferenceService:
             trail.route_reason += f";{fallback}_fallback=no_capacity"
             try:
                 return self._accept(plan, fallback, trail, (InferenceType.REALTIME, fallback))
-            except BodyTooLargeError:
+            except (BodyTooLargeError, OverLimitError):
                 # It cannot wait as a job. As it is it may go through a little later.
                 raise error from None
 

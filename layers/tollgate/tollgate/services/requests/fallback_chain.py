@@ -14,6 +14,7 @@ from tollgate.domain.errors import (
     BackendTimeoutError,
     InvalidRequestError,
     ModelFailedError,
+    OverLimitError,
     OversizedAnswerError,
 )
 from tollgate.domain.roads.estimates import RoadEstimates
@@ -77,12 +78,16 @@ class FallbackChain:
             if not self._retries.take():
                 trail.route_reason += ";fallback=no_retry_budget"
                 break
+            failed, trail.resource = trail.resource, deployment.resource
             trail.route_reason += f";fallback={name}"
-            trail.resource = deployment.resource
             try:
                 return self._realtime.run_again(replace(plan, decision=decision, rendered=rendered), trail)
             except BackendError as again:
                 error = again
+            except OverLimitError:
+                # It costs more than a budget ever allows; what the caller asked for did not.
+                trail.resource = failed
+                trail.route_reason += ",over_limit"
         raise error
 
     def _decision(self, plan: Plan, deployment: Deployment, trail: Trail) -> RoutingDecision | None:

@@ -82,7 +82,7 @@ class RealtimeRun:
         Raises:
             BudgetExceededError: nothing was run.
             StorageError: the ledger failed; nothing was run.
-            BackendError: the model's side failed; what it cost is on the trail.
+            BackendError: the backend failed; what it cost is on the trail.
         """
         if trail.under_way is not None:
             trail.under_way.wait()

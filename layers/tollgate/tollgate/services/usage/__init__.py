@@ -1,1 +1,1 @@
-"""Usage rolled up, queried, exported and compared with the bill; prices refreshed."""
+"""Rolls usage up, answers queries, exports it, compares it with the bill and refreshes prices."""

@@ -1,4 +1,4 @@
-"""Does the ledger say what AWS invoices? The difference is told, and nothing is corrected."""
+"""Compares the ledger with AWS's invoice and reports the difference; nothing is corrected."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,22 +11,22 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.usage import Span, UsageStore
 
 SETTLED = timedelta(days=3)
-"""The invoice of a day stands after two days; the third is for the hours between."""
+"""The invoice of a day is final after two days; the third is for the hours between."""
 
 DRIFT_ALARM_PERCENT = 20
-"""Above it the alarm is raised."""
+"""Drift above which the alarm is raised."""
 
 IDLE_WEEKDAY = 0
-"""While the ledger has nothing, only Mondays are asked about: each question costs a cent."""
+"""While the ledger is empty, only Mondays are queried: each query costs a cent."""
 
 STANDING_USD = Decimal("0.25")
-"""What a day of an idle gateway may cost without being a difference; `docs/deploy.md` has its parts."""
+"""What a day of an idle gateway may cost without counting as drift; `docs/deploy.md` lists its parts."""
 
 _ALL = Decimal(100)
 
 
 class BillComparison:
-    """Compares the last day whose invoice stands."""
+    """Compares the last day whose invoice is final."""
 
     def __init__(self, *, store: UsageStore, bill: Bill, telemetry: Telemetry, clock: Clock) -> None:
         self._store = store
@@ -35,14 +35,15 @@ class BillComparison:
         self._clock = clock
 
     def run(self) -> Decimal | None:
-        """Tell by how many percent of the invoice the ledger is off.
+        """Report by what percentage of the invoice the ledger is off.
 
         Returns:
-            The percentage, positive when the ledger has more; None when the ledger or the bill does not know that day,
-            or the ledger has nothing on a day that is not asked about.
+            The percentage, positive when the ledger has more; None when the ledger or the bill does not have that day,
+            or
+            the ledger is empty on a day that is not queried.
 
         Raises:
-            StorageError: the ledger or the bill cannot be read; nothing was told.
+            StorageError: the ledger or the bill cannot be read; nothing was reported.
         """
         day = day_of(self._clock.now()) - SETTLED
         closed = self._store.closed_until(Span.DAY)
@@ -59,7 +60,7 @@ class BillComparison:
             self._tell(day, "Cost Explorer is not enabled, or has no data yet")
             return None
         drift = _percent(ledger, bill)
-        # Both directions raise the same alarm; the line says which it is.
+        # Both directions raise the same alarm; the log line says which it is.
         self._telemetry.count("LedgerDriftPercent", abs(float(drift)), unit="Percent")
         self._telemetry.log(
             "INFO",

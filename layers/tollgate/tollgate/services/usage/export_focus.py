@@ -1,4 +1,4 @@
-"""Writes what a day has cost as a FOCUS file."""
+"""Writes the costs of a day as a FOCUS file."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,12 +16,12 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.usage import FocusFiles, SettledJobSource, Span, UsageStore
 
 CAUGHT_UP_DAYS = 7
-"""Days that are looked back for files that are missing."""
+"""How many days back missing files are looked for."""
 
 
 @dataclass(slots=True)
 class FocusSummary:
-    """What a file has, and what it leaves out because nobody knows its cost."""
+    """What a file contains, and what it leaves out because its cost is unknown."""
 
     rows: int = 0
     total: Decimal = ZERO
@@ -75,7 +75,7 @@ class FocusExport:
                 self.export(day)
 
     def export(self, day: datetime) -> FocusSummary:
-        """Write the file of a day in place of what is there.
+        """Write the file of a day, replacing an existing one.
 
         Raises:
             CatalogueError: there is none.

@@ -1,18 +1,18 @@
-"""What each endpoint cost in an hour, spread over what ran on it."""
+"""Spreads what each endpoint cost in an hour over the requests that ran on it."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from tollgate.domain.costs.loaded_cost import EndpointHour, endpoints_of, load_hour
 from tollgate.domain.costs.usage import RollUp
-from tollgate.domain.errors import CatalogueError
+from tollgate.domain.errors import NoCatalogueError
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Telemetry
 from tollgate.ports.usage import InstanceHours
 
 
 class HourLoader:
-    """Adds the loaded cost to the roll-ups of an hour, and tells what stood idle."""
+    """Adds the loaded cost to the roll-ups of an hour, and reports idle endpoints."""
 
     def __init__(self, *, catalogues: CatalogueSource, instances: InstanceHours, telemetry: Telemetry) -> None:
         self._catalogues = catalogues
@@ -20,14 +20,14 @@ class HourLoader:
         self._telemetry = telemetry
 
     def loaded(self, roll_ups: Sequence[RollUp], hour: datetime) -> tuple[RollUp, ...]:
-        """The roll-ups with `loaded`, and a row for each endpoint that was up for nothing.
+        """The roll-ups with `loaded`, and a row for each endpoint that was up without work.
 
         Raises:
-            StorageError: the endpoints cannot be asked.
+            CatalogueError, StorageError: the catalogue cannot be read, or the endpoints cannot be asked.
         """
         try:
             catalogue = self._catalogues.current()
-        except CatalogueError:
+        except NoCatalogueError:
             return tuple(roll_ups)  # Nothing was offered yet, so nothing was up.
         hours = {endpoint: self._instances.of(endpoint, hour) for endpoint in endpoints_of(catalogue)}
         loaded, seen = load_hour(roll_ups, hour, hours)

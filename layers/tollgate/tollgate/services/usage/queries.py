@@ -1,4 +1,4 @@
-"""What requests cost and how they went, by whatever the caller groups them by."""
+"""Answers what requests cost and how they went, grouped as the caller asks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tollgate.ports.system import Clock
 from tollgate.ports.usage import Span, UsageStore
 
 MOST_LINES = 5_000
-"""Of one answer, which may have 6 MB."""
+"""Most lines in one answer, which may have 6 MB."""
 
 _DIMENSIONS = {
     "tenant": "tenant",
@@ -26,7 +26,7 @@ _DIMENSIONS = {
     "variant": "variant",
 }
 GROUPS = (*_DIMENSIONS, "hour", "day")
-"""What may be grouped by."""
+"""Dimensions that usage can be grouped by."""
 
 _MOST_DAYS = {"hour": 31, "day": 400}
 _OPEN_HOURS_READ = 72 * HOUR
@@ -38,7 +38,7 @@ class UsageLine:
     """The requests of one group.
 
     Attributes:
-        group: by the name of what was grouped by.
+        group: value by name of the dimension.
         totals: of all requests.
         loaded: dollars with idle time, of the hours that are closed; None if something in them is not known.
         loaded_totals: of the requests that `loaded` is about.
@@ -56,7 +56,7 @@ class UsageLine:
 
     @property
     def cost_per_million_tokens(self) -> Decimal | None:
-        """Dollars, fully loaded; None where not all tokens were told."""
+        """Dollars, fully loaded; None where some token counts are unknown."""
         known = not self.loaded_totals.unknown_tokens
         tokens = self.loaded_totals.input_tokens + self.loaded_totals.output_tokens
         return self._each(tokens, 1_000_000) if known else None
@@ -67,12 +67,12 @@ class UsageLine:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """What was used in a span of time, by group.
+    """Usage in a span of time, by group.
 
     Attributes:
         start: of the first hour.
         end: of the last.
-        loaded_until: to where idle time is spread; what is later has no loaded cost yet.
+        loaded_until: end of the hours whose idle time is spread; later ones have no loaded cost yet.
     """
 
     start: datetime
@@ -84,7 +84,7 @@ class UsageReport:
 
 
 class UsageQueries:
-    """What a key may see of usage: its tenant's, an admin every tenant's."""
+    """The usage that a key may see: its tenant's, or every tenant's for an admin."""
 
     def __init__(self, *, store: UsageStore, clock: Clock) -> None:
         self._store = store
@@ -107,7 +107,7 @@ class UsageQueries:
             )
         now = self._clock.now()
         for name, moment in (("from", start), ("to", end)):
-            # Nothing was ever used outside of these years, and near the ends of the calendar times cannot be reckoned.
+            # There is no usage outside these years, and date arithmetic fails near the ends of the calendar.
             if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
                 raise InvalidRequestError(f"'{name}' must be in a year from {_FIRST_YEAR} to {_LAST_YEAR}.", param=name)
         until = hour_of(end or now)
@@ -131,7 +131,7 @@ class UsageQueries:
     def _rows(
         self, since: datetime, until: datetime, now: datetime, closed: datetime | None, *, hours: bool
     ) -> list[RollUp]:
-        """Days where whole ones are wanted and closed, then hours, then the slices of what is not closed yet."""
+        """Days where whole ones are wanted and closed, then hours, then slices of what is not closed yet."""
         found: list[RollUp] = []
         known_until = min(until, closed) if closed is not None else since
         whole_until = min(known_until, self._store.closed_until(Span.DAY) or since)

@@ -1,4 +1,4 @@
-"""Reads the price list, takes small changes, and keeps the others waiting for a person."""
+"""Reads the price list, applies small changes, and holds the others for a person to accept."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from tollgate.ports.system import Clock, Telemetry
 
 
 class PriceRefresh:
-    """Keeps the registry's prices true.
+    """Keeps the registry's prices current.
 
     Args:
         prices: the list that AWS publishes.
@@ -38,10 +38,10 @@ class PriceRefresh:
         self._clock = clock
 
     def refresh(self, region: str) -> Sequence[PriceFinding]:
-        """Compare the list of a region with what is in force and store the outcome; safe to repeat.
+        """Compare the list of a region with the prices in force and store the outcome; safe to repeat.
 
         Raises:
-            StorageError: the list or the registry cannot be read, or the list has no instance at all: that is a broken
+            StorageError: the list or the registry cannot be read, or the list has no instance at all, which is a broken
                 reading and not the end of every price.
         """
         found = self._prices.prices(region)
@@ -76,7 +76,7 @@ class PriceRefresh:
         try:
             self._store.store(region, finding.name, finding.record)
         except ConflictError:
-            # Somebody accepted it meanwhile; the next reading starts from there.
+            # It was accepted meanwhile; the next reading starts from there.
             self._telemetry.log("WARNING", "price changed meanwhile", region=region, name=finding.name)
 
     def accept(self, region: str, names: Sequence[str]) -> Sequence[str]:

@@ -1,9 +1,9 @@
-"""Computes usage from the records of requests, again and again, until nothing can come late any more.
+"""Computes usage from the records of requests, repeatedly, until no record can arrive late any more.
 
-Every turn computes the slices of the last quarter of an hour anew, so what came late or was read halfway is mended by
-the next turn. An hour is closed when a record would have to be half an hour late to miss it: all its slices are
-computed once more, the hour's idle time is spread, and the sums are written as the hour's. Each step can be repeated,
-and a turn that failed is made up for by the next.
+Every run recomputes the slices of the last quarter of an hour, so late or half-read records are corrected by the next
+run. An hour is closed when a record would have to be half an hour late to miss it: all its slices are computed once
+more, the hour's idle time is spread, and the sums are written as the hour's. Each step can be repeated, and the next
+run makes up for one that failed.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _RECENT = timedelta(minutes=15)
 
 
 class UsageRollUp:
-    """One turn every five minutes."""
+    """Rolls usage up; runs every five minutes."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class UsageRollUp:
         """Bring usage up to date.
 
         Raises:
-            StorageError: a source or the store failed; the next turn goes on from there.
+            CatalogueError, StorageError: a source, the store or the catalogue failed; the next turn goes on from there.
         """
         now = self._clock.now()
         moment, recent = slice_of(now - _RECENT), list[RollUp]()
@@ -55,7 +55,7 @@ class UsageRollUp:
             moment += SLICE
         until = self._store.closed_until(Span.HOUR)
         if until is None:
-            # The first turn comes at most five minutes after the first request, which may lie in the hour before.
+            # The first run comes at most five minutes after the first request, which may lie in the hour before.
             until = hour_of(now) - HOUR
             self._store.close(Span.HOUR, until)
             self._store.close(Span.DAY, day_of(until))
@@ -77,7 +77,7 @@ class UsageRollUp:
         while moment < hour + HOUR:
             self._slice(moment)
             moment += SLICE
-        # What the store has may have seen more than the last look.
+        # The stored slice may include more than this read.
         found = gathered(self._store.read(Span.SLICE, hour), hour)
         loaded = self._loader.loaded(found, hour)
         self._store.put(Span.HOUR, loaded)
