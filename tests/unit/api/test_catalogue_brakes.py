@@ -91,8 +91,8 @@ def test_the_gateways_budget_announces_the_steps() -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"steps": [{"at_percent": 90, "action": "stop"}, {"at_percent": 95, "action": "warn"}]}, "must grow"),
-        ({"steps": [{"at_percent": 90, "action": "warn"}, {"at_percent": 90, "action": "stop"}]}, "must grow"),
+        ({"steps": [{"at_percent": 90, "action": "stop"}, {"at_percent": 95, "action": "warn"}]}, "must rise"),
+        ({"steps": [{"at_percent": 90, "action": "warn"}, {"at_percent": 90, "action": "stop"}]}, "must rise"),
         ({"critical": ["nobody"]}, "nobody"),
         ({"webhook_url": "ftp://example.com/x"}, "webhook_url"),
     ],

@@ -140,7 +140,7 @@ def test_a_trace_without_tokens_cannot_be_paid_by_the_token(tmp_path: Path, caps
     path.write_text("t_s,duration_s\n1,2\n")
     assert main(["plan", str(path), "--quick"]) == 0
     assert main(["plan", str(path), "--quick", "--token-model", "gpt-4o-mini"]) == 2
-    assert "tells the tokens of every request" in capsys.readouterr().err
+    assert "needs a trace with the tokens of every request" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
