@@ -1,4 +1,4 @@
-"""Every minute: what nobody finished."""
+"""Every minute: finishes what nobody else has."""
 
 from functools import cache
 from typing import Any

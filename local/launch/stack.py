@@ -136,7 +136,7 @@ class Stack:
             raise self.children.failed(
                 str(error),
                 self._layout.logs / "emulator.log",
-                "the log shows what the functions said; sagemaker.log beside it, what the models said.",
+                "make logs FUNCTION=gateway shows what it said; sagemaker.log beside this, the models.",
             ) from error
 
     async def _restart_standin(self) -> None:

@@ -16,7 +16,7 @@ from tests.unit.template_document import ROOT
 from tollgate.api.http import Answer
 from tollgate.domain.errors import BackendTimeoutError
 from tollgate.domain.near.index import MAX_CANDIDATES
-from tollgate.domain.near.policy import NearPolicy
+from tollgate.domain.near.policy import Likeness, NearPolicy
 from tollgate.domain.near.signature import MAX_KEYS
 from tollgate.services.cache.breaker import FAILURES, REST_SECONDS
 from tollgate.services.cache.near_answers import NearAnswers
@@ -30,8 +30,8 @@ BODY: dict[str, Any] = {"model": "echo", "input": FIRST, "priority": "high"}
 class Near(CacheStack):
     """A gateway whose model opts in, the cache function beside it, and the orders between the two."""
 
-    def __init__(self, *, sample: float = 0.0, **policy: Any) -> None:
-        super().__init__(near=NearPolicy(sample=sample), **policy)
+    def __init__(self, *, sample: float = 0.0, likeness: Likeness = Likeness.WORDS, **policy: Any) -> None:
+        super().__init__(near=NearPolicy(sample=sample, likeness=likeness), **policy)
 
     def ask(self, text: str, /, *, number: str = "req-1", **changes: Any) -> Answer:
         headers, tenant = changes.pop("headers", None), changes.pop("tenant", "acme")

@@ -1,12 +1,11 @@
 """Near matches of a model that compares whole questions: by their vectors, and never without."""
 
 import base64
-from typing import Any
 
 import pytest
 
 from tests.unit.test_near_matches import BODY, FIRST, SECOND, Near
-from tollgate.domain.near.policy import Likeness, NearPolicy
+from tollgate.domain.near.policy import Likeness
 from tollgate.domain.near.vector import packed_vector
 
 THIRD = "What is the way to renew my passport in Geneva?"
@@ -20,12 +19,9 @@ VECTORS = {
 class Sentences(Near):
     """A stack whose model compares by sentences; `asked` are the texts of which a vector was wanted."""
 
-    def __init__(self, **policy: Any) -> None:
-        super().__init__(**policy)
+    def __init__(self) -> None:
+        super().__init__(likeness=Likeness.SENTENCES)
         self.asked: list[str] = []
-        model = self.gateway.catalogue.models["echo"]
-        assert model.cache is not None
-        object.__setattr__(model.cache, "near", NearPolicy(sample=0.0, likeness=Likeness.SENTENCES))
         self.gateway.sentences = self.vector
         self.gateway.likeness = lambda _one, _other: pytest.fail("words are not compared")
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from pathlib import Path
 

@@ -32,6 +32,9 @@ from tollgate.services.requests.trail import Trail
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes; API Gateway's own limit. https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
+_SMALL_ANSWER = 500_000
+"""Characters; what is no longer fits through the API however it is written."""
+
 _OPENAI_ROUTES = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings", "POST /v1/responses")
 
 _SCOPES = {
@@ -166,6 +169,11 @@ class GatewayApi:
         # Read first, so that a malformed request is refused the same way with and without an idempotency key.
         request = self._request(call)
         answer = once(self._idempotency, call, trail, lambda: self._infer_now(request, trail))
+        if len(answer.body) > _SMALL_ANSWER:
+            # Few answers are so large that they may not fit.
+            from tollgate.api.openai.ending import fitting  # noqa: PLC0415 -- see above
+
+            fitting(call, answer)
         if answer.status != 202 or "prefer" not in call.headers:
             return answer
         # Few callers wait for a job.

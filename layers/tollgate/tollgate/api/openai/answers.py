@@ -4,9 +4,8 @@ import base64
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ModelFailedError
@@ -17,8 +16,7 @@ from tollgate.services.requests.inference import Completed
 from tollgate.services.requests.trail import Trail
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """An inference that ended well, on whichever road.
 
     Attributes:

@@ -57,7 +57,8 @@ def fitting(call: Call, answer: Answer, location: str | None = None) -> Answer:
     size = len(json_text(answer.body).encode())
     if size <= ANSWER_BYTES:
         return answer
-    where = f"Its result can be fetched from {location}." if location else "Ask for less, or with service_tier 'flex'."
+    later = "Ask for less, or for a job, with service_tier 'flex' or priority 'medium'."
+    where = f"Its result can be fetched from {location}." if location else later
     raise AnswerTooLargeError(f"The answer has {size} bytes; at most {ANSWER_BYTES} fit through the API. {where}")
 
 

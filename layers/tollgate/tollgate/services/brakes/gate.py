@@ -1,4 +1,4 @@
-"""Where requests meet the brakes."""
+"""What the brakes leave on offer for a request, and which accepted work they hold back."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class BrakeGate:
         self._clock = clock
 
     def offered(self, catalogue: Catalogue, model: Model) -> tuple[Model, Pressure]:
-        """The model as far as it is still on offer, and what the brakes ask of routing.
+        """The model with what is still on offer of it, and what the brakes ask of routing.
 
         Raises:
-            SpendStoppedError: nothing of it is left.
+            SpendStoppedError: nothing of it is on offer.
             StorageError: the brakes cannot be read.
         """
         if catalogue.brakes is None:

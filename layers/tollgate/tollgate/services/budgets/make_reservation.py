@@ -1,4 +1,4 @@
-"""Holds money in every budget that counts a request, or in none: what is asked for, what gives way, who refuses."""
+"""Holds money in every budget that counts a request, or in none: how much to ask for, what gives way, who refuses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -34,11 +34,11 @@ _ROUNDS = 8
 _NO_END_SECONDS = 86_400
 _IN_FLIGHT_SECONDS = 2
 _NEARLY_ALL = Decimal("0.95")
-"""Of a limit: so much must be spent for a refusal to mean that it is reached."""
+"""Share of a limit that must be spent for a refusal to mean that the limit is reached."""
 
 
 class _Attempts:
-    """What is left to try: amounts, most first; counters whose old holds were given back; counters to overdraw."""
+    """What is left to try: amounts, largest first; counters whose old holds were given back; counters to overdraw."""
 
     def __init__(self, asks: list[Ask]) -> None:
         self.asks = asks
@@ -75,7 +75,16 @@ class ReservationMaker:
         held: Reservation,
         write: Callable[[Reservation, Sequence[LedgerWrite]], Mapping[str, Told]],
     ) -> Reservation:
-        """Try the largest ask that may be made, then the smaller, then without the budgets that only watch.
+        """Try the largest ask that the limits allow, then the smaller ones, then without budgets in shadow mode.
+
+        Args:
+            applied_budgets: that count the request.
+            asks: dearest first.
+            held: the reservation without its amount and holds.
+            write: does the writes, and returns what they told of the counters.
+
+        Returns:
+            What is held.
 
         Raises:
             BudgetExceededError: some budget has nothing left for it.
@@ -128,7 +137,7 @@ class ReservationMaker:
             plan.waived |= self._only_watching(budgets, refused, plan.asks[-1], now)
 
     def _request_limits(self, budgets: Sequence[AppliedBudget], plan: _Attempts, now: datetime) -> None:
-        """Take out what a single request may not cost.
+        """Take out the asks that are more than a single request may cost.
 
         Raises:
             BudgetExceededError: nothing is left.
@@ -151,7 +160,7 @@ class ReservationMaker:
         """The counters that may be overdrawn because their budgets are in shadow mode.
 
         Raises:
-            BudgetExceededError: a budget that is meant refused.
+            BudgetExceededError: a budget that is not in shadow mode refused.
         """
         for applied in budgets:
             counter = refused.get(applied.counter)
@@ -170,8 +179,8 @@ class ReservationMaker:
         """Count the refusal and raise it.
 
         Raises:
-            BudgetExceededError: to be tried again after `wait` seconds, or without an end in sight.
-            OverLimitError: the same instead, where it `never_fits`.
+            BudgetExceededError: to be tried again after `wait` seconds; None if no end is in sight.
+            OverLimitError: instead, if it `never_fits`.
         """
         self._telemetry.count("BudgetRefused")
         period = "" if applied.budget.period is BudgetPeriod.TOTAL else f" for each {applied.budget.period}"
@@ -187,7 +196,7 @@ class ReservationMaker:
         )
 
     def _release(self, counters: Mapping[str, Counter], now: datetime) -> bool:
-        """Give back holds that ran out; True if there were any."""
+        """Give back holds that have run out; True if there were any."""
         found = False
         for name, counter in counters.items():
             for change in releases(name, counter, now):
@@ -225,14 +234,14 @@ def _reserving(
     if change.most_committed is None or hold.ceiling is None:
         return change
     if applied.budget.shadow:
-        # What would have been refused is what the smallest ask would have been refused for.
+        # A request would only have been refused if its smallest ask had been.
         return change._replace(most_committed=hold.ceiling - least)
     share = FULL_CEILING if ask.full else Decimal(1)
     return change._replace(most_committed=hold.ceiling * share - ask.amount)
 
 
 def _never_fits(applied: AppliedBudget, ask: Ask, now: datetime) -> bool:
-    """Whether the whole limit is not enough for it, rather than what is left of that."""
+    """Whether even the whole limit is too little, rather than only what is left of it."""
     ceiling = applied.budget.ceiling_at(now)
     return ceiling is not None and ask.amount > ceiling
 
@@ -252,14 +261,14 @@ def _reason(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -
 
 
 def _wait(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> int | None:
-    """Seconds until it may fit: soon, when only requests under way are in the way; otherwise the next period."""
+    """Seconds until it may fit: few if only requests under way stand in its way; otherwise until the next period."""
     if _fits_soon(applied, counter, ask, now):
         return _IN_FLIGHT_SECONDS
     return None if applied.ends_at is None else max(1, -int((now - applied.ends_at).total_seconds() // 1))
 
 
 def _used_up(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> bool:
-    """Whether a refusal says something of the budget, and not only that one request asks for much.
+    """Whether a refusal says something about the budget, rather than only that one request asks for a lot.
 
     Announcing the limit may stop the whole gateway until the period ends, which one large request must not do.
     """
@@ -272,7 +281,7 @@ def _used_up(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) 
 
 
 def _fits_soon(applied: AppliedBudget, counter: Counter, ask: Ask, now: datetime) -> bool:
-    """Whether only money that is held for requests under way is in the way."""
+    """Whether only money held for requests under way stands in its way."""
     ceiling = applied.budget.ceiling_at(now)
     most = applied.budget.max_calls
     calls_left = most is None or counter.calls < most

@@ -1,4 +1,4 @@
-"""The end of a reservation: what was held becomes what was spent, once, in every counter at the same time."""
+"""Ends a reservation: what was held becomes what was spent, exactly once, in all counters at the same time."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -7,13 +7,13 @@ from tollgate.domain.budgets.ledger import Ending, LedgerWrite, Reservation, nex
 from tollgate.domain.errors import LedgerRefusedError, StorageError
 
 _ROUNDS = 12
-"""Each refusal moves at least one counter on, unless others race for what is left of it."""
+"""Each refusal moves at least one counter on, unless others race for what is left in it."""
 
 
 def settle_with(
     reservation: Reservation, actual: Decimal, status: str, write: Callable[[Sequence[LedgerWrite]], bool]
 ) -> bool:
-    """Settle in whatever way the counters allow.
+    """Settle in whichever way the counters allow.
 
     Args:
         reservation: as it was made.

@@ -1,7 +1,7 @@
 """What an execution environment knows of counters, and who is told when a threshold is crossed.
 
-Announcements go by what is spent. Held money is mostly given back, and what is announced once in a period, or brakes
-until its end, must not be: a burst of calls holds many times what it will cost. Routing goes by what is committed.
+Announcements go by what is spent: a burst of calls holds many times what it will cost and gives most of it back, while
+an announcement stands, and may brake, until the period ends. Routing goes by what is committed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ _MOST_REMEMBERED = 2_000
 
 
 class BudgetWatch:
-    """Remembers what counters stood at, for routing and headers, never for deciding who may spend."""
+    """Remembers where counters stood, for routing and headers; never to decide who may spend."""
 
     def __init__(self, *, ledger: Ledger, telemetry: Telemetry, clock: Clock, notices: BudgetNotices | None) -> None:
         self._ledger = ledger
@@ -39,12 +39,12 @@ class BudgetWatch:
         return self._seen.get(counter)
 
     def calls(self, counter: str) -> int | None:
-        """Requests that were counted, our own since then among them; None if nothing told it for five seconds."""
+        """Requests counted, including our own since it was last told; None if that is five seconds ago or more."""
         moment, calls = self._calls.get(counter, (0.0, None))
         return None if calls is None or self._clock.monotonic() - moment >= _SEEN_SECONDS else calls
 
     def look(self, counters: Sequence[str]) -> None:
-        """Read the counters that were not read for five seconds. Routing can do without, so failures pass."""
+        """Read the counters that were not read for five seconds. Routing can do without, so failures are ignored."""
         moment = self._clock.monotonic()
         old = [c for c in counters if c not in self._read or moment - self._read[c][0] >= _SEEN_SECONDS]
         if not old:
@@ -56,7 +56,7 @@ class BudgetWatch:
         if len(self._read) > _MOST_REMEMBERED:
             self._read.clear()
         self._read.update((name, (moment, found[name].used if name in found else ZERO)) for name in old)
-        # Which thresholds were announced stands beside what is spent, so that nobody has to try.
+        # The counter says which thresholds were announced, so none of those is tried again.
         self._remember((name, percent) for name in found for percent in found[name].told)
         nothing = Counter()
         there = {name: found.get(name, nothing) for name in old}
@@ -90,7 +90,7 @@ class BudgetWatch:
             self._tell(self._watched[change.counter], self._clock.now())
 
     def tell(self, budgets: Sequence[AppliedBudget], now: datetime) -> None:
-        """Announce every threshold of which so much is spent, once in its period; settlements tell from then on too."""
+        """Announce every threshold that spending has reached, once a period; later settlements will do so too."""
         if len(self._watched) > _MOST_REMEMBERED:
             self._watched.clear()
         for applied in budgets:

@@ -1,7 +1,7 @@
-"""Stops asking a table that does not answer, and says who may go on without it.
+"""Stops asking a table that does not answer, and says which requests may run without it.
 
-Each execution environment counts for itself. Whether the breaker is open only decides how long a request waits for the
-table; how many may go on without it is decided for every request that got no answer, so that a table that throttles
+Each execution environment counts for itself. The breaker only decides how long a request waits for the table. Which
+requests may run without it is decided one by one, for every request that got no answer, so that a table that throttles
 half of its callers is no way around the limit.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock
 
 FAILURES = 4
-"""In a row, after which the table counts as down."""
+"""In a row, after which the table is taken to be down."""
 
 REST_SECONDS = 5.0
 """Until one request may try again."""
@@ -30,7 +30,7 @@ class CacheBreaker:
         self._tries_at = 0.0
 
     def is_open(self) -> bool:
-        """Whether not to ask. When its rest is over, one request is let through, and the rest begins anew."""
+        """Whether not to ask now. After each rest one request is let through, and the next rest begins."""
         if self._failures < FAILURES:
             return False
         now = self._clock.monotonic()
@@ -40,13 +40,13 @@ class CacheBreaker:
         return False
 
     def failed(self) -> None:
-        """The table did not answer."""
+        """Note that the table did not answer."""
         self._failures += 1
         if self._failures == FAILURES:
             self._tries_at = self._clock.monotonic() + REST_SECONDS
 
     def worked(self) -> None:
-        """The table did."""
+        """Note that the table answered."""
         self._failures = 0
 
 

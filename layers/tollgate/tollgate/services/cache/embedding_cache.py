@@ -1,7 +1,7 @@
-"""Lists of texts to embed, text by text: only those that nobody has seen are sent to the model.
+"""Embeds lists of texts one by one: only texts without a kept vector are sent to the model.
 
-Each text has the entry of a list of that one text, so short and long lists share their vectors. Nobody waits for
-anybody here: two lists that ask for the same new text at the same moment both have it embedded.
+Each text has the entry of a list of just that text, so short and long lists share their vectors. Nobody waits for
+anybody here: two lists that bring the same new text at the same moment both have it embedded.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from tollgate.services.requests.trail import Trail
 
 MOST_TEXTS = 500
-"""Longer lists are embedded as they are."""
+"""Longer lists are embedded as a whole."""
 
 MOST_WRITE_UNITS = 2_000
-"""Of the table, that one request may have its vectors written for: $0.00125, which no budget counts. 500 vectors of 384
-numbers just fit. What is beyond it is embedded again by the next list, and may be kept then."""
+"""Table writes for the vectors of one request: $0.00125, which no budget counts. 500 vectors of 384 numbers just fit.
+Vectors beyond that are not kept; the next list has those texts embedded again, and may keep them then."""
 
 _KEYS_A_READ = 100
 _BYTES_A_NUMBER = 10
 _BYTES_BESIDE = 150
-"""Numbers with a float's digits, packed: 9.5 to 10.2 bytes each from 384 numbers on; and what stands beside them."""
+"""Packed, a number with a float's digits takes 9.5 to 10.2 bytes, from 384 numbers on; and what is stored with them."""
 
 
 def texts_to_look_up(plan: Plan) -> Sequence[str] | None:
@@ -79,10 +79,10 @@ class EmbeddingCache:
         trail: Trail,
         run: Callable[[InferenceRequest], Completed],
     ) -> Completed | None:
-        """The vectors of all texts, in their order; the trail says `hit` only where nothing was run.
+        """The vectors of all texts, in their order; the trail says `hit` only if nothing was run.
 
-        None where the table does not answer: how many lists may then be embedded as they are is decided as for any
-        other request that finds the table down.
+        None if the table does not answer: how many lists may then be embedded as a whole is decided as for any other
+        request that finds the table down.
 
         Args:
             texts: of `texts_to_look_up`.
@@ -170,11 +170,11 @@ class EmbeddingCache:
             try:
                 self._store.store(replace(ticket, key=key), answer)
             except (StorageError, ValueError):
-                return  # The caller has the vectors; the next one has them made again.
+                return  # This caller has the vectors; the next has them made again.
 
 
 def _write_units(vector: Sequence[float]) -> int:
-    """One for each KB.
+    """Write units of a vector: one for each KB.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
     """

@@ -1,10 +1,11 @@
-"""Answers to other words of the same question: looked for after an exact miss, and only where a model opts in.
+"""Finds answers to the same question in other words, after an exact miss and only for models that opt in.
 
-A search makes at most two reads of the index (`near.index`), each of at most seven items, and two of answers. Models
-that compare by sentences have the prompt's vector made in between, by a function of its own, if there is anything to
-compare; without it there is no match.
-What it finds is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard
-serves. A small sample of what was served is run again as refreshes are, see `near_upkeep`.
+A search makes at most two reads of the index (`near.index`), of at most seven items each, and two of answers. For
+models that compare whole sentences, another function makes the prompt's vector in between, if there is anything to
+compare it with; without the vector there is no match.
+
+What is found is served only if the verifier agrees, the entry is there, fresh and not forgotten, and the model's guard
+allows it. A small sample of what was served is run again, as refreshes are; see `near_upkeep`.
 """
 
 from __future__ import annotations
@@ -45,11 +46,10 @@ if TYPE_CHECKING:
     from tollgate.services.cache.reader import CacheReader
 
 ANSWERS_READ = 2
-"""Of accepted candidates, the likeliest first. The first is nearly always there."""
-
+"""Accepted candidates whose answers are read, likeliest first. The first one is nearly always there."""
 
 LONGEST_PROMPT = 2_000
-"""Characters. Longer ones are not even read: few are of so few words, and reading takes time by length."""
+"""Characters. Longer prompts are not analysed: few have words few enough, and the time grows with the length."""
 
 
 class NearAnswers:
@@ -58,11 +58,11 @@ class NearAnswers:
     Args:
         index: where prompts are filed.
         answers: for the leases under which a sample is run again.
-        words: gives what compares two texts by their words; None where the word vectors are not there. Models that
-            compare by words have no near matches then.
-        sentences: vectors of whole texts, for models that compare by those.
+        words: gives what compares two texts by their words; None if the word vectors are missing. Models that compare
+            by words have no near matches then.
+        sentences: makes vectors of whole texts, for models that compare by those.
         file: takes the order to file an answer, see `near_upkeep`.
-        check: has a request run again elsewhere, for comparison with what was served; None where nothing can.
+        check: has a request run again elsewhere, to compare with what was served; None where nothing can.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class NearAnswers:
         return found
 
     def search(self, run: CachedRun, reader: CacheReader) -> tuple[NearSearch, CachedAnswer | None] | None:
-        """What a search finds, with the entry of its match; None where there can be no near match.
+        """What a search finds, with the matching entry's answer; None where there can be no near match.
 
-        A table that does not answer is no match: the request goes on as after any other miss, and after a few of those
+        If the table does not answer, that is no match: the request goes on as after any miss. After a few such failures
         nothing is searched for a while.
         """
         policy = run.policy.near
@@ -128,7 +128,7 @@ class NearAnswers:
             return None
 
     def _comparison(self, policy: NearPolicy, prompt: str) -> _Comparison | None:
-        """How to compare a prompt with others; None where nothing can tell now."""
+        """How to compare a prompt with others; None where that cannot be done now."""
         if policy.likeness is Likeness.WORDS:
             return None if self._by_words is None else _Comparison(prompt, words=self._by_words)
         vector = self._sentences(prompt)
@@ -137,7 +137,7 @@ class NearAnswers:
     def _compared(
         self, found: NearSearch, reading: Reading, ids: Sequence[str], alike: _Comparison
     ) -> tuple[NearCandidate, ...]:
-        """The entries behind these ids as the verifier sees them, those that it takes first, then by score."""
+        """The entries with these ids as the verifier judges them: accepted ones first, then by score."""
         compared: list[NearCandidate] = []
         for filed in self._index.prompts(ids).values():
             if filed.context_key != found.context_key:
@@ -154,7 +154,7 @@ class NearAnswers:
     def _matched(
         self, found: NearSearch, run: CachedRun, reader: CacheReader
     ) -> tuple[NearSearch, CachedAnswer | None]:
-        """The first candidate that has an entry which suits the request."""
+        """The first candidate whose entry suits the request."""
         taken = [candidate for candidate in found.candidates if candidate.agreed]
         for candidate in taken[:ANSWERS_READ]:
             answer = reader.look(run, candidate.key).answer
@@ -165,12 +165,12 @@ class NearAnswers:
         return found, None
 
     def sample(self, run: CachedRun, seen: CacheSlot, served: CachedAnswer) -> None:
-        """Have a served near hit run again, if it belongs to the sample. Never raises: what fails is not counted.
+        """Have a near hit that was served run again, if it is in the sample. Never raises: a failure is not counted.
 
         Args:
-            run: that was answered.
-            seen: what was under its own key.
-            served: the answer that it got.
+            run: the request that was answered.
+            seen: what its own key held.
+            served: the answer that it was given.
         """
         policy, found = run.policy.near, run.trail.near
         if self._check is None or policy is None or found is None or found.match is None or not run.control.store:
@@ -192,12 +192,12 @@ class NearAnswers:
 
     @staticmethod
     def context(run: CachedRun) -> NearContext | None:
-        """Where the answer to a request is filed; None where it takes no part."""
+        """Where the answer to a request is filed; None if it takes no part in near matching."""
         place = None if run.policy.near is None else _place_of(run)
         return None if place is None else place[0]
 
     def kept(self, run: CachedRun, answer: CachedAnswer) -> None:
-        """Have a new answer filed, so that other words of its question find it. Never raises."""
+        """Have a new answer filed, so that the same question in other words finds it. Never raises."""
         policy = run.policy.near
         if policy is None or (policy.likeness is Likeness.WORDS and self._by_words is None):
             return
@@ -221,7 +221,7 @@ class NearAnswers:
 
 
 def _place_of(run: CachedRun) -> tuple[NearContext, Reading, tuple[str, ...]] | None:
-    """A request's context, its prompt as read, and the prompt's buckets; None where it takes no part."""
+    """A request's context, its analysed prompt, and the prompt's buckets; None if it takes no part."""
     context = near_context(run.identity, request_body(run.request.input, run.request.parameters))
     if context is None or len(context.prompt) > LONGEST_PROMPT:
         return None
@@ -232,7 +232,7 @@ def _place_of(run: CachedRun) -> tuple[NearContext, Reading, tuple[str, ...]] | 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """How like a filed prompt the one that is asked about is: by words, or where it has one, by its vector."""
+    """How similar a prompt is to a filed one: by words, or by its vector if it has one."""
 
     prompt: str
     words: WordLikeness | None = None

@@ -1,7 +1,7 @@
-"""What keeps near matching going behind the callers' backs: filing prompts, and counting how often it was wrong.
+"""What near matching needs done in the background: prompts filed, and wrong matches counted.
 
-Orders come as events, as refreshes do, maybe twice, maybe late. Filing twice changes nothing. A comparison has the
-name of the lease that its request was run under, so it counts once.
+Orders come as events, like refreshes, perhaps twice, perhaps late. Filing twice changes nothing. A comparison bears the
+name of the lease that its request was run under, so it is counted once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, Telemetry
 
 _TRIES = 5
-"""To write the guard, where others compare at the same time."""
+"""To write the guard while others are writing it too."""
 
 
 class NearUpkeep:
     """Carries out what the gateway leaves for later.
 
-    `sentences` gives the vectors that an order does not bring, such as those of jobs.
+    `sentences` makes the vectors that orders do not bring, such as those of jobs' prompts.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class NearUpkeep:
         self._sentences = sentences
 
     def file(self, order: Mapping[str, Any]) -> None:
-        """File the prompt of a new answer under its buckets, and compare the answer with what it names.
+        """File the prompt of a new answer under its buckets, and compare the answer with the one that the order names.
 
         Raises:
-            InvalidRequestError: it is no order; after the retries it is a dead letter with this reason.
+            InvalidRequestError: it is no valid order; after the retries it becomes a dead letter with this reason.
             StorageError: try again.
         """
         try:
@@ -74,7 +74,7 @@ class NearUpkeep:
         if not filed.vector and _by_sentences(model):
             filed = replace(filed, vector=self._sentences(filed.prompt) or b"")
             if not filed.vector:
-                # Nothing could be compared with it. Its exact entry is there all the same.
+                # Without a vector it can match nothing. Its exact entry can still be found.
                 self._telemetry.count("CacheNearDown")
                 return
         reading = read(filed.prompt)
@@ -95,11 +95,11 @@ class NearUpkeep:
             self._compared(model, name, ticket["key"], ticket["began_ms"], order["against"])
 
     def _compared(self, model: Model, name: str, key: str, since_ms: int, served: Mapping[str, Any]) -> None:
-        """Count whether the answer under a key, made since then, agrees with the one that was served."""
+        """Count whether the answer under a key, made at `since_ms` or later, agrees with the one that was served."""
         found = self._answers.read_many([key, served["key"]])
         fresh, old = found.get(key), found.get(served["key"])
         if fresh is None or old is None or fresh.made_ms < since_ms or old.made_ms != served["made_ms"]:
-            return  # One of them is another answer by now, and nothing follows from it.
+            return  # One of them has been replaced by now, so comparing them would say nothing.
         agrees = fresh.refusal is None and answers_agree(fresh.output, old.output, model.kind)
         moved = self._observed(model, name, agrees=agrees)
         if moved is None:
@@ -125,7 +125,7 @@ class NearUpkeep:
             )
 
     def _observed(self, model: Model, name: str, *, agrees: bool) -> tuple[NearGuard, NearGuard] | None:
-        """The guard before and after; None where the comparison was counted already, or too many compare at once."""
+        """The guard before and after; None if this was counted already, or too many others were writing."""
         policy = None if model.cache is None else model.cache.near
         if policy is None:
             return None
@@ -139,7 +139,7 @@ class NearUpkeep:
         return None
 
     def _model(self, name: str) -> Model | None:
-        """The model, if near matches are still wanted of it."""
+        """The model, if it still has near matches."""
         try:
             model = self._catalogues.current().model(name)
         except UnknownModelError:

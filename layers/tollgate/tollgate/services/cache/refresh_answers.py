@@ -1,8 +1,7 @@
-"""Stale answers made anew behind the callers' backs: one order for each, as an event for the cache function.
+"""Has stale answers made anew in the background: one order for each, sent as an event to the cache function.
 
-Whoever finds a stale answer takes the key's lease and orders; the order names that lease. An order that comes twice,
-or late, finds its lease gone and does nothing. One that is lost leaves a lease that ends, and the next reader orders
-again.
+Whoever finds a stale answer takes the key's lease and sends an order that names the lease. An order that comes twice,
+or late, finds the lease gone and does nothing. If an order is lost, its lease ends and the next reader orders again.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.answer_request import InferenceService
 
 INLINE_BYTES = 100_000
-"""Larger orders lie in the bucket; an event holds at most 256 KB where the quota was never raised.
+"""Larger orders go to the bucket; an event holds at most 256 KB where the quota was never raised.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _PREFIX = "cache/refresh/"
@@ -67,7 +66,7 @@ class RefreshOrders:
         self._events.send(document)
 
     def file(self, run: CachedRun, order: Mapping[str, Any]) -> None:
-        """Order what `NearUpkeep.file` does.
+        """Order that an answer's prompt is filed; see `NearUpkeep.file`.
 
         Raises:
             StorageError: it could not be ordered.
@@ -95,7 +94,7 @@ def _document(run: CachedRun) -> dict[str, Any]:
 
 
 class AnswerRefresher:
-    """Carries orders out, at the cost of whoever's request found the answer stale.
+    """Carries orders out, at the cost of the caller whose request found the answer stale.
 
     `compare` takes an order that names a near match, once the request has been run.
     """
@@ -118,12 +117,12 @@ class AnswerRefresher:
         self._compare = compare
 
     def carry_out(self, order: Mapping[str, Any]) -> None:
-        """Run the ordered request and keep its answer; nothing happens where the order is out of date.
+        """Run the ordered request and keep its answer; does nothing if the order is out of date.
 
         A failed run is not repeated: the stale answer is still there, and its next reader orders again.
 
         Raises:
-            InvalidRequestError: it is no order; after the retries it is a dead letter with this reason.
+            InvalidRequestError: it is no valid order; after the retries it becomes a dead letter with this reason.
             StorageError: before anything was run; try again.
         """
         if "stored" in order:
@@ -140,7 +139,7 @@ class AnswerRefresher:
                 self.telemetry.count("CacheNearDown")
 
     def _run(self, ticket: CacheTicket, trail: Trail, request: InferenceRequest) -> bool:
-        """Whether it was run, and went well."""
+        """Whether it was run and answered."""
         outcome, code = "completed", ""
         try:
             if not self._inference.refresh(request, trail, ticket):
