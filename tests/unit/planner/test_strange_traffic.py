@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
+from cli.plan import show
+from cli.tables import new_console
 from planner.comparison import Comparison, compare
 from planner.designs import REALTIME, REFUSED, Router, round_up, standard_designs
 from planner.gap import above_the_bound
@@ -114,6 +116,22 @@ def test_what_nobody_can_do_in_time_is_held_against_nobody() -> None:
     assert comparison.recommended is not None
     assert comparison.recommended.missed == 1
     assert comparison.recommended.total < comparison.baseline.total / 2
+
+
+def test_what_one_late_request_in_a_thousand_would_save_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half a minute is too long for a gateway's real-time road: for that one answer's sake an instance stays up."""
+    trace = _with_impossible()
+    trace.output_tokens[-1] = 1_500
+    comparison = compare(trace, _ALONE)
+    assert comparison.impossible == 0
+    assert comparison.recommended is comparison.baseline
+    nearly = comparison.nearly
+    assert nearly is not None
+    assert nearly.missed == 1
+    assert nearly.total < comparison.baseline.total / 2
+    show(trace, comparison, new_console())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"If one request in a thousand may be late, {nearly.design} does for" in said
 
 
 def test_where_nothing_is_possible_nothing_is_recommended() -> None:
