@@ -92,33 +92,30 @@ class CachedRun(NamedTuple):
         kind = self.request.needs.kind if self.request.needs is not None else self.plan.model.kind
         if not is_complete(completed.output, kind, texts if isinstance(texts, list) else None):
             return None
-        fresh_ms = now_ms + ticket.ttl_seconds * 1000
-        return CachedAnswer(
-            output=completed.output,
-            usage=self.trail.usage,
-            resource=self.trail.resource,
-            worth=self._worth(now_ms - ticket.began_ms),
-            began_ms=ticket.began_ms,
-            made_ms=now_ms,
-            fresh_ms=fresh_ms,
-            kept_ms=fresh_ms + ticket.kept_seconds * 1000,
-        )
+        return self._entry(completed.output, ticket, now_ms, ticket.ttl_seconds, ticket.kept_seconds)
 
     def kept_refusal(self, error: ModelFailedError, ticket: CacheTicket, now_ms: int) -> CachedAnswer | None:
         """The model's refusal in the form that is kept; None where another try might be answered."""
         if not self.policy.negative_seconds or not is_deterministic_refusal(error):
             return None
-        fresh_ms = now_ms + min(self.policy.negative_seconds, ticket.ttl_seconds) * 1000
+        refusal = Refusal(error.message, error.original_status)
+        fresh_seconds = min(self.policy.negative_seconds, ticket.ttl_seconds)
+        return self._entry(None, ticket, now_ms, fresh_seconds, 0)._replace(refusal=refusal)
+
+    def _entry(
+        self, output: object, ticket: CacheTicket, now_ms: int, fresh_seconds: int, stale_seconds: int
+    ) -> CachedAnswer:
+        """What a run that ended now leaves, fresh for so long, and kept as stale for so long after that."""
+        fresh_ms = now_ms + fresh_seconds * 1000
         return CachedAnswer(
-            output=None,
+            output=output,
             usage=self.trail.usage,
             resource=self.trail.resource,
             worth=self._worth(now_ms - ticket.began_ms),
             began_ms=ticket.began_ms,
             made_ms=now_ms,
             fresh_ms=fresh_ms,
-            kept_ms=fresh_ms,
-            refusal=Refusal(error.message, error.original_status),
+            kept_ms=fresh_ms + stale_seconds * 1000,
         )
 
     def _worth(self, took_ms: int) -> Decimal | None:
