@@ -9,8 +9,7 @@ def braked(model: Model, level: BrakeLevel, policy: BrakePolicy) -> tuple[Model 
     """The model with the deployments still available, and what the brake asks of routing.
 
     A model whose deployments are all critical is left alone. Otherwise its critical deployments are slowed down with
-    the
-    others until `STOP`, when only they are left.
+    the others until `STOP`, when only they are left.
 
     Returns:
         None for the model when new work for it is refused.

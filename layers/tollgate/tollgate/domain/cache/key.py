@@ -69,8 +69,7 @@ class CacheScope(NamedTuple):
     """Who may read an entry: one tenant, or all users of a namespace that was declared shared.
 
     Created only by `private` and `shared`, which refuse a scope wider than intended. Whether a namespace is shared is
-    the
-    operator's declaration; a client that merely names a namespace gets `private` with that name.
+    the operator's declaration; a client that merely names a namespace gets `private` with that name.
     """
 
     kind: ScopeKind

@@ -219,9 +219,8 @@ def choose_model(candidates: Sequence[Candidate], quality: float, familiarity: f
 def _best_value(standing: Sequence[Candidate], quality: float, familiarity: float) -> Candidate | None:
     """The candidate worth its price at the dial's rate; None where a mean or every price is unknown.
 
-    The less a prompt resembles those that predictions were learned from, the less quality is given up; and the more is
-    to
-    be kept, the clearer the evidence must be against the model that is best on average.
+    The less a prompt resembles those that predictions were learned from, the less quality is given up; and the more
+    is to be kept, the clearer the evidence must be against the model that is best on average.
     """
     dearest = max(one.estimated_cost for one in standing)
     means = [one.mean for one in standing if one.mean is not None]

@@ -37,8 +37,7 @@ class DeploymentRole(StrEnum):
     """What a deployment is tried out for.
 
     A challenger shares the traffic by weight, like any other; its role only says which deployments are compared. A
-    shadow
-    answers no request: it gets copies.
+    shadow answers no request: it gets copies.
     """
 
     CHAMPION = "champion"

@@ -85,7 +85,7 @@ class Totals:
         unknown_tokens: completed requests with some token count missing.
         cached_input_tokens: of `input_tokens`, those that a provider found in its prompt cache.
         loaded: `effective` with the hour's idle time, None while the hour is not closed or something is not known.
-        latencies: see `domain.latency`.
+        latencies: see `tollgate.domain.roads.latency`.
         cache: requests by the cache's part in them, see `CACHE_STATES`; those of models without a cache are in none.
     """
 

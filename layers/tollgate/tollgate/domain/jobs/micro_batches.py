@@ -20,9 +20,8 @@ class MicroBatchPolicy(NamedTuple):
     Attributes:
         max_requests: inputs in one invocation.
         max_bytes: of the merged body.
-        max_seconds: longest expected duration of an invocation, and so the longest that a request waits for the others
-            in
-            its group.
+        max_seconds: longest expected duration of an invocation, and so the longest that a request waits for the
+            others in its group.
     """
 
     max_requests: int = 16

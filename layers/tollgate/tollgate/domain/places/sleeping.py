@@ -85,8 +85,7 @@ class SleepPolicy:
 
     Attributes:
         idle_minutes: time without an invocation after which it goes down; 0 for an asynchronous endpoint that gathers
-            and
-            that nobody else calls: as soon as it has answered what it was given.
+            and that nobody else calls: as soon as it has answered what it was given.
         minimum: instances or copies that always stay; 1 or more means that it never sleeps.
         warm_hours: in which it stays up; it is woken in time for them.
         warm_minimum: instances or copies wanted when it is woken.

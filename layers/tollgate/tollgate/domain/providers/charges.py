@@ -44,10 +44,8 @@ def most_input_tokens(body: bytes, *, schemas: bool) -> int:
     """An upper bound on the tokens of this body's prompt.
 
     Tokenizers that fall back to bytes, as those of all token-priced models do, make at most one token of a byte of
-    UTF-8.
-    Some normalise the text to NFKC first, which can lengthen it. The JSON around each message is longer than what a
-    chat
-    template puts there.
+    UTF-8. Some normalise the text to NFKC first, which can lengthen it. The JSON around each message is longer than
+    what a chat template puts there.
 
     Args:
         body: the JSON sent to the provider.

@@ -108,10 +108,9 @@ def _rest(whole: int | None, part: int | None) -> int | None:
 def token_cost(usage: TokenUsage, rates: TokenRates) -> Decimal | None:
     """Dollars of a request, None when a decisive figure is unknown.
 
-    An unknown cached or reasoning count does not matter when that bucket costs what its whole costs, or when the model
-    has no rate for it, because its tokens are then counted in the whole. Tokens in a bucket without a rate are of
-    unknown
-    cost: their charge is not guessed.
+    An unknown cached or reasoning count does not matter when that bucket costs what its whole costs, or when the
+    model has no rate for it, because its tokens are then counted in the whole. Tokens in a bucket without a rate are
+    of unknown cost: their charge is not guessed.
     """
     chosen = rates.batch if usage.batch else rates.interactive
     if chosen is None:

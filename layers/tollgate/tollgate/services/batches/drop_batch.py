@@ -72,8 +72,7 @@ class DroppedRuns:
 
         Args:
             key: as the event has it; whether plus signs and non-ASCII characters are encoded depends on how the event
-                came,
-                so the object decides.
+                came, so the object decides.
             version: tells one writing of the key from the next.
 
         Raises:

@@ -77,8 +77,7 @@ class JobAnswers:
 
         Returns:
             The job, to run it, with its lease where it has one; an answer, to end the job with; None where the job
-            follows
-            another and has been put back into the queue.
+            follows another and has been put back into the queue.
 
         Raises:
             StorageError: it could not be put back; try again later.

@@ -134,9 +134,8 @@ class JobCompleter:
     def fail(self, job: Job, failure: JobFailure, work: Work | None = None, *, untouched: bool = False) -> bool:
         """End the job as failed; without `work`, no instance time is added now.
 
-        With `untouched` only if it is still queued and nobody has claimed it since it was read: a run in progress must
-        be
-        paid. Returns and raises as `complete`.
+        With `untouched` only if it is still queued and nobody has claimed it since it was read: a run in progress
+        must be paid. Returns and raises as `complete`.
         """
         ending = _Ending(JobState.FAILED, failure=failure, untouched=untouched)
         return self._end(job, ending, work or self._no_work(job))

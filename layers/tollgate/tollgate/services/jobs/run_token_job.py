@@ -98,8 +98,7 @@ class TokenJobRun:
         """The job, recorded as submitted; None if it is no longer queued.
 
         The provider's price is that of the moment of the call, the one the held amount was compared with. Whichever
-        function
-        ends the job charges it by the catalogue noted here, whichever is in force by then.
+        function ends the job charges it by the catalogue noted here, whichever is in force by then.
 
         Raises:
             ConflictError: another function holds a lease on it.

@@ -38,9 +38,8 @@ class BillComparison:
         """Report by what percentage of the invoice the ledger is off.
 
         Returns:
-            The percentage, positive when the ledger has more; None when the ledger or the bill does not have that day,
-            or
-            the ledger is empty on a day that is not queried.
+            The percentage, positive when the ledger has more; None when the ledger or the bill does not have that
+            day, or the ledger is empty on a day that is not queried.
 
         Raises:
             StorageError: the ledger or the bill cannot be read; nothing was reported.
