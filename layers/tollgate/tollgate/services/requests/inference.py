@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tollgate.domain.budgets.reserving import asks_for
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.money import seconds
+from tollgate.domain.roads.estimates import choices_made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,4 +125,5 @@ class Plan(NamedTuple):
             limit_seconds=max(0.1, limit_seconds),
             memory_gb=memory_gb,
             body_bytes=len(self.rendered.body),
+            choices=choices_made(self.request.parameters),
         )
