@@ -99,7 +99,13 @@ class Plan(NamedTuple):
         # Already imported with what chose.
         from tollgate.domain.choice.outcomes import marked  # noqa: PLC0415 -- see above
 
-        return marked(new_id, tenant=tenant, deployment=self.decision.deployment.name, topic=self.chosen.topic)
+        return marked(
+            new_id,
+            tenant=tenant,
+            deployment=self.decision.deployment.name,
+            topic=self.chosen.topic,
+            seal=self.catalogue.seal,
+        )
 
     def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
         """What to ask of the budgets for taking a road, dearest first.
