@@ -51,7 +51,7 @@ def test_every_message_submits_its_job() -> None:
 
 
 def test_a_test_notification_is_about_no_job() -> None:
-    """SageMaker sends one whenever an endpoint is made, changed or scaled; it is no error, or each would be an alarm."""
+    """SageMaker sends one whenever an endpoint is made, changed or scaled; as an error each would be an alarm."""
     road = AsyncRoad()
     road.jobs.add(make_job(_FIRST))
     async_completion.handle(_event("async_completion/test_notification"), road.completion())
