@@ -338,6 +338,17 @@ def test_functions_that_publish_versions_leave_none_behind() -> None:
     assert {name for name, f in functions().items() if "SnapStart" in f["Properties"]} <= published
 
 
+def test_what_callers_wait_for_changes_as_a_whole() -> None:
+    """A version has its code and its layer at once; without one, new code meets the old layer for some seconds.
+
+    The cache function takes events as well, which go to no version; nobody's answer depends on it.
+    """
+    for name, function in functions().items():
+        kinds = {event["Type"] for event in events_of(name).values()}
+        if kinds == {"Api"} and name != "CacheFunction":
+            assert function["Properties"]["AutoPublishAlias"] == "live", name
+
+
 def test_a_stack_beside_another_has_endpoints_of_its_own() -> None:
     """What `samconfig.toml` offers can stand in one account: each prefix is the stack's name."""
     configured = tomllib.loads((ROOT / "samconfig.toml").read_text())
