@@ -349,6 +349,27 @@ def test_what_callers_wait_for_changes_as_a_whole() -> None:
             assert function["Properties"]["AutoPublishAlias"] == "live", name
 
 
+def test_the_guide_counts_what_an_idle_stack_pays_for() -> None:
+    """The idle costs in the guide are those of this template."""
+    schedules = [
+        event["Properties"]["Schedule"]
+        for name in functions()
+        for event in events_of(name).values()
+        if event["Type"] == "Schedule"
+    ]
+    minutely, often = schedules.count("rate(1 minute)"), schedules.count("rate(5 minutes)")
+    others = [schedule for schedule in schedules if "minute" in schedule]
+    assert len(others) == minutely + often
+    assert often == 1
+    alarms = [alarm for alarm in resources("AWS::CloudWatch::Alarm").values() if "Condition" not in alarm]
+    told = (
+        f"{minutely} functions a minute ({minutely * 43_800:,} calls), one every five minutes, "
+        f"{len(POLLED)} polled queues, {len(alarms)} alarms, {len(resources('AWS::CloudWatch::Dashboard'))} dashboard, "
+        f"{len(resources('AWS::DynamoDB::Table'))} tables"
+    )
+    assert told in " ".join((ROOT / "docs" / "deploy.md").read_text().split())
+
+
 def test_a_stack_beside_another_has_endpoints_of_its_own() -> None:
     """What `samconfig.toml` offers can stand in one account: each prefix is the stack's name."""
     configured = tomllib.loads((ROOT / "samconfig.toml").read_text())
