@@ -14,8 +14,8 @@ from functions.gateway import app as gateway
 from tests.contract.moto_stores import REGISTRY_TABLE, STORE_VARIABLES, LocalAws
 from tests.fakes.gateway import proxy_event
 from tests.integration.sagemaker_standin.process import StandIn, client, until
-from tollgate.adapters.price_snapshot import snapshot_book
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.api.gateway_routes import GatewayApi
 

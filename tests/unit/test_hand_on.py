@@ -13,7 +13,7 @@ from tests.fakes.gateway import document
 from tests.fakes.hand_on_house import BOTH, GATHERING, STARTUP, HandOnHouse
 from tests.fakes.sleepers import ASYNC
 from tests.fakes.token_house import TOKENS, completion, dollars, token_catalogue
-from tollgate.adapters.price_snapshot import snapshot_book
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, Control
 from tollgate.domain.budgets.budget import BudgetPeriod

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from tollgate.adapters.aws_errors import ConditionalCheckFailedError, TransactionCancelledError
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_transaction import TransactCheck, TransactPut
-from tollgate.adapters.dynamodb_values import from_attribute, to_attribute, to_attributes
+from tollgate.adapters.aws.errors import ConditionalCheckFailedError, TransactionCancelledError
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.transaction import TransactCheck, TransactPut
+from tollgate.adapters.dynamodb.values import from_attribute, to_attribute, to_attributes
 
 
 @st.composite

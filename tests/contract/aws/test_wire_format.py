@@ -14,13 +14,13 @@ from botocore.credentials import Credentials
 from tests.contract.aws import token_backend_cases
 from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.adapters.aws_transport import AwsTransport
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_transaction import TransactCheck, TransactDelete, TransactPut, TransactUpdate
-from tollgate.adapters.lambda_events import LambdaEvents
-from tollgate.adapters.lambda_sentences import LambdaSentences
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sqs_client import QueueMessage, SqsClient
+from tollgate.adapters.aws.transport import AwsTransport
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.transaction import TransactCheck, TransactDelete, TransactPut, TransactUpdate
+from tollgate.adapters.messaging.lambda_events import LambdaEvents
+from tollgate.adapters.messaging.sqs_client import QueueMessage, SqsClient
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.texts.lambda_sentences import LambdaSentences
 from tollgate.services.cache.breaker import CacheBreaker
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs"

@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.adapters.aws_transport import AwsTransport
-from tollgate.adapters.bedrock_realtime import BedrockRealtime
+from tollgate.adapters.aws.transport import AwsTransport
 from tollgate.adapters.dialects.converse import ConverseDialect
+from tollgate.adapters.providers.bedrock_realtime import BedrockRealtime
 from tollgate.adapters.ssm_parameters import SecretParameters
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.providers.backend import Provider, TokenBackend

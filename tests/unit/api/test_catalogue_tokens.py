@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tests.fakes.token_house import BEDROCK, INSTANCES, TOKENS, token_catalogue
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.places.standing import places_of

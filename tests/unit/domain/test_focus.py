@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tests.fakes.examples import make_job
 from tests.fakes.token_house import BEDROCK, TOKENS, token_catalogue
 from tests.fakes.usage import DIMENSIONS, make_record
-from tollgate.adapters.focus_file import focus_csv_gz, focus_key
+from tollgate.adapters.metering.focus_file import focus_csv_gz, focus_key
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups, sellers_of
 from tollgate.domain.costs.usage import UsageRecord, roll_up

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.adapters.price_snapshot import snapshot_book
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.domain.providers.prices import BucketRates, TokenRates, TokenUsage, split_usage, token_cost
 
 COUNTS = st.integers(min_value=0, max_value=10_000_000)

@@ -81,7 +81,7 @@ def test_hot_functions_import_nothing_heavy(function: str) -> None:
 def test_a_cache_hit_imports_nothing_heavy() -> None:
     """What the first hit imports, which Lambda gives less CPU than the start."""
     program = (
-        "import sys, functions.gateway.app as app, tollgate.adapters.cache_policy_document\n"
+        "import sys, functions.gateway.app as app, tollgate.adapters.documents.cache_policy\n"
         "app.GatewayParts(app.GatewaySettings.load()).answers\n"
         "print(*sys.modules)"
     )
@@ -103,7 +103,7 @@ def test_hot_functions_import_no_business_of_others(function: str, module: str) 
     assert module not in _imported(function)
 
 
-@pytest.mark.parametrize(("function", "most"), [("gateway", 190), ("authorizer", 87), ("jobs", 135)])
+@pytest.mark.parametrize(("function", "most"), [("gateway", 190), ("authorizer", 89), ("jobs", 135)])
 def test_the_number_of_modules_stays_small(function: str, most: int) -> None:
-    """About what it was when the limit was set; raise it for a reason only (last: packages in domain and services)."""
+    """About what it was when the limit was set; raise it for a reason only (last: packages in adapters)."""
     assert len(_imported(function)) <= most
