@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
+from tollgate.domain.cache.entry import CacheOutcome
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.loaded_cost import Endpoint, load_hour
-from tollgate.domain.costs.usage import CACHE_STATES, Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
+from tollgate.domain.costs.usage import Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.roads.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
 from tollgate.domain.spans import SLICE, day_of, hour_of, month_of, slice_of
@@ -36,7 +37,7 @@ RECORDS = st.lists(
         instance=DOLLARS,
         avoided=st.dictionaries(st.sampled_from(AvoidedReason), DOLLARS),
         usage=st.builds(Usage, *[st.none() | st.integers(0, 9)] * 3),
-        cache=st.sampled_from(["", *CACHE_STATES]),
+        cache=st.sampled_from(["", *CacheOutcome]),
     ),
     max_size=40,
 )
@@ -95,9 +96,9 @@ def test_one_record_of_each_kind() -> None:
     assert (unknown.errors, unknown.unknown_costs, unknown.unknown_tokens) == (0, 1, 1)
     told = totals_of(make_record(usage=Usage(0, 0), cache="hit"))
     assert (told.unknown_tokens, told.cache_hits, told.rejected) == (0, 1, 0)
-    kinds = [totals_of(make_record(cache=state)) for state in (*CACHE_STATES, "")]
+    kinds = [totals_of(make_record(cache=state)) for state in (*CacheOutcome, "")]
     assert [each.cache_hits for each in kinds] == [1, 1, 1, 0, 0, 0]
-    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CACHE_STATES), {}]
+    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CacheOutcome), {}]
     file = totals_of(make_record(requests=50, errors=3, latency_seconds=None))
     assert (file.requests, file.errors, file.latencies) == (50, 3, {})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 
 LONGEST_DEADLINE_SECONDS = 604_800
 MODEL_CHARACTERS = 256

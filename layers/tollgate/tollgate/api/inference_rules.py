@@ -24,7 +24,7 @@ from tollgate.api.faults import words_of
 from tollgate.api.wishes import WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 
 
 def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:

@@ -43,7 +43,7 @@ from tollgate.domain.roads.capabilities import Needs
 from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.idempotency import Idempotency
-from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.plan import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.answer_all import Part
     from tollgate.services.requests.deployment_health import DeploymentHealth
-    from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.requests.plan import Accepted, Completed, InferenceRequest, Plan
     from tollgate.services.requests.plan_request import RequestPlanner
     from tollgate.services.requests.run_chosen import ChosenRun
     from tollgate.services.requests.run_realtime import RealtimeRun
