@@ -1,4 +1,4 @@
-"""Faults at any call to what lies outside the services: the process dies there, or the call fails, or its answer is lost.
+"""Faults at any call to what lies outside the services: the process dies, the call fails, or its answer is lost.
 
 One object counts the calls to every port of a house of fakes, so that a test can walk over all of them without naming
 any. When a process has died, nothing that still runs in it reaches the outside world, whatever its `finally` does.
