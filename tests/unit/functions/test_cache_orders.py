@@ -28,7 +28,7 @@ from tollgate.domain.near.policy import NearPolicy
 from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.roads.health import HealthPolicy
-from tollgate.services.cache.refresh_answers import INLINE_BYTES
+from tollgate.services.cache.refresh_answers import INLINE_BYTES, RefreshOrders
 
 
 def test_one_refresh_makes_the_answer_anew() -> None:
@@ -48,6 +48,22 @@ def test_one_refresh_makes_the_answer_anew() -> None:
     assert (record.owner.tenant, record.outcome) == ("acme", "completed")
     assert record.effective_cost is not None
     assert record.effective_cost > 0
+
+
+def test_refreshes_for_the_same_call_are_records_of_their_own() -> None:
+    """A list may find several answers stale; usage counts a record that comes twice once."""
+    stack = CacheStack(stale_seconds=600)
+    bodies = [BODY | {"input": text} for text in ("one", "two")]
+    for body in bodies:
+        stack.gateway.infer(body)
+    stack.gateway.clock.advance(700)
+    for body in bodies:
+        assert stack.state(body) == "stale"
+    for run, ticket in stack.gateway.refreshes:
+        RefreshOrders(stack.orders, stack.gateway.objects).order(run, ticket)
+    for order in stack.orders.bodies:
+        stack.parts.refresher.carry_out(order)
+    assert len({record.request_id for record in stack.telemetry.requests}) == 2
 
 
 def test_an_order_that_comes_too_late_does_nothing() -> None:

@@ -154,7 +154,9 @@ class AnswerRefresher:
                 self._store.release(ticket)
         record = trail.record(outcome=outcome, status=0, ended=self._clock.monotonic(), error_code=code)
         # A refresh is no request of the caller whose request found the answer stale, but its cost is that caller's.
-        self.telemetry.request(record._replace(request_id=f"{record.request_id}{REFRESH_MARK}"))
+        # One API call may find several answers stale.
+        name = f"{record.request_id}.{ticket.key[:16]}.{ticket.fence}{REFRESH_MARK}"
+        self.telemetry.request(record._replace(request_id=name))
         return outcome == "completed"
 
     def _read(self, order: Mapping[str, Any]) -> tuple[CacheTicket, Trail, InferenceRequest]:
