@@ -122,8 +122,9 @@ def test_what_somebody_had_is_not_called_off_for_nothing() -> None:
     assert len(road.backend.submitted) == 1
     road.clock.advance(LEASE_SECONDS + 1)
     queries = JobQueries(jobs=road.jobs, objects=road.objects, clock=road.clock)
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError) as refused:
         queries.cancel(OWNER, "inf_1")
+    assert "may have been run already" in refused.value.message
     assert road.jobs.jobs["inf_1"].state is JobState.QUEUED
 
 
