@@ -326,9 +326,9 @@ def test_the_named_budget_replaces_the_one_for_each() -> None:
 def test_a_hold_that_is_given_back_leaves_a_line() -> None:
     """Whose call died, nobody knows; how much was held for it, and where, the log says."""
     gateway = budgeted(make_budget("0.001"))
-    lost = Reservation(own_slot("inf_lost", gateway.clock.now()), Decimal("0.0009"), (Hold(DAY, None),))
+    lost = Reservation(own_slot("inf_lost", gateway.clock.now()), Decimal("0.00099"), (Hold(DAY, None),))
     gateway.ledger.write([reserve(lost, lost.holds[0])])
     gateway.clock.advance(3_600)
     assert gateway.infer(HELLO).status == 200
     (line,) = [line for line in gateway.lines if line.get("message") == "budget hold released"]
-    assert (line["counter"], line["released_usd"]) == (DAY, "0.0009")
+    assert (line["counter"], line["released_usd"]) == (DAY, "0.00099")
