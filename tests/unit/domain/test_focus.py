@@ -259,3 +259,19 @@ def test_what_is_paid_by_the_token_names_its_seller() -> None:
         "bedrock": ("Amazon Bedrock", "Amazon Web Services", "Bedrock model"),
         "gone": ("Amazon SageMaker", "Amazon Web Services", "SageMaker asynchronous endpoint"),
     }
+
+
+def test_work_beside_requests_is_in_the_export() -> None:
+    """Answers made anew for the cache, first answers that were not good enough, and values that clients keep."""
+    made = replace(make_record("req_1#refresh"), requests=0)
+    kept = replace(make_record("req_2#kept"), requests=0, dimensions=DIMENSIONS._replace(model="", deployment=""))
+    rows = roll_up([made, kept], NOON)
+    day = focus_roll_ups(rows, ACCOUNT)
+    assert day.total == sum(Decimal(row["BilledCost"]) for row in day.rows) == made.charged + kept.charged
+    told = {
+        row["ResourceId"]: (row["PricingQuantity"], row["x_Requests"], row["ChargeDescription"]) for row in day.rows
+    }
+    assert told == {
+        "echo/small": ("1", "0", "Work for echo/small in an hour"),
+        "": ("1", "0", "Work for the cache in an hour"),
+    }
