@@ -8,18 +8,19 @@ https://focus.finops.org/focus-specification/v1-0/
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.costs.usage import RollUp
 from tollgate.domain.jobs.file_batches import CountedPart
-from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.domain.jobs.job import Bill, Job, JobState
 from tollgate.domain.money import ZERO, usd
 from tollgate.domain.providers.backend import Provider, TokenBackend
 from tollgate.domain.spans import HOUR, hour_of, month_of
@@ -184,20 +185,17 @@ def focus_jobs(jobs: Iterable[Job | CountedPart], account: FocusAccount) -> Focu
 
     Jobs that waited for a real-time endpoint to wake are in the rows of the hour, as all real-time requests.
     """
-    found: list[tuple[str, Decimal | None, Job | CountedPart]] = []
+    found: list[tuple[str, Decimal | None, Callable[[Decimal, FocusAccount], FocusRow]]] = []
     for one in jobs:
         if isinstance(one, CountedPart):
-            found.append((one.run_id, one.count.effective, one))
-        elif one.state in FINAL_STATES and one.inference_type is not InferenceType.REALTIME:
-            found.append((one.job_id, one.effective_cost, one))
+            found.append((one.run_id, one.count.effective, partial(_part_row, one)))
+        elif one.bill is not None and one.inference_type is not InferenceType.REALTIME:
+            found.append((one.job_id, one.effective_cost, partial(_job_row, one, one.bill)))
     found.sort(key=lambda entry: entry[0])
-    known = [(one, cost) for _, cost, one in found if cost is not None]
+    known = [(cost, row) for _, cost, row in found if cost is not None]
     return FocusDay(
-        rows=tuple(
-            _part_row(one, cost, account) if isinstance(one, CountedPart) else _job_row(one, cost, account)
-            for one, cost in known
-        ),
-        total=sum((cost for _, cost in known), Decimal(0)),
+        rows=tuple(row(cost, account) for cost, row in known),
+        total=sum((cost for cost, _ in known), ZERO),
         unknown=tuple(name for name, cost, _ in found if cost is None),
     )
 
@@ -221,8 +219,8 @@ def focus_roll_ups(roll_ups: Iterable[RollUp], account: FocusAccount) -> FocusDa
     )
 
 
-def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
-    ended = (job.created_at if job.bill is None else job.bill.settled_at).astimezone(UTC)
+def _job_row(job: Job, bill: Bill, cost: Decimal, account: FocusAccount) -> FocusRow:
+    ended = bill.settled_at.astimezone(UTC)
     values = _common(ended, cost, job.inference_type, account, resource=job.resource, team=job.owner.team) | {
         "ChargeDescription": f"One {job.inference_type.value} inference request to {job.resource}",
         "ConsumedQuantity": _number(job.held_seconds),
@@ -244,7 +242,7 @@ def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
         "x_Requests": "1",
         "x_State": job.state.value,
         "x_Tenant": job.owner.tenant,
-        "x_Variant": "" if job.bill is None else job.bill.variant,
+        "x_Variant": bill.variant,
     }
     return {column.name: values.get(column.name, "") for column in COLUMNS}
 
