@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.examples import OWNER, make_job
+from tests.fakes.examples import OWNER, make_catalogue, make_job
 from tests.fakes.token_house import BEDROCK, TOKENS, token_catalogue
 from tests.fakes.usage import DIMENSIONS, make_record
 from tollgate.adapters.focus_file import focus_csv_gz, focus_key
@@ -403,7 +403,7 @@ def test_december_ends_in_january() -> None:
 def test_an_empty_day_is_a_heading() -> None:
     """And the same day always gives the same bytes."""
     nothing = focus_csv_gz(focus_jobs([], ACCOUNT).rows)
-    assert gzip.decompress(nothing).decode().splitlines() == [",".join(column.name for column in COLUMNS)]
+    assert gzip.decompress(nothing).decode().splitlines() == [",".join(COLUMNS)]
     assert nothing == focus_csv_gz(focus_jobs([], ACCOUNT).rows)
     assert focus_key(DAY) == "exports/focus/date=2026-11-22/part.csv.gz"
 
@@ -418,6 +418,7 @@ def test_a_team_cannot_put_a_formula_into_a_spreadsheet() -> None:
 def test_what_is_paid_by_the_token_names_its_seller() -> None:
     """Bedrock is AWS's, on the same invoice; an API elsewhere is its host's."""
     text = TOKENS + BEDROCK
+    assert sellers_of(make_catalogue()) == {}
     account = replace(ACCOUNT, sellers=sellers_of(token_catalogue(text)))
     rows = focus_jobs([_ended(model="chat", deployment=name) for name in ("paid", "bedrock", "gone")], account).rows
     named = {row["x_Deployment"]: (row["ServiceName"], row["ProviderName"], row["ResourceType"]) for row in rows}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -33,86 +32,60 @@ _RESOURCE_TYPES = {
 }
 
 
-class FocusKind(StrEnum):
-    """Data types of columns."""
-
-    TEXT = "String"
-    NUMBER = "Decimal"
-    TIME = "Date/Time"
-    JSON = "JSON"
-
-
-@dataclass(frozen=True, slots=True)
-class FocusColumn:
-    """The values allowed in a column.
-
-    Attributes:
-        nullable: whether it may be missing; an empty field in the file.
-        allowed: the only values, if the specification lists them.
-    """
-
-    name: str
-    kind: FocusKind
-    nullable: bool = False
-    allowed: frozenset[str] = frozenset()
-
-
-_T, _N, _D, _J = FocusKind.TEXT, FocusKind.NUMBER, FocusKind.TIME, FocusKind.JSON
-
 COLUMNS = (
-    FocusColumn("BilledCost", _N),
-    FocusColumn("BillingAccountId", _T),
-    FocusColumn("BillingAccountName", _T, nullable=True),
-    FocusColumn("BillingCurrency", _T, allowed=frozenset({"USD"})),
-    FocusColumn("BillingPeriodEnd", _D),
-    FocusColumn("BillingPeriodStart", _D),
-    FocusColumn("ChargeCategory", _T, allowed=frozenset({"Usage", "Purchase", "Tax", "Credit", "Adjustment"})),
-    FocusColumn("ChargeClass", _T, nullable=True, allowed=frozenset({"Correction"})),
-    FocusColumn("ChargeDescription", _T, nullable=True),
-    FocusColumn("ChargeFrequency", _T, allowed=frozenset({"One-Time", "Recurring", "Usage-Based"})),
-    FocusColumn("ChargePeriodEnd", _D),
-    FocusColumn("ChargePeriodStart", _D),
-    FocusColumn("ConsumedQuantity", _N, nullable=True),
-    FocusColumn("ConsumedUnit", _T, nullable=True),
-    FocusColumn("ContractedCost", _N),
-    FocusColumn("ContractedUnitPrice", _N, nullable=True),
-    FocusColumn("EffectiveCost", _N),
-    FocusColumn("InvoiceIssuerName", _T),
-    FocusColumn("ListCost", _N),
-    FocusColumn("ListUnitPrice", _N, nullable=True),
-    FocusColumn("PricingCategory", _T, nullable=True, allowed=frozenset({"Standard", "Dynamic", "Committed", "Other"})),
-    FocusColumn("PricingQuantity", _N, nullable=True),
-    FocusColumn("PricingUnit", _T, nullable=True),
-    FocusColumn("ProviderName", _T),
-    FocusColumn("PublisherName", _T),
-    FocusColumn("RegionId", _T, nullable=True),
-    FocusColumn("RegionName", _T, nullable=True),
-    FocusColumn("ResourceId", _T, nullable=True),
-    FocusColumn("ResourceName", _T, nullable=True),
-    FocusColumn("ResourceType", _T, nullable=True),
-    FocusColumn("ServiceCategory", _T),
-    FocusColumn("ServiceName", _T),
-    FocusColumn("SubAccountId", _T, nullable=True),
-    FocusColumn("SubAccountName", _T, nullable=True),
-    FocusColumn("Tags", _J, nullable=True),
-    FocusColumn("x_AvoidedCost", _N, nullable=True),
-    FocusColumn("x_CachedInputTokens", _N, nullable=True),
-    FocusColumn("x_CatalogueVersion", _N, nullable=True),
-    FocusColumn("x_Deployment", _T),
-    FocusColumn("x_Errors", _N),
-    FocusColumn("x_EstimatedCost", _N, nullable=True),
-    FocusColumn("x_InferenceType", _T),
-    FocusColumn("x_InputTokens", _N, nullable=True),
-    FocusColumn("x_KeyId", _T, nullable=True),
-    FocusColumn("x_LoadedCost", _N, nullable=True),
-    FocusColumn("x_Model", _T),
-    FocusColumn("x_OutputTokens", _N, nullable=True),
-    FocusColumn("x_RequestId", _T, nullable=True),
-    FocusColumn("x_Requests", _N),
-    FocusColumn("x_State", _T, nullable=True),
-    FocusColumn("x_Team", _T, nullable=True),
-    FocusColumn("x_Tenant", _T, nullable=True),
-    FocusColumn("x_Variant", _T, nullable=True),
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "ContractedUnitPrice",
+    "EffectiveCost",
+    "InvoiceIssuerName",
+    "ListCost",
+    "ListUnitPrice",
+    "PricingCategory",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "RegionId",
+    "RegionName",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "SubAccountId",
+    "SubAccountName",
+    "Tags",
+    "x_AvoidedCost",
+    "x_CachedInputTokens",
+    "x_CatalogueVersion",
+    "x_Deployment",
+    "x_Errors",
+    "x_EstimatedCost",
+    "x_InferenceType",
+    "x_InputTokens",
+    "x_KeyId",
+    "x_LoadedCost",
+    "x_Model",
+    "x_OutputTokens",
+    "x_RequestId",
+    "x_Requests",
+    "x_State",
+    "x_Team",
+    "x_Tenant",
+    "x_Variant",
 )
 """Columns of the file, in its order: FOCUS's by name, then our own by name."""
 
@@ -244,7 +217,7 @@ def _job_row(job: Job, bill: Bill, cost: Decimal, account: FocusAccount) -> Focu
         "x_Tenant": job.owner.tenant,
         "x_Variant": bill.variant,
     }
-    return {column.name: values.get(column.name, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in COLUMNS}
 
 
 def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusRow:
@@ -273,7 +246,7 @@ def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusR
         "x_Tenant": part.owner.tenant,
         "x_Variant": count.bill.variant,
     }
-    return {column.name: values.get(column.name, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in COLUMNS}
 
 
 def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
@@ -301,7 +274,7 @@ def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
         "x_Tenant": dimensions.tenant,
         "x_Variant": dimensions.variant,
     }
-    return {column.name: values.get(column.name, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in COLUMNS}
 
 
 def _common(
