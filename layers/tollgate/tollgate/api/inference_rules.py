@@ -20,8 +20,8 @@ from tollgate.api.bodies import (
     URL_CHARACTERS,
 )
 from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
-from tollgate.api.faults import words_of
-from tollgate.api.wishes import WISH_FIELDS, read_wishes
+from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.wishes import OBJECTS, WISH_FIELDS, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.requests.plan import InferenceRequest
@@ -43,6 +43,7 @@ _INFERENCE_FIELDS = {
             rules.str_schema(max_length=METADATA_NAME_CHARACTERS),
             rules.str_schema(max_length=METADATA_CHARACTERS),
             max_length=METADATA_ENTRIES,
+            fail_fast=True,
         ),
         required=False,
     ),
@@ -63,6 +64,7 @@ def read_by_rules(document: dict[str, Any], headers: Mapping[str, str]) -> Infer
     Raises:
         InvalidRequestError: naming the first field at fault and what is expected of it.
     """
+    refuse_crowds(document, OBJECTS)
     try:
         checked = _INFERENCE.validate_python(document)
     except ValidationError as error:

@@ -64,6 +64,10 @@ WISH_FIELDS: Mapping[str, rules.TypedDictField] = {
 }
 
 
+OBJECTS = ("trim", "cascade", "cache")
+"""Fields of a body that are objects with rules of their own."""
+
+
 def read_wishes(body: Mapping[str, Any]) -> "Wishes | None":
     """The wishes in a checked body; None where there are none."""
     found = {name: body[name] for name in WISH_FIELDS if body.get(name) is not None}

@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
 from tollgate.api.cache_wishes import cache_wishes_schema
-from tollgate.api.faults import words_of
-from tollgate.api.wishes import WISH_FIELDS
+from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.wishes import OBJECTS, WISH_FIELDS
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 
@@ -69,7 +69,7 @@ COMMON_FIELDS: Fields = {
     "user": optional(_SHORT),
     "safety_identifier": optional(_SHORT),
     "prompt_cache_key": optional(_SHORT),
-    "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16)),
+    "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16, fail_fast=True)),
     "cache": optional(cache_wishes_schema()),
     **WISH_FIELDS,
 }
@@ -136,6 +136,7 @@ class DocumentReader:
         """
         if not isinstance(document, dict):
             raise InvalidRequestError("The body must be a JSON object.")
+        refuse_crowds(document, OBJECTS)
         try:
             checked: Body = self._validator.validate_python(document)
         except ValidationError as error:

@@ -198,7 +198,7 @@ class HandingOn:
             ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
         except InvalidRequestError:
             return None
-        read, limit = len(json_text(value)) // 4, output_limit(job.parameters)
+        read, limit = len(json_text(value)) // 4, output_limit(job.parameters, value)
         made = min(taker.timing.expected_output_tokens if limit is None else limit, road.tokens.max_output_tokens)
         held = taker.timing.expected_seconds(read, made)
         expected = expected_token_cost(road.tokens, read, made) + rates.waiting(held) + rates.handed_on()
