@@ -50,7 +50,7 @@ class InferenceService:
         acceptance: JobAcceptance,
         health: DeploymentHealth,
         chosen_run: Callable[[], ChosenRun],
-        wakes: Callable[[], WakeRequests],
+        wakes: Callable[[], WakeRequests | None],
         cache: Callable[[], AnswerCache],
     ) -> None:
         self._planner = planner
@@ -205,6 +205,7 @@ class InferenceService:
             return accepted
         # With a deadline it may wait for company; then the keeper wakes the endpoint in time.
         deadline = plan.request.deadline_seconds
-        if not deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds):
-            self._wakes().want(deployment.roads[t] for t in sleeping)
+        gathers = deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds)
+        if not gathers and (wakes := self._wakes()) is not None:
+            wakes.want(deployment.roads[t] for t in sleeping)
         return accepted
