@@ -113,7 +113,7 @@ class _Seen(GatheredJob):
     looks = 0
 
     @property
-    def work(self) -> DueWork:  # type: ignore[override]  # read like the field
+    def work(self) -> DueWork:
         _Seen.looks += 1
         return super().work
 
