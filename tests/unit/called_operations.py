@@ -28,8 +28,6 @@ TABLE_OPERATIONS = {
     "transact_write_items": (),
     "TransactPut": ("PutItem",),
     "TransactUpdate": ("UpdateItem",),
-    "TransactDelete": ("DeleteItem",),
-    "TransactCheck": ("ConditionCheckItem",),
 }
 """What IAM asks for, by method of `DynamoDBClient` or by action of a transaction."""
 

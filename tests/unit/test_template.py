@@ -21,7 +21,7 @@ from tests.unit.template_document import (
     target,
     template,
 )
-from tollgate.adapters.focus_file import focus_key
+from tollgate.adapters.metering.focus_file import focus_key
 from tollgate.domain.costs.price_refresh import JUMP_PERCENT
 from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT
 

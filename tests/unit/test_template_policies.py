@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.template_document import as_list, folder_of, functions, resources, settings_class, statements, target
-from tollgate.adapters import webhook_http
+from tollgate.adapters.messaging import webhook_http
 
 # AWS offers no resource-level permission for these.
 WITHOUT_RESOURCES = {

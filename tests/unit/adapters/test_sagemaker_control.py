@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.standing_document import standing_document, standing_from
+from tollgate.adapters.documents.standing import standing_document, standing_from
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
 from tollgate.domain.places.standing import (
     Place,
