@@ -30,6 +30,8 @@ from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.file_batch_cut import BatchCutter
 from tollgate.services.batches.file_batch_finish import FileBatchResults
 from tollgate.services.batches.file_batch_run import FileBatchRunner
+from tollgate.services.batches.file_part_admission import PartAdmission
+from tollgate.services.batches.file_part_run import PartRunner
 from tollgate.services.batches.pooled import PooledRuns
 from tollgate.services.batches.run_results import ResultsBySource
 from tollgate.services.batches.start import BatchStarter
@@ -183,13 +185,12 @@ class BatchRoad:
     def file_batch_runner(self, point: CrashPoint | None = None) -> FileBatchRunner:
         watch = point or CrashPoint(0)
         objects = watch.watch(self.objects, "put_lines", "delete")
+        batches, results = watch.watch(self.file_batches, "change"), self.file_batch_results(watch)
+        admission = Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock)
         return FileBatchRunner(
-            batches=watch.watch(self.file_batches, "change"),
+            batches=batches,
             files=self.files,
-            runs=watch.watch(self.batches, "add"),
-            objects=objects,
             catalogues=self.catalogues,
-            backend=self.backend,
             cutter=BatchCutter(
                 objects=objects,
                 capacities=FixedCapacity(),
@@ -197,10 +198,17 @@ class BatchRoad:
                 bodies=OpenAILineBodies(),
                 refusal_of=refusal_of,
             ),
-            admission=Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock),
-            starter=self.drops(watch),
-            results=self.file_batch_results(watch),
-            refusal_of=refusal_of,
+            admission=PartAdmission(batches=batches, catalogues=self.catalogues, admission=admission),
+            parts=PartRunner(
+                runs=watch.watch(self.batches, "add"),
+                objects=objects,
+                backend=self.backend,
+                starter=self.drops(watch),
+                results=results,
+                refusal_of=refusal_of,
+                clock=self.clock,
+            ),
+            results=results,
             telemetry=self.telemetry,
             clock=self.clock,
             is_held_back=self.held_back.__contains__,
