@@ -37,6 +37,7 @@ from tollgate.services.batches.run_results import ResultsBySource
 from tollgate.services.batches.start import BatchStarter
 from tollgate.services.jobs.answers import JobAnswers
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.requests.admission import Admission
 
 RESOURCE = "echo/small"
@@ -114,7 +115,7 @@ class BatchRoad:
             batches=watch.watch(self.batches, "add"),
             objects=watch.watch(self.objects, "put", "put_lines"),
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
+            requests=JobRequests(ContainerDialects(), self.objects),
             starter=self.starter(watch),
             completer=self.completer(watch),
             clock=self.clock,

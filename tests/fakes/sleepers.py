@@ -21,8 +21,12 @@ from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.places.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.deferred_calls import DeferredCalls
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.places.hand_on import HandingOn
 from tollgate.services.places.keep_places import PlaceKeeper
 from tollgate.services.places.news import PlaceNews
@@ -75,6 +79,10 @@ class LiveCapacity:
         )
 
 
+def _nobody() -> TokenJobRun:
+    raise AssertionError("No endpoint that sleeps is paid by the token.")
+
+
 @dataclass
 class Sleepers:
     """What a test looks at and moves."""
@@ -105,19 +113,30 @@ class Sleepers:
             telemetry=self.telemetry,
             clock=self.clock,
         )
+        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
         self.deferred = DeferredRun(
             jobs=self.gateway.jobs,
-            objects=self.gateway.objects,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
-            backend=self.gateway.realtime,
+            brakes=BrakedJobs(
+                gate=gate,
+                catalogues=self.gateway.catalogues,
+                queue=self.gateway.deferred_queue,
+                telemetry=self.telemetry,
+            ),
             places=self.places,
             wakes=self.wakes,
-            completer=completer,
+            calls=DeferredCalls(
+                jobs=self.gateway.jobs,
+                objects=self.gateway.objects,
+                requests=JobRequests(ContainerDialects(), self.gateway.objects),
+                backend=self.gateway.realtime,
+                completer=completer,
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            by_token=_nobody,
             telemetry=self.telemetry,
             clock=self.clock,
-            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
-            queue=self.gateway.deferred_queue,
         )
 
     def new_keeper(self, point: CrashPoint | None = None) -> PlaceKeeper:

@@ -19,7 +19,7 @@ from tollgate.domain.choice.policy import ChoicePolicy, DeploymentRole, ExtraSpe
 from tollgate.domain.jobs.job import Job
 from tollgate.ports.outcomes import Extra
 from tollgate.services.jobs.complete_job import JobCompleter, Work
-from tollgate.services.jobs.submit_async import invocation_timeout
+from tollgate.services.jobs.hand_over import invocation_timeout
 
 BRAKES = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.DOWNGRADE),))
 

@@ -83,7 +83,7 @@ class BatchParts(JobParts):
             batches=self.batches,
             objects=self.objects,
             catalogues=self.catalogues,
-            dialects=self.dialects,
+            requests=self.requests,
             starter=self.starter,
             completer=self.completer,
             clock=self.clock,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
@@ -51,6 +53,15 @@ class JobParts(RoadParts):
             outcomes=self.outcomes,
         )
 
+    @cached_property
+    def requests(self) -> JobRequests:
+        """What is sent to deployments for jobs."""
+        return JobRequests(self.dialects, self.objects)
+
+    def braked(self, queue: SqsQueue) -> BrakedJobs:
+        """The jobs of a queue that the brakes hold back."""
+        return BrakedJobs(gate=self.gate, catalogues=self.catalogues, queue=queue, telemetry=self.telemetry)
+
     @property
     def answers(self) -> Callable[[], JobAnswers] | None:
         """Answers that equal jobs share, where they do; asked only for jobs of a model that has a cache."""
@@ -95,6 +106,11 @@ class AsyncParts(JobParts):
             refresh_function=refresh_function,
         )
         self.async_queue = self.queue(settings.async_queue_url)
+
+    @property
+    def answers(self) -> Callable[[], JobAnswers]:
+        """Answers that equal jobs share, where they do; asked only for jobs of a model that has a cache."""
+        return lambda: self._job_answers
 
     @property
     def followers(self) -> SqsQueue:
