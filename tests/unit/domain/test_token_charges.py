@@ -1,8 +1,10 @@
 """What a call that is paid by the token costs at most, and what it did cost."""
 
 import json
+import tracemalloc
 from copy import replace
 from decimal import Decimal
+from time import process_time
 from typing import Any
 from unicodedata import normalize
 
@@ -167,3 +169,34 @@ def test_only_calls_that_may_have_run_are_charged(error: BackendError, expected:
     assert may_be_charged(error) is expected
     error.answer_begun = True
     assert may_be_charged(error)
+
+
+@given(text=st.text(st.sampled_from("aeK \u00e9\u1e17\u0301\u0316\u0323\u0f73\uff9e\u304b\u1100\u1161\uac00\ufb2e")))
+@example(text="\u00e9\u0323")
+def test_marks_that_change_places_do_not_exceed_the_bound(text: str) -> None:
+    """A mark that moves before another undoes what the other had become part of."""
+    bound = most_input_tokens(MessagesDialect().render(text or "a", {}).body, schemas=False)
+    overhead = most_input_tokens(MessagesDialect().render("a", {}).body, schemas=False) - 1
+    assert len(normalize("NFKC", text).encode()) + overhead <= bound or not text
+
+
+def test_combining_marks_are_counted_in_time_that_grows_with_their_number() -> None:
+    """Python itself takes a minute to normalise half a megabyte of them."""
+    began = process_time()
+    rendered = MessagesDialect().render("a" + "\u0301\u0316" * 100_000, {})
+    assert most_input_tokens(rendered.body, schemas=True) >= 400_000
+    assert process_time() - began < 1
+
+
+def test_indents_of_a_schema_are_counted_and_not_written() -> None:
+    """Deep lists of figures would take hundreds of times the body's memory."""
+    schema: Any = [1] * 100_000
+    for _ in range(90):
+        schema = [schema]
+    body = json.dumps({"tools": schema}).encode()
+    tracemalloc.start()
+    bound = most_input_tokens(body, schemas=True)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert bound > len(json.dumps({"tools": schema}, indent=4))
+    assert most < 5_000_000

@@ -97,12 +97,14 @@ def together(first: Settlement, last: Settlement) -> Settlement:
     """
     if first.effective is None or last.effective is None:
         return Settlement(effective=None, avoided=None)
-    known = last.avoided is not None and first.loaded is not None
-    lost = {AvoidedReason.TIER: -(first.loaded or ZERO)}
+    avoided, reasons = None, {}
+    if last.avoided is not None and first.loaded is not None:
+        avoided = last.avoided - first.loaded
+        reasons = add_reasons(last.reasons, {AvoidedReason.TIER: -first.loaded})
     return Settlement(
         effective=first.effective + last.effective,
-        avoided=last.avoided - first.loaded if last.avoided is not None and first.loaded is not None else None,
-        reasons=add_reasons(last.reasons, lost) if known else {},
+        avoided=avoided,
+        reasons=reasons,
         instance=last.instance,
         held_seconds=last.held_seconds,
         loaded=plus(first.loaded, last.loaded),

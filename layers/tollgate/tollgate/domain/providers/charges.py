@@ -1,8 +1,10 @@
 """What a call to a token-priced backend is expected to cost, costs at most, and did cost."""
 
-import json
+import re
+from collections import Counter
 from decimal import Decimal
-from unicodedata import normalize
+from typing import Any, Literal
+from unicodedata import combining, normalize
 
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.catalogue import InferenceType, Road
@@ -55,14 +57,41 @@ def most_input_tokens(body: bytes, *, schemas: bool) -> int:
     if b"\\u" in body or not body.isascii():
         most = max(most, _normalized(compact_json(strict_json(body))))
     if schemas:
-        most = max(
-            most * _SPREAD_OF_SCHEMAS, _normalized(json.dumps(strict_json(body), indent=_INDENT, ensure_ascii=False))
-        )
+        most = max(most * _SPREAD_OF_SCHEMAS, most + _indents(strict_json(body)))
     return most + TEMPLATE_TOKENS
 
 
+_ASCII = re.compile(r"[\x00-\x7f]+")
+
+
 def _normalized(text: str) -> int:
-    return len(normalize("NFKC", text).encode(errors="surrogatepass"))
+    """Bytes of UTF-8 that NFKC cannot exceed, in a time that grows with the text.
+
+    Python sorts combining marks in a time that grows with the square of their number, so each character is normalised
+    by itself. What neighbours become together is never longer, unless marks change places and undo what a character is
+    composed of; where there are marks, all characters are therefore counted decomposed.
+    """
+    others = Counter(_ASCII.sub("", text))
+    form: Literal["NFKC", "NFKD"] = "NFKD" if any(combining(normalize("NFKD", c)[0]) for c in others) else "NFKC"
+    longer = sum(count * len(normalize(form, c).encode(errors="surrogatepass")) for c, count in others.items())
+    return len(text) - others.total() + longer
+
+
+def _indents(value: Any) -> int:
+    """Bytes that line breaks and indents add to compact JSON; the text itself could be hundreds of times its size."""
+    added, depth, level = 0, 0, [value]
+    while level:
+        depth += 1
+        entries = sum(map(len, level))
+        # A line for each entry, with a space after its name, and one for the closing bracket.
+        added += entries * (_INDENT * depth + 2) + len(level) * (_INDENT * (depth - 1) + 1)
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+    return added
 
 
 def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:

@@ -73,6 +73,9 @@ class AnswerAll:
                 run. Otherwise what was begun by then is charged, and jobs that have not begun are called off.
         """
         trails = [copy(trail) for _ in requests]
+        for number, part in enumerate(trails):
+            # Each may become a job, and they must not be taken for the same.
+            part.once = trail.once and f"{trail.once[:-3]}{number:03x}"
         # A request that nobody can serve is found before any other is run.
         plans = [self._planned(request, part, trail) for request, part in zip(requests, trails, strict=True)]
         held = self._held(plans, trail)

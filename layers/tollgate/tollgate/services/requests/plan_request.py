@@ -121,7 +121,7 @@ class RequestPlanner:
         size = RequestSize(
             body_bytes=len(rendered.body),
             input_tokens=_input_tokens(request, trail),
-            output_tokens=output_limit(request.parameters),
+            output_tokens=output_limit(request.parameters, request.input),
         )
 
         # Size, deployment and road.
