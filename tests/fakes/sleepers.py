@@ -79,8 +79,9 @@ class LiveCapacity:
         )
 
 
-def _nobody() -> TokenJobRun:
-    raise AssertionError("No endpoint that sleeps is paid by the token.")
+def nobody_by_token() -> TokenJobRun:
+    """For a house without such providers."""
+    raise AssertionError("Nothing here is paid by the token.")
 
 
 @dataclass
@@ -134,7 +135,7 @@ class Sleepers:
                 telemetry=self.telemetry,
                 clock=self.clock,
             ),
-            by_token=_nobody,
+            by_token=nobody_by_token,
             telemetry=self.telemetry,
             clock=self.clock,
         )
