@@ -5,6 +5,7 @@ from typing import Any
 from tests.fakes.backends import FixedCatalogue, RecordingAsyncBackend
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.completer import job_completer
 from tests.fakes.control import FixedBrakes
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue
@@ -64,12 +65,11 @@ class AsyncRoad:
 
     def completer(self, point: CrashPoint | None = None) -> JobCompleter:
         watch = point or CrashPoint(0)
-        return JobCompleter(
+        return job_completer(
             jobs=watch.watch(self.jobs, "change"),
             objects=watch.watch(self.objects, "put"),
             webhooks=watch.watch(self.webhooks, "send"),
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
             durations=self.measurements,
             telemetry=self.telemetry,
             clock=self.clock,

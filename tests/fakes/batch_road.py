@@ -9,6 +9,7 @@ from tests.fakes.backends import FixedCatalogue, RecordingTransformBackend
 from tests.fakes.batches import InMemoryBatchStore
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.completer import job_completer
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
@@ -88,12 +89,11 @@ class BatchRoad:
             self.jobs.add(type(job)(**_fields(job) | changes))
 
     def completer(self, point: CrashPoint) -> JobCompleter:
-        return JobCompleter(
+        return job_completer(
             jobs=point.watch(self.jobs, "change"),
             objects=point.watch(self.objects, "put"),
             webhooks=point.watch(self.webhooks, "send"),
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
             durations=self.measurements,
             telemetry=self.telemetry,
             clock=self.clock,

@@ -5,6 +5,7 @@ from copy import replace
 from dataclasses import dataclass, field
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.completer import job_completer
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
@@ -22,7 +23,6 @@ from tollgate.domain.places.standing import Place, PlaceKind, ScalingTarget, Sta
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.braked_jobs import BrakedJobs
-from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.deferred_calls import DeferredCalls
 from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.run_deferred import DeferredRun
@@ -104,12 +104,10 @@ class Sleepers:
         for place in (REALTIME, ASYNC):
             self.endpoints.put(standing(place))
         self.keeper = self.new_keeper()
-        completer = JobCompleter(
+        completer = job_completer(
             jobs=self.gateway.jobs,
             objects=self.gateway.objects,
-            webhooks=None,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
             durations=self.gateway.measurements,
             telemetry=self.telemetry,
             clock=self.clock,

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.fakes.budgeted_gateway import make_budget
+from tests.fakes.completer import job_completer
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.messages import InMemoryQueue
@@ -127,12 +128,10 @@ class TokenHouse:
 
     def completer(self, watch: CrashPoint) -> JobCompleter:
         """Where jobs end."""
-        return JobCompleter(
+        return job_completer(
             jobs=watch.watch(self.gateway.jobs, "change"),
             objects=watch.watch(self.gateway.objects, "put"),
-            webhooks=None,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
             durations=self.gateway.measurements,
             telemetry=self.telemetry,
             clock=self.clock,

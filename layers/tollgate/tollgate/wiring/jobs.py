@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tollgate.services.jobs.announce_job import JobAnnouncer
 from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
@@ -40,17 +42,25 @@ class JobParts(RoadParts):
     @cached_property
     def completer(self) -> JobCompleter:
         """Where jobs end."""
+        pricing = JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock)
+        announcer = JobAnnouncer(
+            webhooks=self.queue(self._webhook_queue_url) if self._webhook_queue_url else None,
+            durations=self.durations,
+            outcomes=self.outcomes,
+            catalogues=self.catalogues,
+            pricing=pricing,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
         return JobCompleter(
             jobs=self.jobs,
             objects=self.objects,
-            webhooks=self.queue(self._webhook_queue_url) if self._webhook_queue_url else None,
-            catalogues=self.catalogues,
             dialects=self.dialects,
-            durations=self.durations,
+            pricing=pricing,
+            announcer=announcer,
             telemetry=self.telemetry,
             clock=self.clock,
             answers=self.answers,
-            outcomes=self.outcomes,
         )
 
     @cached_property

@@ -15,8 +15,9 @@ from tollgate.ports.objects import ObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
 from tollgate.services.batches.start import BatchStarter, batch_way
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.price_job import Work
 
 _READ_AT_ONCE = 25
 _MOST_FILE_BYTES = 8 * 1024 * 1024

@@ -21,9 +21,10 @@ from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.jobs.claim_job import QUEUED
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.kept_work import keep_work, kept_work
+from tollgate.services.jobs.price_job import Work
 
 MODEL_LIMIT_SECONDS = 60.0
 """SageMaker's time limit for a real-time container.

@@ -29,9 +29,10 @@ from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.token_backends import TokenBackends
 from tollgate.services.jobs.claim_job import claim_job
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.kept_work import keep_work
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
 
 _SUBMITTED = frozenset({JobState.SUBMITTED})
