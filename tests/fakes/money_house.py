@@ -20,11 +20,12 @@ from tests.fakes.faults import Faults
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue, SentMessage
 from tests.fakes.places import FakePlaces
+from tests.fakes.sleepers import nobody_by_token
 from tests.fakes.swept_house import SweptHouse
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.adapters.dynamodb.jobs.settled import job_record, part_record
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import BatchPolicy, Catalogue, Road
 from tollgate.domain.errors import (
@@ -41,6 +42,10 @@ from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.ports.backends import AsyncSubmission
 from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.braked_jobs import BrakedJobs
+from tollgate.services.jobs.deferred_calls import DeferredCalls
+from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
@@ -166,19 +171,31 @@ class MoneyHouse(SweptHouse):
         nothing = CrashPoint(0)
         completer = self.completer(nothing)
         self.faults.over(self.holding, "take_place")
-        submitter = AsyncSubmitter(
+        requests = JobRequests(ContainerDialects(), self.objects)
+        hand_over = AsyncHandOver(
             jobs=self.jobs,
             objects=self.objects,
-            catalogues=self.catalogues,
-            dialects=ContainerDialects(),
             backend=self.endpoint,
             completer=completer,
             telemetry=self.telemetry,
             clock=self.clock,
-            queue=self.async_queue,
+        )
+        submitter = AsyncSubmitter(
+            jobs=self.jobs,
+            catalogues=self.catalogues,
+            requests=requests,
+            hand_over=hand_over,
+            completer=completer,
+            answers=lambda: self.job_answers,
+            brakes=self._braked(self.async_queue),
+            places=FakePlaces(),
+            runs=self.deferred_queue,
+            telemetry=self.telemetry,
+            clock=self.clock,
         )
         self.submitter = GroupSubmitter(
             submitter=submitter,
+            hand_over=hand_over,
             jobs=self.jobs,
             objects=self.objects,
             backend=self.endpoint,
@@ -191,18 +208,27 @@ class MoneyHouse(SweptHouse):
         )
         self.deferred = DeferredRun(
             jobs=self.jobs,
-            objects=self.objects,
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
-            backend=self.gateway.realtime,
+            brakes=self._braked(self.deferred_queue),
             places=FakePlaces(),
             wakes=self.gateway.wakes,
-            completer=completer,
+            calls=DeferredCalls(
+                jobs=self.jobs,
+                objects=self.objects,
+                requests=requests,
+                backend=self.gateway.realtime,
+                completer=completer,
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            by_token=nobody_by_token,
             telemetry=self.telemetry,
             clock=self.clock,
-            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
-            queue=self.deferred_queue,
         )
+
+    def _braked(self, queue: InMemoryQueue) -> BrakedJobs:
+        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
+        return BrakedJobs(gate=gate, catalogues=self.catalogues, queue=queue, telemetry=self.telemetry)
 
     # -- what callers do
 

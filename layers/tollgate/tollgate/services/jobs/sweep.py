@@ -23,8 +23,10 @@ from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.file_batches import batch_message
 from tollgate.services.batches.pooled import PooledRuns
+from tollgate.services.jobs.announce_job import webhook_message
 from tollgate.services.jobs.complete_async import AsyncCompletion
-from tollgate.services.jobs.complete_job import JobCompleter, Work, webhook_message
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
 
 BUDGET_SECONDS = 35.0
