@@ -3,12 +3,13 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.lambda_events import LambdaEvents
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.messaging.lambda_events import LambdaEvents
+from tollgate.adapters.sagemaker.realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import process_messages
+from tollgate.services.jobs.deferred_calls import DeferredCalls
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.settings import RoadSettings
@@ -40,7 +41,7 @@ def build(settings: DeferredSettings) -> DeferredRun:
             jobs=parts.jobs,
             objects=parts.objects,
             catalogues=parts.catalogues,
-            dialects=parts.dialects,
+            requests=parts.requests,
             providers=parts.providers,
             completer=parts.completer,
             queue=queue,
@@ -50,18 +51,22 @@ def build(settings: DeferredSettings) -> DeferredRun:
 
     return DeferredRun(
         jobs=parts.jobs,
-        objects=parts.objects,
         catalogues=parts.catalogues,
-        dialects=parts.dialects,
-        backend=SageMakerRealtime(SageMakerRuntimeClient(parts.transport)),
+        brakes=parts.braked(queue),
         places=RegistryPlaces(parts.tables, settings.table_registry),
         wakes=LambdaEvents(parts.transport, settings.capacity_function),
-        completer=parts.completer,
+        calls=DeferredCalls(
+            jobs=parts.jobs,
+            objects=parts.objects,
+            requests=parts.requests,
+            backend=SageMakerRealtime(SageMakerRuntimeClient(parts.transport)),
+            completer=parts.completer,
+            telemetry=parts.telemetry,
+            clock=parts.clock,
+        ),
+        by_token=by_token,
         telemetry=parts.telemetry,
         clock=parts.clock,
-        gate=parts.gate,
-        queue=queue,
-        by_token=by_token,
     )
 
 

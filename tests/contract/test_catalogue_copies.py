@@ -10,8 +10,8 @@ import pytest
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.clock import ManualClock
 from tests.fakes.examples import make_catalogue, make_job
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.registry_catalogue import RegistryCatalogue, RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue, RegistryCatalogueWriter
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError, StorageError
 

@@ -14,8 +14,8 @@ from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.clock import ManualClock
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.sizes import sized_catalogue
-from tollgate.adapters.registry_catalogue import RegistryCatalogue, RegistryCatalogueWriter
-from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, REFRESH_SECONDS, UNKNOWN_SPENT, RegistryOutcomes
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue, RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.outcomes import FLUSH_SECONDS, REFRESH_SECONDS, UNKNOWN_SPENT, RegistryOutcomes
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.choice.outcomes import of_quality, of_run
 from tollgate.domain.choice.policy import (

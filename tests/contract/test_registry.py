@@ -14,11 +14,11 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.examples import OWNER
 from tests.fakes.gateway import InMemoryIdempotency
 from tests.fakes.messages import InMemoryObjectStore
-from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
-from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations, RegistryHealth
-from tollgate.adapters.registry_catalogue import REFRESH_SECONDS, RegistryCatalogue, RegistryCatalogueWriter
-from tollgate.adapters.registry_keys import RegistryKeys, key_hash
+from tollgate.adapters.dynamodb.cache.idempotency import DynamoDBIdempotency
+from tollgate.adapters.dynamodb.registry.backlog import DynamoDBBacklog
+from tollgate.adapters.dynamodb.registry.capacity import RegistryCapacity, RegistryDurations, RegistryHealth
+from tollgate.adapters.dynamodb.registry.catalogue import REFRESH_SECONDS, RegistryCatalogue, RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.keys import RegistryKeys, key_hash
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.costs.price_book import PriceBook

@@ -1,9 +1,12 @@
 """A gateway whose endpoints sleep: the keeper, the deferred runs and the gateway around one set of fakes."""
 
+from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass, field
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.completer import job_completer
+from tests.fakes.crashes import CrashPoint
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
@@ -19,9 +22,16 @@ from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.places.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.brakes.gate import BrakeGate
-from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.braked_jobs import BrakedJobs
+from tollgate.services.jobs.deferred_calls import DeferredCalls
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.run_token_job import TokenJobRun
+from tollgate.services.places.hand_on import HandingOn
 from tollgate.services.places.keep_places import PlaceKeeper
+from tollgate.services.places.news import PlaceNews
+from tollgate.services.places.watch_places import PlaceWatch
+from tollgate.services.places.work import PlaceWork
 
 REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
 ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")
@@ -69,6 +79,11 @@ class LiveCapacity:
         )
 
 
+def nobody_by_token() -> TokenJobRun:
+    """For a house without such providers."""
+    raise AssertionError("Nothing here is paid by the token.")
+
+
 @dataclass
 class Sleepers:
     """What a test looks at and moves."""
@@ -89,50 +104,71 @@ class Sleepers:
         for place in (REALTIME, ASYNC):
             self.endpoints.put(standing(place))
         self.keeper = self.new_keeper()
-        completer = JobCompleter(
+        completer = job_completer(
             jobs=self.gateway.jobs,
             objects=self.gateway.objects,
-            webhooks=None,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
             durations=self.gateway.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
         )
+        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
         self.deferred = DeferredRun(
             jobs=self.gateway.jobs,
-            objects=self.gateway.objects,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
-            backend=self.gateway.realtime,
+            brakes=BrakedJobs(
+                gate=gate,
+                catalogues=self.gateway.catalogues,
+                queue=self.gateway.deferred_queue,
+                telemetry=self.telemetry,
+            ),
             places=self.places,
             wakes=self.wakes,
-            completer=completer,
+            calls=DeferredCalls(
+                jobs=self.gateway.jobs,
+                objects=self.gateway.objects,
+                requests=JobRequests(ContainerDialects(), self.gateway.objects),
+                backend=self.gateway.realtime,
+                completer=completer,
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            by_token=nobody_by_token,
             telemetry=self.telemetry,
             clock=self.clock,
-            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
-            queue=self.gateway.deferred_queue,
         )
 
-    def new_keeper(self) -> PlaceKeeper:
+    def new_keeper(self, point: CrashPoint | None = None) -> PlaceKeeper:
         """Another execution environment's keeper."""
         return PlaceKeeper(
             catalogues=self.gateway.catalogues,
-            capacities=self.capacity,
-            control=self.endpoints,
             records=self.places,
-            states=self.places,
-            activity=self.activity,
-            jobs=self.gateway.jobs,
-            queues={
-                InferenceType.REALTIME: self.gateway.deferred_queue,
-                InferenceType.ASYNC: self.gateway.async_queue,
-            },
+            control=self.endpoints,
+            watch=PlaceWatch(
+                work=PlaceWork(jobs=self.gateway.jobs, catalogues=self.gateway.catalogues, capacities=self.capacity),
+                control=self.endpoints,
+                activity=self.activity,
+                telemetry=self.telemetry,
+                zones=time_zone,
+                handing_on=self.hand_on_to(point or CrashPoint(0)),
+            ),
+            news=PlaceNews(
+                capacities=self.capacity,
+                states=self.places,
+                jobs=self.gateway.jobs,
+                queues={
+                    InferenceType.REALTIME: self.gateway.deferred_queue,
+                    InferenceType.ASYNC: self.gateway.async_queue,
+                },
+            ),
             telemetry=self.telemetry,
             clock=self.clock,
             pause=self.pause,
-            zones=time_zone,
         )
+
+    def hand_on_to(self, watch: CrashPoint) -> Callable[[], HandingOn] | None:  # noqa: ARG002 -- for those who do
+        """Nobody is beside these endpoints."""
+        return None
 
     def pause(self, seconds: float) -> None:
         """The keeper waits; meanwhile changes under way end."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.cached_gateway import BODY, CHAT, ask, cached, gateway, now_ms, state, with_budget
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.adapters.request_log import records_of_line
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import ModelKind
 from tollgate.domain.costs.usage import roll_up, sum_of

@@ -15,7 +15,7 @@ from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind, Spender
 from tollgate.domain.budgets.budget import counter_of as budget_counter
-from tollgate.domain.budgets.ledger import Counter, own_slot
+from tollgate.domain.budgets.ledger import Counter, Hold, Reservation, own_slot, reserve
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
 from tollgate.services.requests.admission import REALTIME_LEASE
 
@@ -322,6 +322,17 @@ def test_the_named_budget_replaces_the_one_for_each() -> None:
     )
     assert gateway.infer(HELLO).status == 200
     assert sorted(gateway.ledger.counters) == ["key:key_1#day#2026-03-01", "key:key_1#month#2026-03"]
+
+
+def test_a_hold_that_is_given_back_leaves_a_line() -> None:
+    """Whose call died, nobody knows; how much was held for it, and where, the log says."""
+    gateway = budgeted(make_budget("0.001"))
+    lost = Reservation(own_slot("inf_lost", gateway.clock.now()), Decimal("0.00099"), (Hold(DAY, None),))
+    gateway.ledger.write([reserve(lost, lost.holds[0])])
+    gateway.clock.advance(3_600)
+    assert gateway.infer(HELLO).status == 200
+    (line,) = [line for line in gateway.lines if line.get("message") == "budget hold released"]
+    assert (line["counter"], line["released_usd"]) == (DAY, "0.00099")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.unit.template_document import (
     target,
     template,
 )
-from tollgate.adapters.focus_file import focus_key
+from tollgate.adapters.metering.focus_file import focus_key
 from tollgate.domain.costs.price_refresh import JUMP_PERCENT
 from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT
 
@@ -199,9 +199,13 @@ def test_rules_may_write_dead_letters() -> None:
         if event["Type"] == "EventBridgeRule"
     ]
     policy = resources()["EventsDeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    (allowed,) = [s["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"] for s in policy if "ArnLike" in s["Condition"]]
-    assert len(set(rules)) == 2
-    assert all(rule.startswith(allowed.rpartition("/")[2].removesuffix("*")) for rule in rules)
+    allowed = [
+        arn["Fn::Sub"].rpartition("/")[2]
+        for statement in policy
+        for arn in statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+        if "Fn::Sub" in arn
+    ]
+    assert sorted(rules) == sorted(allowed)
 
 
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
@@ -336,6 +340,9 @@ def test_the_bucket_is_closed_and_forgets() -> None:
     }
     # Tokenizers are the owner's files, like the catalogue: they stay, and no function may write them.
     assert (used - {"tokenizers/"}) | {focus_key(date(2026, 1, 1)).partition("/")[0] + "/"} <= kept
+    (whole,) = [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Prefix" not in rule]
+    assert whole["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "NoncurrentVersionDays"}}
+    assert whole["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
 
 
 def _is_off_locally(condition: str) -> bool:

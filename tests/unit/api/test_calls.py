@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway import FakeGateway, document, proxy_event
-from tollgate.adapters.request_log import records_of_line
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.api.http import json_body, read_call
 from tollgate.domain.cache.control import CacheControl, control_of
 from tollgate.domain.costs.usage import roll_up, sum_of

@@ -34,23 +34,20 @@ from tollgate.domain.providers.charges import (
     most_token_cost,
     token_ask,
 )
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 RATES = st.decimals(0, 1000, places=4)
 BACKENDS = st.builds(
     TokenBackend,
     provider=st.sampled_from(Provider),
-    rates=st.builds(
-        TokenRates,
-        interactive=st.builds(BucketRates, RATES, RATES, st.none() | RATES, st.none() | RATES),
-    ),
+    rates=st.builds(BucketRates, RATES, RATES, st.none() | RATES, st.none() | RATES),
     max_output_tokens=st.integers(1, 100_000),
 )
 COUNTS = st.integers(0, 200_000)
 
 
 def _backend(*rates: str, most: int = 100) -> TokenBackend:
-    return TokenBackend(Provider.BEDROCK, TokenRates(BucketRates(*map(Decimal, rates))), most)
+    return TokenBackend(Provider.BEDROCK, BucketRates(*map(Decimal, rates)), most)
 
 
 @given(backend=BACKENDS, most=st.tuples(st.integers(1, 200_000), st.integers(1, 200_000)), parts=st.data())
@@ -138,7 +135,7 @@ def test_cached_and_reasoning_tokens_cost_their_own_rates() -> None:
     backend = _backend("2", "10", "0.5", "4")
     cost = charged_token_cost(backend, Usage(1_000, 100, 400, 60))
     assert cost == (600 * Decimal(2) + 400 * Decimal("0.5") + 40 * Decimal(10) + 60 * Decimal(4)) / 1_000_000
-    without = replace(backend, rates=TokenRates(BucketRates(Decimal(2), Decimal(10))))
+    without = replace(backend, rates=BucketRates(Decimal(2), Decimal(10)))
     assert charged_token_cost(without, Usage(1_000, 100, 400, 60)) == expected_token_cost(without, 1_000, 100)
 
 

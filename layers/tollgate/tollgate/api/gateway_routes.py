@@ -26,7 +26,7 @@ from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.admission import NO_RUN, Run
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.idempotency import Idempotency
-from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.plan import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 BODY_LIMIT = 10 * 1024 * 1024

@@ -1,7 +1,7 @@
 """What the owner offers: models, the deployments behind them, and the roads that reach each deployment.
 
 The classes hold a catalogue that has been checked. Reading and checking `models.toml` is `tollgate.api.catalogue_file`;
-the stored form is `tollgate.adapters.catalogue_document`.
+the stored form is `tollgate.adapters.documents.catalogue`.
 """
 
 from collections.abc import Mapping

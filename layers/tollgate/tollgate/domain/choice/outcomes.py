@@ -1,6 +1,6 @@
 """Outcomes of requests, added up by deployment and topic: sums only, so that any number of writers can add to them.
 
-A sum of squares beside each sum gives the variance, and with it every confidence interval.
+Sums of squares beside those of seconds and dollars give their variances, and with them the confidence intervals.
 """
 
 from __future__ import annotations
@@ -60,10 +60,8 @@ class Tally(NamedTuple):
         usd_squared: for the variance of that.
         priced: how many those are.
         output_tokens: of those whose tokens were counted.
-        output_tokens_squared: for the variance of that.
         counted: how many those are.
         quality: outcomes 0..1: feedback, and the checks of a cascade.
-        quality_squared: for the variance of that.
         judged: how many those are.
         escalated: whose answer was not good enough.
     """
@@ -76,10 +74,8 @@ class Tally(NamedTuple):
     usd_squared: float = 0.0
     priced: float = 0.0
     output_tokens: float = 0.0
-    output_tokens_squared: float = 0.0
     counted: float = 0.0
     quality: float = 0.0
-    quality_squared: float = 0.0
     judged: float = 0.0
     escalated: float = 0.0
 
@@ -131,14 +127,13 @@ def of_run(*, failed: bool, seconds: float, usd: float | None, output_tokens: in
         usd_squared=price * price,
         priced=float(usd is not None),
         output_tokens=float(tokens),
-        output_tokens_squared=float(tokens * tokens),
         counted=float(not failed and output_tokens is not None),
     )
 
 
 def of_quality(score: float, *, escalated: bool = False) -> Tally:
     """One outcome, 0 (useless) to 1 (as wanted)."""
-    return Tally(quality=score, quality_squared=score * score, judged=1.0, escalated=float(escalated))
+    return Tally(quality=score, judged=1.0, escalated=float(escalated))
 
 
 def marked(inference_id: str, *, tenant: str, deployment: str, topic: str, seal: str) -> str:

@@ -96,13 +96,13 @@ def _indents(value: Any) -> int:
 
 def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:
     """Dollars of so many tokens, none of them from a prompt cache."""
-    rates = backend.rates.interactive
+    rates = backend.rates
     return usd((input_tokens * rates.input + output_tokens * rates.output) / _PER)
 
 
 def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
     """Dollars that a call cannot exceed, whichever bucket its tokens turn out to be in."""
-    rates = backend.rates.interactive
+    rates = backend.rates
     read = max(rates.input, rates.cached_input or ZERO)
     made = max(rates.output, rates.reasoning or ZERO)
     return usd((most.input * read + most.output * made) / _PER)
@@ -118,14 +118,14 @@ def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
         return None  # No chat is empty: a report of no input tokens was not counted.
     if _is_more(usage.cached_input_tokens, usage.input_tokens) or _is_more(usage.reasoning_tokens, usage.output_tokens):
         return None  # Figures that contradict each other are unusable, whether or not the part has a rate of its own.
-    rates = backend.rates.interactive
+    rates = backend.rates
     told = split_usage(
         usage.input_tokens,
         usage.output_tokens,
         cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
         reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
     )
-    return token_cost(told, backend.rates)
+    return token_cost(told, rates)
 
 
 def _is_more(part: int | None, whole: int | None) -> bool:

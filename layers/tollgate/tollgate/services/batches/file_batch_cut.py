@@ -14,7 +14,7 @@ from typing import Any
 
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model
 from tollgate.domain.costs.pricing import instance_cost
-from tollgate.domain.errors import BodyTooLargeError, PriceUnknownError, TollgateError
+from tollgate.domain.errors import BodyTooLargeError, PriceUnknownError, StorageError, TollgateError
 from tollgate.domain.jobs.batches import BatchRun, BatchState
 from tollgate.domain.jobs.file_batches import (
     MOST_FILE_BYTES,
@@ -167,6 +167,8 @@ class _Cut:
                     raise BatchLineError("An earlier line has the same 'custom_id'.", param="custom_id")
                 self._names.add(seen)
                 self._place(number, wanted)
+            except StorageError:
+                raise  # The line is as good as it was; the whole cut is tried again.
             except TollgateError as error:
                 failed += 1
                 name = error.custom_id if isinstance(error, BatchLineError) and name is None else name

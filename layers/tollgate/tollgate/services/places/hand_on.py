@@ -42,8 +42,8 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.job_requests import stored_input
 from tollgate.services.jobs.queue_job import queue_job
-from tollgate.services.jobs.submit_async import stored_input
 from tollgate.services.places.work import GatheredJob, HandedOn
 
 _REMEMBERED = 5 * HAND_ON_LIMIT
@@ -282,6 +282,10 @@ class _Waiting:
         self._first = 0
         self._latest = [one.work.latest_start_at for one in gathered]
         self._work_before = list(accumulate((one.work.place_seconds for one in gathered), initial=0.0))
+        # The least of latest start less the work up to it, of each job and all after it. With thousands of jobs, going
+        # through them again for each that is handed on would take seconds.
+        slack = [latest - work / places for latest, work in zip(self._latest, self._work_before[1:], strict=True)]
+        self._least_slack = list(accumulate(reversed(slack), min))[::-1]
         self._usd_per_start = usd_per_start
         self._handing_on = handing_on
         self._now = now
@@ -307,6 +311,10 @@ class _Waiting:
     def work_until(self, soon: float) -> Iterable[DueWork]:
         all_of_it = (self._work_before[-1] - self._work_before[self._first]) / self._places
         return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon + all_of_it)])
+
+    def one_is_enough_until(self, endpoint: SleepingEndpoint) -> float:
+        work_gone = self._work_before[self._first] / self._places
+        return self._least_slack[self._first] + work_gone - endpoint.startup_seconds - endpoint.margin_seconds
 
     def saved_until(self, latest: float) -> float:
         return self._saved_before[bisect_right(self._latest, latest)] - self._saved_before[self._first]
