@@ -23,11 +23,11 @@ from tests.contract.moto_stores import (
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.usage import DIMENSIONS, NOON, InMemoryUsage, make_record
 from tests.unit.template_document import ROOT
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
-from tollgate.adapters.endpoint_hours import EndpointHours
-from tollgate.adapters.request_log import RequestLog, records_of_line
-from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.jobs.settled import SettledJobs
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
+from tollgate.adapters.metering.endpoint_hours import EndpointHours
+from tollgate.adapters.metering.request_log import RequestLog, records_of_line
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.avoided import AvoidedReason

@@ -22,8 +22,8 @@ from tests.fakes.swept_house import SweptHouse
 from tests.fakes.token_house import OneProvider, completion, dollars, token_catalogue
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.adapters.request_log import records_of_line
-from tollgate.adapters.settled_jobs import job_record, part_record
+from tollgate.adapters.metering.request_log import records_of_line
+from tollgate.adapters.dynamodb.jobs.settled import job_record, part_record
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import BatchPolicy, Catalogue, InferenceType
 from tollgate.domain.errors import (

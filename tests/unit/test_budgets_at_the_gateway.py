@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, declare, make_budget
+from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind, Spender
@@ -332,3 +333,27 @@ def test_a_hold_that_is_given_back_leaves_a_line() -> None:
     assert gateway.infer(HELLO).status == 200
     (line,) = [line for line in gateway.lines if line.get("message") == "budget hold released"]
     assert (line["counter"], line["released_usd"]) == (DAY, "0.00099")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "inside"),
+    [
+        ({"max_tokens": 1, "max_new_tokens": 800}, {}),
+        ({"max_tokens": 1}, {"max_new_tokens": 800}),
+        ({"max_tokens": 100, "n": 8}, {}),
+        ({"max_tokens": 100, "n": 1, "best_of": 8}, {}),
+    ],
+)
+def test_a_batch_record_cannot_make_its_hold_small(parameters: dict[str, Any], inside: dict[str, Any]) -> None:
+    """Neither by a low limit beside the one that the container knows, nor by more answers than one."""
+    catalogue = make_catalogue()
+    (deployment,) = catalogue.models["echo"].deployments
+    slow = replace(deployment.timing, base_seconds=0.0, seconds_per_output_token=1.0)
+    model = replace(catalogue.models["echo"], deployments=(replace(deployment, timing=slow),))
+    gateway = FakeGateway(catalogue=replace(catalogue, models={"echo": model}, budgets=(make_budget("100"),)))
+    held = []
+    for asked, own in (({"max_tokens": 800}, {}), (parameters, inside)):
+        prompt = {"inputs": "hello", "parameters": own}
+        assert gateway.infer(HELLO | {"priority": "low", "input": prompt, "parameters": asked}).status == 202
+        held.append(counter_of(gateway).held)
+    assert held[1] - held[0] == pytest.approx(held[0], rel=Decimal("0.01"))

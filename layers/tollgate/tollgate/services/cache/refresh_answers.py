@@ -18,7 +18,7 @@ from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.domain.records import REFRESH_MARK
 from tollgate.domain.roads.capabilities import Needs
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:

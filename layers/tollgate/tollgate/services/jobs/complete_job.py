@@ -360,8 +360,14 @@ class JobCompleter:
         names: Sequence[str] = [job.deployment]
         if f"handed_on={job.deployment}" in job.route_reason:
             names = self._siblings(job)  # The mark names the chosen one.
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names)
-        if self._outcomes is None or source is None or job.held_seconds is None:
+        if self._outcomes is None or job.held_seconds is None:
+            return
+        try:
+            seal = self._catalogues.current().seal
+        except (CatalogueError, StorageError):
+            return  # A mean that misses a sample is still a mean.
+        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names, seal=seal)
+        if source is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
             # Answered by an equal job: no model ran for this one.

@@ -21,7 +21,7 @@ from tollgate.domain.json_values import compact_json
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.ports.idempotency import REMEMBERED
 from tollgate.services.jobs.queue_job import queue_job
-from tollgate.services.requests.inference import Accepted
+from tollgate.services.requests.plan import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import Plan
+    from tollgate.services.requests.plan import Plan
     from tollgate.services.requests.trail import Trail
 
 MOST_PARAMETER_BYTES = 64_000

@@ -19,7 +19,7 @@ from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
 from tollgate.services.requests.concurrent_calls import ConcurrentCalls
-from tollgate.services.requests.inference import Accepted
+from tollgate.services.requests.plan import Accepted
 from tollgate.services.requests.trail import Cover
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tollgate.domain.budgets.ledger import Reservation
     from tollgate.domain.jobs.job import Job
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import Completed, InferenceRequest, Plan
+    from tollgate.services.requests.plan import Completed, InferenceRequest, Plan
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail
 
