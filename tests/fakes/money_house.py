@@ -22,8 +22,8 @@ from tests.fakes.swept_house import SweptHouse
 from tests.fakes.token_house import OneProvider, completion, dollars, token_catalogue
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.adapters.dynamodb.jobs.settled import job_record, part_record
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import BatchPolicy, Catalogue, InferenceType
 from tollgate.domain.errors import (
@@ -39,6 +39,7 @@ from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
 from tollgate.domain.money import ZERO
 from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.queries import JobQueries
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.jobs.submit_async import AsyncSubmitter
@@ -210,6 +211,12 @@ class MoneyHouse(SweptHouse):
         self.files.files[file.file_id] = file
         self.file_batches.add(FileBatch("batch_1", OWNER, "/v1/embeddings", file.file_id, now, now + COMPLETION_WINDOW))
 
+    def cancel(self, number: int) -> None:
+        """Have the owner of a job ask for its end."""
+        names = sorted(self.jobs.jobs)
+        queries = JobQueries(jobs=self.jobs, objects=self.objects, clock=self.clock)
+        self._once(lambda: queries.cancel(OWNER, names[number % len(names)]) and None)
+
     def raise_prices(self) -> None:
         """Put a catalogue into force in which the instances cost twice as much."""
         catalogue = self.catalogues.catalogue
@@ -360,18 +367,20 @@ class MoneyHouse(SweptHouse):
 
     def faults_in_the_books(self) -> list[str]:
         """What is wrong with the money, when all is quiet; empty if nothing is."""
-        found = []
+        found, spent = [], dict[str, Decimal]()
         for name, counter in self.ledger.counters.items():
-            charged = self.charged if name.startswith("gateway#") else self.charged_to_owners
+            scope = name.rpartition("#")[0]
+            spent[scope] = spent.get(scope, ZERO) + counter.spent + counter.overrun
             holds = {slot: amount for slot, amount in counter.slots.items() if slot[0] == "h" and amount}
             own = [slot for slot in holds if "_" in slot]
             if counter.committed != counter.spent + sum(holds.values(), ZERO):
                 found.append(f"{name}: {counter.committed} committed, {counter.spent} spent, {holds} held")
             if len(holds) > len(own) or len(own) > self.died_answering:
                 found.append(f"{name}: {holds} still held")
-            spent = counter.spent + counter.overrun
-            if spent != charged and not (self.died_answering and charged < spent < charged + _ONE_CALL):
-                found.append(f"{name}: {spent} spent, {charged} in usage")
+        for scope, dollars_spent in spent.items():
+            charged = self.charged if scope.startswith("gateway#") else self.charged_to_owners
+            if dollars_spent != charged and not (self.died_answering and charged < dollars_spent < charged + _ONE_CALL):
+                found.append(f"{scope}: {dollars_spent} spent, {charged} in usage")
         return found
 
 

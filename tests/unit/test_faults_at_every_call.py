@@ -113,7 +113,8 @@ def _wrong(house: MoneyHouse) -> list[str]:
         poisoned = house.endpoint.poison and house.endpoint.poison in str(job.input.inline)
         # Whether a provider was asked, nobody knows who did not hear the answer: the amount held is charged.
         unknown = job.model == "chat" and job.failure is not None
-        if job.state is not (JobState.FAILED if poisoned or unknown else JobState.COMPLETED):
+        wanted = JobState.FAILED if poisoned or unknown else JobState.COMPLETED
+        if job.state not in {wanted, JobState.CANCELLED}:
             found.append(f"{job.job_id} has {job.state}: {job.failure}")
     for batch in house.file_batches.batches.values():
         if (batch.status, batch.completed, batch.failed) != (FileBatchStatus.COMPLETED, batch.total, 0):
@@ -137,18 +138,33 @@ def test_no_single_fault_gets_the_books_wrong(way: Way, fault: Fault) -> None:
 FAULTS = st.dictionaries(st.integers(1, 250), st.sampled_from(Fault), max_size=8)
 
 
-@given(planned=FAULTS, together=st.booleans(), busy=st.sampled_from([1, 3, 5]), dearer=st.integers(0, 6))
+@given(
+    planned=FAULTS,
+    style=st.tuples(st.booleans(), st.sampled_from([1, 3, 5])),
+    seconds_to_midnight=st.integers(0, 1_500),
+    cancelled=st.lists(st.integers(0, 20), max_size=4),
+    dearer=st.integers(0, 6),
+)
 @settings(max_examples=60, deadline=None)
 def test_several_faults_on_all_roads_get_no_books_wrong(
-    planned: dict[int, Fault], together: bool, busy: int, dearer: int
+    planned: dict[int, Fault],
+    style: tuple[bool, int],
+    seconds_to_midnight: int,
+    cancelled: list[int],
+    dearer: int,
 ) -> None:
-    """With another price list coming into force in between."""
+    """Budgets begin anew, owners change their minds, and another price list comes into force in between."""
+    together, busy = style
     house = MoneyHouse(Faults(planned), together=together, busy=busy)
+    house.clock.advance(12 * 3_600 - seconds_to_midnight)
     house.accept(3, "medium")
     house.accept(2, "medium", model="chat")
     house.accept(3, "low")
     house.drop("a", "b", "c")
     house.begin_batch("d", "e")
+    for number in cancelled:
+        house.cancel(number)
+        house.step()
     for _ in range(dearer):
         house.step()
     house.raise_prices()
