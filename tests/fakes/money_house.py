@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from copy import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tests.fakes.async_endpoint import RUN_SECONDS, AsyncEndpoint, put_as_another
@@ -215,7 +216,7 @@ class MoneyHouse(SweptHouse):
         """Have the owner of a job ask for its end."""
         names = sorted(self.jobs.jobs)
         queries = JobQueries(jobs=self.jobs, objects=self.objects, clock=self.clock)
-        self._once(lambda: queries.cancel(OWNER, names[number % len(names)]) and None)
+        self._once(partial(queries.cancel, OWNER, names[number % len(names)]))
 
     def raise_prices(self) -> None:
         """Put a catalogue into force in which the instances cost twice as much."""
@@ -256,12 +257,12 @@ class MoneyHouse(SweptHouse):
         self.steps += 1
         self.clock.advance(RUN_SECONDS * len(self.endpoint.waiting))
         for notice in self.endpoint.work() if self.steps % self.busy == 0 else ():
-            self._until_done(lambda notice=notice: self.completion.notice(notice))
+            self._until_done(partial(self.completion.notice, notice))
         self._once(self.dispatcher().wake_all)
         for name, status in list(self.backend.statuses.items()):
             if not status.ended and self.steps % self.busy == 0:
                 self._transform(name)
-                self._until_done(lambda name=name: self.collector().ended(self.backend.statuses[name]))
+                self._until_done(partial(self.collector().ended, self.backend.statuses[name]))
         self._once(self.sweeper.sweep)
         self.clock.advance(_STEP_SECONDS)
 
@@ -297,12 +298,12 @@ class MoneyHouse(SweptHouse):
         """Deliver what waits now, each twice; what is not taken returns in a minute."""
         sent, queue.sent = queue.sent, []
         for message in sent:
-            if not self._once(lambda message=message: take(message)):
+            if not self._once(partial(take, message)):
                 queue.sent.append(message)
             else:
-                self._once(lambda message=message: take(message))
+                self._once(partial(take, message))
 
-    def _until_done(self, act: Callable[[], None]) -> None:
+    def _until_done(self, act: Callable[[], object]) -> None:
         """An event: delivered again while it fails, and once more when it did not."""
         for _ in range(3):
             if self._once(act):
@@ -310,7 +311,7 @@ class MoneyHouse(SweptHouse):
                 return
             self.clock.advance(20)
 
-    def _once(self, act: Callable[[], None]) -> bool:
+    def _once(self, act: Callable[[], object]) -> bool:
         try:
             act()
         except (CrashError, TollgateError):
