@@ -34,14 +34,14 @@ METHODS = {
 """What IAM asks for, by method of an object store that is given a key. `copy` reads one and writes another."""
 
 OBJECTS = {
-    "adapters.bucket_tokenizers.BucketTokenizers.counter": {"get": ["tokenizers/"]},
-    "adapters.dynamodb_answers.DynamoDBAnswers.store": {"put": ["cache/"]},
-    "adapters.dynamodb_answers.DynamoDBAnswers._answer": {"get": ["cache/"]},
-    "adapters.dynamodb_idempotency.DynamoDBIdempotency._earlier": {"get": ["results/"]},
-    "adapters.dynamodb_idempotency.DynamoDBIdempotency.complete": {"put": ["results/"]},
-    "adapters.focus_file.FocusBucket.has": {"stored_at": ["exports/"]},
-    "adapters.focus_file.FocusBucket.write": {"put": ["exports/"]},
-    "adapters.sagemaker_async.SageMakerAsync.submit": {"put": ["async-input/"]},
+    "adapters.texts.bucket_tokenizers.BucketTokenizers.counter": {"get": ["tokenizers/"]},
+    "adapters.dynamodb.cache.answers.DynamoDBAnswers.store": {"put": ["cache/"]},
+    "adapters.dynamodb.cache.answers.DynamoDBAnswers._answer": {"get": ["cache/"]},
+    "adapters.dynamodb.cache.idempotency.DynamoDBIdempotency._earlier": {"get": ["results/"]},
+    "adapters.dynamodb.cache.idempotency.DynamoDBIdempotency.complete": {"put": ["results/"]},
+    "adapters.metering.focus_file.FocusBucket.has": {"stored_at": ["exports/"]},
+    "adapters.metering.focus_file.FocusBucket.write": {"put": ["exports/"]},
+    "adapters.sagemaker.asynchronous.SageMakerAsync.submit": {"put": ["async-input/"]},
     "services.batches.drop_batch.DroppedRuns.dropped": {"stored_at": ["batch-input/"], "lines": ["batch-input/"]},
     "services.batches.drop_batch.DroppedRuns._cut_and_start": {"lines": ["batch-input/"]},
     "services.batches.drop_chunks.store": {"put_lines": ["transform-input/"]},
