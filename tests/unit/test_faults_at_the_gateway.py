@@ -5,7 +5,7 @@ A death at the gateway is another matter: what it held is given back, and what i
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import replace
 from decimal import Decimal
 from typing import Any
@@ -172,7 +172,12 @@ def _cascade(faults: Faults) -> Desk:
 def _streams(faults: Faults) -> Desk:
     """Whole, left by its caller, and broken off."""
     desk = Desk(live_catalogue(cache=CachePolicy()), faults, b"{}")
-    for number, (pieces, leaves_after) in enumerate(((PIECES, None), (PIECES, 2), ([*PIECES[:3], BROKE], None))):
+    streams: list[tuple[Sequence[bytes | Exception], int | None]] = [
+        (PIECES, None),
+        (PIECES, 2),
+        ([*PIECES[:3], BROKE], None),
+    ]
+    for number, (pieces, leaves_after) in enumerate(streams):
         desk.gateway.stream.pieces = pieces
         body = ASK | {"messages": [{"role": "user", "content": f"hello {number}"}]}
         desk.gateway.watch(CHAT, body, RecordingOutlet(leaves_after=leaves_after), request_id=f"req-{number}")
