@@ -1,6 +1,6 @@
 """Answers what requests cost and how they went, grouped as the caller asks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +12,9 @@ from tollgate.domain.money import usd
 from tollgate.domain.spans import DAY, HOUR, day_of, hour_of, month_of
 from tollgate.ports.system import Clock
 from tollgate.ports.usage import Span, UsageStore
+
+READ_SECONDS = 11.0
+"""Seconds after which a report is given up; the function may run a little longer."""
 
 MOST_LINES = 5_000
 """Most lines in one answer, which may have 6 MB."""
@@ -119,21 +122,32 @@ class UsageQueries:
         if until - since > most * DAY:
             raise InvalidRequestError(f"At most {most} days can be asked for at once with these groups.", param="from")
         closed = self._store.closed_until(Span.HOUR)
-        found: dict[tuple[str, ...], _Sums] = {}
-        for row in self._rows(since, until, now, closed, hours="hour" in groups):
-            if _may_see(row, owner):
-                name = tuple(_value(row, group) for group in groups)
-                found.setdefault(name, _Sums()).add(row, closed)
-        if len(found) > MOST_LINES:
-            raise InvalidRequestError(
-                f"The answer would have {len(found)} groups; {MOST_LINES} is the limit. Ask for fewer.",
-                param="group_by",
-            )
+        rows = self._rows(since, until, now, closed, hours="hour" in groups)
+        found = self._summed(rows, owner, groups, closed)
         total = _Sums()
         for each in found.values():
             total.include(each)
         lines = [found[name].line(dict(zip(groups, name, strict=True))) for name in sorted(found)] if groups else []
         return UsageReport(since, until, closed, groups, lines, total.line({}))
+
+    def _summed(
+        self, rows: Iterable[RollUp], owner: Owner, groups: tuple[str, ...], closed: datetime | None
+    ) -> dict[tuple[str, ...], "_Sums"]:
+        found: dict[tuple[str, ...], _Sums] = {}
+        began = self._clock.monotonic()
+        for row in rows:
+            if self._clock.monotonic() - began > READ_SECONDS:
+                raise InvalidRequestError(
+                    "There is too much to add up for one answer. Ask for fewer days.", param="from"
+                )
+            if _may_see(row, owner):
+                name = tuple(_value(row, group) for group in groups)
+                found.setdefault(name, _Sums()).add(row, closed)
+            if len(found) > MOST_LINES:
+                raise InvalidRequestError(
+                    f"The answer would have more than {MOST_LINES} groups. Ask for fewer.", param="group_by"
+                )
+        return found
 
     def _rows(
         self, since: datetime, until: datetime, now: datetime, closed: datetime | None, *, hours: bool
@@ -146,14 +160,14 @@ class UsageQueries:
             day = day_of(moment)
             if not hours and moment == day and day + DAY <= whole_until:
                 next_month = month_of(month_of(day) + 31 * DAY)
-                last, read = min(next_month, day_of(whole_until)), self._store.read(Span.DAY, month_of(day))
+                last, read = min(next_month, day_of(whole_until)), self._store.each(Span.DAY, month_of(day))
             else:
-                last, read = min(day + DAY, known_until), self._store.read(Span.HOUR, day)
+                last, read = min(day + DAY, known_until), self._store.each(Span.HOUR, day)
             yield from (row for row in read if moment <= row.start < last)
             moment = last
         moment = max(since, known_until, hour_of(now) - _OPEN_HOURS_READ)
         while moment < min(until, now):
-            yield from self._store.read(Span.SLICE, moment)
+            yield from self._store.each(Span.SLICE, moment)
             moment += HOUR
 
 
