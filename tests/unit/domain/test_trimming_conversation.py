@@ -17,6 +17,7 @@ from tollgate.domain.trimming.conversation import (
     trim_conversation,
 )
 from tollgate.domain.trimming.terms import DUPLICATE_MIN_CHARACTERS, DropReason, Trimmed
+from tollgate.domain.trimming.words import QUERY_CHARACTERS, query_terms, stem
 
 WORDS = ("boat", "harbour", "invoice", "the", "was", "größe", "船", "?", "\ud83d", "", "deploy_failed", "2024", "naïve")
 LONG = "the same long text that a client sends again with every single question"
@@ -322,3 +323,12 @@ def test_a_long_question_to_many_messages_takes_no_long_time() -> None:
     kept = trim_conversation(messages, 10_000, " ".join(words))
     assert process_time() - began < 6
     assert kept.input_tokens_after <= 10_000
+
+
+def test_a_question_around_a_long_text_is_read_and_the_text_is_not() -> None:
+    """Each of its words would be looked for in every message."""
+    pasted = " ".join(f"word{number}" for number in range(20_000))
+    for query in (f"Which turbine? {pasted}", f"{pasted} Which turbine?"):
+        terms = [term.text for term in query_terms(query)]
+        assert stem("turbine") in terms
+        assert len(terms) < QUERY_CHARACTERS / 4

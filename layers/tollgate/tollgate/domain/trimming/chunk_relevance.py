@@ -14,9 +14,6 @@ from tollgate.domain.trimming.words import QueryMatcher, fold, query_terms
 
 _HALF = 0.5
 _HEADING_CHARACTERS = 80
-_TITLE_CHARACTERS = 200
-"""Of a title, which another document may name."""
-
 _MOST_LINKED = 500
 """Documents among which it is looked which names which; a retriever gives dozens."""
 
@@ -143,9 +140,7 @@ def _second_hop(
     sources = sources[: weights.hop_sources]
     if not sources or not 2 <= len(members) <= _MOST_LINKED:
         return gains
-    titles = {
-        document: query_terms(passages[indices[0]].title[:_TITLE_CHARACTERS]) for document, indices in members.items()
-    }
+    titles = {document: query_terms(passages[indices[0]].title) for document, indices in members.items()}
     matcher = QueryMatcher(dict.fromkeys(term for terms in titles.values() for term in terms))
     found = dict(zip(matcher.terms, matcher.postings(texts), strict=True))
     having = {term: set(positions) for term, positions in found.items()}

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 
 from tollgate.domain.trimming.words import QueryMatcher, fold, query_terms
 
-_LONGEST_QUERY = 20_000
-"""Characters. The question of a longer text stands before or after it."""
-
 _MOST_STEPS = 250_000
 """Terms times passages: each term's share is added to every passage, a microsecond each."""
 
@@ -73,8 +70,8 @@ def weighted_terms(
 ) -> Iterator[tuple[float, dict[int, float]]]:
     """Each term of a query that occurs: its weight times its rarity, and its counts by passage.
 
-    Counts are for passages of mean length (`length_norms`). Of a query that is a long text itself, the two ends are
-    looked for, and among thousands of passages only some of its terms.
+    Counts are for passages of mean length (`length_norms`). Among thousands of passages only some of a long query's
+    terms are looked for.
 
     Args:
         folded: the passages, folded.
@@ -84,8 +81,6 @@ def weighted_terms(
         title_weight: what a term in the title adds to its count, whatever the length.
     """
     norms = length_norms(folded, length_share)
-    if len(query) > _LONGEST_QUERY:
-        query = f"{query[: _LONGEST_QUERY // 2]} {query[-_LONGEST_QUERY // 2 :]}"
     terms = query_terms(query)
     most = max(_LEAST_TERMS, _MOST_STEPS // (1 + len(folded)))
     matcher = QueryMatcher(terms[:: -(-len(terms) // most)] if terms else ())
