@@ -189,7 +189,7 @@ def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
     if request.cache is not None and request.cache.always:
         return False
     # Dialects send on what the input itself says, too: OpenAI's body has it beside the messages, `inputs` below.
-    sources = [request.parameters]
+    sources: list[Any] = [request.parameters]
     if isinstance(request.input, dict):
         sources += [request.input, request.input.get("parameters")]
     said = [source.get("temperature") for source in sources if isinstance(source, dict)]
