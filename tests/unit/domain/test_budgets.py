@@ -78,6 +78,20 @@ def test_only_what_the_request_is_about_applies() -> None:
     assert applied_budgets(budgets, Spender("acme", "key_1", "", "echo"), _NOW) == ()
 
 
+def test_what_is_about_others_is_passed_over() -> None:
+    """A budget of another key, team or model, wherever it stands in the catalogue, and none after it is forgotten."""
+    named = {ScopeKind.KEY: "key_1", ScopeKind.TEAM: "search", ScopeKind.MODEL: "echo"}
+    budgets = [_budget(kind, subject) for kind, own in named.items() for subject in ("another", own)]
+    applied = applied_budgets(budgets, _SPENDER, _NOW)
+    assert {each.budget.kind: each.budget.subject for each in applied} == named
+
+
+def test_a_limit_of_one_request_counts_nowhere() -> None:
+    """It has no counter and no end."""
+    (applied,) = applied_budgets([_budget(ScopeKind.KEY, period=BudgetPeriod.REQUEST)], _SPENDER, _NOW)
+    assert (applied.counter, applied.ends_at) == ("", None)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_named_one_wins_in_either_order(order: int) -> None:
     """Of two for the same kind and period."""
@@ -93,6 +107,18 @@ def test_a_raise_and_an_early_block_move_the_ceiling() -> None:
     assert budget.ceiling_at(_NOW - timedelta(seconds=1)) == 2
     assert budget.ceiling_at(_NOW) == Decimal("0.5")
     assert budget.limit_at(_NOW) == 1
+    over = (Threshold(Decimal(150), BudgetAction.BLOCK), Threshold(Decimal(10), BudgetAction.WARN))
+    assert budget._replace(thresholds=over).ceiling_at(_NOW) == 1
+
+
+def test_a_budget_of_calls_has_no_ceiling_in_dollars() -> None:
+    """Whatever is raised, and whatever blocks."""
+    block = (Threshold(Decimal(50), BudgetAction.BLOCK),)
+    budget = _budget(ScopeKind.GATEWAY)._replace(
+        limit_usd=None, raise_usd=Decimal(3), raise_until=_NOW + timedelta(days=1), thresholds=block
+    )
+    assert budget.limit_at(_NOW) is None
+    assert budget.ceiling_at(_NOW) is None
 
 
 def test_thresholds_are_crossed_at_their_percent() -> None:

@@ -9,13 +9,13 @@ from copy import replace
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
 from typing import Any, NamedTuple
 
-from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
+from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO, plus
 from tollgate.domain.roads.latency import bucket_of
-from tollgate.domain.roads.latency import merge as merge_latencies
 
 HITS = frozenset({"hit", "near", "stale"})
 """Values of a record's `cache` that mean that no model ran."""
@@ -111,20 +111,6 @@ class Totals:
     def avoided_total(self) -> Decimal:
         """Dollars avoided for whatever reason."""
         return sum(self.avoided.values(), ZERO)
-
-    def __add__(self, other: "Totals") -> "Totals":
-        numbers = {name: getattr(self, name) + getattr(other, name) for name in _SUMS}
-        return Totals(
-            **numbers,
-            avoided=add_reasons(self.avoided, other.avoided),
-            latencies=merge_latencies((self.latencies, other.latencies)),
-            loaded=plus(self.loaded, other.loaded),
-            cache={
-                state: self.cache.get(state, 0) + other.cache.get(state, 0)
-                for state in CACHE_STATES
-                if state in self.cache or state in other.cache
-            },
-        )
 
 
 COUNTS = (
@@ -229,11 +215,9 @@ def gathered(roll_ups: Iterable[RollUp], start: datetime) -> tuple[RollUp, ...]:
 
 def sum_of(roll_ups: Iterable[RollUp]) -> Totals:
     """All of them together."""
-    tally, loaded, any_at_all = _Tally(), ZERO, False
-    unknown = False
+    tally = _Tally()
+    loaded: list[Decimal | None] = []
     for each in roll_ups:
-        any_at_all = True
         tally.add(each.totals)
-        unknown = unknown or each.totals.loaded is None
-        loaded += each.totals.loaded or ZERO
-    return replace(tally.totals(), loaded=loaded if any_at_all and not unknown else None)
+        loaded.append(each.totals.loaded)
+    return replace(tally.totals(), loaded=reduce(plus, loaded) if loaded else None)
