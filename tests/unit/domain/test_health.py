@@ -91,6 +91,16 @@ def test_a_warning_from_elsewhere_lets_the_first_call_decide() -> None:
     assert circuit.fitness(50.0) is Fitness.PROBING
     assert circuit.after(CallOutcome.FAILED, 51.0, POLICY).fitness(51.0) is Fitness.BROKEN
     assert circuit.after(CallOutcome.OK, 51.0, POLICY).fitness(51.0) is Fitness.FIT
+    paused = opened(3, 50.0, POLICY)
+    assert warned(paused, 51.0) == paused
+
+
+def test_a_good_call_never_opens_it() -> None:
+    """Though it is the one that makes them enough to judge by; the next failure does."""
+    circuit, now = _after([*[CallOutcome.FAILED] * 4, CallOutcome.OK], every=0.1)
+    assert circuit.fitness(now) is Fitness.FIT
+    circuit, now = _after([CallOutcome.FAILED], every=0.1, circuit=circuit)
+    assert circuit.fitness(now) is Fitness.BROKEN
 
 
 @given(outcomes=st.lists(st.sampled_from(CallOutcome), max_size=60), gaps=st.floats(0, 30))
@@ -118,6 +128,7 @@ def test_saved_tokens_are_limited() -> None:
     for _ in range(100_000):
         tokens.earn()
     assert sum(tokens.take() for _ in range(100)) == MOST_TOKENS
+    assert tokens.tokens == pytest.approx(0.0, abs=1e-6)
 
 
 def _model(**weights: int) -> Model:
