@@ -53,6 +53,26 @@ def test_some_failures_among_many_calls_are_normal() -> None:
     assert most.fitness(now) is Fitness.BROKEN
 
 
+def test_the_shares_that_open_it_are_exact() -> None:
+    """From half of the calls on if they fail, from four fifths if they are slow; then for ten seconds."""
+    ok, failed, slow = CallOutcome.OK, CallOutcome.FAILED, CallOutcome.SLOW
+    for outcomes, fitness in (
+        ([ok] * 3 + [failed] * 2, Fitness.FIT),
+        ([ok] * 3 + [failed] * 3, Fitness.BROKEN),
+        ([ok] * 2 + [slow] * 7, Fitness.FIT),
+        ([ok] * 2 + [slow] * 8, Fitness.SLOW),
+    ):
+        circuit, now = _after(outcomes, every=0.0)
+        assert circuit.fitness(now) is fitness
+        assert circuit.open_until - now == (0.0 if fitness is Fitness.FIT else 10.0)
+
+
+def test_a_call_counts_half_after_half_a_minute() -> None:
+    """The failed ones and the slow ones too."""
+    circuit, _ = _after([CallOutcome.FAILED, CallOutcome.SLOW, CallOutcome.OK], every=30.0)
+    assert (circuit.calls, circuit.bad, circuit.slow) == (1.75, 0.25, 0.5)
+
+
 def test_failures_far_apart_never_open_it() -> None:
     """One a minute says nothing about now."""
     circuit, now = _after([CallOutcome.FAILED] * 50, every=60)
