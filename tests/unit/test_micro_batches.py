@@ -244,6 +244,8 @@ def _unmeasured(_size: int) -> float | None:
         (2_000, 4, {}, 16),
         (64, 1, {1: 1.0, 2: 1.1, 4: 1.3, 8: 4.0, 16: 9.0}, 4),
         (64, 1, {1: 1.0, 16: 11.0}, 8),
+        (64, 1, {1: 1.0, 16: 10.0}, 16),
+        (64, 1, {1: 1.0, 2: 1.2, 4: 2.5}, 16),
         (64, 1, {1: 1.0, 2: 3.0, 4: 6.0, 8: 8.0, 16: 9.9}, 16),
     ],
 )
@@ -279,6 +281,25 @@ def test_groups_hold_every_request_once(requests: list[Mergeable], size: int) ->
         if len(group) > 1:
             assert sum(member.inputs for member in members) <= size
             assert sum(member.size for member in members) <= POLICY.max_bytes
+
+
+def test_a_group_is_filled_to_the_last_byte_and_input() -> None:
+    """What is beyond begins the next one."""
+    half = POLICY.max_bytes // 2
+    requests = [Mergeable("a", 2, half), Mergeable("a", 2, half), Mergeable("a", 2, 1), Mergeable("a", 3, 1)]
+    assert groups_of(requests, POLICY, 4) == [[0, 1], [2], [3]]
+    assert groups_of([requests[0], Mergeable("a", 2, half + 1)], POLICY, 4) == [[0], [1]]
+
+
+def test_shares_go_by_weight() -> None:
+    """The last takes what rounding leaves."""
+    assert shares_of(Decimal(8), [1, 3]) == [2, 6]
+    third = Decimal("0.333333333")
+    assert shares_of(Decimal(1), [1, 1, 1]) == [
+        third,
+        Decimal("0.666666667") - third,
+        Decimal(1) - Decimal("0.666666667"),
+    ]
 
 
 @given(st.decimals(0, 10_000, places=6), st.lists(st.integers(1, 50), min_size=1, max_size=40))
