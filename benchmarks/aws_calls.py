@@ -49,8 +49,8 @@ ENVIRONMENT = {
 COLD_OURS = """
 import sys, time
 start = time.process_time()
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
 imported = time.process_time()
 client = DynamoDBClient(AwsTransport(TransportConfig(region="us-east-1", dynamodb_endpoint=sys.argv[1])))
 built = time.process_time()
@@ -75,10 +75,10 @@ def cases(url: str) -> dict[str, dict[str, Callable[[], Any]]]:
     """The same calls by both clients, ready to be timed."""
     import boto3  # noqa: PLC0415  # the cold start measurements must not have it
 
-    from tollgate.adapters.aws_transport import AwsTransport, TransportConfig  # noqa: PLC0415  # as above
-    from tollgate.adapters.dynamodb_client import DynamoDBClient  # noqa: PLC0415  # as above
-    from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient  # noqa: PLC0415  # as above
-    from tollgate.adapters.sqs_client import QueueMessage, SqsClient  # noqa: PLC0415  # as above
+    from tollgate.adapters.aws.transport import AwsTransport, TransportConfig  # noqa: PLC0415  # as above
+    from tollgate.adapters.dynamodb.client import DynamoDBClient  # noqa: PLC0415  # as above
+    from tollgate.adapters.messaging.sqs_client import QueueMessage, SqsClient  # noqa: PLC0415  # as above
+    from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient  # noqa: PLC0415  # as above
 
     table = boto3.resource("dynamodb", endpoint_url=url).Table("t")
     low_level = boto3.client("dynamodb", endpoint_url=url)

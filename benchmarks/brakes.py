@@ -27,8 +27,8 @@ from typing import Any
 
 from local.launch.layout import ROOT, Layout, aws_environment, project_environment
 from local.launch.state import StackRecord
-from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.standing_document import standing_document
+from tollgate.adapters.documents.standing import standing_document
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.money import usd_text
 from tollgate.domain.places.standing import Place, PlaceKind
 from tollgate.domain.roads.health import CLOSED, CallOutcome, Circuit, Fitness, HealthPolicy, RetryTokens

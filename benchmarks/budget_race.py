@@ -38,10 +38,10 @@ from throttled_tables import ThrottledTables, throttled_tables
 from functions.gateway import app as gateway
 from local.launch.layout import ROOT, Layout, aws_environment, project_environment
 from local.launch.state import StackRecord
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
 from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.budgets.reserving import asks_for

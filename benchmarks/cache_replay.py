@@ -30,7 +30,7 @@ from pathlib import Path
 from gateway_bill import REGION, price_book
 
 from tests.fakes.near_index import NearIndex
-from tollgate.adapters.word_vectors import likeness
+from tollgate.adapters.texts.word_vectors import likeness
 from tollgate.domain.cache.control import NO_WISHES
 from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, usable
 from tollgate.domain.cache.policy import CachePolicy

@@ -18,8 +18,8 @@ from gateway import FUNCTIONS, answers, environment, realtime_event
 from gateway_bill import ARCHITECTURE, REGION, price_book
 from lambda_host import ROOT, measure
 
-from tollgate.adapters.catalogue_document import catalogue_document
-from tollgate.adapters.dynamodb_values import to_attributes
+from tollgate.adapters.documents.catalogue import catalogue_document
+from tollgate.adapters.dynamodb.values import to_attributes
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, Model, Tier
 from tollgate.domain.choice.policy import ChoicePolicy

@@ -17,7 +17,7 @@ from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.folder_objects import FolderObjects
-from tollgate.adapters.file_documents import batch_document, batch_of, file_document, file_of
+from tollgate.adapters.dynamodb.jobs.file_items import batch_document, batch_of, file_document, file_of
 from tollgate.domain.catalogue import BatchPolicy
 from tollgate.domain.jobs.batches import BatchState
 from tollgate.domain.jobs.file_batches import (

@@ -24,10 +24,10 @@ from fixed_aws import Answers, fixed_aws
 from gateway_bill import ARCHITECTURE, REGION, price_book, print_bill
 from lambda_host import ROOT, Measured, measure
 
-from tollgate.adapters.answer_packing import checksum, pack
-from tollgate.adapters.catalogue_document import catalogue_document
-from tollgate.adapters.dynamodb_values import to_attributes
-from tollgate.adapters.job_items import to_item
+from tollgate.adapters.documents.catalogue import catalogue_document
+from tollgate.adapters.dynamodb.cache.answer_packing import checksum, pack
+from tollgate.adapters.dynamodb.jobs.items import to_item
+from tollgate.adapters.dynamodb.values import to_attributes
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.cache.control import CacheControl
 from tollgate.domain.cache.entry import CachedAnswer

@@ -23,10 +23,10 @@ from typing import Any
 from fixed_aws import fixed_aws
 from gateway import FUNCTIONS, answers, environment, hit_event
 
-from tollgate.adapters.aws_call import AwsCall
-from tollgate.adapters.aws_http import HttpResponse
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.aws.call import AwsCall
+from tollgate.adapters.aws.http import HttpResponse
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
 
 ROUNDS, CALLS = 60, 50
 

@@ -198,7 +198,7 @@ def measure(
         )
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         service.server.shutdown()
 
 

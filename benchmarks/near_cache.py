@@ -29,8 +29,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.fakes.near_index import NearIndex
-from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
-from tollgate.adapters.word_vectors import likeness
+from tollgate.adapters.texts.sentence_model import SentenceModel, SentenceModelError
+from tollgate.adapters.texts.word_vectors import likeness
 from tollgate.domain.near.guard import ladder_of
 from tollgate.domain.near.index import MAX_CANDIDATES
 from tollgate.domain.near.match import LOOSEST_THRESHOLD, Disagreement, disagreements, verify_match

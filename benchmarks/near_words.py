@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
-from tollgate.adapters.word_vectors import FILE
+from tollgate.adapters.texts.sentence_model import SentenceModel, SentenceModelError
+from tollgate.adapters.texts.word_vectors import FILE
 from tollgate.domain.near.words import WordVectors
 
 

@@ -37,12 +37,12 @@ from local.streaming.front import function_command, function_environment
 from local.streaming.lambda_service import LambdaService
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, proxy_event
-from tollgate.adapters.aws_streaming import StreamingTransport
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.aws.streaming import StreamingTransport
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
 from tollgate.adapters.lambda_runtime import ResponseStream, RuntimeLoop
-from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sagemaker_stream import SageMakerStream
+from tollgate.adapters.sagemaker.realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sagemaker.stream import SageMakerStream
 from tollgate.adapters.system import SystemClock
 from tollgate.api.http import read_call
 from tollgate.api.outlet import send

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tollgate.adapters.bucket_tokenizers import counter_of
+from tollgate.adapters.texts.bucket_tokenizers import counter_of
 from tollgate.domain.token_rates import BOUNDS, RATES, Script, TokenizerFamily
 from tollgate.domain.tokens import byte_classes, estimate_tokens, estimate_with_bound
 

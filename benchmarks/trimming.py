@@ -158,8 +158,9 @@ def measure(
 
 
 def split[Item](items: Sequence[Item], first: slice, second: slice) -> dict[str, list[Item]]:
-    """The rows that were tuned on and those set aside."""
-    return {"tuned on": list(items[first]), "set aside": list(items[second]), "all": list(items)}
+    """The rows that were tuned on and those set aside, as far as there are any: another set may be smaller."""
+    parts = {"tuned on": list(items[first]), "set aside": list(items[second]), "all": list(items)}
+    return {part: rows for part, rows in parts.items() if rows}
 
 
 def speed(records: Sequence[Record]) -> None:

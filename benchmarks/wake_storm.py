@@ -29,13 +29,13 @@ from functions.capacity import app as capacity
 from functions.deferred import app as deferred
 from functions.gateway import app as gateway
 from tests.fakes.function_events import FunctionEventsServer
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.price_snapshot import snapshot_book
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.metering.price_snapshot import snapshot_book
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.places.record import PlaceRecord
 from tollgate.domain.places.sleeping import Phase

@@ -13,10 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.arguments import add, moment_with_offset
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
-from tollgate.adapters.registry_brake_steps import RegistryBrakes
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.dynamodb.registry.brake_steps import RegistryBrakes
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.adapters.system import SystemClock
 from tollgate.api.control_documents import control_document
 from tollgate.domain.brakes.level import BrakeLevel

@@ -13,9 +13,9 @@ from cli.arguments import add
 from cli.endpoint_outlook import outlook
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.catalogue import Catalogue, Deployment, Road
 from tollgate.domain.places.record import PlaceRecord
 from tollgate.domain.places.sleeping import Phase, shared_policy

@@ -11,12 +11,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.arguments import add, day
 from cli.stack import Stack, StackError
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
-from tollgate.adapters.focus_file import FocusBucket, focus_file, focus_key
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.adapters.dynamodb.jobs.settled import SettledJobs
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
+from tollgate.adapters.metering.focus_file import FocusBucket, focus_file, focus_key
+from tollgate.adapters.s3.client import S3Client
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.costs.focus import FocusAccount, FocusRow

@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_keys import RegistryKeys
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.keys import RegistryKeys
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind, Spender, applied_budgets
 from tollgate.domain.errors import NoCatalogueError
 from tollgate.domain.keys import KeyRecord

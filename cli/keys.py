@@ -11,7 +11,7 @@ from cli.arguments import add, natural
 from cli.key_list import hash_of, list_keys
 from cli.stack import Stack, StackError
 from cli.webhooks import check_name, ensure_secret
-from tollgate.adapters.registry_keys import RegistryKeys, key_hash
+from tollgate.adapters.dynamodb.registry.keys import RegistryKeys, key_hash
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.domain.keys import KeyRecord
 

@@ -11,8 +11,8 @@ from cli.arguments import add, natural
 from cli.prices import price_book, price_origins
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, Road
 from tollgate.domain.costs.price_book import PriceBook
@@ -93,7 +93,7 @@ def _price(road: Road) -> tuple[str, str]:
     """What serves a road, and its price."""
     if road.tokens is None:
         return road.instance_type, "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
-    rates = road.tokens.rates.interactive
+    rates = road.tokens.rates
     return road.tokens.provider.value, f"{rates.input} in\n{rates.output} out"
 
 

@@ -13,7 +13,7 @@ from cli.arguments import add
 from cli.prices import price_book
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.domain.places.orphans import Orphan, OrphanKind, Running, orphans
 from tollgate.domain.places.standing import PlaceKind, places_of
 

@@ -9,9 +9,9 @@ import boto3
 from cli.arguments import add
 from cli.stack import Stack
 from cli.tables import folding_table, new_console
-from tollgate.adapters.price_list_api import ENDPOINT_REGION, PriceListApi, PricingClient
-from tollgate.adapters.price_snapshot import snapshot_book
-from tollgate.adapters.registry_prices import RegistryPrices
+from tollgate.adapters.dynamodb.registry.prices import RegistryPrices
+from tollgate.adapters.metering.price_list_api import ENDPOINT_REGION, PriceListApi, PricingClient
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import Catalogue

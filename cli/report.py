@@ -16,7 +16,7 @@ from cli.report_amounts import amount_texts
 from cli.report_picture import Chart, bar, chart_of, svg_of
 from cli.stack import Stack, StackError
 from cli.tables import new_console
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
 from tollgate.adapters.system import SystemClock
 from tollgate.domain.jobs.job import Owner
 from tollgate.domain.roads.latency import quantile

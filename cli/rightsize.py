@@ -11,12 +11,12 @@ import boto3
 from cli.arguments import add
 from cli.stack import Stack
 from cli.tables import folding_table, new_console
-from tollgate.adapters.cloudwatch_usage import CloudWatchUsage
-from tollgate.adapters.instance_prices import instance_prices
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_prices import RegistryPrices
-from tollgate.adapters.registry_recommendations import RegistryRecommendations
-from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.prices import RegistryPrices
+from tollgate.adapters.dynamodb.registry.recommendations import RegistryRecommendations
+from tollgate.adapters.metering.cloudwatch_usage import CloudWatchUsage
+from tollgate.adapters.metering.instance_prices import instance_prices
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.adapters.system import SystemClock
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.places.advice_report import advice_document

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from cli.arguments import add
 from cli.stack import Stack, StackError
 from cli.tables import folding_table, new_console
-from tollgate.adapters.catalogue_document import catalogue_from_document
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.adapters.registry_outcomes import RegistryOutcomes
+from tollgate.adapters.documents.catalogue import catalogue_from_document
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
 from tollgate.domain.catalogue import Catalogue, Deployment
 from tollgate.domain.choice.comparison import (
     Difference,

@@ -6,7 +6,7 @@ import secrets
 
 from cli.arguments import add
 from cli.stack import Stack, StackError
-from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
+from tollgate.adapters.dynamodb.registry.webhooks import RegistryWebhookSecrets
 from tollgate.domain.jobs.webhooks import secret_text
 
 _KEY_BYTES = 32

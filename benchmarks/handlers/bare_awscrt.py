@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 
 _CLIENT = SageMakerRuntimeClient(AwsTransport(TransportConfig.from_mapping(os.environ)))
 

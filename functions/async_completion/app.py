@@ -3,7 +3,7 @@
 from functools import cache, cached_property
 from typing import Any
 
-from tollgate.adapters.registry_outcomes import RegistryOutcomes
+from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
 from tollgate.api.sagemaker_events import async_notices
 from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.settings import AsyncSettings

@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_async import SageMakerAsync
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.sagemaker.asynchronous import SageMakerAsync
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import named_in, process_messages
 from tollgate.services.jobs.submit_async import AsyncSubmitter

@@ -3,9 +3,9 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.registry_keys import RegistryKeys, key_hash
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.registry.keys import RegistryKeys, key_hash
 from tollgate.adapters.system import SystemClock
 from tollgate.api.authorizer_event import allow, presented_secret
 from tollgate.domain.errors import AuthenticationError

@@ -4,13 +4,13 @@ import time
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_brake_steps import RegistryBrakes
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
-from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.sns_notices import SnsNotices, SnsTopic
-from tollgate.adapters.webhook_http import HttpWebhookSender
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb.registry.brake_steps import RegistryBrakes
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.webhooks import RegistryWebhookSecrets
+from tollgate.adapters.messaging.sns_notices import SnsNotices, SnsTopic
+from tollgate.adapters.messaging.webhook_http import HttpWebhookSender
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.api.brake_events import follow
 from tollgate.domain.jobs.webhooks import parse_networks
 from tollgate.services.brakes.announce import BrakeAnnouncer

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
+from tollgate.adapters.dynamodb.cache.retrieval import DynamoDBRetrieval
 from tollgate.api.cache_orders import carry_out
 from tollgate.api.cache_routes import CacheApi
 from tollgate.api.http import read_call
@@ -41,6 +41,7 @@ def build(settings: CacheSettings) -> Services:
         clock=parts.clock,
         ids=parts.ids,
         near=parts.index,
+        telemetry=parts.telemetry,
     )
     return Services(
         api=CacheApi(inference=parts.inference, manager=manager, telemetry=parts.telemetry, clock=parts.clock),

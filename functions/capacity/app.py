@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.cloudwatch_activity import CloudWatchActivity
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.registry_capacity import RegistryCapacity
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.registry.capacity import RegistryCapacity
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.messaging.sqs_client import SqsClient
+from tollgate.adapters.messaging.sqs_queue import SqsQueue
+from tollgate.adapters.metering.cloudwatch_activity import CloudWatchActivity
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.adapters.time_zones import time_zone
 from tollgate.api.place_events import keep
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.places.keep_places import PlaceKeeper
+from tollgate.services.places.news import PlaceNews
+from tollgate.services.places.watch_places import PlaceWatch
+from tollgate.services.places.work import PlaceWork
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 
@@ -58,10 +61,10 @@ def build(settings: CapacitySettings) -> Services:
         # Once a day.
         import boto3  # noqa: PLC0415 -- see above
 
-        from tollgate.adapters.cloudwatch_usage import CloudWatchUsage  # noqa: PLC0415 -- see above
-        from tollgate.adapters.instance_prices import instance_prices  # noqa: PLC0415 -- see above
-        from tollgate.adapters.registry_prices import RegistryPrices  # noqa: PLC0415 -- see above
-        from tollgate.adapters.registry_recommendations import RegistryRecommendations  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb.registry.prices import RegistryPrices  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb.registry.recommendations import RegistryRecommendations  # noqa: PLC0415 -- see above
+        from tollgate.adapters.metering.cloudwatch_usage import CloudWatchUsage  # noqa: PLC0415 -- see above
+        from tollgate.adapters.metering.instance_prices import instance_prices  # noqa: PLC0415 -- see above
         from tollgate.services.places.rightsize import RightSizing  # noqa: PLC0415 -- see above
 
         return RightSizing(
@@ -78,10 +81,10 @@ def build(settings: CapacitySettings) -> Services:
     def handing_on() -> "HandingOn":
         # Few endpoints have a provider beside them.
         from tollgate.adapters.dialects import ContainerDialects  # noqa: PLC0415 -- see above
-        from tollgate.adapters.dynamodb_ledger import DynamoDBLedger  # noqa: PLC0415 -- see above
-        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- see above
-        from tollgate.adapters.s3_client import S3Client  # noqa: PLC0415 -- see above
-        from tollgate.adapters.s3_direct_objects import S3DirectObjects  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb.ledger import DynamoDBLedger  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb.registry.control import RegistryControl  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3.client import S3Client  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3.direct_objects import S3DirectObjects  # noqa: PLC0415 -- see above
         from tollgate.services.brakes.gate import BrakeGate  # noqa: PLC0415 -- see above
         from tollgate.services.places.hand_on import HandingOn  # noqa: PLC0415 -- see above
 
@@ -98,23 +101,31 @@ def build(settings: CapacitySettings) -> Services:
             clock=clock,
         )
 
+    jobs = DynamoDBJobStore(tables, settings.table_jobs)
     keeper = PlaceKeeper(
         catalogues=catalogues,
-        capacities=capacities,
-        control=control,
         records=places,
-        states=places,
-        activity=CloudWatchActivity(),
-        jobs=DynamoDBJobStore(tables, settings.table_jobs),
-        queues={
-            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
-            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-        },
+        control=control,
+        watch=PlaceWatch(
+            work=PlaceWork(jobs=jobs, catalogues=catalogues, capacities=capacities),
+            control=control,
+            activity=CloudWatchActivity(),
+            telemetry=telemetry,
+            zones=time_zone,
+            handing_on=handing_on,
+        ),
+        news=PlaceNews(
+            capacities=capacities,
+            states=places,
+            jobs=jobs,
+            queues={
+                InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            },
+        ),
         telemetry=telemetry,
         clock=clock,
         pause=time.sleep,
-        zones=time_zone,
-        handing_on=handing_on,
     )
     return Services(keeper, rightsizing)
 

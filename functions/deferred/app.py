@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.lambda_events import LambdaEvents
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.messaging.lambda_events import LambdaEvents
+from tollgate.adapters.sagemaker.realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import process_messages
 from tollgate.services.jobs.run_deferred import DeferredRun

@@ -5,12 +5,12 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
-from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.dynamodb.cache.idempotency import DynamoDBIdempotency
+from tollgate.adapters.dynamodb.jobs.files import DynamoDBFileBatchStore, DynamoDBFileStore
+from tollgate.adapters.messaging.sqs_client import SqsClient
+from tollgate.adapters.messaging.sqs_queue import SqsQueue
+from tollgate.adapters.s3.client import S3Client
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
 from tollgate.api.files_routes import FilesApi
 from tollgate.api.http import read_call
 from tollgate.services.batches.file_batches import FileBatches
@@ -43,7 +43,7 @@ def build(settings: FilesBatchesSettings) -> FilesApi:
 
     def chunked() -> "ChunkedObjects":
         # Needs boto3, and few calls join parts.
-        from tollgate.adapters.s3_objects import S3ObjectStore  # noqa: PLC0415 -- see above
+        from tollgate.adapters.s3.objects import S3ObjectStore  # noqa: PLC0415 -- see above
 
         return S3ObjectStore(settings.bucket)
 

@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.s3.client import S3Client
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
 from tollgate.api.http import read_call
 from tollgate.api.jobs_routes import JobsApi
 from tollgate.services.jobs.queries import JobQueries

@@ -4,7 +4,7 @@ import base64
 from functools import cache
 from typing import Any, Protocol
 
-from tollgate.adapters.sentence_model import SentenceModel
+from tollgate.adapters.texts.sentence_model import SentenceModel
 from tollgate.api.telemetry import Telemetry
 from tollgate.settings import Settings
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from tollgate.adapters.aws_streaming import StreamingTransport
+from tollgate.adapters.aws.streaming import StreamingTransport
 from tollgate.adapters.dialects.streaming import ContainerStreams
 from tollgate.adapters.lambda_runtime import Handle, RuntimeLoop
-from tollgate.adapters.sagemaker_stream import SageMakerStream
+from tollgate.adapters.sagemaker.stream import SageMakerStream
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.http import read_call
 from tollgate.api.openai.routes import OpenAIApi

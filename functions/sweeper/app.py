@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
+from tollgate.adapters.dynamodb.registry.backlog import DynamoDBBacklog
 from tollgate.services.jobs.sweep import Sweeper, SweepQueues, SweepServices
 from tollgate.settings import BatchSettings
 from tollgate.wiring.batches import BatchParts

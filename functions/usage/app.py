@@ -3,10 +3,10 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.registry_recommendations import RegistryRecommendations
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.dynamodb.registry.recommendations import RegistryRecommendations
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
 from tollgate.api.http import read_call
 from tollgate.api.usage_routes import UsageApi
 from tollgate.services.budgets.queries import BudgetQueries
@@ -33,8 +33,8 @@ def build(settings: UsageSettings) -> UsageApi:
 
     @cache
     def brakes() -> "BrakeQueries":
-        from tollgate.adapters.registry_brake_steps import RegistryBrakes  # noqa: PLC0415 -- asked for now and then
-        from tollgate.adapters.registry_places import RegistryPlaces  # noqa: PLC0415 -- as above
+        from tollgate.adapters.dynamodb.registry.brake_steps import RegistryBrakes  # noqa: PLC0415 -- asked for now and then
+        from tollgate.adapters.dynamodb.registry.places import RegistryPlaces  # noqa: PLC0415 -- as above
         from tollgate.services.brakes.queries import BrakeQueries  # noqa: PLC0415 -- as above
 
         registry = settings.table_registry

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_visibility import SqsVisibility
-from tollgate.adapters.webhook_http import HttpWebhookSender
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.registry.webhooks import RegistryWebhookSecrets
+from tollgate.adapters.messaging.sqs_client import SqsClient
+from tollgate.adapters.messaging.sqs_visibility import SqsVisibility
+from tollgate.adapters.messaging.webhook_http import HttpWebhookSender
+from tollgate.adapters.s3.client import S3Client
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
 from tollgate.api.job_rendering import job_document
 from tollgate.api.webhook_events import Postponing, deliver_messages
 from tollgate.domain.jobs.webhooks import parse_networks

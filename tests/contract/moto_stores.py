@@ -11,10 +11,10 @@ from moto.server import ThreadedMotoServer
 from functions.cost_reconcile.app import CostReconcileSettings
 from tests.fakes.messages import BUCKET
 from tests.unit.template_document import resources
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.sqs_client import SqsClient
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.messaging.sqs_client import SqsClient
+from tollgate.adapters.s3.client import S3Client
 
 JOBS_TABLE = "Jobs"
 REGISTRY_TABLE = "Registry"

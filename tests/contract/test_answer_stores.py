@@ -11,11 +11,11 @@ import pytest
 from tests.contract.moto_stores import CACHE_TABLE, LocalAws
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.messages import BUCKET
-from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
+from tollgate.adapters.aws.retry import RetryPolicy
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.cache.answers import DynamoDBAnswers
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
 from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Refusal
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.errors import StorageError

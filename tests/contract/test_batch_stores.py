@@ -9,10 +9,10 @@ import pytest
 from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
 from tests.fakes.batches import InMemoryBatchStore
 from tests.fakes.ledger import InMemoryLedger
-from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.adapters.dynamodb.jobs.batches import DynamoDBBatchStore
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.jobs.settled import SettledJobs
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
 from tollgate.domain.budgets.ledger import Hold, Reservation, reserve
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.usage import Dimensions

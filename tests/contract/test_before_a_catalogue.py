@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.moto_stores import CACHE_LOGS, GATEWAY_LOGS, LEDGER_TABLE, STORE_VARIABLES, LocalAws
 from tests.unit.template_document import ROOT, settings_class
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
 from tollgate.adapters.system import SystemClock
 from tollgate.domain.spans import DAY, day_of
 from tollgate.ports.usage import Span

@@ -9,8 +9,8 @@ import pytest
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.clock import ManualClock
 from tests.fakes.control import InMemoryControl
-from tollgate.adapters.registry_brake_steps import RegistryBrakes
-from tollgate.adapters.registry_control import REFRESH_SECONDS, RegistryControl
+from tollgate.adapters.dynamodb.registry.brake_steps import RegistryBrakes
+from tollgate.adapters.dynamodb.registry.control import REFRESH_SECONDS, RegistryControl
 from tollgate.domain.brakes.level import NO_CONTROL, BrakeLevel, Cause, Control
 from tollgate.domain.brakes.plan import BrakeEntry, EntryState
 from tollgate.domain.errors import StorageError

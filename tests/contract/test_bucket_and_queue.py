@@ -12,11 +12,11 @@ import pytest
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.messages import BUCKET, InMemoryObjectStore
 from tests.fakes.telemetry import InMemoryHoldingStore
-from tollgate.adapters.dynamodb_backlog import DynamoDBBacklog
-from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.s3_objects import S3ObjectStore, split_lines
-from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.dynamodb.registry.backlog import DynamoDBBacklog
+from tollgate.adapters.dynamodb.registry.holding import DynamoDBHoldingStore
+from tollgate.adapters.messaging.sqs_queue import SqsQueue
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
+from tollgate.adapters.s3.objects import S3ObjectStore, split_lines
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
 from tollgate.ports.jobs import HoldingStore

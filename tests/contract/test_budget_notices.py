@@ -15,8 +15,8 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.sns_notices import SnsNotices
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.messaging.sns_notices import SnsNotices
 from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.errors import BudgetExceededError

@@ -15,10 +15,10 @@ from cli.stack import Stack, StackError
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.function_events import FunctionEventsServer
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
-from tollgate.adapters.price_snapshot import snapshot_book
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.registry_recommendations import RegistryRecommendations
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.dynamodb.registry.recommendations import RegistryRecommendations
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.places.orphans import OrphanKind

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.endpoints import FakeEndpoints
 from tests.integration.sagemaker_standin.process import REGION, StandIn, client
-from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.places.standing import (
     Place,
     PlaceKind,

@@ -13,12 +13,12 @@ from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
 from tests.fakes.examples import OWNER
 from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
 from tests.fakes.messages import BUCKET, InMemoryObjectStore
-from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.s3_objects import S3ObjectStore
-from tollgate.adapters.settled_jobs import SettledJobs
+from tollgate.adapters.dynamodb.jobs.files import DynamoDBFileBatchStore, DynamoDBFileStore
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.jobs.settled import SettledJobs
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
+from tollgate.adapters.s3.objects import S3ObjectStore
 from tollgate.domain.budgets.ledger import Hold, Reservation, reserve
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.usage import Dimensions

@@ -15,9 +15,9 @@ from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, REGISTRY_TABLE,
 from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.messages import BUCKET
 from tests.fakes.usage import make_record
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
-from tollgate.adapters.job_items import to_item
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.jobs.items import to_item
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
 from tollgate.domain.costs.usage import roll_up
 from tollgate.domain.jobs.job import Bill, Job, JobState, Payload, Usage
 from tollgate.ports.usage import Span

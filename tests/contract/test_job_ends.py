@@ -7,8 +7,8 @@ from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import make_job
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
 from tollgate.domain.budgets.ledger import Hold, Reservation, reserve, shared_slot
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import JobState

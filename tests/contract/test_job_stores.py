@@ -10,7 +10,7 @@ import pytest
 from tests.contract.moto_stores import JOBS_TABLE, LocalAws
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore, encode_cursor
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore, encode_cursor
 from tollgate.domain.budgets.ledger import Hold, Reservation, WorkflowCall
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, Priority

@@ -14,8 +14,8 @@ from cli.keys import create_key, disable_key
 from cli.stack import Stack, StackError
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.examples import make_catalogue
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.adapters.registry_keys import RegistryKeys, key_hash
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.keys import RegistryKeys, key_hash
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.errors import CatalogueError
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.moto_stores import CACHE_TABLE, LocalAws
 from tests.fakes.near import InMemoryNear
-from tollgate.adapters.dynamodb_near import DynamoDBNear
+from tollgate.adapters.dynamodb.cache.near import DynamoDBNear
 from tollgate.domain.near.guard import guard_of
 from tollgate.domain.near.index import BUCKET_CAPACITY, NearEntry
 from tollgate.domain.near.policy import NearPolicy

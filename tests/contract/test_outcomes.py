@@ -14,8 +14,8 @@ from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.clock import ManualClock
 from tests.fakes.outcomes import InMemoryOutcomes
 from tests.fakes.sizes import sized_catalogue
-from tollgate.adapters.registry_catalogue import RegistryCatalogue, RegistryCatalogueWriter
-from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, REFRESH_SECONDS, UNKNOWN_SPENT, RegistryOutcomes
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue, RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.outcomes import FLUSH_SECONDS, REFRESH_SECONDS, UNKNOWN_SPENT, RegistryOutcomes
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.choice.outcomes import of_quality, of_run
 from tollgate.domain.choice.policy import (
@@ -231,4 +231,5 @@ def test_the_whole_policy_is_stored(aws: LocalAws) -> None:
     """And read back the same, so that a version explains what was chosen under it."""
     catalogue = _with_challenger()
     _apply(aws, catalogue)
-    assert RegistryCatalogue(aws.dynamodb, REGISTRY_TABLE, lambda: 0.0).current() == catalogue
+    stored = RegistryCatalogue(aws.dynamodb, REGISTRY_TABLE, lambda: 0.0).current()
+    assert stored._replace(seal="") == catalogue

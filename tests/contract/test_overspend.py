@@ -19,9 +19,9 @@ from tests.contract.moto_stores import REGISTRY_TABLE, STORE_VARIABLES, LocalAws
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import proxy_event
 from tests.integration.sagemaker_standin.process import StandIn, client, until
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.standing_document import standing_document
+from tollgate.adapters.documents.standing import standing_document
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep
 from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.places.standing import Place, PlaceKind

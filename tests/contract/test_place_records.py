@@ -7,8 +7,8 @@ import pytest
 
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.places import FakePlaces
-from tollgate.adapters.registry_capacity import RegistryCapacity
-from tollgate.adapters.registry_places import RegistryPlaces
+from tollgate.adapters.dynamodb.registry.capacity import RegistryCapacity
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.places.record import HISTORY_LENGTH, PlaceRecord
 from tollgate.domain.places.sleeping import Phase

@@ -16,9 +16,9 @@ from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws, reconcile_setti
 from tests.contract.price_list_server import PriceListServer, serving
 from tests.fakes.prices import InMemoryPrices, hosting, product
 from tests.unit.template_document import ROOT
-from tollgate.adapters.price_list_api import hosting_prices, part_price
-from tollgate.adapters.price_snapshot import snapshot_book
-from tollgate.adapters.registry_prices import RegistryPrices
+from tollgate.adapters.dynamodb.registry.prices import RegistryPrices
+from tollgate.adapters.metering.price_list_api import hosting_prices, part_price
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.domain.costs.price_book import ListPrice
 from tollgate.domain.costs.price_refresh import PendingPrice, PriceRecord
 from tollgate.domain.errors import ConflictError, StorageError

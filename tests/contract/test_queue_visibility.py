@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.moto_stores import LocalAws
-from tollgate.adapters.sqs_visibility import SqsVisibility
+from tollgate.adapters.messaging.sqs_visibility import SqsVisibility
 from tollgate.domain.errors import StorageError
 
 

@@ -17,7 +17,7 @@ from cli.report_picture import bar, chart_of, svg_of
 from cli.stack import Stack
 from tests.contract.moto_stores import LEDGER_TABLE, LocalAws
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
-from tollgate.adapters.dynamodb_usage import DynamoDBUsage
+from tollgate.adapters.dynamodb.usage import DynamoDBUsage
 from tollgate.domain.costs.usage import roll_up
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.spans import HOUR

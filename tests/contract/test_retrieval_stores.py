@@ -4,7 +4,7 @@ import pytest
 
 from tests.contract.moto_stores import CACHE_TABLE, LocalAws
 from tests.fakes.retrieval import InMemoryRetrieval
-from tollgate.adapters.dynamodb_retrieval import DynamoDBRetrieval
+from tollgate.adapters.dynamodb.cache.retrieval import DynamoDBRetrieval
 from tollgate.domain.cache.retrieval import KeptValue
 from tollgate.ports.retrieval import RetrievalStore
 

@@ -24,10 +24,10 @@ from tests.fakes.function_events import FunctionEventsServer
 from tests.fakes.gateway import proxy_event
 from tests.fakes.sleepers import ASYNC, POLICY, REALTIME, sleepy_catalogue
 from tests.integration.sagemaker_standin.process import StandIn, client
-from tollgate.adapters.cloudwatch_activity import CloudWatchActivity
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_control import SageMakerControl
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.metering.cloudwatch_activity import CloudWatchActivity
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import Job, JobState
 from tollgate.domain.places.record import PlaceRecord

@@ -8,7 +8,7 @@ from cli.main import main
 from cli.stack import Stack, StackError
 from cli.webhooks import tenant_secret
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
-from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
+from tollgate.adapters.dynamodb.registry.webhooks import RegistryWebhookSecrets
 from tollgate.domain.jobs.webhooks import secret_key
 
 

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.contract.moto_stores import REGISTRY_TABLE, LocalAws
 from tests.fakes.webhooks import InMemoryWebhookSecrets
-from tollgate.adapters.registry_webhooks import RegistryWebhookSecrets
-from tollgate.adapters.webhook_http import HttpWebhookSender, look_up
+from tollgate.adapters.dynamodb.registry.webhooks import RegistryWebhookSecrets
+from tollgate.adapters.messaging.webhook_http import HttpWebhookSender, look_up
 from tollgate.domain.errors import WebhookRefusedError, WebhookUnreachableError
 from tollgate.domain.jobs.webhooks import Address, check_webhook_url, parse_networks, secret_text
 from tollgate.ports.webhooks import WebhookAnswer

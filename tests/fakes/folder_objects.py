@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tollgate.adapters.s3_objects import split_lines
+from tollgate.adapters.s3.objects import split_lines
 
 
 class FolderObjects:

@@ -11,7 +11,7 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.places import FakePlaces
 from tests.fakes.telemetry import InMemoryHoldingStore, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.adapters.price_snapshot import snapshot_book
+from tollgate.adapters.metering.price_snapshot import snapshot_book
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, Road
 from tollgate.domain.jobs.job import Job

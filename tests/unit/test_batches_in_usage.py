@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
-from tollgate.adapters.settled_jobs import part_record
+from tollgate.adapters.dynamodb.jobs.settled import part_record
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import BatchPolicy, Catalogue
 from tollgate.domain.costs.avoided import AvoidedReason

@@ -14,8 +14,8 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import FixedInstanceHours, InMemoryRecords, InMemoryUsage
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.adapters.request_log import records_of_line
-from tollgate.adapters.settled_jobs import job_record
+from tollgate.adapters.dynamodb.jobs.settled import job_record
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.budgets.ledger import cost_of_tree
 from tollgate.domain.cache.policy import CachePolicy

@@ -20,7 +20,7 @@ from tests.fakes.live_gateway import (
 )
 from tests.fakes.streams import DONE, RecordingOutlet, chunk
 from tests.fakes.usage import NOON
-from tollgate.adapters.request_log import records_of_line
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import Timing
 

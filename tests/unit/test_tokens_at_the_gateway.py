@@ -11,7 +11,7 @@ from tests.fakes.sizes import EASY
 from tests.fakes.streams import RecordingOutlet, chunk, usage_chunk
 from tests.fakes.token_house import BEDROCK, CHAT, INSTANCES, TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tests.fakes.usage import NOON
-from tollgate.adapters.request_log import records_of_line
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.usage import roll_up, sum_of
 from tollgate.domain.errors import (

@@ -14,7 +14,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.ledger import InMemoryLedger
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import DIMENSIONS, NOON, FixedInstanceHours, InMemoryRecords, InMemoryUsage, make_record
-from tollgate.adapters.focus_file import FocusBucket
+from tollgate.adapters.metering.focus_file import FocusBucket
 from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.catalogue import Catalogue, InferenceType

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.loaders import create_loader
 
 from tests.contract.aws.provider_world import ProviderWorld
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",

@@ -6,8 +6,8 @@ from typing import Any
 from tests.contract.aws.token_backend_cases import token_road
 from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.adapters.aws_streaming import StreamingTransport
-from tollgate.adapters.token_backends import ProviderBackends
+from tollgate.adapters.aws.streaming import StreamingTransport
+from tollgate.adapters.providers.token_backends import ProviderBackends
 from tollgate.domain.catalogue import Road
 from tollgate.domain.providers.backend import Provider
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tollgate.adapters.aws_errors import (
+from tollgate.adapters.aws.errors import (
     AwsConnectionError,
     AwsError,
     ConditionalCheckFailedError,
@@ -18,10 +18,10 @@ from tollgate.adapters.aws_errors import (
     ThrottledError,
     TransactionCancelledError,
 )
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_transaction import TransactPut
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sqs_client import QueueMessage, SqsClient
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.transaction import TransactPut
+from tollgate.adapters.messaging.sqs_client import QueueMessage, SqsClient
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 
 DYNAMODB = "com.amazonaws.dynamodb.v20120810#"
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs"

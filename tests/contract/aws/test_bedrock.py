@@ -11,11 +11,11 @@ from botocore.exceptions import ClientError, EventStreamError
 
 from local.sagemaker.eventstream import CONTENT_TYPE, frame
 from tests.contract.aws.token_backend_cases import ANSWER, CONVERSE, MODEL, rendered, token_road
-from tollgate.adapters.aws_streaming import StreamingTransport
-from tollgate.adapters.aws_transport import TransportConfig
-from tollgate.adapters.bedrock_realtime import BedrockRealtime
-from tollgate.adapters.bedrock_stream import BedrockStream, ConverseStreams
+from tollgate.adapters.aws.streaming import StreamingTransport
+from tollgate.adapters.aws.transport import TransportConfig
 from tollgate.adapters.dialects.converse import ConverseDialect
+from tollgate.adapters.providers.bedrock_realtime import BedrockRealtime
+from tollgate.adapters.providers.bedrock_stream import BedrockStream, ConverseStreams
 from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,

@@ -13,8 +13,8 @@ import pytest
 from functions.gateway import app
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import proxy_event
-from tollgate.adapters.catalogue_document import catalogue_document
-from tollgate.adapters.dynamodb_values import to_attributes
+from tollgate.adapters.documents.catalogue import catalogue_document
+from tollgate.adapters.dynamodb.values import to_attributes
 from tollgate.api.gateway_routes import GatewayApi
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.contract.aws.conftest import until_noticed
-from tollgate.adapters.aws_call import AwsService
-from tollgate.adapters.aws_errors import AwsError
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.aws.call import AwsService
+from tollgate.adapters.aws.errors import AwsError
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 
 ITEM = b'{"Item":{"pk":{"S":"a"}}}'
 

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tollgate.adapters.aws_errors import AwsConnectionError, AwsError
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.aws.errors import AwsConnectionError, AwsError
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
 
 HEAVY = ("boto3", "botocore", "s3transfer", "aws_xray_sdk", "pydantic", "awscrt.s3", "awscrt.mqtt")
 
@@ -214,9 +214,9 @@ def test_no_credentials_at_all(recorder: Any, monkeypatch: pytest.MonkeyPatch, t
 
 FROZEN = """
 import sys
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 url = sys.argv[1]
 transport = AwsTransport(
     TransportConfig("eu-central-1", dynamodb_endpoint=url, sagemaker_runtime_endpoint=url, max_attempts=1)
@@ -256,8 +256,8 @@ def test_light_imports() -> None:
     """The modules of the hot path bring in none of the heavy packages."""
     program = (
         "import sys\n"
-        "import tollgate.adapters.dynamodb_client, tollgate.adapters.sqs_client\n"
-        "import tollgate.adapters.sagemaker_runtime_client\n"
+        "import tollgate.adapters.dynamodb.client, tollgate.adapters.messaging.sqs_client\n"
+        "import tollgate.adapters.sagemaker.runtime_client\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     paths = json.dumps([path for path in sys.path if path])

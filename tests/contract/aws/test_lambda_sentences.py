@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
-from tollgate.adapters.lambda_sentences import LambdaSentences
+from tollgate.adapters.texts.lambda_sentences import LambdaSentences
 from tollgate.services.cache.breaker import FAILURES, REST_SECONDS, CacheBreaker
 
 GOOD = b'{"vector": "AX8="}'

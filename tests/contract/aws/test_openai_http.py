@@ -15,9 +15,9 @@ from tests.contract.aws.conftest import until_noticed
 from tests.contract.aws.provider_world import CHAT, COMPLETION, KEY, PARAMETER, ProviderWorld
 from tests.contract.aws.token_backend_cases import token_road
 from tests.fakes.streams import DONE, chunk, usage_chunk
-from tollgate.adapters import openai_http_calls
 from tollgate.adapters.dialects.openai import OpenAIDialect
-from tollgate.adapters.openai_http_request import provider_request
+from tollgate.adapters.providers import openai_http_calls
+from tollgate.adapters.providers.openai_http_request import provider_request
 from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,

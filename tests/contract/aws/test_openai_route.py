@@ -17,15 +17,15 @@ from botocore.credentials import Credentials
 from local.sagemaker.openai_route import OpenAIRoute
 from local.sagemaker.wire import Reply, Request, ServiceError, model_error, validation_error
 from tests.contract.aws.conftest import CREDENTIALS, Ours
-from tollgate.adapters.aws_credentials import RequestSigner
-from tollgate.adapters.aws_errors import AwsError
-from tollgate.adapters.aws_http import ClientRuntime
-from tollgate.adapters.aws_streaming import StreamingTransport
-from tollgate.adapters.aws_transport import TransportConfig
-from tollgate.adapters.sagemaker_openai_route import TOKEN_SECONDS, bearer_token
-from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sagemaker_stream import SageMakerStream
+from tollgate.adapters.aws.credentials import RequestSigner
+from tollgate.adapters.aws.errors import AwsError
+from tollgate.adapters.aws.http import ClientRuntime
+from tollgate.adapters.aws.streaming import StreamingTransport
+from tollgate.adapters.aws.transport import TransportConfig
+from tollgate.adapters.sagemaker.openai_route import TOKEN_SECONDS, bearer_token
+from tollgate.adapters.sagemaker.realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
+from tollgate.adapters.sagemaker.stream import SageMakerStream
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError, ModelFailedError
 

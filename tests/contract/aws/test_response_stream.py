@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from local.sagemaker.eventstream import CONTENT_TYPE, frame, payload_part, stream_exception
-from tollgate.adapters.aws_streaming import StreamingTransport
-from tollgate.adapters.aws_transport import TransportConfig
-from tollgate.adapters.sagemaker_stream import SageMakerStream
+from tollgate.adapters.aws.streaming import StreamingTransport
+from tollgate.adapters.aws.transport import TransportConfig
+from tollgate.adapters.sagemaker.stream import SageMakerStream
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import BackendError, BackendTimeoutError, CapacityError, ModelFailedError
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tollgate.adapters.aws_errors import AwsConnectionError, AwsError, AwsTimeoutError, ThrottledError
-from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_transaction import TransactPut
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sqs_client import QueueMessage, SqsClient
+from tollgate.adapters.aws.errors import AwsConnectionError, AwsError, AwsTimeoutError, ThrottledError
+from tollgate.adapters.aws.retry import RetryPolicy
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.transaction import TransactPut
+from tollgate.adapters.messaging.sqs_client import QueueMessage, SqsClient
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 
 THROTTLE = b'{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow"}'
 INVALID = b'{"__type":"com.amazon.coral.validate#ValidationException","message":"bad"}'

@@ -12,9 +12,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from tollgate.adapters.aws_errors import AwsError, ResourceNotFoundError, ThrottledError
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.s3_client import S3Client
+from tollgate.adapters.aws.errors import AwsError, ResourceNotFoundError, ThrottledError
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.s3.client import S3Client
 
 KEYS = ["plain.json", "a b+c/é💡.json", "x//y", "./a/../b", "%41=&?#~'()*!@,;:$"]
 REGION = "eu-central-1"

@@ -24,11 +24,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.launch import programs
 from local.launch.layout import ROOT, STACK_NAME, aws_environment
 from tests.local_stack import LocalStack
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.registry_places import RegistryPlaces
-from tollgate.adapters.sagemaker_control import SageMakerControl
-from tollgate.adapters.standing_document import standing_document
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.documents.standing import standing_document
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
+from tollgate.adapters.sagemaker.control import SageMakerControl
 from tollgate.domain.errors import StorageError
 from tollgate.domain.places.record import PlaceRecord
 from tollgate.domain.places.sleeping import Phase

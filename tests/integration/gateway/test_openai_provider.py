@@ -14,7 +14,7 @@ from local.launch import programs
 from local.launch.layout import ROOT, STACK_NAME
 from tests.integration.gateway.conftest import Client
 from tests.local_stack import LocalStack
-from tollgate.adapters.registry_catalogue import REFRESH_SECONDS
+from tollgate.adapters.dynamodb.registry.catalogue import REFRESH_SECONDS
 
 pytestmark = pytest.mark.integration
 

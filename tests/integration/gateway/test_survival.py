@@ -12,7 +12,7 @@ import pytest
 from tests.integration.gateway.conftest import FINAL, Client
 from tests.integration.gateway.receiver import Receiver
 from tests.integration.sagemaker_standin.process import until
-from tollgate.adapters.job_items import time_text
+from tollgate.adapters.dynamodb.jobs.items import time_text
 from tollgate.domain.jobs.job import JobState
 
 pytestmark = pytest.mark.integration

@@ -21,10 +21,10 @@ from functions.sweeper import app as sweeper
 from tests.contract.moto_stores import jobs_table, registry_table
 from tests.fakes.examples import make_catalogue, make_job
 from tests.integration.sagemaker_standin.process import REGION, Emulator, StandIn, client, interpreter, until
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.registry_catalogue import RegistryCatalogueWriter
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogueWriter
 from tollgate.adapters.system import TimeSortedIds
 from tollgate.domain.catalogue import BatchPolicy
 from tollgate.domain.jobs.job import FINAL_STATES, Job, Payload

@@ -11,9 +11,9 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.integration.sagemaker_standin.conftest import World
 from tests.integration.sagemaker_standin.process import until
-from tollgate.adapters.aws_credentials import RequestSigner
-from tollgate.adapters.aws_http import ClientRuntime
-from tollgate.adapters.sagemaker_openai_route import bearer_token
+from tollgate.adapters.aws.credentials import RequestSigner
+from tollgate.adapters.aws.http import ClientRuntime
+from tollgate.adapters.sagemaker.openai_route import bearer_token
 
 pytestmark = pytest.mark.integration
 ENDPOINT = "t-echo-realtime"

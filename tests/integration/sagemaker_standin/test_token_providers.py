@@ -14,11 +14,11 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.integration.sagemaker_standin.conftest import World
 from tests.integration.sagemaker_standin.process import client
-from tollgate.adapters.aws_streaming import StreamingTransport
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.aws.streaming import StreamingTransport
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
 from tollgate.adapters.dialects.converse import ConverseDialect
 from tollgate.adapters.dialects.openai import OpenAIDialect
-from tollgate.adapters.token_backends import ProviderBackends
+from tollgate.adapters.providers.token_backends import ProviderBackends
 from tollgate.domain.errors import (
     BackendThrottledError,
     BackendTimeoutError,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate.adapters.aws_call import AwsService
-from tollgate.adapters.aws_http import Endpoint
-from tollgate.adapters.aws_retry import (
+from tollgate.adapters.aws.call import AwsService
+from tollgate.adapters.aws.http import Endpoint
+from tollgate.adapters.aws.retry import (
     FailureKind,
     RetryBudget,
     RetryPolicy,
@@ -16,7 +16,7 @@ from tollgate.adapters.aws_retry import (
     may_retry,
     system_random,
 )
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.messages import InMemoryObjectStore
 from tests.fakes.tokenizers import count_words
-from tollgate.adapters.bucket_tokenizers import BucketTokenizers, counter_of
+from tollgate.adapters.texts.bucket_tokenizers import BucketTokenizers, counter_of
 from tollgate.domain.errors import StorageError, TokenizerError
 from tollgate.domain.trimming.terms import TokenCounter
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from tollgate.adapters.cost_explorer import TAG, CostExplorer
+from tollgate.adapters.metering.cost_explorer import TAG, CostExplorer
 from tollgate.domain.errors import StorageError
 
 _DAY = date(2026, 11, 19)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tollgate.adapters.aws_errors import AwsError, ModelError
-from tollgate.adapters.aws_translation import backend_error
-from tollgate.adapters.bedrock_call import bedrock_error
+from tollgate.adapters.aws.errors import AwsError, ModelError
+from tollgate.adapters.aws.translation import backend_error
 from tollgate.adapters.dialects.streaming import ChunkReader
-from tollgate.adapters.openai_http_errors import provider_error
+from tollgate.adapters.providers.bedrock_call import bedrock_error
+from tollgate.adapters.providers.openai_http_errors import provider_error
 from tollgate.domain.errors import ModelFailedError
 from tollgate.ports.backends import TransformStatus
 from tollgate.services.batches.output import failure_of

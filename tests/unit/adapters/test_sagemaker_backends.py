@@ -10,13 +10,13 @@ from botocore.stub import Stubber
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.messages import InMemoryObjectStore
-from tollgate.adapters.aws_errors import AwsError, NoCapacityError, ThrottledError
-from tollgate.adapters.aws_retry import FailureKind
-from tollgate.adapters.cost_explorer import TAG
-from tollgate.adapters.s3_objects import S3ObjectStore
-from tollgate.adapters.sagemaker_async import INLINE_BODY_BYTES, SageMakerAsync
-from tollgate.adapters.sagemaker_runtime_client import AsyncInvokeResult
-from tollgate.adapters.sagemaker_transform import SageMakerTransform
+from tollgate.adapters.aws.errors import AwsError, NoCapacityError, ThrottledError
+from tollgate.adapters.aws.retry import FailureKind
+from tollgate.adapters.metering.cost_explorer import TAG
+from tollgate.adapters.s3.objects import S3ObjectStore
+from tollgate.adapters.sagemaker.asynchronous import INLINE_BODY_BYTES, SageMakerAsync
+from tollgate.adapters.sagemaker.runtime_client import AsyncInvokeResult
+from tollgate.adapters.sagemaker.transform import SageMakerTransform
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.errors import (
     BackendError,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.catalogue import Catalogue

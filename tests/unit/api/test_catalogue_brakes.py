@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.fakes.examples import make_catalogue
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_brakes import BrakesEntry, read_brakes
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.brakes.level import BrakeLevel

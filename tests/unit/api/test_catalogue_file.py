@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.costs.price_book import PriceBook

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.api.catalogue_health import HealthEntry, read_health
 from tollgate.domain.costs.price_book import PriceBook

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import Catalogue

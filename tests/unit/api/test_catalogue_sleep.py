@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import pytest
 
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
-from tollgate.adapters.sleep_document import sleep_document, sleep_from
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.sleep import sleep_document, sleep_from
 from tollgate.api.catalogue_file import read_catalogue
 from tollgate.api.catalogue_sleep import read_warm_hours
 from tollgate.domain.catalogue import Catalogue

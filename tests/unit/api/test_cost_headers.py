@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.adapters.request_log import records_of_line
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.api.http import Answer
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.costs.usage import roll_up, sum_of

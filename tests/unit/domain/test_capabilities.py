@@ -5,7 +5,7 @@ from copy import replace
 import pytest
 
 from tests.fakes.examples import make_catalogue
-from tollgate.adapters.catalogue_document import catalogue_document, catalogue_from_document
+from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.domain.catalogue import Model, ModelKind
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 from tollgate.domain.roads.capabilities import Needs, offering

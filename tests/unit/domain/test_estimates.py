@@ -12,7 +12,7 @@ from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.money import usd
 from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.roads.estimates import Blocker, RequestSize, RoadEstimate, RoadEstimates, output_limit
 
@@ -20,7 +20,7 @@ _REALTIME, _ASYNC, _BATCH = InferenceType
 _TIMING = Timing(1.0, seconds_per_input_token=0.5, seconds_per_output_token=2.0, expected_output_tokens=4)
 _LIMITS = {_REALTIME: 6 * 1024**2, _ASYNC: 1024**3, _BATCH: 100 * 1024**2}
 # A dollar for each million input tokens, two for each million output tokens.
-_BACKEND = TokenBackend(Provider.BEDROCK, TokenRates(BucketRates(Decimal(1), Decimal(2))), 10)
+_BACKEND = TokenBackend(Provider.BEDROCK, BucketRates(Decimal(1), Decimal(2)), 10)
 _RATES = gateway_rates(PRICES)
 
 

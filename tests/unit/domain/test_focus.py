@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.fakes.examples import OWNER, make_catalogue, make_job
 from tests.fakes.token_house import BEDROCK, TOKENS, token_catalogue
 from tests.fakes.usage import DIMENSIONS, make_record
-from tollgate.adapters.focus_file import focus_csv_gz, focus_key
+from tollgate.adapters.metering.focus_file import focus_csv_gz, focus_key
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.focus import COLUMNS, FocusAccount, FocusDay, focus_jobs, focus_roll_ups, sellers_of
@@ -426,4 +426,20 @@ def test_what_is_paid_by_the_token_names_its_seller() -> None:
         "paid": ("api.example.com", "api.example.com", "Model by the token"),
         "bedrock": ("Amazon Bedrock", "Amazon Web Services", "Bedrock model"),
         "gone": ("Amazon SageMaker", "Amazon Web Services", "SageMaker asynchronous endpoint"),
+    }
+
+
+def test_work_beside_requests_is_in_the_export() -> None:
+    """Answers made anew for the cache, first answers that were not good enough, and values that clients keep."""
+    made = replace(make_record("req_1#refresh"), requests=0)
+    kept = replace(make_record("req_2#kept"), requests=0, dimensions=DIMENSIONS._replace(model="", deployment=""))
+    rows = roll_up([made, kept], NOON)
+    day = focus_roll_ups(rows, ACCOUNT)
+    assert day.total == sum(Decimal(row["BilledCost"]) for row in day.rows) == made.charged + kept.charged
+    told = {
+        row["ResourceId"]: (row["PricingQuantity"], row["x_Requests"], row["ChargeDescription"]) for row in day.rows
+    }
+    assert told == {
+        "echo/small": ("1", "0", "Work for echo/small in an hour"),
+        "": ("1", "0", "Work for the cache in an hour"),
     }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tollgate.adapters.word_vectors import FILE, likeness
+from tollgate.adapters.texts.word_vectors import FILE, likeness
 from tollgate.domain.near.guard import ladder_of
 from tollgate.domain.near.match import verify_match
 from tollgate.domain.near.policy import NearPolicy, Strictness

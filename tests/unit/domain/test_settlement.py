@@ -20,12 +20,12 @@ from tollgate.domain.costs.settlement import (
 )
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 _HOUR = Decimal(3600)
 _UNKNOWN = Settlement(effective=None, avoided=None)
 # A dollar for each million input tokens, two for each million output tokens.
-_BACKEND = TokenBackend(Provider.BEDROCK, TokenRates(BucketRates(Decimal(1), Decimal(2))), 100)
+_BACKEND = TokenBackend(Provider.BEDROCK, BucketRates(Decimal(1), Decimal(2)), 100)
 
 
 def _deployment(**road_changes: Any) -> Deployment:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
+from tollgate.domain.cache.entry import CacheOutcome
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.loaded_cost import Endpoint, endpoints_of, load_hour
 from tollgate.domain.costs.usage import (
-    CACHE_STATES,
     Dimensions,
     Totals,
     UsageRecord,
@@ -48,7 +48,7 @@ RECORDS = st.lists(
         instance=DOLLARS,
         avoided=st.dictionaries(st.sampled_from(AvoidedReason), DOLLARS),
         usage=st.builds(Usage, *[st.none() | st.integers(0, 9)] * 3),
-        cache=st.sampled_from(["", *CACHE_STATES]),
+        cache=st.sampled_from(["", *CacheOutcome]),
     ),
     max_size=40,
 )
@@ -112,9 +112,9 @@ def test_one_record_of_each_kind() -> None:
     assert (unknown.errors, unknown.unknown_costs, unknown.unknown_tokens) == (0, 1, 1)
     told = totals_of(make_record(usage=Usage(0, 0), cache="hit"))
     assert (told.unknown_tokens, told.cache_hits, told.rejected) == (0, 1, 0)
-    kinds = [totals_of(make_record(cache=state)) for state in (*CACHE_STATES, "")]
+    kinds = [totals_of(make_record(cache=state)) for state in (*CacheOutcome, "")]
     assert [each.cache_hits for each in kinds] == [1, 1, 1, 0, 0, 0]
-    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CACHE_STATES), {}]
+    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CacheOutcome), {}]
     file = totals_of(make_record(requests=50, errors=3, latency_seconds=None))
     assert (file.requests, file.errors, file.latencies) == (50, 3, {})
     assert totals_of(make_record(requests=50, latency_seconds=0.2)).latencies == {bucket_of(200): 50}

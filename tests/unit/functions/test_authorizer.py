@@ -6,7 +6,7 @@ import pytest
 
 from functions.authorizer.app import handle
 from tests.fakes.clock import ManualClock
-from tollgate.adapters.registry_keys import key_hash
+from tollgate.adapters.dynamodb.registry.keys import key_hash
 from tollgate.domain.errors import AuthenticationError
 from tollgate.domain.keys import KeyRecord
 from tollgate.services.requests.authorize import REMEMBER_SECONDS, AuthorizationService

@@ -8,7 +8,7 @@ import pytest
 
 from functions.sentences.app import handle
 from tests.unit.template_document import ROOT
-from tollgate.adapters.sentence_model import SentenceModel, SentenceModelError
+from tollgate.adapters.texts.sentence_model import SentenceModel, SentenceModelError
 
 
 class _Lengths:

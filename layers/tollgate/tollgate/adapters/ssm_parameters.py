@@ -6,10 +6,10 @@ https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tollgate.adapters.aws_call import AwsCall, AwsService
-from tollgate.adapters.aws_errors import AwsError
-from tollgate.adapters.aws_retry import FailureKind, RetryPolicy
-from tollgate.adapters.aws_transport import AwsTransport
+from tollgate.adapters.aws.call import AwsCall, AwsService
+from tollgate.adapters.aws.errors import AwsError
+from tollgate.adapters.aws.retry import FailureKind, RetryPolicy
+from tollgate.adapters.aws.transport import AwsTransport
 from tollgate.domain.errors import BackendError, CapacityError
 from tollgate.domain.json_values import compact_json
 from tollgate.ports.system import Telemetry

@@ -1,7 +1,7 @@
 """What the owner offers: models, the deployments behind them, and the roads that reach each deployment.
 
 The classes hold a catalogue that has been checked. Reading and checking `models.toml` is `tollgate.api.catalogue_file`;
-the stored form is `tollgate.adapters.catalogue_document`.
+the stored form is `tollgate.adapters.documents.catalogue`.
 """
 
 from collections.abc import Mapping
@@ -223,7 +223,12 @@ class Model(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """An immutable, numbered version of everything on offer, with the prices it was applied with."""
+    """An immutable, numbered version of everything on offer, with the prices it was applied with.
+
+    Attributes:
+        seal: a secret of the stack, with which ids of inferences are marked. It is the same for all versions, and no
+            part of a stored one.
+    """
 
     version: int
     region: str
@@ -232,6 +237,7 @@ class Catalogue(NamedTuple):
     budgets: tuple[Budget, ...] = ()
     brakes: "BrakePolicy | None" = None
     input_budgets: "tuple[InputBudget, ...]" = ()
+    seal: str = ""
 
     def model(self, name: str) -> Model:
         """The model of that name.

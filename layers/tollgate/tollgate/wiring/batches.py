@@ -6,10 +6,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.adapters.dynamodb_batches import DynamoDBBatchStore
-from tollgate.adapters.dynamodb_files import DynamoDBFileBatchStore, DynamoDBFileStore
-from tollgate.adapters.s3_objects import S3ObjectStore
-from tollgate.adapters.sagemaker_transform import SageMakerTransform
+from tollgate.adapters.dynamodb.jobs.batches import DynamoDBBatchStore
+from tollgate.adapters.dynamodb.jobs.files import DynamoDBFileBatchStore, DynamoDBFileStore
+from tollgate.adapters.s3.objects import S3ObjectStore
+from tollgate.adapters.sagemaker.transform import SageMakerTransform
 from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.collect_drop import DropCollector
 from tollgate.services.batches.drop_results import DropResults
@@ -20,7 +20,7 @@ from tollgate.services.requests.admission import Admission
 from tollgate.wiring.jobs import JobParts
 
 if TYPE_CHECKING:
-    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
     from tollgate.api.openai.line_bodies import OpenAILineBodies
     from tollgate.services.batches.drop_batch import DroppedRuns
     from tollgate.services.batches.file_batch_finish import FileBatchResults

@@ -1,7 +1,7 @@
 """Where asynchronous invocations end: SageMaker's notices come here, and so do the sweeper's."""
 
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.adapters.dynamodb_holding import DynamoDBHoldingStore
+from tollgate.adapters.dynamodb.registry.holding import DynamoDBHoldingStore
 from tollgate.ports.jobs import MessageQueue
 from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.services.jobs.complete_together import GroupCompletion

@@ -7,7 +7,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.adapters.dynamodb_idempotency import DynamoDBIdempotency
+from tollgate.adapters.dynamodb.cache.idempotency import DynamoDBIdempotency
 from tollgate.api.gateway_routes import GatewayApi, RoutesOnDemand
 from tollgate.api.rendering import RateLimits
 from tollgate.services.jobs.wait import JobWaiter

@@ -8,11 +8,11 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.registry_capacity import RegistryHealth
-from tollgate.adapters.sagemaker_realtime import SageMakerRealtime
-from tollgate.adapters.sagemaker_runtime_client import SageMakerRuntimeClient
-from tollgate.adapters.sns_notices import SnsNotices
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.registry.capacity import RegistryHealth
+from tollgate.adapters.messaging.sns_notices import SnsNotices
+from tollgate.adapters.sagemaker.realtime import SageMakerRealtime
+from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.requests.accept_job import JobAcceptance
 from tollgate.services.requests.admission import REALTIME_LEASE, Admission
@@ -25,11 +25,11 @@ from tollgate.wiring.roads import RoadParts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tollgate.adapters.bucket_tokenizers import BucketTokenizers
-    from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
-    from tollgate.adapters.lambda_events import LambdaEvents
-    from tollgate.adapters.lambda_sentences import LambdaSentences
-    from tollgate.adapters.registry_outcomes import RegistryOutcomes
+    from tollgate.adapters.dynamodb.cache.answers import DynamoDBAnswers
+    from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
+    from tollgate.adapters.messaging.lambda_events import LambdaEvents
+    from tollgate.adapters.texts.bucket_tokenizers import BucketTokenizers
+    from tollgate.adapters.texts.lambda_sentences import LambdaSentences
     from tollgate.domain.cache.ticket import CacheTicket
     from tollgate.ports.money import BudgetNotices
     from tollgate.services.cache.answer_cache import AnswerCache
@@ -138,10 +138,7 @@ class InferenceParts(RoadParts, ABC):
     @property
     def queues(self) -> Mapping[InferenceType, str]:
         """The URL of the queue of each road that jobs may take."""
-        return {
-            InferenceType.REALTIME: self._settings.deferred_queue_url,
-            InferenceType.ASYNC: self._settings.async_queue_url,
-        }
+        return {InferenceType.ASYNC: self._settings.async_queue_url}
 
     @property
     def notices(self) -> BudgetNotices | None:
@@ -166,16 +163,14 @@ class InferenceParts(RoadParts, ABC):
 
     def events(self, function: str) -> LambdaEvents:
         """Sends events to another function of the stack."""
-        from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- few requests send any
+        from tollgate.adapters.messaging.lambda_events import LambdaEvents  # noqa: PLC0415 -- few requests send any
 
         return LambdaEvents(self.transport, function)
 
-    @cached_property
-    def wakes(self) -> WakeRequests:
-        """Asks for sleeping endpoints to be woken; few deployments sleep."""
-        from tollgate.services.requests.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
-
-        return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
+    @property
+    def wakes(self) -> WakeRequests | None:
+        """Asks for sleeping endpoints to be woken; None where no request waits for one."""
+        return None
 
     @cached_property
     def outcomes(self) -> RegistryOutcomes:
@@ -207,13 +202,13 @@ class InferenceParts(RoadParts, ABC):
     @cached_property
     def tokenizers(self) -> BucketTokenizers:
         """Models' own tokenizers, where they name one."""
-        from tollgate.adapters.bucket_tokenizers import BucketTokenizers  # noqa: PLC0415 -- see above
+        from tollgate.adapters.texts.bucket_tokenizers import BucketTokenizers  # noqa: PLC0415 -- see above
 
         return BucketTokenizers(self.objects)
 
     def sentences(self, function: str, timeout_s: float) -> LambdaSentences:
         """Vectors of whole questions; asked for models whose near matches compare those."""
-        from tollgate.adapters.lambda_sentences import LambdaSentences  # noqa: PLC0415 -- as answers
+        from tollgate.adapters.texts.lambda_sentences import LambdaSentences  # noqa: PLC0415 -- as answers
         from tollgate.services.cache.breaker import CacheBreaker  # noqa: PLC0415 -- as answers
 
         return LambdaSentences(
@@ -233,7 +228,18 @@ class ServingParts(InferenceParts):
     @property
     def queues(self) -> Mapping[InferenceType, str]:
         """Those of all roads."""
-        return {**super().queues, InferenceType.BATCH: self._settings.batch_queue_url}
+        return {
+            **super().queues,
+            InferenceType.REALTIME: self._settings.deferred_queue_url,
+            InferenceType.BATCH: self._settings.batch_queue_url,
+        }
+
+    @cached_property
+    def wakes(self) -> WakeRequests:
+        """Asks for sleeping endpoints to be woken; few deployments sleep."""
+        from tollgate.services.requests.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+
+        return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
 
     @cached_property
     def notices(self) -> SnsNotices:
@@ -261,14 +267,14 @@ class ServingParts(InferenceParts):
     @cached_property
     def answer_store(self) -> DynamoDBAnswers:
         """The table of answers."""
-        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- as answers
+        from tollgate.adapters.dynamodb.cache.answers import DynamoDBAnswers  # noqa: PLC0415 -- as answers
 
         return DynamoDBAnswers(self.cache_tables, self._settings.table_cache, self.objects)
 
     @cached_property
     def cache_tables(self) -> DynamoDBClient:
         """Waits but briefly for the table, for a request can do without what it holds."""
-        from tollgate.adapters.aws_retry import RetryPolicy  # noqa: PLC0415 -- as answers
+        from tollgate.adapters.aws.retry import RetryPolicy  # noqa: PLC0415 -- as answers
 
         seconds = self._settings.cache_timeout_ms / 1000
         return DynamoDBClient(self.transport, read_timeout_s=seconds, retry=RetryPolicy.NEVER)
@@ -286,8 +292,8 @@ class ServingParts(InferenceParts):
     @cached_property
     def near(self) -> NearAnswers:
         """Answers to other words; asked only for misses of a model that opted in."""
-        from tollgate.adapters.dynamodb_near import DynamoDBNear  # noqa: PLC0415 -- see above
-        from tollgate.adapters.word_vectors import likeness  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb.cache.near import DynamoDBNear  # noqa: PLC0415 -- see above
+        from tollgate.adapters.texts.word_vectors import likeness  # noqa: PLC0415 -- see above
         from tollgate.services.cache.near_answers import NearAnswers  # noqa: PLC0415 -- see above
 
         return NearAnswers(

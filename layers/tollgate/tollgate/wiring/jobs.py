@@ -11,8 +11,8 @@ from tollgate.wiring.roads import RoadParts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tollgate.adapters.registry_outcomes import RegistryOutcomes
-    from tollgate.adapters.sqs_queue import SqsQueue
+    from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
+    from tollgate.adapters.messaging.sqs_queue import SqsQueue
     from tollgate.services.jobs.answers import JobAnswers
     from tollgate.settings import AsyncSettings, RoadSettings
 
@@ -63,8 +63,8 @@ class JobParts(RoadParts):
 
     @cached_property
     def _job_answers(self) -> JobAnswers:
-        from tollgate.adapters.dynamodb_answers import DynamoDBAnswers  # noqa: PLC0415 -- see `answers`
-        from tollgate.adapters.lambda_events import LambdaEvents  # noqa: PLC0415 -- see `answers`
+        from tollgate.adapters.dynamodb.cache.answers import DynamoDBAnswers  # noqa: PLC0415 -- see `answers`
+        from tollgate.adapters.messaging.lambda_events import LambdaEvents  # noqa: PLC0415 -- see `answers`
         from tollgate.services.jobs.answers import JobAnswers  # noqa: PLC0415 -- see `answers`
 
         return JobAnswers(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tollgate.adapters.aws_retry import RetryPolicy
-from tollgate.adapters.dynamodb_answers import DynamoDBAnswers
-from tollgate.adapters.dynamodb_client import DynamoDBClient
-from tollgate.adapters.dynamodb_near import DynamoDBNear
-from tollgate.adapters.word_vectors import likeness
+from tollgate.adapters.aws.retry import RetryPolicy
+from tollgate.adapters.dynamodb.cache.answers import DynamoDBAnswers
+from tollgate.adapters.dynamodb.cache.near import DynamoDBNear
+from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.texts.word_vectors import likeness
 from tollgate.services.cache.answer_cache import AnswerCache
 from tollgate.services.cache.near_answers import NearAnswers
 from tollgate.services.cache.near_upkeep import NearUpkeep

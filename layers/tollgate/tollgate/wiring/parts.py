@@ -1,7 +1,7 @@
 """What nearly every function needs."""
 
-from tollgate.adapters.aws_transport import AwsTransport, TransportConfig
-from tollgate.adapters.dynamodb_client import DynamoDBClient
+from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
+from tollgate.adapters.dynamodb.client import DynamoDBClient
 from tollgate.adapters.system import SystemClock, TimeSortedIds
 from tollgate.api.telemetry import Telemetry
 from tollgate.settings import Settings, aws_environment

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
-    from tollgate.adapters.dynamodb_usage import DynamoDBUsage
-    from tollgate.adapters.registry_catalogue import RegistryCatalogue
-    from tollgate.adapters.settled_jobs import SettledJobs
+    from tollgate.adapters.dynamodb.jobs.settled import SettledJobs
+    from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+    from tollgate.adapters.dynamodb.usage import DynamoDBUsage
     from tollgate.services.usage.compare_bill import BillComparison
     from tollgate.services.usage.export_focus import FocusExport
     from tollgate.services.usage.refresh_prices import PriceRefresh
@@ -38,28 +38,28 @@ class ReconcileParts(Parts):
 
     @cached_property
     def _store(self) -> DynamoDBUsage:
-        from tollgate.adapters.dynamodb_usage import DynamoDBUsage  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.dynamodb.usage import DynamoDBUsage  # noqa: PLC0415 -- see the module
 
         return DynamoDBUsage(self.tables, self._settings.table_ledger)
 
     @cached_property
     def _jobs(self) -> SettledJobs:
-        from tollgate.adapters.settled_jobs import SettledJobs  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.dynamodb.jobs.settled import SettledJobs  # noqa: PLC0415 -- see the module
 
         return SettledJobs(self.tables, self._settings.table_jobs)
 
     @cached_property
     def _catalogues(self) -> RegistryCatalogue:
-        from tollgate.adapters.registry_catalogue import RegistryCatalogue  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue  # noqa: PLC0415 -- see the module
 
         return RegistryCatalogue(self.tables, self._settings.table_registry, self.clock.monotonic)
 
     @cached_property
     def prices(self) -> PriceRefresh:
         """The daily look at the price list."""
-        from tollgate.adapters import price_list_api  # noqa: PLC0415 -- see the module
-        from tollgate.adapters.price_snapshot import snapshot_book  # noqa: PLC0415 -- see the module
-        from tollgate.adapters.registry_prices import RegistryPrices  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.dynamodb.registry.prices import RegistryPrices  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.metering import price_list_api  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.metering.price_snapshot import snapshot_book  # noqa: PLC0415 -- see the module
         from tollgate.services.usage.refresh_prices import PriceRefresh  # noqa: PLC0415 -- see the module
 
         return PriceRefresh(
@@ -73,9 +73,9 @@ class ReconcileParts(Parts):
     @cached_property
     def usage(self) -> UsageRollUp:
         """What was used, by hour."""
-        from tollgate.adapters.dynamodb_ledger import DynamoDBLedger  # noqa: PLC0415 -- see the module
-        from tollgate.adapters.endpoint_hours import EndpointHours  # noqa: PLC0415 -- see the module
-        from tollgate.adapters.request_log import RequestLog  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.dynamodb.ledger import DynamoDBLedger  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.metering.endpoint_hours import EndpointHours  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.metering.request_log import RequestLog  # noqa: PLC0415 -- see the module
         from tollgate.services.budgets.tell_budgets import BudgetGauge  # noqa: PLC0415 -- see the module
         from tollgate.services.usage.load_hours import HourLoader  # noqa: PLC0415 -- see the module
         from tollgate.services.usage.roll_up import UsageRollUp  # noqa: PLC0415 -- see the module
@@ -104,9 +104,9 @@ class ReconcileParts(Parts):
     @cached_property
     def export(self) -> FocusExport:
         """The daily file of costs."""
-        from tollgate.adapters.focus_file import FocusBucket  # noqa: PLC0415 -- see the module
-        from tollgate.adapters.s3_client import S3Client  # noqa: PLC0415 -- see the module
-        from tollgate.adapters.s3_direct_objects import S3DirectObjects  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.metering.focus_file import FocusBucket  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.s3.client import S3Client  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.s3.direct_objects import S3DirectObjects  # noqa: PLC0415 -- see the module
         from tollgate.domain.costs.focus import FocusAccount  # noqa: PLC0415 -- see the module
         from tollgate.services.usage.export_focus import FocusExport  # noqa: PLC0415 -- see the module
 
@@ -124,7 +124,7 @@ class ReconcileParts(Parts):
     @cached_property
     def bill(self) -> BillComparison:
         """The ledger against the bill."""
-        from tollgate.adapters import cost_explorer  # noqa: PLC0415 -- see the module
+        from tollgate.adapters.metering import cost_explorer  # noqa: PLC0415 -- see the module
         from tollgate.services.usage.compare_bill import BillComparison  # noqa: PLC0415 -- see the module
 
         client = partial(self._client, "ce", cost_explorer.ENDPOINT_REGION)

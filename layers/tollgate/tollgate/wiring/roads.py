@@ -6,21 +6,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tollgate.adapters.dialects import ContainerDialects
-from tollgate.adapters.dynamodb_jobs import DynamoDBJobStore
-from tollgate.adapters.dynamodb_ledger import DynamoDBLedger
-from tollgate.adapters.registry_capacity import RegistryCapacity, RegistryDurations
-from tollgate.adapters.registry_catalogue import RegistryCatalogue
-from tollgate.adapters.s3_client import S3Client
-from tollgate.adapters.s3_direct_objects import S3DirectObjects
-from tollgate.adapters.sqs_client import SqsClient
-from tollgate.adapters.sqs_queue import SqsQueue
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
+from tollgate.adapters.dynamodb.registry.capacity import RegistryCapacity, RegistryDurations
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.adapters.messaging.sqs_client import SqsClient
+from tollgate.adapters.messaging.sqs_queue import SqsQueue
+from tollgate.adapters.s3.client import S3Client
+from tollgate.adapters.s3.direct_objects import S3DirectObjects
 from tollgate.services.brakes.gate import BrakeGate
 from tollgate.wiring.parts import Parts
 
 if TYPE_CHECKING:
-    from tollgate.adapters.registry_control import RegistryControl
-    from tollgate.adapters.registry_outcomes import RegistryOutcomes
-    from tollgate.adapters.token_backends import ProviderBackends
+    from tollgate.adapters.dynamodb.registry.control import RegistryControl
+    from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
+    from tollgate.adapters.providers.token_backends import ProviderBackends
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.settings import RoadSettings
 
@@ -55,7 +55,7 @@ class RoadParts(Parts):
     @cached_property
     def brakes(self) -> RegistryControl:
         """The brakes; asked only when the catalogue has some."""
-        from tollgate.adapters.registry_control import RegistryControl  # noqa: PLC0415 -- most catalogues have none
+        from tollgate.adapters.dynamodb.registry.control import RegistryControl  # noqa: PLC0415 -- most catalogues have none
 
         return RegistryControl(self.tables, self._registry, self.clock.monotonic)
 
@@ -67,8 +67,8 @@ class RoadParts(Parts):
     @cached_property
     def providers(self) -> ProviderBackends:
         """What is paid by the token; asked for when the first such road is taken."""
-        from tollgate.adapters.aws_streaming import StreamingTransport  # noqa: PLC0415 -- most catalogues have none
-        from tollgate.adapters.token_backends import ProviderBackends  # noqa: PLC0415 -- as above
+        from tollgate.adapters.aws.streaming import StreamingTransport  # noqa: PLC0415 -- most catalogues have none
+        from tollgate.adapters.providers.token_backends import ProviderBackends  # noqa: PLC0415 -- as above
 
         return ProviderBackends(
             self.transport,
@@ -80,7 +80,7 @@ class RoadParts(Parts):
     def outcome_store(self, *, flush_seconds: float | None = None) -> RegistryOutcomes:
         """How well deployments have answered; kept for at most `flush_seconds` before it is written."""
         # Most models have no choice that would need it.
-        from tollgate.adapters.registry_outcomes import FLUSH_SECONDS, RegistryOutcomes  # noqa: PLC0415 -- see above
+        from tollgate.adapters.dynamodb.registry.outcomes import FLUSH_SECONDS, RegistryOutcomes  # noqa: PLC0415 -- see above
 
         return RegistryOutcomes(
             self.tables,

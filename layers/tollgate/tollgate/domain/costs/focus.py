@@ -181,7 +181,7 @@ def focus_roll_ups(roll_ups: Iterable[RollUp], account: FocusAccount) -> FocusDa
     wanted = [
         each
         for each in roll_ups
-        if each.totals.requests
+        if (each.totals.requests or each.totals.effective)
         and (each.dimensions.inference_type == InferenceType.REALTIME.value or not each.dimensions.tenant)
     ]
     wanted.sort(key=lambda each: (each.start, each.dimensions))
@@ -251,16 +251,23 @@ def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusR
 
 def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
     dimensions, totals = each.dimensions, each.totals
-    kind, resource = InferenceType(dimensions.inference_type), f"{dimensions.model}/{dimensions.deployment}"
+    kind, resource = InferenceType(dimensions.inference_type), f"{dimensions.model}/{dimensions.deployment}".strip("/")
+    # What was done beside requests alone, such as answers made anew for the cache, counts as one thing.
+    quantity = totals.requests or 1
     # Different amounts have only a mean, which need not be a decimal fraction.
-    unit = usd(totals.effective / totals.requests)
+    unit = usd(totals.effective / quantity)
+    what = (
+        f"The {kind.value} inference requests to {resource}"
+        if totals.requests
+        else f"Work for {resource or 'the cache'}"
+    )
     values = _common(each.start, totals.effective, kind, account, resource=resource, team=dimensions.team) | {
-        "ChargeDescription": f"The {kind.value} inference requests to {resource} in an hour",
+        "ChargeDescription": f"{what} in an hour",
         "ConsumedQuantity": _number(totals.held_seconds),
         "ConsumedUnit": "Seconds",
         "ContractedUnitPrice": _number(unit),
         "ListUnitPrice": _number(unit),
-        "PricingQuantity": str(totals.requests),
+        "PricingQuantity": str(quantity),
         "x_AvoidedCost": _number(totals.avoided_total),
         "x_CachedInputTokens": str(totals.cached_input_tokens),
         "x_Deployment": dimensions.deployment,

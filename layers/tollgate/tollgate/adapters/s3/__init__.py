@@ -1,0 +1,1 @@
+"""The bucket: directly, for functions that must start quickly, and through boto3."""
