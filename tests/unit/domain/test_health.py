@@ -181,6 +181,22 @@ def test_waiting_work_lowers_a_share() -> None:
     assert shares == {"a": 334, "b": 666}
 
 
+def test_work_that_waits_counts_for_each_place() -> None:
+    """Four at two instances with two places each halve a weight; the reason says when that changed the choice."""
+    model = _model(a=1, b=1)
+    two = tuple(
+        replace(d, roads={kind: replace(road, concurrency=2) for kind, road in d.roads.items()})
+        for d in model.deployments
+    )
+    model = replace(model, deployments=two)
+    busy = _capacity(a=RoadCapacity(backlog=4, instances=2))
+    assert spread(model, REALTIME, busy, 0.33) == (two[0], "")
+    assert spread(model, REALTIME, busy, 0.34) == (two[1], ";spread=outstanding")
+    assert spread(model, REALTIME, busy, 0.51) == (two[1], "")
+    without = replace(model, deployments=(replace(two[0], roads={}), two[1]))
+    assert spread(without, REALTIME, busy, 0.49)[0].name == "a"
+
+
 @pytest.mark.parametrize("state", [BROKEN, SLOW])
 def test_what_is_not_fit_gets_nothing_while_another_is(state: RoadCapacity) -> None:
     """And the reason says which was avoided."""
