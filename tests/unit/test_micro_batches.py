@@ -45,6 +45,8 @@ def test_what_waits_together_goes_together_and_comes_apart() -> None:
     assert {job.state for job in jobs} == {JobState.COMPLETED}
     assert sum(job.held_seconds or 0 for job in jobs) == 2
     assert {job.held_seconds for job in jobs} == {Decimal("0.25")}
+    times = {(job.started_at, job.finished_at) for job in jobs}
+    assert [finished - started for started, finished in times if started and finished] == [timedelta(seconds=2)]
     assert all(job.effective_cost and job.effective_cost > 0 for job in jobs)
     assert (measured_as("echo/small", 8), InferenceType.ASYNC, 2.0) in road.measurements.durations
 
