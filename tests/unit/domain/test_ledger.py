@@ -170,7 +170,7 @@ def test_a_hold_that_ran_out_is_released_once(slot: str) -> None:
     (change,) = releases("gateway", counter, due)
     after = _after(counter, change)
     assert after == counter._replace(committed=Decimal("0.1"), slots={_released(slot): _AMOUNT})
-    assert (after.held, after.released) == (0, _AMOUNT)
+    assert (after.held, after.released) == (Decimal(0), _AMOUNT)
     assert apply(after, change) is None
     assert apply(counter._replace(slots={slot: _AMOUNT * 2}), change) is None
 

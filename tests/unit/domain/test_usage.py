@@ -103,7 +103,7 @@ def test_one_record_of_each_kind() -> None:
     """What counts as what: unknown is counted as unknown and never as zero."""
     failed = totals_of(make_record(outcome="failed", effective=None, charged=Decimal(3)))
     assert (failed.errors, failed.unknown_costs, failed.charged) == (1, 0, Decimal(3))
-    assert (failed.unknown_tokens, failed.effective) == (0, 0)
+    assert failed.unknown_tokens == failed.effective == 0
     rejected = totals_of(make_record(outcome="rejected", dimensions=DIMENSIONS._replace(deployment=""), effective=None))
     assert (rejected.rejected, rejected.errors, rejected.unknown_costs) == (1, 0, 0)
     tokens = totals_of(make_record(usage=Usage(5, 7, 2)))
