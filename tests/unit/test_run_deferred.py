@@ -10,7 +10,7 @@ from tollgate.domain.budgets.ledger import Reservation
 from tollgate.domain.errors import ConflictError, ModelFailedError, StorageError
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
 from tollgate.services.jobs.claim_job import LEASE_SECONDS
-from tollgate.services.jobs.run_deferred import MODEL_LIMIT_SECONDS
+from tollgate.services.jobs.deferred_calls import MODEL_LIMIT_SECONDS
 
 URGENT = {"model": "echo", "input": "hello", "priority": "high"}
 
