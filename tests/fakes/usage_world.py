@@ -65,7 +65,9 @@ class World:
         self.roll_up = UsageRollUp(
             sources=[self.records],
             store=self.store,
-            loader=HourLoader(catalogues=self.catalogues, instances=self.hours, telemetry=self.telemetry),
+            loader=HourLoader(
+                catalogues=self.catalogues, instances=self.hours, telemetry=self.telemetry, clock=self.clock
+            ),
             gauge=BudgetGauge(
                 catalogues=self.catalogues, ledger=self.ledger, telemetry=self.telemetry, clock=self.clock
             ),

@@ -156,7 +156,7 @@ def rolled_up(traffic: Traffic, records: list[UsageRecord]) -> InMemoryUsage:
     UsageRollUp(
         sources=[InMemoryRecords([*records, *records[:100]])],
         store=store,
-        loader=HourLoader(catalogues=catalogues, instances=FixedInstanceHours(), telemetry=telemetry),
+        loader=HourLoader(catalogues=catalogues, instances=FixedInstanceHours(), telemetry=telemetry, clock=clock),
         gauge=BudgetGauge(catalogues=catalogues, ledger=traffic.gateway.ledger, telemetry=telemetry, clock=clock),
         telemetry=telemetry,
         clock=clock,

@@ -158,8 +158,8 @@ def _calls_with_keys() -> Iterator[tuple[str, str]]:
                 case ast.Call(func=ast.Attribute(value=holder, attr=name)) if _holder(holder) in {"objects", "chunked"}:
                     if name in METHODS or name == "copy":
                         yield place, name
-            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
-            yield from look(child, f"{place}.{child.name}" if named else place)
+            inner = f"{place}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
+            yield from look(child, inner)
 
     for file in sorted((LAYER / "tollgate").rglob("*.py")):
         module = ".".join(file.relative_to(LAYER / "tollgate").with_suffix("").parts)

@@ -1,6 +1,6 @@
 """Usage is computed until nothing can come late, and what it says of budgets and idle time is told."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,11 +10,12 @@ from tests.fakes.usage import DIMENSIONS, NOON, make_record
 from tests.fakes.usage_world import MIDNIGHT, REALTIME, World
 from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, ScopeKind, Threshold
 from tollgate.domain.budgets.ledger import Counter
-from tollgate.domain.costs.loaded_cost import endpoints_of
+from tollgate.domain.costs.loaded_cost import Endpoint, endpoints_of
 from tollgate.domain.costs.usage import sum_of
 from tollgate.domain.errors import CatalogueError, NoCatalogueError
 from tollgate.domain.spans import DAY, HOUR
 from tollgate.ports.usage import Span
+from tollgate.services.usage.load_hours import COUNT_SECONDS
 from tollgate.services.usage.roll_up import LATE
 
 
@@ -91,6 +92,31 @@ def test_without_a_catalogue_nothing_was_up() -> None:
     world.turn(NOON + HOUR)
     world.turn(NOON + 2 * HOUR + LATE)
     assert world.store.closed_until(Span.HOUR) == NOON + 2 * HOUR
+
+
+def test_an_hour_of_more_endpoints_than_a_turn_has_time_for_is_closed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The function would be stopped each time, and no hour be closed any more. None is asked for twice."""
+    world = World(make_record("1"))
+    asked: list[Endpoint] = []
+
+    def slow(endpoint: Endpoint, hour: datetime) -> Decimal:
+        assert hour == NOON
+        asked.append(endpoint)
+        world.clock.advance(COUNT_SECONDS)
+        return Decimal(1)
+
+    monkeypatch.setattr(world.hours, "of", slow)
+    world.store.close(Span.HOUR, NOON)
+    world.turn(NOON + HOUR + LATE)
+    assert world.store.closed_until(Span.HOUR) == NOON
+    assert len(asked) == 1
+    endpoints = endpoints_of(make_catalogue())
+    for _ in endpoints[1:]:
+        world.roll_up.run()
+    assert world.store.closed_until(Span.HOUR) == NOON + HOUR
+    assert asked == list(endpoints)
 
 
 def test_an_hour_is_not_closed_while_the_catalogue_cannot_be_read() -> None:
