@@ -62,7 +62,8 @@ def test_each_row_is_read_once_and_added_once(monkeypatch: pytest.MonkeyPatch) -
     assert [line.totals.requests for line in report.lines] == [DAYS] * MODELS
     assert report.total.totals.requests == DAYS * MODELS
     assert store.taken == DAYS * MODELS
-    assert len(added) == DAYS * MODELS + MODELS
+    lines = MODELS + 1
+    assert len(added) == DAYS * MODELS + MODELS + 2 * lines  # a line joins its closed and its open hours
 
 
 def test_a_report_that_would_take_too_long_is_refused_in_time() -> None:
