@@ -65,6 +65,16 @@ class TestCascade:
         gateway.realtime.script = None
         assert served_by(ask(gateway, HARD, cascade=False)) == BIG
 
+    def test_a_larger_size_that_is_known_to_be_no_better_is_not_asked(self) -> None:
+        """It costs more, and its records say that it would not help."""
+        gateway = choosing_gateway(self.POLICY)
+        for deployment, quality in (("little", 0.7), ("big", 0.6)):
+            for _ in range(40):
+                gateway.outcomes.add("chat", deployment, "question", of_quality(quality))
+        gateway.realtime.script = lambda: chat_answer("I don't know.")
+        assert served_by(ask(gateway)) == LITTLE
+        assert len(gateway.realtime.calls) == 1
+
     def test_the_gateways_own_parts_are_paid_once(self) -> None:
         """One API call and one run of the function, however many models were asked."""
         gateway = choosing_gateway(self.POLICY)

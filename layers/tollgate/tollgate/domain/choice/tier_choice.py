@@ -203,6 +203,11 @@ def _record(option: Option) -> QualityRecord | None:
     return None if mean is None else QualityRecord(mean, int(option.record.judged))
 
 
+def is_ruled_out(option: Option, options: Sequence[Option]) -> bool:
+    """Whether a cheaper one of the options has records that are at least as good."""
+    return _not_ruled_out(option, options) is not option
+
+
 def _not_ruled_out(chosen: Option, by_size: Sequence[Option]) -> Option:
     """The chosen size, or the cheapest one that costs less and whose records are at least as good."""
     cost, mean = chosen.estimated_cost, chosen.record.mean_quality
@@ -231,7 +236,7 @@ def _explored(chosen: Option, by_size: Sequence[Option], draw: float, dial: floa
     z = log(draw / (1.0 - draw)) / _LOGISTIC if 0.0 < draw < 1.0 else 0.0
     now = _sampled(chosen, -z)
     for option in by_size:
-        if option is chosen or option.estimated_cost is None or _not_ruled_out(option, by_size) is not option:
+        if option is chosen or option.estimated_cost is None or is_ruled_out(option, by_size):
             continue
         sampled = _sampled(option, z)
         extra = option.estimated_cost - cost

@@ -11,7 +11,7 @@ from tollgate.domain.choice.complexity import routing_text
 from tollgate.domain.choice.model_choice import ENOUGH_RECORDS
 from tollgate.domain.choice.outcomes import ESCALATED, NOTHING, Tally, topic_of, total
 from tollgate.domain.choice.policy import DEFAULT_CHOICE, CascadePolicy
-from tollgate.domain.choice.tier_choice import Option, TierDecision, decide_tier
+from tollgate.domain.choice.tier_choice import Option, TierDecision, decide_tier, is_ruled_out
 from tollgate.domain.errors import TollgateError
 from tollgate.domain.money import ZERO
 from tollgate.domain.prompt import spoken
@@ -158,7 +158,7 @@ class TierChooser:
         cascade = _cascade(request, policy)
         if cascade is not None and _answers_now(sizes[at]):
             saves = at > 0 and dial != _NO_DIAL and _saves_below(at, sizes, options, own, decided)
-            first, then = (at - 1, at) if saves else (at, at + 1 if at + 1 < len(sizes) else None)
+            first, then = (at - 1, at) if saves else (at, _next_larger(at, options))
         return Chosen(
             sizes[first].decision,
             decided.reason if first == at else f"{decided.reason};cascade=from_{sizes[first].tier}",
@@ -318,6 +318,11 @@ def _cascade(request: InferenceRequest, policy: ChoicePolicy) -> CascadePolicy |
 def _answers_now(size: _Size) -> bool:
     """Whether the size would run the request now, rather than accept it as a job."""
     return size.decision.inference_type is InferenceType.REALTIME and not size.decision.deferred
+
+
+def _next_larger(at: int, options: Sequence[Option]) -> int | None:
+    """The next larger size that is not ruled out by its records, if there is any."""
+    return next((i for i in range(at + 1, len(options)) if not is_ruled_out(options[i], options)), None)
 
 
 def _saves_below(
