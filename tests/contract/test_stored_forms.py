@@ -1,0 +1,115 @@
+"""What is stored outlives the code that wrote it: an upgrade finds catalogues, jobs, counters and cached answers.
+
+`stored/forms/` holds items as earlier code wrote them. Where a test says that a stored form has changed, and that is
+meant, readers must take both: keep the old file beside the new one (`jobs.without-rates.json`), say in `_OLDER` what is
+read of it, and put what the test printed in its place.
+"""
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.moto_stores import LocalAws
+from tests.contract.stored import KINDS
+from tests.fakes.messages import BUCKET
+from tests.unit.product_code import ROOT
+
+_FORMS = Path(__file__).parent / "stored" / "forms"
+_WRITES = re.compile(r"\.(put_item|put_next|update_item)\(|Transact(Put|Update)\(")
+_ZLIB = b"\x78"
+
+
+def _kept(aws: LocalAws) -> dict[str, Any]:
+    """Everything that the tables and the bucket hold, as JSON."""
+    tables, bucket = aws.boto3_client("dynamodb"), aws.boto3_client("s3")
+    found: dict[str, Any] = {}
+    for table in sorted(tables.list_tables()["TableNames"]):
+        items = tables.scan(TableName=table)["Items"]
+        if items:
+            text = [
+                json.dumps(item, sort_keys=True, default=lambda raw: base64.b64encode(raw).decode()) for item in items
+            ]
+            found[table] = [json.loads(each) for each in sorted(text)]
+    for entry in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        body = bucket.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
+        found.setdefault("objects", {})[entry["Key"]] = body.decode()
+    return found
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _put_back(aws: LocalAws, kept: Mapping[str, Any]) -> None:
+    tables, bucket = aws.boto3_client("dynamodb"), aws.boto3_client("s3")
+    for table, items in kept.items():
+        if table == "objects":
+            for key, body in items.items():
+                bucket.put_object(Bucket=BUCKET, Key=key, Body=body.encode())
+            continue
+        for item in items:
+            raw = {name: {"B": base64.b64decode(value["B"])} if "B" in value else value for name, value in item.items()}
+            tables.put_item(TableName=table, Item=raw)
+
+
+def _plain(kept: Any) -> Any:
+    """Without what may differ between libraries: how zlib packs, and the order of a set."""
+    if isinstance(kept, list):
+        return [_plain(each) for each in kept]
+    if not isinstance(kept, dict):
+        return kept
+    if set(kept) == {"B"}:
+        raw = base64.b64decode(kept["B"])
+        return {"B": zlib.decompress(raw).decode() if raw[:1] == _ZLIB else kept["B"]}
+    return {name: sorted(each) if name in {"SS", "NS"} else _plain(each) for name, each in kept.items()}
+
+
+def _form(name: str) -> dict[str, Any]:
+    form: dict[str, Any] = json.loads((_FORMS / f"{name}.json").read_text("utf-8"))
+    return form
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_has_not_changed(aws: LocalAws, kind: str) -> None:
+    """To the attribute: functions of an earlier release run beside this one while it is deployed."""
+    KINDS[kind].write(aws)
+    written = _kept(aws)
+    assert written
+    path = _FORMS / f"{kind}.json"
+    assert path.is_file(), f"a new kind: {path.name} has to say\n{json.dumps(written, indent=1, ensure_ascii=False)}"
+    assert _plain(written) == _plain(_form(kind)), json.dumps(written, indent=1, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_written_is_read(aws: LocalAws, kind: str) -> None:
+    """As if it had been written now."""
+    KINDS[kind].write(aws)
+    expected = KINDS[kind].read(aws)
+    _empty(aws)
+    _put_back(aws, _form(kind))
+    assert KINDS[kind].read(aws) == expected
+
+
+def _empty(aws: LocalAws) -> None:
+    tables = aws.boto3_client("dynamodb")
+    for table in tables.list_tables()["TableNames"]:
+        names = [key["AttributeName"] for key in tables.describe_table(TableName=table)["Table"]["KeySchema"]]
+        for item in tables.scan(TableName=table)["Items"]:
+            tables.delete_item(TableName=table, Key={name: item[name] for name in names})
+
+
+def test_every_store_has_its_example() -> None:
+    """A module that writes items is used by the examples above."""
+    examples = "".join(path.read_text("utf-8") for path in _FORMS.parent.glob("*.py"))
+    layer = ROOT / "layers" / "tollgate"
+    folder = layer / "tollgate" / "adapters" / "dynamodb"
+    writers = {path for path in folder.rglob("*.py") if _WRITES.search(path.read_text("utf-8"))}
+    writers -= {folder / "client.py", folder / "transaction.py"}
+    names = {str(path.relative_to(layer).with_suffix("")).replace("/", ".") for path in writers}
+    assert {name for name in names if f"from {name} import" not in examples} == set()
