@@ -1,7 +1,7 @@
 """What is stored outlives the code that wrote it: an upgrade finds catalogues, jobs, counters and cached answers.
 
 `stored/forms/` holds items as earlier code wrote them. Where a test says that a stored form has changed, and that is
-meant, readers must take both: keep the old file beside the new one (`jobs.without-rates.json`), say in `_OLDER` what is
+meant, readers must take both: keep the old file beside the new one (`jobs.without-rates.json`) with a test of what is
 read of it, and put what the test printed in its place.
 """
 
@@ -10,15 +10,23 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from copy import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.contract.moto_stores import LocalAws
+from tests.contract.moto_stores import JOBS_TABLE, REGISTRY_TABLE, LocalAws
 from tests.contract.stored import KINDS
+from tests.contract.stored.work import full_job
+from tests.fakes.clock import ManualClock
 from tests.fakes.messages import BUCKET
 from tests.unit.product_code import ROOT
+from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
+from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
+from tollgate.domain.catalogue import InferenceType, ModelKind
+from tollgate.domain.roads.health import DEFAULT_HEALTH
 
 _FORMS = Path(__file__).parent / "stored" / "forms"
 _WRITES = re.compile(r"\.(put_item|put_next|update_item)\(|Transact(Put|Update)\(")
@@ -94,6 +102,26 @@ def test_what_was_written_is_read(aws: LocalAws, kind: str) -> None:
     _empty(aws)
     _put_back(aws, _form(kind))
     assert KINDS[kind].read(aws) == expected
+
+
+def test_jobs_from_before_rates_had_versions_are_read(aws: LocalAws) -> None:
+    """They are charged by the catalogue in force, and keep everything else."""
+    _put_back(aws, _form("jobs.without-rates"))
+    store = DynamoDBJobStore(aws.dynamodb, JOBS_TABLE)
+    assert store.get(full_job().job_id) == replace(full_job(), rates_version=0)
+
+
+def test_the_first_catalogue_is_read(aws: LocalAws) -> None:
+    """From before budgets, kinds, health and everything else: it serves as it did then, and can be rolled back to."""
+    _put_back(aws, _form("catalogue.first"))
+    catalogue = RegistryCatalogue(aws.dynamodb, REGISTRY_TABLE, ManualClock().monotonic).current()
+    model = catalogue.models["smollm2"]
+    assert (catalogue.budgets, catalogue.brakes, catalogue.input_budgets) == ((), None, ())
+    assert (model.kind, model.cache, model.choice, model.trimming) == (ModelKind.ANY, None, None, None)
+    assert model.health == DEFAULT_HEALTH
+    (deployment,) = model.deployments
+    assert (deployment.supports, deployment.sleep, deployment.micro_batch) == (frozenset(), None, None)
+    assert deployment.roads[InferenceType.REALTIME].usd_per_hour == Decimal("1.4084")
 
 
 def _empty(aws: LocalAws) -> None:
