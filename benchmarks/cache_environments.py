@@ -30,7 +30,7 @@ from tollgate.services.requests.admission import Admission
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.choose_tier import TierChooser
 from tollgate.services.requests.deployment_health import DeploymentHealth
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 from tollgate.services.requests.plan_request import RequestPlanner
 from tollgate.services.requests.run_chosen import ChosenRun
 from tollgate.services.requests.run_realtime import RealtimeRun

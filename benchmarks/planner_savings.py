@@ -313,7 +313,7 @@ def _print_tenants(names: Sequence[str], tenants: Sequence[_Tenant]) -> None:
 def main() -> None:
     """Print everything."""
     world = World.of(_INSTANCE)
-    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates.interactive, token_model=_PRICED_MODEL)
+    tokens = replace(world, tokens=price_book().tokens[_PRICED_MODEL].rates, token_model=_PRICED_MODEL)
     began = time.perf_counter()
     speed(world)
     path = Path(os.environ.get("TOLLGATE_DATA", "../shared/data")) / "traffic" / "servegen_tenants.csv.gz"

@@ -93,7 +93,7 @@ def _price(road: Road) -> tuple[str, str]:
     """What serves a road, and its price."""
     if road.tokens is None:
         return road.instance_type, "unknown" if road.usd_per_hour is None else str(road.usd_per_hour)
-    rates = road.tokens.rates.interactive
+    rates = road.tokens.rates
     return road.tokens.provider.value, f"{rates.input} in\n{rates.output} out"
 
 

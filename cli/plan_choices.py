@@ -59,7 +59,7 @@ def read_choices(arguments: argparse.Namespace, trace: Trace) -> Choices:
         concurrency=arguments.concurrency,
         endpoint_startup=arguments.startup_seconds,
         timing=Timing(arguments.base_seconds, arguments.seconds_per_input_token, arguments.seconds_per_output_token),
-        tokens=book.tokens[arguments.token_model].rates.interactive if arguments.token_model else None,
+        tokens=book.tokens[arguments.token_model].rates if arguments.token_model else None,
         token_model=arguments.token_model or "",
     )
     others = _types(arguments.instance_types)

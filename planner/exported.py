@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from planner.opening import TraceError
-from tollgate.domain.records import REFRESH_MARK
+from tollgate.domain.records import NO_REQUEST
 
 _CLASS_OF_ROAD = {"realtime": "high", "async": "medium", "batch": "low"}
 _MOST_IN_A_ROW = 10_000_000
@@ -31,7 +31,7 @@ def of_gateway_log(row: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
         return _of_metric(row)
     if "service" not in row or "level" not in row or "location" not in row:
         return None
-    if "outcome" not in row or str(row["outcome"]) in _UNFINISHED or str(row.get("request_id")).endswith(REFRESH_MARK):
+    if "outcome" not in row or str(row["outcome"]) in _UNFINISHED or str(row.get("request_id")).endswith(NO_REQUEST):
         return []
     try:
         ended = datetime.fromisoformat(str(row["timestamp"])).timestamp()

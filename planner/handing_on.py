@@ -4,6 +4,7 @@ The same rule (`tollgate.domain.places.handing_on`) decides as in the capacity f
 same requests.
 """
 
+import math
 from array import array
 from collections.abc import Iterable
 from copy import replace
@@ -14,7 +15,7 @@ from planner.serving import Served
 from planner.waking import Requests
 from tollgate.domain.places.handing_on import HAND_ON_LIMIT, MESSAGE_DELAY_SECONDS, FirstDue, Patient, hand_on_due
 from tollgate.domain.places.sleeping import LATE_SECONDS, TICK_SECONDS, Action, Phase, SleepDecision
-from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
 from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 
 
@@ -79,6 +80,11 @@ class _HandingOn(Kept):
 
     def work_until(self, soon: float) -> Iterable[DueWork]:
         return self._waiting.due(places=self._endpoint.concurrency, in_work=0.0, wait=soon, up_from=None)
+
+    def one_is_enough_until(self, endpoint: SleepingEndpoint) -> float:
+        places = self._endpoint.concurrency
+        work = self._waiting.due(places=places, in_work=0.0, wait=-math.inf, up_from=None)
+        return decide_start(-math.inf, work, (), endpoint).look_again_at
 
     def saved_until(self, latest: float) -> float:
         return self._waiting.saved_until(latest)

@@ -23,7 +23,7 @@ from tollgate.domain.costs.gateway_parts import INLINE_INPUT_BYTES, gateway_rate
 from tollgate.domain.costs.pricing import instance_cost
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
-from tollgate.domain.providers.prices import BucketRates, TokenRates, TokenUsage, token_cost
+from tollgate.domain.providers.prices import BucketRates, TokenUsage, token_cost
 
 _CODE_NAMES = {
     REFUSED: "refused",
@@ -322,4 +322,4 @@ def _token_bill(trace: Trace, codes: bytearray, rates: BucketRates) -> Decimal:
     usage = TokenUsage(
         input=sum(compress(trace.input_tokens, by_token)), output=sum(compress(trace.output_tokens, by_token))
     )
-    return token_cost(usage, TokenRates(rates)) or ZERO
+    return token_cost(usage, rates) or ZERO

@@ -15,7 +15,7 @@ from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.costs.pricing import GatewayPrices
 from tollgate.domain.errors import PriceUnknownError
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 
 _MODEL, _ON_INSTANCES = "planned", "main"
@@ -162,7 +162,7 @@ class World:
             timing = self.timing if duration is None else Timing(duration, 0.0, 0.0)
             deployments.append(self._deployment(_ON_INSTANCES, timing, self._roads(open_roads, used)))
         if by_token and self.tokens is not None:
-            backend = TokenBackend(Provider.BEDROCK, TokenRates(self.tokens), _ANY_LENGTH)
+            backend = TokenBackend(Provider.BEDROCK, self.tokens, _ANY_LENGTH)
             roads = {kind: Road(kind, "planned", "", None, tokens=backend) for kind in _TOKEN_ROADS}
             deployments.append(self._deployment("provider", self.token_timing, roads))
         return Model(name=_MODEL, deployments=tuple(deployments), batch=batch)

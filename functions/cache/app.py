@@ -41,6 +41,7 @@ def build(settings: CacheSettings) -> Services:
         clock=parts.clock,
         ids=parts.ids,
         near=parts.index,
+        telemetry=parts.telemetry,
     )
     return Services(
         api=CacheApi(inference=parts.inference, manager=manager, telemetry=parts.telemetry, clock=parts.clock),

@@ -18,6 +18,9 @@ from tollgate.adapters.time_zones import time_zone
 from tollgate.api.place_events import keep
 from tollgate.domain.catalogue import InferenceType
 from tollgate.services.places.keep_places import PlaceKeeper
+from tollgate.services.places.news import PlaceNews
+from tollgate.services.places.watch_places import PlaceWatch
+from tollgate.services.places.work import PlaceWork
 from tollgate.settings import Settings
 from tollgate.wiring.parts import Parts
 
@@ -98,23 +101,31 @@ def build(settings: CapacitySettings) -> Services:
             clock=clock,
         )
 
+    jobs = DynamoDBJobStore(tables, settings.table_jobs)
     keeper = PlaceKeeper(
         catalogues=catalogues,
-        capacities=capacities,
-        control=control,
         records=places,
-        states=places,
-        activity=CloudWatchActivity(),
-        jobs=DynamoDBJobStore(tables, settings.table_jobs),
-        queues={
-            InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
-            InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
-        },
+        control=control,
+        watch=PlaceWatch(
+            work=PlaceWork(jobs=jobs, catalogues=catalogues, capacities=capacities),
+            control=control,
+            activity=CloudWatchActivity(),
+            telemetry=telemetry,
+            zones=time_zone,
+            handing_on=handing_on,
+        ),
+        news=PlaceNews(
+            capacities=capacities,
+            states=places,
+            jobs=jobs,
+            queues={
+                InferenceType.REALTIME: SqsQueue(queues, settings.deferred_queue_url),
+                InferenceType.ASYNC: SqsQueue(queues, settings.async_queue_url),
+            },
+        ),
         telemetry=telemetry,
         clock=clock,
         pause=time.sleep,
-        zones=time_zone,
-        handing_on=handing_on,
     )
     return Services(keeper, rightsizing)
 

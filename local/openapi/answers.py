@@ -39,7 +39,7 @@ class CompletionTokens(Answer):
 
 
 class TokenUsage(Answer):
-    """Tokens as OpenAI counts them; their parts are there where the model's side tells them."""
+    """Tokens as OpenAI counts them; their parts are there where the container or provider reports them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -239,7 +239,7 @@ class Cost(Answer):
 
 
 class InferenceUsage(Answer):
-    """Tokens; null where the container does not count. Their parts are there where the model's side tells them."""
+    """Tokens; null where the container does not count. Their parts are there where they are reported."""
 
     input_tokens: int | None
     output_tokens: int | None

@@ -104,7 +104,7 @@ def test_a_version_can_be_read_when_another_is_in_force(aws: LocalAws, catalogue
     writer.point_to(2, expected=0)
     reader.current()
     reads.count = 0
-    assert [reader.of_version(version) for version in (2, 1, 1, 2)] == [
+    assert [reader.of_version(version)._replace(seal="") for version in (2, 1, 1, 2)] == [
         replace(catalogue, version=version) for version in (2, 1, 1, 2)
     ]
     assert reads.count == 1

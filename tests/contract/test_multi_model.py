@@ -104,7 +104,7 @@ def test_each_deployment_is_answered_by_its_own_model(api: GatewayApi) -> None:
 
 @pytest.mark.parametrize(("model", "code"), [("missing", "backend_error"), ("broken", "model_error")])
 def test_a_model_that_is_not_there_is_told(api: GatewayApi, model: str, code: str) -> None:
-    """No archive under its key, or none that holds a model: an error of the model's side, and the others go on."""
+    """No archive under its key, or none that holds a model: a backend's or a model's error, and the others go on."""
     status, refused = _infer(api, model)
     assert (status, refused["error"]["code"]) == (502, code)
     assert _infer(api, "echo")[0] == 200

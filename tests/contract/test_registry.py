@@ -55,7 +55,7 @@ def test_a_catalogue_comes_into_force_and_is_rolled_back(aws: LocalAws, catalogu
         reader.current()
     writer.store(catalogue, now=NOW)
     writer.point_to(1, expected=0)
-    assert reader.current() == catalogue
+    assert reader.current()._replace(seal="") == catalogue
     writer.store(replace(catalogue, version=2), now=NOW)
     writer.point_to(2, expected=1)
     assert reader.current().version == 1
@@ -65,6 +65,22 @@ def test_a_catalogue_comes_into_force_and_is_rolled_back(aws: LocalAws, catalogu
     clock.advance(REFRESH_SECONDS)
     assert reader.current().version == 1
     assert writer.newest_version() == 2
+
+
+def test_the_seal_stays_the_same_for_all_versions(aws: LocalAws, catalogue: Catalogue) -> None:
+    """Marks of ids that were given out stay valid; and nobody can guess it, or read it in a stored version."""
+    clock = ManualClock()
+    reader = RegistryCatalogue(aws.dynamodb, REGISTRY_TABLE, clock.monotonic)
+    writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
+    seals = []
+    for expected in range(3):
+        writer.store(replace(reader.current() if expected else catalogue, version=expected + 1), now=NOW)
+        writer.point_to(expected + 1, expected=expected)
+        clock.advance(REFRESH_SECONDS)
+        seals.append(reader.current().seal)
+        assert seals[0] not in str(writer.document(expected + 1))
+    assert len(seals[0]) == 32
+    assert len(set(seals)) == 1
 
 
 def test_two_people_applying_at_once_do_not_overwrite(aws: LocalAws, catalogue: Catalogue) -> None:
@@ -88,7 +104,7 @@ def test_an_old_catalogue_is_better_than_none(aws: LocalAws, catalogue: Catalogu
     reader.current()
     reader._table = "nowhere"
     clock.advance(REFRESH_SECONDS)
-    assert reader.current() == catalogue
+    assert reader.current()._replace(seal="") == catalogue
     with pytest.raises(StorageError):
         RegistryCatalogue(aws.dynamodb, "nowhere", clock.monotonic).current()
 

@@ -35,7 +35,7 @@ from tollgate.domain.costs.loaded_cost import Endpoint
 from tollgate.domain.costs.usage import UsageRecord, roll_up, sum_of, totals_of
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobState, Usage
-from tollgate.domain.records import REFRESH_MARK, RequestRecord
+from tollgate.domain.records import KEPT_MARK, REFRESH_MARK, RequestRecord
 from tollgate.domain.spans import DAY, HOUR, SLICE
 from tollgate.ports.usage import Span, UsageStore
 
@@ -118,6 +118,20 @@ def test_an_attempt_before_a_job_costs_what_it_cost() -> None:
     (record,) = records_of_line(written(REALTIME._replace(outcome="accepted", job_id="inf_1"))[0], NOON)
     totals = sum_of(roll_up([record], NOON))
     assert (totals.requests, totals.latencies, totals.charged) == (0, {}, REALTIME.effective_cost)
+
+
+def test_an_attempt_before_a_job_was_made_at_once() -> None:
+    """Its seconds are the real-time endpoint's, and its dollars in the export, whatever road the job takes."""
+    accepted = REALTIME._replace(outcome="accepted", job_id="inf_1", inference_type=InferenceType.ASYNC)
+    (record,) = records_of_line(written(accepted)[0], NOON)
+    assert record.dimensions.inference_type == "realtime"
+
+
+def test_a_value_that_a_client_keeps_costs_what_it_cost_and_is_no_request() -> None:
+    """It has no model and no deployment."""
+    kept = REALTIME._replace(request_id=f"req_1{KEPT_MARK}", resource="", charged_cost=REALTIME.effective_cost)
+    totals = sum_of(roll_up(records_of_line(written(kept)[0], NOON), NOON))
+    assert (totals.requests, totals.charged) == (0, REALTIME.effective_cost)
 
 
 def test_a_refresh_costs_what_it_cost_and_is_no_request() -> None:

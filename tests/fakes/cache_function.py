@@ -39,6 +39,7 @@ class CacheStack:
             clock=gateway.clock,
             ids=gateway.ids,
             near=gateway.near_index,
+            telemetry=self.telemetry,
         )
         upkeep = NearUpkeep(
             index=gateway.near_index,

@@ -165,12 +165,14 @@ class FakeGateway:
     filings: list[Mapping[str, Any]] = field(default_factory=list)
     checks: list[tuple[CachedRun, CacheTicket, Mapping[str, Any]]] = field(default_factory=list)
     time_limit_seconds: float = 29.0
+    # Where other functions look too; its own where there is none.
+    shared_jobs: InMemoryJobStore | None = None
 
     def __post_init__(self) -> None:
         self.realtime = ScriptedRealtime(self.clock)
         self.likeness: Callable[[str, str], float] = lambda _one, _other: 1.0
         self.sentences: Callable[[str], bytes | None] = lambda _text: None
-        self.jobs = InMemoryJobStore(self.ledger)
+        self.jobs = self.shared_jobs or InMemoryJobStore(self.ledger)
         self.catalogues = FixedCatalogue(self.catalogue)
         telemetry = Telemetry(
             namespace="Tollgate", service="tollgate", write=lambda line: self.lines.append(json.loads(line))

@@ -1,6 +1,7 @@
 """A gateway whose sleeping endpoint hands on to a provider paid by the token: keeper, submitter and runner of fakes."""
 
 import json
+from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -15,7 +16,6 @@ from tollgate.domain.places.sleeping import Phase
 from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.places.hand_on import HandingOn
-from tollgate.services.places.keep_places import PlaceKeeper
 
 GATHERING = """
 [models.chat.deployments.gpu]
@@ -46,8 +46,7 @@ class HandOnHouse(Sleepers):
         self.until_asleep(ASYNC)
         self.endpoints.orders.clear()
 
-    def new_keeper(self, point: CrashPoint | None = None) -> PlaceKeeper:
-        keeper, watch = super().new_keeper(), point or CrashPoint(0)
+    def hand_on_to(self, watch: CrashPoint) -> Callable[[], HandingOn]:
         handing_on = HandingOn(
             jobs=watch.watch(self.gateway.jobs, "hand_on"),
             objects=self.gateway.objects,
@@ -59,14 +58,14 @@ class HandOnHouse(Sleepers):
             telemetry=self.telemetry,
             clock=self.clock,
         )
-        keeper._handing_on = lambda: handing_on
-        return keeper
+        return lambda: handing_on
 
     @property
     def handing_on(self) -> HandingOn:
         """What the keeper asks when something is due."""
-        assert self.keeper._handing_on is not None
-        return self.keeper._handing_on()
+        handing_on = self.keeper._watch._handing_on
+        assert handing_on is not None
+        return handing_on()
 
     def submitter(self, places: FakePlaces | None = None) -> AsyncSubmitter:
         """What takes messages from the asynchronous queue; it knows of the place that it gathers for."""

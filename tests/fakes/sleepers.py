@@ -1,9 +1,11 @@
 """A gateway whose endpoints sleep: the keeper, the deferred runs and the gateway around one set of fakes."""
 
+from collections.abc import Callable
 from copy import replace
 from dataclasses import dataclass, field
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.crashes import CrashPoint
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway
@@ -21,7 +23,11 @@ from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.places.hand_on import HandingOn
 from tollgate.services.places.keep_places import PlaceKeeper
+from tollgate.services.places.news import PlaceNews
+from tollgate.services.places.watch_places import PlaceWatch
+from tollgate.services.places.work import PlaceWork
 
 REALTIME = Place(PlaceKind.REALTIME, "tollgate-echo-realtime")
 ASYNC = Place(PlaceKind.ASYNC, "tollgate-echo-async")
@@ -114,25 +120,37 @@ class Sleepers:
             queue=self.gateway.deferred_queue,
         )
 
-    def new_keeper(self) -> PlaceKeeper:
+    def new_keeper(self, point: CrashPoint | None = None) -> PlaceKeeper:
         """Another execution environment's keeper."""
         return PlaceKeeper(
             catalogues=self.gateway.catalogues,
-            capacities=self.capacity,
-            control=self.endpoints,
             records=self.places,
-            states=self.places,
-            activity=self.activity,
-            jobs=self.gateway.jobs,
-            queues={
-                InferenceType.REALTIME: self.gateway.deferred_queue,
-                InferenceType.ASYNC: self.gateway.async_queue,
-            },
+            control=self.endpoints,
+            watch=PlaceWatch(
+                work=PlaceWork(jobs=self.gateway.jobs, catalogues=self.gateway.catalogues, capacities=self.capacity),
+                control=self.endpoints,
+                activity=self.activity,
+                telemetry=self.telemetry,
+                zones=time_zone,
+                handing_on=self.hand_on_to(point or CrashPoint(0)),
+            ),
+            news=PlaceNews(
+                capacities=self.capacity,
+                states=self.places,
+                jobs=self.gateway.jobs,
+                queues={
+                    InferenceType.REALTIME: self.gateway.deferred_queue,
+                    InferenceType.ASYNC: self.gateway.async_queue,
+                },
+            ),
             telemetry=self.telemetry,
             clock=self.clock,
             pause=self.pause,
-            zones=time_zone,
         )
+
+    def hand_on_to(self, watch: CrashPoint) -> Callable[[], HandingOn] | None:  # noqa: ARG002 -- for those who do
+        """Nobody is beside these endpoints."""
+        return None
 
     def pause(self, seconds: float) -> None:
         """The keeper waits; meanwhile changes under way end."""

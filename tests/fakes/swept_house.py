@@ -19,6 +19,26 @@ class SweptHouse(BatchRoad):
         self.async_queue = InMemoryQueue()
         self.deferred_queue = InMemoryQueue()
         nothing = CrashPoint(0)
+        self.holding = InMemoryHoldingStore()
+        self.completion = AsyncCompletion(
+            jobs=self.jobs,
+            objects=self.objects,
+            catalogues=self.catalogues,
+            holding=self.holding,
+            completer=self.completer(nothing),
+            groups=GroupCompletion(
+                jobs=self.jobs,
+                objects=self.objects,
+                holding=self.holding,
+                merger=InputsMerger(),
+                completer=self.completer(nothing),
+                catalogues=self.catalogues,
+                durations=self.measurements,
+                queue=self.async_queue,
+                telemetry=self.telemetry,
+            ),
+            telemetry=self.telemetry,
+        )
         self.sweeper = Sweeper(
             jobs=self.jobs,
             batches=self.batches,
@@ -30,25 +50,7 @@ class SweptHouse(BatchRoad):
                 asynchronous=self.async_queue, deferred=self.deferred_queue, batch=self.queue, webhooks=self.webhooks
             ),
             services=SweepServices(
-                completion=AsyncCompletion(
-                    jobs=self.jobs,
-                    objects=self.objects,
-                    catalogues=self.catalogues,
-                    holding=InMemoryHoldingStore(),
-                    completer=self.completer(nothing),
-                    groups=GroupCompletion(
-                        jobs=self.jobs,
-                        objects=self.objects,
-                        holding=InMemoryHoldingStore(),
-                        merger=InputsMerger(),
-                        completer=self.completer(nothing),
-                        catalogues=self.catalogues,
-                        durations=self.measurements,
-                        queue=self.async_queue,
-                        telemetry=self.telemetry,
-                    ),
-                    telemetry=self.telemetry,
-                ),
+                completion=self.completion,
                 completer=self.completer(nothing),
                 collector=self.collector(),
                 pooled=self.pooled(),

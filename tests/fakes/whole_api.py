@@ -64,6 +64,7 @@ class WholeApi:
             clock=clock,
             ids=ids,
             near=gateway.near_index,
+            telemetry=lines,
         )
         budgets = BudgetQueries(catalogues=gateway.catalogues, ledger=gateway.ledger, clock=clock)
         jobs = JobQueries(jobs=gateway.jobs, objects=gateway.objects, clock=clock)

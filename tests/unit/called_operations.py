@@ -28,8 +28,6 @@ TABLE_OPERATIONS = {
     "transact_write_items": (),
     "TransactPut": ("PutItem",),
     "TransactUpdate": ("UpdateItem",),
-    "TransactDelete": ("DeleteItem",),
-    "TransactCheck": ("ConditionCheckItem",),
 }
 """What IAM asks for, by method of `DynamoDBClient` or by action of a transaction."""
 
@@ -68,14 +66,18 @@ class TableCall:
 
 @dataclass
 class Reach:
-    """What can run of the product once a function's `app.py` is imported and its handler called."""
+    """What can run of the product once a function's `app.py` is imported and its handler called.
+
+    `places` are the functions and methods that can, by module, class and name.
+    """
 
     made: set[Class] = field(default_factory=set)
     tables: dict[Class, set[str]] = field(default_factory=lambda: defaultdict(set))
     operations: dict[tuple[str, str], "_Body | None"] = field(default_factory=dict)
+    places: set[str] = field(default_factory=set)
     _bodies: set[tuple[ast.AST, Class | None]] = field(default_factory=set)
     _named: dict[str, dict[Types | None, "_Body | None"]] = field(default_factory=lambda: defaultdict(dict))
-    _table_calls: dict[tuple[str, Class, str], "_Body | None"] = field(default_factory=dict)
+    _table_calls: dict[tuple[str, Class, str, str], "_Body | None"] = field(default_factory=dict)
     _lent: set[tuple[Class, Class]] = field(default_factory=set)
     _waiting: list["_Body"] = field(default_factory=list)
     _current: "_Body | None" = None
@@ -98,12 +100,24 @@ class Reach:
     def table_calls(self) -> dict[TableCall, str]:
         """What is done with which table, and the way there."""
         found: dict[TableCall, str] = {}
-        for (action, owner, index), body in self._table_calls.items():
-            users = [kind for kind in self.made if owner in kind.line]
-            tables = {table for kind in users for table in self.tables[kind]}
-            assert tables or not users, f"which table does {owner.node.name} use?"
-            found |= {TableCall(action, table, index): body.way() if body else "" for table in tables}
+        for (action, owner, index, _), body in self._table_calls.items():
+            found |= {TableCall(action, table, index): body.way() if body else "" for table in self._tables_of(owner)}
         return found
+
+    def table_places(self) -> set[tuple[str, str, str]]:
+        """Every call to a table that is no query of an index: its action, the table, and the method that makes it."""
+        return {
+            (action, table, f"{owner.node.name}.{name}")
+            for action, owner, index, name in self._table_calls
+            if not index
+            for table in self._tables_of(owner)
+        }
+
+    def _tables_of(self, owner: Class) -> set[str]:
+        users = [kind for kind in self.made if owner in kind.line]
+        tables = {table for kind in users for table in self.tables[kind]}
+        assert tables or not users, f"which table does {owner.node.name} use?"
+        return tables
 
     def run(self) -> None:
         """Follow everything until nothing new is found."""
@@ -134,7 +148,9 @@ class Reach:
     ) -> None:
         if (node, owner) not in self._bodies:
             self._bodies.add((node, owner))
-            self._waiting.append(_Body(module_, node, owner, function, self._current))
+            body = _Body(module_, node, owner, function, self._current)
+            self.places.add(body.place)
+            self._waiting.append(body)
 
     def make(self, kind: Class) -> None:
         """Objects of a class are made."""
@@ -166,10 +182,10 @@ class Reach:
         """An adapter calls AWS."""
         self.operations.setdefault(operation, self._current)
 
-    def use_table(self, actions: tuple[str, ...], owner: Class, index: str) -> None:
+    def use_table(self, actions: tuple[str, ...], owner: Class, index: str, method: str) -> None:
         """An adapter does something with its table."""
         for action in actions:
-            self._table_calls.setdefault((action, owner, index), self._current)
+            self._table_calls.setdefault((action, owner, index, method), self._current)
 
     def give_table(self, kind: Class, name: str, giver: Class | None) -> None:
         """A class is made with a table: one that its name tells, or the maker's own."""
@@ -193,12 +209,19 @@ class _Body:
         self._locals: dict[str, Types | None] = function.argument_types() if function else {}
         self._assigned: dict[str, list[ast.expr]] = defaultdict(list)
 
+    @property
+    def _name(self) -> str:
+        return self._node.name if isinstance(self._node, ast.FunctionDef) else ""
+
+    @property
+    def place(self) -> str:
+        """Module, class and name."""
+        owner = self._owner.node.name if self._owner else ""
+        return ".".join(filter(None, (self._module.name, owner, self._name)))
+
     def way(self) -> str:
         """How it is reached, from the function's entry on."""
-        owner = [self._owner.node.name] if self._owner else []
-        name = [self._node.name] if isinstance(self._node, ast.FunctionDef) else []
-        place = ".".join([self._module.name, *owner, *name])
-        return f"{self._asker.way()} > {place}" if self._asker else place
+        return f"{self._asker.way()} > {self.place}" if self._asker else self.place
 
     def follow(self, reach: Reach) -> None:
         """Tell `reach` of everything that is named here."""
@@ -247,7 +270,7 @@ class _Body:
             return
         reach.make(kind)
         if kind.node.name in TABLE_OPERATIONS and self._owner is not None:
-            reach.use_table(TABLE_OPERATIONS[kind.node.name], self._owner, "")
+            reach.use_table(TABLE_OPERATIONS[kind.node.name], self._owner, "", self._name)
         elif (init := next(iter(kind.methods.get("__init__", ())), None)) is not None:
             places = [argument.arg for argument in init.node.args.args][1:]
             given = dict(zip(places, node.args, strict=False)) | {key.arg: key.value for key in node.keywords}
@@ -272,7 +295,7 @@ class _Body:
         if node.attr in TABLE_OPERATIONS:
             # Within the client the table is its caller's.
             if self._owner is not None and self._owner.node.name != "DynamoDBClient" and _may_be_client(types):
-                reach.use_table(TABLE_OPERATIONS[node.attr], self._owner, self._index(node))
+                reach.use_table(TABLE_OPERATIONS[node.attr], self._owner, self._index(node), self._name)
         elif node.attr in _operations():
             reach.use(_operations()[node.attr])
 

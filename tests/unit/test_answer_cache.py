@@ -372,3 +372,27 @@ def test_a_name_that_is_there_twice_counts_once() -> None:
     assert (state(first), state(api.infer(BODY | {"input": {"a": {"b": 3}}}))) == ("miss", "hit")
     assert [json.loads(sent) for _, sent in api.realtime.calls] == [{"inputs": {"a": {"b": 3}}}]
     assert state(api.infer(BODY | {"input": {"a": {"b": 2}}})) == "miss"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("no-transform", "stale"),
+        ("max-age=900", "miss"),
+        ("max-age=900, max-stale=60", "stale"),
+        ("max-age=900, max-stale=5", "miss"),
+        ("max-stale", "stale"),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_age_asks_for_what_is_fresh(header: str, expected: str, *, fails: bool) -> None:
+    """Of an answer whose time was over ten seconds ago, that may be given as it is, or where the model fails."""
+    stale = {"stale_if_error_seconds": 100} if fails else {"stale_seconds": 100}
+    api = gateway(ttl_seconds=600, **stale)
+    ask(api)
+    api.clock.advance(610)
+    if fails:
+        api.realtime.answer = ModelFailedError("broken", original_status=500)
+    answer = api.infer(BODY, headers={"Cache-Control": header})
+    assert state(answer) == expected
+    assert answer.status == (502 if fails and expected == "miss" else 200)

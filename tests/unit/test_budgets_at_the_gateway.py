@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from tests.fakes.budgeted_gateway import DAY, HELLO, LATER, budgeted, counter_of, counts, declare, make_budget
+from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind, Spender
 from tollgate.domain.budgets.budget import counter_of as budget_counter
-from tollgate.domain.budgets.ledger import Counter, own_slot
+from tollgate.domain.budgets.ledger import Counter, Hold, Reservation, own_slot, reserve
 from tollgate.domain.errors import CapacityError, ModelFailedError, StorageError
 from tollgate.services.requests.admission import REALTIME_LEASE
 
@@ -321,3 +322,38 @@ def test_the_named_budget_replaces_the_one_for_each() -> None:
     )
     assert gateway.infer(HELLO).status == 200
     assert sorted(gateway.ledger.counters) == ["key:key_1#day#2026-03-01", "key:key_1#month#2026-03"]
+
+
+def test_a_hold_that_is_given_back_leaves_a_line() -> None:
+    """Whose call died, nobody knows; how much was held for it, and where, the log says."""
+    gateway = budgeted(make_budget("0.001"))
+    lost = Reservation(own_slot("inf_lost", gateway.clock.now()), Decimal("0.00099"), (Hold(DAY, None),))
+    gateway.ledger.write([reserve(lost, lost.holds[0])])
+    gateway.clock.advance(3_600)
+    assert gateway.infer(HELLO).status == 200
+    (line,) = [line for line in gateway.lines if line.get("message") == "budget hold released"]
+    assert (line["counter"], line["released_usd"]) == (DAY, "0.00099")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "inside"),
+    [
+        ({"max_tokens": 1, "max_new_tokens": 800}, {}),
+        ({"max_tokens": 1}, {"max_new_tokens": 800}),
+        ({"max_tokens": 100, "n": 8}, {}),
+        ({"max_tokens": 100, "n": 1, "best_of": 8}, {}),
+    ],
+)
+def test_a_batch_record_cannot_make_its_hold_small(parameters: dict[str, Any], inside: dict[str, Any]) -> None:
+    """Neither by a low limit beside the one that the container knows, nor by more answers than one."""
+    catalogue = make_catalogue()
+    (deployment,) = catalogue.models["echo"].deployments
+    slow = replace(deployment.timing, base_seconds=0.0, seconds_per_output_token=1.0)
+    model = replace(catalogue.models["echo"], deployments=(replace(deployment, timing=slow),))
+    gateway = FakeGateway(catalogue=replace(catalogue, models={"echo": model}, budgets=(make_budget("100"),)))
+    held = []
+    for asked, own in (({"max_tokens": 800}, {}), (parameters, inside)):
+        prompt = {"inputs": "hello", "parameters": own}
+        assert gateway.infer(HELLO | {"priority": "low", "input": prompt, "parameters": asked}).status == 202
+        held.append(counter_of(gateway).held)
+    assert held[1] - held[0] == pytest.approx(held[0], rel=Decimal("0.01"))

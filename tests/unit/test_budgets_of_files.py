@@ -150,3 +150,22 @@ def test_an_unpriced_road_holds_its_ceiling_for_each_record() -> None:
     road.catalogues.catalogue = replace(road.catalogues.catalogue, models=models)
     drop(road)
     assert road.ledger.counters[GATEWAY].held == pytest.approx(Decimal(2), abs=Decimal("0.001"))
+
+
+def test_a_file_whose_deployment_has_left_ends_charged_at_what_was_held() -> None:
+    """While its transform job ran. Nobody can price it, but the money is not held until nobody remembers why."""
+    road = road_with()
+    drop(road)
+    road.catalogues.catalogue = replace(road.catalogues.catalogue, models={})
+    (name,) = road.backend.started
+    road.run_transform(name)
+    held = road.ledger.counters[GATEWAY].held
+    assert held > 0
+    for _ in range(2):
+        road.collect(name)
+    (run,) = road.batches.runs.values()
+    assert run.count is not None
+    assert (run.count.requests, run.count.errors, run.count.effective) == (4, 4, None)
+    assert run.count.bill.charged == held
+    assert (road.ledger.counters[GATEWAY].spent, road.ledger.counters[GATEWAY].held) == (held, 0)
+    assert b"no longer in the catalogue" in (road.objects.get("batch-output/echo/night.error.json") or b"")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.budgeted_gateway import DAY, make_budget
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
@@ -158,3 +159,16 @@ def test_wishes_hold_for_lists_too(gateway: FakeGateway, embedder: Embedder) -> 
     embed(gateway, ["a", "bb"], headers={"Cache-Control": "no-cache"})
     embed(gateway, ["a", "bb"], headers={"Cache-Control": "no-store"})
     assert embedder.sent == [["a", "bb"]] * 3
+
+
+def test_a_list_that_is_run_again_as_a_whole_costs_what_was_charged(gateway: FakeGateway) -> None:
+    """The new texts found no place, which took the gateway's work; the whole list found one. The answer says both."""
+    catalogue = replace(gateway.catalogues.catalogue, budgets=(make_budget("5"),))
+    gateway = FakeGateway(catalogue=catalogue)
+    results = iter([CapacityError("full"), b"[[1.0], [2.0]]"])
+    gateway.realtime.script = lambda: next(results)
+    answer = embed(gateway, ["a", "bb"])
+    assert vectors(answer) == [[1.0], [2.0]]
+    assert len(gateway.realtime.calls) == 2
+    spent = gateway.ledger.counters[DAY].spent
+    assert Decimal(answer.headers["x-tollgate-cost-usd"]) == spent > 0

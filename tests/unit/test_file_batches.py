@@ -1,6 +1,8 @@
 """A batch of lines comes back in two files, every line once, whatever dies on the way."""
 
+import itertools
 import json
+from collections.abc import Iterable
 from copy import replace
 from decimal import Decimal
 from typing import Any
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.files_road import FilesRoad, embedding_line, two_models
 from tests.fakes.ledger import InMemoryLedger
-from tollgate.domain.errors import BackendError, ConflictError, TollgateError
+from tollgate.domain.errors import BackendError, ConflictError, StorageError, TollgateError
 from tollgate.domain.jobs.file_batches import (
     MOST_LINES,
     BatchLineError,
@@ -249,3 +251,23 @@ def test_nothing_is_lost_or_charged_twice_whatever_dies(data: st.DataObject) -> 
         assert counter.held == 0
         assert batch.effective_cost is not None
         assert abs(counter.spent - batch.effective_cost) < Decimal("0.0000001")
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_bucket_that_fails_during_the_cut_fails_no_line(call: int) -> None:
+    """The cut is tried again; no line gets the blame, and none gets lost between its file and the errors."""
+    road = FilesRoad(two_models(per_file=1))
+    road.begin(*(embedding_line(name) for name in "abc"))
+    put, calls = road.objects.put_lines, itertools.count(1)
+
+    def fails_once(key: str, lines: Iterable[bytes], **named: Any) -> None:
+        if next(calls) == call:
+            raise StorageError(key)
+        put(key, lines, **named)
+
+    road.objects.put_lines = fails_once  # type: ignore[method-assign]  # see above
+    with pytest.raises(StorageError):
+        road.file_batch_runner().advance("batch_1")
+    road.run()
+    assert (road.batch.completed, road.batch.failed) == (3, 0)
+    assert {line["custom_id"] for line in road.lines(road.batch.output_file_id)} == set("abc")

@@ -23,8 +23,10 @@ from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import BackendThrottledError, CatalogueError, ConflictError, StorageError
 from tollgate.domain.jobs.job import JobState
 from tollgate.domain.places.sleeping import Phase
+from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint
 from tollgate.domain.roads.capacity import RoadState
 from tollgate.services.jobs.queries import JobQueries
+from tollgate.services.places.work import GatheredJob
 
 DAY = make_budget("5")
 DEAR = BOTH.replace("max_output_tokens = 500", "max_output_tokens = 50000")
@@ -68,7 +70,7 @@ def test_outcomes_and_feedback_are_the_providers_that_answered() -> None:
     house = HandOnHouse()
     name = house.come()
     chosen = house.gateway.jobs.jobs.pop(name)
-    name = marked(name, tenant=chosen.owner.tenant, deployment="gpu", topic="question")
+    name = marked(name, tenant=chosen.owner.tenant, deployment="gpu", topic="question", seal="")
     house.gateway.jobs.add(chosen._replace(job_id=name))
     house.until_due()
     assert house.job(name).resource == "chat/paid"
@@ -103,6 +105,33 @@ def test_enough_of_them_wake_the_endpoint() -> None:
     assert house.record(ASYNC).history[-1].reason != "nobody waits"
     assert house.phase is not Phase.ASLEEP
     assert {house.job(name).deployment for name in names} == {"gpu"}
+
+
+class _Seen(GatheredJob):
+    """Counts how often the work of any of them was looked at."""
+
+    looks = 0
+
+    @property
+    def work(self) -> DueWork:
+        _Seen.looks += 1
+        return super().work
+
+
+def test_a_crowd_that_is_handed_on_is_gone_through_a_few_times_and_not_once_for_each() -> None:
+    """Otherwise 2,000 of them take seconds of the processor."""
+    house = HandOnHouse()
+    giver, now = house.catalogue.models["chat"].deployments[-1], house.clock.now()
+    due = now + timedelta(seconds=STARTUP + 60)
+    names = [f"inf_{number}" for number in range(200)]
+    for name in names:
+        limit = {"max_tokens": 1}
+        house.gateway.jobs.add(make_job(name, model="chat", deployment="gpu", created_at=now, parameters=limit))
+    work, road = DueWork(due.timestamp(), 0.1), giver.roads[InferenceType.ASYNC]
+    crowd = [_Seen(giver, road, house.job(name), due + timedelta(hours=1), work) for name in names]
+    done = house.handing_on.due(crowd, SleepingEndpoint(STARTUP, 8, 4), now)
+    assert done.handed_on == len(names)
+    assert _Seen.looks <= 10 * len(names)
 
 
 def test_many_that_are_due_at_the_same_later_moment_are_weighed_before_a_start() -> None:

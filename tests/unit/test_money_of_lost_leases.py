@@ -1,5 +1,6 @@
 """Jobs that somebody had, or may have written, without a record: none is run twice, or ended for nothing."""
 
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import pytest
 
 from tests.fakes.async_road import AsyncRoad
+from tests.fakes.budgeted_gateway import DAY
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_job
+from tests.fakes.faults import Fault, Faults
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.groups import group_road, run_groups, waiting_ids
+from tests.fakes.money_house import RUN_SECONDS, MoneyHouse
 from tests.fakes.sleepers import Sleepers
 from tollgate.domain.cache.entry import CachedAnswer
 from tollgate.domain.errors import ConflictError, OutcomeUnknownError, StorageError
@@ -118,9 +122,29 @@ def test_what_somebody_had_is_not_called_off_for_nothing() -> None:
     assert len(road.backend.submitted) == 1
     road.clock.advance(LEASE_SECONDS + 1)
     queries = JobQueries(jobs=road.jobs, objects=road.objects, clock=road.clock)
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError) as refused:
         queries.cancel(OWNER, "inf_1")
+    assert "may have been run already" in refused.value.message
     assert road.jobs.jobs["inf_1"].state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("failing", [None, 0, 1])
+def test_both_runs_of_a_job_that_was_submitted_twice_are_paid(failing: int | None) -> None:
+    """The first submitter died before it could say so. A notice that comes twice counts once."""
+    house = MoneyHouse(Faults(1, Fault.DIES_AFTER, of="AsyncEndpoint.submit"), busy=5)
+    house.accept(1, "medium")
+    while len(house.endpoint.runs) < 2:
+        house.step()
+    notices = house.endpoint.work()
+    if failing is not None:
+        notices[failing] = replace(notices[failing], completed=False)
+    for notice in (*notices, *notices):
+        house.completion.notice(notice)
+    (job,) = house.jobs.jobs.values()
+    (late,) = house.jobs.late.values()
+    assert [job.held_seconds, late.held_seconds] == [RUN_SECONDS, RUN_SECONDS]
+    assert late.usage == Usage()
+    assert house.charged == house.ledger.counters[DAY].spent
 
 
 def test_an_equal_jobs_answer_ends_nothing_that_is_being_run() -> None:

@@ -75,6 +75,8 @@ def test_a_job_that_nobody_takes_expires(house: SweptHouse) -> None:
     assert house.job().state is JobState.EXPIRED
     assert house.job().held_seconds == 0
     assert house.job().finished_at is not None
+    told = {"job_id": "inf_1", "resource": "echo/small", "state": "queued"}
+    assert [fields for _, message, fields in house.telemetry.lines if message == "job expired"] == [told]
 
 
 @pytest.mark.parametrize(("name", "state"), [("inf_1.out", JobState.COMPLETED), ("inf_1-error.out", JobState.FAILED)])

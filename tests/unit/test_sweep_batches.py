@@ -122,3 +122,20 @@ def test_a_batch_job_expires_in_the_end(house: SweptHouse) -> None:
     house.clock.advance(3 * 86_400 + 60)
     house.sweeper.sweep()
     assert {job.state for job in house.jobs.jobs.values()} == {JobState.EXPIRED}
+
+
+def test_a_batch_job_that_expired_unanswered_pays_for_its_share_of_the_run(house: SweptHouse) -> None:
+    """The instance worked for it; once, however often the end of the run is told. The answered one pays as ever."""
+    house.add_jobs(2)
+    house.clock.advance(400)
+    house.dispatcher().wake(RESOURCE)
+    [name] = house.backend.started
+    house.clock.advance(3 * 86_400)
+    house.sweeper.sweep()
+    assert {job.state for job in house.jobs.jobs.values()} == {JobState.EXPIRED}
+    house.run_transform(name, bad=lambda value: value == 1, seconds=60)
+    for _ in range(2):
+        house.collect(name)
+        house.batches.runs[name] = replace(house.batches.runs[name], state=BatchState.RUNNING)
+    assert [late.held_seconds for late in house.jobs.late.values()] == [30, 30]
+    assert all(late.bill is not None and late.bill.charged > 0 for late in house.jobs.late.values())

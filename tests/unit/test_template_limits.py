@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ _MADE_BY_FUNCTION, _MADE_BY_EVENT = 4, 2
 
 _MANAGED_POLICY, _INLINE_POLICIES = 6_144, 10_240
 _POLICY_OF_FUNCTION, _PERMISSION = 20_480, 600
+_SAGEMAKER_NAME = 63
+_COPIED_ATTRIBUTES = 20
+"""https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Projection.html"""
+
 _NAME, _LONGEST_STACK = 64, 40
 """Names of functions and rules; the longest stack name that `docs/deploy.md` allows."""
 
@@ -64,6 +69,25 @@ def test_the_routes_of_a_function_fit_into_its_policy(logical_id: str) -> None:
     """Each is one statement in it."""
     routes = [event for event in events_of(logical_id).values() if event["Type"] == "Api"]
     assert len(routes) * _PERMISSION < _POLICY_OF_FUNCTION
+
+
+@pytest.mark.parametrize("name", resources("AWS::DynamoDB::Table"))
+def test_an_index_copies_no_more_than_it_may(name: str) -> None:
+    """One more attribute, and CloudFormation would not create the table."""
+    for index in resources()[name]["Properties"].get("GlobalSecondaryIndexes", ()):
+        assert len(index["Projection"].get("NonKeyAttributes", ())) <= _COPIED_ATTRIBUTES
+
+
+def test_names_of_models_end_as_sagemaker_wants() -> None:
+    """A model's name has no hyphen at its end, and with the longest prefix and ending it fits.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModel.html
+    """
+    pattern = template()["Parameters"]["StarterModelName"]["AllowedPattern"]
+    assert re.fullmatch(pattern, "chat-2")
+    assert not re.fullmatch(pattern, "chat-")
+    longest_prefix, ending = 31, len("-component")
+    assert not re.fullmatch(pattern, "a" * (_SAGEMAKER_NAME - longest_prefix - ending))
 
 
 def test_names_leave_room_for_the_name_of_the_stack() -> None:

@@ -81,6 +81,28 @@ def test_everything_is_allowed_on_named_resources_only() -> None:
     assert open_actions <= WITHOUT_RESOURCES
 
 
+def test_no_right_reaches_stacks_whose_names_begin_alike() -> None:
+    """`tollgate-*` would be `tollgate-dev-gateway`, too."""
+    assert "${AWS::StackName}-*" not in json.dumps(resources())
+    assert "${AWS::StackName}*" not in json.dumps(resources())
+
+
+def test_functions_write_to_all_logs_of_the_stack_and_to_no_other() -> None:
+    """Named one by one; those of functions under a condition only where they are."""
+    (logs,) = [
+        statement["Resource"]
+        for statement in resources()["FunctionBasePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        if "logs:PutLogEvents" in as_list(statement.get("Action", []))
+    ]
+    groups = {
+        target(function["Properties"]["LoggingConfig"]["LogGroup"]): function.get("Condition")
+        for function in functions().values()
+    }
+    named = {target(entry): entry["Fn::If"][0] if "Fn::If" in entry else None for entry in logs}
+    assert named == groups
+    assert all(str(entry).count(".Arn") == 1 for entry in logs)
+
+
 def test_functions_use_no_managed_policies_of_aws() -> None:
     """AWS's own execution policies open all queues and log groups of the account."""
     for function in functions().values():
@@ -204,8 +226,8 @@ def test_reconciliation_changes_nothing_but_prices_usage_notices_and_exports() -
     }
     ours = [s for name, s in statements() if name == "CostReconcileRole" and s["Effect"] == "Allow"]
     written = [s for s in ours if "dynamodb:PutItem" in as_list(s["Action"])]
-    keys = [s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for s in written]
-    assert keys == [["prices#*"], ["usage#*"], ["notice", "budget#*"]]
+    keys = [names["dynamodb:LeadingKeys"] for s in written for names in s["Condition"].values()]
+    assert keys == [["prices#*"], ["usage#*"], ["notice"]]
     (objects,) = [s for s in ours if "s3:PutObject" in as_list(s["Action"])]
     assert objects["Resource"] == {"Fn::Sub": "${Bucket.Arn}/exports/*"}
 

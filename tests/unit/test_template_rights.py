@@ -28,6 +28,9 @@ ACTIONS = {
 }
 """What IAM asks for where that is not the operation's own name."""
 
+SENT_TO = {"sqs:SendMessage": "AWS::SQS::Queue", "lambda:InvokeFunction": "AWS::Serverless::Function"}
+"""What the function is told of as variables, or its failed events go to."""
+
 NEVER_ASKED = {
     ("CapacityFunction", "dynamodb:PutItem", "Ledger"): "handing a job on changes counters and starts no call of a run",
     ("CapacityFunction", "sagemaker:ListTransformJobs", ""): "transform jobs neither sleep nor have a size",
@@ -54,7 +57,7 @@ FOR_OTHERS = {
 
 @cache
 def _needed(logical_id: str) -> dict[Right, str]:
-    """What the function's code may call, each with the way by which it comes there."""
+    """What the function's code may call, each with the way by which it comes there; keys: `test_template_keys`."""
     folder = folder_of(logical_id)
     told = settings_class(folder).fields()
     reach = Reach.of(folder)
@@ -118,18 +121,23 @@ def test_a_role_allows_what_its_function_calls(logical_id: str) -> None:
 
 
 @pytest.mark.parametrize("logical_id", functions())
-def test_who_sends_messages_may_send_to_every_queue_that_it_was_told_of(logical_id: str) -> None:
-    """The check above knows the action only; a right to read the queue would not do."""
-    if ("sqs:SendMessage", "") in _needed(logical_id):
-        properties = functions()[logical_id]["Properties"]
-        queues = {target(value) for value in properties["Environment"]["Variables"].values()}
-        open_to_it = {
-            target(resource)
-            for name, statement in statements()
-            if name == target(properties["Role"]) and "sqs:SendMessage" in as_list(statement["Action"])
-            for resource in as_list(statement["Resource"])
-        }
-        assert queues & set(resources("AWS::SQS::Queue")) <= open_to_it
+@pytest.mark.parametrize(("action", "kind"), SENT_TO.items())
+def test_a_role_opens_the_queues_and_functions_that_its_function_was_told_of(
+    logical_id: str, action: str, kind: str
+) -> None:
+    """The checks above and below know the action only: to send to another queue than its own would not do."""
+    properties = functions()[logical_id]["Properties"]
+    told = {target(value) for value in properties.get("Environment", {}).get("Variables", {}).values()}
+    failures = properties.get("EventInvokeConfig", {}).get("DestinationConfig", {}).get("OnFailure", {})
+    told |= {target(failures.get("Destination"))}
+    open_to_it = {
+        target(resource)
+        for name, statement in statements()
+        if name == target(properties["Role"]) and action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+    if (action, "") in _needed(logical_id) or open_to_it:
+        assert open_to_it == told & set(resources(kind))
 
 
 @pytest.mark.parametrize("name", _policies())

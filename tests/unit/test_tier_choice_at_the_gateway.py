@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
-from tollgate.domain.choice.outcomes import of_quality, total
+from tollgate.domain.choice.outcomes import marked, of_quality, total
 from tollgate.domain.choice.policy import (
     ChoicePolicy,
     ExtraSpend,
@@ -261,6 +261,15 @@ class TestFeedback:
         assert gateway.call("POST /v1/feedback", body, tenant="other").status == 404
         assert gateway.call("POST /v1/feedback", {**body, "inference_id": "inf_nope"}).status == 404
         assert gateway.outcomes.tallies["chat", "little", "question"].judged == 0
+
+    def test_an_id_that_a_tenant_made_up_is_refused(self) -> None:
+        """Whoever could make them up would decide, answer by answer that nobody gave, which size answers all others."""
+        gateway = choosing_gateway()
+        gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, seal="known to the stack alone")
+        made_up = marked("inf_00000099", tenant="acme", deployment="little", topic="question", seal="")
+        body = {"inference_id": made_up, "model": "chat", "score": 0}
+        assert gateway.call("POST /v1/feedback", body).status == 404
+        assert gateway.call("POST /v1/feedback", {**body, "inference_id": self._answered(gateway)}).status == 200
 
     @pytest.mark.parametrize(
         "change", [{"score": 2}, {"score": "good"}, {"model": None}, {"more": 1}, {"inference_id": "x" * 65}]

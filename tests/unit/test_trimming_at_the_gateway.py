@@ -297,3 +297,19 @@ def test_a_caller_cannot_name_a_tokenizer() -> None:
     """Which file a model is counted by is the owner's to say."""
     answer = _chat(_gateway(), trim={"input_tokens": 60, "tokenizer_file": OWN})
     assert answer.status == 400
+
+
+@pytest.mark.parametrize("calls", [5, True, "abc", {"id": "1"}])
+def test_calls_that_are_no_list_are_none(calls: Any) -> None:
+    """A container may know what they are; trimming does not have to."""
+    odd = [{"role": "assistant", "content": "a", "tool_calls": calls}, {"role": "user", "content": "b"}]
+    assert _chat(_gateway(), messages=odd, trim={"input_tokens": 500}).status == 200
+
+
+def test_more_messages_than_a_report_has_room_for_are_refused_at_once() -> None:
+    """The report of all that were dropped would not fit into the answer, which would be paid for by then."""
+    gateway = _gateway()
+    many = [{"role": "user", "content": "a"}] * 10_001
+    answer = _chat(gateway, messages=many, trim={"input_tokens": 500})
+    assert (answer.status, document(answer)["error"]["param"]) == (400, "messages")
+    assert gateway.realtime.calls == []

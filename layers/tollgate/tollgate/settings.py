@@ -112,8 +112,6 @@ class InferenceSettings(RoadSettings):
 
     table_cache: str
     async_queue_url: str
-    deferred_queue_url: str = ""
-    capacity_function: str = ""
 
 
 class KeptAnswerSettings(InferenceSettings):
@@ -126,6 +124,8 @@ class ServingSettings(InferenceSettings):
     """Settings of functions whose callers wait for the answer."""
 
     batch_queue_url: str
+    deferred_queue_url: str = ""
+    capacity_function: str = ""
     refresh_function: str = ""
     sentences_function: str = ""
     sentences_timeout_ms: int = 150

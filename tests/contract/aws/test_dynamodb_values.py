@@ -20,7 +20,7 @@ from moto import mock_aws
 from tollgate.adapters.aws.errors import ConditionalCheckFailedError, TransactionCancelledError
 from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb.client import DynamoDBClient
-from tollgate.adapters.dynamodb.transaction import TransactCheck, TransactPut
+from tollgate.adapters.dynamodb.transaction import TransactPut, TransactUpdate
 from tollgate.adapters.dynamodb.values import from_attribute, to_attribute, to_attributes
 
 
@@ -278,9 +278,9 @@ def test_transaction_is_all_or_nothing(table: Any) -> None:
     """One false condition keeps the other write out and names itself."""
     own, _ = table
     own.put_item("t", {"pk": "guard", "sk": 0, "n": 1})
-    check = TransactCheck("t", {"pk": "guard", "sk": 0}, "n = :n", values={":n": 2}, return_item_on_failure=True)
+    change = TransactUpdate("t", {"pk": "guard", "sk": 0}, "SET n = :m", "n = :n", values={":m": 3, ":n": 2})
     with pytest.raises(TransactionCancelledError) as failed:
-        own.transact_write_items([TransactPut("t", {"pk": "b", "sk": 1}), check])
+        own.transact_write_items([TransactPut("t", {"pk": "b", "sk": 1}), change])
     assert [reason.code for reason in failed.value.reasons] == ["None", "ConditionalCheckFailed"]
     assert failed.value.reasons[1].item == {"pk": "guard", "sk": 0, "n": 1}
     assert own.get_item("t", {"pk": "b", "sk": 1}) is None

@@ -16,7 +16,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.adapters.aws.transport import AwsTransport
 from tollgate.adapters.dynamodb.client import DynamoDBClient
-from tollgate.adapters.dynamodb.transaction import TransactCheck, TransactDelete, TransactPut, TransactUpdate
+from tollgate.adapters.dynamodb.transaction import TransactPut, TransactUpdate
 from tollgate.adapters.messaging.lambda_events import LambdaEvents
 from tollgate.adapters.messaging.sqs_client import QueueMessage, SqsClient
 from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
@@ -146,8 +146,7 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
             [
                 TransactPut("jobs", {"pk": "a"}, condition="attribute_not_exists(pk)"),
                 TransactUpdate("ledger", {"pk": "b"}, "SET n = :n", names={}, values={":n": 1}),
-                TransactDelete("jobs", {"pk": "c"}),
-                TransactCheck("jobs", {"pk": "d"}, "n = :n", values={":n": 2}, return_item_on_failure=True),
+                TransactUpdate("jobs", {"pk": "d"}, "SET n = :m", "n = :n", values={":m": 3, ":n": 2}),
             ],
             client_request_token="token-1",
         ),
@@ -168,13 +167,13 @@ CASES: dict[str, tuple[str, OursCall, BotoCall]] = {
                         "ExpressionAttributeValues": {":n": {"N": "1"}},
                     }
                 },
-                {"Delete": {"TableName": "jobs", "Key": {"pk": {"S": "c"}}}},
                 {
-                    "ConditionCheck": {
+                    "Update": {
                         "TableName": "jobs",
                         "Key": {"pk": {"S": "d"}},
+                        "UpdateExpression": "SET n = :m",
                         "ConditionExpression": "n = :n",
-                        "ExpressionAttributeValues": {":n": {"N": "2"}},
+                        "ExpressionAttributeValues": {":m": {"N": "3"}, ":n": {"N": "2"}},
                         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                     }
                 },

@@ -14,7 +14,7 @@ from tollgate.adapters.providers.bedrock_realtime import BedrockRealtime
 from tollgate.adapters.ssm_parameters import SecretParameters
 from tollgate.domain.catalogue import InferenceType, Road
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
@@ -117,7 +117,7 @@ CONVERSE: dict[str, Any] = {
 
 def token_road(target: str, provider: Provider = Provider.BEDROCK, **settings: Any) -> Road:
     """A road to a provider that is paid by the token and may generate 500 of them."""
-    rates = TokenRates(BucketRates(Decimal(1), Decimal(5)))
+    rates = BucketRates(Decimal(1), Decimal(5))
     backend = TokenBackend(provider, rates, 500, **settings)
     return Road(InferenceType.REALTIME, target, "", None, tokens=backend)
 

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.examples import make_catalogue
 from tollgate.adapters import dialects
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.api.catalogue_file import DeploymentEntry
 from tollgate.domain.errors import CatalogueError, InvalidRequestError, ModelFailedError
 from tollgate.domain.generated import choices_in, vectors_in
@@ -217,3 +218,12 @@ def test_only_lists_of_numbers_are_vectors(output: Any) -> None:
 def test_vectors_may_have_a_name() -> None:
     """Some containers answer with an object."""
     assert vectors_in({"embeddings": [[1, 2.5]]}) == [[1, 2.5]]
+
+
+@pytest.mark.parametrize("own", [[1], "abc", 5, True])
+def test_parameters_are_added_to_an_object_only(own: object) -> None:
+    """Others that stand beside `inputs` already are refused rather than lost."""
+    with pytest.raises(InvalidRequestError, match="must be an object"):
+        InputsDialect().render({"inputs": "hi", "parameters": own}, {"top_k": 5})
+    rendered = InputsDialect().render({"inputs": "hi", "parameters": None}, {"top_k": 5})
+    assert json.loads(rendered.body) == {"inputs": "hi", "parameters": {"top_k": 5}}

@@ -99,24 +99,31 @@ def _job(name: str, model: str) -> dict[str, Any]:
     }
 
 
+_ASKED = {"StatusEquals": "InProgress", "NameContains": "tollgate-"}
+
+
 def _expect_jobs(clients: Clients) -> None:
-    clients.sagemaker.add_response("list_transform_jobs", _listing("b", "a", "other"), {"StatusEquals": "InProgress"})
-    for name, model in (("b", "t-echo"), ("a", "t-echo"), ("other", "another-model")):
+    listed = _listing("tollgate-b", "tollgate-a", "tollgate-c", "not-tollgate-d")
+    clients.sagemaker.add_response("list_transform_jobs", listed, _ASKED)
+    for name, model in (("tollgate-b", "t-echo"), ("tollgate-a", "t-echo"), ("tollgate-c", "another-model")):
         clients.sagemaker.add_response("describe_transform_job", _job(name, model), {"TransformJobName": name})
 
 
 def test_only_the_models_own_transform_jobs_are_stopped(clients: Clients) -> None:
-    """Of three running jobs two run our model; those are stopped, and one that ended by itself is no error."""
+    """Two of four running jobs run our model; those are stopped, and one that ended by itself is no error.
+
+    The fourth is none of ours: to describe it would be refused, and the brakes would fail with it.
+    """
     control = SageMakerControl(clients)
     _expect_jobs(clients)
     before = control.describe(_JOBS)
-    assert (before.status, before.jobs, before.current) == (StandStatus.UP, ("a", "b"), 2)
+    assert (before.status, before.jobs, before.current) == (StandStatus.UP, ("tollgate-a", "tollgate-b"), 2)
     _expect_jobs(clients)
-    clients.sagemaker.add_response("stop_transform_job", {}, {"TransformJobName": "a"})
+    clients.sagemaker.add_response("stop_transform_job", {}, {"TransformJobName": "tollgate-a"})
     clients.sagemaker.add_client_error("stop_transform_job", "ValidationException", http_status_code=400)
     step = control.take_down(before)
     assert (step.settled, len(step.changes)) == (False, 2)
-    clients.sagemaker.add_response("list_transform_jobs", _listing(), {"StatusEquals": "InProgress"})
+    clients.sagemaker.add_response("list_transform_jobs", _listing(), _ASKED)
     assert control.take_down(before).settled
     assert control.bring_up(before).settled
 

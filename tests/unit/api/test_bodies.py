@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tollgate.api.bodies import read_inference, read_plain
 from tollgate.api.inference_rules import read_by_rules
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 
 # Halves of surrogate pairs and lengths at the limits included, which JSON can bring and the rules refuse.
 TEXTS = st.one_of(

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway import FakeGateway, document, proxy_event
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.api.http import json_body, read_call
 from tollgate.domain.cache.control import CacheControl, control_of
+from tollgate.domain.costs.usage import roll_up, sum_of
 from tollgate.domain.errors import InvalidRequestError
 
 BODY = {"model": "echo", "input": "hello"}
@@ -27,7 +29,9 @@ def test_a_list_may_come_in_several_headers() -> None:
     """The first line counts as much as the last: nothing is kept that the caller said not to keep."""
     call = read_call(_event({"Cache-Control": ["no-store", "max-age=60"], "Prefer": ["respond-async", "wait=5"]}))
     assert call.headers == {"cache-control": "no-store, max-age=60", "prefer": "respond-async, wait=5"}
-    assert control_of(call.headers["cache-control"], None) == CacheControl(read=False, store=False, max_age_seconds=60)
+    assert control_of(call.headers["cache-control"], None) == CacheControl(
+        read=False, store=False, max_age_seconds=60, max_stale_seconds=0
+    )
 
 
 def test_of_any_other_header_the_last_one_counts() -> None:
@@ -49,3 +53,17 @@ def test_what_reads_well_is_taken_whatever_its_header_says() -> None:
     """Some clients name a character set as the encoding."""
     answer = FakeGateway().infer(BODY, headers={"Content-Encoding": "utf-8"})
     assert answer.status < 300, document(answer)
+
+
+def test_a_caller_does_not_choose_the_name_of_a_request() -> None:
+    """By its name it is counted, once, and drawn for variants and samples; `x-amzn-requestid` sets the other one."""
+    gateway = FakeGateway()
+    for number in range(3):
+        event = proxy_event("POST /v1/inferences", json.dumps({"model": "echo", "input": "a", "priority": "high"}))
+        event["requestContext"] |= {"requestId": "always the same", "extendedRequestId": f"own-{number}="}
+        answer = gateway.api.respond(read_call(event))
+        assert answer.headers["x-tollgate-request-id"] == f"own-{number}="
+    lines = [json.dumps(line, separators=(",", ":")) for line in gateway.lines]
+    now = gateway.clock.now()
+    records = [record for line in lines for record in records_of_line(line, now)]
+    assert sum_of(roll_up(records, now)).requests == 3

@@ -11,7 +11,7 @@ from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.places.standing import places_of
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 
 def test_a_deployment_has_a_road_for_now_and_one_for_later() -> None:
@@ -26,7 +26,7 @@ def test_a_deployment_has_a_road_for_now_and_one_for_later() -> None:
     backend = deployment.tokens
     assert backend is not None
     assert (backend.provider, backend.max_output_tokens) == (Provider.BEDROCK, 2048)
-    assert backend.rates.interactive == BucketRates(Decimal("0.22"), Decimal("0.22"))
+    assert backend.rates == BucketRates(Decimal("0.22"), Decimal("0.22"))
     assert deployment.roads[InferenceType.ASYNC].target == "us.meta.llama3-1-8b-instruct-v1:0"
 
 
@@ -44,7 +44,7 @@ def test_own_rates_stand_in_for_the_price_book() -> None:
     [deployment] = token_catalogue(own).models["chat"].deployments
     assert deployment.tokens == TokenBackend(
         Provider.OPENAI_HTTP,
-        TokenRates(BucketRates(Decimal("0.3"), Decimal("0.9"), Decimal("0.1"))),
+        BucketRates(Decimal("0.3"), Decimal("0.9"), Decimal("0.1")),
         500,
         "https://api.example.com/v1",
         "/tollgate/providers/example",

@@ -1,13 +1,17 @@
 """The gateway's API over fakes: what every kind of call gets back, and what it leaves behind."""
 
 import json
+import re
 from copy import replace
 from decimal import Decimal
 
 import pytest
 
 from tests.fakes.examples import OWNER, make_catalogue
-from tests.fakes.gateway import TRACEPARENT, FakeGateway, document
+from tests.fakes.gateway import TRACEPARENT, FakeGateway, document, proxy_event
+from tollgate.api.http import Answer, Call, read_call
+from tollgate.api.problems import answered
+from tollgate.api.telemetry import Telemetry
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import BackendTimeoutError, CapacityError, ModelFailedError, StorageError
 from tollgate.domain.jobs.job import JobState
@@ -387,3 +391,31 @@ def test_a_ceiling_is_charged_for_an_unknown_price() -> None:
     answer = gateway.infer({**HELLO, "priority": "medium"})
     assert answer.status == 202
     assert Decimal(answer.headers["x-tollgate-cost-usd"]) > Decimal("0.01")
+
+
+def test_a_bug_is_answered_recorded_and_quotes_nobody() -> None:
+    """In the error shape, with the record that usage is made of; its message, which may be a prompt, is in no log."""
+    gateway = FakeGateway()
+    gateway.realtime.answer = KeyError("my secret prompt")
+    answer = gateway.infer({"model": "echo", "input": "hello", "priority": "high"})
+    assert (answer.status, document(answer)["error"]["code"]) == (500, "internal_error")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "secret" not in answer.body + json.dumps(gateway.lines)
+    bug, record = (line for line in gateway.lines if "message" in line)
+    assert (bug["kind"], bug["request_id"]) == ("KeyError", "req-1")
+    assert all(re.fullmatch(r"[\w./]+\.py:\d+", place) for place in bug["places"])
+    assert (record["outcome"], record["status"], record["tenant"]) == ("failed", 500, "acme")
+
+
+def test_a_bug_elsewhere_quotes_nobody_either() -> None:
+    """The other functions answer in the same way."""
+    lines: list[str] = []
+    telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lines.append)
+
+    def broken(_call: Call) -> Answer:
+        raise KeyError("my secret prompt")
+
+    answer = answered(read_call(proxy_event("GET /v1/files")), broken, telemetry, "files_call")
+    assert (answer.status, document(answer)["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.body + "".join(lines)
+    assert len(lines) == 2

@@ -47,3 +47,18 @@ def test_a_files_name_is_utf_8(name: str) -> None:
 def test_a_form_can_be_told_without_its_boundary(kind: str, left: bytes) -> None:
     """What is no form stays as it is."""
     assert without_boundary(kind, b"--b\r\na--b") == left
+
+
+@pytest.mark.parametrize(
+    "name", ["utf-7''%2b2AA-", "unicode_escape''%5cud800", "idna''%41%ff", "a%00b''c", "utf-8''%ed%a0%80"]
+)
+def test_a_head_may_name_any_codec(name: str) -> None:
+    """What one of Python's makes of a name is refused where it is no text, and never a failure of the gateway's own."""
+    head = f'--x\r\nContent-Disposition: form-data; name="file"; filename*={name}\r\n\r\na\r\n--x--\r\n'
+    try:
+        found = read_form("multipart/form-data; boundary=x", head.encode())["file"].filename
+    except InvalidRequestError:
+        found = ""
+    assert (found or "").encode() is not None
+    with pytest.raises(InvalidRequestError):
+        read_form(f"multipart/form-data; boundary*={name}", head.encode())

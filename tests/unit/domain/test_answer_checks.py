@@ -198,3 +198,10 @@ def test_records_take_over_from_expectation() -> None:
     assert chance_of_passing(NOTHING, 0.3) == pytest.approx(0.7)
     bad = total(of_quality(0.0) for _ in range(100))
     assert chance_of_passing(bad, 0.3) < 0.05
+
+
+@pytest.mark.parametrize("kind", [[], {}, ["json_object"], 5])
+def test_a_format_of_no_known_type_is_none(kind: object) -> None:
+    """The answer is paid for by then, so it passes."""
+    policy = CascadePolicy(checks=frozenset({Check.SCHEMA}))
+    assert failed_check({"text": "no JSON"}, policy, parameters={"response_format": {"type": kind}}) is None

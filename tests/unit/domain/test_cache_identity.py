@@ -106,3 +106,21 @@ def test_an_age_of_any_length_is_understood(header: str, seconds: int) -> None:
     """A long time is no error, RFC 9111, 1.2.2; of two ages the lower one counts, and what is no number is none."""
     control = control_of(header, None)
     assert (control.max_age_seconds, control.read) == (seconds, seconds > 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "stale"),
+    [
+        ("no-transform", None),
+        ("max-age=60", 0),
+        ("max-age=60, max-stale=5", 5),
+        ("max-stale=5, max-age=60", 5),
+        ("max-age=60, max-stale", 2**31),
+        ("max-stale", 2**31),
+        ("max-stale=5, max-stale", 5),
+        ("max-stale=nonsense", 0),
+    ],
+)
+def test_who_names_an_age_wants_nothing_stale(header: str, stale: int | None) -> None:
+    """Unless they also say how stale it may be: RFC 9111, 5.2.1.1 and 5.2.1.2."""
+    assert control_of(header, None).max_stale_seconds == stale

@@ -1,5 +1,6 @@
 """What waits is worth a start, or is handed on to the tokens."""
 
+import math
 from collections.abc import Iterable
 
 from hypothesis import example, given
@@ -26,6 +27,10 @@ class Listed:
     def work_until(self, soon: float) -> Iterable[DueWork]:
         ahead = sum(row[2] for row in self.rows) / ENDPOINT.concurrency
         return [DueWork(latest, work) for _, latest, work, _, _ in self.rows if latest <= soon + ahead]
+
+    def one_is_enough_until(self, endpoint: SleepingEndpoint) -> float:
+        work = [DueWork(latest, work) for _, latest, work, _, _ in self.rows]
+        return decide_start(-math.inf, work, (), endpoint).look_again_at
 
     def saved_until(self, latest: float) -> float:
         return sum(row[3] for row in self.rows if row[1] <= latest)
@@ -91,6 +96,26 @@ def test_what_a_start_costs_now_is_weighed_not_what_it_would_cost_at_the_next_lo
     assert decide_start(0.0, work, (), ENDPOINT).start == 0
     assert decide_start(LOOK, work, (), ENDPOINT).start == 2
     assert left(0.0, *rows) == 5
+
+
+class Walked(Listed):
+    """Counts how often all of the work was asked for."""
+
+    walks = 0
+
+    def work_until(self, soon: float) -> Iterable[DueWork]:
+        self.walks += 1
+        return super().work_until(soon)
+
+
+def test_a_crowd_that_goes_is_not_gone_through_again_for_each() -> None:
+    """How many instances they need matters only where one would pay for itself."""
+    cheap = Walked([(0.0, 390.0, 1.0, 0.0001, True)] * 300)
+    hand_on_due(0.0, LOOK, cheap, ENDPOINT, START_USD)
+    assert (len(cheap.gone), cheap.walks) == (300, 0)
+    late = Walked([(0.0, 390.0, 100.0, 0.01, True)] * 300)
+    hand_on_due(0.0, LOOK, late, ENDPOINT, START_USD)
+    assert (len(late.gone), late.walks) == (0, 1)
 
 
 def test_who_may_not_go_keeps_all_behind_it() -> None:

@@ -72,6 +72,17 @@ def test_a_price_that_nobody_knew_is_taken() -> None:
     finding = _one("3")
     assert finding is not None
     assert (finding.verdict, finding.before) == (PriceVerdict.NEW, None)
+    assert finding.record == PriceRecord(ListPrice(Decimal(3), DAY, "SKU A"), revision=0)
+
+
+def test_a_price_that_was_given_up_comes_back_as_a_new_one() -> None:
+    """With the next revision of its record, even where the snapshot still knew it."""
+    gone = PriceRecord(None, revision=5)
+    finding = _one("3", known=gone, snapshot=_price("1"))
+    assert finding is not None
+    assert (finding.verdict, finding.before) == (PriceVerdict.NEW, None)
+    assert finding.record == PriceRecord(ListPrice(Decimal(3), DAY, "SKU A"), revision=5)
+    assert _one(None, known=gone) is None
 
 
 def test_a_vanished_price_waits_and_stays() -> None:
@@ -115,9 +126,13 @@ def test_the_price_in_force_never_moves_by_more_than_a_fifth_at_once(before: Dec
 
 def test_a_newer_snapshot_is_the_price_to_compare_with() -> None:
     """A version that came with newer prices is not held to an old reading."""
-    finding = _one("2", known=PriceRecord(_price("1", "2026-01-01"), revision=1), snapshot=_price("2", "2026-06"))
+    known = PriceRecord(_price("1", "2026-01-01"), revision=1)
+    finding = _one("2", known=known, snapshot=_price("2", "2026-06"))
     assert finding is not None
     assert finding.verdict is PriceVerdict.SAME
+    same_day = _one("1", known=known, snapshot=_price("2", "2026-01-01"))
+    assert same_day is not None
+    assert same_day.verdict is PriceVerdict.SAME
 
 
 def test_accepting_puts_the_pending_price_in_force() -> None:
@@ -134,10 +149,14 @@ def test_the_book_takes_what_is_newer() -> None:
     book = PriceBook({(REGION, KIND): _price("1", "2026-06"), (REGION, "ml.m5.large"): _price("3")}, {})
     assert book.updated(REGION, {KIND: _price("2", "2026-05-30")}).instance_hour(REGION, KIND) == _price("1", "2026-06")
     assert book.updated(REGION, {KIND: _price("2", DAY)}).instance_hour(REGION, KIND) == _price("2", DAY)
-    assert book.updated("eu-west-1", {KIND: _price("2", DAY)}).instance_hour(REGION, KIND) == _price("1", "2026-06")
+    assert book.updated(REGION, {KIND: _price("2", "2026-06")}).instance_hour(REGION, KIND) == _price("2", "2026-06")
+    abroad = book.updated("eu-west-1", {KIND: _price("2", DAY)})
+    assert abroad.instance_hour(REGION, KIND) == _price("1", "2026-06")
+    assert abroad.of_region("eu-west-1") == {KIND: _price("2", DAY)}
     without = book.updated(REGION, {KIND: None, "log_gb": _price("0.5")})
     assert without.instance_hour(REGION, KIND) is None
     assert set(without.of_region(REGION)) == {"ml.m5.large", "log_gb"}
+    assert without.instance_hour(REGION, "log_gb") is None
     with pytest.raises(CatalogueError, match="api_request"):
         without.gateway_prices(REGION, architecture="arm64")
 

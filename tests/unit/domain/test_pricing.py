@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tests.fakes.examples import PRICES, make_catalogue
 from tollgate.domain.catalogue import Deployment, InferenceType, Model, Tier, Timing
 from tollgate.domain.costs.price_book import ListPrice, PriceBook
-from tollgate.domain.costs.pricing import GatewayUsage, gateway_cost, instance_cost, table_read_units, table_write_units
+from tollgate.domain.costs.pricing import (
+    GatewayUsage,
+    gateway_cost,
+    instance_cost,
+    stream_cost,
+    table_read_units,
+    table_write_units,
+)
 from tollgate.domain.costs.settlement import settle
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.jobs.job import Usage
@@ -30,6 +37,39 @@ def test_the_cost_of_a_sum_is_the_sum_of_the_costs(first: GatewayUsage, second: 
 def test_one_api_call_costs_its_list_price() -> None:
     """$3.50 a million."""
     assert gateway_cost(GatewayUsage(api_requests=Decimal(1_000_000)), PRICES) == Decimal("3.5")
+
+
+@pytest.mark.parametrize("operation", GatewayUsage._fields)
+def test_each_operation_has_its_own_price(operation: str) -> None:
+    """A million of them, or a GB of logs, at the price of the same name, and nothing of any other."""
+    logs = operation == "log_bytes"
+    price, count = ("log_gb", 1024**3) if logs else (operation.removesuffix("s"), 1_000_000)
+    usage = GatewayUsage()._replace(**{operation: Decimal(count)})
+    assert gateway_cost(usage, PRICES) == getattr(PRICES, price) * (1 if logs else count)
+
+
+def test_usage_is_multiplied_part_by_part() -> None:
+    """A tenth of an event that ten messages share."""
+    event = GatewayUsage(lambda_requests=Decimal(1), queue_requests=Decimal(3))
+    assert event.times(Decimal("0.1")) == GatewayUsage(lambda_requests=Decimal("0.1"), queue_requests=Decimal("0.3"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "beyond", "requests"),
+    [
+        (0, 0, 0),
+        (6_000_000, 0, 0),
+        (6_000_001, 1, 0),
+        (10_000_000, 4_000_000, 0),
+        (10_000_001, 4_000_001, 1),
+        (20_000_000, 14_000_000, 1),
+        (20_000_001, 14_000_001, 2),
+    ],
+)
+def test_long_streams_cost_more(sent: int, beyond: int, requests: int) -> None:
+    """By the byte beyond 6 MB, and by another API request for each 10 MB that is begun."""
+    prices = PRICES._replace(lambda_streamed_gb=Decimal(1024**3), api_request=Decimal("0.25"))
+    assert stream_cost(sent, prices) == beyond + Decimal("0.25") * requests
 
 
 def test_an_instance_hour_costs_its_price() -> None:

@@ -2,6 +2,7 @@
 
 from copy import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from tests.fakes.examples import PRICES, make_catalogue
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, InferenceType, Model, Priority
 from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, TollgateError
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
-from tollgate.domain.roads.estimates import REALTIME_BODY_LIMIT, RequestSize
+from tollgate.domain.roads.estimates import REALTIME_BODY_LIMIT, RequestSize, choices_made, output_limit
 from tollgate.domain.roads.routing import RoutingDecision, RoutingRequest, route
 from tollgate.domain.roads.spreading import choose_deployment
 from tollgate.domain.selection import selector_of
@@ -173,3 +174,30 @@ def test_estimates_show_idle_time_only_in_the_loaded_cost() -> None:
     assert realtime.estimated_cost is not None
     instance = Decimal("0.5") * Decimal("0.115") / 3600
     assert realtime.loaded_cost - realtime.estimated_cost == pytest.approx(3 * instance, abs=Decimal("1e-10"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "value", "limit"),
+    [
+        ({}, None, None),
+        ({"max_tokens": 5}, "a", 5),
+        ({"max_tokens": 5, "max_new_tokens": 900}, None, 900),
+        ({"max_tokens": 5}, {"messages": [], "max_completion_tokens": 900}, 900),
+        ({"max_tokens": 5}, {"inputs": "a", "parameters": {"max_new_tokens": 900}}, 900),
+        ({"max_tokens": 5}, {"inputs": "a", "parameters": [900]}, 5),
+        ({"max_tokens": 10**400}, None, 1_000_000),
+        ({"max_tokens": True, "max_new_tokens": "7"}, {"max_tokens": -7}, None),
+    ],
+)
+def test_the_highest_limit_counts_wherever_it_stands(parameters: Any, value: Any, limit: int | None) -> None:
+    """Which name a container knows is its own affair, so a low one beside it says nothing."""
+    assert output_limit(parameters, value) == limit
+
+
+@pytest.mark.parametrize(
+    ("parameters", "choices"),
+    [({}, 1), ({"n": 4}, 4), ({"n": 2, "best_of": 8}, 8), ({"n": True}, 1), ({"n": "9"}, 1), ({"n": 10**9}, 128)],
+)
+def test_every_choice_is_counted(parameters: Any, choices: int) -> None:
+    """What is made and not given back is paid for as well."""
+    assert choices_made(parameters) == choices

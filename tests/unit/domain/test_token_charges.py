@@ -1,8 +1,10 @@
 """What a call that is paid by the token costs at most, and what it did cost."""
 
 import json
+import tracemalloc
 from copy import replace
 from decimal import Decimal
+from time import process_time
 from typing import Any
 from unicodedata import normalize
 
@@ -32,23 +34,20 @@ from tollgate.domain.providers.charges import (
     most_token_cost,
     token_ask,
 )
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 RATES = st.decimals(0, 1000, places=4)
 BACKENDS = st.builds(
     TokenBackend,
     provider=st.sampled_from(Provider),
-    rates=st.builds(
-        TokenRates,
-        interactive=st.builds(BucketRates, RATES, RATES, st.none() | RATES, st.none() | RATES),
-    ),
+    rates=st.builds(BucketRates, RATES, RATES, st.none() | RATES, st.none() | RATES),
     max_output_tokens=st.integers(1, 100_000),
 )
 COUNTS = st.integers(0, 200_000)
 
 
 def _backend(*rates: str, most: int = 100) -> TokenBackend:
-    return TokenBackend(Provider.BEDROCK, TokenRates(BucketRates(*map(Decimal, rates))), most)
+    return TokenBackend(Provider.BEDROCK, BucketRates(*map(Decimal, rates)), most)
 
 
 @given(backend=BACKENDS, most=st.tuples(st.integers(1, 200_000), st.integers(1, 200_000)), parts=st.data())
@@ -136,7 +135,7 @@ def test_cached_and_reasoning_tokens_cost_their_own_rates() -> None:
     backend = _backend("2", "10", "0.5", "4")
     cost = charged_token_cost(backend, Usage(1_000, 100, 400, 60))
     assert cost == (600 * Decimal(2) + 400 * Decimal("0.5") + 40 * Decimal(10) + 60 * Decimal(4)) / 1_000_000
-    without = replace(backend, rates=TokenRates(BucketRates(Decimal(2), Decimal(10))))
+    without = replace(backend, rates=BucketRates(Decimal(2), Decimal(10)))
     assert charged_token_cost(without, Usage(1_000, 100, 400, 60)) == expected_token_cost(without, 1_000, 100)
 
 
@@ -170,3 +169,34 @@ def test_only_calls_that_may_have_run_are_charged(error: BackendError, expected:
     assert may_be_charged(error) is expected
     error.answer_begun = True
     assert may_be_charged(error)
+
+
+@given(text=st.text(st.sampled_from("aeK \u00e9\u1e17\u0301\u0316\u0323\u0f73\uff9e\u304b\u1100\u1161\uac00\ufb2e")))
+@example(text="\u00e9\u0323")
+def test_marks_that_change_places_do_not_exceed_the_bound(text: str) -> None:
+    """A mark that moves before another undoes what the other had become part of."""
+    bound = most_input_tokens(MessagesDialect().render(text or "a", {}).body, schemas=False)
+    overhead = most_input_tokens(MessagesDialect().render("a", {}).body, schemas=False) - 1
+    assert len(normalize("NFKC", text).encode()) + overhead <= bound or not text
+
+
+def test_combining_marks_are_counted_in_time_that_grows_with_their_number() -> None:
+    """Python itself takes a minute to normalise half a megabyte of them."""
+    began = process_time()
+    rendered = MessagesDialect().render("a" + "\u0301\u0316" * 100_000, {})
+    assert most_input_tokens(rendered.body, schemas=True) >= 400_000
+    assert process_time() - began < 1
+
+
+def test_indents_of_a_schema_are_counted_and_not_written() -> None:
+    """Deep lists of figures would take hundreds of times the body's memory."""
+    schema: Any = [1] * 100_000
+    for _ in range(90):
+        schema = [schema]
+    body = json.dumps({"tools": schema}).encode()
+    tracemalloc.start()
+    bound = most_input_tokens(body, schemas=True)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert bound > len(json.dumps({"tools": schema}, indent=4))
+    assert most < 5_000_000

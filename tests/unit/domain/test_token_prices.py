@@ -7,25 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollgate.adapters.metering.price_snapshot import snapshot_book
-from tollgate.domain.providers.prices import BucketRates, TokenRates, TokenUsage, split_usage, token_cost
+from tollgate.domain.providers.prices import BucketRates, TokenUsage, split_usage, token_cost
 
 COUNTS = st.integers(min_value=0, max_value=10_000_000)
 RATE = st.decimals(min_value=0, max_value=1000, places=4)
 BUCKETS = st.builds(BucketRates, input=RATE, output=RATE, cached_input=RATE, reasoning=RATE)
 D = Decimal
-RATES = TokenRates(
-    interactive=BucketRates(D(2), D(8), cached_input=D("0.5"), reasoning=D(10)),
-    batch=BucketRates(D(1), D(4)),
-)
+RATES = BucketRates(D(2), D(8), cached_input=D("0.5"), reasoning=D(10))
 
 
 @given(COUNTS, COUNTS, COUNTS, COUNTS, BUCKETS)
 def test_the_cost_is_the_sum_of_the_buckets(a: int, b: int, c: int, d: int, rates: BucketRates) -> None:
     """One bucket at a time gives the same as all at once, to the last digit."""
-    chosen = TokenRates(rates)
     alone = [TokenUsage(a, 0, 0, 0), TokenUsage(0, b, 0, 0), TokenUsage(0, 0, c, 0), TokenUsage(0, 0, 0, d)]
-    costs = [token_cost(usage, chosen) for usage in alone]
-    assert token_cost(TokenUsage(a, b, c, d), chosen) == sum(cost for cost in costs if cost is not None)
+    costs = [token_cost(usage, rates) for usage in alone]
+    assert token_cost(TokenUsage(a, b, c, d), rates) == sum(cost for cost in costs if cost is not None)
 
 
 @given(COUNTS, COUNTS, st.data())
@@ -36,7 +32,7 @@ def test_splitting_loses_and_doubles_no_token(prompt: int, completion: int, data
     usage = split_usage(prompt, completion, cached=cached, reasoning=reasoning)
     assert (usage.input or 0) + cached == prompt
     assert (usage.output or 0) + reasoning == completion
-    flat = TokenRates(BucketRates(D(3), D(3), D(3), D(3)))
+    flat = BucketRates(D(3), D(3), D(3), D(3))
     assert token_cost(usage, flat) == D(3) * (prompt + completion) / 1_000_000
 
 
@@ -55,16 +51,16 @@ def test_an_explicit_zero_is_zero() -> None:
 
 def test_a_missing_part_at_the_price_of_its_whole_decides_nothing() -> None:
     """The tokens are in the whole, and it does not matter which they are."""
-    rates = TokenRates(BucketRates(D(2), D(8), reasoning=D(8)))
+    rates = BucketRates(D(2), D(8), reasoning=D(8))
     assert token_cost(split_usage(1_000_000, 500_000, cached=0, reasoning=None), rates) == 6
     assert token_cost(split_usage(1_000_000, 0, cached=None, reasoning=None), rates) == 2
 
 
 def test_tokens_without_a_rate_are_unknown() -> None:
-    """Cached tokens in a batch, a batch without rates: refused rather than guessed."""
-    assert token_cost(TokenUsage(1, 1, 0, 0, batch=True), RATES) == D("0.000005")
-    assert token_cost(TokenUsage(1, 1, 1, 0, batch=True), RATES) is None
-    assert token_cost(TokenUsage(1, 1, 0, 0, batch=True), TokenRates(RATES.interactive)) is None
+    """Cached tokens where only fresh ones have a rate: refused rather than guessed."""
+    rates = BucketRates(D(1), D(4))
+    assert token_cost(TokenUsage(1, 1, 0, 0), rates) == D("0.000005")
+    assert token_cost(TokenUsage(1, 1, 1, 0), rates) is None
 
 
 def test_impossible_figures_are_refused() -> None:
@@ -81,14 +77,12 @@ def test_impossible_figures_are_refused() -> None:
 
 @pytest.mark.parametrize("model", snapshot_book().tokens)
 def test_the_books_token_prices_are_sane(model: str) -> None:
-    """Input always costs something, a cached token less than a fresh one, a batch less than an answer at once."""
+    """Input always costs something, a cached token less than a fresh one."""
     price = snapshot_book().tokens[model]
     assert price.date >= "2026"
     assert price.source
-    at_once, batch = price.rates.interactive, price.rates.batch
-    assert at_once.input > 0
-    assert at_once.cached_input is None or 0 < at_once.cached_input < at_once.input
-    assert batch is None or 0 < batch.input < at_once.input
+    assert price.rates.input > 0
+    assert price.rates.cached_input is None or 0 < price.rates.cached_input < price.rates.input
 
 
 def test_a_known_request_costs_what_the_price_page_says() -> None:

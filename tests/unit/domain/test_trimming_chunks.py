@@ -10,6 +10,7 @@ from tollgate.domain.errors import InputBudgetError, InvalidRequestError
 from tollgate.domain.trimming.chunk_relevance import leading_name
 from tollgate.domain.trimming.chunks import ELLIPSIS, Chunk, trim_chunks
 from tollgate.domain.trimming.terms import DropReason, Trimmed
+from tollgate.domain.trimming.words import fold
 
 SENTENCES = (
     "The ferry leaves Split at dawn.",
@@ -222,3 +223,11 @@ def test_the_sentences_of_a_long_document_are_soon_chosen() -> None:
     assert time.perf_counter() - began < 20
     assert "Word7 is here." in trimmed.items[0].text
     assert 2_500 < trimmed.input_tokens_after <= 5_000
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\uff9e\u0316", "\u0f73\u0301"])
+def test_combining_marks_are_folded_in_time_that_grows_with_their_number(marks: str) -> None:
+    """Python takes a minute to bring half a megabyte of them in order; the word before them is still found."""
+    began = time.process_time()
+    assert fold("e\u0301t\u00e9 caf" + marks * 100_000 + " noir").split()[0::2] == ["ete", "noir"]
+    assert time.process_time() - began < 1

@@ -1,6 +1,7 @@
 """Roll-ups are exactly the sum of their records, however they are put together."""
 
 from collections.abc import Sequence
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 from math import ceil
@@ -8,10 +9,21 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.examples import make_catalogue
 from tests.fakes.usage import DIMENSIONS, NOON, make_record
+from tollgate.domain.cache.entry import CacheOutcome
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.avoided import AvoidedReason
-from tollgate.domain.costs.loaded_cost import Endpoint, load_hour
-from tollgate.domain.costs.usage import CACHE_STATES, Totals, UsageRecord, gathered, roll_up, sum_of, totals_of
+from tollgate.domain.costs.loaded_cost import Endpoint, endpoints_of, load_hour
+from tollgate.domain.costs.usage import (
+    Dimensions,
+    Totals,
+    UsageRecord,
+    gathered,
+    roll_up,
+    sum_of,
+    totals_of,
+)
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.roads.latency import ERROR, bucket_of, histogram_of, histogram_text, merge, quantile
 from tollgate.domain.spans import SLICE, day_of, hour_of, month_of, slice_of
@@ -36,7 +48,7 @@ RECORDS = st.lists(
         instance=DOLLARS,
         avoided=st.dictionaries(st.sampled_from(AvoidedReason), DOLLARS),
         usage=st.builds(Usage, *[st.none() | st.integers(0, 9)] * 3),
-        cache=st.sampled_from(["", *CACHE_STATES]),
+        cache=st.sampled_from(["", *CacheOutcome]),
     ),
     max_size=40,
 )
@@ -95,9 +107,9 @@ def test_one_record_of_each_kind() -> None:
     assert (unknown.errors, unknown.unknown_costs, unknown.unknown_tokens) == (0, 1, 1)
     told = totals_of(make_record(usage=Usage(0, 0), cache="hit"))
     assert (told.unknown_tokens, told.cache_hits, told.rejected) == (0, 1, 0)
-    kinds = [totals_of(make_record(cache=state)) for state in (*CACHE_STATES, "")]
+    kinds = [totals_of(make_record(cache=state)) for state in (*CacheOutcome, "")]
     assert [each.cache_hits for each in kinds] == [1, 1, 1, 0, 0, 0]
-    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CACHE_STATES), {}]
+    assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CacheOutcome), {}]
     file = totals_of(make_record(requests=50, errors=3, latency_seconds=None))
     assert (file.requests, file.errors, file.latencies) == (50, 3, {})
 
@@ -149,6 +161,64 @@ def test_unknown_hours_leave_the_loaded_cost_unknown() -> None:
     assert seen == ()
     assert sum_of(loaded).loaded is None
     assert (Totals(loaded=Decimal(1)) + Totals()).loaded is None
+
+
+def test_a_request_that_held_nothing_bears_no_idle_time() -> None:
+    """Neither what a cache answered, nor anything else without instance time, wherever it stands in the list."""
+    hit = make_record("2", instance=None, held_seconds=None, dimensions=DIMENSIONS._replace(key_id="key_9"))
+    rows = roll_up([make_record("1"), hit], NOON)
+    loaded, (seen,) = load_hour(rows, NOON, {ENDPOINT: Decimal(1)})
+    by_key = {row.dimensions.key_id: row.totals.loaded for row in loaded}
+    assert by_key == {"key_1": Decimal("0.000012") + seen.idle, "key_9": Decimal("0.000012")}
+    loaded, _ = load_hour(rows, NOON, {ENDPOINT: None})
+    assert {row.dimensions.key_id: row.totals.loaded for row in loaded} == {"key_1": None, "key_9": Decimal("0.000012")}
+
+
+def test_each_endpoint_bears_its_own_idle_time() -> None:
+    """Whatever is not known, or not used, of those before it."""
+    road = ("echo", "large", "realtime")
+    unknown, unused, used = (replace(ENDPOINT, target=name, roads=()) for name in ("unknown", "unused", "used"))
+    used = replace(used, roads=(road,))
+    unknown = replace(unknown, roads=(("echo", "huge", "realtime"),))
+    unused = replace(unused, roads=(("echo", "idle", "async"),), variant="blue")
+    record = make_record(dimensions=DIMENSIONS._replace(deployment="large"))
+    hours = {unknown: None, unused: Decimal(1), used: Decimal(1)}
+    loaded, seen = load_hour(roll_up([record], NOON), NOON, hours)
+    assert [hour.endpoint.target for hour in seen] == ["unused", "used"]
+    busy, idle = loaded
+    assert busy.totals.loaded == Decimal("0.000012") + seen[1].idle
+    assert idle.dimensions == Dimensions("", "", "", "echo", "async", "idle", "blue")
+    assert (idle.start, idle.totals) == (NOON, Totals(loaded=seen[0].paid))
+
+
+def test_endpoints_are_those_that_are_up_and_have_a_price() -> None:
+    """Each once, with all roads that lead there; a transform job's instances are none."""
+    model = make_catalogue().model("echo")
+    (small,) = model.deployments
+    realtime, asynchronous = (small.roads[kind] for kind in (InferenceType.REALTIME, InferenceType.ASYNC))
+    blue = replace(realtime, target_variant="blue", usd_per_hour=Decimal(2), concurrency=3)
+    shared = replace(asynchronous, target=realtime.target)
+    unpriced = replace(realtime, target="elsewhere", usd_per_hour=None)
+    deployments = (
+        replace(small, name="one", roads={InferenceType.REALTIME: unpriced, InferenceType.ASYNC: shared}),
+        replace(
+            small,
+            name="two",
+            roads={InferenceType.ASYNC: shared, InferenceType.BATCH: small.roads[InferenceType.BATCH]},
+        ),
+        replace(small, name="three", roads={InferenceType.REALTIME: blue}),
+    )
+    catalogue = replace(make_catalogue(), models={"echo": replace(model, deployments=deployments)})
+    assert endpoints_of(catalogue) == (
+        Endpoint(
+            realtime.target,
+            "",
+            (("echo", "one", "async"), ("echo", "two", "async")),
+            Decimal("0.115"),
+            asynchronous.concurrency,
+        ),
+        Endpoint(realtime.target, "blue", (("echo", "three", "realtime"),), Decimal(2), 3),
+    )
 
 
 def test_spans_are_of_the_calendar() -> None:

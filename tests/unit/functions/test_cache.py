@@ -209,6 +209,19 @@ def test_a_value_is_paid_for_by_its_size() -> None:
     assert Decimal("0.00015") < gateway.spent < Decimal("0.00025")
 
 
+@pytest.mark.parametrize("limit", ["5", None])
+def test_what_a_value_costs_is_in_its_answer_and_in_usage(limit: str | None) -> None:
+    """To the cent, and with or without budgets; it is no request."""
+    stack = CacheStack() if limit is None else _budgeted_stack(limit)
+    status, _, headers = stack.call(f"PUT {VALUE_ROUTE}", {"value": "x" * 5_000}, path=PLACE, request_id="req-7")
+    assert status == 200
+    (record,) = stack.telemetry.requests
+    assert (record.request_id, record.resource, record.outcome) == ("req-7#kept", "", "completed")
+    assert record.owner is not None
+    assert record.effective_cost == record.charged_cost == Decimal(headers["x-tollgate-cost-usd"]) > 0
+    assert {counter.spent for counter in stack.gateway.ledger.counters.values()} <= {record.charged_cost}
+
+
 def test_a_budget_with_nothing_left_refuses_a_value() -> None:
     """Before anything is written."""
     stack = _budgeted_stack("0.000001")
@@ -230,6 +243,7 @@ def test_a_value_that_was_not_written_is_not_paid_for(error: StorageError, *, pa
     for counter in stack.gateway.ledger.counters.values():
         assert counter.committed == counter.spent
         assert bool(counter.spent) is paid
+    assert [record.charged_cost for record in stack.telemetry.requests] == [counter.spent] * paid
 
 
 @pytest.mark.parametrize(("error", "status"), [(NoCatalogueError("none"), 200), (CatalogueError("gone"), 503)])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from functions.cache.app import handle
+from tests.fakes.budgeted_gateway import make_budget
 from tests.fakes.cache_function import BODY, CacheStack
 from tests.fakes.gateway import document
 from tests.unit.template_document import ROOT
@@ -16,11 +17,18 @@ from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Con
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BackendTimeoutError, CapacityError, InvalidRequestError
+from tollgate.domain.errors import (
+    BackendTimeoutError,
+    CapacityError,
+    InvalidRequestError,
+    ModelFailedError,
+    StorageError,
+)
 from tollgate.domain.near.policy import NearPolicy
 from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
-from tollgate.services.cache.refresh_answers import INLINE_BYTES
+from tollgate.domain.roads.health import HealthPolicy
+from tollgate.services.cache.refresh_answers import INLINE_BYTES, RefreshOrders
 
 
 def test_one_refresh_makes_the_answer_anew() -> None:
@@ -42,6 +50,22 @@ def test_one_refresh_makes_the_answer_anew() -> None:
     assert record.effective_cost > 0
 
 
+def test_refreshes_for_the_same_call_are_records_of_their_own() -> None:
+    """A list may find several answers stale; usage counts a record that comes twice once."""
+    stack = CacheStack(stale_seconds=600)
+    bodies = [BODY | {"input": text} for text in ("one", "two")]
+    for body in bodies:
+        stack.gateway.infer(body)
+    stack.gateway.clock.advance(700)
+    for body in bodies:
+        assert stack.state(body) == "stale"
+    for run, ticket in stack.gateway.refreshes:
+        RefreshOrders(stack.orders, stack.gateway.objects).order(run, ticket)
+    for order in stack.orders.bodies:
+        stack.parts.refresher.carry_out(order)
+    assert len({record.request_id for record in stack.telemetry.requests}) == 2
+
+
 def test_an_order_that_comes_too_late_does_nothing() -> None:
     """Its lease ended, and somebody else may have ordered again."""
     stack = CacheStack(stale_seconds=600)
@@ -49,6 +73,46 @@ def test_an_order_that_comes_too_late_does_nothing() -> None:
     stack.gateway.clock.advance(60)
     stack.parts.refresher.carry_out(order)
     assert len(stack.gateway.realtime.calls) == 1
+
+
+def test_a_failed_refresh_is_recorded_even_if_the_table_fails_then() -> None:
+    """What ran was charged to its tenant; the order is done with, and the lease ends by itself."""
+    stack = CacheStack(stale_seconds=600)
+    (order,) = stack.stale_orders()
+    stack.gateway.realtime.answer = ModelFailedError("broken", original_status=500)
+    stack.gateway.answers.fails = lambda operation: operation == "release"
+    stack.parts.refresher.carry_out(order)
+    (record,) = stack.telemetry.requests
+    assert record.outcome == "failed"
+    assert record.effective_cost is not None
+    assert record.effective_cost > 0
+
+
+def test_a_refresh_that_ran_and_then_found_no_ledger_is_not_run_again() -> None:
+    """Its first deployment failed, for money, and what the spare may cost could not be held."""
+    stack = CacheStack(stale_seconds=600)
+    gateway = stack.gateway
+    (order,) = stack.stale_orders()
+    catalogue = gateway.catalogues.catalogue
+    model = catalogue.models["echo"]
+    (small,) = model.deployments
+    spare = replace(small, name="spare", weight=0)
+    model = replace(model, deployments=(small, spare), health=HealthPolicy(fallback=("spare",)))
+    gateway.catalogues.catalogue = replace(catalogue, models={"echo": model}, budgets=(make_budget("5"),))
+
+    def fails() -> Exception:
+        gateway.ledger.write = down  # type: ignore[method-assign]  # from now on
+        return ModelFailedError("broken", original_status=500)
+
+    def down(_: object) -> Any:
+        raise StorageError("throttled")
+
+    gateway.realtime.script = fails
+    stack.parts.refresher.carry_out(order)
+    (record,) = stack.telemetry.requests
+    assert (record.outcome, record.error_code) == ("failed", "StorageError")
+    assert record.charged_cost is not None
+    assert record.charged_cost > 0
 
 
 def test_a_failed_refresh_leaves_the_stale_answer_and_frees_the_lease() -> None:

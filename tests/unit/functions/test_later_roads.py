@@ -50,6 +50,15 @@ def test_every_message_submits_its_job() -> None:
     assert [submission[0] for submission in road.backend.submitted] == [_FIRST, _SECOND]
 
 
+def test_a_test_notification_is_about_no_job() -> None:
+    """SageMaker sends one whenever an endpoint is made, changed or scaled; as an error each would be an alarm."""
+    road = AsyncRoad()
+    road.jobs.add(make_job(_FIRST))
+    async_completion.handle(_event("async_completion/test_notification"), road.completion())
+    assert road.jobs.jobs[_FIRST].state is JobState.QUEUED
+    assert not road.telemetry.lines
+
+
 def test_a_bad_message_comes_back_alone() -> None:
     """The good one beside it is done with; the bad one ends in the dead-letter queue, and the log says why."""
     road = AsyncRoad()

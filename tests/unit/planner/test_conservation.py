@@ -22,7 +22,7 @@ from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.places.wake_by_deadline import SleepingEndpoint
 
 WORLD = World.of("ml.g5.2xlarge")
-TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive)
+TOKENS = replace(WORLD, tokens=price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates)
 
 requests = st.lists(
     st.tuples(

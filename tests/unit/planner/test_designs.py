@@ -79,7 +79,7 @@ def test_the_router_asks_the_gateways_own_route(read: int, written: int, deadlin
 
 def test_the_provider_takes_what_a_job_cannot_and_the_endpoint_what_neither_can() -> None:
     """A day's patience goes to a job; a quarter of an hour to the tokens, unless the answer is too long for a call."""
-    rates = price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates.interactive
+    rates = price_book().tokens["meta.llama3-1-8b-instruct-v1:0"].rates
     world = replace(WORLD, tokens=rates)
     design = next(d for d in standard_designs(world, 4.0, {900.0, 86_400.0}) if d.name == "jobs or tokens")
     router = Router(design, world)

@@ -31,7 +31,7 @@ from tollgate.domain.providers.prices import BucketRates
 
 WORLD = World.of("ml.g5.2xlarge")
 PRICED = "meta.llama3-1-8b-instruct-v1:0"
-TOKENS = replace(WORLD, tokens=price_book().tokens[PRICED].rates.interactive, token_model=PRICED)
+TOKENS = replace(WORLD, tokens=price_book().tokens[PRICED].rates, token_model=PRICED)
 
 DEAR = replace(
     WORLD, tokens=BucketRates(input=Decimal(50), output=Decimal(50))

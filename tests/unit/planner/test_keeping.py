@@ -1,7 +1,7 @@
 """The planner's endpoint that gathers does what the capacity function does with one, second by second."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from planner.handing_on import Tokens, serve_handing_on
 from planner.keeping import HAND_OVER_SECONDS, serve_keeping
 from planner.waking import Requests
+from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_job
 from tests.fakes.gatherers import ENDS_WITH_ITS_WORK, PLACES, Gatherers
 from tests.fakes.sleepers import ASYNC
@@ -188,9 +189,11 @@ class HandOnStack(Stack):
             telemetry=self.telemetry,
             clock=self.clock,
         )
-        self.keeper._handing_on = lambda: self.handing_on
         self.price = catalogue.models["echo"].deployments[0].roads[InferenceType.ASYNC].usd_per_hour or Decimal(0)
         self.began = self.clock.now()
+
+    def hand_on_to(self, watch: CrashPoint) -> Callable[[], HandingOn]:  # noqa: ARG002 -- nothing crashes here
+        return lambda: self.handing_on
 
     def provide(self) -> None:
         sent, self.gateway.deferred_queue.sent = self.gateway.deferred_queue.sent, []

@@ -30,7 +30,7 @@ from tollgate.domain.errors import PriceUnknownError
 
 WORLD = World.of("ml.g5.2xlarge")
 PRICED = "meta.llama3-1-8b-instruct-v1:0"
-TOKENS = replace(WORLD, tokens=price_book().tokens[PRICED].rates.interactive, token_model=PRICED)
+TOKENS = replace(WORLD, tokens=price_book().tokens[PRICED].rates, token_model=PRICED)
 
 
 def made(mix: ClassMix = ClassMix(), rate: float = 200.0) -> Trace:  # noqa: B008 - frozen

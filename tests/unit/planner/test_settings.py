@@ -33,7 +33,7 @@ from tollgate.domain.roads.routing import RoutingRequest, route
 
 _PRICED = "meta.llama3-1-8b-instruct-v1:0"
 _ALONE = World.of("ml.g5.2xlarge")
-_BESIDE = replace(_ALONE, tokens=price_book().tokens[_PRICED].rates.interactive, token_model=_PRICED)
+_BESIDE = replace(_ALONE, tokens=price_book().tokens[_PRICED].rates, token_model=_PRICED)
 _NAMES: Mapping[int, str] = {REFUSED: "refused", REALTIME: "realtime", ASYNC: "async", TOKENS: "tokens"}
 
 

@@ -22,7 +22,7 @@ from tollgate.domain.money import ZERO
 _DAY = 86_400.0
 _PRICED = "meta.llama3-1-8b-instruct-v1:0"
 _ALONE = World.of("ml.g5.2xlarge")
-_BESIDE = replace(_ALONE, tokens=price_book().tokens[_PRICED].rates.interactive, token_model=_PRICED)
+_BESIDE = replace(_ALONE, tokens=price_book().tokens[_PRICED].rates, token_model=_PRICED)
 _UNGATED = ("always-on real-time", "autoscaled real-time")
 
 _Rows = Iterator[tuple[float, int, int]]

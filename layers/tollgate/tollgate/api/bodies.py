@@ -11,7 +11,7 @@ from typing import Any
 
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 
 LONGEST_DEADLINE_SECONDS = 604_800
 MODEL_CHARACTERS = 256
@@ -49,16 +49,16 @@ def read_plain(document: Mapping[str, Any]) -> InferenceRequest | None:
     priority, seconds, url = document.get("priority"), document.get("deadline_seconds"), document.get("webhook_url")
     metadata, parameters = document.get("metadata", {}), document.get("parameters", {})
     right = (
-        _is_text(document["model"], MODEL_CHARACTERS)
+        is_text(document["model"], MODEL_CHARACTERS)
         and (priority is None or (type(priority) is str and priority in _PRIORITIES))
         and (seconds is None or (type(seconds) in {int, float} and 0 < seconds <= LONGEST_DEADLINE_SECONDS))
-        and (url is None or _is_text(url, URL_CHARACTERS))
+        and (url is None or is_text(url, URL_CHARACTERS))
         and type(parameters) is dict
-        and all(_is_text(name, len(name)) for name in parameters)
+        and all(is_text(name, len(name)) for name in parameters)
         and type(metadata) is dict
         and len(metadata) <= METADATA_ENTRIES
         and all(
-            _is_text(name, METADATA_NAME_CHARACTERS) and _is_text(text, METADATA_CHARACTERS)
+            is_text(name, METADATA_NAME_CHARACTERS) and is_text(text, METADATA_CHARACTERS)
             for name, text in metadata.items()
         )
     )
@@ -75,7 +75,8 @@ def read_plain(document: Mapping[str, Any]) -> InferenceRequest | None:
     )
 
 
-def _is_text(value: object, most: int) -> bool:
+def is_text(value: object, most: int) -> bool:
+    """Whether a value is a text of at most so many characters."""
     if type(value) is not str or len(value) > most:
         return False
     try:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
-from tollgate.api.faults import words_of
+from tollgate.api.faults import refuse_crowds, words_of
 from tollgate.domain.cache.retrieval import LONGEST_TTL_SECONDS
 from tollgate.domain.errors import InvalidRequestError
 
@@ -30,6 +30,8 @@ def read_kept(document: Any) -> tuple[Any, int | None]:
     Raises:
         InvalidRequestError: naming the first field at fault.
     """
+    if isinstance(document, dict):
+        refuse_crowds(document)
     try:
         fields = _KEEP.validate_python(document)
     except ValidationError as error:

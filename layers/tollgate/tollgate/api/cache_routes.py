@@ -13,6 +13,7 @@ from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, epoch_ms
 from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.money import usd_text
 from tollgate.ports.system import Clock
 from tollgate.services.cache.manage import CacheManager
 from tollgate.services.requests.answer_request import InferenceService
@@ -96,9 +97,10 @@ class CacheApi:
     def _keep(self, call: Call) -> Answer:
         value, ttl = read_kept(json_body(call))
         namespace, key = _names(call)
-        kept = self._manager.keep(call.owner, namespace, key, value, ttl)
+        kept, cost = self._manager.keep(call.owner, namespace, key, value, ttl, request_id=call.request_id)
+        headers = {} if cost is None else {"x-tollgate-cost-usd": usd_text(cost)}
         document = {"object": "cache.value", "namespace": namespace, "key": key, "expires_at": _time(kept.expires_ms)}
-        return json_answer(200, document)
+        return json_answer(200, document, headers)
 
     def _kept(self, call: Call) -> Answer:
         namespace, key = _names(call)

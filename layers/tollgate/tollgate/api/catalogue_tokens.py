@@ -11,7 +11,7 @@ from tollgate.domain.catalogue import Deployment, InferenceType, ModelKind, Road
 from tollgate.domain.costs.price_book import PriceBook
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 TOKEN_ROADS = (InferenceType.REALTIME, InferenceType.ASYNC)
 """Requests that can wait are jobs of the asynchronous road: there is no transform job to gather them for."""
@@ -90,11 +90,11 @@ def kind_served(model: str, kind: ModelKind, deployments: Iterable[Deployment]) 
     return ModelKind.CHAT if paid else kind
 
 
-def _rates(entry: TokensEntry, resource: str, book: PriceBook) -> TokenRates:
+def _rates(entry: TokensEntry, resource: str, book: PriceBook) -> BucketRates:
     read, made = entry.usd_per_million_input_tokens, entry.usd_per_million_output_tokens
     cached = entry.usd_per_million_cached_input_tokens
     if read is not None and made is not None:
-        return TokenRates(BucketRates(read, made, cached))
+        return BucketRates(read, made, cached)
     if not (read is made is cached is None):
         raise CatalogueError(
             f"The rates of '{resource}' are not complete: give both usd_per_million_input_tokens and "

@@ -1,8 +1,14 @@
 """What is wrong with a body, in JSON's words: pydantic's own are about Python's types."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic_core import ErrorDetails
+
+from tollgate.domain.errors import InvalidRequestError
+
+MOST_FIELDS = 1_000
+"""Fields of an object that has rules. Of each unknown one, pydantic makes an error before it tells of the first."""
 
 _KINDS: Mapping[str, str] = {
     "string_type": "a string",
@@ -27,6 +33,20 @@ _WORDS: Mapping[str, str] = {
     "too_long": "it should have {max_length} or fewer entries",
 }
 """By pydantic's type of the fault; the others are told in its own words."""
+
+
+def refuse_crowds(document: Mapping[str, Any], names: Iterable[str] = ()) -> None:
+    """See that a body, and the objects in the fields named, have no more than `MOST_FIELDS` fields each.
+
+    Raises:
+        InvalidRequestError: naming the object that has more.
+    """
+    for name, fields in (("", document), *((name, document.get(name)) for name in names)):
+        if isinstance(fields, Mapping) and len(fields) > MOST_FIELDS:
+            where = f"Field '{name}'" if name else "The body"
+            raise InvalidRequestError(
+                f"{where} has {len(fields)} fields; at most {MOST_FIELDS} are read.", param=name or None
+            )
 
 
 def words_of(faults: Sequence[ErrorDetails]) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
-from tollgate.api.faults import words_of
+from tollgate.api.faults import refuse_crowds, words_of
 from tollgate.api.http import Answer, Call, json_answer, json_body
 from tollgate.domain.errors import InvalidRequestError
 
@@ -59,6 +59,7 @@ def read_feedback(document: Any) -> dict[str, Any]:
     """
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be a JSON object.")
+    refuse_crowds(document)
     try:
         checked: dict[str, Any] = _FEEDBACK.validate_python(document)
     except ValidationError as error:

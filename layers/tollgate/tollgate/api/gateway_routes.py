@@ -6,7 +6,7 @@ from typing import Protocol
 from tollgate.api.bodies import read_inference
 from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
 from tollgate.api.job_rendering import job_document
-from tollgate.api.problems import problem_answer, problem_of
+from tollgate.api.problems import problem_answer, problem_of, unexpected
 from tollgate.api.rendering import (
     RateLimits,
     choice_fields,
@@ -26,7 +26,7 @@ from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.admission import NO_RUN, Run
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.idempotency import Idempotency
-from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.plan import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 BODY_LIMIT = 10 * 1024 * 1024
@@ -104,7 +104,7 @@ class GatewayApi:
         }
 
     def respond(self, call: Call) -> Answer:
-        """The answer to a call; every `TollgateError` becomes one in the error shape."""
+        """The answer to a call; every error becomes one in the error shape."""
         trail = Trail(
             request_id=call.request_id,
             owner=call.owner,
@@ -125,9 +125,9 @@ class GatewayApi:
             elif answer.status == 202 or trail.job_id:
                 outcome = "accepted"
         except TollgateError as error:
-            problem = problem_of(error)
-            outcome, code = problem.outcome, problem.code
-            answer = problem_answer(error)
+            answer, outcome, code = _refused(error)
+        except Exception as error:  # noqa: BLE001 -- what it cost is recorded, and Lambda would log what it quotes
+            answer, outcome, code = _refused(unexpected(error, self._telemetry, call.request_id))
         ended = self._clock.monotonic()
         self._telemetry.request(trail.record(outcome=outcome, status=answer.status, ended=ended, error_code=code))
         limits = self._limits.headers(trail.admitted)
@@ -214,3 +214,9 @@ class GatewayApi:
         from tollgate.api.openapi_file import openapi_text  # noqa: PLC0415 -- asked for by people, not on the hot path
 
         return Answer(200, openapi_text())
+
+
+def _refused(error: TollgateError) -> tuple[Answer, str, str]:
+    """The answer that tells of an error, with the outcome and the code of its record."""
+    problem = problem_of(error)
+    return problem_answer(error), problem.outcome, problem.code

@@ -87,7 +87,9 @@ def read_call(event: Mapping[str, Any]) -> Call:
         query=event.get("queryStringParameters") or {},
         headers=_headers(event),
         body=body,
-        request_id=str(context.get("requestId") or ""),
+        # The other one is whatever a client sent as `x-amzn-requestid`, and usage counts each request by its id.
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
+        request_id=str(context.get("extendedRequestId") or context.get("requestId") or ""),
         owner=_owner(context.get("authorizer") or {}),
     )
 

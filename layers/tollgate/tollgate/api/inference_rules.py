@@ -19,12 +19,13 @@ from tollgate.api.bodies import (
     MODEL_CHARACTERS,
     URL_CHARACTERS,
 )
-from tollgate.api.cache_wishes import cache_wishes_schema, wishes_of
-from tollgate.api.faults import words_of
-from tollgate.api.wishes import WISH_FIELDS, read_wishes
+from tollgate.api.cache_wishes import wishes_of
+from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.wish_rules import WISH_FIELDS, cache_wishes_schema
+from tollgate.api.wishes import OBJECTS, WISHES, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 
 
 def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
@@ -43,6 +44,7 @@ _INFERENCE_FIELDS = {
             rules.str_schema(max_length=METADATA_NAME_CHARACTERS),
             rules.str_schema(max_length=METADATA_CHARACTERS),
             max_length=METADATA_ENTRIES,
+            fail_fast=True,
         ),
         required=False,
     ),
@@ -63,12 +65,13 @@ def read_by_rules(document: dict[str, Any], headers: Mapping[str, str]) -> Infer
     Raises:
         InvalidRequestError: naming the first field at fault and what is expected of it.
     """
+    refuse_crowds(document, OBJECTS)
     try:
         checked = _INFERENCE.validate_python(document)
     except ValidationError as error:
         raise _refusal(error, _INFERENCE_FIELDS) from None
     wishes = read_wishes(checked)
-    given = {name: checked[name] for name in checked if name not in WISH_FIELDS and name != "cache"}
+    given = {name: checked[name] for name in checked if name not in WISHES and name != "cache"}
     return InferenceRequest(**given, wishes=wishes, cache=wishes_of(headers, checked.get("cache")))
 
 

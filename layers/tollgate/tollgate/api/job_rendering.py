@@ -54,7 +54,7 @@ def job_document(job: Job, *, result_url: str | None = None) -> dict[str, Any]:
 
 
 def usage_document(usage: Usage) -> dict[str, int | None]:
-    """Tokens; the total only where both are known, parts of them only where the model's side told them."""
+    """Tokens; the total only where both are known, parts of them only where the container or provider reported them."""
     known = usage.input_tokens is not None and usage.output_tokens is not None
     parts = {"cached_input_tokens": usage.cached_input_tokens, "reasoning_tokens": usage.reasoning_tokens}
     return {name: count for name, count in parts.items() if count is not None} | {

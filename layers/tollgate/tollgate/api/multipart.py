@@ -69,7 +69,10 @@ def _boundary(content_type: str) -> bytes:
     header["content-type"] = content_type.encode("ascii", "replace").decode()
     if header.get_content_type() != "multipart/form-data":
         return b""
-    return (header.get_boundary() or "").encode("ascii", "replace")
+    try:
+        return (header.get_boundary() or "").encode("ascii", "replace")
+    except ValueError:
+        return b""  # RFC 2231 lets a header name any codec of Python's, also one that fails.
 
 
 def _part(part: bytes) -> tuple[str, FormPart]:
@@ -80,7 +83,12 @@ def _part(part: bytes) -> tuple[str, FormPart]:
         raise InvalidRequestError(f"The head of a field of the form has over {_HEAD_BYTES} bytes.")
     # Names are UTF-8: https://www.rfc-editor.org/rfc/rfc7578#section-5.1
     said = HeaderParser().parsestr(head.decode(errors="replace") + "\r\n\r\n")
-    name = said.get_param("name", header="content-disposition")
+    try:
+        name, filename = said.get_param("name", header="content-disposition"), said.get_filename()
+        (filename or "").encode()
+    except ValueError as error:
+        # As with boundaries; some codecs make halves of surrogate pairs, which nothing can store.
+        raise InvalidRequestError("A name in the head of a field of the form cannot be read; use UTF-8.") from error
     if not gap or not isinstance(name, str) or not name:
         raise InvalidRequestError("A field of the form has no name.")
-    return name, FormPart(content, said.get_filename())
+    return name, FormPart(content, filename)

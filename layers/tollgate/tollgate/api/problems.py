@@ -55,6 +55,7 @@ _TABLE: dict[type[errors.TollgateError], Problem] = {
 }
 
 _NOT_AGAIN = {
+    errors.TollgateError,
     errors.ConflictError,
     errors.OverLimitError,
     errors.BackendTimeoutError,
@@ -121,12 +122,28 @@ def admitted(call: Call, handler: Callable[[Call], Answer] | None, scope: str) -
     return handler
 
 
+_PLACES = 8
+"""Frames that are logged of an error that should not be."""
+
+
+def unexpected(error: Exception, telemetry: "Telemetry", request_id: str) -> errors.TollgateError:
+    """What the caller is told of a bug. Its kind and place are logged; its message is not, as it may quote a prompt."""
+    from traceback import extract_tb  # noqa: PLC0415 -- nobody should have to pay for the import
+
+    frames = extract_tb(error.__traceback__)[-_PLACES:]
+    places = [f"{frame.filename.rpartition('tollgate/')[2]}:{frame.lineno}" for frame in frames]
+    telemetry.log("ERROR", "unexpected error", request_id=request_id, kind=type(error).__name__, places=places)
+    return errors.TollgateError("The gateway failed. What it says of this in its log bears the request's id.")
+
+
 def answered(call: Call, answer: Callable[[Call], Answer], telemetry: "Telemetry", name: str) -> Answer:
-    """The answer to a call; every `TollgateError` becomes one in the error shape. `name` is the log line's message."""
+    """The answer to a call; every error becomes one in the error shape. `name` is the log line's message."""
     try:
         given = answer(call)
     except errors.TollgateError as error:
         given = problem_answer(error)
+    except Exception as error:  # noqa: BLE001 -- Lambda would log its message, which may quote a prompt
+        given = problem_answer(unexpected(error, telemetry, call.request_id))
     telemetry.log(
         "INFO",
         name,

@@ -9,7 +9,7 @@ from tollgate.domain.catalogue import Catalogue, Model
 from tollgate.domain.jobs.job import JobState
 from tollgate.domain.money import ZERO, usd_text
 from tollgate.domain.roads.routing import RoutingDecision
-from tollgate.services.requests.inference import Completed
+from tollgate.services.requests.plan import Completed
 from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:

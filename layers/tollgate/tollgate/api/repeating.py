@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tollgate.api.http import Answer, Call
 from tollgate.api.rendering import trail_headers
 from tollgate.ports.idempotency import StoredAnswer
-from tollgate.services.requests.idempotency import Idempotency, fingerprint_of
+from tollgate.services.requests.idempotency import Idempotency, fingerprint_of, name_of
 from tollgate.services.requests.trail import Trail
 
 _NOT_REPLAYED = {
@@ -42,7 +42,9 @@ def once(idempotency: Idempotency, call: Call, trail: Trail, produce: Callable[[
         kept = {name: value for name, value in trail_headers(trail).items() if name not in _NOT_REPLAYED}
         return StoredAnswer(answer.status, {**kept, **answer.headers}, answer.body)
 
-    stored = idempotency.run(call.owner, key, fingerprint_of(call.route, call.body), fresh)
+    fingerprint = fingerprint_of(call.route, call.body)
+    trail.once = name_of(call.owner, key, fingerprint)
+    stored = idempotency.run(call.owner, key, fingerprint, fresh)
     if trail.inference_type is not None:
         return Answer(stored.status, stored.body, stored.headers)
     return Answer(stored.status, stored.body, {**stored.headers, **REPLAY_HEADERS})

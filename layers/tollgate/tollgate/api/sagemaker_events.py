@@ -23,6 +23,12 @@ def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
 
 
 _TEXT, _MOMENT = rules.str_schema(), rules.datetime_schema(tz_constraint="aware")
+_NAMED = SchemaValidator(rules.typed_dict_schema({"eventName": _optional(_TEXT)}))
+_TEST = "TestNotification"
+"""What an endpoint that is created, updated or scaled sends to see whether it may publish.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-create-endpoint.html
+"""
 _ASYNC_RESULT = SchemaValidator(
     # A failure may lack `responseParameters` and `failureReason`.
     rules.typed_dict_schema(
@@ -56,13 +62,16 @@ _STATE_CHANGE = SchemaValidator(
 
 
 def async_notices(event: Mapping[str, Any]) -> Iterator[AsyncNotice]:
-    """The notices of an SNS event.
+    """The notices of an SNS event; SageMaker's test notifications are about no job.
 
     Raises:
         ValidationError: a message is not what SageMaker sends.
     """
     for record in event["Records"]:
-        message = _ASYNC_RESULT.validate_json(record["Sns"]["Message"])
+        text = record["Sns"]["Message"]
+        if _NAMED.validate_json(text).get("eventName") == _TEST:
+            continue
+        message = _ASYNC_RESULT.validate_json(text)
         response = message.get("responseParameters") or {}
         finished_at: datetime = message["eventTime"]
         received_at: datetime = message.get("receivedTime") or finished_at

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.api.http import Call
-from tollgate.domain.costs.usage import CACHE_STATES
+from tollgate.domain.cache.entry import CacheOutcome
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.money import usd_text
 from tollgate.domain.roads.latency import quantile
@@ -74,7 +74,7 @@ def _line(line: UsageLine) -> dict[str, Any]:
         "errors": totals.errors,
         "rejected": totals.rejected,
         "cache_hits": totals.cache_hits,
-        "cache": {state: totals.cache.get(state, 0) for state in CACHE_STATES},
+        "cache": {state.value: totals.cache.get(state, 0) for state in CacheOutcome},
         "latency_ms": {name: None if value is None else round(value, 1) for name, value in latencies.items()},
         "input_tokens": totals.input_tokens,
         "cached_input_tokens": totals.cached_input_tokens,

@@ -223,7 +223,12 @@ class Model(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """An immutable, numbered version of everything on offer, with the prices it was applied with."""
+    """An immutable, numbered version of everything on offer, with the prices it was applied with.
+
+    Attributes:
+        seal: a secret of the stack, with which ids of inferences are marked. It is the same for all versions, and no
+            part of a stored one.
+    """
 
     version: int
     region: str
@@ -232,6 +237,7 @@ class Catalogue(NamedTuple):
     budgets: tuple[Budget, ...] = ()
     brakes: "BrakePolicy | None" = None
     input_budgets: "tuple[InputBudget, ...]" = ()
+    seal: str = ""
 
     def model(self, name: str) -> Model:
         """The model of that name.

@@ -16,6 +16,11 @@ latency of the model's."""
 REFRESH_MARK = "#refresh"
 """End of the id of a record that is about no request: an answer was made anew, at the cost of who was given the old."""
 
+KEPT_MARK = "#kept"
+"""End of the id of a record about no request: a client had a value of its own kept, which asks no model."""
+
+NO_REQUEST = (REFRESH_MARK, KEPT_MARK)
+
 
 class RequestRecord(NamedTuple):
     """A request that has ended, well or badly.

@@ -138,10 +138,7 @@ class InferenceParts(RoadParts, ABC):
     @property
     def queues(self) -> Mapping[InferenceType, str]:
         """The URL of the queue of each road that jobs may take."""
-        return {
-            InferenceType.REALTIME: self._settings.deferred_queue_url,
-            InferenceType.ASYNC: self._settings.async_queue_url,
-        }
+        return {InferenceType.ASYNC: self._settings.async_queue_url}
 
     @property
     def notices(self) -> BudgetNotices | None:
@@ -170,12 +167,10 @@ class InferenceParts(RoadParts, ABC):
 
         return LambdaEvents(self.transport, function)
 
-    @cached_property
-    def wakes(self) -> WakeRequests:
-        """Asks for sleeping endpoints to be woken; few deployments sleep."""
-        from tollgate.services.requests.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
-
-        return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
+    @property
+    def wakes(self) -> WakeRequests | None:
+        """Asks for sleeping endpoints to be woken; None where no request waits for one."""
+        return None
 
     @cached_property
     def outcomes(self) -> RegistryOutcomes:
@@ -233,7 +228,18 @@ class ServingParts(InferenceParts):
     @property
     def queues(self) -> Mapping[InferenceType, str]:
         """Those of all roads."""
-        return {**super().queues, InferenceType.BATCH: self._settings.batch_queue_url}
+        return {
+            **super().queues,
+            InferenceType.REALTIME: self._settings.deferred_queue_url,
+            InferenceType.BATCH: self._settings.batch_queue_url,
+        }
+
+    @cached_property
+    def wakes(self) -> WakeRequests:
+        """Asks for sleeping endpoints to be woken; few deployments sleep."""
+        from tollgate.services.requests.wake_requests import WakeRequests  # noqa: PLC0415 -- see above
+
+        return WakeRequests(events=self.events(self._settings.capacity_function), clock=self.clock)
 
     @cached_property
     def notices(self) -> SnsNotices:

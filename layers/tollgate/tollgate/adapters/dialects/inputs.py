@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tollgate.domain.errors import ModelFailedError
+from tollgate.domain.errors import InvalidRequestError, ModelFailedError
 from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
 
@@ -14,10 +14,17 @@ class InputsDialect:
     name = "inputs"
 
     def render(self, payload: Any, parameters: Mapping[str, Any]) -> RenderedRequest:
-        """An object that has `inputs` already is sent as it is, with the parameters beside it."""
+        """An object that has `inputs` already is sent as it is, with the parameters beside it.
+
+        Raises:
+            InvalidRequestError: its own parameters are no object that others could be added to.
+        """
         body = dict(payload) if isinstance(payload, dict) and "inputs" in payload else {"inputs": payload}
         if parameters:
-            body["parameters"] = {**body.get("parameters", {}), **parameters}
+            own = body.get("parameters")
+            if own is not None and not isinstance(own, dict):
+                raise InvalidRequestError("'parameters' beside 'inputs' must be an object.", param="input.parameters")
+            body["parameters"] = {**(own or {}), **parameters}
         return RenderedRequest(escaped_json(body), "application/json")
 
     def parse(self, body: bytes) -> ParsedAnswer:

@@ -5,28 +5,25 @@ from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.providers.backend import Provider, TokenBackend
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 
 def token_backend_document(backend: TokenBackend) -> dict[str, Any]:
     """The stored form."""
-    rates = backend.rates
     return {
         "provider": backend.provider.value,
         "max_output_tokens": backend.max_output_tokens,
         "url": backend.url,
         "api_key_parameter": backend.api_key_parameter,
-        "interactive": _amounts(rates.interactive),
-        "batch": None if rates.batch is None else _amounts(rates.batch),
+        "interactive": _amounts(backend.rates),
     }
 
 
 def token_backend_from_document(entry: Mapping[str, Any]) -> TokenBackend:
     """The provider of a stored document."""
-    batch = entry["batch"]
     return TokenBackend(
         provider=Provider(entry["provider"]),
-        rates=TokenRates(_rates(entry["interactive"]), None if batch is None else _rates(batch)),
+        rates=_rates(entry["interactive"]),
         max_output_tokens=int(entry["max_output_tokens"]),
         url=entry["url"],
         api_key_parameter=entry["api_key_parameter"],

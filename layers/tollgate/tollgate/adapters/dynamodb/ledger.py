@@ -254,9 +254,7 @@ class DynamoDBLedger:
         if isinstance(write, WorkflowCall):
             return TransactPut(self._table, _call_item(write))
         update, condition, names, values = _expressions(write)
-        return TransactUpdate(
-            self._table, counter_key(write.counter), update, condition, names, values, return_item_on_failure=True
-        )
+        return TransactUpdate(self._table, counter_key(write.counter), update, condition, names, values)
 
 
 def _expressions(change: Change) -> tuple[str, str | None, dict[str, str], dict[str, Any]]:

@@ -35,16 +35,15 @@ class TransactPut(NamedTuple):
     condition: str | None = None
     names: Mapping[str, str] | None = None
     values: Mapping[str, Any] | None = None
-    return_item_on_failure: bool = False
 
     def to_request(self) -> dict[str, Any]:
         """The action in DynamoDB JSON."""
-        fields = _fields(self)
-        return {"Put": {**fields, "Item": to_attributes(self.item)}}
+        fields = write_fields(self.table, self.condition, self.names, self.values)
+        return {"Put": fields | {"Item": to_attributes(self.item)}}
 
 
 class TransactUpdate(NamedTuple):
-    """Change an item in place."""
+    """Change an item in place; a false condition returns the item as it is."""
 
     table: str
     key: Mapping[str, Any]
@@ -52,54 +51,13 @@ class TransactUpdate(NamedTuple):
     condition: str | None = None
     names: Mapping[str, str] | None = None
     values: Mapping[str, Any] | None = None
-    return_item_on_failure: bool = False
 
     def to_request(self) -> dict[str, Any]:
         """The action in DynamoDB JSON."""
-        fields = _fields(self)
-        return {"Update": {**fields, "Key": to_attributes(self.key), "UpdateExpression": self.update}}
+        fields = write_fields(
+            self.table, self.condition, self.names, self.values, return_item_on_failure=self.condition is not None
+        )
+        return {"Update": fields | {"Key": to_attributes(self.key), "UpdateExpression": self.update}}
 
 
-class TransactDelete(NamedTuple):
-    """Delete an item."""
-
-    table: str
-    key: Mapping[str, Any]
-    condition: str | None = None
-    names: Mapping[str, str] | None = None
-    values: Mapping[str, Any] | None = None
-    return_item_on_failure: bool = False
-
-    def to_request(self) -> dict[str, Any]:
-        """The action in DynamoDB JSON."""
-        fields = _fields(self)
-        return {"Delete": {**fields, "Key": to_attributes(self.key)}}
-
-
-class TransactCheck(NamedTuple):
-    """Change nothing, but let the transaction fail when the condition is false."""
-
-    table: str
-    key: Mapping[str, Any]
-    condition: str
-    names: Mapping[str, str] | None = None
-    values: Mapping[str, Any] | None = None
-    return_item_on_failure: bool = False
-
-    def to_request(self) -> dict[str, Any]:
-        """The action in DynamoDB JSON."""
-        fields = _fields(self)
-        return {"ConditionCheck": {**fields, "Key": to_attributes(self.key)}}
-
-
-def _fields(action: "TransactAction") -> dict[str, Any]:
-    return write_fields(
-        action.table,
-        action.condition,
-        action.names,
-        action.values,
-        return_item_on_failure=action.return_item_on_failure,
-    )
-
-
-type TransactAction = TransactPut | TransactUpdate | TransactDelete | TransactCheck
+type TransactAction = TransactPut | TransactUpdate

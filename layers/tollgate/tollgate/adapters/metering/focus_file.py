@@ -23,7 +23,7 @@ def focus_csv_gz(rows: Iterable[FocusRow], *, heading: bool = True) -> bytes:
     Files without a heading can be appended to one with it: a gzip file may have several members.
     """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [column.name for column in COLUMNS], lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     if heading:
         writer.writeheader()
     writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.costs.usage import Dimensions, UsageRecord
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
-from tollgate.domain.records import CALLER_GONE, REFRESH_MARK
+from tollgate.domain.records import CALLER_GONE, KEPT_MARK, NO_REQUEST
 
 _PATTERN = '{ $.message = "request" }'
 _MILLISECOND = timedelta(milliseconds=1)
@@ -80,20 +81,22 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
     first call cost is a record of the first deployment, with no request.
     """
     fields = _fields_of(line)
-    if fields is None or "deployment" not in fields or "tenant" not in fields or fields["outcome"] == "routed":
+    if fields is None or "tenant" not in fields or fields["outcome"] == "routed":
+        return ()
+    if "deployment" not in fields and not fields["request_id"].endswith(KEPT_MARK):
         return ()
     effective = _decimal(fields.get("effective_cost_usd"))
     charged = _decimal(fields.get("charged_usd"))
     # A request that found no capacity may have cost something before it was accepted as a job.
     accepted = "job_id" in fields or fields["outcome"] == "accepted"
-    # A refresh of the cache is nobody's request either; what it cost is its tenant's.
-    accepted = accepted or fields["request_id"].endswith(REFRESH_MARK)
+    # Neither is what was done for the cache anybody's request; what it cost is its tenant's.
+    accepted = accepted or fields["request_id"].endswith(NO_REQUEST)
     if accepted and effective is None and charged is None:
         return ()
     record = UsageRecord(
         request_id=fields["request_id"],
         ended_at=written_at,
-        dimensions=_dimensions(fields, fields["deployment"], fields.get("variant", "")),
+        dimensions=_dimensions(fields, fields.get("deployment", ""), fields.get("variant", "")),
         outcome=fields["outcome"],
         latency_seconds=None if fields.get("error_code") == CALLER_GONE else fields["latency_ms"] / 1000,
         usage=Usage(fields.get("input_tokens"), fields.get("output_tokens"), fields.get("cached_input_tokens")),
@@ -105,7 +108,9 @@ def records_of_line(line: str, written_at: datetime) -> tuple[UsageRecord, ...]:
         cache=fields.get("cache", ""),
     )
     if accepted:
-        return (replace(record, latency_seconds=None, usage=Usage(0, 0), requests=0),)
+        # Whatever road the job then takes.
+        at_once = record.dimensions._replace(inference_type=InferenceType.REALTIME.value)
+        return (replace(record, dimensions=at_once, latency_seconds=None, usage=Usage(0, 0), requests=0),)
     first_cost = _decimal(fields.get("first_cost_usd"))
     if first_cost is None or effective is None or "first_deployment" not in fields:
         return (record,)

@@ -29,6 +29,8 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.h
 """
 
 _COPIES = "copies"
+_OUR_JOBS = "tollgate-"
+"""With what the names of our transform jobs begin; the function may look at no others."""
 _RESERVED_TAGS = "aws:"
 
 
@@ -161,10 +163,14 @@ class SageMakerControl:
         )
 
     def _jobs(self, place: Place) -> Standing:
-        pages = self._sagemaker.get_paginator("list_transform_jobs").paginate(StatusEquals="InProgress")
-        running = [summary["TransformJobName"] for page in pages for summary in page["TransformJobSummaries"]]
+        found = self._sagemaker.get_paginator("list_transform_jobs").paginate(
+            StatusEquals="InProgress", NameContains=_OUR_JOBS
+        )
+        running = [summary["TransformJobName"] for page in found for summary in page["TransformJobSummaries"]]
         ours = []
         for name in running:
+            if not name.startswith(_OUR_JOBS):
+                continue
             # The listing does not say which model a job runs.
             job = self._found(partial(self._sagemaker.describe_transform_job, TransformJobName=name))
             if job is not None and job["ModelName"] == place.name and job["TransformJobStatus"] == "InProgress":

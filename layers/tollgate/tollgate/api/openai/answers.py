@@ -12,7 +12,7 @@ from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import Choice, choices_in, vectors_in
 from tollgate.domain.jobs.job import Job, Usage
 from tollgate.domain.tokens import estimate_tokens
-from tollgate.services.requests.inference import Completed
+from tollgate.services.requests.plan import Completed
 from tollgate.services.requests.trail import Trail
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import core_schema as rules
 
+from tollgate.api.openai.plain_chat import MOST_OUTPUT_TOKENS, ChatRequest
 from tollgate.api.openai.reading import (
     COMMON_FIELDS,
     SAMPLING_FIELDS,
@@ -44,7 +45,7 @@ CHAT = BodyReader(
     "ChatCompletionRequest",
     {
         "messages": required(list_of(_MESSAGE, least=1)),
-        "max_completion_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
+        "max_completion_tokens": optional(rules.int_schema(ge=1, le=MOST_OUTPUT_TOKENS)),
         "tools": optional(list_of(json_object())),
         "tool_choice": optional(rules.union_schema([rules.str_schema(), json_object()])),
         "parallel_tool_calls": optional(rules.bool_schema()),
@@ -85,6 +86,19 @@ _TEXTS = frozenset({"text", "refusal"})
 
 _MAY_SAY_NOTHING = frozenset({"assistant", "function"})
 """Assistants may call tools instead."""
+
+
+def read_by_rules(document: Any) -> ChatRequest:
+    """Check a body. Raises as `tollgate.api.openai.plain_chat.read_chat`."""
+    body = CHAT.read(document)
+    value: dict[str, Any] = {"messages": chat_messages(body["messages"])}
+    if body.get("trim") is not None and body.get("documents") is not None:
+        # To be trimmed and, where the container does not take documents, put before the question.
+        value["documents"] = body["documents"]
+        parameters, needed = chat_parameters({name: part for name, part in body.items() if name != "documents"})
+    else:
+        parameters, needed = chat_parameters(body)
+    return ChatRequest(body, value, parameters, needed)
 
 
 def chat_parameters(body: Body) -> tuple[dict[str, Any], dict[str, str]]:

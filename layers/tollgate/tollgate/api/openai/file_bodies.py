@@ -29,7 +29,9 @@ CREATE_BATCH = DocumentReader(
         "completion_window": required(_SHORT),
         "output_expires_after": optional(_EXPIRES_AFTER),
         "metadata": optional(
-            rules.dict_schema(rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=16)
+            rules.dict_schema(
+                rules.str_schema(max_length=64), rules.str_schema(max_length=512), max_length=16, fail_fast=True
+            )
         ),
     },
 )

@@ -24,7 +24,7 @@ from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.answer_all import Part, sum_of_usage
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.idempotency import Idempotency
-from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.plan import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 _COSTS = ("x-tollgate-cost-usd", "x-tollgate-avoided-cost-usd")

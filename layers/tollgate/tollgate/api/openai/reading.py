@@ -10,23 +10,15 @@ from typing import Any
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 from pydantic_core import core_schema as rules
 
-from tollgate.api.cache_wishes import cache_wishes_schema
-from tollgate.api.faults import words_of
-from tollgate.api.wishes import WISH_FIELDS
-from tollgate.domain.catalogue import Priority
+from tollgate.api.bodies import MODEL_CHARACTERS
+from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.openai.plain_chat import MOST_OUTPUT_TOKENS, NAME_CHARACTERS, PRIORITY_OF_TIER
+from tollgate.api.wish_rules import WISH_FIELDS, cache_wishes_schema
+from tollgate.api.wishes import OBJECTS
 from tollgate.domain.errors import InvalidRequestError
 
 Body = Mapping[str, Any]
 Fields = dict[str, rules.TypedDictField]
-
-PRIORITY_OF_TIER: Mapping[str | None, Priority | None] = {
-    None: None,
-    "auto": None,
-    "default": None,
-    "flex": Priority.MEDIUM,
-    "priority": Priority.HIGH,
-}
-"""Roads of OpenAI's service tiers: `flex` is asynchronous, `priority` real-time, the others are as the model says."""
 
 
 def required(schema: rules.CoreSchema) -> rules.TypedDictField:
@@ -61,15 +53,15 @@ def open_object(name: str, fields: Fields) -> rules.CoreSchema:
     )
 
 
-_SHORT = rules.str_schema(max_length=512)
+_SHORT = rules.str_schema(max_length=NAME_CHARACTERS)
 
 COMMON_FIELDS: Fields = {
-    "model": required(rules.str_schema(min_length=1, max_length=256)),
-    "service_tier": optional(one_of("auto", "default", "flex", "priority")),
+    "model": required(rules.str_schema(min_length=1, max_length=MODEL_CHARACTERS)),
+    "service_tier": optional(one_of(*filter(None, PRIORITY_OF_TIER))),
     "user": optional(_SHORT),
     "safety_identifier": optional(_SHORT),
     "prompt_cache_key": optional(_SHORT),
-    "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16)),
+    "metadata": optional(rules.dict_schema(rules.str_schema(max_length=64), _SHORT, max_length=16, fail_fast=True)),
     "cache": optional(cache_wishes_schema()),
     **WISH_FIELDS,
 }
@@ -81,7 +73,7 @@ STREAM_FIELDS: Fields = {
 }
 
 SAMPLING_FIELDS: Fields = {
-    "max_tokens": optional(rules.int_schema(ge=1, le=1_000_000)),
+    "max_tokens": optional(rules.int_schema(ge=1, le=MOST_OUTPUT_TOKENS)),
     "temperature": optional(rules.float_schema(ge=0, le=2, allow_inf_nan=False)),
     "top_p": optional(rules.float_schema(gt=0, le=1, allow_inf_nan=False)),
     "stop": optional(rules.union_schema([rules.str_schema(), list_of(rules.str_schema(), most=4)])),
@@ -136,6 +128,7 @@ class DocumentReader:
         """
         if not isinstance(document, dict):
             raise InvalidRequestError("The body must be a JSON object.")
+        refuse_crowds(document, OBJECTS)
         try:
             checked: Body = self._validator.validate_python(document)
         except ValidationError as error:

@@ -15,19 +15,9 @@ from tollgate.api.openai.answers import (
     served_now,
     text_completion,
 )
-from tollgate.api.openai.chat_body import CHAT, chat_messages, chat_parameters
 from tollgate.api.openai.ending import INFERENCES, NO_RETRY, POLL_SECONDS, fitting, unfinished, wants_async
 from tollgate.api.openai.event_stream import CONTENT_TYPE, chat_events, text_events
-from tollgate.api.openai.reading import PRIORITY_OF_TIER, Body
-from tollgate.api.openai.response_answers import job_response, served_response
-from tollgate.api.openai.response_body import RESPONSE, chat_of, response_parameter
-from tollgate.api.openai.text_bodies import (
-    COMPLETION,
-    EMBEDDING,
-    completion_parameters,
-    embedding_parameters,
-    texts_of,
-)
+from tollgate.api.openai.plain_chat import PRIORITY_OF_TIER, read_chat
 from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import choice_fields
 from tollgate.api.repeating import once
@@ -43,7 +33,7 @@ from tollgate.domain.roads.capabilities import Needs
 from tollgate.services.jobs.wait import JobWaiter
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.idempotency import Idempotency
-from tollgate.services.requests.inference import Accepted, InferenceRequest
+from tollgate.services.requests.plan import Accepted, InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:
@@ -94,13 +84,7 @@ class OpenAIApi:
         return self._routes[call.route](call, trail)
 
     def _chat(self, call: Call, trail: Trail) -> Answer:
-        body = CHAT.read(json_body(call))
-        value: dict[str, Any] = {"messages": chat_messages(body["messages"])}
-        if body.get("trim") is not None and body.get("documents") is not None:
-            # To be trimmed and, where the container does not take documents, put before the question.
-            value["documents"] = body["documents"]
-            body = {name: part for name, part in body.items() if name != "documents"}
-        parameters, needed = chat_parameters(body)
+        body, value, parameters, needed = read_chat(json_body(call))
         request = self._request(call, body, value, parameters, Needs(ModelKind.CHAT, needed))
         live = self._live_chunks(call, trail, body)
 
@@ -112,6 +96,9 @@ class OpenAIApi:
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
     def _complete(self, call: Call, trail: Trail) -> Answer:
+        # What follows the rules of pydantic's core is imported by the routes that need it.
+        from tollgate.api.openai.text_bodies import COMPLETION, completion_parameters, texts_of  # noqa: PLC0415 -- see above
+
         body = COMPLETION.read(json_body(call))
         parameters, needed = completion_parameters(body)
         needs = Needs(ModelKind.CHAT, needed)
@@ -136,6 +123,8 @@ class OpenAIApi:
         return together.answer(call, trail, requests, body.get("service_tier"), choices=choices, render=render)
 
     def _embed(self, call: Call, trail: Trail) -> Answer:
+        from tollgate.api.openai.text_bodies import EMBEDDING, embedding_parameters, texts_of  # noqa: PLC0415 -- as above
+
         body = EMBEDDING.read(json_body(call))
         parameters, needed = embedding_parameters(body)
         texts = texts_of(body, "input")
@@ -153,6 +142,10 @@ class OpenAIApi:
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
     def _respond(self, call: Call, trail: Trail) -> Answer:
+        from tollgate.api.openai.chat_body import chat_messages, chat_parameters  # noqa: PLC0415 -- as above
+        from tollgate.api.openai.response_answers import served_response  # noqa: PLC0415 -- as above
+        from tollgate.api.openai.response_body import RESPONSE, chat_of, response_parameter  # noqa: PLC0415 -- as above
+
         body = RESPONSE.read(json_body(call))
         chat = chat_of(body)
         parameters, needed = chat_parameters(chat)
@@ -168,7 +161,9 @@ class OpenAIApi:
 
         return self._serve(call, trail, request, body.get("service_tier"), render)
 
-    def _respond_in_events(self, call: Call, trail: Trail, body: Body, request: InferenceRequest) -> Answer:
+    def _respond_in_events(
+        self, call: Call, trail: Trail, body: Mapping[str, Any], request: InferenceRequest
+    ) -> Answer:
         # Most responses are not streamed.
         from tollgate.api.openai.response_events import ResponseEvents, response_stream  # noqa: PLC0415 -- see above
 
@@ -188,6 +183,8 @@ class OpenAIApi:
 
     def _in_background(self, call: Call, trail: Trail, request: InferenceRequest, tier: str | None) -> Answer:
         """A job under a response's name: on the batch road where that is the model's default, else asynchronous."""
+        from tollgate.api.openai.response_answers import job_response, served_response  # noqa: PLC0415 -- as above
+
         model = self._inference.catalogue().models.get(request.model)
         low = model is not None and model.default_priority is Priority.LOW and tier != "flex"
 
@@ -203,7 +200,7 @@ class OpenAIApi:
         return once(self._idempotency, call, trail, begin)
 
     def _request(
-        self, call: Call, body: Body, value: Any, parameters: Mapping[str, Any], needs: Needs
+        self, call: Call, body: Mapping[str, Any], value: Any, parameters: Mapping[str, Any], needs: Needs
     ) -> InferenceRequest:
         priority = PRIORITY_OF_TIER[body.get("service_tier")]
         if priority is None and not wants_async(call):
@@ -238,7 +235,7 @@ class OpenAIApi:
             return Answer(202, begun.body, {**begun.headers, "Preference-Applied": "respond-async"})
         return self._waited(call, trail, begun, render)
 
-    def _live_chunks(self, call: Call, trail: Trail, body: Body) -> "LiveEvents | None":
+    def _live_chunks(self, call: Call, trail: Trail, body: Mapping[str, Any]) -> "LiveEvents | None":
         if call.outlet is None or not body.get("stream"):
             return None
         # Only the streaming function has an outlet.
@@ -247,7 +244,7 @@ class OpenAIApi:
         chunks = CHAT_CHUNKS if call.route == "POST /v1/chat/completions" else TEXT_CHUNKS
         return self._live(call, trail, body, ChunkEvents(chunks, include_usage=_include_usage(body)))
 
-    def _live(self, call: Call, trail: Trail, body: Body, form: "EventForm") -> "LiveEvents | None":
+    def _live(self, call: Call, trail: Trail, body: Mapping[str, Any], form: "EventForm") -> "LiveEvents | None":
         """What shows the caller the answer as it comes, where that can be done."""
         if call.outlet is None:
             return None
@@ -296,6 +293,6 @@ def _ended(live: "LiveEvents | None", served: Served, events: str) -> Answer:
     return Answer(200, events, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
 
 
-def _include_usage(body: Body) -> bool:
+def _include_usage(body: Mapping[str, Any]) -> bool:
     options = body.get("stream_options") or {}
     return options.get("include_usage") is True

@@ -67,6 +67,7 @@ def asks_for(
     limit_seconds: float,
     memory_gb: Decimal,
     body_bytes: int,
+    choices: int = 1,
 ) -> tuple[Ask, ...]:
     """What to reserve: the most that the request can cost first, the estimate last.
 
@@ -78,10 +79,11 @@ def asks_for(
         limit_seconds: that a real-time call may take.
         memory_gb: of the gateway function.
         body_bytes: of the request.
+        choices: answers that the container makes for it. Only a batch has to know, as nothing cuts it.
     """
     kind = road.inference_type
     if kind is InferenceType.BATCH:
-        return (_batch_ask(estimate, road, rates, body_bytes),)
+        return (_batch_ask(estimate, road, rates, body_bytes, choices),)
 
     def ask(time: float, *, full: bool) -> Ask:
         if kind is InferenceType.REALTIME:
@@ -100,12 +102,12 @@ def asks_for(
     return ask(most, full=True), ask(min(most, generous), full=False)
 
 
-def _batch_ask(estimate: RoadEstimate, road: Road, rates: GatewayRates, body_bytes: int) -> Ask:
+def _batch_ask(estimate: RoadEstimate, road: Road, rates: GatewayRates, body_bytes: int, choices: int) -> Ask:
     parts = rates.expected(InferenceType.BATCH, body_bytes, estimate.held_seconds)
     if road.usd_per_hour is None:
         return Ask(usd((road.ceiling_usd or Decimal(0)) + parts))
     expected = estimate.loaded_cost if estimate.loaded_cost is not None else parts
-    return Ask(usd(expected * _TIMES + parts))
+    return Ask(usd(expected * _TIMES * choices + parts))
 
 
 def file_ask(deployment: Deployment, road: Road, records: int, largest_record: int, prices: GatewayPrices) -> Ask:

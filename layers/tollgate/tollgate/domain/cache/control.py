@@ -32,6 +32,7 @@ class CacheControl(NamedTuple):
         store: whether its answer may be stored.
         only_if_cached: never run.
         max_age_seconds: of an answer from the cache; None accepts any that is fresh.
+        max_stale_seconds: since an answer was fresh; None accepts what the policy allows.
         ttl_seconds: for its answer, instead of the policy's.
         namespace: keeps entries apart, or shares them where the policy declares it as shared.
         always: use the cache whatever the sampling temperature.
@@ -41,6 +42,7 @@ class CacheControl(NamedTuple):
     store: bool = True
     only_if_cached: bool = False
     max_age_seconds: int | None = None
+    max_stale_seconds: int | None = None
     ttl_seconds: int | None = None
     namespace: str = ""
     always: bool = False
@@ -82,11 +84,23 @@ def _with_header(found: CacheControl, header: str) -> CacheControl:
             case "only-if-cached":
                 found = replace(found, only_if_cached=True)
             case "max-age":
-                # RFC 9111, 4.2.1: anything but a number of seconds counts as stale at once; 1.2.2: no number is too
-                # large.
-                digits = value.strip().strip('"').lstrip("0")
-                age = min(int(digits[:11]), _LONGEST_AGE) if digits.isascii() and digits.isdigit() else 0
-                if found.max_age_seconds is not None:
-                    age = min(age, found.max_age_seconds)
+                age = _least(found.max_age_seconds, _seconds(value))
                 found = replace(found, max_age_seconds=age, read=found.read and age > 0)
+            case "max-stale":
+                # Without a number, an answer of any age will do.
+                stale = _seconds(value) if value.strip() else _LONGEST_AGE
+                found = replace(found, max_stale_seconds=_least(found.max_stale_seconds, stale))
+    if found.max_age_seconds is not None and found.max_stale_seconds is None:
+        # RFC 9111, 5.2.1.1: who names an age wants nothing stale, unless they say so.
+        return replace(found, max_stale_seconds=0)
     return found
+
+
+def _seconds(value: str) -> int:
+    """A directive's number of seconds. RFC 9111, 1.2.2 and 4.2.1: none is too large, and anything else is 0."""
+    digits = value.strip().strip('"').lstrip("0")
+    return min(int(digits[:11]), _LONGEST_AGE) if digits.isascii() and digits.isdigit() else 0
+
+
+def _least(known: int | None, other: int) -> int:
+    return other if known is None else min(known, other)

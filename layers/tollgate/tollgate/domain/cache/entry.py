@@ -102,7 +102,7 @@ def usable(answer: CachedAnswer, control: CacheControl, policy: CachePolicy, now
         fresh_ms = min(fresh_ms, answer.made_ms + control.ttl_seconds * 1000)
     if now_ms < fresh_ms:
         return CacheOutcome.HIT
-    if answer.refusal is None and now_ms < fresh_ms + policy.stale_seconds * 1000:
+    if answer.refusal is None and now_ms < fresh_ms + _stale_ms(control, policy.stale_seconds):
         return CacheOutcome.STALE
     return None
 
@@ -112,7 +112,13 @@ def saves_from_error(answer: CachedAnswer, control: CacheControl, policy: CacheP
     most = control.max_age_seconds
     if not control.read or (most is not None and now_ms - answer.made_ms > most * 1000):
         return False
-    return answer.refusal is None and now_ms < answer.fresh_ms + policy.stale_if_error_seconds * 1000
+    return answer.refusal is None and now_ms < answer.fresh_ms + _stale_ms(control, policy.stale_if_error_seconds)
+
+
+def _stale_ms(control: CacheControl, allowed_seconds: int) -> int:
+    """For how long after its time an answer may be given, where the policy allows so many seconds."""
+    wanted = control.max_stale_seconds
+    return 1000 * (allowed_seconds if wanted is None else min(allowed_seconds, wanted))
 
 
 class Forgotten(NamedTuple):

@@ -1,15 +1,7 @@
 """The exact cache key: equal for requests that must get the same answer, different for all others.
 
-What is hashed is one tuple in Python's `marshal` format 2, which writes every value with its type and its length, so
-two keys agree only when every part agrees (or SHA-256 collides):
-
-    format, purpose, scope, operation, model version, policy
-    the fields without long texts                               JSON, keys sorted
-    the text fields: input, messages, prompt                    texts as they are, and
-    what is left of those                                       JSON, keys sorted
-
-Taking texts out is what makes the key cheap: to escape a 10 KB prompt as JSON costs three times as much as to hash
-it. Should another Python write format 2 otherwise, every request misses once.
+What is hashed is one JSON list, its objects with sorted keys, so two keys agree only when every part agrees (or
+SHA-256 collides): format, purpose, scope, operation, model version, policy, and the body without volatile fields.
 
 Equality is deliberate and narrow, because a wrong hit costs more than a miss:
 
@@ -21,11 +13,10 @@ Equality is deliberate and narrow, because a wrong hit costs more than a miss:
 """
 
 import hashlib
-import marshal
 from collections.abc import Mapping
 from enum import StrEnum
 from json import JSONEncoder
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 VOLATILE_FIELDS = frozenset(
     {
@@ -45,10 +36,11 @@ VOLATILE_FIELDS = frozenset(
 )
 """Top-level request fields that change how an answer travels, or who asked, but not what is answered."""
 
-_FORMAT = "tollgate-cache-2"
+_FORMAT = "tollgate-cache-3"
+_FORMAT_OF_THE_REST = "tollgate-cache-3-ascii"
 
 # check_circular is off because bodies come from a JSON parser, which cannot make a cycle.
-_JSON = JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_ASCII_JSON = JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 
 
 class ScopeKind(StrEnum):
@@ -175,101 +167,17 @@ def _take_prompt(body: Mapping[str, object]) -> tuple[Mapping[str, object], str]
 
 def _digest(purpose: _Purpose, identity: CacheIdentity, body: Mapping[str, object]) -> str:
     """SHA-256 of the injective encoding that the module describes."""
-    scope = identity.scope
-    fields = {name: value for name, value in body.items() if name not in _NOT_IN_SKELETON}
-    left: list[object] = []
-    texts = [(name, _lift(body[name], left)) for name in _TEXT_FIELDS if name in body]
-    encoded = marshal.dumps(
-        (
-            _FORMAT,
-            purpose.value,
-            scope.kind.value,
-            scope.tenant,
-            scope.namespace,
-            identity.operation,
-            identity.model_version,
-            identity.policy_fingerprint,
-            _skeleton(fields),
-            texts,
-            _JSON(left) if left else "",
-        ),
-        _MARSHAL_FORMAT,
-    )
-    return hashlib.sha256(encoded).hexdigest()
+    (kind, tenant, namespace), *others = identity
+    fields = {name: value for name, value in body.items() if name not in VOLATILE_FIELDS}
+    return hashlib.sha256(_encoded([purpose.value, kind.value, tenant, namespace, *others, fields])).hexdigest()
 
 
-_MARSHAL_FORMAT = 2
-"""The last version that writes equal values the same way, whether or not they are one object in memory."""
+def _encoded(parts: list[object]) -> bytes:
+    """The parts as JSON. The two formats cannot be mistaken for each other, and a value has one of them only."""
+    # Only models with a cache need it, and it brings `dataclasses` along: some milliseconds of a cold start.
+    import orjson  # noqa: PLC0415
 
-_KNOWN: dict[bytes, str] = {}
-_MOST_KNOWN = 64
-_LONGEST_KNOWN = 16_384
-"""Bytes. Together, these two limit what is remembered to some megabytes."""
-
-
-def _skeleton(fields: dict[str, object]) -> str:
-    """JSON with sorted keys. Parameters and tools seldom change from one request to the next, so it is remembered."""
     try:
-        # The newest format is the quickest. It may write equal values in two ways, but never different ones alike.
-        written = marshal.dumps(fields)
-    except ValueError:  # a subclass of a plain type, or a value that JSON cannot hold
-        return _JSON(fields)
-    known = _KNOWN.get(written)
-    if known is None:
-        known = _JSON(fields)
-        if len(written) <= _LONGEST_KNOWN:
-            if len(_KNOWN) >= _MOST_KNOWN:
-                _KNOWN.clear()
-            _KNOWN[written] = known
-    return known
-
-
-_TEXT_FIELDS = ("input", "messages", "prompt")
-"""Fields that can hold long texts."""
-
-_NOT_IN_SKELETON = VOLATILE_FIELDS.union(_TEXT_FIELDS)
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-_IN_LEFT = ...
-"""Stands for a value that JSON writes; no request can hold it."""
-
-
-def _lift(value: object, left: list[object]) -> object:
-    """One text field as `marshal` will write it; values that only JSON can write are appended to `left`, in order.
-
-    Texts, numbers and lists of them stay as they are. A usual conversation becomes a tuple, every other list a list.
-    """
-    if type(value) in _SCALARS:
-        return value
-    if type(value) is not list:
-        left.append(value)
-        return _IN_LEFT
-    if _SCALARS.issuperset(map(type, value)):
-        return value
-    return _conversation(value) or [_lifted(item, left) for item in value]
-
-
-def _conversation(messages: list[Any]) -> tuple[str, str, list[int]] | None:
-    """If every message is a role and a text: the joined texts, the roles, and the length of each text."""
-    try:
-        if set(map(len, messages)) != {2}:
-            return None
-        roles = "\n".join([message["role"] for message in messages])
-        texts = [message["content"] for message in messages]
-        # A role that contains the separator would count as two.
-        return ("".join(texts), roles, list(map(len, texts))) if roles.count("\n") == len(texts) - 1 else None
-    except (KeyError, TypeError):  # not an object, another field, or not a text
-        return None
-
-
-def _lifted(item: object, left: list[object]) -> object:
-    """One item of a list: an object of plain values as a tuple of sorted pairs, the content of any other in a list."""
-    if type(item) in _SCALARS:
-        return item
-    if isinstance(item, dict):
-        if _SCALARS.issuperset(map(type, item.values())):
-            return tuple(sorted(item.items()))
-        if "content" in item:
-            left.append({name: value for name, value in item.items() if name != "content"})
-            return [_lift(item["content"], left)]
-    left.append(item)
-    return _IN_LEFT
+        return orjson.dumps([_FORMAT, *parts], option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, half a surrogate pair, or nothing that JSON can hold
+        return _ASCII_JSON([_FORMAT_OF_THE_REST, *parts]).encode("ascii")

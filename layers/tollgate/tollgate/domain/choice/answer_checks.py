@@ -98,7 +98,7 @@ def _follows(text: str, rule: AnswerRule) -> bool:
 
 def _has_format(text: str, wanted: Any) -> bool:
     """Whether a text has the form that OpenAI's `response_format` asks for."""
-    if not isinstance(wanted, dict) or wanted.get("type") not in {"json_object", "json_schema"}:
+    if not isinstance(wanted, dict) or wanted.get("type") not in ("json_object", "json_schema"):
         return True
     try:
         value = strict_json(text)

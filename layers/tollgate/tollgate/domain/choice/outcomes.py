@@ -1,12 +1,12 @@
 """Outcomes of requests, added up by deployment and topic: sums only, so that any number of writers can add to them.
 
-A sum of squares beside each sum gives the variance, and with it every confidence interval.
+Sums of squares beside those of seconds and dollars give their variances, and with them the confidence intervals.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-import zlib
 from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -60,10 +60,8 @@ class Tally(NamedTuple):
         usd_squared: for the variance of that.
         priced: how many those are.
         output_tokens: of those whose tokens were counted.
-        output_tokens_squared: for the variance of that.
         counted: how many those are.
         quality: outcomes 0..1: feedback, and the checks of a cascade.
-        quality_squared: for the variance of that.
         judged: how many those are.
         escalated: whose answer was not good enough.
     """
@@ -76,10 +74,8 @@ class Tally(NamedTuple):
     usd_squared: float = 0.0
     priced: float = 0.0
     output_tokens: float = 0.0
-    output_tokens_squared: float = 0.0
     counted: float = 0.0
     quality: float = 0.0
-    quality_squared: float = 0.0
     judged: float = 0.0
     escalated: float = 0.0
 
@@ -131,43 +127,51 @@ def of_run(*, failed: bool, seconds: float, usd: float | None, output_tokens: in
         usd_squared=price * price,
         priced=float(usd is not None),
         output_tokens=float(tokens),
-        output_tokens_squared=float(tokens * tokens),
         counted=float(not failed and output_tokens is not None),
     )
 
 
 def of_quality(score: float, *, escalated: bool = False) -> Tally:
     """One outcome, 0 (useless) to 1 (as wanted)."""
-    return Tally(quality=score, quality_squared=score * score, judged=1.0, escalated=float(escalated))
+    return Tally(quality=score, judged=1.0, escalated=float(escalated))
 
 
-def marked(inference_id: str, *, tenant: str, deployment: str, topic: str) -> str:
+def marked(inference_id: str, *, tenant: str, deployment: str, topic: str, seal: str) -> str:
     """The id of an inference with a mark that later tells which deployment answered, and on what topic.
 
-    Nothing has to be stored for it, because the mark comes back with the id. It ties the id to its tenant to prevent
-    mistakes; it is not a secret.
+    Nothing has to be stored for it, because the mark comes back with the id. Only who knows the seal can make one: if
+    tenants could, they would judge answers that nobody was given, and so decide which size answers everybody.
+
+    Args:
+        inference_id: of the gateway.
+        tenant: that is answered.
+        deployment: name of the one that answers.
+        topic: of the prompt.
+        seal: the stack's, see `Catalogue`.
     """
-    return f"{inference_id}_{_mark(inference_id, tenant, deployment, topic)}"
+    return f"{inference_id}_{_mark(inference_id, tenant, deployment, topic, seal)}"
 
 
-def marked_by(inference_id: str, *, tenant: str, deployments: Iterable[str]) -> tuple[str, str] | None:
+def marked_by(inference_id: str, *, tenant: str, deployments: Iterable[str], seal: str) -> tuple[str, str] | None:
     """Deployment and topic of a marked id, None if the mark is not valid for these.
 
     Args:
         inference_id: as it was given out.
         tenant: that it was given to.
         deployments: names of those that it may have been.
+        seal: the stack's.
     """
     plain, _, mark = inference_id.rpartition("_")
     for deployment in deployments:
         for topic in (*TOPICS, ESCALATED):
-            if _mark(plain, tenant, deployment, topic) == mark:
+            if _mark(plain, tenant, deployment, topic, seal) == mark:
                 return deployment, topic
     return None
 
 
-def _mark(inference_id: str, tenant: str, deployment: str, topic: str) -> str:
-    value = zlib.crc32(f"{inference_id}|{tenant}|{deployment}|{topic}".encode("utf-8", "surrogatepass"))
+def _mark(inference_id: str, tenant: str, deployment: str, topic: str, seal: str) -> str:
+    said = f"{inference_id}|{tenant}|{deployment}|{topic}".encode("utf-8", "surrogatepass")
+    value = int.from_bytes(hashlib.blake2b(said, key=seal.encode(), digest_size=8).digest())
     digits = ""
     for _ in range(_MARK_LENGTH):
         value, digit = divmod(value, 36)

@@ -31,7 +31,8 @@ def avoided_by_reason(
 
     Args:
         baseline: dollars without any measure.
-        costs_after: dollars after each measure, in the order in which they were taken; the last is what was paid.
+        costs_after: dollars after each measure, none twice, in the order in which they were taken; the last is what was
+            paid.
 
     Returns:
         Only reasons that changed something. Their sum is exactly the baseline minus the last of `costs_after`.
@@ -40,9 +41,9 @@ def avoided_by_reason(
     before = baseline
     for reason, after in costs_after:
         if after != before:
-            parts[reason] = parts.get(reason, ZERO) + before - after
+            parts[reason] = before - after
         before = after
-    return {reason: amount for reason, amount in parts.items() if amount}
+    return parts
 
 
 def add_reasons(

@@ -8,18 +8,18 @@ https://focus.finops.org/focus-specification/v1-0/
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.costs.usage import RollUp
 from tollgate.domain.jobs.file_batches import CountedPart
-from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
+from tollgate.domain.jobs.job import Bill, Job, JobState
 from tollgate.domain.money import ZERO, usd
 from tollgate.domain.providers.backend import Provider, TokenBackend
 from tollgate.domain.spans import HOUR, hour_of, month_of
@@ -32,86 +32,60 @@ _RESOURCE_TYPES = {
 }
 
 
-class FocusKind(StrEnum):
-    """Data types of columns."""
-
-    TEXT = "String"
-    NUMBER = "Decimal"
-    TIME = "Date/Time"
-    JSON = "JSON"
-
-
-@dataclass(frozen=True, slots=True)
-class FocusColumn:
-    """The values allowed in a column.
-
-    Attributes:
-        nullable: whether it may be missing; an empty field in the file.
-        allowed: the only values, if the specification lists them.
-    """
-
-    name: str
-    kind: FocusKind
-    nullable: bool = False
-    allowed: frozenset[str] = frozenset()
-
-
-_T, _N, _D, _J = FocusKind.TEXT, FocusKind.NUMBER, FocusKind.TIME, FocusKind.JSON
-
 COLUMNS = (
-    FocusColumn("BilledCost", _N),
-    FocusColumn("BillingAccountId", _T),
-    FocusColumn("BillingAccountName", _T, nullable=True),
-    FocusColumn("BillingCurrency", _T, allowed=frozenset({"USD"})),
-    FocusColumn("BillingPeriodEnd", _D),
-    FocusColumn("BillingPeriodStart", _D),
-    FocusColumn("ChargeCategory", _T, allowed=frozenset({"Usage", "Purchase", "Tax", "Credit", "Adjustment"})),
-    FocusColumn("ChargeClass", _T, nullable=True, allowed=frozenset({"Correction"})),
-    FocusColumn("ChargeDescription", _T, nullable=True),
-    FocusColumn("ChargeFrequency", _T, allowed=frozenset({"One-Time", "Recurring", "Usage-Based"})),
-    FocusColumn("ChargePeriodEnd", _D),
-    FocusColumn("ChargePeriodStart", _D),
-    FocusColumn("ConsumedQuantity", _N, nullable=True),
-    FocusColumn("ConsumedUnit", _T, nullable=True),
-    FocusColumn("ContractedCost", _N),
-    FocusColumn("ContractedUnitPrice", _N, nullable=True),
-    FocusColumn("EffectiveCost", _N),
-    FocusColumn("InvoiceIssuerName", _T),
-    FocusColumn("ListCost", _N),
-    FocusColumn("ListUnitPrice", _N, nullable=True),
-    FocusColumn("PricingCategory", _T, nullable=True, allowed=frozenset({"Standard", "Dynamic", "Committed", "Other"})),
-    FocusColumn("PricingQuantity", _N, nullable=True),
-    FocusColumn("PricingUnit", _T, nullable=True),
-    FocusColumn("ProviderName", _T),
-    FocusColumn("PublisherName", _T),
-    FocusColumn("RegionId", _T, nullable=True),
-    FocusColumn("RegionName", _T, nullable=True),
-    FocusColumn("ResourceId", _T, nullable=True),
-    FocusColumn("ResourceName", _T, nullable=True),
-    FocusColumn("ResourceType", _T, nullable=True),
-    FocusColumn("ServiceCategory", _T),
-    FocusColumn("ServiceName", _T),
-    FocusColumn("SubAccountId", _T, nullable=True),
-    FocusColumn("SubAccountName", _T, nullable=True),
-    FocusColumn("Tags", _J, nullable=True),
-    FocusColumn("x_AvoidedCost", _N, nullable=True),
-    FocusColumn("x_CachedInputTokens", _N, nullable=True),
-    FocusColumn("x_CatalogueVersion", _N, nullable=True),
-    FocusColumn("x_Deployment", _T),
-    FocusColumn("x_Errors", _N),
-    FocusColumn("x_EstimatedCost", _N, nullable=True),
-    FocusColumn("x_InferenceType", _T),
-    FocusColumn("x_InputTokens", _N, nullable=True),
-    FocusColumn("x_KeyId", _T, nullable=True),
-    FocusColumn("x_LoadedCost", _N, nullable=True),
-    FocusColumn("x_Model", _T),
-    FocusColumn("x_OutputTokens", _N, nullable=True),
-    FocusColumn("x_RequestId", _T, nullable=True),
-    FocusColumn("x_Requests", _N),
-    FocusColumn("x_State", _T, nullable=True),
-    FocusColumn("x_Team", _T, nullable=True),
-    FocusColumn("x_Tenant", _T, nullable=True),
-    FocusColumn("x_Variant", _T, nullable=True),
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "ContractedUnitPrice",
+    "EffectiveCost",
+    "InvoiceIssuerName",
+    "ListCost",
+    "ListUnitPrice",
+    "PricingCategory",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "RegionId",
+    "RegionName",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "SubAccountId",
+    "SubAccountName",
+    "Tags",
+    "x_AvoidedCost",
+    "x_CachedInputTokens",
+    "x_CatalogueVersion",
+    "x_Deployment",
+    "x_Errors",
+    "x_EstimatedCost",
+    "x_InferenceType",
+    "x_InputTokens",
+    "x_KeyId",
+    "x_LoadedCost",
+    "x_Model",
+    "x_OutputTokens",
+    "x_RequestId",
+    "x_Requests",
+    "x_State",
+    "x_Team",
+    "x_Tenant",
+    "x_Variant",
 )
 """Columns of the file, in its order: FOCUS's by name, then our own by name."""
 
@@ -184,20 +158,17 @@ def focus_jobs(jobs: Iterable[Job | CountedPart], account: FocusAccount) -> Focu
 
     Jobs that waited for a real-time endpoint to wake are in the rows of the hour, as all real-time requests.
     """
-    found: list[tuple[str, Decimal | None, Job | CountedPart]] = []
+    found: list[tuple[str, Decimal | None, Callable[[Decimal, FocusAccount], FocusRow]]] = []
     for one in jobs:
         if isinstance(one, CountedPart):
-            found.append((one.run_id, one.count.effective, one))
-        elif one.state in FINAL_STATES and one.inference_type is not InferenceType.REALTIME:
-            found.append((one.job_id, one.effective_cost, one))
+            found.append((one.run_id, one.count.effective, partial(_part_row, one)))
+        elif one.bill is not None and one.inference_type is not InferenceType.REALTIME:
+            found.append((one.job_id, one.effective_cost, partial(_job_row, one, one.bill)))
     found.sort(key=lambda entry: entry[0])
-    known = [(one, cost) for _, cost, one in found if cost is not None]
+    known = [(cost, row) for _, cost, row in found if cost is not None]
     return FocusDay(
-        rows=tuple(
-            _part_row(one, cost, account) if isinstance(one, CountedPart) else _job_row(one, cost, account)
-            for one, cost in known
-        ),
-        total=sum((cost for _, cost in known), Decimal(0)),
+        rows=tuple(row(cost, account) for cost, row in known),
+        total=sum((cost for cost, _ in known), ZERO),
         unknown=tuple(name for name, cost, _ in found if cost is None),
     )
 
@@ -210,7 +181,7 @@ def focus_roll_ups(roll_ups: Iterable[RollUp], account: FocusAccount) -> FocusDa
     wanted = [
         each
         for each in roll_ups
-        if each.totals.requests
+        if (each.totals.requests or each.totals.effective)
         and (each.dimensions.inference_type == InferenceType.REALTIME.value or not each.dimensions.tenant)
     ]
     wanted.sort(key=lambda each: (each.start, each.dimensions))
@@ -221,8 +192,8 @@ def focus_roll_ups(roll_ups: Iterable[RollUp], account: FocusAccount) -> FocusDa
     )
 
 
-def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
-    ended = (job.created_at if job.bill is None else job.bill.settled_at).astimezone(UTC)
+def _job_row(job: Job, bill: Bill, cost: Decimal, account: FocusAccount) -> FocusRow:
+    ended = bill.settled_at.astimezone(UTC)
     values = _common(ended, cost, job.inference_type, account, resource=job.resource, team=job.owner.team) | {
         "ChargeDescription": f"One {job.inference_type.value} inference request to {job.resource}",
         "ConsumedQuantity": _number(job.held_seconds),
@@ -244,9 +215,9 @@ def _job_row(job: Job, cost: Decimal, account: FocusAccount) -> FocusRow:
         "x_Requests": "1",
         "x_State": job.state.value,
         "x_Tenant": job.owner.tenant,
-        "x_Variant": "" if job.bill is None else job.bill.variant,
+        "x_Variant": bill.variant,
     }
-    return {column.name: values.get(column.name, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in COLUMNS}
 
 
 def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusRow:
@@ -275,21 +246,28 @@ def _part_row(part: CountedPart, cost: Decimal, account: FocusAccount) -> FocusR
         "x_Tenant": part.owner.tenant,
         "x_Variant": count.bill.variant,
     }
-    return {column.name: values.get(column.name, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in COLUMNS}
 
 
 def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
     dimensions, totals = each.dimensions, each.totals
-    kind, resource = InferenceType(dimensions.inference_type), f"{dimensions.model}/{dimensions.deployment}"
+    kind, resource = InferenceType(dimensions.inference_type), f"{dimensions.model}/{dimensions.deployment}".strip("/")
+    # What was done beside requests alone, such as answers made anew for the cache, counts as one thing.
+    quantity = totals.requests or 1
     # Different amounts have only a mean, which need not be a decimal fraction.
-    unit = usd(totals.effective / totals.requests)
+    unit = usd(totals.effective / quantity)
+    what = (
+        f"The {kind.value} inference requests to {resource}"
+        if totals.requests
+        else f"Work for {resource or 'the cache'}"
+    )
     values = _common(each.start, totals.effective, kind, account, resource=resource, team=dimensions.team) | {
-        "ChargeDescription": f"The {kind.value} inference requests to {resource} in an hour",
+        "ChargeDescription": f"{what} in an hour",
         "ConsumedQuantity": _number(totals.held_seconds),
         "ConsumedUnit": "Seconds",
         "ContractedUnitPrice": _number(unit),
         "ListUnitPrice": _number(unit),
-        "PricingQuantity": str(totals.requests),
+        "PricingQuantity": str(quantity),
         "x_AvoidedCost": _number(totals.avoided_total),
         "x_CachedInputTokens": str(totals.cached_input_tokens),
         "x_Deployment": dimensions.deployment,
@@ -303,7 +281,7 @@ def _roll_up_row(each: RollUp, account: FocusAccount) -> FocusRow:
         "x_Tenant": dimensions.tenant,
         "x_Variant": dimensions.variant,
     }
-    return {column.name: values.get(column.name, "") for column in COLUMNS}
+    return {column: values.get(column, "") for column in COLUMNS}
 
 
 def _common(

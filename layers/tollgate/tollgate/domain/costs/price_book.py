@@ -7,7 +7,7 @@ from typing import Any
 
 from tollgate.domain.costs.pricing import GatewayPrices
 from tollgate.domain.errors import CatalogueError
-from tollgate.domain.providers.prices import BucketRates, TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 _PARTS = (
     "api_request",
@@ -36,7 +36,7 @@ class ListPrice:
 class TokenPrice:
     """Rates of a token-priced model, with the day they were read and where."""
 
-    rates: TokenRates
+    rates: BucketRates
     date: str
     source: str
 
@@ -123,12 +123,5 @@ class PriceBook:
 
 
 def _token_price(entry: Mapping[str, Any]) -> TokenPrice:
-    batch = entry.get("batch")
-    rates = TokenRates(
-        interactive=_bucket_rates(entry["interactive"]), batch=None if batch is None else _bucket_rates(batch)
-    )
+    rates = BucketRates(**{name: Decimal(text) for name, text in entry["interactive"].items()})
     return TokenPrice(rates, entry["date"], entry["source"])
-
-
-def _bucket_rates(entry: Mapping[str, str]) -> BucketRates:
-    return BucketRates(**{name: Decimal(text) for name, text in entry.items()})

@@ -25,11 +25,11 @@ class Settlement(NamedTuple):
     """Dollars of one finished request.
 
     Attributes:
-        effective: the model's side and the gateway's own work; None if the price is unknown and there is no ceiling.
+        effective: running the model and the gateway's own work; None if the price is unknown and there is no ceiling.
         avoided: the baseline's cost minus this request's, both fully loaded; None if either is unknown. Negative if the
             baseline would have been cheaper.
         reasons: `avoided` by what avoided it; they sum to exactly `avoided`. Empty if that is None.
-        instance: the part of `effective` that goes to the model's side, for instance time or tokens.
+        instance: the part of `effective` that running the model cost, in instance time or tokens.
         held_seconds: instance seconds that `instance` pays for.
         loaded: the request's cost with the road's usual idle time, which `avoided` compares.
     """
@@ -63,8 +63,8 @@ def settle(
         usage: tokens, for scaling to a baseline of another size.
         gateway: dollars of the gateway's own work.
         untrimmed_input_tokens: that the request had before it was trimmed; None if it was not trimmed.
-        reported: whether `usage` is what the model's side said, rather than an estimate. A call that is paid by the
-            token has no known cost if nobody said.
+        reported: whether the container or provider reported `usage`; otherwise it is an estimate, which prices no call
+            that is paid by the token.
     """
     share = _share(road, held_seconds, usage if reported else Usage())
     if share is None:
@@ -97,12 +97,14 @@ def together(first: Settlement, last: Settlement) -> Settlement:
     """
     if first.effective is None or last.effective is None:
         return Settlement(effective=None, avoided=None)
-    known = last.avoided is not None and first.loaded is not None
-    lost = {AvoidedReason.TIER: -(first.loaded or ZERO)}
+    avoided, reasons = None, {}
+    if last.avoided is not None and first.loaded is not None:
+        avoided = last.avoided - first.loaded
+        reasons = add_reasons(last.reasons, {AvoidedReason.TIER: -first.loaded})
     return Settlement(
         effective=first.effective + last.effective,
-        avoided=last.avoided - first.loaded if last.avoided is not None and first.loaded is not None else None,
-        reasons=add_reasons(last.reasons, lost) if known else {},
+        avoided=avoided,
+        reasons=reasons,
         instance=last.instance,
         held_seconds=last.held_seconds,
         loaded=plus(first.loaded, last.loaded),

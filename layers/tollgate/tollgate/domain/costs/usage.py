@@ -11,17 +11,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from tollgate.domain.cache.entry import CacheOutcome
 from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO, plus
 from tollgate.domain.roads.latency import bucket_of
 from tollgate.domain.roads.latency import merge as merge_latencies
 
-HITS = frozenset({"hit", "near", "stale"})
-"""Values of a record's `cache` that mean that no model ran."""
-
-CACHE_STATES = ("hit", "near", "stale", "miss", "bypass")
-"""All values of a record's `cache`, in the order in which they are listed."""
+_HITS = frozenset({CacheOutcome.HIT, CacheOutcome.NEAR, CacheOutcome.STALE})
+"""No model ran."""
 
 _ERRORS = frozenset({"failed", "expired"})
 
@@ -52,7 +50,7 @@ class UsageRecord:
         instance: the instance share of `effective`; None if unknown.
         held_seconds: instance seconds behind it.
         avoided: dollars by reason.
-        cache: one of `CACHE_STATES`, or empty for a model without a cache.
+        cache: a `CacheOutcome`, or empty for a model without a cache.
         requests: that the record stands for; more than one for a file.
         errors: of them; if None, the outcome decides.
         unknown_tokens: of them, completed with some token count missing; if None, outcome and `usage` decide.
@@ -86,7 +84,7 @@ class Totals:
         cached_input_tokens: of `input_tokens`, those that a provider found in its prompt cache.
         loaded: `effective` with the hour's idle time, None while the hour is not closed or something is not known.
         latencies: see `tollgate.domain.roads.latency`.
-        cache: requests by the cache's part in them, see `CACHE_STATES`; those of models without a cache are in none.
+        cache: requests by the cache's part in them, see `CacheOutcome`; those of models without a cache are in none.
     """
 
     requests: int = 0
@@ -120,8 +118,8 @@ class Totals:
             latencies=merge_latencies((self.latencies, other.latencies)),
             loaded=plus(self.loaded, other.loaded),
             cache={
-                state: self.cache.get(state, 0) + other.cache.get(state, 0)
-                for state in CACHE_STATES
+                state.value: self.cache.get(state, 0) + other.cache.get(state, 0)
+                for state in CacheOutcome
                 if state in self.cache or state in other.cache
             },
         )
@@ -165,7 +163,7 @@ def totals_of(record: UsageRecord) -> Totals:
         requests=record.requests,
         errors=(record.requests if failed else 0) if record.errors is None else record.errors,
         rejected=record.requests if record.outcome == "rejected" else 0,
-        cache_hits=record.requests if record.cache in HITS else 0,
+        cache_hits=record.requests if record.cache in _HITS else 0,
         unknown_costs=record.requests if completed and record.effective is None and record.dimensions.deployment else 0,
         unknown_tokens=unknown_tokens,
         input_tokens=tokens.input_tokens or 0,
@@ -177,7 +175,7 @@ def totals_of(record: UsageRecord) -> Totals:
         held_seconds=record.held_seconds or ZERO,
         avoided=record.avoided,
         latencies={} if record.latency_seconds is None else {bucket_of(record.latency_seconds * 1000): record.requests},
-        cache={record.cache: record.requests} if record.cache in CACHE_STATES and record.requests else {},
+        cache={record.cache: record.requests} if record.cache in CacheOutcome and record.requests else {},
     )
 
 
@@ -204,7 +202,7 @@ class _Tally:
     def totals(self) -> Totals:
         known: dict[str, Any] = dict(self.sums)
         avoided = {reason: self.avoided[reason] for reason in AvoidedReason if reason in self.avoided}
-        cache = {state: self.cache[state] for state in CACHE_STATES if state in self.cache}
+        cache = {state.value: self.cache[state] for state in CacheOutcome if state in self.cache}
         return Totals(**known, avoided=avoided, latencies=self.latencies, cache=cache)
 
 

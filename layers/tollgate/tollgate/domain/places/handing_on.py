@@ -57,6 +57,9 @@ class WaitingRequests(Protocol):
     def work_until(self, soon: float) -> Iterable[DueWork]:
         """The work by latest start; work that need not start by then, were all else done before it, may be left out."""
 
+    def one_is_enough_until(self, endpoint: SleepingEndpoint) -> float:
+        """When one instance must start at the latest to do all of it; asked again after each that is handed on."""
+
     def saved_until(self, latest: float) -> float:
         """Dollars that instance time saves against tokens on what must start by then."""
 
@@ -121,14 +124,17 @@ def hand_on_due(
     """
     soon = next_look + endpoint.startup_seconds + endpoint.margin_seconds
     while (first := waiting.first_due()) is not None:
-        work = tuple(waiting.work_until(soon))
-        if not decide_start(next_look, work, (), endpoint).start:
+        enough_until = waiting.one_is_enough_until(endpoint)
+        if enough_until > next_look:
             return Stays.NOT_DUE
         if not waiting.may_hand_on():
             return Stays.ONLY_INSTANCE
+        pays = start_pays(now, waiting, first, endpoint, (usd_per_start, 1))
         # While it is not too late, there will be another look at which one instance is still enough.
-        starts = max(1, decide_start(now, work, (), endpoint).start)
-        if start_pays(now, waiting, first, endpoint, (usd_per_start, starts)):
+        if pays and enough_until <= now:
+            starts = max(1, decide_start(now, waiting.work_until(soon), (), endpoint).start)
+            pays = start_pays(now, waiting, first, endpoint, (usd_per_start, starts))
+        if pays:
             return Stays.START_PAYS
         waiting.hand_on()
     return Stays.NOT_DUE

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from tollgate.domain.providers.prices import TokenRates
+from tollgate.domain.providers.prices import BucketRates
 
 
 class Provider(StrEnum):
@@ -35,7 +35,7 @@ class TokenBackend:
     """
 
     provider: Provider
-    rates: TokenRates
+    rates: BucketRates
     max_output_tokens: int
     url: str = ""
     api_key_parameter: str = ""

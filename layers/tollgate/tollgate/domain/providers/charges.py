@@ -1,8 +1,10 @@
 """What a call to a token-priced backend is expected to cost, costs at most, and did cost."""
 
-import json
+import re
+from collections import Counter
 from decimal import Decimal
-from unicodedata import normalize
+from typing import Any, Literal
+from unicodedata import combining, normalize
 
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.catalogue import InferenceType, Road
@@ -55,25 +57,52 @@ def most_input_tokens(body: bytes, *, schemas: bool) -> int:
     if b"\\u" in body or not body.isascii():
         most = max(most, _normalized(compact_json(strict_json(body))))
     if schemas:
-        most = max(
-            most * _SPREAD_OF_SCHEMAS, _normalized(json.dumps(strict_json(body), indent=_INDENT, ensure_ascii=False))
-        )
+        most = max(most * _SPREAD_OF_SCHEMAS, most + _indents(strict_json(body)))
     return most + TEMPLATE_TOKENS
 
 
+_ASCII = re.compile(r"[\x00-\x7f]+")
+
+
 def _normalized(text: str) -> int:
-    return len(normalize("NFKC", text).encode(errors="surrogatepass"))
+    """Bytes of UTF-8 that NFKC cannot exceed, in a time that grows with the text.
+
+    Python sorts combining marks in a time that grows with the square of their number, so each character is normalised
+    by itself. What neighbours become together is never longer, unless marks change places and undo what a character is
+    composed of; where there are marks, all characters are therefore counted decomposed.
+    """
+    others = Counter(_ASCII.sub("", text))
+    form: Literal["NFKC", "NFKD"] = "NFKD" if any(combining(normalize("NFKD", c)[0]) for c in others) else "NFKC"
+    longer = sum(count * len(normalize(form, c).encode(errors="surrogatepass")) for c, count in others.items())
+    return len(text) - others.total() + longer
+
+
+def _indents(value: Any) -> int:
+    """Bytes that line breaks and indents add to compact JSON; the text itself could be hundreds of times its size."""
+    added, depth, level = 0, 0, [value]
+    while level:
+        depth += 1
+        entries = sum(map(len, level))
+        # A line for each entry, with a space after its name, and one for the closing bracket.
+        added += entries * (_INDENT * depth + 2) + len(level) * (_INDENT * (depth - 1) + 1)
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+    return added
 
 
 def expected_token_cost(backend: TokenBackend, input_tokens: int, output_tokens: int) -> Decimal:
     """Dollars of so many tokens, none of them from a prompt cache."""
-    rates = backend.rates.interactive
+    rates = backend.rates
     return usd((input_tokens * rates.input + output_tokens * rates.output) / _PER)
 
 
 def most_token_cost(backend: TokenBackend, most: MostTokens) -> Decimal:
     """Dollars that a call cannot exceed, whichever bucket its tokens turn out to be in."""
-    rates = backend.rates.interactive
+    rates = backend.rates
     read = max(rates.input, rates.cached_input or ZERO)
     made = max(rates.output, rates.reasoning or ZERO)
     return usd((most.input * read + most.output * made) / _PER)
@@ -89,14 +118,14 @@ def charged_token_cost(backend: TokenBackend, usage: Usage) -> Decimal | None:
         return None  # No chat is empty: a report of no input tokens was not counted.
     if _is_more(usage.cached_input_tokens, usage.input_tokens) or _is_more(usage.reasoning_tokens, usage.output_tokens):
         return None  # Figures that contradict each other are unusable, whether or not the part has a rate of its own.
-    rates = backend.rates.interactive
+    rates = backend.rates
     told = split_usage(
         usage.input_tokens,
         usage.output_tokens,
         cached=_part(usage.cached_input_tokens, usage.input_tokens, rates.cached_input, rates.input),
         reasoning=_part(usage.reasoning_tokens, usage.output_tokens, rates.reasoning, rates.output),
     )
-    return token_cost(told, backend.rates)
+    return token_cost(told, rates)
 
 
 def _is_more(part: int | None, whole: int | None) -> bool:

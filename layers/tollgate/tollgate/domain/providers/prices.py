@@ -41,14 +41,6 @@ class BucketRates:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRates:
-    """Rates of one model: for calls at once, and for the provider's batch service; None when it has no batch rates."""
-
-    interactive: BucketRates
-    batch: BucketRates | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class TokenUsage:
     """Tokens of one request in disjoint buckets. None is unknown, 0 is none.
 
@@ -59,7 +51,6 @@ class TokenUsage:
     output: int | None
     cached_input: int | None = None
     reasoning: int | None = None
-    batch: bool = False
 
     def __post_init__(self) -> None:
         """Reject impossible counts.
@@ -73,9 +64,7 @@ class TokenUsage:
             raise ValueError("A count of tokens cannot be negative.")
 
 
-def split_usage(
-    prompt: int | None, completion: int | None, *, cached: int | None, reasoning: int | None, batch: bool = False
-) -> TokenUsage:
+def split_usage(prompt: int | None, completion: int | None, *, cached: int | None, reasoning: int | None) -> TokenUsage:
     """Split the overlapping figures that providers report into disjoint buckets.
 
     Args:
@@ -83,7 +72,6 @@ def split_usage(
         completion: all tokens generated, reasoning included.
         cached: of the prompt.
         reasoning: of the completion.
-        batch: whether the provider's batch service ran it.
 
     Raises:
         ValueError: a part is larger than its whole, or a count is negative.
@@ -93,7 +81,6 @@ def split_usage(
         output=_rest(completion, reasoning),
         cached_input=cached,
         reasoning=reasoning,
-        batch=batch,
     )
 
 
@@ -105,21 +92,18 @@ def _rest(whole: int | None, part: int | None) -> int | None:
     return whole - part
 
 
-def token_cost(usage: TokenUsage, rates: TokenRates) -> Decimal | None:
+def token_cost(usage: TokenUsage, rates: BucketRates) -> Decimal | None:
     """Dollars of a request, None when a decisive figure is unknown.
 
     An unknown cached or reasoning count does not matter when that bucket costs what its whole costs, or when the
     model has no rate for it, because its tokens are then counted in the whole. Tokens in a bucket without a rate are
     of unknown cost: their charge is not guessed.
     """
-    chosen = rates.batch if usage.batch else rates.interactive
-    if chosen is None:
-        return None
     parts = (
-        _bucket(usage.input, chosen.input),
-        _bucket(usage.output, chosen.output),
-        _inner_bucket(usage.cached_input, chosen.cached_input, chosen.input),
-        _inner_bucket(usage.reasoning, chosen.reasoning, chosen.output),
+        _bucket(usage.input, rates.input),
+        _bucket(usage.output, rates.output),
+        _inner_bucket(usage.cached_input, rates.cached_input, rates.input),
+        _inner_bucket(usage.reasoning, rates.reasoning, rates.output),
     )
     total = ZERO
     for part in parts:

@@ -83,14 +83,34 @@ class RequestSize(NamedTuple):
 
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 
+MOST_OUTPUT_TOKENS = 1_000_000
+"""The highest limit that is counted with, and the highest that OpenAI's routes take: no model makes more."""
 
-def output_limit(parameters: Mapping[str, Any]) -> int | None:
-    """The caller's own limit on output tokens, under any of its usual names; None without one."""
-    for name in _OUTPUT_LIMITS:
-        value = parameters.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+
+def output_limit(parameters: Mapping[str, Any], value: Any = None) -> int | None:
+    """The caller's own limit on output tokens; None without one.
+
+    Of several limits the highest counts, for it is the container that decides which name it knows.
+
+    Args:
+        parameters: of the request.
+        value: its input, which may be a body of the container's own, with limits of its own.
+    """
+    places = [parameters]
+    if isinstance(value, dict):
+        places += [place for place in (value, value.get("parameters")) if isinstance(place, dict)]
+    limits = [limit for place in places for name in _OUTPUT_LIMITS if (limit := place.get(name)) is not None]
+    known = [limit for limit in limits if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0]
+    return min(max(known), MOST_OUTPUT_TOKENS) if known else None
+
+
+_MOST_CHOICES = 128
+
+
+def choices_made(parameters: Mapping[str, Any]) -> int:
+    """How many answers a container makes for one request: `n`, or `best_of`, of which it gives back `n`."""
+    counts = [count for name in ("n", "best_of") if type(count := parameters.get(name)) is int]
+    return max(1, min(_MOST_CHOICES, max(counts, default=1)))
 
 
 class RoadEstimates:

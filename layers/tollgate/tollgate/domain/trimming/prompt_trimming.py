@@ -34,6 +34,9 @@ _DOCUMENT_TOKENS = 5
 MOST_DOCUMENTS = 2_000
 """Most documents chosen among; a retriever returns dozens, and the time grows with the square of their number."""
 
+MOST_MESSAGES = 10_000
+"""Most messages chosen among. Each that is dropped is reported, and the whole report has to fit into an answer."""
+
 _ROLES = {role.value: role for role in Role} | {"function": Role.TOOL}
 
 
@@ -78,12 +81,15 @@ def trim_input(
 
     Raises:
         InputBudgetError: what must be sent exceeds the budget. Texts without messages cannot be trimmed.
-        InvalidRequestError: the documents have another form.
+        InvalidRequestError: the documents have another form, or there are more messages or documents than can be
+            chosen among.
     """
     count = count_tokens or partial(estimate_tokens, family=policy.tokenizer)
     given = value.get("documents") if isinstance(value, dict) else None
     chunks = None if given is None else _chunks(given)
     messages = messages_in(value)
+    if messages is not None and len(messages) > MOST_MESSAGES:
+        raise InvalidRequestError(f"At most {MOST_MESSAGES} messages can be trimmed.", param="messages")
     tools = parameters.get("tools")
     fixed = 0 if not tools else count(compact_json(tools))
     if messages is None:
@@ -180,7 +186,8 @@ def _chunk(entry: Any, position: int) -> Chunk:
 def _message(message: Mapping[str, Any]) -> Message:
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
-    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    listed = message.get("tool_calls")
+    calls = [call for call in listed if isinstance(call, dict)] if isinstance(listed, list) else []
     called = message.get("function_call")
     text = content_text(content)
     if calls or called:

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
+# Combining marks, and other signs that are no part of a word; the last two decompose to marks. No text has so many in a
+# row, and Python sorts them in a time that grows with the square of their number.
+_MARK = r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f])"
+_MANY_MARKS = re.compile(rf"(?<!{_MARK}){_MARK}{{64,}}")
 # Scripts written without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han (with its extensions).
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+"
@@ -70,7 +74,7 @@ def fold(text: str) -> str:
     """The text without case, compatibility forms or Latin, Greek and Cyrillic accents."""
     if text.isascii():
         return text.lower()
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text).casefold())
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", _MANY_MARKS.sub(" ", text)).casefold())
 
 
 def stem(word: str) -> str:

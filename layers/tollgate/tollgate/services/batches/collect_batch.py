@@ -97,7 +97,7 @@ class BatchCollector:
         )
         for chunk in itertools.batched(records, _AT_ONCE, strict=False):
             self._settle(chunk, work)
-        missing = self._unanswered(run)
+        missing = self._unanswered(run, work)
         if not missing:
             self._starter.end(run)
         elif run.attempt < _LAST_ATTEMPT and (status.status != "Stopped" or self._starter.is_held_back(run.resource)):
@@ -113,14 +113,23 @@ class BatchCollector:
             if body is not None and job.inference_type is InferenceType.BATCH:
                 self._completer.complete(job, body, work)
 
-    def _unanswered(self, run: BatchRun) -> list[str]:
-        """Jobs of the run that are still in it after all answers were settled."""
-        return [job.job_id for job in self._left(run, self._runs.job_ids(run))]
+    def _unanswered(self, run: BatchRun, work: Work) -> list[str]:
+        """Jobs of the run that are still in it after all answers were settled.
 
-    def _left(self, run: BatchRun, job_ids: Sequence[str]) -> Iterator[Job]:
+        The instance has worked for those that expired meanwhile, too: they pay their share although nobody answered.
+        """
+        missing: list[str] = []
+        for job in self._members(run, self._runs.job_ids(run)):
+            if job.state is JobState.SUBMITTED:
+                missing.append(job.job_id)
+            elif job.state is JobState.EXPIRED:
+                self._completer.worked_after_all(job, work)
+        return missing
+
+    def _members(self, run: BatchRun, job_ids: Sequence[str]) -> Iterator[Job]:
         for chunk in itertools.batched(job_ids, _AT_ONCE, strict=False):
             for job in self._jobs.get_many(chunk):
-                if job.state is JobState.SUBMITTED and job.batch_id == run.batch_id:
+                if job.batch_id == run.batch_id:
                     yield job
 
     def _repeat(self, run: BatchRun, missing: Sequence[str], share: Decimal | None) -> None:
@@ -133,6 +142,7 @@ class BatchCollector:
 
     def _fail(self, missing: Sequence[str], run: BatchRun, status: TransformStatus, work: Work) -> None:
         failure = failure_of(status, shared=run.records > 1)
-        for job in self._left(run, missing):
-            self._completer.fail(job, failure, work)
+        for job in self._members(run, missing):
+            if job.state is JobState.SUBMITTED:
+                self._completer.fail(job, failure, work)
         self._starter.end(run)

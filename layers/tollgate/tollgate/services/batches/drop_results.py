@@ -12,7 +12,7 @@ from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
 from tollgate.domain.costs.gateway_parts import drop_usage
 from tollgate.domain.costs.pricing import gateway_cost
 from tollgate.domain.costs.settlement import settle
-from tollgate.domain.errors import CatalogueError, ModelFailedError
+from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.jobs.batches import BatchRun, FileCount
 from tollgate.domain.jobs.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.jobs.job import Bill, Usage
@@ -114,9 +114,11 @@ class DropResults:
         """
         file = dropped_file(run.source or "")
         way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
-        if file is None or way is None:
-            raise CatalogueError(f"Deployment '{run.resource}' is no longer in the catalogue.")
         first = run if run.parent is None else self._batches.get(run.parent) or run
+        if file is None or way is None:
+            # Asking again would not bring it back, and the money would stay held.
+            self.refuse_run(run, "invalid_request", f"Deployment '{run.resource}' is no longer in the catalogue.")
+            return self._unpriced(run, first.records)
         ending = _Ending(first, run, status, share, *way)
         tally = _Tally()
         self._objects.put_lines(file.result_key, self._lines(ending, tally))
@@ -143,6 +145,16 @@ class DropResults:
             held_seconds=tally.instance_seconds,
             unknown_tokens=tally.unknown_tokens,
         )
+
+    def _unpriced(self, run: BatchRun, records: int) -> FileCount:
+        """The counts of a file whose answers nobody can read or price: the amount held for it is charged."""
+        held = ZERO if run.reservation is None else run.reservation.amount
+        self._telemetry.count("UnknownCost")
+        self._telemetry.log(
+            "WARNING", "dropped file of unknown cost", batch_id=run.batch_id, charged_usd=usd_text(held)
+        )
+        bill = Bill(settled_at=self._clock.now(), charged=held)
+        return FileCount(bill, requests=records, errors=records, effective=None, held_seconds=None)
 
     def _lines(self, ending: _Ending, tally: _Tally) -> Iterator[bytes]:
         first, last = ending.first, ending.last

@@ -14,7 +14,7 @@ from typing import Any
 
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model
 from tollgate.domain.costs.pricing import instance_cost
-from tollgate.domain.errors import BodyTooLargeError, PriceUnknownError, TollgateError
+from tollgate.domain.errors import BodyTooLargeError, PriceUnknownError, StorageError, TollgateError
 from tollgate.domain.jobs.batches import BatchRun, BatchState
 from tollgate.domain.jobs.file_batches import (
     MOST_FILE_BYTES,
@@ -30,7 +30,7 @@ from tollgate.domain.jobs.file_batches import (
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.domain.roads.capabilities import offering
-from tollgate.domain.roads.estimates import Blocker, RequestSize, RoadEstimates, output_limit
+from tollgate.domain.roads.estimates import Blocker, RequestSize, RoadEstimates, choices_made, output_limit
 from tollgate.domain.roads.spreading import choose_deployment
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.files import LineBodies, ReadBody
@@ -123,7 +123,8 @@ class BatchCutter:
         if found.blocker is Blocker.BODY:
             raise BodyTooLargeError("The request is too large for a transform job.")
         if road.usd_per_hour is not None:
-            return instance_cost(seconds(found.held_seconds), road.usd_per_hour, road.concurrency)
+            held = seconds(found.held_seconds) * choices_made(asked.parameters)
+            return instance_cost(held, road.usd_per_hour, road.concurrency)
         if road.ceiling_usd is not None:
             return road.ceiling_usd
         raise PriceUnknownError(f"Deployment '{deployment.resource}' has no known price for its batch road.")
@@ -166,6 +167,8 @@ class _Cut:
                     raise BatchLineError("An earlier line has the same 'custom_id'.", param="custom_id")
                 self._names.add(seen)
                 self._place(number, wanted)
+            except StorageError:
+                raise  # The line is as good as it was; the whole cut is tried again.
             except TollgateError as error:
                 failed += 1
                 name = error.custom_id if isinstance(error, BatchLineError) and name is None else name

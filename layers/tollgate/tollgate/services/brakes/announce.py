@@ -41,7 +41,10 @@ class BrakeAnnouncer:
         self._topic.publish(f"Tollgate {notice['event']}: {notice['level']} (was {notice['before']})", notice)
         try:
             brakes = self._catalogues.current().brakes
-        except (CatalogueError, StorageError):
+        except (CatalogueError, StorageError) as error:
+            # Whether there is a webhook, and where, only the catalogue knows; the topic has been told.
+            self._telemetry.log("WARNING", "brake webhook unknown", reason=error.message)
+            self._telemetry.count("BrakeWebhookFailed")
             return
         if brakes is None or not brakes.webhook_url:
             return

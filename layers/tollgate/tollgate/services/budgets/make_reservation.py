@@ -206,6 +206,10 @@ class ReservationMaker:
                     pass  # Somebody else did it.
                 else:
                     self._telemetry.count("BudgetHoldReleased")
+                    if change.committed:
+                        # Its call died, or ends late: until then, what it cost is on no account.
+                        freed = usd_text(-change.committed)
+                        self._telemetry.log("WARNING", "budget hold released", counter=name, released_usd=freed)
                 found = True
         return found
 

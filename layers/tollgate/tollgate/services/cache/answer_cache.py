@@ -29,7 +29,7 @@ from tollgate.services.cache.breaker import may_go_on
 from tollgate.services.cache.cached_run import CachedRun, run_of
 from tollgate.services.cache.reader import RETRY_SECONDS, CacheReader
 from tollgate.services.cache.turn import NOT_KEPT, WITHOUT_LEASE, Turn, Turns
-from tollgate.services.requests.inference import Accepted, Completed
+from tollgate.services.requests.plan import Accepted, Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, IdSource, Telemetry
     from tollgate.services.cache.near_answers import NearAnswers
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import InferenceRequest, Plan
+    from tollgate.services.requests.plan import InferenceRequest, Plan
     from tollgate.services.requests.trail import Trail
 
 

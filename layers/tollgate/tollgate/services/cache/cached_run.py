@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tollgate.domain.cache.key import CacheIdentity
     from tollgate.domain.cache.policy import CachePolicy
     from tollgate.domain.errors import ModelFailedError
-    from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.requests.plan import Accepted, Completed, InferenceRequest, Plan
     from tollgate.services.requests.trail import Trail
 
 _LEASE_TIMES = 4

@@ -20,7 +20,7 @@ from tollgate.domain.errors import ModelFailedError, StorageError
 from tollgate.domain.generated import vectors_in
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
-from tollgate.services.requests.inference import Completed
+from tollgate.services.requests.plan import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tollgate.ports.cache import AnswerStore
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.cache.reader import CacheReader
-    from tollgate.services.requests.inference import InferenceRequest, Plan
+    from tollgate.services.requests.plan import InferenceRequest, Plan
     from tollgate.services.requests.trail import Trail
 
 MOST_TEXTS = 500

@@ -1,6 +1,7 @@
 """What a caller may do with the cache itself: look, forget, and keep results of its own."""
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.cache.entry import epoch_ms
@@ -25,11 +26,12 @@ from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
 from tollgate.domain.near.record import entry_id
+from tollgate.domain.records import KEPT_MARK, RequestRecord
 from tollgate.ports.cache import AnswerStore
 from tollgate.ports.near import NearStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.retrieval import RetrievalStore
-from tollgate.ports.system import Clock, IdSource
+from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.requests.admission import Admission
 
 
@@ -49,6 +51,7 @@ class CacheManager:
         clock: Clock,
         ids: IdSource,
         near: NearStore,
+        telemetry: Telemetry,
     ) -> None:
         self._answers = answers
         self._values = values
@@ -57,6 +60,7 @@ class CacheManager:
         self._clock = clock
         self._ids = ids
         self._near = near
+        self._telemetry = telemetry
 
     def forget_entry(self, owner: Owner, key: str) -> None:
         """Forget one entry of the caller's own tenant, at once.
@@ -99,8 +103,10 @@ class CacheManager:
         """Forget all of the tenant's own answers."""
         self._answers.forget_all(f"private#{owner.tenant}", "all", epoch_ms(self._clock.now()))
 
-    def keep(self, owner: Owner, namespace: str, key: str, value: object, ttl_seconds: int | None) -> KeptValue:
-        """Keep a value for the tenant.
+    def keep(
+        self, owner: Owner, namespace: str, key: str, value: object, ttl_seconds: int | None, *, request_id: str
+    ) -> tuple[KeptValue, Decimal | None]:
+        """Keep a value for the tenant; returns it with what that cost in dollars, None before there is a catalogue.
 
         Raises:
             InvalidRequestError: a name is wrong.
@@ -114,23 +120,21 @@ class CacheManager:
             raise BodyTooLargeError(f"The value has {size} bytes as JSON; the limit is {VALUE_BYTES}.", param="value")
         now = epoch_ms(self._clock.now())
         kept = KeptValue(value, now, now + ttl * 1000)
-        self._charged(owner, size, lambda: self._values.put(owner.tenant, namespace, key, kept))
-        return kept
+        cost = self._charged(owner, size, request_id, lambda: self._values.put(owner.tenant, namespace, key, kept))
+        return kept, cost
 
-    def _charged(self, owner: Owner, size: int, put: Callable[[], None]) -> None:
+    def _charged(self, owner: Owner, size: int, request_id: str, put: Callable[[], None]) -> Decimal | None:
         """Write so many bytes, paid for by the owner's budgets: the call, and a unit for each KB before compression."""
         try:
             catalogue = self._catalogues.current()
         except NoCatalogueError:
-            put()  # Budgets come with a catalogue.
-            return
-        admitted = self._admission.admit_write(catalogue, owner)
-        if admitted is None:
-            put()
-            return
+            put()  # Prices and budgets come with a catalogue.
+            return None
         rates = gateway_rates(catalogue.gateway_prices)
         amount = rates.expected(InferenceType.REALTIME, size, 0.0) + rates.table_write_unit * (1 + size // 1_024)
-        held = self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("kept"))
+        admitted, held = self._admission.admit_write(catalogue, owner), None
+        if admitted is not None:
+            held = self._admission.reserve(admitted, (Ask(amount),), inference_id=self._ids.new("kept"))
         spent, status = amount, "completed"
         try:
             put()
@@ -139,7 +143,26 @@ class CacheManager:
             spent = amount if isinstance(error, OutcomeUnknownError) else ZERO
             raise
         finally:
-            self._admission.settle(held, spent, status)
+            if held is not None:
+                self._admission.settle(held, spent, status)
+            if spent:
+                self._record(owner, request_id, spent, status)
+        return spent
+
+    def _record(self, owner: Owner, request_id: str, spent: Decimal, status: str) -> None:
+        """Leave the line that usage is computed from: no request, but what it cost is the owner's."""
+        self._telemetry.request(
+            RequestRecord(
+                request_id=f"{request_id}{KEPT_MARK}",
+                owner=owner,
+                inference_type=InferenceType.REALTIME,
+                resource="",
+                outcome=status,
+                latency_seconds=0.0,
+                effective_cost=spent,
+                charged_cost=spent,
+            )
+        )
 
     def kept(self, owner: Owner, namespace: str, key: str) -> KeptValue:
         """The tenant's value.

@@ -7,6 +7,7 @@ or late, finds the lease gone and does nothing. If an order is lost, its lease e
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tollgate.domain.cache.control import CacheControl
@@ -17,7 +18,7 @@ from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import json_text
 from tollgate.domain.records import REFRESH_MARK
 from tollgate.domain.roads.capabilities import Needs
-from tollgate.services.requests.inference import InferenceRequest
+from tollgate.services.requests.plan import InferenceRequest
 from tollgate.services.requests.trail import Trail
 
 if TYPE_CHECKING:
@@ -144,14 +145,18 @@ class AnswerRefresher:
         try:
             if not self._inference.refresh(request, trail, ticket):
                 return False
-        except StorageError:
-            raise
         except TollgateError as error:
-            outcome, code = ("failed" if isinstance(error, BackendError) else "rejected"), type(error).__name__
-            self._store.release(ticket)
+            if isinstance(error, StorageError) and trail.settlement is None:
+                raise
+            ran = isinstance(error, BackendError | StorageError)
+            outcome, code = "failed" if ran else "rejected", type(error).__name__
+            with suppress(StorageError):  # The lease ends by itself; what was run must be recorded, and not run again.
+                self._store.release(ticket)
         record = trail.record(outcome=outcome, status=0, ended=self._clock.monotonic(), error_code=code)
         # A refresh is no request of the caller whose request found the answer stale, but its cost is that caller's.
-        self.telemetry.request(record._replace(request_id=f"{record.request_id}{REFRESH_MARK}"))
+        # One API call may find several answers stale.
+        name = f"{record.request_id}.{ticket.key[:16]}.{ticket.fence}{REFRESH_MARK}"
+        self.telemetry.request(record._replace(request_id=name))
         return outcome == "completed"
 
     def _read(self, order: Mapping[str, Any]) -> tuple[CacheTicket, Trail, InferenceRequest]:

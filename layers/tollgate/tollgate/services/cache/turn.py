@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tollgate.ports.system import Clock, Telemetry
     from tollgate.services.cache.cached_run import CachedRun
     from tollgate.services.cache.reader import CacheReader
-    from tollgate.services.requests.inference import Completed
+    from tollgate.services.requests.plan import Completed
 
 WITHOUT_LEASE = 0
 """The fence of a run without a lease: its answer is kept only if nobody else has kept one."""

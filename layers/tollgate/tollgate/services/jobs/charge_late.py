@@ -1,4 +1,4 @@
-"""Charges a job for an answer that arrived after the job was declared expired: an instance has worked on it.
+"""Charges a job for work that became known after its end: it had expired, or two invocations were made for it.
 
 The job's state stays what its caller was told. The difference is a record of its own, written once, together with the
 spend in every budget that had counted the job; a budget with nothing left becomes overrun.
@@ -19,8 +19,16 @@ from tollgate.ports.system import Clock
 _ROUNDS = 8
 
 
-def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStore, clock: Clock) -> bool:
+def charge_late(job: Job, settlement: Settlement, usage: Usage, *, run: str = "", jobs: JobStore, clock: Clock) -> bool:
     """Charge an ended job for the amount by which `settlement` exceeds its bill.
+
+    Args:
+        job: that has ended.
+        settlement: of all work for it that is known now.
+        usage: tokens that its record does not have.
+        run: name of the invocation, where it is not the one on the job's record: each is charged once.
+        jobs: where the charge is recorded.
+        clock: the time.
 
     Returns:
         Whether this call did it; False if it was done before, or there is nothing to charge.
@@ -36,7 +44,7 @@ def charge_late(job: Job, settlement: Settlement, usage: Usage, *, jobs: JobStor
     more = max(ZERO, whole - job.bill.charged)
     before = {reason: -amount for reason, amount in job.bill.avoided.items()}
     late = job._replace(
-        job_id=f"{job.job_id}#late",
+        job_id=f"{job.job_id}#late{run and '-'}{run}",
         input=Payload(),
         output=Payload(),
         parameters={},

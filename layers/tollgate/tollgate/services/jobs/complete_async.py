@@ -61,18 +61,18 @@ class AsyncCompletion:
             # The endpoint may serve other callers as well, and jobs are deleted after a month.
             self._telemetry.count("UnknownAsyncResult")
             return
-        if job.state is JobState.EXPIRED:
-            self._completer.worked_after_all(job, self._work(job, notice))
         if job.state in FINAL_STATES:
+            if job.state is JobState.EXPIRED or _other_run(job, notice):
+                self._completer.worked_after_all(job, self._work(job, notice))
             return
         if notice.completed:
             body = self._read(notice.output_location or job.output_location)
             if body is None:
                 raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
-            self._completer.complete(self._overtaken(job, notice), body, self._work(job, notice))
+            self._completer.complete(_ended_by(job, notice), body, self._work(job, notice))
         else:
             failure = JobFailure("model_failed", self._reason(job, notice))
-            self._completer.fail(self._overtaken(job, notice), failure, self._work(job, notice))
+            self._completer.fail(_ended_by(job, notice), failure, self._work(job, notice))
 
     def found_in_bucket(self, job: Job) -> bool:
         """End a submitted job whose answer or failure is in the bucket although no notification arrived.
@@ -124,12 +124,8 @@ class AsyncCompletion:
             return quoted(body.decode(errors="replace"), most=_SHOWN_CHARACTERS)
         return "The model failed; SageMaker gave no reason."
 
-    def _overtaken(self, job: Job, notice: AsyncNotice) -> Job:
-        """The job with the time of its submission, which its own record may not yet have."""
-        return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)
-
     def _work(self, job: Job, notice: AsyncNotice) -> Work:
-        road = self._road(job)
+        road, run = self._road(job), _other_run(job, notice)
         if job.rates_version or (road is not None and road.tokens is not None):
             # Nothing queues for a place there. The time of a stored answer is known in whole seconds, and a call of
             # zero seconds
@@ -139,7 +135,7 @@ class AsyncCompletion:
             held = self._holding.take_place(
                 job.resource,
                 InferenceType.ASYNC,
-                request_id=job.job_id,
+                request_id=f"{job.job_id}.{run}" if run else job.job_id,
                 received=notice.received_at,
                 finished=notice.finished_at,
                 places=self._places(job),
@@ -147,7 +143,7 @@ class AsyncCompletion:
         began = notice.finished_at - timedelta(seconds=float(held)) if held > ZERO else notice.finished_at
         # A group that failed before has held an instance for it too.
         held += job.held_seconds or ZERO
-        return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began)
+        return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began, run=run)
 
     def _places(self, job: Job) -> int:
         road = self._road(job)
@@ -159,6 +155,34 @@ class AsyncCompletion:
         except UnknownModelError:
             return None
         return deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+
+
+def _ended_by(job: Job, notice: AsyncNotice) -> Job:
+    """The job as the invocation that ends it leaves it; its own record may know of a later one, or of none yet."""
+    in_group = job.batch_id is not None and job.batch_id.startswith(GROUP_PREFIX)
+    return job._replace(
+        submitted_at=job.submitted_at or notice.received_at,
+        output_location=notice.output_location or job.output_location,
+        failure_location=None if _other_run(job, notice) else job.failure_location,
+        batch_id=None if in_group else job.batch_id,
+    )
+
+
+def _other_run(job: Job, notice: AsyncNotice) -> str:
+    """Name of the notice's invocation if it is not the one on the job's record; empty if it is, or nobody knows.
+
+    SageMaker gives every invocation an output location of its own, whatever its InferenceId. So a job that was
+    submitted twice, because the first to submit it died before it could say so, is known to have run twice.
+    """
+    if notice.output_location is None:
+        return ""
+    told = _run_at(notice.output_location)
+    return "" if told in {_run_at(job.output_location), _run_at(job.failure_location)} else told
+
+
+def _run_at(location: str | None) -> str:
+    """What the locations of an invocation's answer and of its failure have in common."""
+    return "" if location is None else location.rpartition("/")[2].removesuffix(".out").removesuffix("-error")
 
 
 def _invocation_of(job: Job) -> str:

@@ -58,12 +58,14 @@ class Work:
         finished_at: when the model finished.
         started_at: when it began, if known.
         parts: the job's dollar share of the gateway's own costs of a shared invocation; None if it went alone.
+        run: name of the invocation, where it is not the one on the job's record.
     """
 
     held_seconds: Decimal | None
     finished_at: datetime
     started_at: datetime | None = None
     parts: Decimal | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +192,17 @@ class JobCompleter:
         return model, deployment, road
 
     def worked_after_all(self, job: Job, work: Work, usage: Usage | None = None) -> None:
-        """Charge, once, the instance work done for a job that was declared expired.
+        """Charge, once, instance work that is not on the bill of a job that has ended.
+
+        It was declared expired, or ended with the answer of another invocation.
 
         Raises:
             StorageError: try again.
         """
-        known = usage or Usage()
-        settlement = self._settlement(job, known, work)
-        if charge_late(job, settlement, known, jobs=self._jobs, clock=self._clock):
+        settlement = self._settlement(job, usage or job.usage, work)
+        if charge_late(job, settlement, usage or Usage(), run=work.run, jobs=self._jobs, clock=self._clock):
             self._telemetry.count("ChargedLate")
+            self._telemetry.log("INFO", "job charged after its end", job_id=job.job_id, state=job.state.value)
 
     def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
         if job.state is JobState.EXPIRED and _is_news(job, work):
@@ -356,8 +360,14 @@ class JobCompleter:
         names: Sequence[str] = [job.deployment]
         if f"handed_on={job.deployment}" in job.route_reason:
             names = self._siblings(job)  # The mark names the chosen one.
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names)
-        if self._outcomes is None or source is None or job.held_seconds is None:
+        if self._outcomes is None or job.held_seconds is None:
+            return
+        try:
+            seal = self._catalogues.current().seal
+        except (CatalogueError, StorageError):
+            return  # A mean that misses a sample is still a mean.
+        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names, seal=seal)
+        if source is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
             # Answered by an equal job: no model ran for this one.

@@ -84,25 +84,33 @@ class GroupCompletion:
         members = [
             _Member(found[name], inputs, position) for position, (name, inputs) in enumerate(names) if name in found
         ]
-        waiting = [member for member in members if _waits_for(member.job, notice.inference_id)]
-        given_up = [member for member in members if _was_given_up(member.job, notice.inference_id)]
-        if not waiting and not given_up:
+        group = notice.inference_id
+        if all(_is_done(member.job, group) for member in members):
             return
-        one = (waiting or given_up)[0].job
+        one = members[0].job
         held = self._held(notice, one, places_of(one))
         shares = shares_of(held, counts)
         rates = gateway_rates(self._catalogues.current().gateway_prices)
         parts = shares_of(rates.invocation(len(names)), counts, quantum=MONEY_QUANTUM)
-        for member in given_up:
-            work = Work(shares[member.position], notice.finished_at, parts=parts[member.position])
-            self._completer.worked_after_all(member.job, work)
+        answers = self._answers(notice, one, counts)
+        answered = answers is not None
+        for member in members:
+            job = member.job
+            if _is_unpaid(job, group, answered=answered):
+                work = Work(
+                    held_seconds=shares[member.position] + (job.held_seconds or ZERO),
+                    finished_at=notice.finished_at,
+                    parts=parts[member.position],
+                    run="" if job.batch_id == group else group,
+                )
+                self._completer.worked_after_all(job, work)
+        waiting = [member for member in members if _waits_for(member.job, group, answered=answered)]
         if not waiting:
             return
-        answers = self._answers(notice, one, counts)
         if answers is None:
             self._telemetry.count("MicroBatchesFailed")
             for member in waiting:
-                self._again(member.job, notice.inference_id, shares[member.position], parts[member.position])
+                self._again(member.job, group, shares[member.position], parts[member.position])
             return
         began = notice.finished_at - timedelta(seconds=float(held))
         for member in waiting:
@@ -112,7 +120,7 @@ class GroupCompletion:
                 started_at=began,
                 parts=parts[member.position],
             )
-            self._completer.complete(_submitted(member.job, notice), answers[member.position], work)
+            self._completer.complete(_ended_by(member.job, notice), answers[member.position], work)
         self._durations.record(measured_as(waiting[0].job.resource, sum(counts)), InferenceType.ASYNC, float(held))
 
     def _held(self, notice: AsyncNotice, job: Job, places: int) -> Decimal:
@@ -155,21 +163,44 @@ class GroupCompletion:
             queue_job(self._queue, job)
             return
         present = self._jobs.get(job.job_id)
-        if present is not None and _waits_for(present, group_id):
+        if present is not None and _waits_for(present, group_id, answered=False):
             raise StorageError("The record of the submission has just come.", retry_after=1)
 
 
-def _waits_for(job: Job, group_id: str) -> bool:
-    """Whether the job is still in the group; the record of its submission may be missing yet."""
+def _is_done(job: Job, group_id: str) -> bool:
+    """Whether the group has ended the job and been paid, as after a notice that has come before."""
+    return job.state in FINAL_STATES - {JobState.EXPIRED} and job.batch_id == group_id
+
+
+def _waits_for(job: Job, group_id: str, *, answered: bool) -> bool:
+    """Whether the group's end is the job's.
+
+    The record of its submission may be missing yet, or know of a later one: who submits a group may die before saying
+    so. Then the first answer is the job's.
+    """
     if job.state in FINAL_STATES or job.inference_type is not InferenceType.ASYNC:
         return False
-    return job.batch_id == group_id or (job.batch_id is None and job.state is JobState.QUEUED)
+    return answered or job.batch_id == group_id or (job.batch_id is None and job.state is JobState.QUEUED)
 
 
-def _was_given_up(job: Job, group_id: str) -> bool:
-    """Whether the job was declared expired while it was in the group, so that its share is still to be charged."""
-    return job.state is JobState.EXPIRED and job.batch_id in {group_id, None}
+def _is_unpaid(job: Job, group_id: str, *, answered: bool) -> bool:
+    """Whether the job has ended without paying for its share in the group.
+
+    It was declared expired, or ended with the answer of another invocation. One that goes alone has its share of the
+    group that failed on its record.
+    """
+    if job.state not in FINAL_STATES:
+        return False
+    if job.batch_id == group_id:
+        return job.state is JobState.EXPIRED
+    return answered or job.batch_id != ALONE
 
 
-def _submitted(job: Job, notice: AsyncNotice) -> Job:
-    return job if job.submitted_at is not None else job._replace(submitted_at=notice.received_at)
+def _ended_by(job: Job, notice: AsyncNotice) -> Job:
+    """The job as the invocation that ends it leaves it."""
+    return job._replace(
+        submitted_at=job.submitted_at or notice.received_at,
+        output_location=notice.output_location or job.output_location,
+        failure_location=job.failure_location if job.batch_id == notice.inference_id else None,
+        batch_id=notice.inference_id,
+    )

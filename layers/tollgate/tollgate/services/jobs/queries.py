@@ -83,8 +83,15 @@ class JobQueries:
             return self.cancel(owner, job_id)  # It was handed on at that moment, which happens once.
         if job.state is JobState.CANCELLED:
             return job
-        state = "is being submitted" if job.state is JobState.QUEUED else f"is already {job.state}"
-        raise ConflictError(f"Inference '{job_id[:100]}' {state} and cannot be cancelled.", param="id")
+        raise ConflictError(f"Inference '{job_id[:100]}' {self._why_not(job)} and cannot be cancelled.", param="id")
+
+    def _why_not(self, job: Job) -> str:
+        if job.state is not JobState.QUEUED:
+            return f"is already {job.state}"
+        if job.submit_lease_until is not None and job.submit_lease_until > self._clock.now():
+            return "is being submitted"
+        # Whoever submitted it left no record, or a first attempt with others failed.
+        return "may have been run already"
 
     def _released(self, cancelled: Job, job: Job) -> bool:
         """Cancel, and release the reservation: no instance was ever asked."""

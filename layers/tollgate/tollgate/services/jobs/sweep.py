@@ -179,6 +179,7 @@ class Sweeper:
         if age > WEBHOOK_EXPIRES_SECONDS:
             self._jobs.change(job._replace(webhook_pending=False), expected=FINAL_STATES)
             self._telemetry.count("WebhooksGivenUp")
+            self._written_off("webhook given up", job)
         elif look_due(age, first=_WEBHOOK_LOOK, factor=12):
             # Delivery retries for hours by itself; a second chain of attempts stops as soon as either succeeds.
             self._queues.webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)
@@ -189,8 +190,7 @@ class Sweeper:
             return
         age = self._age(job.created_at)
         if age > self._async_seconds(job):
-            self._services.completer.expire(job, "No endpoint took the request in time.")
-            self._telemetry.count("ExpiredJob")
+            self._expire(job, "No endpoint took the request in time.")
         elif look_due(age, first=_FIRST_LOOK, factor=2):
             realtime = job.inference_type is InferenceType.REALTIME
             queue_job(self._queues.deferred if realtime else self._queues.asynchronous, job)
@@ -205,6 +205,7 @@ class Sweeper:
         failure = JobFailure("outcome_unknown", "It is unknown whether the model ran. The amount held is charged.")
         self._services.completer.fail(job, failure, Work(held_seconds=None, finished_at=self._clock.now()))
         self._telemetry.count("UnknownOutcomes")
+        self._written_off("job of unknown outcome charged at the amount held", job)
 
     def _look_at_submitted(self, job: Job) -> None:
         if job.submit_lease_until is not None:
@@ -217,13 +218,11 @@ class Sweeper:
         if self._services.completion.found_in_bucket(job):
             self._telemetry.count("SweptJob")
         elif expired:
-            self._services.completer.expire(job, "SageMaker reported neither an answer nor a failure in time.")
-            self._telemetry.count("ExpiredJob")
+            self._expire(job, "SageMaker reported neither an answer nor a failure in time.")
 
     def _look_at_batch(self, job: Job) -> None:
         if self._age(job.created_at) > BATCH_EXPIRES_SECONDS:
-            self._services.completer.expire(job, "No transform job answered the request in time.")
-            self._telemetry.count("ExpiredJob")
+            self._expire(job, "No transform job answered the request in time.")
         elif job.state is JobState.QUEUED:
             if self._age(job.created_at) > self._batch_policy(job).max_age_seconds + _FIRST_LOOK:
                 self._wake(job.resource)
@@ -241,6 +240,15 @@ class Sweeper:
         # Another run may have taken it since it was read.
         if self._jobs.change(queued, expected=frozenset({JobState.SUBMITTED}), as_read=job):
             self._telemetry.count("RequeuedBatchJob")
+
+    def _expire(self, job: Job, message: str) -> None:
+        self._services.completer.expire(job, message)
+        self._telemetry.count("ExpiredJob")
+        self._written_off("job expired", job)
+
+    def _written_off(self, what: str, job: Job) -> None:
+        """Leave a line about what nobody will follow up on any more."""
+        self._telemetry.log("WARNING", what, job_id=job.job_id, resource=job.resource, state=job.state.value)
 
     def _wake(self, resource: str) -> None:
         if resource not in self._woken:

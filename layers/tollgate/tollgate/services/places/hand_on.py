@@ -198,7 +198,7 @@ class HandingOn:
             ask = token_ask(road, request.most, rates, len(request.body), lambda_gb_seconds=ZERO)
         except InvalidRequestError:
             return None
-        read, limit = len(json_text(value)) // 4, output_limit(job.parameters)
+        read, limit = len(json_text(value)) // 4, output_limit(job.parameters, value)
         made = min(taker.timing.expected_output_tokens if limit is None else limit, road.tokens.max_output_tokens)
         held = taker.timing.expected_seconds(read, made)
         expected = expected_token_cost(road.tokens, read, made) + rates.waiting(held) + rates.handed_on()
@@ -282,6 +282,10 @@ class _Waiting:
         self._first = 0
         self._latest = [one.work.latest_start_at for one in gathered]
         self._work_before = list(accumulate((one.work.place_seconds for one in gathered), initial=0.0))
+        # The least of latest start less the work up to it, of each job and all after it. With thousands of jobs, going
+        # through them again for each that is handed on would take seconds.
+        slack = [latest - work / places for latest, work in zip(self._latest, self._work_before[1:], strict=True)]
+        self._least_slack = list(accumulate(reversed(slack), min))[::-1]
         self._usd_per_start = usd_per_start
         self._handing_on = handing_on
         self._now = now
@@ -307,6 +311,10 @@ class _Waiting:
     def work_until(self, soon: float) -> Iterable[DueWork]:
         all_of_it = (self._work_before[-1] - self._work_before[self._first]) / self._places
         return (one.work for one in self._jobs[self._first : bisect_right(self._latest, soon + all_of_it)])
+
+    def one_is_enough_until(self, endpoint: SleepingEndpoint) -> float:
+        work_gone = self._work_before[self._first] / self._places
+        return self._least_slack[self._first] + work_gone - endpoint.startup_seconds - endpoint.margin_seconds
 
     def saved_until(self, latest: float) -> float:
         return self._saved_before[bisect_right(self._latest, latest)] - self._saved_before[self._first]

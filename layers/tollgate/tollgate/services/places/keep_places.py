@@ -6,15 +6,12 @@ also keeps others away until the outcome of the step is written. Every step can 
 about to be due, is looked at again a few seconds later by the same call, and in any case every minute.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.errors import BackendError, NoCatalogueError, StorageError, TollgateError
-from tollgate.domain.places.gathering import GATHER_LIMIT
-from tollgate.domain.places.handing_on import HAND_ON_LIMIT
+from tollgate.domain.catalogue import Catalogue
+from tollgate.domain.errors import BackendError, NoCatalogueError, TollgateError
 from tollgate.domain.places.record import PlaceRecord
 from tollgate.domain.places.sleeping import (
     CLOSE_LOOK_SECONDS,
@@ -23,27 +20,18 @@ from tollgate.domain.places.sleeping import (
     Phase,
     SleepDecision,
     SleepPolicy,
-    Watched,
-    Zones,
-    decide,
-    endpoint_of,
-    no_zones,
     retry_seconds,
     shared_policy,
 )
 from tollgate.domain.places.standing import Place, PlaceKind, Standing, StandStatus, Step, places_of
 from tollgate.domain.roads.capacity import RoadState
-from tollgate.ports.endpoints import ActivityMetrics, EndpointControl, PlaceRecords, RoadStates
-from tollgate.ports.jobs import JobStore, MessageQueue
-from tollgate.ports.registry import CapacitySource, CatalogueSource
+from tollgate.ports.endpoints import EndpointControl, PlaceRecords
+from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
-from tollgate.services.places.decisions import decided, decided_to_hand_on
+from tollgate.services.places.decisions import decided
 from tollgate.services.places.news import PlaceNews
-from tollgate.services.places.work import Gathered, GatheredJob, KeptPlace, PlaceWork
-
-if TYPE_CHECKING:
-    # Few places have a deployment to hand on to.
-    from tollgate.services.places.hand_on import HandingOn
+from tollgate.services.places.watch_places import PlaceWatch
+from tollgate.services.places.work import KeptPlace
 
 DRAIN_SECONDS = 20
 """Between telling the gateways and taking a place down: their copies of the registry are up to 15 s old."""
@@ -63,40 +51,28 @@ _ALWAYS_UP = SleepPolicy(idle_minutes=60, minimum=1)
 
 
 class PlaceKeeper:
-    """Manages sleep and wake-up of every place whose deployments have a sleep policy.
-
-    `handing_on` is requested when jobs gather that may go to a token-priced provider.
-    """
+    """Manages sleep and wake-up of every place whose deployments have a sleep policy."""
 
     def __init__(
         self,
         *,
         catalogues: CatalogueSource,
-        capacities: CapacitySource,
-        control: EndpointControl,
         records: PlaceRecords,
-        states: RoadStates,
-        activity: ActivityMetrics,
-        jobs: JobStore,
-        queues: Mapping[InferenceType, MessageQueue],
+        control: EndpointControl,
+        watch: PlaceWatch,
+        news: PlaceNews,
         telemetry: Telemetry,
         clock: Clock,
         pause: Callable[[float], None],
-        zones: Zones = no_zones,
-        handing_on: "Callable[[], HandingOn] | None" = None,
     ) -> None:
-        self._handing_on = handing_on
         self._catalogues = catalogues
-        self._control = control
         self._records = records
-        self._activity = activity
-        self._work = PlaceWork(jobs=jobs, catalogues=catalogues, capacities=capacities)
-        self._news = PlaceNews(capacities=capacities, states=states, jobs=jobs, queues=queues)
+        self._control = control
+        self._watch = watch
+        self._news = news
         self.telemetry = telemetry
         self._clock = clock
         self._pause = pause
-        self._zones = zones
-        self._last_seen: dict[Place, datetime] = {}
 
     def tick(self) -> Collection[Place]:
         """Look at every place; called each minute.
@@ -198,7 +174,7 @@ class PlaceKeeper:
         return self._act(kept, record, now, close=close)
 
     def _act(self, kept: KeptPlace, record: PlaceRecord, now: datetime, *, close: bool) -> bool:
-        decision = self._decide(kept, record, now)
+        decision = self._watch.step_for(kept, record, now)
         if decision.action is Action.WAKE:
             return self._wake_up(kept, record, decision)
         if decision.action is Action.SLEEP:
@@ -225,61 +201,6 @@ class PlaceKeeper:
     def _first_look(self, kept: KeptPlace, now: datetime) -> bool:
         self._records.write(PlaceRecord(kept.place, Phase.AWAKE, now).moved(Phase.AWAKE, now, "first seen"))
         return False
-
-    def _decide(self, kept: KeptPlace, record: PlaceRecord, now: datetime) -> SleepDecision:
-        waiting = self._work.count(kept.users)
-        if waiting and record.phase is not Phase.AWAKE:
-            self.telemetry.count("WaitingForWake", waiting)
-        seen = self._last_seen.get(kept.place)
-        gathered, given = Gathered(), None
-        if record.phase is Phase.AWAKE and kept.is_steered and record.was_woken and record.before is not None:
-            given = self._work.given(kept.users, waiting, record.before.desired, now)
-        elif waiting and kept.policy.gather and record.phase in {Phase.ASLEEP, Phase.FALLING_ASLEEP}:
-            limit = HAND_ON_LIMIT if kept.policy.hand_on_to else GATHER_LIMIT
-            whole = record.phase is Phase.ASLEEP and bool(kept.policy.hand_on_to)
-            gathered = self._work.gathered(kept.users, record.since, now, limit, whole=whole)
-            kept.in_flight = gathered.in_flight if record.phase is Phase.FALLING_ASLEEP else 0
-            waiting = gathered.impatient + gathered.in_flight - kept.in_flight
-        watched = Watched(
-            phase=record.phase,
-            since=record.since,
-            last_invocation=seen,
-            waiting=waiting,
-            due=tuple(gathered.due),
-            given=given,
-            concurrency=min(road.concurrency for _, road in kept.users),
-            maximum=record.most,
-            oldest_waiting=self._work.oldest(kept.users) if waiting and kept.policy.wake_backlog > 1 else None,
-            asked=record.asked_at is not None,
-            startup_seconds=max(record.slowest_start.total_seconds(), *(r.startup_seconds for _, r in kept.users)),
-        )
-        kept.watched = watched
-        if gathered.jobs:
-            watched = kept.watched = self._handed_on(kept, watched, gathered.jobs, now)
-        decision = decide(now, watched, kept.policy, self._zones)
-        if decision.action is not Action.SLEEP or given is not None:
-            return decision
-        # Only a place that all other rules would put to sleep is worth a question to CloudWatch.
-        try:
-            variants = [v.name for v in self._control.describe(kept.place).variants]
-            last = self._activity.last_invocation(kept.place, variants, now - kept.policy.idle, now)
-        except StorageError as error:
-            self.telemetry.log("WARNING", "place not measured", place=kept.place.key, error=error.message)
-            return SleepDecision(Action.STAY, "not measured")
-        if last is None:
-            return decision
-        self._last_seen[kept.place] = last
-        return SleepDecision(Action.STAY, "in use")
-
-    def _handed_on(self, kept: KeptPlace, watched: Watched, jobs: Sequence[GatheredJob], now: datetime) -> Watched:
-        """The situation left to decide on after handing on jobs that are not worth a start."""
-        wakes_anyway = decide(now, replace(watched, due=()), kept.policy, self._zones).action is Action.WAKE
-        if wakes_anyway or self._handing_on is None:
-            return watched
-        kept.handed_on = done = self._handing_on().due(jobs, endpoint_of(watched, kept.policy), now)
-        if done.handed_on:
-            decided_to_hand_on(self.telemetry, kept, done, now)
-        return replace(watched, due=tuple(one.work for one in done.left))
 
     def _move(self, kept: KeptPlace, record: PlaceRecord, phase: Phase, reason: str) -> bool:
         """Enter a phase; if another writer came in between, that one takes the step."""

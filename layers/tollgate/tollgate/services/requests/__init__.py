@@ -2,7 +2,7 @@
 
 Read it in this order.
 
-The words: `inference` has the request, its `Plan`, and the two ways it can end, `Completed` and `Accepted`. `trail` has
+The words: `plan` has the request, its `Plan`, and the two ways it can end, `Completed` and `Accepted`. `trail` has
 what becomes known on the way. `wishes` is what a caller may ask for besides the request itself.
 
 Before: `authorize` finds who holds the key; `idempotency` gives a repeated call its first answer.

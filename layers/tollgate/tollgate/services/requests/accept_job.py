@@ -20,7 +20,7 @@ from tollgate.domain.jobs.job import Job, JobState, Payload
 from tollgate.domain.json_values import compact_json
 from tollgate.domain.money import ZERO, seconds, usd
 from tollgate.services.jobs.queue_job import queue_job
-from tollgate.services.requests.inference import Accepted
+from tollgate.services.requests.plan import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from tollgate.ports.objects import WholeObjectStore
     from tollgate.ports.system import Clock, IdSource
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import Plan
+    from tollgate.services.requests.plan import Plan
     from tollgate.services.requests.trail import Trail
 
 MOST_PARAMETER_BYTES = 64_000
 """Of a job's parameters, which are stored in its record. A DynamoDB item holds 400 KB: a record without room for the
 job's end could never be ended or charged, and functions with little memory read many records at a time."""
+
+_REPEATED_WITHIN = timedelta(hours=24)
+"""How long an idempotency key is remembered; with the same key after that, a request is a new one."""
 
 
 class JobAcceptance:
@@ -90,7 +93,7 @@ class JobAcceptance:
         decision = plan.decision
         estimate = decision.estimates[inference_type]
         job = Job(
-            job_id=plan.name(self._ids.new("inf"), trail.owner.tenant),
+            job_id=plan.name(f"inf_{trail.once}" if trail.once else self._ids.new("inf"), trail.owner.tenant),
             owner=trail.owner,
             model=plan.model.name,
             deployment=decision.deployment.name,
@@ -109,34 +112,51 @@ class JobAcceptance:
             cache=plan.ticket,
         )
         job = job._replace(input=self._keep_input(job.job_id, request.input))
-        if plan.admitted is None:
-            self._add(job, ())
-        else:
-            asks = plan.asks(inference_type, limit_seconds=self._time_limit, memory_gb=self._memory_gb)
-            if at_most is not None:
-                asks = asks[-1:]
-                if asks[0].amount > at_most:
-                    raise BudgetExceededError("It may cost more than is left for requests that nobody asked for.")
-            reservation = self._admission.reserve_job(
-                plan.admitted,
-                asks,
-                inference_id=job.job_id,
-                inference_type=inference_type,
-                add=lambda held, charges: self._add(job._replace(reservation=held), charges),
-            )
-            job = job._replace(reservation=reservation)
-            trail.budget_remaining = self._admission.remaining(plan.admitted)
+        try:
+            job = self._written(plan, job, trail, at_most)
+        except ConflictError:
+            earlier = self._jobs.get(job.job_id)
+            if earlier is None or earlier.state is JobState.CANCELLED or now - earlier.created_at > _REPEATED_WITHIN:
+                trail.once = ""
+                return self.accept(plan, inference_type, trail, at_most=at_most)
+            # A call with the same idempotency key wrote it, and could not keep its answer.
+            job = earlier
         # Only now: what was refused has no job, and its caller is not told a job's road and cost.
         trail.job_id = job.job_id
-        trail.inference_type = inference_type
+        trail.inference_type = job.inference_type
         trail.estimated_cost = job.estimated_cost
         trail.estimated_avoided = self._estimated_avoided(plan, estimate, trail)
         try:
-            queue_job(self._queues[inference_type], job)
+            queue_job(self._queues[job.inference_type], job)
         except StorageError:
             # The record is the promise; the sweeper puts jobs that wait too long into the queue again.
             trail.route_reason += ";queue=later"
         return Accepted(job, estimate.expected_seconds)
+
+    def _written(self, plan: Plan, job: Job, trail: Trail, at_most: Decimal | None) -> Job:
+        """The job as it was written down, with what is held for it.
+
+        Raises:
+            ConflictError: there is a job of this name.
+            BudgetExceededError, StorageError: as `accept`.
+        """
+        if plan.admitted is None:
+            self._add(job, ())
+            return job
+        asks = plan.asks(job.inference_type, limit_seconds=self._time_limit, memory_gb=self._memory_gb)
+        if at_most is not None:
+            asks = asks[-1:]
+            if asks[0].amount > at_most:
+                raise BudgetExceededError("It may cost more than is left for requests that nobody asked for.")
+        reservation = self._admission.reserve_job(
+            plan.admitted,
+            asks,
+            inference_id=job.job_id,
+            inference_type=job.inference_type,
+            add=lambda held, charges: self._add(job._replace(reservation=held), charges),
+        )
+        trail.budget_remaining = self._admission.remaining(plan.admitted)
+        return job._replace(reservation=reservation)
 
     def call_off(self, job: Job) -> bool:
         """End a job that was accepted for a call that has failed since; False if it has begun, or may have."""

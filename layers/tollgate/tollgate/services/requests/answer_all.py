@@ -19,7 +19,7 @@ from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO
 from tollgate.services.requests.concurrent_calls import ConcurrentCalls
-from tollgate.services.requests.inference import Accepted
+from tollgate.services.requests.plan import Accepted
 from tollgate.services.requests.trail import Cover
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tollgate.domain.budgets.ledger import Reservation
     from tollgate.domain.jobs.job import Job
     from tollgate.services.requests.admission import Admission
-    from tollgate.services.requests.inference import Completed, InferenceRequest, Plan
+    from tollgate.services.requests.plan import Completed, InferenceRequest, Plan
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail
 
@@ -73,6 +73,9 @@ class AnswerAll:
                 run. Otherwise what was begun by then is charged, and jobs that have not begun are called off.
         """
         trails = [copy(trail) for _ in requests]
+        for number, part in enumerate(trails):
+            # Each may become a job, and they must not be taken for the same.
+            part.once = trail.once and f"{trail.once[:-3]}{number:03x}"
         # A request that nobody can serve is found before any other is run.
         plans = [self._planned(request, part, trail) for request, part in zip(requests, trails, strict=True)]
         held = self._held(plans, trail)

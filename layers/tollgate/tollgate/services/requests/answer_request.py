@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.answer_all import Part
     from tollgate.services.requests.deployment_health import DeploymentHealth
-    from tollgate.services.requests.inference import Accepted, Completed, InferenceRequest, Plan
+    from tollgate.services.requests.plan import Accepted, Completed, InferenceRequest, Plan
     from tollgate.services.requests.plan_request import RequestPlanner
     from tollgate.services.requests.run_chosen import ChosenRun
     from tollgate.services.requests.run_realtime import RealtimeRun
@@ -50,7 +50,7 @@ class InferenceService:
         acceptance: JobAcceptance,
         health: DeploymentHealth,
         chosen_run: Callable[[], ChosenRun],
-        wakes: Callable[[], WakeRequests],
+        wakes: Callable[[], WakeRequests | None],
         cache: Callable[[], AnswerCache],
     ) -> None:
         self._planner = planner
@@ -126,14 +126,19 @@ class InferenceService:
             if request.cache is not None and request.cache.only_if_cached:
                 raise NotCachedError(f"Model '{plan.model.name}' has no cache, and the request may not run without.")
             return self._dispatch(plan, trail)
-        cache = self._cache()
+        cache, earlier = self._cache(), None
         try:
             by_text = cache.embeddings(plan, trail, lambda less: self._run_part(less, plan, trail))
         except (CapacityError, BackendThrottledError):
             by_text = None  # The whole list may still become a job.
+            earlier = trail.settlement
+            trail.begin_again()
         if by_text is not None:
             return by_text
-        return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
+        try:
+            return cache.answer(plan, trail, lambda how: self._dispatch(how, trail))
+        finally:
+            trail.add_earlier(earlier)
 
     def _run_part(self, request: InferenceRequest, whole: Plan, trail: Trail) -> Completed:
         """Run a part of a request where the whole would have run.
@@ -200,6 +205,7 @@ class InferenceService:
             return accepted
         # With a deadline it may wait for company; then the keeper wakes the endpoint in time.
         deadline = plan.request.deadline_seconds
-        if not deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds):
-            self._wakes().want(deployment.roads[t] for t in sleeping)
+        gathers = deployment.sleep.gathers(None if deadline is None else deadline - accepted.expected_seconds)
+        if not gathers and (wakes := self._wakes()) is not None:
+            wakes.want(deployment.roads[t] for t in sleeping)
         return accepted

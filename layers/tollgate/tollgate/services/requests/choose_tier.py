@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tollgate.domain.jobs.job import Owner
     from tollgate.domain.roads.capacity import Capacity
     from tollgate.ports.outcomes import OutcomeStore
-    from tollgate.services.requests.inference import InferenceRequest
+    from tollgate.services.requests.plan import InferenceRequest
 
 _REMEMBERED: Final = 2_000
 _NO_DIAL: Final = 1.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tollgate.ports.backends import ModelAnswer
     from tollgate.ports.system import Clock
-    from tollgate.services.requests.inference import Plan
+    from tollgate.services.requests.plan import Plan
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail
 

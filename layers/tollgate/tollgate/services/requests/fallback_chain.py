@@ -23,7 +23,7 @@ from tollgate.domain.roads.routing import RoutingDecision
 if TYPE_CHECKING:
     from tollgate.domain.catalogue import Deployment
     from tollgate.domain.roads.health import RetryTokens
-    from tollgate.services.requests.inference import Completed, Plan
+    from tollgate.services.requests.plan import Completed, Plan
     from tollgate.services.requests.plan_request import RequestPlanner
     from tollgate.services.requests.run_realtime import RealtimeRun
     from tollgate.services.requests.trail import Trail

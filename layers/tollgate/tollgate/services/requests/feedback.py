@@ -57,10 +57,11 @@ class FeedbackService:
         """
         if not 0.0 <= score <= 1.0 or len(inference_id) > _LONGEST_ID:
             raise InvalidRequestError("'score' lies between 0 and 1.", param="score")
-        found = self._catalogues.current().model(model)
+        catalogue = self._catalogues.current()
+        found = catalogue.model(model)
         names = [deployment.name for deployment in found.deployments]
         plain = f"inf_{inference_id.replace('-', '_', 1).partition('_')[2]}"
-        source = marked_by(plain, tenant=owner.tenant, deployments=names)
+        source = marked_by(plain, tenant=owner.tenant, deployments=names, seal=catalogue.seal)
         if source is None:
             raise NotFoundError(
                 f"There is no inference '{inference_id}' of model '{model}' that could be judged. Models without "

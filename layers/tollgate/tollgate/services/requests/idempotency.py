@@ -24,6 +24,14 @@ def fingerprint_of(route: str, body: bytes) -> str:
     return hashlib.sha256(route.encode() + b"\n" + body).hexdigest()
 
 
+def name_of(owner: Owner, key: str, fingerprint: str) -> str:
+    """26 characters that every call with this key and body has in common, and no other call.
+
+    A job of that name is written down once, even if the function dies before it can keep its answer.
+    """
+    return hashlib.sha256(f"{owner.tenant}\n{key}\n{fingerprint}".encode()).hexdigest()[:26]
+
+
 class Idempotency:
     """Claims a key, runs the request and keeps its answer.
 

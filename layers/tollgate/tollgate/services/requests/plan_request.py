@@ -13,7 +13,7 @@ from tollgate.domain.roads.capabilities import offering
 from tollgate.domain.roads.estimates import RequestSize, output_limit
 from tollgate.domain.roads.routing import RoutingRequest, route
 from tollgate.domain.selection import selector_of
-from tollgate.services.requests.inference import Plan
+from tollgate.services.requests.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.choose_tier import TierChooser
     from tollgate.services.requests.deployment_health import DeploymentHealth
-    from tollgate.services.requests.inference import InferenceRequest
+    from tollgate.services.requests.plan import InferenceRequest
     from tollgate.services.requests.trail import Trail
 
 
@@ -121,7 +121,7 @@ class RequestPlanner:
         size = RequestSize(
             body_bytes=len(rendered.body),
             input_tokens=_input_tokens(request, trail),
-            output_tokens=output_limit(request.parameters),
+            output_tokens=output_limit(request.parameters, request.input),
         )
 
         # Size, deployment and road.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.accept_job import JobAcceptance
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.choose_tier import Chosen
-    from tollgate.services.requests.inference import Completed, Plan
+    from tollgate.services.requests.plan import Completed, Plan
     from tollgate.services.requests.plan_request import RequestPlanner
     from tollgate.services.requests.run_realtime import RealtimeRun
 

@@ -11,7 +11,7 @@ from tollgate.domain.costs.settlement import settle
 from tollgate.domain.errors import BackendError, BackendTimeoutError, ModelFailedError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO, seconds
-from tollgate.services.requests.inference import Completed
+from tollgate.services.requests.plan import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.concurrent_calls import ConcurrentCall
     from tollgate.services.requests.deployment_health import DeploymentHealth
-    from tollgate.services.requests.inference import Plan
+    from tollgate.services.requests.plan import Plan
     from tollgate.services.requests.run_streaming import StreamingRun
     from tollgate.services.requests.trail import Cover, Trail
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tollgate.ports.streams import LiveAnswer, StreamForms, StreamingBackend, StreamReader
     from tollgate.ports.system import Clock
     from tollgate.ports.token_backends import TokenBackends
-    from tollgate.services.requests.inference import Plan
+    from tollgate.services.requests.plan import Plan
     from tollgate.services.requests.trail import Trail
 
 

@@ -65,7 +65,8 @@ class Trail:
         route_reason: words joined by ``;``, as in `RoutingDecision.reason`.
         estimated_cost: dollars; so are `estimated_avoided`, `charged` and `budget_remaining`.
         tries: model calls, counting those that failed before a fallback was asked.
-        usage_reported: False where `usage` is our estimate, because the model's side did not say.
+        once: what the caller's idempotency key makes of the name of a job; empty without a key.
+        usage_reported: False where `usage` is our estimate, because the container or provider reported none.
         own_parts: dollars of the gateway's own work that an earlier call for the same request has paid for.
         cache: a `CacheOutcome`; empty for a model without a cache.
         cache_age: seconds.
@@ -107,6 +108,7 @@ class Trail:
     cover: Cover | None = None
     under_way: ConcurrentCall | None = None
     caller_gone: bool = False
+    once: str = ""
     usage_reported: bool = True
 
     def __init__(self, request_id: str, owner: Owner, started: float, traceparent: str = "") -> None:

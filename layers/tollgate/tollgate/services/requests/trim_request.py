@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tollgate.domain.trimming.policy import TrimmingPolicy
     from tollgate.domain.trimming.terms import TokenCounter
     from tollgate.ports.tokenizers import TokenizerSource
-    from tollgate.services.requests.inference import InferenceRequest
+    from tollgate.services.requests.plan import InferenceRequest
     from tollgate.services.requests.trail import Trail
 
 EXACT = "exact"

@@ -1,9 +1,11 @@
 """Catalogue versions in the registry table.
 
-Items: pk ``catalogue``, sk ``version#00000012`` (a JSON document, never changed) and sk ``current`` (a version number).
+Items: pk ``catalogue``, sk ``version#00000012`` (a JSON document, never changed) and sk ``current`` (a version number,
+and the stack's seal, which is made with the first one).
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -133,7 +135,7 @@ class RegistryCatalogue:
         version = int(pointer["version"])
         if copy is not None and copy.version == version:
             return copy
-        return self._stored(version)
+        return self._stored(version)._replace(seal=pointer.get("seal", ""))
 
     def _stored(self, version: int) -> Catalogue:
         item = self._client.get_item(self._table, _version_key(version), consistent=True)
@@ -206,10 +208,12 @@ class RegistryCatalogueWriter:
         """
         condition = "attribute_not_exists(pk)" if expected == 0 else "version = :expected"
         with storage_errors("registry"):
+            pointer = self._client.get_item(self._table, _CURRENT, consistent=True) or {}
+            seal = pointer.get("seal") or os.urandom(16).hex()
             try:
                 self._client.put_item(
                     self._table,
-                    {**_CURRENT, "version": version, "previous": expected},
+                    {**_CURRENT, "version": version, "previous": expected, "seal": seal},
                     condition=condition,
                     values=None if expected == 0 else {":expected": expected},
                 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tollgate.domain.budgets.reserving import asks_for
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.money import seconds
+from tollgate.domain.roads.estimates import choices_made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,13 @@ class Plan(NamedTuple):
         # Already imported with what chose.
         from tollgate.domain.choice.outcomes import marked  # noqa: PLC0415 -- see above
 
-        return marked(new_id, tenant=tenant, deployment=self.decision.deployment.name, topic=self.chosen.topic)
+        return marked(
+            new_id,
+            tenant=tenant,
+            deployment=self.decision.deployment.name,
+            topic=self.chosen.topic,
+            seal=self.catalogue.seal,
+        )
 
     def asks(self, inference_type: InferenceType, *, limit_seconds: float, memory_gb: Decimal) -> tuple[Ask, ...]:
         """What to ask of the budgets for taking a road, dearest first.
@@ -124,4 +131,5 @@ class Plan(NamedTuple):
             limit_seconds=max(0.1, limit_seconds),
             memory_gb=memory_gb,
             body_bytes=len(self.rendered.body),
+            choices=choices_made(self.request.parameters),
         )

@@ -1,0 +1,106 @@
+"""Faults at any call to what lies outside the services: the process dies, the call fails, or its answer is lost.
+
+One object counts the calls to every port of a house of fakes, so that a test can walk over all of them without naming
+any. When a process has died, nothing that still runs in it reaches the outside world, whatever its `finally` does.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from tests.fakes.crashes import CrashError
+from tollgate.domain.errors import OutcomeUnknownError, StorageError
+
+
+class Fault(Enum):
+    """What happens at the chosen call."""
+
+    DIES_BEFORE = "dies before"
+    DIES_AFTER = "dies after"
+    FAILS = "fails"
+    ANSWER_LOST = "answer lost"
+
+
+class Faults:
+    """Counts calls, and brings the fault at the chosen one.
+
+    Args:
+        at: number of the call, from 1; 0 brings none.
+        fault: what happens there.
+        of: name of the only call that counts for that; empty for all.
+
+    Attributes:
+        calls: names of the calls so far.
+        struck: the call at which the fault came; empty before that.
+    """
+
+    def __init__(self, at: int = 0, fault: Fault = Fault.FAILS, *, of: str = "") -> None:
+        self._of = of
+        self._at = at
+        self._fault = fault
+        self._inside = False
+        self._dead = False
+        self.calls: list[str] = []
+        self.struck = ""
+
+    def over(
+        self,
+        target: Any,
+        *names: str,
+        fails: Callable[[str], Exception] = StorageError,
+        lost: Callable[[str], Exception] = OutcomeUnknownError,
+    ) -> None:
+        """Count the calls of these methods.
+
+        Args:
+            target: whose methods they are; it is changed.
+            names: of the methods.
+            fails: makes the error of a call that was not done.
+            lost: makes the error of one that was done although its caller is not told.
+        """
+        for name in names:
+            setattr(target, name, self._watched(f"{type(target).__name__}.{name}", getattr(target, name), fails, lost))
+
+    def new_process(self) -> None:
+        """What has died is replaced."""
+        self._dead = False
+
+    def _watched(
+        self,
+        name: str,
+        act: Callable[..., Any],
+        fails: Callable[[str], Exception],
+        lost: Callable[[str], Exception],
+    ) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            if self._inside:
+                return act(*values, **named)  # A fake that calls itself is one call.
+            if self._dead:
+                raise CrashError
+            self.calls.append(name)
+            strikes = self._of in {"", name} and self._count(name) == self._at
+            if strikes:
+                self.struck = name
+                if self._fault is Fault.DIES_BEFORE:
+                    self._die()
+                if self._fault is Fault.FAILS:
+                    raise fails("fails")
+            self._inside = True
+            try:
+                result = act(*values, **named)
+            finally:
+                self._inside = False
+            if strikes and self._fault is Fault.DIES_AFTER:
+                self._die()
+            if strikes:
+                raise lost("answer lost")
+            return result
+
+        return call
+
+    def _count(self, name: str) -> int:
+        return self.calls.count(name) if self._of else len(self.calls)
+
+    def _die(self) -> None:
+        self._dead = True
+        raise CrashError
