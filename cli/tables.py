@@ -1,12 +1,14 @@
 """Tables for people and for pipes: a narrow terminal folds what does not fit, and nowhere is a name cut."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 _PIPE_COLUMNS = 4096
+_USUAL_NAME = 26
 
 
 def new_console() -> Console:
@@ -15,16 +17,34 @@ def new_console() -> Console:
     return found if found.is_terminal else Console(width=_PIPE_COLUMNS, markup=False, emoji=False)
 
 
-def folding_table(headings: Sequence[str], *, title: str | None = None, whole: Collection[str] = ()) -> Table:
+def name_of(place: str) -> str:
+    """The name in a place's key, ``kind/name``; there is no room for both at 80 columns."""
+    return place.partition("/")[2] or place
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 request``, ``1,000 requests``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def folding_table(
+    headings: Sequence[str],
+    *,
+    title: str | None = None,
+    whole: Collection[str] = (),
+    names: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> Table:
     """A table whose cells go on in the next line where the terminal is too narrow for them.
 
     Args:
         headings: of its columns.
         title: above it.
         whole: headings of short columns that are never folded, such as dates and instance types.
+        names: headings of columns of names, with the names: one of usual length has room before anything else.
     """
     # No lines between the columns: at 80 characters there is room for either them or words.
     table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
+        least = min(_USUAL_NAME, max(map(len, names[heading]), default=0)) if heading in names else None
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole, min_width=least)
     return table

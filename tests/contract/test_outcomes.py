@@ -200,6 +200,17 @@ def test_promote_and_roll_back_are_one_command_each(aws: LocalAws, capsys: pytes
         roll_back(stack, argparse.Namespace(version=9))
 
 
+def test_rolling_back_to_what_is_in_force_changes_nothing(aws: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
+    """The version before it stays the one that the next roll-back goes to."""
+    writer, stack = _apply(aws, _with_challenger()), _stack(aws)
+    promote(stack, argparse.Namespace(model="chat", deployment="next"))
+    capsys.readouterr()
+    assert roll_back(stack, argparse.Namespace(version=2)) == 0
+    assert capsys.readouterr().out == "Version 2 is in force already.\n"
+    assert roll_back(stack, argparse.Namespace(version=None)) == 0
+    assert writer.current_version() == 1
+
+
 def test_compare_says_what_is_known(aws: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures with intervals, and what is not yet known with how much it would take."""
     _apply(aws, _with_challenger())
