@@ -26,6 +26,7 @@ from tests.unit.product_code import ROOT
 from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.domain.catalogue import InferenceType, ModelKind
+from tollgate.domain.errors import CatalogueError
 from tollgate.domain.roads.health import DEFAULT_HEALTH
 
 _FORMS = Path(__file__).parent / "stored" / "forms"
@@ -111,6 +112,17 @@ def test_jobs_from_before_rates_had_versions_are_read(aws: LocalAws) -> None:
     assert store.get(full_job().job_id) == replace(full_job(), rates_version=0)
 
 
+@pytest.mark.parametrize("form", ["catalogue.with-batch-rates", "outcomes.with-quality-squared"])
+def test_what_is_no_longer_written_is_passed_over(aws: LocalAws, form: str) -> None:
+    """Attributes that nobody reads any more."""
+    kind = KINDS[form.partition(".")[0]]
+    kind.write(aws)
+    expected = kind.read(aws)
+    _empty(aws)
+    _put_back(aws, _form(form))
+    assert kind.read(aws) == expected
+
+
 def test_the_first_catalogue_is_read(aws: LocalAws) -> None:
     """From before budgets, kinds, health and everything else: it serves as it did then, and can be rolled back to."""
     _put_back(aws, _form("catalogue.first"))
@@ -122,6 +134,24 @@ def test_the_first_catalogue_is_read(aws: LocalAws) -> None:
     (deployment,) = model.deployments
     assert (deployment.supports, deployment.sleep, deployment.micro_batch) == (frozenset(), None, None)
     assert deployment.roads[InferenceType.REALTIME].usd_per_hour == Decimal("1.4084")
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ('"idle_minutes"', '"only_newer_releases_know_this": 1, "idle_minutes"'),
+        ('"async": {"ceiling_usd"', '"by_courier": {"ceiling_usd"'),
+    ],
+    ids=["a new key", "a new road"],
+)
+def test_a_catalogue_of_a_newer_release_is_named(aws: LocalAws, written: str, instead: str) -> None:
+    """Whoever rolls the code back is told which version it is and what to do, and callers get 503."""
+    form = json.dumps(_form("catalogue")).replace('\\"', "'").replace("':", "': ").replace(",'", ", '")
+    written, instead = (text.replace('"', "'") for text in (written, instead))
+    assert written in form
+    _put_back(aws, json.loads(form.replace(written, instead).replace("'", '\\"')))
+    with pytest.raises(CatalogueError, match="version 3 was stored by another release"):
+        RegistryCatalogue(aws.dynamodb, REGISTRY_TABLE, ManualClock().monotonic).current()
 
 
 def _empty(aws: LocalAws) -> None:

@@ -141,7 +141,14 @@ class RegistryCatalogue:
         item = self._client.get_item(self._table, _version_key(version), consistent=True)
         if item is None:
             raise CatalogueError(f"Catalogue version {version} is missing from the registry.")
-        return catalogue_from_document(json.loads(item["document"], parse_float=Decimal))
+        try:
+            return catalogue_from_document(json.loads(item["document"], parse_float=Decimal))
+        except (KeyError, TypeError, ValueError) as error:
+            # The code was rolled back, and the catalogue was not.
+            raise CatalogueError(
+                f"Catalogue version {version} was stored by another release of Tollgate, and this one cannot read it. "
+                "Deploy that release, or run: tollgate models rollback VERSION"
+            ) from error
 
 
 class RegistryCatalogueWriter:
