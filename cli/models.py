@@ -46,6 +46,7 @@ def apply(stack: Stack, arguments: argparse.Namespace) -> int:
     catalogue = _read(stack, arguments, writer.newest_version() + 1, book)
     changes = _changes(writer, current, catalogue)
     if not changes:
+        writer.ensure_seal()
         print(f"Version {current} is in force and says the same; nothing to apply.")
         return 0
     writer.store(catalogue, now=datetime.now(UTC))

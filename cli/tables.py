@@ -45,6 +45,7 @@ def folding_table(
     # No lines between the columns: at 80 characters there is room for either them or words.
     table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in headings:
-        least = min(_USUAL_NAME, max(map(len, names[heading]), default=0)) if heading in names else None
+        longest = max(map(len, names.get(heading, ())), default=0)
+        least = max(min(_USUAL_NAME, longest), *map(len, heading.split()))
         table.add_column(heading, overflow="fold", no_wrap=heading in whole, min_width=least)
     return table

@@ -217,7 +217,9 @@ def test_compare_says_what_is_known(aws: LocalAws, capsys: pytest.CaptureFixture
     stack = _stack(aws)
     wanted = argparse.Namespace(model="chat", topic=None)
     assert compare(stack, wanted) == 0
-    assert "Nothing is on record" in capsys.readouterr().out
+    assert "what runs is recorded within minutes" in capsys.readouterr().out
+    assert compare(stack, argparse.Namespace(model="echo", topic=None)) == 0
+    assert "only models with 'choice'" in capsys.readouterr().out
     store = RegistryOutcomes(aws.dynamodb, REGISTRY_TABLE, now=lambda: datetime.now(UTC), monotonic=lambda: 0.0)
     for number in range(200):
         for name, factor in (("little", 1.0), ("next", 0.5)):

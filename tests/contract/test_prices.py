@@ -182,6 +182,28 @@ def test_a_model_that_comes_or_goes_is_one_line(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == "models.echo: removed\n"
 
 
+def test_a_stack_of_an_earlier_release_gets_its_seal(
+    aws: LocalAws, stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When its catalogue is applied again, though nothing else changes; and keeps it from then on."""
+    assert stack.registry == REGISTRY_TABLE
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text((ROOT / "models.toml").read_text())
+    assert main(["models", "apply", str(catalogue)]) == 0
+    pointer = {"pk": "catalogue", "sk": "current"}
+    aws.dynamodb.put_item(REGISTRY_TABLE, {**pointer, "version": 1, "previous": 0})
+    seals = set()
+    for _ in range(2):
+        assert main(["models", "apply", str(catalogue)]) == 0
+        item = aws.dynamodb.get_item(REGISTRY_TABLE, pointer)
+        assert item is not None
+        assert item["version"] == 1
+        seals.add(item["seal"])
+    (seal,) = seals
+    assert len(seal) == 32
+    assert "nothing to apply" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("stack")
 def test_budgets_are_compared_by_what_they_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that comes first in the file changes no other; nothing is told as `None`."""

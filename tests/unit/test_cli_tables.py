@@ -66,6 +66,15 @@ def test_a_name_of_usual_length_is_in_one_line() -> None:
     assert max(len(line.rstrip()) for line in printed.getvalue().splitlines()) <= 60
 
 
+def test_a_heading_is_not_folded_within_a_word() -> None:
+    """Whatever has to make room for it."""
+    table = folding_table(("deployment", "what happens next"))
+    table.add_row("little", _WHY)
+    printed = io.StringIO()
+    Console(file=printed, width=24).print(table)
+    assert "deployment" in printed.getvalue()
+
+
 def test_one_is_not_many() -> None:
     """A count and its noun agree."""
     assert [counted(number, "request") for number in (0, 1, 1_000)] == ["0 requests", "1 request", "1,000 requests"]

@@ -207,6 +207,17 @@ class RegistryCatalogueWriter:
             except ConditionalCheckFailedError as error:
                 raise ConflictError(f"Catalogue version {catalogue.version} exists already; apply again.") from error
 
+    def ensure_seal(self) -> None:
+        """Give the stack its seal, if its pointer is from a release that knew none."""
+        with storage_errors("registry"):
+            self._client.update_item(
+                self._table,
+                _CURRENT,
+                update="SET seal = if_not_exists(seal, :seal)",
+                condition="attribute_exists(pk)",
+                values={":seal": os.urandom(16).hex()},
+            )
+
     def point_to(self, version: int, *, expected: int) -> None:
         """Put a version in force, if the one in force is still the expected one (0 for none).
 
