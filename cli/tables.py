@@ -1,6 +1,7 @@
 """Tables for people and for pipes: a narrow terminal folds what does not fit, and nowhere is a name cut."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 
 from rich.box import SIMPLE_HEAD
@@ -22,7 +23,7 @@ def name_of(place: str) -> str:
     return place.partition("/")[2] or place
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int | Decimal, noun: str) -> str:
     """``1 request``, ``1,000 requests``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

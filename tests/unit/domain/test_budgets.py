@@ -177,3 +177,9 @@ def test_the_writes_of_a_reservation_are_paid_for(holds: int, job: bool, units: 
     """Alone one unit each way, in a transaction two for each item."""
     reservation = Reservation("h1", Decimal(1), (Hold("a", None),) * holds)
     assert reservation_parts(reservation, gateway_rates(PRICES), job=job) == units * PRICES.table_write_unit
+
+
+def test_a_budget_has_a_name_of_its_period() -> None:
+    """For sentences; one over all time is just a budget."""
+    named = [f"{period.named_budget}" for period in BudgetPeriod]
+    assert named == ["per-request budget", "hourly budget", "daily budget", "monthly budget", "budget"]

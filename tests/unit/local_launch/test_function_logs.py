@@ -54,7 +54,7 @@ def test_a_function_that_has_said_nothing_is_said_to_have(
     """An empty answer would look like a command that does not work."""
     logs = _logs("START RequestId: 1 Version: 1")
     monkeypatch.setattr(function_logs, "client", lambda _service, _layout: logs)
-    monkeypatch.setattr(function_logs.state, "launcher_pid", lambda _layout: 1)
+    monkeypatch.setattr("local.launch.state.launcher_pid", lambda _layout: 1)
     show(Layout(ROOT, 65_000), "batch_dispatch")
     assert capsys.readouterr().out == "batch_dispatch has logged nothing yet.\n"
 
