@@ -10,6 +10,7 @@ from tollgate.adapters.sagemaker.asynchronous import SageMakerAsync
 from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import named_in, process_messages
+from tollgate.services.jobs.hand_over import AsyncHandOver
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 from tollgate.settings import AsyncSettings
@@ -26,23 +27,30 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
     """Wire the service; nothing is connected before the first message."""
     parts = AsyncParts(settings)
     backend = SageMakerAsync(SageMakerRuntimeClient(parts.transport), parts.objects)
-    single = AsyncSubmitter(
+    hand_over = AsyncHandOver(
         jobs=parts.jobs,
         objects=parts.objects,
-        catalogues=parts.catalogues,
-        dialects=parts.dialects,
         backend=backend,
         completer=parts.completer,
         telemetry=parts.telemetry,
         clock=parts.clock,
+    )
+    single = AsyncSubmitter(
+        jobs=parts.jobs,
+        catalogues=parts.catalogues,
+        requests=parts.requests,
+        hand_over=hand_over,
+        completer=parts.completer,
         answers=parts.answers,
-        gate=parts.gate,
-        queue=parts.async_queue,
+        brakes=parts.braked(parts.async_queue),
         places=RegistryPlaces(parts.tables, settings.table_registry),
         runs=parts.queue(settings.deferred_queue_url),
+        telemetry=parts.telemetry,
+        clock=parts.clock,
     )
     return GroupSubmitter(
         submitter=single,
+        hand_over=hand_over,
         jobs=parts.jobs,
         objects=parts.objects,
         backend=backend,

@@ -9,6 +9,7 @@ from tollgate.adapters.sagemaker.realtime import SageMakerRealtime
 from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import process_messages
+from tollgate.services.jobs.deferred_calls import DeferredCalls
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.settings import RoadSettings
@@ -40,7 +41,7 @@ def build(settings: DeferredSettings) -> DeferredRun:
             jobs=parts.jobs,
             objects=parts.objects,
             catalogues=parts.catalogues,
-            dialects=parts.dialects,
+            requests=parts.requests,
             providers=parts.providers,
             completer=parts.completer,
             queue=queue,
@@ -50,18 +51,22 @@ def build(settings: DeferredSettings) -> DeferredRun:
 
     return DeferredRun(
         jobs=parts.jobs,
-        objects=parts.objects,
         catalogues=parts.catalogues,
-        dialects=parts.dialects,
-        backend=SageMakerRealtime(SageMakerRuntimeClient(parts.transport)),
+        brakes=parts.braked(queue),
         places=RegistryPlaces(parts.tables, settings.table_registry),
         wakes=LambdaEvents(parts.transport, settings.capacity_function),
-        completer=parts.completer,
+        calls=DeferredCalls(
+            jobs=parts.jobs,
+            objects=parts.objects,
+            requests=parts.requests,
+            backend=SageMakerRealtime(SageMakerRuntimeClient(parts.transport)),
+            completer=parts.completer,
+            telemetry=parts.telemetry,
+            clock=parts.clock,
+        ),
+        by_token=by_token,
         telemetry=parts.telemetry,
         clock=parts.clock,
-        gate=parts.gate,
-        queue=queue,
-        by_token=by_token,
     )
 
 

@@ -5,14 +5,15 @@ from decimal import Decimal
 
 from tests.contract.moto_stores import JOBS_TABLE, LEDGER_TABLE, LocalAws
 from tests.fakes.async_road import AsyncRoad
+from tests.fakes.completer import job_completer
 from tests.fakes.examples import make_job
-from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore
 from tollgate.adapters.dynamodb.ledger import DynamoDBLedger
 from tollgate.domain.budgets.ledger import Hold, Reservation, reserve, shared_slot
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import JobState
-from tollgate.services.jobs.complete_job import INLINE_OUTPUT_BYTES, JobCompleter, Work
+from tollgate.services.jobs.complete_job import INLINE_OUTPUT_BYTES
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.requests.accept_job import MOST_PARAMETER_BYTES
 
 _START = make_job().created_at
@@ -33,12 +34,10 @@ def test_large_parameters_and_a_large_answer_end_their_job_and_are_charged(aws: 
     )
     store.add(job, [reserve(held, hold) for hold in held.holds])
     road = AsyncRoad()
-    completer = JobCompleter(
+    completer = job_completer(
         jobs=store,
         objects=road.objects,
-        webhooks=None,
         catalogues=road.catalogues,
-        dialects=ContainerDialects(),
         durations=road.measurements,
         telemetry=road.telemetry,
         clock=road.clock,

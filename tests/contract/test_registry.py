@@ -83,6 +83,24 @@ def test_the_seal_stays_the_same_for_all_versions(aws: LocalAws, catalogue: Cata
     assert len(set(seals)) == 1
 
 
+def test_a_catalogue_of_a_thousand_models_is_stored(aws: LocalAws, catalogue: Catalogue) -> None:
+    """Its text is several times as large as an item may be."""
+    plain = catalogue.models["echo"]
+    names = [f"model-{number}" for number in range(1_000)]
+    models = {
+        name: replace(plain, name=name, deployments=tuple(replace(one, model=name) for one in plain.deployments))
+        for name in names
+    }
+    many = replace(catalogue, models=models)
+    writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)
+    writer.store(many, now=NOW)
+    writer.point_to(1, expected=0)
+    assert RegistryCatalogue(aws.dynamodb, REGISTRY_TABLE, ManualClock().monotonic).current().models == models
+    document = writer.document(1)
+    assert document is not None
+    assert list(document["models"]) == sorted(names)
+
+
 def test_two_people_applying_at_once_do_not_overwrite(aws: LocalAws, catalogue: Catalogue) -> None:
     """The second is told."""
     writer = RegistryCatalogueWriter(aws.dynamodb, REGISTRY_TABLE)

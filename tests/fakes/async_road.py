@@ -5,19 +5,26 @@ from typing import Any
 from tests.fakes.backends import FixedCatalogue, RecordingAsyncBackend
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.completer import job_completer
+from tests.fakes.control import FixedBrakes
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FixedCapacity
 from tests.fakes.jobs import InMemoryJobStore
 from tests.fakes.messages import BUCKET, InMemoryEvents, InMemoryObjectStore, InMemoryQueue
+from tests.fakes.places import FakePlaces
 from tests.fakes.telemetry import InMemoryHoldingStore, RecordingMeasurements, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
 from tollgate.domain.catalogue import Catalogue
+from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.answers import JobAnswers
+from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.complete_together import GroupCompletion
+from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 
@@ -38,9 +45,11 @@ class AsyncRoad:
         self.holding = InMemoryHoldingStore()
         self.measurements = RecordingMeasurements()
         self.telemetry = RecordingTelemetry()
-        self.queue = InMemoryQueue()
         self.answers = InMemoryAnswers()
         self.filings = InMemoryEvents()
+        self.brakes = FixedBrakes()
+        self.places = FakePlaces()
+        self.runs = InMemoryQueue()
 
     def job_answers(self, watch: CrashPoint) -> JobAnswers:
         return JobAnswers(
@@ -56,12 +65,11 @@ class AsyncRoad:
 
     def completer(self, point: CrashPoint | None = None) -> JobCompleter:
         watch = point or CrashPoint(0)
-        return JobCompleter(
+        return job_completer(
             jobs=watch.watch(self.jobs, "change"),
             objects=watch.watch(self.objects, "put"),
             webhooks=watch.watch(self.webhooks, "send"),
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
             durations=self.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -70,16 +78,29 @@ class AsyncRoad:
 
     def submitter(self, point: CrashPoint | None = None) -> AsyncSubmitter:
         watch = point or CrashPoint(0)
+        gate = BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock)
         return AsyncSubmitter(
             jobs=watch.watch(self.jobs, "change"),
-            objects=self.objects,
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
-            backend=watch.watch(self.backend, "submit"),
-            completer=self.completer(point),
+            requests=JobRequests(ContainerDialects(), self.objects),
+            hand_over=self.hand_over(watch),
+            completer=self.completer(watch),
+            answers=lambda: self.job_answers(watch),
+            brakes=BrakedJobs(gate=gate, catalogues=self.catalogues, queue=self.queue, telemetry=self.telemetry),
+            places=self.places,
+            runs=self.runs,
             telemetry=self.telemetry,
             clock=self.clock,
-            answers=lambda: self.job_answers(watch),
+        )
+
+    def hand_over(self, watch: CrashPoint) -> AsyncHandOver:
+        return AsyncHandOver(
+            jobs=watch.watch(self.jobs, "change"),
+            objects=self.objects,
+            backend=watch.watch(self.backend, "submit"),
+            completer=self.completer(watch),
+            telemetry=self.telemetry,
+            clock=self.clock,
         )
 
     def completion(self, point: CrashPoint | None = None) -> AsyncCompletion:
@@ -107,7 +128,8 @@ class AsyncRoad:
     def group_submitter(self, point: CrashPoint | None = None) -> GroupSubmitter:
         watch = point or CrashPoint(0)
         return GroupSubmitter(
-            submitter=self.submitter(point),
+            submitter=self.submitter(watch),
+            hand_over=self.hand_over(watch),
             jobs=self.jobs,
             objects=watch.watch(self.objects, "put"),
             backend=watch.watch(self.backend, "submit"),

@@ -9,6 +9,7 @@ from tests.fakes.backends import FixedCatalogue, RecordingTransformBackend
 from tests.fakes.batches import InMemoryBatchStore
 from tests.fakes.cache import InMemoryAnswers
 from tests.fakes.clock import CountingIds, ManualClock
+from tests.fakes.completer import job_completer
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.files import InMemoryFileBatchStore, InMemoryFileStore
@@ -30,11 +31,14 @@ from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.file_batch_cut import BatchCutter
 from tollgate.services.batches.file_batch_finish import FileBatchResults
 from tollgate.services.batches.file_batch_run import FileBatchRunner
+from tollgate.services.batches.file_part_admission import PartAdmission
+from tollgate.services.batches.file_part_run import PartRunner
 from tollgate.services.batches.pooled import PooledRuns
 from tollgate.services.batches.run_results import ResultsBySource
 from tollgate.services.batches.start import BatchStarter
 from tollgate.services.jobs.answers import JobAnswers
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.requests.admission import Admission
 
 RESOURCE = "echo/small"
@@ -85,12 +89,11 @@ class BatchRoad:
             self.jobs.add(type(job)(**_fields(job) | changes))
 
     def completer(self, point: CrashPoint) -> JobCompleter:
-        return JobCompleter(
+        return job_completer(
             jobs=point.watch(self.jobs, "change"),
             objects=point.watch(self.objects, "put"),
             webhooks=point.watch(self.webhooks, "send"),
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
             durations=self.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -112,7 +115,7 @@ class BatchRoad:
             batches=watch.watch(self.batches, "add"),
             objects=watch.watch(self.objects, "put", "put_lines"),
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
+            requests=JobRequests(ContainerDialects(), self.objects),
             starter=self.starter(watch),
             completer=self.completer(watch),
             clock=self.clock,
@@ -183,13 +186,12 @@ class BatchRoad:
     def file_batch_runner(self, point: CrashPoint | None = None) -> FileBatchRunner:
         watch = point or CrashPoint(0)
         objects = watch.watch(self.objects, "put_lines", "delete")
+        batches, results = watch.watch(self.file_batches, "change"), self.file_batch_results(watch)
+        admission = Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock)
         return FileBatchRunner(
-            batches=watch.watch(self.file_batches, "change"),
+            batches=batches,
             files=self.files,
-            runs=watch.watch(self.batches, "add"),
-            objects=objects,
             catalogues=self.catalogues,
-            backend=self.backend,
             cutter=BatchCutter(
                 objects=objects,
                 capacities=FixedCapacity(),
@@ -197,10 +199,17 @@ class BatchRoad:
                 bodies=OpenAILineBodies(),
                 refusal_of=refusal_of,
             ),
-            admission=Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock),
-            starter=self.drops(watch),
-            results=self.file_batch_results(watch),
-            refusal_of=refusal_of,
+            admission=PartAdmission(batches=batches, catalogues=self.catalogues, admission=admission),
+            parts=PartRunner(
+                runs=watch.watch(self.batches, "add"),
+                objects=objects,
+                backend=self.backend,
+                starter=self.drops(watch),
+                results=results,
+                refusal_of=refusal_of,
+                clock=self.clock,
+            ),
+            results=results,
             telemetry=self.telemetry,
             clock=self.clock,
             is_held_back=self.held_back.__contains__,

@@ -4,7 +4,7 @@ One object counts the calls to every port of a house of fakes, so that a test ca
 any. When a process has died, nothing that still runs in it reaches the outside world, whatever its `finally` does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -22,26 +22,24 @@ class Fault(Enum):
 
 
 class Faults:
-    """Counts calls, and brings the fault at the chosen one.
+    """Counts calls, and brings faults at some of them.
 
     Args:
-        at: number of the call, from 1; 0 brings none.
-        fault: what happens there.
-        of: name of the only call that counts for that; empty for all.
+        planned: faults by number of the call, from 1.
+        of: name of the only call that is numbered for that; empty for all.
 
     Attributes:
         calls: names of the calls so far.
-        struck: the call at which the fault came; empty before that.
+        struck: the calls at which faults came.
     """
 
-    def __init__(self, at: int = 0, fault: Fault = Fault.FAILS, *, of: str = "") -> None:
+    def __init__(self, planned: Mapping[int, Fault] | None = None, *, of: str = "") -> None:
+        self._planned = planned or {}
         self._of = of
-        self._at = at
-        self._fault = fault
         self._inside = False
         self._dead = False
         self.calls: list[str] = []
-        self.struck = ""
+        self.struck: list[str] = []
 
     def over(
         self,
@@ -78,27 +76,27 @@ class Faults:
             if self._dead:
                 raise CrashError
             self.calls.append(name)
-            strikes = self._of in {"", name} and self._count(name) == self._at
-            if strikes:
-                self.struck = name
-                if self._fault is Fault.DIES_BEFORE:
-                    self._die()
-                if self._fault is Fault.FAILS:
-                    raise fails("fails")
+            fault = self._planned.get(self._number(name)) if self._of in {"", name} else None
+            if fault is not None:
+                self.struck.append(name)
+            if fault is Fault.DIES_BEFORE:
+                self._die()
+            if fault is Fault.FAILS:
+                raise fails("fails")
             self._inside = True
             try:
                 result = act(*values, **named)
             finally:
                 self._inside = False
-            if strikes and self._fault is Fault.DIES_AFTER:
+            if fault is Fault.DIES_AFTER:
                 self._die()
-            if strikes:
+            if fault is Fault.ANSWER_LOST:
                 raise lost("answer lost")
             return result
 
         return call
 
-    def _count(self, name: str) -> int:
+    def _number(self, name: str) -> int:
         return self.calls.count(name) if self._of else len(self.calls)
 
     def _die(self) -> None:

@@ -31,6 +31,7 @@ class FilesHouse:
         self.files = InMemoryFileStore()
         self.batches = InMemoryFileBatchStore()
         self.queue = InMemoryQueue()
+        self.idempotency = InMemoryIdempotency()
         telemetry = Telemetry(namespace="Tollgate", service="tollgate", write=lambda _: None)
         ids = CountingIds()
         files = Files(files=self.files, objects=self.objects, clock=self.clock, ids=ids, kept=timedelta(days=30))
@@ -47,7 +48,7 @@ class FilesHouse:
             batches=FileBatches(
                 batches=self.batches, files=files, queue=self.queue, telemetry=telemetry, clock=self.clock, ids=ids
             ),
-            idempotency=Idempotency(InMemoryIdempotency(), self.clock),
+            idempotency=Idempotency(self.idempotency, self.clock),
             telemetry=telemetry,
             random_hex=lambda: "a" * 48,
         )

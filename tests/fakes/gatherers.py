@@ -30,8 +30,8 @@ class Gatherers(Sleepers):
         road = AsyncRoad(self.catalogue)
         road.clock, road.jobs = self.clock, self.gateway.jobs
         self.backend = road.backend
+        road.places = self.places
         self.submitter = road.submitter()
-        self.submitter._places = self.places
         self.number = 0
         self.order: list[str] = []
 

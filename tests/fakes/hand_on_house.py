@@ -69,9 +69,7 @@ class HandOnHouse(Sleepers):
 
     def submitter(self, places: FakePlaces | None = None) -> AsyncSubmitter:
         """What takes messages from the asynchronous queue; it knows of the place that it gathers for."""
-        submitter = self.tokens.submitter()
-        submitter._places = places or self.places
-        return submitter
+        return self.tokens.submitter(places or self.places)
 
     def come(self, **changes: Any) -> str:
         """A request that may wait a quarter of an hour; the id of its job, whose message has been looked at."""

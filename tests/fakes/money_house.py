@@ -7,26 +7,26 @@ that are counted here, so that a test can compare them with what was paid.
 import json
 from collections.abc import Callable
 from copy import replace
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from tests.fakes.async_endpoint import RUN_SECONDS, AsyncEndpoint, put_as_another
 from tests.fakes.budgeted_gateway import make_budget
-from tests.fakes.clock import ManualClock
 from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.faults import Faults
 from tests.fakes.gateway import FakeGateway
-from tests.fakes.messages import InMemoryObjectStore, InMemoryQueue, SentMessage
+from tests.fakes.messages import InMemoryQueue, SentMessage
 from tests.fakes.places import FakePlaces
 from tests.fakes.swept_house import SweptHouse
+from tests.fakes.token_house import OneProvider, completion, dollars, token_catalogue
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
-from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.adapters.dynamodb.jobs.settled import job_record, part_record
+from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
-from tollgate.domain.catalogue import BatchPolicy, Catalogue, Road
+from tollgate.domain.catalogue import BatchPolicy, Catalogue, InferenceType
 from tollgate.domain.errors import (
     BackendThrottledError,
     BackendTimeoutError,
@@ -37,23 +37,28 @@ from tollgate.domain.jobs.batches import BatchState
 from tollgate.domain.jobs.file_batches import COMPLETION_WINDOW, FINAL_STATUSES, FileBatch, FilePurpose, StoredFile
 from tollgate.domain.jobs.job import OPEN_STATES
 from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
+from tollgate.domain.money import ZERO
 from tollgate.domain.places.sleeping import SleepPolicy
-from tollgate.ports.backends import AsyncSubmission
 from tollgate.services.brakes.gate import BrakeGate
-from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.braked_jobs import BrakedJobs
+from tollgate.services.jobs.deferred_calls import DeferredCalls
+from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.queries import JobQueries
 from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 
-RUN_SECONDS = 2
-"""How long SageMaker works on an asynchronous invocation."""
+_ONE_CALL = Decimal("0.00005")
+"""Dollars; more than a real-time call of these tests costs."""
 
 _STEP_SECONDS = 70
 _MOST_STEPS = 150
 
 
 def paid_catalogue(*, together: bool = False, limit: str = "5") -> Catalogue:
-    """The example model in three budgets; its requests may share an invocation."""
+    """The example model, whose requests may share an invocation, and one paid by the token, in three budgets."""
     catalogue = make_catalogue(batch=BatchPolicy(max_records=3, max_age_seconds=60, records_per_file=2))
     model = catalogue.models["echo"]
     (small,) = model.deployments
@@ -64,57 +69,8 @@ def paid_catalogue(*, together: bool = False, limit: str = "5") -> Catalogue:
         make_budget(limit, ScopeKind.TEAM, BudgetPeriod.MONTH),
         make_budget(limit, ScopeKind.KEY, BudgetPeriod.TOTAL),
     )
-    return replace(catalogue, models={"echo": replace(model, deployments=(small,))}, budgets=budgets)
-
-
-@dataclass
-class AsyncEndpoint:
-    """An asynchronous endpoint with one place: every call is a run of its own, with a location of its own."""
-
-    clock: ManualClock
-    objects: InMemoryObjectStore
-    waiting: list[tuple[str, bytes, str, datetime]] = field(default_factory=list)
-    runs: list[str] = field(default_factory=list)
-    poison: str = ""
-    free_at: datetime | None = None
-
-    def submit(
-        self,
-        road: Road,
-        body: bytes,
-        content_type: str,
-        *,
-        inference_id: str,
-        request_ttl_seconds: int,
-        timeout_seconds: int,
-        trace: str,
-    ) -> AsyncSubmission:
-        """See `AsyncBackend`."""
-        assert content_type
-        assert trace
-        assert request_ttl_seconds > timeout_seconds > 0
-        name = f"s3://{self.objects.bucket}/async-output/{road.target}/{len(self.runs):08x}"
-        self.runs.append(inference_id)
-        self.waiting.append((inference_id, body, name, self.clock.now()))
-        return AsyncSubmission(f"{name}.out", f"{name}-error.out")
-
-    def work(self) -> list[AsyncNotice]:
-        """Work through what waits; what it then has to tell."""
-        notices = []
-        waiting, self.waiting = self.waiting, []
-        for inference_id, body, name, received in waiting:
-            ended = max(received, self.free_at or received) + timedelta(seconds=RUN_SECONDS)
-            self.free_at = ended
-            inputs = json.loads(body)["inputs"]
-            bad = bool(self.poison) and self.poison in json.dumps(inputs)
-            answer = inputs.upper() if isinstance(inputs, str) else [text.upper() for text in inputs]
-            location = f"{name}-error.out" if bad else f"{name}.out"
-            key = self.objects.key_of(location)
-            assert key is not None
-            _put(self.objects, key, json.dumps("bad" if bad else answer).encode())
-            reason = "ModelError" if bad else None
-            notices.append(AsyncNotice(inference_id, not bad, received, ended, location, reason))
-        return notices
+    models = {"echo": replace(model, deployments=(small,)), "chat": token_catalogue().model("chat")}
+    return replace(catalogue, models=models, budgets=budgets)
 
 
 class MoneyHouse(SweptHouse):
@@ -139,10 +95,12 @@ class MoneyHouse(SweptHouse):
             answers=self.answers,
             shared_jobs=self.jobs,
         )
+        self.provider = token_catalogue().model("chat").deployments[0].roads[InferenceType.ASYNC].target
+        self.gateway.realtime.answers[self.provider] = completion()
         self.jobs.ledger = self.file_batches.ledger = self.ledger
         self.endpoint = AsyncEndpoint(self.clock, self.objects)
-        self.invoked_seconds = Decimal(0)
-        self.lost: list[str] = []
+        # Gateway functions that died; what they held and had not recorded is known to nobody.
+        self.died_answering = 0
         self._watch()
         self._roads()
 
@@ -166,19 +124,31 @@ class MoneyHouse(SweptHouse):
         nothing = CrashPoint(0)
         completer = self.completer(nothing)
         self.faults.over(self.holding, "take_place")
-        submitter = AsyncSubmitter(
+        requests = JobRequests(ContainerDialects(), self.objects)
+        hand_over = AsyncHandOver(
             jobs=self.jobs,
             objects=self.objects,
-            catalogues=self.catalogues,
-            dialects=ContainerDialects(),
             backend=self.endpoint,
             completer=completer,
             telemetry=self.telemetry,
             clock=self.clock,
-            queue=self.async_queue,
+        )
+        submitter = AsyncSubmitter(
+            jobs=self.jobs,
+            catalogues=self.catalogues,
+            requests=requests,
+            hand_over=hand_over,
+            completer=completer,
+            answers=lambda: self.job_answers,
+            brakes=self._braked(self.async_queue),
+            places=FakePlaces(),
+            runs=self.deferred_queue,
+            telemetry=self.telemetry,
+            clock=self.clock,
         )
         self.submitter = GroupSubmitter(
             submitter=submitter,
+            hand_over=hand_over,
             jobs=self.jobs,
             objects=self.objects,
             backend=self.endpoint,
@@ -189,20 +159,40 @@ class MoneyHouse(SweptHouse):
             clock=self.clock,
             ids=self.ids,
         )
-        self.deferred = DeferredRun(
+        by_token = TokenJobRun(
             jobs=self.jobs,
             objects=self.objects,
             catalogues=self.catalogues,
-            dialects=ContainerDialects(),
-            backend=self.gateway.realtime,
-            places=FakePlaces(),
-            wakes=self.gateway.wakes,
+            requests=requests,
+            providers=OneProvider(self.gateway.realtime),
             completer=completer,
+            queue=self.deferred_queue,
             telemetry=self.telemetry,
             clock=self.clock,
-            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
-            queue=self.deferred_queue,
         )
+        self.deferred = DeferredRun(
+            jobs=self.jobs,
+            catalogues=self.catalogues,
+            brakes=self._braked(self.deferred_queue),
+            places=FakePlaces(),
+            wakes=self.gateway.wakes,
+            calls=DeferredCalls(
+                jobs=self.jobs,
+                objects=self.objects,
+                requests=requests,
+                backend=self.gateway.realtime,
+                completer=completer,
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            by_token=lambda: by_token,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def _braked(self, queue: InMemoryQueue) -> BrakedJobs:
+        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
+        return BrakedJobs(gate=gate, catalogues=self.catalogues, queue=queue, telemetry=self.telemetry)
 
     # -- what callers do
 
@@ -219,6 +209,7 @@ class MoneyHouse(SweptHouse):
                 status = self.gateway.infer(body, headers={"idempotency-key": key}).status
             except CrashError:
                 status = 502
+                self.died_answering += 1
                 self.faults.new_process()
             if status < 500 and status != 409:
                 return status
@@ -229,7 +220,7 @@ class MoneyHouse(SweptHouse):
         """Put a file into the bucket."""
         key = "batch-input/echo/a.jsonl"
         lines = [json.dumps({"input": text, "id": text}).encode() for text in texts]
-        _put(self.objects, key, b"\n".join(lines))
+        put_as_another(self.objects, key, b"\n".join(lines))
         self._until_done(lambda: self.drops().dropped(key, "v1"))
 
     def begin_batch(self, *texts: str) -> None:
@@ -240,9 +231,25 @@ class MoneyHouse(SweptHouse):
             for t in texts
         ]
         file = StoredFile("file-1", OWNER, "in.jsonl", FilePurpose.BATCH, 1, now, now + COMPLETION_WINDOW * 30)
-        _put(self.objects, file.key, b"\n".join(json.dumps(line).encode() for line in lines))
+        put_as_another(self.objects, file.key, b"\n".join(json.dumps(line).encode() for line in lines))
         self.files.files[file.file_id] = file
         self.file_batches.add(FileBatch("batch_1", OWNER, "/v1/embeddings", file.file_id, now, now + COMPLETION_WINDOW))
+
+    def cancel(self, number: int) -> None:
+        """Have the owner of a job ask for its end."""
+        names = sorted(self.jobs.jobs)
+        queries = JobQueries(jobs=self.jobs, objects=self.objects, clock=self.clock)
+        self._once(partial(queries.cancel, OWNER, names[number % len(names)]))
+
+    def raise_prices(self) -> None:
+        """Put a catalogue into force in which the instances cost twice as much."""
+        catalogue = self.catalogues.catalogue
+        model = catalogue.models["echo"]
+        (small,) = model.deployments
+        roads = {kind: replace(road, usd_per_hour=Decimal("0.23")) for kind, road in small.roads.items()}
+        models = {**catalogue.models, "echo": replace(model, deployments=(replace(small, roads=roads),))}
+        self.catalogues.catalogue = replace(catalogue, version=catalogue.version + 1, models=models)
+        self.gateway.catalogues.catalogue = self.catalogues.catalogue
 
     # -- what the rest of the world does
 
@@ -273,12 +280,12 @@ class MoneyHouse(SweptHouse):
         self.steps += 1
         self.clock.advance(RUN_SECONDS * len(self.endpoint.waiting))
         for notice in self.endpoint.work() if self.steps % self.busy == 0 else ():
-            self._until_done(lambda notice=notice: self.completion.notice(notice))
+            self._until_done(partial(self.completion.notice, notice))
         self._once(self.dispatcher().wake_all)
         for name, status in list(self.backend.statuses.items()):
             if not status.ended and self.steps % self.busy == 0:
                 self._transform(name)
-                self._until_done(lambda name=name: self.collector().ended(self.backend.statuses[name]))
+                self._until_done(partial(self.collector().ended, self.backend.statuses[name]))
         self._once(self.sweeper.sweep)
         self.clock.advance(_STEP_SECONDS)
 
@@ -307,19 +314,19 @@ class MoneyHouse(SweptHouse):
             records = [json.loads(line) for line in store.objects[key].splitlines()]
             answers = [{"id": r["id"], "SageMakerOutput": _transformed(r["body"]["inputs"])} for r in records]
             out = job.output_prefix + key.removeprefix(job.input_prefix) + ".out"
-            _put(store, out, b"\n".join(json.dumps(answer).encode() for answer in answers))
+            put_as_another(store, out, b"\n".join(json.dumps(answer).encode() for answer in answers))
         self.backend.end(name, "Completed", began=began)
 
     def _drain(self, queue: InMemoryQueue, take: Callable[[SentMessage], None]) -> None:
         """Deliver what waits now, each twice; what is not taken returns in a minute."""
         sent, queue.sent = queue.sent, []
         for message in sent:
-            if not self._once(lambda message=message: take(message)):
+            if not self._once(partial(take, message)):
                 queue.sent.append(message)
             else:
-                self._once(lambda message=message: take(message))
+                self._once(partial(take, message))
 
-    def _until_done(self, act: Callable[[], None]) -> None:
+    def _until_done(self, act: Callable[[], object]) -> None:
         """An event: delivered again while it fails, and once more when it did not."""
         for _ in range(3):
             if self._once(act):
@@ -327,7 +334,7 @@ class MoneyHouse(SweptHouse):
                 return
             self.clock.advance(20)
 
-    def _once(self, act: Callable[[], None]) -> bool:
+    def _once(self, act: Callable[[], object]) -> bool:
         try:
             act()
         except (CrashError, TollgateError):
@@ -340,26 +347,65 @@ class MoneyHouse(SweptHouse):
     @property
     def charged(self) -> Decimal:
         """Dollars in usage: of the log's lines, jobs, late charges, files and parts of batches."""
-        lines = [
-            r
-            for line in self.gateway.lines
-            for r in records_of_line(json.dumps(line, separators=(",", ":")), self.clock.now())
-        ]
-        ended = [job_record(job) for job in (*self.jobs.jobs.values(), *self.jobs.late.values())]
-        parts = [part_record(part) for part in self.file_batches.counted.values()]
-        files = [run.count.bill.charged for run in self.batches.runs.values() if run.count is not None]
-        return sum((record.charged for record in (*lines, *ended, *parts)), Decimal(0)) + sum(files, Decimal(0))
+        return self.charged_to_owners + self.charged_to_nobody
 
     @property
-    def paid_seconds(self) -> Decimal:
-        """Instance seconds on the records of jobs."""
+    def charged_to_owners(self) -> Decimal:
+        """The same without dropped files, which belong to no key."""
+        now, lines = self.clock.now(), [json.dumps(line, separators=(",", ":")) for line in self.gateway.lines]
+        at_once = [record for line in lines for record in records_of_line(line, now)]
+        ended = [job_record(job) for job in (*self.jobs.jobs.values(), *self.jobs.late.values())]
+        parts = [part_record(part) for part in self.file_batches.counted.values()]
+        return sum((record.charged for record in (*at_once, *ended, *parts)), ZERO)
+
+    @property
+    def charged_to_nobody(self) -> Decimal:
+        """Dollars in usage for dropped files."""
+        counts = [run.count for run in self.batches.runs.values() if run.count is not None]
+        return sum((count.bill.charged for count in counts), ZERO)
+
+    @property
+    def worked_seconds(self) -> tuple[Decimal, Decimal]:
+        """Instance seconds of asynchronous invocations and of transform jobs."""
+        ended = [status for status in self.backend.statuses.values() if status.started_at and status.ended_at]
+        transformed = sum(((s.ended_at - s.started_at).total_seconds() for s in ended), 0.0)  # type: ignore[operator]  # both are there
+        return Decimal(RUN_SECONDS * len(self.endpoint.runs)), Decimal(transformed)
+
+    @property
+    def paid_seconds(self) -> tuple[Decimal, Decimal]:
+        """The same, as they are on the records of jobs, files and parts of batches."""
         every = (*self.jobs.jobs.values(), *self.jobs.late.values())
-        return sum((job.held_seconds for job in every if job.held_seconds is not None), Decimal(0))
+        jobs = [job for job in every if job.model == "echo"]
+        paid = dict.fromkeys(InferenceType, ZERO)
+        for job in jobs:
+            paid[job.inference_type] += job.held_seconds or ZERO
+        counts = [run.count for run in self.batches.runs.values() if run.count is not None]
+        counts += [part.count for part in self.file_batches.counted.values()]
+        batch = paid[InferenceType.BATCH] + sum((count.held_seconds or ZERO for count in counts), ZERO)
+        return paid[InferenceType.ASYNC], batch
 
+    @property
+    def provider_bill(self) -> Decimal:
+        """Dollars that the provider asks for the calls it was sent."""
+        return len([target for target, _ in self.gateway.realtime.calls if target == self.provider]) * dollars(20, 30)
 
-def _put(objects: InMemoryObjectStore, key: str, body: bytes) -> None:
-    """Write as somebody else, whom no fault meets."""
-    InMemoryObjectStore.put(objects, key, body)
+    def faults_in_the_books(self) -> list[str]:
+        """What is wrong with the money, when all is quiet; empty if nothing is."""
+        found, spent = [], dict[str, Decimal]()
+        for name, counter in self.ledger.counters.items():
+            scope = name.rpartition("#")[0]
+            spent[scope] = spent.get(scope, ZERO) + counter.spent + counter.overrun
+            holds = {slot: amount for slot, amount in counter.slots.items() if slot[0] == "h" and amount}
+            own = [slot for slot in holds if "_" in slot]
+            if counter.committed != counter.spent + sum(holds.values(), ZERO):
+                found.append(f"{name}: {counter.committed} committed, {counter.spent} spent, {holds} held")
+            if len(holds) > len(own) or len(own) > self.died_answering:
+                found.append(f"{name}: {holds} still held")
+        for scope, dollars_spent in spent.items():
+            charged = self.charged if scope.startswith("gateway#") else self.charged_to_owners
+            if dollars_spent != charged and not (self.died_answering and charged < dollars_spent < charged + _ONE_CALL):
+                found.append(f"{scope}: {dollars_spent} spent, {charged} in usage")
+        return found
 
 
 def _transformed(inputs: Any) -> Any:

@@ -5,6 +5,7 @@ from copy import replace
 from dataclasses import dataclass, field
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.completer import job_completer
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.endpoints import FakeEndpoints
 from tests.fakes.examples import make_catalogue
@@ -21,8 +22,11 @@ from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.places.standing import Place, PlaceKind, ScalingTarget, Standing, StandStatus, VariantStanding
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.brakes.gate import BrakeGate
-from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.braked_jobs import BrakedJobs
+from tollgate.services.jobs.deferred_calls import DeferredCalls
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.run_deferred import DeferredRun
+from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.places.hand_on import HandingOn
 from tollgate.services.places.keep_places import PlaceKeeper
 from tollgate.services.places.news import PlaceNews
@@ -75,6 +79,11 @@ class LiveCapacity:
         )
 
 
+def nobody_by_token() -> TokenJobRun:
+    """For a house without such providers."""
+    raise AssertionError("Nothing here is paid by the token.")
+
+
 @dataclass
 class Sleepers:
     """What a test looks at and moves."""
@@ -95,29 +104,38 @@ class Sleepers:
         for place in (REALTIME, ASYNC):
             self.endpoints.put(standing(place))
         self.keeper = self.new_keeper()
-        completer = JobCompleter(
+        completer = job_completer(
             jobs=self.gateway.jobs,
             objects=self.gateway.objects,
-            webhooks=None,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
             durations=self.gateway.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
         )
+        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
         self.deferred = DeferredRun(
             jobs=self.gateway.jobs,
-            objects=self.gateway.objects,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
-            backend=self.gateway.realtime,
+            brakes=BrakedJobs(
+                gate=gate,
+                catalogues=self.gateway.catalogues,
+                queue=self.gateway.deferred_queue,
+                telemetry=self.telemetry,
+            ),
             places=self.places,
             wakes=self.wakes,
-            completer=completer,
+            calls=DeferredCalls(
+                jobs=self.gateway.jobs,
+                objects=self.gateway.objects,
+                requests=JobRequests(ContainerDialects(), self.gateway.objects),
+                backend=self.gateway.realtime,
+                completer=completer,
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            by_token=nobody_by_token,
             telemetry=self.telemetry,
             clock=self.clock,
-            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
-            queue=self.gateway.deferred_queue,
         )
 
     def new_keeper(self, point: CrashPoint | None = None) -> PlaceKeeper:

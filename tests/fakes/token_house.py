@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from tests.fakes.budgeted_gateway import make_budget
+from tests.fakes.completer import job_completer
 from tests.fakes.crashes import CrashPoint
 from tests.fakes.gateway import FakeGateway
+from tests.fakes.messages import InMemoryQueue
 from tests.fakes.places import FakePlaces
 from tests.fakes.telemetry import InMemoryHoldingStore, RecordingTelemetry
 from tollgate.adapters.dialects import ContainerDialects
@@ -18,8 +20,13 @@ from tollgate.domain.jobs.job import Job
 from tollgate.ports.backends import RealtimeBackend
 from tollgate.ports.streams import StreamForms, StreamingBackend
 from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.answers import JobAnswers
+from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.deferred_calls import DeferredCalls
+from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.jobs.submit_async import AsyncSubmitter
@@ -106,6 +113,10 @@ class OneProvider:
         raise NotImplementedError(road.target)
 
 
+def _no_answers() -> JobAnswers:
+    raise AssertionError("No job here has a cache.")
+
+
 class TokenHouse:
     """What tests look at, and the functions, which a test may kill at any effect."""
 
@@ -117,12 +128,10 @@ class TokenHouse:
 
     def completer(self, watch: CrashPoint) -> JobCompleter:
         """Where jobs end."""
-        return JobCompleter(
+        return job_completer(
             jobs=watch.watch(self.gateway.jobs, "change"),
             objects=watch.watch(self.gateway.objects, "put"),
-            webhooks=None,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
             durations=self.gateway.measurements,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -141,28 +150,44 @@ class TokenHouse:
             telemetry=self.telemetry,
         )
 
-    def submitter(self) -> AsyncSubmitter:
+    def submitter(
+        self, places: FakePlaces | None = None, answers: Callable[[], JobAnswers] | None = None
+    ) -> AsyncSubmitter:
         """What takes messages from the asynchronous queue; it calls no SageMaker for these jobs."""
         return AsyncSubmitter(
             jobs=self.gateway.jobs,
-            objects=self.gateway.objects,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
-            backend=None,  # type: ignore[arg-type]  # a call to it would be the failure
+            requests=JobRequests(ContainerDialects(), self.gateway.objects),
+            hand_over=AsyncHandOver(
+                jobs=self.gateway.jobs,
+                objects=self.gateway.objects,
+                backend=None,  # type: ignore[arg-type]  # a call to it would be the failure
+                completer=self.completer(CrashPoint(0)),
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
             completer=self.completer(CrashPoint(0)),
+            answers=answers or _no_answers,
+            brakes=self._braked(self.gateway.async_queue),
+            places=places or FakePlaces(),
+            runs=self.gateway.deferred_queue,
             telemetry=self.telemetry,
             clock=self.clock,
-            runs=self.gateway.deferred_queue,
         )
+
+    def _braked(self, queue: InMemoryQueue) -> BrakedJobs:
+        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
+        return BrakedJobs(gate=gate, catalogues=self.gateway.catalogues, queue=queue, telemetry=self.telemetry)
 
     def runner(self, point: CrashPoint | None = None) -> DeferredRun:
         """What takes messages from the queue of calls that have to be waited for."""
         watch = point or CrashPoint(0)
+        requests = JobRequests(ContainerDialects(), self.gateway.objects)
         run = TokenJobRun(
             jobs=watch.watch(self.gateway.jobs, "change"),
             objects=watch.watch(self.gateway.objects, "put"),
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
+            requests=requests,
             providers=OneProvider(watch.watch(self.gateway.realtime, "invoke")),
             completer=self.completer(watch),
             queue=self.gateway.deferred_queue,
@@ -172,18 +197,22 @@ class TokenHouse:
         by_token: Callable[[], TokenJobRun] = lambda: run  # noqa: E731 -- it is handed on
         return DeferredRun(
             jobs=self.gateway.jobs,
-            objects=self.gateway.objects,
             catalogues=self.gateway.catalogues,
-            dialects=ContainerDialects(),
-            backend=self.gateway.realtime,
+            brakes=self._braked(self.gateway.deferred_queue),
             places=FakePlaces(),
             wakes=self.gateway.wakes,
-            completer=self.completer(watch),
+            calls=DeferredCalls(
+                jobs=self.gateway.jobs,
+                objects=self.gateway.objects,
+                requests=requests,
+                backend=self.gateway.realtime,
+                completer=self.completer(watch),
+                telemetry=self.telemetry,
+                clock=self.clock,
+            ),
+            by_token=by_token,
             telemetry=self.telemetry,
             clock=self.clock,
-            gate=BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock),
-            queue=self.gateway.deferred_queue,
-            by_token=by_token,
         )
 
     def accept(self, **changes: Any) -> str:

@@ -58,6 +58,9 @@ class InMemoryUsage:
         longer = {Span.SLICE: hour_of, Span.HOUR: day_of, Span.DAY: month_of}[span]
         return [row for (kind, start, _), row in self.rows.items() if kind is span and longer(start) == within]
 
+    def each(self, span: Span, within: datetime) -> Iterator[RollUp]:
+        yield from self.read(span, within)
+
     def closed_until(self, span: Span) -> datetime | None:
         return self.closed.get(span)
 

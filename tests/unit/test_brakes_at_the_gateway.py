@@ -12,7 +12,6 @@ from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.control import FixedBrakes
 from tests.fakes.examples import make_catalogue, make_job
 from tests.fakes.gateway import FakeGateway, document
-from tests.fakes.messages import InMemoryQueue
 from tests.fakes.telemetry import RecordingTelemetry
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.catalogue import Catalogue, Tier
@@ -108,15 +107,14 @@ def test_a_job_that_waits_is_not_handed_over_during_a_stop() -> None:
     """It comes back by itself and is handed over when the brake is off; no delivery counts as failed."""
     road = AsyncRoad()
     road.catalogues.catalogue = replace(road.catalogues.catalogue, brakes=POLICY)
-    gate, brakes = _gate(BrakeLevel.STOP, road.clock)
-    queue, submitter = InMemoryQueue(), road.submitter()
-    submitter._gate, submitter._queue = gate, queue
+    road.brakes.control = Control(revision=1, level=BrakeLevel.STOP)
+    submitter = road.submitter()
     job = make_job()
     road.jobs.add(job)
     submitter.submit(job.job_id)
     assert road.backend.submitted == []
-    assert [body["job_id"] for body in queue.bodies] == [job.job_id]
-    brakes.control = replace(brakes.control, level=BrakeLevel.DEFER)
+    assert [body["job_id"] for body in road.queue.bodies] == [job.job_id]
+    road.brakes.control = replace(road.brakes.control, level=BrakeLevel.DEFER)
     submitter.submit(job.job_id)
     assert len(road.backend.submitted) == 1
 

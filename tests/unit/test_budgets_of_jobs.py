@@ -12,7 +12,7 @@ from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.budgets.ledger import Counter, Hold, Reservation, WorkflowCall, releases, reserve, shared_slot
 from tollgate.domain.jobs.job import FINAL_STATES, JobState
 from tollgate.services.jobs.async_notice import AsyncNotice
-from tollgate.services.jobs.complete_job import Work
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queries import JobQueries
 
 _START = make_job().created_at

@@ -17,8 +17,8 @@ from tollgate.domain.brakes.level import NO_CONTROL, BrakeLevel, BrakePolicy, Br
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import JobState
 from tollgate.domain.places.sleeping import Phase
+from tollgate.services.jobs.braked_jobs import BRAKED_SECONDS
 from tollgate.services.jobs.run_deferred import DeferredRun
-from tollgate.services.jobs.submit_async import BRAKED_SECONDS
 from tollgate.services.places.keep_places import PlaceKeeper
 from tollgate.services.places.rightsize import RightSizing
 

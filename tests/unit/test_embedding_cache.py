@@ -1,6 +1,7 @@
 """Lists of texts to embed: only what nobody has seen is sent on, and every caller gets the whole list, in order."""
 
 import json
+from collections.abc import Iterator
 from copy import replace
 from decimal import Decimal
 from typing import Any
@@ -165,7 +166,7 @@ def test_a_list_that_is_run_again_as_a_whole_costs_what_was_charged(gateway: Fak
     """The new texts found no place, which took the gateway's work; the whole list found one. The answer says both."""
     catalogue = replace(gateway.catalogues.catalogue, budgets=(make_budget("5"),))
     gateway = FakeGateway(catalogue=catalogue)
-    results = iter([CapacityError("full"), b"[[1.0], [2.0]]"])
+    results: Iterator[bytes | Exception] = iter([CapacityError("full"), b"[[1.0], [2.0]]"])
     gateway.realtime.script = lambda: next(results)
     answer = embed(gateway, ["a", "bb"])
     assert vectors(answer) == [[1.0], [2.0]]

@@ -21,6 +21,7 @@ from tollgate.domain.jobs.file_batches import (
     FileBatchStatus,
     batch_line,
 )
+from tollgate.services.batches.file_part_admission import written
 
 
 def test_two_models_in_one_file_come_back_in_one() -> None:
@@ -204,11 +205,10 @@ def test_a_change_by_others_is_not_overwritten() -> None:
     """The message comes back and is tried on what is there then."""
     road = FilesRoad(two_models())
     road.begin(embedding_line("a"))
-    runner = road.file_batch_runner()
     stale = road.batch
     road.cancel()
     with pytest.raises(ConflictError):
-        runner._written(replace(stale, cut=True))
+        written(road.file_batches, replace(stale, cut=True))
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.examples import make_job
-from tests.fakes.places import FakePlaces
 from tests.fakes.sleepers import ASYNC, REALTIME, Sleepers, sleepy_catalogue, standing
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import JobState
@@ -175,12 +174,9 @@ def test_a_gathered_job_is_not_handed_to_sagemaker(phase: Phase | None, held: bo
     """Its backlog would start instances at once, and during the start it would be ahead of those that gathered."""
     road = AsyncRoad(sleepy_catalogue(GATHER, InferenceType.ASYNC))
     road.jobs.add(make_job(deadline_at=NOW))
-    places = FakePlaces()
     if phase is not None:
-        places.write(PlaceRecord(ASYNC, phase, NOW))
-    submitter = road.submitter()
-    submitter._places = places
-    submitter.submit("inf_1")
+        road.places.write(PlaceRecord(ASYNC, phase, NOW))
+    road.submitter().submit("inf_1")
     assert bool(road.backend.submitted) is not held
     job = road.jobs.get("inf_1")
     assert job is not None

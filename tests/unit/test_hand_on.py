@@ -11,6 +11,7 @@ from tests.fakes.crashes import CrashError, CrashPoint
 from tests.fakes.examples import make_job
 from tests.fakes.gateway import document
 from tests.fakes.hand_on_house import BOTH, GATHERING, STARTUP, HandOnHouse
+from tests.fakes.places import FakePlaces
 from tests.fakes.sleepers import ASYNC
 from tests.fakes.token_house import TOKENS, completion, dollars, token_catalogue
 from tollgate.adapters.metering.price_snapshot import snapshot_book
@@ -333,8 +334,7 @@ def test_whoever_read_it_before_does_not_undo_it() -> None:
     read = house.job(name)
     house.clock.advance(600)
     house.keeper.tick()
-    submitter = house.submitter()
-    submitter._places = None  # it believes the endpoint to be up
+    submitter = house.submitter(FakePlaces())  # it believes the endpoint to be up
     with pytest.raises(ConflictError):
         submitter.claim(read)
     assert house.job(name).deployment == "paid"

@@ -38,9 +38,7 @@ class EqualHouse(HandOnHouse):
         self.tokens.completer = remembering  # type: ignore[method-assign]  # the same, and it keeps answers
 
     def submitter(self, places: FakePlaces | None = None) -> AsyncSubmitter:
-        made = super().submitter(places)
-        made._answers = self._job_answers
-        return made
+        return self.tokens.submitter(places or self.places, self._job_answers)
 
     def _job_answers(self) -> JobAnswers:
         return JobAnswers(

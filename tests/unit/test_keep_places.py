@@ -41,6 +41,31 @@ def test_an_unused_endpoint_sleeps_and_routing_hears_first() -> None:
     assert [line.reason for line in record.history] == ["first seen", "no invocation for 30 min", gone]
 
 
+def test_more_places_than_a_minute_is_long_enough_for_are_all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function would be stopped in the middle each time, and would never come to the last of them."""
+    catalogue = sleepy_catalogue(POLICY, InferenceType.REALTIME)
+    [plain] = catalogue.models["echo"].deployments
+    road = plain.roads[InferenceType.REALTIME]
+    many = tuple(
+        replace(plain, name=f"number-{number}", roads={InferenceType.REALTIME: replace(road, target=f"end-{number}")})
+        for number in range(100)
+    )
+    world = Sleepers(catalogue=replace(catalogue, models={"echo": replace(catalogue.models["echo"], deployments=many)}))
+    write = world.places.write
+
+    def slow(record: PlaceRecord) -> bool:
+        world.clock.advance(1)
+        return write(record)
+
+    monkeypatch.setattr(world.places, "write", slow)
+    began = world.clock.monotonic()
+    world.keeper.tick()
+    assert world.clock.monotonic() - began <= 61
+    assert len(world.places.all()) == 60
+    world.keeper.tick()
+    assert len(world.places.all()) == 100
+
+
 def test_an_endpoint_in_use_stays_up_and_metrics_are_asked_rarely() -> None:
     """With an invocation every 20 minutes nothing sleeps in 3 hours, for about one question to CloudWatch each."""
     world = Sleepers(catalogue=sleepy_catalogue(POLICY, InferenceType.REALTIME))

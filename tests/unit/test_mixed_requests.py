@@ -9,11 +9,11 @@ from itertools import islice
 from random import Random
 from typing import Any
 
+from tests.fakes.completer import job_completer
 from tests.fakes.examples import OWNER, make_catalogue
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.telemetry import RecordingTelemetry
 from tests.fakes.usage import FixedInstanceHours, InMemoryRecords, InMemoryUsage
-from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dynamodb.jobs.settled import job_record
 from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
@@ -26,7 +26,7 @@ from tollgate.domain.jobs.job import OPEN_STATES, Job, JobFailure
 from tollgate.domain.spans import HOUR, hour_of
 from tollgate.ports.usage import Span
 from tollgate.services.budgets.tell_budgets import BudgetGauge
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queries import JobQueries
 from tollgate.services.usage.load_hours import HourLoader
 from tollgate.services.usage.roll_up import LATE, UsageRollUp
@@ -75,12 +75,10 @@ class Traffic:
         self.records: list[UsageRecord] = []
         self.ended = 0
         gateway = self.gateway
-        self.completer = JobCompleter(
+        self.completer = job_completer(
             jobs=gateway.jobs,
             objects=gateway.objects,
-            webhooks=None,
             catalogues=gateway.catalogues,
-            dialects=ContainerDialects(),
             durations=gateway.measurements,
             telemetry=self.telemetry,
             clock=gateway.clock,
@@ -158,7 +156,7 @@ def rolled_up(traffic: Traffic, records: list[UsageRecord]) -> InMemoryUsage:
     UsageRollUp(
         sources=[InMemoryRecords([*records, *records[:100]])],
         store=store,
-        loader=HourLoader(catalogues=catalogues, instances=FixedInstanceHours(), telemetry=telemetry),
+        loader=HourLoader(catalogues=catalogues, instances=FixedInstanceHours(), telemetry=telemetry, clock=clock),
         gauge=BudgetGauge(catalogues=catalogues, ledger=traffic.gateway.ledger, telemetry=telemetry, clock=clock),
         telemetry=telemetry,
         clock=clock,

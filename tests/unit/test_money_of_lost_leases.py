@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.async_endpoint import RUN_SECONDS
 from tests.fakes.async_road import AsyncRoad
 from tests.fakes.budgeted_gateway import DAY
 from tests.fakes.crashes import CrashError, CrashPoint
@@ -14,7 +15,7 @@ from tests.fakes.examples import OWNER, make_job
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.groups import group_road, run_groups, waiting_ids
-from tests.fakes.money_house import RUN_SECONDS, MoneyHouse
+from tests.fakes.money_house import MoneyHouse
 from tests.fakes.sleepers import Sleepers
 from tollgate.domain.cache.entry import CachedAnswer
 from tollgate.domain.errors import ConflictError, OutcomeUnknownError, StorageError
@@ -131,7 +132,7 @@ def test_what_somebody_had_is_not_called_off_for_nothing() -> None:
 @pytest.mark.parametrize("failing", [None, 0, 1])
 def test_both_runs_of_a_job_that_was_submitted_twice_are_paid(failing: int | None) -> None:
     """The first submitter died before it could say so. A notice that comes twice counts once."""
-    house = MoneyHouse(Faults(1, Fault.DIES_AFTER, of="AsyncEndpoint.submit"), busy=5)
+    house = MoneyHouse(Faults({1: Fault.DIES_AFTER}, of="AsyncEndpoint.submit"), busy=5)
     house.accept(1, "medium")
     while len(house.endpoint.runs) < 2:
         house.step()

@@ -22,7 +22,7 @@ def _ask(house: MoneyHouse, key: str = "k", **options: Any) -> Any:
 @pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.DIES_AFTER, Fault.ANSWER_LOST])
 def test_a_repetition_after_a_death_finds_the_job_of_the_first_call(call: str, fault: Fault) -> None:
     """The claim on the key has run out, and nobody kept an answer; still it is held, run and charged once."""
-    house = MoneyHouse(Faults(1, fault, of=call))
+    house = MoneyHouse(Faults({1: fault}, of=call))
     assert house.ask(BODY, "k") == 202
     (job,) = house.jobs.jobs.values()
     assert job.reservation is not None

@@ -8,18 +8,18 @@ import pytest
 
 from tests.fakes.budgeted_gateway import DAY, counter_of, make_budget
 from tests.fakes.choosing_gateway import LITTLE, ask, reason_of, served_by
+from tests.fakes.completer import job_completer
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, chat_answer, sized_catalogue
 from tests.fakes.telemetry import RecordingMeasurements, RecordingTelemetry
-from tollgate.adapters.dialects import ContainerDialects
 from tollgate.domain.brakes.level import BrakeLevel, BrakePolicy, BrakeStep, Control
 from tollgate.domain.budgets.budget import Budget, BudgetAction, ScopeKind, Threshold
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.choice.policy import ChoicePolicy, DeploymentRole, ExtraSpend
 from tollgate.domain.jobs.job import Job
 from tollgate.ports.outcomes import Extra
-from tollgate.services.jobs.complete_job import JobCompleter, Work
-from tollgate.services.jobs.submit_async import invocation_timeout
+from tollgate.services.jobs.hand_over import invocation_timeout
+from tollgate.services.jobs.price_job import Work
 
 BRAKES = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.DOWNGRADE),))
 
@@ -43,12 +43,10 @@ def held_for(job: Job) -> Decimal:
 
 def complete(gateway: FakeGateway, job: Job) -> Job:
     """End a copy after two seconds of its instance."""
-    completer = JobCompleter(
+    completer = job_completer(
         jobs=gateway.jobs,
         objects=gateway.objects,
-        webhooks=None,
         catalogues=gateway.catalogues,
-        dialects=ContainerDialects(),
         durations=RecordingMeasurements(),
         telemetry=RecordingTelemetry(),
         clock=gateway.clock,

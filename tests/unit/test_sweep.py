@@ -1,6 +1,7 @@
 """What nobody finished is found and ended truthfully."""
 
 import itertools
+from copy import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -167,6 +168,31 @@ def test_a_long_sweep_goes_on_next_time(house: SweptHouse) -> None:
     for expected in (25, 50, 75):
         house.sweeper.sweep()
         assert len(house.async_queue.sent) == expected
+
+
+def test_backlogs_of_more_roads_than_a_sweep_can_count_are_written_by_several(
+    house: SweptHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function would be stopped in the middle, and the roads after that would never be counted."""
+    catalogue = house.catalogues.current()
+    [plain] = catalogue.models["echo"].deployments
+    many = tuple(replace(plain, name=f"number-{number}") for number in range(40))
+    models = {"echo": replace(catalogue.models["echo"], deployments=many)}
+    monkeypatch.setattr(house.catalogues, "catalogue", replace(catalogue, models=models))
+    counted: list[tuple[str, InferenceType]] = []
+
+    def count(resource: str, inference_type: InferenceType) -> int:
+        house.clock.advance(1)
+        counted.append((resource, inference_type))
+        return 1
+
+    monkeypatch.setattr(house.jobs, "count_open", count)
+    began = house.clock.monotonic()
+    house.sweeper.sweep()
+    assert house.clock.monotonic() - began < 50
+    house.sweeper.sweep()
+    assert set(counted) == {(one.resource, road) for one in many for road in (InferenceType.ASYNC, InferenceType.BATCH)}
+    assert house.measurements.backlogs.keys() == set(counted)
 
 
 def test_the_backlog_is_written_when_it_changes(house: SweptHouse) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from datetime import date
 from typing import Any
 
@@ -324,41 +323,6 @@ def test_the_indexes_of_jobs() -> None:
         "open": (["open_group", "created_at"], "KEYS_ONLY"),
         "settled": (["settled_group", "settled_at"], "INCLUDE"),
     }
-
-
-def test_functions_that_publish_versions_leave_none_behind() -> None:
-    """SAM keeps every version ever deployed unless told otherwise, and SnapStart charges for each one's snapshot.
-
-    https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
-    """
-    published = {name for name, f in functions().items() if "AutoPublishAlias" in f["Properties"]}
-    assert published == {
-        name for name, f in functions().items() if f["Properties"].get("VersionDeletionPolicy") == "Delete"
-    }
-    assert {name for name, f in functions().items() if "SnapStart" in f["Properties"]} <= published
-
-
-def test_what_callers_wait_for_changes_as_a_whole() -> None:
-    """A version has its code and its layer at once; without one, new code meets the old layer for some seconds.
-
-    The cache function takes events as well, which go to no version; nobody's answer depends on it.
-    """
-    for name, function in functions().items():
-        kinds = {event["Type"] for event in events_of(name).values()}
-        if kinds == {"Api"} and name != "CacheFunction":
-            assert function["Properties"]["AutoPublishAlias"] == "live", name
-
-
-def test_a_stack_beside_another_has_endpoints_of_its_own() -> None:
-    """What `samconfig.toml` offers can stand in one account: each prefix is the stack's name."""
-    configured = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    default = template()["Parameters"]["EndpointPrefix"]["Default"]
-    for name, commands in configured.items():
-        if name != "version":
-            overrides = commands["deploy"]["parameters"].get("parameter_overrides", "").split()
-            told = dict(entry.split("=", 1) for entry in overrides)
-            stack = commands["global"]["parameters"]["stack_name"]
-            assert told.get("EndpointPrefix", default) == f"{stack}-"
 
 
 def test_the_bucket_is_closed_and_forgets() -> None:

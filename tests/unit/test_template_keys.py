@@ -52,7 +52,7 @@ OBJECTS = {
     "services.batches.file_batch_cut.BatchCutter.cut": {"lines": ["files/"]},
     "services.batches.file_batch_cut.BatchCutter.keep": {"stored_at": ["transform-input/"]},
     "services.batches.file_batch_finish.FileBatchResults._file": {"put_lines": ["files/"]},
-    "services.batches.file_batch_run.FileBatchRunner._leave_out": {
+    "services.batches.file_part_run.PartRunner._leave_out": {
         "put_lines": ["transform-input/"],
         "delete": ["transform-input/"],
     },
@@ -76,12 +76,12 @@ OBJECTS = {
     "services.jobs.complete_job.JobCompleter._keep": {"put": ["results/"]},
     "services.jobs.complete_together.GroupCompletion.notice": {"get": ["async-input/"]},
     "services.jobs.complete_together.GroupCompletion._answers": {"get": ["async-output/"]},
+    "services.jobs.job_requests.stored_input": {"get": ["async-input/"]},
     "services.jobs.kept_work.keep_work": {"put": ["results/"]},
     "services.jobs.kept_work.kept_work": {"get": ["results/"]},
     "services.jobs.queries.JobQueries.result_url": {"presigned_get": ["results/"]},
     "services.jobs.results.output_of": {"get": ["results/"]},
     "services.jobs.run_token_job.TokenJobRun._complete": {"put": ["results/"]},
-    "services.jobs.submit_async.stored_input": {"get": ["async-input/"]},
     "services.jobs.submit_together.GroupSubmitter._together": {"put": ["async-input/"]},
     "services.requests.accept_job.JobAcceptance._keep_input": {"put": ["async-input/"]},
 }
@@ -158,8 +158,8 @@ def _calls_with_keys() -> Iterator[tuple[str, str]]:
                 case ast.Call(func=ast.Attribute(value=holder, attr=name)) if _holder(holder) in {"objects", "chunked"}:
                     if name in METHODS or name == "copy":
                         yield place, name
-            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
-            yield from look(child, f"{place}.{child.name}" if named else place)
+            inner = f"{place}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
+            yield from look(child, inner)
 
     for file in sorted((LAYER / "tollgate").rglob("*.py")):
         module = ".".join(file.relative_to(LAYER / "tollgate").with_suffix("").parts)

@@ -47,6 +47,13 @@ def test_a_new_mode_reaches_the_stage() -> None:
     assert resources()["Api"]["Properties"]["AlwaysDeploy"] is True
 
 
+def test_a_flood_of_streams_is_held_back_as_one_of_whole_answers() -> None:
+    """The ceiling counts for whichever function answers."""
+    gateway, streaming = (functions()[name]["Properties"] for name in ("GatewayFunction", "StreamingFunction"))
+    for limit in ("ReservedConcurrentExecutions", "MemorySize", "Layers"):
+        assert streaming[limit] == gateway[limit]
+
+
 def test_lambda_starts_the_wrapper() -> None:
     """It is in the package and may be run."""
     variables = functions()["StreamingFunction"]["Properties"]["Environment"]["Variables"]

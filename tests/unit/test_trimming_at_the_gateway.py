@@ -15,6 +15,7 @@ from tollgate.domain.errors import TokenizerError
 from tollgate.domain.prompt import estimate_input_tokens
 from tollgate.domain.token_rates import TokenizerFamily
 from tollgate.domain.trimming.policy import InputBudget, TrimmingPolicy
+from tollgate.domain.trimming.prompt_trimming import trim_input
 
 FILLER = "We talked about the weather in the mountains, which was fine for walking, and about nothing else at all. "
 FACT = "The invoice number of the turbine order is 4711-B."
@@ -81,6 +82,20 @@ def test_more_documents_than_anybody_retrieves_are_refused() -> None:
     """To choose among them takes time by the square of their number, and the caller waits."""
     answer = _chat(_gateway(), documents=[FACT] * 2_001, trim={"documents_top_k": 3})
     assert (answer.status, document(answer)["error"]["param"]) == (400, "documents")
+
+
+def test_every_message_is_counted_once() -> None:
+    """Whatever counts: a tokenizer takes longest of all."""
+    counted: list[str] = []
+
+    def count(text: str) -> int:
+        counted.append(text)
+        return len(text.split())
+
+    policy = TrimmingPolicy(input_tokens=60)
+    _, report = trim_input({"messages": TALK}, policy, parameters={}, takes_documents=False, count_tokens=count)
+    assert report.messages
+    assert counted == [message["content"] for message in TALK]
 
 
 def test_what_is_marked_keep_stays_and_the_mark_is_not_sent() -> None:

@@ -19,7 +19,7 @@ from tollgate.domain.budgets.budget import Budget, BudgetAction, BudgetPeriod, S
 from tollgate.domain.budgets.ledger import Counter
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.costs.focus import FocusAccount
-from tollgate.domain.costs.loaded_cost import endpoints_of
+from tollgate.domain.costs.loaded_cost import Endpoint, endpoints_of
 from tollgate.domain.costs.usage import UsageRecord, sum_of
 from tollgate.domain.errors import CatalogueError, NoCatalogueError, StorageError
 from tollgate.domain.jobs.job import Bill, Job, JobState
@@ -28,7 +28,7 @@ from tollgate.ports.usage import Span
 from tollgate.services.budgets.tell_budgets import BudgetGauge
 from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT, BillComparison
 from tollgate.services.usage.export_focus import FocusExport
-from tollgate.services.usage.load_hours import HourLoader
+from tollgate.services.usage.load_hours import COUNT_SECONDS, HourLoader
 from tollgate.services.usage.roll_up import LATE, UsageRollUp
 
 MIDNIGHT = NOON.replace(hour=0)
@@ -75,7 +75,9 @@ class World:
         self.roll_up = UsageRollUp(
             sources=[self.records],
             store=self.store,
-            loader=HourLoader(catalogues=self.catalogues, instances=self.hours, telemetry=self.telemetry),
+            loader=HourLoader(
+                catalogues=self.catalogues, instances=self.hours, telemetry=self.telemetry, clock=self.clock
+            ),
             gauge=BudgetGauge(
                 catalogues=self.catalogues, ledger=self.ledger, telemetry=self.telemetry, clock=self.clock
             ),
@@ -161,6 +163,31 @@ def test_without_a_catalogue_nothing_was_up() -> None:
     world.turn(NOON + HOUR)
     world.turn(NOON + 2 * HOUR + LATE)
     assert world.store.closed_until(Span.HOUR) == NOON + 2 * HOUR
+
+
+def test_an_hour_of_more_endpoints_than_a_turn_has_time_for_is_closed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The function would be stopped each time, and no hour be closed any more. None is asked for twice."""
+    world = World(make_record("1"))
+    asked: list[Endpoint] = []
+
+    def slow(endpoint: Endpoint, hour: datetime) -> Decimal:
+        assert hour == NOON
+        asked.append(endpoint)
+        world.clock.advance(COUNT_SECONDS)
+        return Decimal(1)
+
+    monkeypatch.setattr(world.hours, "of", slow)
+    world.store.close(Span.HOUR, NOON)
+    world.turn(NOON + HOUR + LATE)
+    assert world.store.closed_until(Span.HOUR) == NOON
+    assert len(asked) == 1
+    endpoints = endpoints_of(make_catalogue())
+    for _ in endpoints[1:]:
+        world.roll_up.run()
+    assert world.store.closed_until(Span.HOUR) == NOON + HOUR
+    assert asked == list(endpoints)
 
 
 def test_an_hour_is_not_closed_while_the_catalogue_cannot_be_read() -> None:

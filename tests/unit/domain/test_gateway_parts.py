@@ -38,7 +38,7 @@ def test_jobs_of_one_invocation_share_an_event_and_a_list(members: int, events: 
     usage = invocation_usage(members)
     assert usage.queue_requests == 3 * Decimal(events)
     assert usage.lambda_requests == 1 + Decimal(events)
-    assert (usage.bucket_puts, usage.bucket_gets) == (1 + lists, 1 + lists)
+    assert usage.bucket_puts == usage.bucket_gets == 1 + lists
 
 
 def test_a_job_on_the_asynchronous_road_is_reckoned_alone() -> None:

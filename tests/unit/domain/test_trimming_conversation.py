@@ -16,6 +16,7 @@ from tollgate.domain.trimming.conversation import (
     trim_conversation,
 )
 from tollgate.domain.trimming.terms import DUPLICATE_MIN_CHARACTERS, DropReason, Trimmed
+from tollgate.domain.trimming.words import QUERY_CHARACTERS, query_terms, stem
 
 WORDS = ("boat", "harbour", "invoice", "the", "was", "größe", "船", "?", "\ud83d", "", "deploy_failed", "2024", "naïve")
 LONG = "the same long text that a client sends again with every single question"
@@ -311,3 +312,12 @@ def test_an_empty_conversation() -> None:
     """Nothing in, nothing out."""
     trimmed = trim_conversation([], 0)
     assert (trimmed.items, trimmed.input_tokens_before) == ((), 0)
+
+
+def test_a_question_around_a_long_text_is_read_and_the_text_is_not() -> None:
+    """Each of its words would be looked for in every message."""
+    pasted = " ".join(f"word{number}" for number in range(20_000))
+    for query in (f"Which turbine? {pasted}", f"{pasted} Which turbine?"):
+        terms = [term.text for term in query_terms(query)]
+        assert stem("turbine") in terms
+        assert len(terms) < QUERY_CHARACTERS / 4

@@ -101,7 +101,7 @@ def test_a_refresh_that_ran_and_then_found_no_ledger_is_not_run_again() -> None:
     gateway.catalogues.catalogue = replace(catalogue, models={"echo": model}, budgets=(make_budget("5"),))
 
     def fails() -> Exception:
-        gateway.ledger.write = down  # type: ignore[method-assign]  # from now on
+        gateway.ledger.write = down  # type: ignore[assignment,method-assign]  # from now on
         return ModelFailedError("broken", original_status=500)
 
     def down(_: object) -> Any:

@@ -10,6 +10,7 @@ from functions.files_batches.app import handle
 from local.openapi import file_answers
 from tests.fakes.files_house import SAMPLES, FilesHouse
 from tests.fakes.gateway import proxy_event
+from tollgate.domain.errors import StorageError
 from tollgate.services.batches.files import MOST_DIRECT_BYTES, MOST_INLINE_BYTES
 from tollgate.services.batches.uploads import MOST_PARTS
 
@@ -266,3 +267,25 @@ def test_a_form_that_is_sent_again_makes_one_file(house: FilesHouse) -> None:
     assert send("def", "{}") == first
     assert send("def", "[]")[0] == 422
     assert len(house.ask("GET /v1/files")[1]["data"]) == 1
+
+
+def test_a_repeated_batch_is_the_first_one_even_if_its_answer_was_not_kept() -> None:
+    """The function died after it had written the batch: no second one is made, run and charged, for a day."""
+    house = FilesHouse()
+    file = house.upload(b'{"a": 1}\n')
+    body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    headers = {"idempotency-key": "k"}
+
+    def nowhere(*_args: Any, **_named: Any) -> None:
+        raise StorageError("x")
+
+    house.idempotency.complete = nowhere  # type: ignore[method-assign]  # see above
+    made = []
+    for wait in (0, 60, 86_400):
+        house.clock.advance(wait)
+        status, batch = house.ask("POST /v1/batches", body, headers=headers)
+        assert status == 200
+        made.append(batch["id"])
+    assert made[0] == made[1] != made[2]
+    assert len(house.batches.batches) == 2
+    assert house.ask("POST /v1/batches", body, headers={"idempotency-key": "other"})[1]["id"] not in made

@@ -22,7 +22,7 @@ from tollgate.ports.idempotency import StoredAnswer
 from tollgate.services.batches.file_batches import FileBatches
 from tollgate.services.batches.files import Files, NewFile
 from tollgate.services.batches.uploads import Uploads
-from tollgate.services.requests.idempotency import Idempotency, fingerprint_of
+from tollgate.services.requests.idempotency import Idempotency, fingerprint_of, name_of
 
 _MOST_FILES = 10_000
 _MOST_BATCHES = 100
@@ -84,10 +84,7 @@ class FilesApi:
             answer = handler(call)
             return StoredAnswer(answer.status, answer.headers, answer.body)
 
-        # The path is part of what must be the same: cancelling another batch is another request.
-        body = without_boundary(call.headers.get("content-type", ""), call.body)
-        print_ = fingerprint_of(f"{call.route} {call.path_parameters.get('id', '')}", body)
-        stored = self._idempotency.run(call.owner, key, print_, fresh)
+        stored = self._idempotency.run(call.owner, key, _fingerprint(call), fresh)
         return Answer(stored.status, stored.body, stored.headers)
 
     def _create_file(self, call: Call) -> Answer:
@@ -156,6 +153,7 @@ class FilesApi:
         return json_answer(200, upload_document(self._uploads.cancel(call.owner, _id(call))))
 
     def _create_batch(self, call: Call) -> Answer:
+        key = call.headers.get("idempotency-key")
         body = CREATE_BATCH.read(json_body(call))
         after = body.get("output_expires_after")
         batch = self._batches.create(
@@ -165,6 +163,7 @@ class FilesApi:
             window=body["completion_window"],
             metadata=body.get("metadata") or {},
             output_seconds=None if after is None else after["seconds"],
+            once="" if key is None else name_of(call.owner, key, _fingerprint(call)),
             trace=continue_trace(
                 call.headers.get("traceparent"), call.headers.get("x-amzn-trace-id"), random_hex=self._random_hex()
             ),
@@ -195,3 +194,12 @@ def _limit(call: Call, *, most: int, usual: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
         raise InvalidRequestError(f"'limit' must be a whole number from 1 to {most}.", param="limit")
     return int(text)
+
+
+def _fingerprint(call: Call) -> str:
+    """What a repetition has in common with the first call.
+
+    The path is part of it: cancelling another batch is another request.
+    """
+    body = without_boundary(call.headers.get("content-type", ""), call.body)
+    return fingerprint_of(f"{call.route} {call.path_parameters.get('id', '')}", body)

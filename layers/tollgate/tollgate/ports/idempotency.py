@@ -1,10 +1,13 @@
 """Answers kept so that a repeated call is answered and not run again."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from tollgate.domain.jobs.job import Owner
+
+REMEMBERED = timedelta(hours=24)
+"""How long a key is; with the same key after that, a request is a new one."""
 
 
 class StoredAnswer(NamedTuple):

@@ -1,6 +1,6 @@
 """Where the records of requests are, and where their roll-ups are kept."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -72,6 +72,9 @@ class UsageStore(Protocol):
 
     def read(self, span: Span, within: datetime) -> Sequence[RollUp]:
         """The slices of the hour, the hours of the day, or the days of the month that begins at `within`."""
+
+    def each(self, span: Span, within: datetime) -> Iterator[RollUp]:
+        """The same one by one, read as they are taken: a month of many keys does not fit into memory."""
 
     def closed_until(self, span: Span) -> datetime | None:
         """The end of the last span of which everything is known; None before the first."""

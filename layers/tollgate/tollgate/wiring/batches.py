@@ -83,7 +83,7 @@ class BatchParts(JobParts):
             batches=self.batches,
             objects=self.objects,
             catalogues=self.catalogues,
-            dialects=self.dialects,
+            requests=self.requests,
             starter=self.starter,
             completer=self.completer,
             clock=self.clock,
@@ -186,14 +186,13 @@ class BatchParts(JobParts):
         from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- see above
         from tollgate.services.batches.file_batch_cut import BatchCutter  # noqa: PLC0415 -- see above
         from tollgate.services.batches.file_batch_run import FileBatchRunner  # noqa: PLC0415 -- see above
+        from tollgate.services.batches.file_part_admission import PartAdmission  # noqa: PLC0415 -- see above
+        from tollgate.services.batches.file_part_run import PartRunner  # noqa: PLC0415 -- see above
 
         return FileBatchRunner(
             batches=self.file_batches,
             files=self.files,
-            runs=self.batches,
-            objects=self.objects,
             catalogues=self.catalogues,
-            backend=self.backend,
             cutter=BatchCutter(
                 objects=self.objects,
                 capacities=self.capacities,
@@ -201,10 +200,17 @@ class BatchParts(JobParts):
                 bodies=self.line_bodies,
                 refusal_of=refusal_of,
             ),
-            admission=self.admission,
-            starter=self.drops,
+            admission=PartAdmission(batches=self.file_batches, catalogues=self.catalogues, admission=self.admission),
+            parts=PartRunner(
+                runs=self.batches,
+                objects=self.objects,
+                backend=self.backend,
+                starter=self.drops,
+                results=self.file_batch_results,
+                refusal_of=refusal_of,
+                clock=self.clock,
+            ),
             results=self.file_batch_results,
-            refusal_of=refusal_of,
             telemetry=self.telemetry,
             clock=self.clock,
             is_held_back=self.is_held_back,

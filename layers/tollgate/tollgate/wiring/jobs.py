@@ -5,7 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tollgate.services.jobs.announce_job import JobAnnouncer
+from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
@@ -38,18 +42,35 @@ class JobParts(RoadParts):
     @cached_property
     def completer(self) -> JobCompleter:
         """Where jobs end."""
+        pricing = JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock)
+        announcer = JobAnnouncer(
+            webhooks=self.queue(self._webhook_queue_url) if self._webhook_queue_url else None,
+            durations=self.durations,
+            outcomes=self.outcomes,
+            catalogues=self.catalogues,
+            pricing=pricing,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
         return JobCompleter(
             jobs=self.jobs,
             objects=self.objects,
-            webhooks=self.queue(self._webhook_queue_url) if self._webhook_queue_url else None,
-            catalogues=self.catalogues,
             dialects=self.dialects,
-            durations=self.durations,
+            pricing=pricing,
+            announcer=announcer,
             telemetry=self.telemetry,
             clock=self.clock,
             answers=self.answers,
-            outcomes=self.outcomes,
         )
+
+    @cached_property
+    def requests(self) -> JobRequests:
+        """What is sent to deployments for jobs."""
+        return JobRequests(self.dialects, self.objects)
+
+    def braked(self, queue: SqsQueue) -> BrakedJobs:
+        """The jobs of a queue that the brakes hold back."""
+        return BrakedJobs(gate=self.gate, catalogues=self.catalogues, queue=queue, telemetry=self.telemetry)
 
     @property
     def answers(self) -> Callable[[], JobAnswers] | None:
@@ -95,6 +116,11 @@ class AsyncParts(JobParts):
             refresh_function=refresh_function,
         )
         self.async_queue = self.queue(settings.async_queue_url)
+
+    @property
+    def answers(self) -> Callable[[], JobAnswers]:
+        """Answers that equal jobs share, where they do; asked only for jobs of a model that has a cache."""
+        return lambda: self._job_answers
 
     @property
     def followers(self) -> SqsQueue:

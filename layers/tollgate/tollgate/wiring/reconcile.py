@@ -90,6 +90,7 @@ class ReconcileParts(Parts):
                 catalogues=self._catalogues,
                 instances=EndpointHours(partial(self._client, "cloudwatch"), partial(self._client, "sagemaker")),
                 telemetry=self.telemetry,
+                clock=self.clock,
             ),
             gauge=BudgetGauge(
                 catalogues=self._catalogues,

@@ -13,7 +13,7 @@ combinations of dimensions is fifty writes every five minutes. What a request co
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,10 +58,14 @@ class DynamoDBUsage:
 
     def read(self, span: Span, within: datetime) -> Sequence[RollUp]:
         """See `UsageStore`."""
+        return list(self.each(span, within))
+
+    def each(self, span: Span, within: datetime) -> Iterator[RollUp]:
+        """See `UsageStore`."""
         values = {":pk": f"usage#{span}#{within.strftime(_PARTITION[span])}"}
         with storage_errors("usage"):
             items = self._client.query_all(self._table, key_condition="pk = :pk", values=values, consistent=True)
-            return [_roll_up(item) for item in items]
+            yield from map(_roll_up, items)
 
     def closed_until(self, span: Span) -> datetime | None:
         """See `UsageStore`."""

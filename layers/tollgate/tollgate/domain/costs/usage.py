@@ -5,7 +5,6 @@ before, so it can be recomputed whenever records come late or twice and is right
 """
 
 from collections.abc import Iterable, Mapping
-from copy import replace
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -179,10 +178,12 @@ def totals_of(record: UsageRecord) -> Totals:
     )
 
 
-class _Tally:
+class Tally:
     """Sums under construction, because adding a million frozen ones would mostly copy."""
 
     def __init__(self) -> None:
+        self.loaded: Decimal | None = None
+        self.is_empty = True
         self.sums: dict[str, Decimal | int] = dict.fromkeys(COUNTS, 0)
         self.sums |= dict.fromkeys(AMOUNTS, ZERO)
         self.avoided: dict[AvoidedReason, Decimal] = {}
@@ -190,6 +191,9 @@ class _Tally:
         self.cache: dict[str, int] = {}
 
     def add(self, one: Totals) -> None:
+        """Add the sums of some requests."""
+        self.loaded = one.loaded if self.is_empty else plus(self.loaded, one.loaded)
+        self.is_empty = False
         for name in _SUMS:
             self.sums[name] += getattr(one, name)
         for reason, amount in one.avoided.items():
@@ -200,20 +204,21 @@ class _Tally:
             self.cache[state] = self.cache.get(state, 0) + count
 
     def totals(self) -> Totals:
+        """The sums so far; `loaded` only if it is known of all that was added, and something was."""
         known: dict[str, Any] = dict(self.sums)
         avoided = {reason: self.avoided[reason] for reason in AvoidedReason if reason in self.avoided}
         cache = {state.value: self.cache[state] for state in CacheOutcome if state in self.cache}
-        return Totals(**known, avoided=avoided, latencies=self.latencies, cache=cache)
+        return Totals(**known, avoided=avoided, latencies=self.latencies, loaded=self.loaded, cache=cache)
 
 
 def roll_up(records: Iterable[UsageRecord], start: datetime) -> tuple[RollUp, ...]:
     """The records of a span by dimensions. A record that is there twice counts once."""
     seen: set[str] = set()
-    tallies: dict[Dimensions, _Tally] = {}
+    tallies: dict[Dimensions, Tally] = {}
     for record in records:
         if record.request_id not in seen:
             seen.add(record.request_id)
-            tallies.setdefault(record.dimensions, _Tally()).add(totals_of(record))
+            tallies.setdefault(record.dimensions, Tally()).add(totals_of(record))
     return tuple(RollUp(start, dimensions, tallies[dimensions].totals()) for dimensions in sorted(tallies))
 
 
@@ -227,11 +232,7 @@ def gathered(roll_ups: Iterable[RollUp], start: datetime) -> tuple[RollUp, ...]:
 
 def sum_of(roll_ups: Iterable[RollUp]) -> Totals:
     """All of them together."""
-    tally, loaded, any_at_all = _Tally(), ZERO, False
-    unknown = False
+    tally = Tally()
     for each in roll_ups:
-        any_at_all = True
         tally.add(each.totals)
-        unknown = unknown or each.totals.loaded is None
-        loaded += each.totals.loaded or ZERO
-    return replace(tally.totals(), loaded=loaded if any_at_all and not unknown else None)
+    return tally.totals()

@@ -94,6 +94,7 @@ def trim_conversation(
     keep_last: int = 2,
     fold_duplicates: bool = True,
     count_tokens: TokenCounter = estimate_tokens,
+    sizes: Sequence[int] | None = None,
 ) -> Trimmed[Message]:
     """Choose the messages that answer the query best within a budget.
 
@@ -108,11 +109,12 @@ def trim_conversation(
         keep_last: this many of the last messages always stay, with the tool calls that belong to them.
         fold_duplicates: send equal messages once.
         count_tokens: counts a text's tokens.
+        sizes: the `message_tokens` of each message, if they were counted before.
 
     Raises:
         InputBudgetError: the messages that must stay exceed the budget.
     """
-    tokens = [message_tokens(message, count_tokens) for message in messages]
+    tokens = [message_tokens(message, count_tokens) for message in messages] if sizes is None else sizes
     pieces = _pieces(messages, tokens, keep_last)
     fixed_tokens = sum(piece.tokens for piece in pieces if piece.is_fixed)
     require_room(fixed_tokens, budget_tokens, "The system messages, the last turns and those marked keep")

@@ -108,7 +108,7 @@ def trim_input(
         fixed += documents.input_tokens_after
     limit = fixed + sum(sizes) if policy.input_tokens is None else policy.input_tokens
     require_room(fixed, limit, "The prompt, the tools and the documents" if fixed else "The prompt")
-    kept = trim_conversation(talk, limit - fixed, policy.query or None, keep_last=policy.keep_last, count_tokens=count)
+    kept = trim_conversation(talk, limit - fixed, policy.query or None, keep_last=policy.keep_last, sizes=sizes)
     report = TrimReport(
         input_tokens_before=fixed + kept.input_tokens_before + (documents.input_tokens_saved if documents else 0),
         input_tokens_after=fixed + kept.input_tokens_after,

@@ -24,6 +24,10 @@ _PREFIX = 3
 _TRUNCATED_STEM = 6
 _META_WEIGHT = 0.25
 
+QUERY_CHARACTERS = 2_048
+"""Characters read of a question: of a longer one the first and the last half of this many. Who pastes a text asks
+before or after it, and every word of it would be looked for in every message."""
+
 # English words that carry grammar, not topic. In other languages the inverse document frequency has this effect.
 _FUNCTION_WORDS = frozenset(
     _WORD.findall(
@@ -137,7 +141,8 @@ def query_terms(query: str) -> tuple[QueryTerm, ...]:
     Function words are left out unless the query holds nothing else. Words about the act of asking ("discuss", "say")
     count for a quarter.
     """
-    folded = fold(query)
+    half = QUERY_CHARACTERS // 2
+    folded = fold(query if len(query) <= QUERY_CHARACTERS else f"{query[:half]}\n{query[-half:]}")
     words = [word for word in _WORD.findall(folded) if not _UNSPACED.search(word)]
     chosen = [word for word in words if _is_topic(word)]
     pieces = sorted(set().union(*(_pairs(run) for run in _UNSPACED.findall(folded))))

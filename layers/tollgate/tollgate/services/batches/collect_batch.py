@@ -22,7 +22,8 @@ from tollgate.services.batches.collect_drop import DropCollector
 from tollgate.services.batches.output import OutputRecord, failure_of, read_output
 from tollgate.services.batches.pooled import PooledRuns
 from tollgate.services.batches.start import BatchStarter, batch_way
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.price_job import Work
 
 _AT_ONCE = 25
 """Jobs and answers held in memory at once, with what their callers put on their records."""

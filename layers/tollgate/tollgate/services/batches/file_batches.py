@@ -1,6 +1,7 @@
 """Create, read and cancel a tenant's batches. The work itself is done by functions woken through a queue."""
 
 from collections.abc import Mapping
+from copy import replace
 
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError, StorageError
 from tollgate.domain.jobs.file_batches import (
@@ -14,6 +15,7 @@ from tollgate.domain.jobs.file_batches import (
 )
 from tollgate.domain.jobs.job import Owner
 from tollgate.ports.files import FileBatchStore, Page
+from tollgate.ports.idempotency import REMEMBERED
 from tollgate.ports.jobs import MessageQueue
 from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batches.files import Files
@@ -52,6 +54,7 @@ class FileBatches:
         window: str,
         metadata: Mapping[str, str],
         output_seconds: int | None = None,
+        once: str = "",
         trace: str = "",
     ) -> FileBatch:
         """Record a batch and have it started.
@@ -63,7 +66,11 @@ class FileBatches:
             window: time within which it should complete.
             metadata: of the caller.
             output_seconds: longest time to keep the results; None for the default.
+            once: what the caller's idempotency key makes of its name, see `name_of`; empty without a key.
             trace: the caller's `traceparent`.
+
+        Returns:
+            The batch; that of an earlier call if it had the same key and could not keep its answer.
 
         Raises:
             InvalidRequestError: an unsupported endpoint, window or file.
@@ -85,7 +92,7 @@ class FileBatches:
             )
         now = self._clock.now()
         batch = FileBatch(
-            batch_id=self._ids.new("batch"),
+            batch_id=f"batch_{once}" if once else self._ids.new("batch"),
             owner=owner,
             endpoint=endpoint,
             input_file_id=file_id,
@@ -95,7 +102,12 @@ class FileBatches:
             output_seconds=output_seconds,
             traceparent=trace,
         )
-        self._batches.add(batch)
+        if not self._batches.add(batch):
+            earlier = self._batches.get(batch.batch_id)
+            if earlier is not None and now - earlier.created_at <= REMEMBERED:
+                return earlier
+            batch = replace(batch, batch_id=self._ids.new("batch"))
+            self._batches.add(batch)
         self._wake(batch)
         return batch
 

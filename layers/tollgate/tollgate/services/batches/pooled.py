@@ -10,14 +10,14 @@ from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs.batches import BatchRun, BatchState
 from tollgate.domain.jobs.job import Job, JobFailure, JobState
 from tollgate.domain.json_values import json_text
-from tollgate.ports.dialects import Dialects
 from tollgate.ports.jobs import BatchStore, JobStore
 from tollgate.ports.objects import ObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
 from tollgate.services.batches.start import BatchStarter, batch_way
-from tollgate.services.jobs.complete_job import JobCompleter, Work
-from tollgate.services.jobs.submit_async import stored_input
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.price_job import Work
 
 _READ_AT_ONCE = 25
 _MOST_FILE_BYTES = 8 * 1024 * 1024
@@ -34,7 +34,7 @@ class PooledRuns:
         batches: BatchStore,
         objects: ObjectStore,
         catalogues: CatalogueSource,
-        dialects: Dialects,
+        requests: JobRequests,
         starter: BatchStarter,
         completer: JobCompleter,
         clock: Clock,
@@ -43,7 +43,7 @@ class PooledRuns:
         self._batches = batches
         self._objects = objects
         self._catalogues = catalogues
-        self._dialects = dialects
+        self._requests = requests
         self._starter = starter
         self._completer = completer
         self._clock = clock
@@ -117,7 +117,7 @@ class PooledRuns:
     def _lines(self, run: BatchRun, deployment: Deployment) -> Iterator[bytes]:
         for job in self._members(run):
             try:
-                rendered = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
+                rendered = self._requests.of(job, deployment)
             except InvalidRequestError as error:
                 self._completer.fail(job, JobFailure("invalid_request", error.message), self._work_before(run))
                 continue

@@ -17,9 +17,10 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.complete_together import GroupCompletion
 from tollgate.services.jobs.kept_work import kept_work
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.submit_together import GROUP_PREFIX
 
 _SHOWN_CHARACTERS = 500

@@ -6,33 +6,24 @@ repeated, and everything after it is either caught up by the sweeper (the webhoo
 metric).
 """
 
-from collections.abc import Mapping, Sequence
 from copy import replace
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tollgate.domain.budgets.reserving import reservation_parts
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
-from tollgate.domain.choice.outcomes import marked_by, of_run
-from tollgate.domain.choice.policy import SHADOW_KEY
-from tollgate.domain.costs.gateway_parts import gateway_rates
-from tollgate.domain.costs.settlement import Settlement, baseline_cost, settle, settle_cache_hit
-from tollgate.domain.errors import CatalogueError, ModelFailedError, StorageError, UnknownModelError
-from tollgate.domain.jobs.job import FINAL_STATES, OPEN_STATES, Bill, Job, JobFailure, JobState, Payload, Usage
+from tollgate.domain.costs.settlement import Settlement, settle_cache_hit
+from tollgate.domain.errors import CatalogueError, ModelFailedError, UnknownModelError
+from tollgate.domain.jobs.job import FINAL_STATES, OPEN_STATES, Job, JobFailure, JobState, Payload, Usage
 from tollgate.domain.json_values import json_text
 from tollgate.domain.money import ZERO
-from tollgate.domain.records import RequestRecord
-from tollgate.ports.dialects import Dialects, ParsedAnswer
-from tollgate.ports.jobs import JobStore, MessageQueue
+from tollgate.ports.dialects import Dialects
+from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
-from tollgate.ports.outcomes import Extra, OutcomeStore
-from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.budgets.settle_reservation import settle_with
+from tollgate.services.jobs.announce_job import JobAnnouncer
 from tollgate.services.jobs.charge_late import charge_late
 from tollgate.services.jobs.claim_job import QUEUED
+from tollgate.services.jobs.price_job import JobPricing, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,27 +36,6 @@ INLINE_OUTPUT_BYTES = 200_000
 
 INLINE_ITEM_BYTES = 350_000
 """Input, parameters and output together; a DynamoDB item holds 400 KB with everything else."""
-
-_STORED_INPUT_BYTES = 200_001
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the backend spent on a job.
-
-    Attributes:
-        held_seconds: instance seconds; None when unknown, which makes the cost unknown.
-        finished_at: when the model finished.
-        started_at: when it began, if known.
-        parts: the job's dollar share of the gateway's own costs of a shared invocation; None if it went alone.
-        run: name of the invocation, where it is not the one on the job's record.
-    """
-
-    held_seconds: Decimal | None
-    finished_at: datetime
-    started_at: datetime | None = None
-    parts: Decimal | None = None
-    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +53,6 @@ class _Ending:
 class JobCompleter:
     """Ends jobs.
 
-    Functions that end jobs only occasionally have no webhook queue; the sweeper sends what they leave pending.
     `answers` supplies the answer cache when the first job with a cache key ends.
     """
 
@@ -92,25 +61,21 @@ class JobCompleter:
         *,
         jobs: JobStore,
         objects: WholeObjectStore,
-        webhooks: MessageQueue | None,
-        catalogues: CatalogueSource,
         dialects: Dialects,
-        durations: DurationRecorder,
+        pricing: JobPricing,
+        announcer: JobAnnouncer,
         telemetry: Telemetry,
         clock: Clock,
         answers: "Callable[[], JobAnswers] | None" = None,
-        outcomes: OutcomeStore | None = None,
     ) -> None:
-        self._answers = answers
         self._jobs = jobs
         self._objects = objects
-        self._webhooks = webhooks
-        self._catalogues = catalogues
         self._dialects = dialects
-        self._durations = durations
+        self._pricing = pricing
+        self._announcer = announcer
         self._telemetry = telemetry
         self._clock = clock
-        self._outcomes = outcomes
+        self._answers = answers
 
     def complete(self, job: Job, body: bytes, work: Work) -> bool:
         """End the job with a container's answer, or as failed if that is invalid.
@@ -122,7 +87,7 @@ class JobCompleter:
             StorageError: try again.
         """
         try:
-            parsed = self._parse(job, body)
+            parsed = self._dialects.of(self._pricing.served_by(job)[1]).parse(body)
             # What cannot be written as JSON cannot be returned to the client either.
             json_text(parsed.output)
         except (ModelFailedError, CatalogueError, UnknownModelError) as error:
@@ -168,29 +133,6 @@ class JobCompleter:
         # A group that failed earlier has held an instance for it all the same.
         return Work(held_seconds=job.held_seconds or ZERO, finished_at=self._clock.now())
 
-    def _parse(self, job: Job, body: bytes) -> ParsedAnswer:
-        _, deployment, _ = self._served_by(job)
-        return self._dialects.of(deployment).parse(body)
-
-    def _catalogue(self, job: Job) -> Catalogue:
-        """The catalogue that says how the job went and what it costs: for a token-priced call, that of the call."""
-        if job.rates_version:
-            return self._catalogues.of_version(job.rates_version)
-        return self._catalogues.seen_by(job)
-
-    def _served_by(self, job: Job) -> tuple[Model, Deployment, Road]:
-        """Model, deployment and road that served the job.
-
-        Raises:
-            CatalogueError, UnknownModelError: they are no longer in the catalogue.
-        """
-        model = self._catalogue(job).model(job.model)
-        deployment = model.deployment(job.deployment)
-        road = deployment.roads.get(job.inference_type) if deployment is not None else None
-        if deployment is None or road is None:
-            raise CatalogueError(f"Deployment '{job.resource}' is no longer in the catalogue.")
-        return model, deployment, road
-
     def worked_after_all(self, job: Job, work: Work, usage: Usage | None = None) -> None:
         """Charge, once, instance work that is not on the bill of a job that has ended.
 
@@ -199,7 +141,7 @@ class JobCompleter:
         Raises:
             StorageError: try again.
         """
-        settlement = self._settlement(job, usage or job.usage, work)
+        settlement = self._pricing.settlement(job, usage or job.usage, work)
         if charge_late(job, settlement, usage or Usage(), run=work.run, jobs=self._jobs, clock=self._clock):
             self._telemetry.count("ChargedLate")
             self._telemetry.log("INFO", "job charged after its end", job_id=job.job_id, state=job.state.value)
@@ -209,7 +151,7 @@ class JobCompleter:
             self.worked_after_all(job, work, ending.usage)
         if job.state in FINAL_STATES:
             return False
-        settlement = ending.settlement or self._settlement(job, ending.usage, work)
+        settlement = ending.settlement or self._pricing.settlement(job, ending.usage, work)
         ended = job._replace(
             state=ending.state,
             started_at=work.started_at or job.started_at,
@@ -222,14 +164,14 @@ class JobCompleter:
             effective_cost=settlement.effective,
             avoided_cost=settlement.avoided,
             webhook_pending=job.webhook_url is not None,
-            bill=self._bill(job, settlement),
+            bill=self._pricing.bill(job, settlement),
         )
         if not self._settled(ended, job if ending.untouched else None):
             self._overtaken(job, work, ending.usage)
             return False
         if job.cache is not None and self._answers is not None and ending.settlement is None:
-            self._answers().ended(ended, ending.output, self._worth(ended))
-        self._announce(ended)
+            self._answers().ended(ended, ending.output, self._pricing.worth(ended))
+        self._announcer.announce(ended)
         return True
 
     def _overtaken(self, job: Job, work: Work, usage: Usage) -> None:
@@ -238,33 +180,6 @@ class JobCompleter:
             present = self._jobs.get(job.job_id)
             if present is not None and present.state is JobState.EXPIRED:
                 self.worked_after_all(present, work, usage)
-
-    def _worth(self, job: Job) -> Decimal | None:
-        """Dollars that one more such request would cost on the baseline road."""
-        if job.held_seconds is None:
-            return None
-        try:
-            model, deployment, road = self._served_by(job)
-        except (CatalogueError, UnknownModelError):
-            return None
-        return baseline_cost(model, deployment, road, held_seconds=job.held_seconds, usage=job.usage)
-
-    def _bill(self, job: Job, settlement: Settlement) -> Bill:
-        # Work that cannot be priced is charged at the amount held, never at nothing.
-        unknown = ZERO if job.reservation is None else job.reservation.amount
-        return Bill(
-            settled_at=self._clock.now(),
-            charged=unknown if settlement.effective is None else settlement.effective,
-            instance=settlement.instance,
-            avoided=settlement.reasons,
-            variant=self._variant(job),
-        )
-
-    def _variant(self, job: Job) -> str:
-        try:
-            return self._served_by(job)[2].target_variant or ""
-        except (CatalogueError, UnknownModelError):
-            return ""
 
     def _settled(self, ended: Job, as_read: Job | None) -> bool:
         """End the job and settle its reservation in one write."""
@@ -280,32 +195,6 @@ class JobCompleter:
             lambda charges: self._jobs.change(ended, expected=expected, as_read=as_read, charges=charges),
         )
 
-    def _settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
-        try:
-            model, deployment, road = self._served_by(job)
-        except (CatalogueError, UnknownModelError):
-            if work.held_seconds == ZERO:
-                # No model ran, so its price does not matter.
-                return Settlement(self._own_parts(job, work, self._catalogues.current()), None, {}, ZERO, ZERO)
-            self._telemetry.count("UnknownCost")
-            return Settlement(effective=None, avoided=None)
-        if work.held_seconds is None:
-            return Settlement(effective=None, avoided=None)
-        catalogue = self._catalogue(job) if job.rates_version else self._catalogues.current()
-        own = self._own_parts(job, work, catalogue)
-        if road.tokens is not None:
-            own += gateway_rates(catalogue.gateway_prices).waiting(float(work.held_seconds))
-        return settle(model, deployment, road, held_seconds=work.held_seconds, usage=usage, gateway=own)
-
-    @staticmethod
-    def _own_parts(job: Job, work: Work, catalogue: Catalogue) -> Decimal:
-        """The gateway's own costs of a job in dollars, at a catalogue's prices."""
-        input_bytes = _STORED_INPUT_BYTES if job.input.key is not None else 0
-        rates = gateway_rates(catalogue.gateway_prices)
-        own = rates.expected(job.inference_type, input_bytes, float(work.held_seconds or ZERO))
-        own += reservation_parts(job.reservation, rates, job=True) + (job.earlier_parts or ZERO)
-        return own if work.parts is None else own + work.parts - rates.invocation(1)
-
     def _keep(self, job: Job, output: Any) -> Payload:
         if output is None:
             return Payload()
@@ -317,98 +206,7 @@ class JobCompleter:
         self._objects.put(key, text)
         return Payload(key=key)
 
-    def _announce(self, job: Job) -> None:
-        if job.webhook_pending and self._webhooks is not None:
-            try:
-                self._webhooks.send(webhook_message(job), trace=job.traceparent, group=job.owner.tenant)
-            except StorageError:
-                # The record says that the webhook is pending; the sweeper queues it again.
-                self._telemetry.count("WebhookQueueFailed")
-        if job.state is JobState.COMPLETED and job.held_seconds:
-            # Taking over an equal job's answer took no time, and says nothing about how long the model takes.
-            self._durations.record(job.resource, job.inference_type, float(job.held_seconds * self._places(job)))
-        self._note(job)
-        finished = job.finished_at or self._clock.now()
-        self._telemetry.request(
-            RequestRecord(
-                request_id=job.job_id,
-                job_id=job.job_id,
-                owner=job.owner,
-                inference_type=job.inference_type,
-                resource=job.resource,
-                outcome=job.state.value,
-                latency_seconds=max(0.0, (finished - job.created_at) / timedelta(seconds=1)),
-                error_code=job.failure.code if job.failure else "",
-                route_reason=job.route_reason,
-                usage=job.usage,
-                estimated_cost=job.estimated_cost,
-                effective_cost=job.effective_cost,
-                avoided_cost=job.avoided_cost,
-                traceparent=job.traceparent,
-                catalogue_version=job.catalogue_version,
-                held_seconds=job.held_seconds,
-                charged_cost=None if job.bill is None else job.bill.charged,
-                instance_cost=None if job.bill is None else job.bill.instance,
-                avoided_reasons={} if job.bill is None else job.bill.avoided,
-                variant="" if job.bill is None else job.bill.variant,
-            )
-        )
-
-    def _note(self, job: Job) -> None:
-        """Add the job to its deployment's outcome records, if several deployments were available to choose from."""
-        self._give_back(job)
-        names: Sequence[str] = [job.deployment]
-        if f"handed_on={job.deployment}" in job.route_reason:
-            names = self._siblings(job)  # The mark names the chosen one.
-        if self._outcomes is None or job.held_seconds is None:
-            return
-        try:
-            seal = self._catalogues.current().seal
-        except (CatalogueError, StorageError):
-            return  # A mean that misses a sample is still a mean.
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names, seal=seal)
-        if source is None:
-            return
-        if job.state is JobState.COMPLETED and not job.held_seconds:
-            # Answered by an equal job: no model ran for this one.
-            return
-        tally = of_run(
-            failed=job.state is not JobState.COMPLETED,
-            # Time spent in the queue says nothing about the model.
-            seconds=float(job.held_seconds),
-            usd=None if job.effective_cost is None else float(job.effective_cost),
-            output_tokens=job.usage.output_tokens,
-        )
-        self._outcomes.add(job.model, job.deployment, source[1], tally)
-
-    def _siblings(self, job: Job) -> Sequence[str]:
-        try:
-            return [deployment.name for deployment in self._served_by(job)[0].deployments]
-        except (CatalogueError, UnknownModelError):
-            return ()
-
-    def _give_back(self, job: Job) -> None:
-        """Deduct what was held for a shadow copy, and not used, from today's spend on copies."""
-        if self._outcomes is None or job.owner.key_id != SHADOW_KEY or job.reservation is None or job.bill is None:
-            return
-        if job.created_at.date() == self._clock.now().date():
-            self._outcomes.spend(job.model, Extra.SHADOW, job.bill.charged - job.reservation.amount)
-
-    def _places(self, job: Job) -> int:
-        """How many concurrent requests share the instance second charged to one of them."""
-        if job.inference_type is not InferenceType.BATCH:
-            return 1
-        try:
-            return self._served_by(job)[2].concurrency
-        except (CatalogueError, UnknownModelError):
-            return 1
-
 
 def _is_news(job: Job, work: Work) -> bool:
     """Whether an instance did more for a job than its record shows."""
     return work.held_seconds != (job.held_seconds or ZERO)
-
-
-def webhook_message(job: Job) -> Mapping[str, Any]:
-    """The queue message that triggers delivery of a job's webhook."""
-    return {"job_id": job.job_id, "attempt": 1}

@@ -22,17 +22,18 @@ from tollgate.domain.money import ZERO, seconds
 from tollgate.domain.providers.charges import may_be_charged, token_ask
 from tollgate.domain.roads.estimates import TOKEN_JOB_SECONDS
 from tollgate.ports.backends import ModelAnswer
-from tollgate.ports.dialects import Dialects, RenderedRequest
+from tollgate.ports.dialects import RenderedRequest
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.ports.token_backends import TokenBackends
 from tollgate.services.jobs.claim_job import claim_job
-from tollgate.services.jobs.complete_job import JobCompleter, Work
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.kept_work import keep_work
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
-from tollgate.services.jobs.submit_async import stored_input
 
 _SUBMITTED = frozenset({JobState.SUBMITTED})
 _ATTEMPTS = 3
@@ -49,7 +50,7 @@ class TokenJobRun:
         jobs: JobStore,
         objects: WholeObjectStore,
         catalogues: CatalogueSource,
-        dialects: Dialects,
+        requests: JobRequests,
         providers: TokenBackends,
         completer: JobCompleter,
         queue: MessageQueue,
@@ -59,7 +60,7 @@ class TokenJobRun:
         self._jobs = jobs
         self._objects = objects
         self._catalogues = catalogues
-        self._dialects = dialects
+        self._requests = requests
         self._providers = providers
         self._completer = completer
         self._queue = queue
@@ -78,7 +79,7 @@ class TokenJobRun:
             deployment, road = _way(job, catalogue)
             if self._is_over(job, catalogue):
                 return
-            request = self._dialects.of(deployment).render(stored_input(job.input, self._objects), job.parameters)
+            request = self._requests.of(job, deployment)
             _check_held(job, catalogue, road, request)
         except InvalidRequestError as error:
             # Not if another function has begun the call meanwhile, under another copy of the catalogue.

@@ -27,7 +27,8 @@ from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, IdSource, Telemetry
-from tollgate.services.jobs.submit_async import AsyncSubmitter, invocation_timeout
+from tollgate.services.jobs.hand_over import AsyncHandOver, invocation_timeout
+from tollgate.services.jobs.submit_async import AsyncSubmitter
 
 GROUP_PREFIX = "mb_"
 ALONE = "alone"
@@ -57,6 +58,7 @@ class GroupSubmitter:
         self,
         *,
         submitter: AsyncSubmitter,
+        hand_over: AsyncHandOver,
         jobs: JobStore,
         objects: WholeObjectStore,
         backend: AsyncBackend,
@@ -68,6 +70,7 @@ class GroupSubmitter:
         ids: IdSource,
     ) -> None:
         self._submitter = submitter
+        self._hand_over = hand_over
         self._jobs = jobs
         self._objects = objects
         self._backend = backend
@@ -160,7 +163,7 @@ class GroupSubmitter:
         merging = self._merger.mergeable(request)
         if merging is None or (deployment.micro_batch and len(request.body) > deployment.micro_batch.max_bytes):
             # A body too large to be grouped would only take up memory while the others are read.
-            self._submitter.hand_over(claimed, way[0], way[1], request)
+            self._hand_over.submit(claimed, way[0], way[1], request)
         else:
             ready.append(_Ready(claimed, request, merging))
 
@@ -179,7 +182,7 @@ class GroupSubmitter:
 
     def _together(self, members: Sequence[_Ready], model: Model, road: Road) -> None:
         if len(members) == 1:
-            self._submitter.hand_over(members[0].job, model, road, members[0].request)
+            self._hand_over.submit(members[0].job, model, road, members[0].request)
             return
         group_id = self._ids.new(GROUP_PREFIX.removesuffix("_"))
         listed = [[entry.job.job_id, entry.merging.inputs] for entry in members]
@@ -198,21 +201,21 @@ class GroupSubmitter:
             )
         except (CapacityError, BackendThrottledError, StorageError):
             for entry in members:
-                self._submitter.give_back(entry.job)
+                self._hand_over.give_back(entry.job)
             raise
         except BackendTimeoutError:
             raise
         except BackendError:
             # The cause may be one of them, or the grouping itself.
             for entry in members:
-                self._submitter.hand_over(entry.job, model, road, entry.request)
+                self._hand_over.submit(entry.job, model, road, entry.request)
             return
         self.telemetry.count("MicroBatches")
         self.telemetry.count("MicroBatchedRequests", len(members))
         unrecorded: StorageError | None = None
         for entry in members:
             try:
-                self._submitter.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
+                self._hand_over.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
             except StorageError as error:
                 # The others would be submitted a second time as well.
                 unrecorded = error

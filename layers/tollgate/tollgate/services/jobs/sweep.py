@@ -23,12 +23,17 @@ from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.file_batches import batch_message
 from tollgate.services.batches.pooled import PooledRuns
+from tollgate.services.jobs.announce_job import webhook_message
 from tollgate.services.jobs.complete_async import AsyncCompletion
-from tollgate.services.jobs.complete_job import JobCompleter, Work, webhook_message
+from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
 
 BUDGET_SECONDS = 35.0
 """Seconds after which a sweep stops looking; the next one continues from there. Less than the function may run."""
+
+BACKLOG_SECONDS = 42.0
+"""Seconds from the start of a sweep after which it counts no more backlogs; the next one continues from there."""
 
 RESUME_AFTER_SECONDS = 330.0
 """After this, nothing can still be preparing a run: no function that does may run for so long."""
@@ -98,6 +103,7 @@ class Sweeper:
         self._clock = clock
         self._cursor: str | None = None
         self._told: dict[tuple[str, InferenceType], int] = {}
+        self._next_road = 0
         self._woken: set[str] = set()
 
     def sweep(self) -> None:
@@ -120,7 +126,7 @@ class Sweeper:
             self._cursor = page.after
             if self._cursor is None or self._clock.monotonic() - began > BUDGET_SECONDS:
                 break
-        self._tell_backlog()
+        self._tell_backlog(began)
 
     def _guarded[T](self, kind: str, name: str, look: Callable[[T], None], subject: T) -> None:
         """Look at one record; a failure there must not keep the sweeper from those that come after it every time."""
@@ -257,21 +263,33 @@ class Sweeper:
 
     # -- backlog
 
-    def _tell_backlog(self) -> None:
-        """Write the backlog of each road that has changed since this environment last wrote it."""
+    def _tell_backlog(self, began: float) -> None:
+        """Write the backlog of each road that has changed since this environment last wrote it.
+
+        To count takes several queries a road: with hundreds of models, more than one sweep.
+        """
         now = self._clock.now()
         try:
             models = self._catalogues.current().models
         except NoCatalogueError:
             return
-        for model in models.values():
-            for deployment in model.deployments:
-                for inference_type in deployment.roads.keys() - {InferenceType.REALTIME}:
-                    counted = self._jobs.count_open(deployment.resource, inference_type)
-                    key = (deployment.resource, inference_type)
-                    if self._told.get(key) != counted:
-                        self._backlog.record_backlog(*key, counted, observed_at=now)
-                        self._told[key] = counted
+        roads = [
+            (deployment.resource, inference_type)
+            for model in models.values()
+            for deployment in model.deployments
+            for inference_type in deployment.roads
+            if inference_type is not InferenceType.REALTIME
+        ]
+        for _ in roads:
+            self._next_road %= len(roads)
+            road = roads[self._next_road]
+            counted = self._jobs.count_open(*road)
+            if self._told.get(road) != counted:
+                self._backlog.record_backlog(*road, counted, observed_at=now)
+                self._told[road] = counted
+            self._next_road += 1
+            if self._clock.monotonic() - began > BACKLOG_SECONDS:
+                return
 
     def _age(self, since: datetime) -> float:
         return (self._clock.now() - since) / timedelta(seconds=1)

@@ -42,8 +42,8 @@ from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.job_requests import stored_input
 from tollgate.services.jobs.queue_job import queue_job
-from tollgate.services.jobs.submit_async import stored_input
 from tollgate.services.places.work import GatheredJob, HandedOn
 
 _REMEMBERED = 5 * HAND_ON_LIMIT

@@ -73,9 +73,10 @@ class PlaceKeeper:
         self.telemetry = telemetry
         self._clock = clock
         self._pause = pause
+        self._next_place = 0
 
     def tick(self) -> Collection[Place]:
-        """Look at every place; called each minute.
+        """Look at every place; called each minute. What there is no time for is looked at first by the next call.
 
         Returns:
             The places that are changing, or about to: `follow` them.
@@ -88,7 +89,17 @@ class PlaceKeeper:
         except NoCatalogueError:
             return ()
         records = {record.place: record for record in self._records.all()}
-        return [kept.place for kept in self._kept(catalogue, records) if self._guarded(kept)]
+        kept, began = list(self._kept(catalogue, records)), self._clock.monotonic()
+        changing = []
+        for _ in kept:
+            self._next_place %= len(kept)
+            one = kept[self._next_place]
+            self._next_place += 1
+            if self._guarded(one):
+                changing.append(one.place)
+            if self._clock.monotonic() - began >= TICK_SECONDS:
+                break
+        return changing
 
     def wake(self, place: Place) -> Collection[Place]:
         """Wake a place because a request waits for it. Only the first call for a sleeping place has an effect.

@@ -19,6 +19,7 @@ from tollgate.domain.errors import (
 from tollgate.domain.jobs.job import Job, JobState, Payload
 from tollgate.domain.json_values import compact_json
 from tollgate.domain.money import ZERO, seconds, usd
+from tollgate.ports.idempotency import REMEMBERED
 from tollgate.services.jobs.queue_job import queue_job
 from tollgate.services.requests.plan import Accepted
 
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 MOST_PARAMETER_BYTES = 64_000
 """Of a job's parameters, which are stored in its record. A DynamoDB item holds 400 KB: a record without room for the
 job's end could never be ended or charged, and functions with little memory read many records at a time."""
-
-_REPEATED_WITHIN = timedelta(hours=24)
-"""How long an idempotency key is remembered; with the same key after that, a request is a new one."""
 
 
 class JobAcceptance:
@@ -116,7 +114,7 @@ class JobAcceptance:
             job = self._written(plan, job, trail, at_most)
         except ConflictError:
             earlier = self._jobs.get(job.job_id)
-            if earlier is None or earlier.state is JobState.CANCELLED or now - earlier.created_at > _REPEATED_WITHIN:
+            if earlier is None or earlier.state is JobState.CANCELLED or now - earlier.created_at > REMEMBERED:
                 trail.once = ""
                 return self.accept(plan, inference_type, trail, at_most=at_most)
             # A call with the same idempotency key wrote it, and could not keep its answer.

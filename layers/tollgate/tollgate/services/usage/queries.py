@@ -1,17 +1,20 @@
 """Answers what requests cost and how they went, grouped as the caller asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from tollgate.domain.costs.usage import RollUp, Totals, sum_of
+from tollgate.domain.costs.usage import RollUp, Tally, Totals
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs.job import Owner
 from tollgate.domain.money import usd
 from tollgate.domain.spans import DAY, HOUR, day_of, hour_of, month_of
 from tollgate.ports.system import Clock
 from tollgate.ports.usage import Span, UsageStore
+
+READ_SECONDS = 11.0
+"""Seconds after which a report is given up; the function may run a little longer."""
 
 MOST_LINES = 5_000
 """Most lines in one answer, which may have 6 MB."""
@@ -119,47 +122,53 @@ class UsageQueries:
         if until - since > most * DAY:
             raise InvalidRequestError(f"At most {most} days can be asked for at once with these groups.", param="from")
         closed = self._store.closed_until(Span.HOUR)
-        rows = [row for row in self._rows(since, until, now, closed, hours="hour" in groups) if _may_see(row, owner)]
-        lines = [_line(name, found, groups, closed) for name, found in self._grouped(rows, groups).items()]
-        if len(lines) > MOST_LINES:
-            raise InvalidRequestError(
-                f"The answer would have {len(lines)} groups; {MOST_LINES} is the limit. Ask for fewer.",
-                param="group_by",
-            )
-        return UsageReport(since, until, closed, groups, lines, _line((), rows, (), closed))
+        rows = self._rows(since, until, now, closed, hours="hour" in groups)
+        found = self._summed(rows, owner, groups, closed)
+        total = _Sums()
+        for each in found.values():
+            total.include(each)
+        lines = [found[name].line(dict(zip(groups, name, strict=True))) for name in sorted(found)] if groups else []
+        return UsageReport(since, until, closed, groups, lines, total.line({}))
+
+    def _summed(
+        self, rows: Iterable[RollUp], owner: Owner, groups: tuple[str, ...], closed: datetime | None
+    ) -> dict[tuple[str, ...], "_Sums"]:
+        found: dict[tuple[str, ...], _Sums] = {}
+        began = self._clock.monotonic()
+        for row in rows:
+            if self._clock.monotonic() - began > READ_SECONDS:
+                raise InvalidRequestError(
+                    "There is too much to add up for one answer. Ask for fewer days.", param="from"
+                )
+            if _may_see(row, owner):
+                name = tuple(_value(row, group) for group in groups)
+                found.setdefault(name, _Sums()).add(row, closed)
+            if len(found) > MOST_LINES:
+                raise InvalidRequestError(
+                    f"The answer would have more than {MOST_LINES} groups. Ask for fewer.", param="group_by"
+                )
+        return found
 
     def _rows(
         self, since: datetime, until: datetime, now: datetime, closed: datetime | None, *, hours: bool
-    ) -> list[RollUp]:
+    ) -> Iterator[RollUp]:
         """Days where whole ones are wanted and closed, then hours, then slices of what is not closed yet."""
-        found: list[RollUp] = []
         known_until = min(until, closed) if closed is not None else since
         whole_until = min(known_until, self._store.closed_until(Span.DAY) or since)
-        months: dict[datetime, Sequence[RollUp]] = {}
         moment = since
         while moment < known_until:
             day = day_of(moment)
             if not hours and moment == day and day + DAY <= whole_until:
-                month = month_of(day)
-                if month not in months:
-                    months[month] = self._store.read(Span.DAY, month)
-                found += [row for row in months[month] if row.start == day]
+                next_month = month_of(month_of(day) + 31 * DAY)
+                last, read = min(next_month, day_of(whole_until)), self._store.each(Span.DAY, month_of(day))
             else:
-                last = min(day + DAY, known_until)
-                found += [row for row in self._store.read(Span.HOUR, day) if moment <= row.start < last]
-            moment = day + DAY
+                last, read = min(day + DAY, known_until), self._store.each(Span.HOUR, day)
+            yield from (row for row in read if moment <= row.start < last)
+            moment = last
         moment = max(since, known_until, hour_of(now) - _OPEN_HOURS_READ)
         while moment < min(until, now):
-            found += self._store.read(Span.SLICE, moment)
+            yield from self._store.each(Span.SLICE, moment)
             moment += HOUR
-        return found
-
-    @staticmethod
-    def _grouped(rows: Sequence[RollUp], groups: tuple[str, ...]) -> Mapping[tuple[str, ...], list[RollUp]]:
-        found: dict[tuple[str, ...], list[RollUp]] = {}
-        for row in rows:
-            found.setdefault(tuple(_value(row, name) for name in groups), []).append(row)
-        return {name: found[name] for name in sorted(found)} if groups else {}
 
 
 def _value(row: RollUp, name: str) -> str:
@@ -176,12 +185,24 @@ def _may_see(row: RollUp, owner: Owner) -> bool:
     return "admin" in owner.scopes or (bool(owner.tenant) and row.dimensions.tenant == owner.tenant)
 
 
-def _line(name: tuple[str, ...], rows: Sequence[RollUp], groups: tuple[str, ...], closed: datetime | None) -> UsageLine:
-    spread = sum_of(row for row in rows if closed is not None and row.start < closed)
-    nothing = not any(closed is not None and row.start < closed for row in rows)
-    return UsageLine(
-        group=dict(zip(groups, name, strict=True)),
-        totals=sum_of(rows),
-        loaded=None if nothing else spread.loaded,
-        loaded_totals=spread,
-    )
+class _Sums:
+    """Of one group, under construction: a year of many keys' days does not fit into memory."""
+
+    def __init__(self) -> None:
+        self.closed, self.open = Tally(), Tally()
+
+    def add(self, row: RollUp, closed: datetime | None) -> None:
+        """Add a roll-up; the idle time of those before `closed` is spread."""
+        tally = self.closed if closed is not None and row.start < closed else self.open
+        tally.add(row.totals)
+
+    def include(self, other: "_Sums") -> None:
+        """Add another group."""
+        for tally, more in ((self.closed, other.closed), (self.open, other.open)):
+            if not more.is_empty:
+                tally.add(more.totals())
+
+    def line(self, group: Mapping[str, str]) -> UsageLine:
+        """The group as it is answered."""
+        spread = self.closed.totals()
+        return UsageLine(group, spread + self.open.totals(), spread.loaded, spread)

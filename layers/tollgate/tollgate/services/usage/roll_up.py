@@ -59,8 +59,7 @@ class UsageRollUp:
             until = hour_of(now) - HOUR
             self._store.close(Span.HOUR, until)
             self._store.close(Span.DAY, day_of(until))
-        while until + HOUR + LATE <= now:
-            self._close_hour(until)
+        while until + HOUR + LATE <= now and self._close_hour(until):
             until += HOUR
         self._close_days(until)
         self._gauge.tell()
@@ -72,7 +71,8 @@ class UsageRollUp:
         self._store.put(Span.SLICE, found)
         return found
 
-    def _close_hour(self, hour: datetime) -> None:
+    def _close_hour(self, hour: datetime) -> bool:
+        """Whether it could be closed: with very many endpoints it takes several turns."""
         moment = hour
         while moment < hour + HOUR:
             self._slice(moment)
@@ -80,11 +80,14 @@ class UsageRollUp:
         # The stored slice may include more than this read.
         found = gathered(self._store.read(Span.SLICE, hour), hour)
         loaded = self._loader.loaded(found, hour)
+        if loaded is None:
+            return False
         self._store.put(Span.HOUR, loaded)
         self._store.close(Span.HOUR, hour + HOUR)
         self._telemetry.log(
             "INFO", "usage hour closed", hour=hour.isoformat(), requests=sum(each.totals.requests for each in found)
         )
+        return True
 
     def _close_days(self, hours_until: datetime) -> None:
         day = self._store.closed_until(Span.DAY) or day_of(hours_until)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from tollgate.adapters.aws.errors import ConditionalCheckFailedError
@@ -15,10 +15,9 @@ from tollgate.adapters.aws.translation import storage_errors
 from tollgate.adapters.dynamodb.client import DynamoDBClient
 from tollgate.domain.errors import IdempotencyInProgressError, IdempotencyMismatchError
 from tollgate.domain.jobs.job import Owner
-from tollgate.ports.idempotency import StoredAnswer
+from tollgate.ports.idempotency import REMEMBERED, StoredAnswer
 from tollgate.ports.objects import WholeObjectStore
 
-_KEEP = timedelta(hours=24)
 _INLINE_BYTES = 300_000
 
 
@@ -55,7 +54,7 @@ class DynamoDBIdempotency:
             "state": "running",
             "fingerprint": fingerprint,
             "lease_until": moment + lease_seconds,
-            "ttl": moment + int(_KEEP.total_seconds()),
+            "ttl": moment + int(REMEMBERED.total_seconds()),
         }
         with storage_errors("idempotency table"):
             try:
@@ -98,7 +97,7 @@ class DynamoDBIdempotency:
             **_cache_key(owner, key),
             "state": "done",
             "fingerprint": fingerprint,
-            "ttl": int((now + _KEEP).timestamp()),
+            "ttl": int((now + REMEMBERED).timestamp()),
         }
         if len(packed) <= _INLINE_BYTES:
             item["answer"] = packed

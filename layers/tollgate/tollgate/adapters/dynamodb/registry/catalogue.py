@@ -1,7 +1,7 @@
 """Catalogue versions in the registry table.
 
-Items: pk ``catalogue``, sk ``version#00000012`` (a JSON document, never changed) and sk ``current`` (a version number,
-and the stack's seal, which is made with the first one).
+Items: pk ``catalogue``, sk ``version#00000012`` (a JSON document, never changed; packed if it is large) and sk
+``current`` (a version number, and the stack's seal, which is made with the first one).
 """
 
 import json
@@ -15,6 +15,7 @@ from tollgate.adapters.aws.errors import AwsError, ConditionalCheckFailedError
 from tollgate.adapters.aws.translation import storage_errors
 from tollgate.adapters.documents.catalogue import catalogue_document, catalogue_from_document
 from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.large_text import packed, unpacked
 from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.errors import CatalogueError, ConflictError, NoCatalogueError, StorageError
 from tollgate.domain.jobs.job import Job
@@ -142,7 +143,7 @@ class RegistryCatalogue:
         if item is None:
             raise CatalogueError(f"Catalogue version {version} is missing from the registry.")
         try:
-            return catalogue_from_document(json.loads(item["document"], parse_float=Decimal))
+            return catalogue_from_document(json.loads(unpacked(item["document"]), parse_float=Decimal))
         except (KeyError, TypeError, ValueError) as error:
             # The code was rolled back, and the catalogue was not.
             raise CatalogueError(
@@ -188,7 +189,7 @@ class RegistryCatalogueWriter:
         """The stored document of a version."""
         with storage_errors("registry"):
             item = self._client.get_item(self._table, _version_key(version), consistent=True)
-        return None if item is None else json.loads(item["document"])
+        return None if item is None else json.loads(unpacked(item["document"]))
 
     def store(self, catalogue: Catalogue, *, now: datetime) -> None:
         """Store a new version; it is not yet in force.
@@ -198,7 +199,7 @@ class RegistryCatalogueWriter:
         """
         item = {
             **_version_key(catalogue.version),
-            "document": json.dumps(catalogue_document(catalogue), separators=(",", ":"), sort_keys=True),
+            "document": packed(json.dumps(catalogue_document(catalogue), separators=(",", ":"), sort_keys=True)),
             "created_at": now.isoformat(),
         }
         with storage_errors("registry"):

@@ -7,6 +7,7 @@ from typing import Any
 
 from tollgate.adapters.aws.translation import storage_errors
 from tollgate.adapters.dynamodb.client import DynamoDBClient
+from tollgate.adapters.dynamodb.large_text import packed, unpacked
 
 _KEY = {"pk": "recommendations", "sk": "current"}
 
@@ -24,7 +25,7 @@ class RegistryRecommendations:
         Raises:
             StorageError
         """
-        document = json.dumps(report, separators=(",", ":"), ensure_ascii=False)
+        document = packed(json.dumps(report, separators=(",", ":"), ensure_ascii=False))
         with storage_errors("registry"):
             self._client.put_item(self._table, {**_KEY, "document": document, "created_at": now.isoformat()})
 
@@ -36,4 +37,4 @@ class RegistryRecommendations:
         """
         with storage_errors("registry"):
             item = self._client.get_item(self._table, _KEY)
-        return None if item is None else json.loads(item["document"])
+        return None if item is None else json.loads(unpacked(item["document"]))
