@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from copy import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -149,6 +150,21 @@ def test_durations_become_a_mean_over_two_hours(aws: LocalAws) -> None:
     reader = RegistryCapacity(aws.dynamodb, REGISTRY_TABLE, now=clock.now, monotonic=clock.monotonic)
     assert reader.snapshot().of("echo/small", InferenceType.REALTIME).measured_seconds == pytest.approx(3.0)
     assert reader.snapshot().of("echo/small", InferenceType.ASYNC).measured_seconds is None
+
+
+def test_observations_of_more_deployments_than_one_page_holds_are_all_read(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of the table has 1 MB: about 7,000 roads. Here it has two."""
+    clock = ManualClock()
+    health = RegistryHealth(aws.dynamodb, REGISTRY_TABLE, clock.now)
+    names = [f"echo/number-{number}" for number in range(5)]
+    for name in names:
+        health.record_health(name, InferenceType.REALTIME, RoadState.BROKEN, seconds=60)
+    monkeypatch.setattr(aws.dynamodb, "query", partial(aws.dynamodb.query, limit=2))
+    reader = RegistryCapacity(aws.dynamodb, REGISTRY_TABLE, now=clock.now, monotonic=clock.monotonic)
+    states = [reader.snapshot().of(name, InferenceType.REALTIME).state for name in names]
+    assert states == [RoadState.BROKEN] * 5
 
 
 def test_few_measurements_pay_for_a_write(aws: LocalAws) -> None:

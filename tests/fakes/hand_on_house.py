@@ -14,6 +14,7 @@ from tollgate.domain.budgets.budget import Budget
 from tollgate.domain.jobs.job import Job
 from tollgate.domain.places.sleeping import Phase
 from tollgate.services.brakes.gate import BrakeGate
+from tollgate.services.jobs.queries import JobQueries
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.places.hand_on import HandingOn
 
@@ -66,6 +67,11 @@ class HandOnHouse(Sleepers):
         handing_on = self.keeper._watch._handing_on
         assert handing_on is not None
         return handing_on()
+
+    @property
+    def queries(self) -> JobQueries:
+        """What its callers ask of their jobs."""
+        return JobQueries(jobs=self.gateway.jobs, objects=self.gateway.objects, clock=self.clock)
 
     def submitter(self, places: FakePlaces | None = None) -> AsyncSubmitter:
         """What takes messages from the asynchronous queue; it knows of the place that it gathers for."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -214,6 +215,13 @@ class TokenHouse:
             telemetry=self.telemetry,
             clock=self.clock,
         )
+
+    def at_rate(self, version: int, usd_per_million_output: str) -> None:
+        """Apply a catalogue with other rates; the ones before it stay on record."""
+        catalogues = self.gateway.catalogues
+        catalogues.earlier[catalogues.catalogue.version] = catalogues.catalogue
+        rates = f'usd_per_million_input_tokens = "0"\nusd_per_million_output_tokens = "{usd_per_million_output}"\n'
+        catalogues.catalogue = replace(token_catalogue(TOKENS + rates, limit="1"), version=version)
 
     def accept(self, **changes: Any) -> str:
         """Send a request that may wait; the id of its job, whose message lies in the asynchronous queue."""

@@ -109,7 +109,7 @@ ITEMS = {
     "DynamoDBUsage.close": ["usage#closed"],
     "DynamoDBUsage.closed_until": ["usage#closed"],
     "DynamoDBUsage.put": ["usage#slice#2026"],
-    "DynamoDBUsage.read": ["usage#slice#2026"],
+    "DynamoDBUsage.each": ["usage#slice#2026"],
     "RegistryCapacity._partition": ["capacity", "capacity#2026"],
     "RegistryCatalogue._read": ["catalogue"],
     "RegistryCatalogue._stored": ["catalogue"],

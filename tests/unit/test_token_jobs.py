@@ -1,6 +1,5 @@
 """Jobs that are paid by the token: run once, never charged twice, never lost."""
 
-from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,19 +7,16 @@ import pytest
 
 from tests.fakes.budgeted_gateway import counter_of
 from tests.fakes.crashes import CrashError, CrashPoint
-from tests.fakes.token_house import LATER, TOKENS, TokenHouse, completion, dollars, token_catalogue
+from tests.fakes.token_house import TOKENS, TokenHouse, completion, dollars, token_catalogue
 from tollgate.domain.errors import (
     BackendError,
     BackendThrottledError,
-    BackendTimeoutError,
     CapacityError,
     ConflictError,
-    ModelFailedError,
     OutcomeUnknownError,
     StorageError,
 )
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
-from tollgate.services.jobs.claim_job import LEASE_SECONDS
 from tollgate.services.jobs.queries import JobQueries
 
 OWN_PARTS = Decimal("0.0003")
@@ -160,34 +156,6 @@ def test_a_busy_provider_is_asked_again_after_a_pause(error: BackendError) -> No
     assert house.job(job_id).state is JobState.COMPLETED
 
 
-@pytest.mark.parametrize("outcome", [BackendTimeoutError("late"), completion(None), b"{}"])
-def test_what_nobody_can_price_is_charged_as_it_was_held(outcome: bytes | Exception) -> None:
-    """After a time-out the provider may still charge; without figures nobody knows what."""
-    house = TokenHouse(limit="1")
-    job_id = _accepted(house)
-    house.gateway.realtime.answer = outcome
-    house.runner().run(job_id)
-    house.runner().run(job_id)
-    job = house.job(job_id)
-    assert job.state in FINAL_STATES
-    assert job.effective_cost is None
-    assert job.reservation is not None
-    assert counter_of(house.gateway).spent == job.reservation.amount > dollars(len(LATER["input"]), 500)
-    assert len(house.gateway.realtime.calls) == 1
-
-
-@pytest.mark.parametrize("error", [ModelFailedError("too long", original_status=400), BackendError("no permission")])
-def test_a_refusal_ends_the_job_at_no_cost_but_the_gateways(error: BackendError) -> None:
-    """The provider charges nothing for it."""
-    house = TokenHouse(limit="1")
-    job_id = _accepted(house)
-    house.gateway.realtime.answer = error
-    house.runner().run(job_id)
-    job = house.job(job_id)
-    assert job.state is JobState.FAILED
-    assert 0 < counter_of(house.gateway).spent < OWN_PARTS
-
-
 def test_an_answer_that_cannot_be_written_down_is_kept() -> None:
     """It was paid for: it waits in the bucket, where the job's record says."""
     house = TokenHouse(limit="1")
@@ -208,96 +176,6 @@ def test_an_answer_that_cannot_be_written_down_is_kept() -> None:
     key = house.gateway.objects.key_of(job.output_location)
     assert key is not None
     assert house.gateway.objects.get(key) == completion()
-
-
-def _at_rate(house: TokenHouse, version: int, usd_per_million_output: str) -> None:
-    """Apply a catalogue with other rates; the ones before it stay on record."""
-    catalogues = house.gateway.catalogues
-    catalogues.earlier[catalogues.catalogue.version] = catalogues.catalogue
-    rates = f"""usd_per_million_input_tokens = "0"
-usd_per_million_output_tokens = "{usd_per_million_output}"
-"""
-    catalogues.catalogue = replace(token_catalogue(TOKENS + rates, limit="1"), version=version)
-
-
-@pytest.mark.parametrize("kept", [False, True])
-@pytest.mark.parametrize("later", ["90", "0.01"])
-def test_a_call_costs_what_it_cost_when_it_was_made(later: str, *, kept: bool) -> None:
-    """Not what was in force at acceptance, nor what is when its answer is stored, at once or by the sweeper."""
-    house = TokenHouse(limit="1")
-    _at_rate(house, 2, "0.9")
-    job_id = _accepted(house)
-    held = house.job(job_id).reservation
-    _at_rate(house, 3, "0.5")
-
-    def meanwhile() -> bytes:
-        _at_rate(house, 4, later)
-        return completion(1_000, 200)
-
-    house.gateway.realtime.script = meanwhile
-    change = house.gateway.jobs.change
-
-    def broken(*args: object, **kwargs: object) -> bool:
-        if house.gateway.realtime.calls and kept:
-            raise StorageError("the table is down")
-        return change(*args, **kwargs)  # type: ignore[arg-type]  # as they came
-
-    house.gateway.jobs.change = broken  # type: ignore[method-assign]  # until the table is back
-    run = house.runner()
-    run.run(job_id)
-    house.gateway.jobs.change = change  # type: ignore[method-assign]  # as it was
-    if kept:
-        assert house.completion().found_in_bucket(house.job(job_id))
-    job, spent = house.job(job_id), counter_of(house.gateway).spent
-    assert (job.state, job.rates_version) == (JobState.COMPLETED, 3)
-    assert Decimal("0.0001") < spent < Decimal("0.0001") + OWN_PARTS
-    assert job.effective_cost == spent
-    assert held is not None
-    assert spent < held.amount
-
-
-@pytest.mark.parametrize(
-    ("error", "charged"),
-    [
-        (CapacityError("full"), False),
-        (BackendError("The provider refused the call."), False),
-        (BackendTimeoutError("No answer in time."), True),
-    ],
-)
-def test_why_a_call_failed_is_known_although_the_table_does_not_hear_it(error: BackendError, *, charged: bool) -> None:
-    """The bucket keeps it for the sweeper: what was certainly not run is not charged as what was held."""
-    house = TokenHouse(limit="1")
-    job_id = _accepted(house)
-    held = house.job(job_id).reservation
-    assert held is not None
-    house.gateway.realtime.answer = error
-    change = house.gateway.jobs.change
-
-    def broken(*args: object, **kwargs: object) -> bool:
-        if house.gateway.realtime.calls:
-            raise StorageError("the table is down")
-        return change(*args, **kwargs)  # type: ignore[arg-type]  # as they came
-
-    house.gateway.jobs.change = broken  # type: ignore[method-assign]  # until the table is back
-    house.runner().run(job_id)
-    house.gateway.jobs.change = change  # type: ignore[method-assign]  # as it was
-    house.clock.advance(LEASE_SECONDS)
-    assert house.completion().found_in_bucket(house.job(job_id))
-    job, counter = house.job(job_id), counter_of(house.gateway)
-    assert job.failure is not None
-    assert (job.state, job.failure.message) == (JobState.FAILED, error.message)
-    assert counter.spent == counter.committed
-    assert (counter.spent == held.amount) is charged
-    assert charged or counter.spent < OWN_PARTS
-
-
-def test_a_busy_provider_fixes_no_rate() -> None:
-    """What was not run is run at the rates of its next call."""
-    house = TokenHouse(limit="1")
-    job_id = _accepted(house)
-    house.gateway.realtime.answer = CapacityError("full")
-    house.runner().run(job_id)
-    assert (house.job(job_id).state, house.job(job_id).rates_version) == (JobState.QUEUED, 0)
 
 
 def test_a_job_that_is_no_longer_covered_is_not_run() -> None:
@@ -334,28 +212,6 @@ def test_a_job_whose_time_is_over_is_left_to_the_sweeper() -> None:
     assert house.job(job_id).state is JobState.QUEUED
 
 
-@pytest.mark.parametrize("answer", [completion(1_000, 200), completion(None)])
-def test_a_kept_answer_is_charged_however_soon_it_came(answer: bytes) -> None:
-    """The bucket tells whole seconds; that it took none does not mean that no call was made."""
-    house = TokenHouse(limit="1")
-    job_id = _accepted(house)
-    held = house.job(job_id).reservation
-    key = f"results/{job_id}.answer.json"
-    now = house.clock.now()
-    house.gateway.objects.put(key, answer)
-    house.gateway.jobs.jobs[job_id] = house.job(job_id)._replace(
-        state=JobState.SUBMITTED, submitted_at=now, output_location=house.gateway.objects.location_of(key)
-    )
-    assert house.completion().found_in_bucket(house.job(job_id))
-    job, spent = house.job(job_id), counter_of(house.gateway).spent
-    assert held is not None
-    assert job.state is JobState.COMPLETED
-    if job.usage.output_tokens is None:
-        assert spent == held.amount
-    else:
-        assert dollars(1_000, 200) < spent < dollars(1_000, 200) + OWN_PARTS
-
-
 def test_a_running_job_cannot_be_called_off() -> None:
     """Its call may already cost something; before it begins, calling it off gives the hold back."""
     house = TokenHouse(limit="1")
@@ -383,7 +239,7 @@ def test_who_finds_a_job_not_covered_does_not_end_one_that_runs() -> None:
     read, second = house.job(job_id), house.runner()
 
     def meanwhile() -> bytes:
-        _at_rate(house, 2, "90")
+        house.at_rate(2, "90")
         assert second._by_token is not None
         second._by_token().run(read)
         return completion(1_000, 200)
@@ -417,14 +273,3 @@ def test_a_job_that_was_put_back_and_begun_again_is_not_put_back_twice() -> None
     house.runner().run(job_id)
     assert len(house.gateway.realtime.calls) == 2
     assert house.job(job_id).state is JobState.SUBMITTED
-
-
-def test_a_job_that_nothing_ran_costs_nothing_but_the_gateways() -> None:
-    """Its deployment left the catalogue while it waited: nobody need know that one's price."""
-    house = TokenHouse(limit="1")
-    job_id = _accepted(house)
-    gone = TOKENS.replace("deployments.paid", "deployments.other")
-    house.gateway.catalogues.catalogue = token_catalogue(gone, limit="1")
-    house.runner().run(job_id)
-    assert house.job(job_id).state is JobState.FAILED
-    assert 0 < counter_of(house.gateway).spent < OWN_PARTS

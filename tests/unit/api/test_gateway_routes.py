@@ -403,7 +403,7 @@ def test_a_bug_is_answered_recorded_and_quotes_nobody() -> None:
     assert "secret" not in answer.body + json.dumps(gateway.lines)
     bug, record = (line for line in gateway.lines if "message" in line)
     assert (bug["kind"], bug["request_id"]) == ("KeyError", "req-1")
-    assert all(re.fullmatch(r"[\w./]+\.py:\d+", place) for place in bug["places"])
+    assert all(re.fullmatch(r"[\w./-]+\.py:\d+", place) for place in bug["places"])
     assert (record["outcome"], record["status"], record["tenant"]) == ("failed", 500, "acme")
 
 

@@ -21,7 +21,7 @@ from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batches.collect_drop import DropCollector
 from tollgate.services.batches.output import OutputRecord, failure_of, read_output
 from tollgate.services.batches.pooled import PooledRuns
-from tollgate.services.batches.start import BatchStarter, batch_way
+from tollgate.services.batches.start import BatchStarter, known_batch_way
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.price_job import Work
 
@@ -85,7 +85,7 @@ class BatchCollector:
 
     def _share(self, run: BatchRun, status: TransformStatus) -> Decimal | None:
         """Instance seconds that each record of the run has cost so far."""
-        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
+        way = known_batch_way(self._catalogues, run.resource)
         if way is None:
             return None
         spent = seconds_per_record(status.started_at, status.ended_at, way[2], run.records)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.catalogue import Deployment, Model, Road
 from tollgate.domain.errors import NoCatalogueError, TollgateError
 from tollgate.domain.jobs.batches import BatchState, WaitingJob, due_at
 from tollgate.domain.jobs.job import JobFailure
@@ -16,7 +16,7 @@ from tollgate.ports.jobs import BatchStore, JobStore, MessageQueue, PooledJob
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batches.pooled import PooledRuns
-from tollgate.services.batches.start import batch_resources, batch_way
+from tollgate.services.batches.start import batch_resources, known_batch_way
 from tollgate.services.jobs.complete_job import JobCompleter
 
 LEASE_SECONDS = 180
@@ -85,7 +85,7 @@ class BatchDispatcher:
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
-        way = batch_way(self._catalogues.knowing(resource, InferenceType.BATCH), resource)
+        way = known_batch_way(self._catalogues, resource)
         if way is None:
             self._fail_waiting(resource)
             return

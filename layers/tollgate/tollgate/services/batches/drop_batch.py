@@ -33,7 +33,7 @@ from tollgate.services.batches.drop_chunks import (
 from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.output import read_output
 from tollgate.services.batches.run_results import RunResults
-from tollgate.services.batches.start import BatchStarter, batch_way
+from tollgate.services.batches.start import BatchStarter, known_batch_way
 
 
 class DroppedRuns:
@@ -114,7 +114,7 @@ class DroppedRuns:
         """
         if self._starter.is_started(run):
             return
-        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
+        way = known_batch_way(self._catalogues, run.resource)
         if way is None:
             self._refuse(run, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
             return

@@ -27,7 +27,7 @@ from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batches.drop_chunks import StoredLine, output_key, stored_chunks
 from tollgate.services.batches.output import failure_of, read_output
-from tollgate.services.batches.start import batch_way
+from tollgate.services.batches.start import known_batch_way
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class DropResults:
             CatalogueError, StorageError: try again.
         """
         file = dropped_file(run.source or "")
-        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
+        way = known_batch_way(self._catalogues, run.resource)
         first = run if run.parent is None else self._batches.get(run.parent) or run
         if file is None or way is None:
             # Asking again would not bring it back, and the money would stay held.

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from copy import replace
 
-from tollgate.domain.catalogue import Deployment, InferenceType
+from tollgate.domain.catalogue import Deployment
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs.batches import BatchRun, BatchState
 from tollgate.domain.jobs.job import Job, JobFailure, JobState
@@ -14,7 +14,7 @@ from tollgate.ports.jobs import BatchStore, JobStore
 from tollgate.ports.objects import ObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock
-from tollgate.services.batches.start import BatchStarter, batch_way
+from tollgate.services.batches.start import BatchStarter, known_batch_way
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.price_job import Work
@@ -97,7 +97,7 @@ class PooledRuns:
         """
         if self._starter.is_started(run):
             return
-        way = batch_way(self._catalogues.knowing(run.resource, InferenceType.BATCH), run.resource)
+        way = known_batch_way(self._catalogues, run.resource)
         if way is None:
             self._fail_all(run, "invalid_request", f"Deployment '{run.resource}' no longer has a batch road.")
             return

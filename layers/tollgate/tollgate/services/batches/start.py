@@ -12,6 +12,7 @@ from tollgate.domain.errors import BackendError, BackendThrottledError, Capacity
 from tollgate.domain.jobs.batches import BatchRun, BatchState, FileCount
 from tollgate.ports.backends import TransformBackend, TransformJob
 from tollgate.ports.jobs import BatchStore
+from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Telemetry
 from tollgate.services.budgets.settle_reservation import settle_with
 
@@ -115,6 +116,15 @@ def batch_way(catalogue: Catalogue, resource: str) -> tuple[Model, Deployment, R
     if model is None or deployment is None or road is None:
         return None
     return model, deployment, road
+
+
+def known_batch_way(catalogues: CatalogueSource, resource: str) -> tuple[Model, Deployment, Road] | None:
+    """The same by the catalogue in force, read anew if this copy of it lacks the road.
+
+    Raises:
+        CatalogueError, StorageError: the catalogue cannot be read.
+    """
+    return batch_way(catalogues.knowing(resource, InferenceType.BATCH), resource)
 
 
 def batch_resources(catalogue: Catalogue) -> list[str]:

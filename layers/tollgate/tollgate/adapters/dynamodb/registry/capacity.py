@@ -4,7 +4,7 @@ Items: pk ``capacity``, sk ``model/deployment#road`` (backlog, state, instances;
 ``durations#2026-11-22T13``, the same sk (count, seconds), one partition an hour.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -79,8 +79,8 @@ class RegistryCapacity:
             }
         )
 
-    def _partition(self, name: str) -> tuple[Item, ...]:
-        return self._client.query(self._table, key_condition="pk = :pk", values={":pk": name}).items
+    def _partition(self, name: str) -> Iterator[Item]:
+        return self._client.query_all(self._table, key_condition="pk = :pk", values={":pk": name})
 
 
 def _state(item: Item, now: datetime) -> RoadState:
