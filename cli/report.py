@@ -128,7 +128,7 @@ def _table(found: UsageReport, title: str, columns: Mapping[str, Sequence[str]])
     """
     table = Table(title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in found.group_by:
-        table.add_column(name, overflow="fold", min_width=len(name))
+        table.add_column(name, overflow="fold")
     if not found.group_by:
         table.add_column()
     for heading in columns:

@@ -41,12 +41,12 @@ def folding_table(
         headings: of its columns.
         title: above it.
         whole: headings of short columns that are never folded, such as dates and instance types.
-        names: headings of columns of names, with the names: one of usual length has room before anything else.
+        names: headings of columns of names, with the names: where all are of usual length, they are not folded.
     """
     # No lines between the columns: at 80 characters there is room for either them or words.
     table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in headings:
-        longest = max(map(len, names.get(heading, ())), default=0)
-        least = max(min(_USUAL_NAME, longest), *map(len, heading.split()))
-        table.add_column(heading, overflow="fold", no_wrap=heading in whole, min_width=least)
+        # A width that rich must keep would make it cut what comes after; a column that does not wrap is narrowed last.
+        usual = heading in names and all(len(name) <= _USUAL_NAME for name in names[heading])
+        table.add_column(heading, overflow="fold", no_wrap=usual or heading in whole)
     return table

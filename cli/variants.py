@@ -74,8 +74,8 @@ def compare(stack: Stack, arguments: argparse.Namespace) -> int:
         return 0
     headings = ("deployment", "tier", "role", "requests", "USD", "seconds", "errors", "quality")
     rows = [_row(each, tallies[each.name], observed[each.name]) for each in model.deployments]
-    amounts = [word for row in rows for word in row[headings.index("USD")].split()]
-    table = folding_table(headings, title=f"{model.name}, last four weeks, 95 % intervals", names={"USD": amounts})
+    title = f"{model.name}, last four weeks, 95 % intervals"
+    table = folding_table(headings, title=title, names={"deployment": list(tallies)})
     for row in rows:
         table.add_row(*row)
     new_console().print(table)
