@@ -149,7 +149,7 @@ OPERATIONS = (
         file_answers.Upload,
         body=COMPLETE_UPLOAD.name,
         once=True,
-        errors=(400, 404, 409, 422),
+        errors=(400, 404, 409, 413, 422),
     ),
     Operation(
         "/v1/uploads/{id}/cancel",

@@ -89,6 +89,7 @@ class ScriptedRealtime:
         self._clock = clock
         self.takes = takes
         self.calls: list[tuple[str, bytes]] = []
+        self.timeouts: list[float] = []
         self.answer: bytes | Exception = b'{"label": "en"}'
         # Endpoints that behave differently from the others.
         self.answers: dict[str, bytes | Exception] = {}
@@ -100,6 +101,7 @@ class ScriptedRealtime:
         assert timeout_seconds > 0
         assert trace
         self.calls.append((road.target, body))
+        self.timeouts.append(timeout_seconds)
         self._clock.advance(self.takes)
         answer = self.answers.get(road.target, self.answer) if self.script is None else self.script()
         if isinstance(answer, Exception):

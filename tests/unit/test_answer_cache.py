@@ -157,6 +157,20 @@ def test_a_high_temperature_goes_past_the_cache_unless_asked() -> None:
     assert state(ask(api, hot | {"cache": {"mode": "always"}})) == "miss"
     assert state(ask(api, hot | {"cache": {"mode": "always"}})) == "hit"
     assert state(ask(api, {"parameters": {"temperature": 0.5}})) == "miss"
+    only = ask(api, hot | {"cache": {"mode": "only"}})
+    assert (only.status, state(only)) == (504, "bypass")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"inputs": "hello", "parameters": {"temperature": 0.9}}, {"inputs": "hello", "temperature": 0.9}],
+)
+def test_a_high_temperature_within_the_input_counts_too(value: dict[str, Any]) -> None:
+    """The container is sent the input as it is, so it samples as the input says."""
+    api = gateway(max_temperature=0.5)
+    assert state(ask(api, {"input": value})) == "bypass"
+    assert state(ask(api, {"input": value, "cache": {"mode": "always"}})) == "miss"
+    assert state(ask(api, {"input": {"inputs": "hello", "parameters": {"temperature": 0.1}}})) == "miss"
 
 
 def test_a_model_without_a_policy_has_no_cache() -> None:
@@ -202,6 +216,8 @@ def test_an_input_that_the_model_refuses_is_remembered_briefly() -> None:
         ModelFailedError("busy", original_status=429),
         ModelFailedError("broken", original_status=500),
         ModelFailedError("slow", original_status=408),
+        ModelFailedError("its own key has expired", original_status=401),
+        ModelFailedError("its model is not loaded", original_status=404),
         BackendTimeoutError("no answer"),
     ],
 )

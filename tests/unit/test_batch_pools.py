@@ -49,6 +49,8 @@ def test_a_full_pool_is_due_at_once() -> None:
 def test_a_deadline_hurries_a_pool() -> None:
     """Work and a margin of a minute must still fit before it."""
     assert due_at(_waiting(1, 1, deadline=100), _POLICY, _ROAD, 2) == _NOW + timedelta(seconds=100 - 4 - 60)
+    wide = replace(_ROAD, instance_count=2, concurrency=4, startup_seconds=10.0)
+    assert due_at(_waiting(1, 1, deadline=100), _POLICY, wide, 8) == _NOW + timedelta(seconds=100 - 10 - 2 - 60)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.budgeted_gateway import DAY, make_budget
+from tests.fakes.cache_function import CacheStack
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
 from tollgate.api.http import Answer
@@ -173,3 +174,42 @@ def test_a_list_that_is_run_again_as_a_whole_costs_what_was_charged(gateway: Fak
     assert len(gateway.realtime.calls) == 2
     spent = gateway.ledger.counters[DAY].spent
     assert Decimal(answer.headers["x-tollgate-cost-usd"]) == spent > 0
+
+
+def test_a_native_list_of_texts_is_looked_up_text_by_text(gateway: FakeGateway, embedder: Embedder) -> None:
+    """A bare list is sent as `inputs` is, so it shares the vectors of every other list."""
+    embed(gateway, ["a", "bb"])
+    body = {"model": "echo", "priority": "high"}
+    mixed = gateway.infer(body | {"input": ["bb", "ccc"]})
+    assert document(mixed)["output"] == [[2.0, 0.5], [3.0, 0.5]]
+    assert embedder.sent == [["a", "bb"], ["ccc"]]
+    for texts in (["ccc", "a"], ["a"]):
+        assert gateway.infer(body | {"input": texts}).headers["x-tollgate-cache"] == "hit"
+
+
+def test_a_list_that_may_not_run_is_answered_from_its_vectors(gateway: FakeGateway, embedder: Embedder) -> None:
+    """`only-if-cached` gives the list if every vector is there, and otherwise runs nothing."""
+    embed(gateway, ["a", "bb"])
+    only = {"headers": {"Cache-Control": "only-if-cached"}}
+    assert vectors(embed(gateway, ["bb", "a"], **only)) == [[2.0, 0.5], [1.0, 0.5]]
+    assert embed(gateway, ["bb", "ccc"], **only).status == 504
+    assert len(embedder.sent) == 1
+
+
+def test_a_lookup_of_a_list_says_what_the_request_would_find(embedder: Embedder) -> None:
+    """All vectors there is a hit, as old as the oldest; one missing is a miss; nothing runs."""
+    stack = CacheStack(per_text=True)
+    catalogue = stack.gateway.catalogue
+    model = replace(catalogue.models["echo"], kind=ModelKind.EMBEDDING)
+    stack.gateway.catalogues.catalogue = replace(catalogue, models={"echo": model})
+    stack.gateway.realtime.invoke = embedder.invoke  # type: ignore[method-assign]  # the container of these tests
+    embed(stack.gateway, ["a", "dddd"])
+    stack.gateway.clock.advance(5)
+    embed(stack.gateway, ["bb", "a"])
+    body = {"model": "echo", "priority": "high"}
+    _, found, headers = stack.call("POST /v1/cache/lookup", body | {"input": {"inputs": ["bb", "a"]}})
+    assert (found["cache"], found["output"], headers["Age"]) == ("hit", [[2.0, 0.5], [1.0, 0.5]], "5")
+    assert Decimal(found["avoided_cost_usd"]) > 0
+    _, missing, _ = stack.call("POST /v1/cache/lookup", body | {"input": ["bb", "ccc"]})
+    assert missing["cache"] == "miss"
+    assert embedder.sent == [["a", "dddd"], ["bb"]]

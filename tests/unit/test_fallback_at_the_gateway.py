@@ -8,7 +8,6 @@ import pytest
 
 from tests.fakes.examples import make_catalogue
 from tests.fakes.gateway import FakeGateway, document
-from tollgate.domain.answer_limits import MOST_BYTES
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.catalogue import Catalogue, InferenceType, Road
 from tollgate.domain.errors import (
@@ -18,6 +17,7 @@ from tollgate.domain.errors import (
     CapacityError,
     ModelFailedError,
 )
+from tollgate.domain.reading_limits import MOST_BYTES
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.roads.health import HealthPolicy
 

@@ -1,6 +1,7 @@
 """Half of a surrogate pair, which JSON can spell and no text has, is refused by the name of its field."""
 
 import json
+from time import process_time
 from typing import Any
 
 import pytest
@@ -94,3 +95,13 @@ def test_a_dropped_line_is_refused(line: bytes) -> None:
 def test_a_byte_order_mark_before_a_file_is_passed_over() -> None:
     """Some editors write one."""
     assert dropped_line(b'\xef\xbb\xbf{"input": 1}').input == 1
+
+
+def test_the_place_is_found_in_one_pass_however_deep_it_lies() -> None:
+    """A large list at the bottom is not written anew for each level above it."""
+    text = "[" * 95 + r'"\ud83d\ude00",' * 300_000 + r'"\ud800"' + "]" * 95
+    value = json.loads(text)
+    began = process_time()
+    with pytest.raises(InvalidRequestError, match="half of a surrogate pair"):
+        refuse_half_pairs(value, text)
+    assert process_time() - began < 0.5

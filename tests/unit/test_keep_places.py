@@ -110,6 +110,20 @@ def test_waking_brings_back_exactly_what_was_there() -> None:
     assert world.places.states[_ROAD] == (RoadState.AWAKE, 2)
 
 
+def test_a_few_jobs_wait_as_long_as_the_first_of_them_may() -> None:
+    """With a backlog of three to wake for, two wait ten minutes, counted from the one that came first."""
+    patient = replace(POLICY, wake_backlog=3, wake_after_seconds=600)
+    world = Sleepers(catalogue=sleepy_catalogue(patient))
+    world.until_asleep()
+    world.gateway.jobs.add(make_job("inf_1", inference_type=InferenceType.REALTIME, created_at=world.clock.now()))
+    world.minutes(5)
+    world.gateway.jobs.add(make_job("inf_2", inference_type=InferenceType.REALTIME, created_at=world.clock.now()))
+    world.minutes(4)
+    assert world.record().phase is Phase.ASLEEP
+    world.minutes(2)
+    assert "waiting for 600 s" in [line.reason for line in world.record().history]
+
+
 def test_a_storm_of_500_requests_wakes_once() -> None:
     """500 wake requests from 20 threads and 5 environments: one creation, one transition."""
     world = Sleepers()

@@ -45,6 +45,8 @@ def test_what_waits_together_goes_together_and_comes_apart() -> None:
     assert {job.state for job in jobs} == {JobState.COMPLETED}
     assert sum(job.held_seconds or 0 for job in jobs) == 2
     assert {job.held_seconds for job in jobs} == {Decimal("0.25")}
+    times = {(job.started_at, job.finished_at) for job in jobs}
+    assert [finished - started for started, finished in times if started and finished] == [timedelta(seconds=2)]
     assert all(job.effective_cost and job.effective_cost > 0 for job in jobs)
     assert (measured_as("echo/small", 8), InferenceType.ASYNC, 2.0) in road.measurements.durations
 
@@ -244,6 +246,8 @@ def _unmeasured(_size: int) -> float | None:
         (2_000, 4, {}, 16),
         (64, 1, {1: 1.0, 2: 1.1, 4: 1.3, 8: 4.0, 16: 9.0}, 4),
         (64, 1, {1: 1.0, 16: 11.0}, 8),
+        (64, 1, {1: 1.0, 16: 10.0}, 16),
+        (64, 1, {1: 1.0, 2: 1.2, 4: 2.5}, 16),
         (64, 1, {1: 1.0, 2: 3.0, 4: 6.0, 8: 8.0, 16: 9.9}, 16),
     ],
 )
@@ -279,6 +283,25 @@ def test_groups_hold_every_request_once(requests: list[Mergeable], size: int) ->
         if len(group) > 1:
             assert sum(member.inputs for member in members) <= size
             assert sum(member.size for member in members) <= POLICY.max_bytes
+
+
+def test_a_group_is_filled_to_the_last_byte_and_input() -> None:
+    """What is beyond begins the next one."""
+    half = POLICY.max_bytes // 2
+    requests = [Mergeable("a", 2, half), Mergeable("a", 2, half), Mergeable("a", 2, 1), Mergeable("a", 3, 1)]
+    assert groups_of(requests, POLICY, 4) == [[0, 1], [2], [3]]
+    assert groups_of([requests[0], Mergeable("a", 2, half + 1)], POLICY, 4) == [[0], [1]]
+
+
+def test_shares_go_by_weight() -> None:
+    """The last takes what rounding leaves."""
+    assert shares_of(Decimal(8), [1, 3]) == [2, 6]
+    third = Decimal("0.333333333")
+    assert shares_of(Decimal(1), [1, 1, 1]) == [
+        third,
+        Decimal("0.666666667") - third,
+        Decimal(1) - Decimal("0.666666667"),
+    ]
 
 
 @given(st.decimals(0, 10_000, places=6), st.lists(st.integers(1, 50), min_size=1, max_size=40))

@@ -1,4 +1,4 @@
-"""Ten thousand requests of every kind: records, roll-ups and budgets agree to the last decimal place."""
+"""Some thousand requests of every kind: records, roll-ups and budgets agree to the last decimal place."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from tollgate.services.jobs.queries import JobQueries
 from tollgate.services.usage.load_hours import HourLoader
 from tollgate.services.usage.roll_up import LATE, UsageRollUp
 
-REQUESTS = 10_000
+REQUESTS = 2_500
 LIMIT = Decimal(1)
 TOTAL = "gateway#total#always"
 MODELS = ("model:echo#total#always", "model:kept#total#always")

@@ -1,13 +1,16 @@
 """A deferred job whose end the table does not take: nothing is run, or paid for, a second time."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.fakes.sleepers import Sleepers
+from tollgate.domain.budgets.ledger import Reservation
 from tollgate.domain.errors import ConflictError, ModelFailedError, StorageError
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
 from tollgate.services.jobs.claim_job import LEASE_SECONDS
+from tollgate.services.jobs.deferred_calls import MODEL_LIMIT_SECONDS
 
 URGENT = {"model": "echo", "input": "hello", "priority": "high"}
 
@@ -58,6 +61,18 @@ def test_an_end_that_cannot_be_written_is_kept_in_the_bucket(failure: Exception 
     assert job.state is state
     assert float(job.held_seconds or 0) == pytest.approx(realtime.takes)
     assert job.effective_cost
+
+
+@pytest.mark.parametrize(("paid", "limit"), [(None, MODEL_LIMIT_SECONDS), (2.5, 2.5), (900.0, MODEL_LIMIT_SECONDS)])
+def test_a_call_takes_no_longer_than_is_paid_for(paid: float | None, limit: float) -> None:
+    """It is cut when its reservation is used up, or with the function."""
+    house = House()
+    house.down = False
+    jobs = house.house.gateway.jobs.jobs
+    held = None if paid is None else Reservation("h1", Decimal(1), (), seconds=paid)
+    jobs[house.job_id] = jobs[house.job_id]._replace(reservation=held)
+    house.run()
+    assert house.house.gateway.realtime.timeouts == [limit]
 
 
 def test_who_finds_nothing_kept_waits_for_the_lease() -> None:

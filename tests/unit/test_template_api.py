@@ -70,7 +70,7 @@ def test_api_gateways_own_errors_have_openais_shape(kind: str) -> None:
     error = json.loads(rendered)["error"]
     assert set(error) == {"message", "type", "param", "code"}
     headers = response["ResponseParameters"]["Headers"]
-    assert headers["x-tollgate-request-id"] == "context.requestId"
+    assert headers["x-tollgate-request-id"] == "context.extendedRequestId"
     assert ("Retry-After" in headers) or (response.get("StatusCode") != "429")
     # OpenAI's clients wait no longer than a minute, and would come back in vain.
     if int(headers.get("Retry-After", "0").strip("'")) > 60:

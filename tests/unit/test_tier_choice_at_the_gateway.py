@@ -215,6 +215,12 @@ class TestExploring:
             gateway.outcomes.add("chat", "big", "question", of_quality(0.5))
         assert {served_by(ask(gateway, f"{n} {EASY}")) for n in range(40)} == {LITTLE}
 
+    def test_nothing_is_tried_out_on_who_wants_all_of_the_quality(self) -> None:
+        """With a dial of 1 the largest size answers, whatever a smaller one might do."""
+        gateway = choosing_gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
+        assert LITTLE in {served_by(ask(gateway, f"{EASY} {n}", quality=0.99)) for n in range(40)}
+        assert {served_by(ask(gateway, f"{EASY} {n}", quality=1.0)) for n in range(40)} == {BIG}
+
     def test_it_says_so(self) -> None:
         """In the reason."""
         gateway = choosing_gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))

@@ -1,5 +1,6 @@
 """Jobs that are paid by the token: run once, never charged twice, never lost."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +42,8 @@ def test_a_job_goes_through_both_queues_and_is_charged_by_its_tokens() -> None:
     job = house.job(job_id)
     assert (job.state, job.output.inline) == (JobState.COMPLETED, {"text": "384,400 km", "finish_reason": "stop"})
     assert (job.usage.input_tokens, job.usage.cached_input_tokens) == (1_000, 400)
+    assert job.finished_at is not None
+    assert job.started_at == job.finished_at - timedelta(seconds=house.gateway.realtime.takes)
     tokens = dollars(1_000, 200, 400)
     assert job.effective_cost is not None
     assert tokens < job.effective_cost < tokens + OWN_PARTS

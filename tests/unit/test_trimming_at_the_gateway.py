@@ -130,6 +130,44 @@ def test_a_budget_of_a_key_and_model(key: str, model: str, holds: bool) -> None:
     assert (len(_sent(gateway)["messages"]) < len(TALK)) is holds
 
 
+def _takes_documents(trimming: TrimmingPolicy | None) -> Catalogue:
+    catalogue = sized_catalogue(None, trimming)
+    model = catalogue.models["chat"]
+    able = tuple(replace(d, supports=frozenset({"documents", "tools"})) for d in model.deployments)
+    return replace(catalogue, models={**catalogue.models, "chat": replace(model, deployments=able)})
+
+
+def test_a_budget_counts_documents_of_callers_who_did_not_ask_for_trimming() -> None:
+    """They are trimmed as if the caller had asked, and sent where the container looks for them."""
+    gateway = _gateway(_takes_documents(TrimmingPolicy(input_tokens=80)))
+    answer = _chat(gateway, messages=TALK[-1:], documents=DOCUMENTS)
+    assert document(answer)["trimmed"]["input_tokens_after"] <= 80
+    assert _sent(gateway)["documents"] == [DOCUMENTS[1]]
+    native = {"model": "chat", "priority": "high", "input": {"messages": TALK[-1:]}}
+    gateway.infer(native | {"parameters": {"documents": DOCUMENTS}})
+    assert _sent(gateway)["documents"] == [DOCUMENTS[1]]
+
+
+@pytest.mark.parametrize("place", ["parameters", "input"])
+@pytest.mark.parametrize("name", ["tools", "functions"])
+def test_a_budget_counts_tools_wherever_they_are(name: str, place: str) -> None:
+    """They are in the prompt, and cannot be dropped."""
+    gateway = _gateway(_takes_documents(TrimmingPolicy(input_tokens=80)))
+    body: dict[str, Any] = {"model": "chat", "priority": "high", "input": {"messages": TALK[-1:]}, "parameters": {}}
+    body[place] = {**body[place], name: [{"type": "function", "function": {"name": "f", "description": FILLER * 9}}]}
+    assert gateway.infer(body).status == 400
+    assert not gateway.realtime.calls
+
+
+def test_parameters_cannot_bring_another_conversation() -> None:
+    """It would be sent instead of the input, past its budget."""
+    gateway = _gateway(sized_catalogue(None, TrimmingPolicy(input_tokens=120)))
+    body = {"model": "chat", "priority": "high", "input": TALK[-1:], "parameters": {"messages": TALK}}
+    answer = gateway.infer(body)
+    assert (answer.status, document(answer)["error"]["param"]) == (400, "parameters.messages")
+    assert not gateway.realtime.calls
+
+
 def test_a_caller_cannot_ask_for_more_than_the_budget() -> None:
     """The tightest one holds."""
     gateway = _gateway(sized_catalogue(None, TrimmingPolicy(input_tokens=120)))

@@ -14,6 +14,8 @@ from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs.webhooks import (
     LONGEST_WAIT_SECONDS,
     MAX_ATTEMPTS,
+    Networks,
+    WebhookUrl,
     check_webhook_url,
     may_reach,
     parse_networks,
@@ -88,6 +90,8 @@ def test_a_literal_address_passes_as_a_url_exactly_if_it_may_be_reached(number: 
     "url",
     [
         "http://hooks.example.com/x",
+        "http://hooks.example.com:8080/x",
+        "http://hooks.example.com:443/x",
         "ftp://hooks.example.com/x",
         "https://user:secret@hooks.example.com/x",
         "https://user@hooks.example.com/x",
@@ -97,6 +101,7 @@ def test_a_literal_address_passes_as_a_url_exactly_if_it_may_be_reached(number: 
         "https://hooks.example.com/\r\nHost: other",
         "https://höoks.example.com/",
         "https://hooks.example.com:22/",
+        "https://hooks.example.com:1023/",
         "https://hooks.example.com:0/",
         "https://hooks.example.com:99999/",
         "https://hooks.example.com:port/",
@@ -116,6 +121,9 @@ def test_a_literal_address_passes_as_a_url_exactly_if_it_may_be_reached(number: 
         "https://[64:ff9b::8.8.8.8]/",
         "https://2130706433/",
         "https://0x7f.0.0.1/",
+        "https://127.0.0.0x1/",
+        "https://./",
+        "https://hooks.example.com%2f/",
         "https://127.1/",
         "https://0177.0.0.1/",
         "https://hooks.example.1/",
@@ -161,6 +169,36 @@ def test_any_text_is_either_a_url_or_refused_politely(text: str) -> None:
         assert f"{url.host}{url.target}".isascii()
         assert f"{url.host}{url.target}".isprintable()
         assert " " not in url.target
+
+
+@pytest.mark.parametrize(
+    ("url", "networks", "parts", "header"),
+    [
+        ("https://a.example/x?y=~", (), (True, "a.example", 443, "/x?y=~"), "a.example"),
+        ("https://a.example", (), (True, "a.example", 443, "/"), "a.example"),
+        ("https://a.example:1024?q", (), (True, "a.example", 1024, "/?q"), "a.example:1024"),
+        ("https://[2606:4700:4700::1111]:8443/", (), (True, "2606:4700:4700::1111", 8443, "/"), None),
+        ("http://127.0.0.1/x", OWN, (False, "127.0.0.1", 80, "/x"), "127.0.0.1"),
+        ("http://127.0.0.1:443/x", OWN, (False, "127.0.0.1", 443, "/x"), "127.0.0.1:443"),
+        ("https://127.0.0.1:1/x", OWN, (True, "127.0.0.1", 1, "/x"), "127.0.0.1:1"),
+        ("https://127.0.0.1:80/x", OWN, (True, "127.0.0.1", 80, "/x"), "127.0.0.1:80"),
+        ("https://" + "a" * 12 + ".example/" + "x" * 2019, (), None, None),
+    ],
+)
+def test_urls_come_apart(
+    url: str, networks: Networks, parts: tuple[bool, str, int, str] | None, header: str | None
+) -> None:
+    """Ports above 1023 are open, and in the operator's own networks all are, over http too; 2,048 characters fit."""
+    found = check_webhook_url(url, networks)
+    assert parts is None or found == WebhookUrl(*parts)
+    assert header is None or found.host_header == header
+
+
+def test_keys_have_24_to_64_bytes() -> None:
+    """Neither fewer nor more."""
+    for size in (23, 65):
+        with pytest.raises(ValueError, match="24 to 64 bytes"):
+            secret_key(secret_text(bytes(size)))
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "nonsense", "10.0.0.0/33"])

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.examples import make_catalogue
 from tollgate.adapters import dialects
 from tollgate.adapters.dialects import ContainerDialects
+from tollgate.adapters.dialects.converse import ConverseDialect
 from tollgate.adapters.dialects.inputs import InputsDialect
 from tollgate.api.catalogue_file import DeploymentEntry
 from tollgate.domain.errors import CatalogueError, InvalidRequestError, ModelFailedError
@@ -227,3 +228,21 @@ def test_parameters_are_added_to_an_object_only(own: object) -> None:
         InputsDialect().render({"inputs": "hi", "parameters": own}, {"top_k": 5})
     rendered = InputsDialect().render({"inputs": "hi", "parameters": None}, {"top_k": 5})
     assert json.loads(rendered.body) == {"inputs": "hi", "parameters": {"top_k": 5}}
+
+
+@pytest.mark.parametrize("name", ["messages", "prompt", "input"])
+@pytest.mark.parametrize(
+    ("dialect", "payload"),
+    [
+        (_dialect("messages"), "hello"),
+        (_dialect("tgi"), CHAT),
+        (_dialect("sagemaker-openai"), CHAT),
+        (_dialect("openai"), {"inputs": "hello"}),
+        (ConverseDialect(), "hello"),
+    ],
+)
+def test_parameters_never_replace_the_input(dialect: Dialect, payload: Any, name: str) -> None:
+    """Budgets and estimates go by the input, so nothing else may be sent in its place."""
+    with pytest.raises(InvalidRequestError) as refused:
+        dialect.render(payload, {name: "another"})
+    assert refused.value.param == f"parameters.{name}"

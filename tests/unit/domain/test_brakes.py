@@ -96,6 +96,50 @@ def test_the_strongest_cause_decides_and_the_others_remain() -> None:
     assert set(later.causes) == {"budget:b"}
 
 
+def test_of_causes_that_are_as_strong_the_one_that_lasts_longest_is_told() -> None:
+    """What has no end lasts longest; what is weaker is not told at all."""
+    day, month, ever = NOW + timedelta(days=1), MONTH_END, None
+    for ends in ((day, month), (month, day), (ever, month), (month, ever)):
+        causes = [_signal(BrakeLevel.DEFER, cause=str(end), until=end, reason=str(end)) for end in ends]
+        weaker = _signal(BrakeLevel.WARN, cause="weaker", until=None)
+        control = NO_CONTROL
+        for signal in (*causes, weaker):
+            control = heard(control, signal, NOW)
+        longest = ever if ever in ends else month
+        braking = raised(control, NOW, "episode")
+        assert (braking.level, braking.until, braking.reason) == (BrakeLevel.DEFER, longest, str(longest))
+        assert braking.since == NOW
+
+
+def test_a_level_is_only_lowered_when_less_is_wanted() -> None:
+    """With the reason and the end of what is left; otherwise the record stays the same object."""
+    short = _signal(BrakeLevel.STOP, cause="ledger:day", until=NOW + timedelta(hours=12), reason="the day")
+    control = _after(_signal(BrakeLevel.WARN), short)
+    assert lowered(control, NOW) is control
+    assert lowered(replace(control, level=BrakeLevel.DEFER), NOW).level is BrakeLevel.DEFER
+    then = NOW + timedelta(hours=13)
+    later = lowered(control, then)
+    assert (later.reason, later.until, later.since) == ("because", MONTH_END, then)
+    free = lowered(later, MONTH_END)
+    assert (free.level, free.reason, free.until, free.causes) == (BrakeLevel.NONE, "", None, {})
+
+
+def test_a_resume_forgets_what_is_over() -> None:
+    """And dismisses the rest."""
+    short = _signal(BrakeLevel.STOP, cause="ledger:day", until=NOW + timedelta(hours=12))
+    control = dismissed(_after(_signal(BrakeLevel.WARN), short), NOW + timedelta(hours=12))
+    assert {name: cause.dismissed for name, cause in control.causes.items()} == {"budget:b": True}
+
+
+def test_budgets_and_levels_are_known_by_name() -> None:
+    """One of the patterns is enough; a level that nobody knows is refused."""
+    policy = replace(POLICY, budgets=("prod-*", "team"))
+    assert [policy.hears_budget(name) for name in ("prod-1", "team", "test")] == [True, True, False]
+    assert [BrakeLevel.of(level.word) for level in BrakeLevel] == list(BrakeLevel)
+    with pytest.raises(ValueError, match="'more' is no brake level"):
+        BrakeLevel.of("more")
+
+
 def test_after_a_resume_only_more_brakes_again() -> None:
     """The same alert does not; a higher one does, and so does the next period."""
     control = lowered(dismissed(_after(_signal(BrakeLevel.DEFER)), NOW), NOW)
@@ -195,6 +239,28 @@ def test_the_plan_names_each_place_once_with_what_it_saves() -> None:
     exempt = brake_plan(_catalogue(critical=frozenset({"echo/large"})), BrakeLevel.STOP)
     assert all(s.exempt == "critical: echo/large" for s in exempt if s.target != GATEWAY)
     assert saving(exempt) == 0
+
+
+def test_a_deployment_without_traffic_makes_no_model_ordinary_and_keeps_none_going() -> None:
+    """Only those that get requests say whether a model is critical; at a stop no other one takes its place."""
+    model = _catalogue().models["echo"]
+    small, large = model.deployments
+    model = replace(model, deployments=(replace(small, weight=0), large))
+    assert braked(model, BrakeLevel.STOP, replace(POLICY, critical=frozenset({"echo/large"})))[0] is model
+    assert braked(model, BrakeLevel.STOP, replace(POLICY, critical=frozenset({"echo/small"})))[0] is None
+
+
+def test_what_an_unpriced_place_saves_is_not_known() -> None:
+    """So it adds nothing to the sum."""
+    catalogue = _catalogue()
+    model = catalogue.models["echo"]
+    deployments = tuple(
+        replace(d, roads={kind: replace(road, usd_per_hour=None) for kind, road in d.roads.items()})
+        for d in model.deployments
+    )
+    steps = brake_plan(replace(catalogue, models={"echo": replace(model, deployments=deployments)}), BrakeLevel.STOP)
+    assert {s.usd_per_hour for s in steps if s.target != GATEWAY} == {None}
+    assert saving(steps) == 0
 
 
 def test_the_plan_counts_what_really_runs() -> None:

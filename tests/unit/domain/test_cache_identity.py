@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tests.fakes.examples import make_catalogue
+from tests.fakes.token_house import TOKENS, token_catalogue
 from tollgate.domain.cache.control import CacheControl, CacheMode, control_of
 from tollgate.domain.cache.identity import request_identity, request_key, scope_name
 from tollgate.domain.cache.policy import CachePolicy
+from tollgate.domain.catalogue import InferenceType
+from tollgate.domain.providers.backend import Provider
 
 DEPLOYMENT = make_catalogue().models["echo"].deployments[0]
 NAMES = some.text(min_size=1, max_size=6)
@@ -49,6 +52,42 @@ def test_different_questions_have_different_keys(one: Any, other: Any, parameter
     """Input and parameters cannot be mistaken for each other, nor one form of input for another."""
     same = _key("t", "", frozenset(), one, parameters) == _key("t", "", frozenset(), other, parameters)
     assert same == (_typed(one) == _typed(other))
+
+
+def test_everything_that_is_sent_is_in_the_key() -> None:
+    """What stands beside the messages or the inputs too, wherever it stands."""
+    asked = [
+        ({"messages": ["hi"]}, {}),
+        ({"messages": ["hi"], "tools": ["a"]}, {}),
+        ({"messages": ["hi"], "tools": ["b"]}, {}),
+        ({"messages": ["hi"]}, {"tools": ["a"]}),
+        ({"inputs": "hi"}, {}),
+        ({"inputs": "hi", "tools": ["a"]}, {}),
+        ({"inputs": "hi", "tools": ["b"]}, {}),
+        ({"inputs": "hi"}, {"tools": ["a"]}),
+        ("hi", {}),
+    ]
+    assert len({_key("t", "", frozenset(), value, parameters) for value, parameters in asked}) == len(asked)
+
+
+def test_another_provider_is_another_answerer() -> None:
+    """Under the same name, and at the same provider under another address."""
+    road = token_catalogue(TOKENS).models["chat"].deployments[0].roads[InferenceType.REALTIME]
+    assert road.tokens is not None
+    deployments = [
+        replace(DEPLOYMENT, roads={InferenceType.REALTIME: replace(road, tokens=tokens)})
+        for tokens in (
+            None,
+            road.tokens,
+            replace(road.tokens, url="https://b.example/v1"),
+            replace(road.tokens, provider=Provider.BEDROCK),
+        )
+    ]
+    keys = {
+        request_key(request_identity("t", CacheControl(), CachePolicy(), deployment), "hi", {})
+        for deployment in deployments
+    }
+    assert len(keys) == 4
 
 
 def _typed(value: Any) -> Any:

@@ -53,6 +53,26 @@ def test_some_failures_among_many_calls_are_normal() -> None:
     assert most.fitness(now) is Fitness.BROKEN
 
 
+def test_the_shares_that_open_it_are_exact() -> None:
+    """From half of the calls on if they fail, from four fifths if they are slow; then for ten seconds."""
+    ok, failed, slow = CallOutcome.OK, CallOutcome.FAILED, CallOutcome.SLOW
+    for outcomes, fitness in (
+        ([ok] * 3 + [failed] * 2, Fitness.FIT),
+        ([ok] * 3 + [failed] * 3, Fitness.BROKEN),
+        ([ok] * 2 + [slow] * 7, Fitness.FIT),
+        ([ok] * 2 + [slow] * 8, Fitness.SLOW),
+    ):
+        circuit, now = _after(outcomes, every=0.0)
+        assert circuit.fitness(now) is fitness
+        assert circuit.open_until - now == (0.0 if fitness is Fitness.FIT else 10.0)
+
+
+def test_a_call_counts_half_after_half_a_minute() -> None:
+    """The failed ones and the slow ones too."""
+    circuit, _ = _after([CallOutcome.FAILED, CallOutcome.SLOW, CallOutcome.OK], every=30.0)
+    assert (circuit.calls, circuit.bad, circuit.slow) == (1.75, 0.25, 0.5)
+
+
 def test_failures_far_apart_never_open_it() -> None:
     """One a minute says nothing about now."""
     circuit, now = _after([CallOutcome.FAILED] * 50, every=60)
@@ -91,6 +111,16 @@ def test_a_warning_from_elsewhere_lets_the_first_call_decide() -> None:
     assert circuit.fitness(50.0) is Fitness.PROBING
     assert circuit.after(CallOutcome.FAILED, 51.0, POLICY).fitness(51.0) is Fitness.BROKEN
     assert circuit.after(CallOutcome.OK, 51.0, POLICY).fitness(51.0) is Fitness.FIT
+    paused = opened(3, 50.0, POLICY)
+    assert warned(paused, 51.0) == paused
+
+
+def test_a_good_call_never_opens_it() -> None:
+    """Though it is the one that makes them enough to judge by; the next failure does."""
+    circuit, now = _after([*[CallOutcome.FAILED] * 4, CallOutcome.OK], every=0.1)
+    assert circuit.fitness(now) is Fitness.FIT
+    circuit, now = _after([CallOutcome.FAILED], every=0.1, circuit=circuit)
+    assert circuit.fitness(now) is Fitness.BROKEN
 
 
 @given(outcomes=st.lists(st.sampled_from(CallOutcome), max_size=60), gaps=st.floats(0, 30))
@@ -118,6 +148,7 @@ def test_saved_tokens_are_limited() -> None:
     for _ in range(100_000):
         tokens.earn()
     assert sum(tokens.take() for _ in range(100)) == MOST_TOKENS
+    assert tokens.tokens == pytest.approx(0.0, abs=1e-6)
 
 
 def _model(**weights: int) -> Model:
@@ -148,6 +179,22 @@ def test_waiting_work_lowers_a_share() -> None:
     """One request for each place of `a` halves its weight."""
     shares = _shares(_model(a=1, b=1), _capacity(a=RoadCapacity(backlog=2, instances=2)))
     assert shares == {"a": 334, "b": 666}
+
+
+def test_work_that_waits_counts_for_each_place() -> None:
+    """Four at two instances with two places each halve a weight; the reason says when that changed the choice."""
+    model = _model(a=1, b=1)
+    two = tuple(
+        replace(d, roads={kind: replace(road, concurrency=2) for kind, road in d.roads.items()})
+        for d in model.deployments
+    )
+    model = replace(model, deployments=two)
+    busy = _capacity(a=RoadCapacity(backlog=4, instances=2))
+    assert spread(model, REALTIME, busy, 0.33) == (two[0], "")
+    assert spread(model, REALTIME, busy, 0.34) == (two[1], ";spread=outstanding")
+    assert spread(model, REALTIME, busy, 0.51) == (two[1], "")
+    without = replace(model, deployments=(replace(two[0], roads={}), two[1]))
+    assert spread(without, REALTIME, busy, 0.49)[0].name == "a"
 
 
 @pytest.mark.parametrize("state", [BROKEN, SLOW])

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from tests.fakes.examples import PRICES, make_catalogue
 from tollgate.domain.catalogue import ROAD_OF_PRIORITY, InferenceType, Model, Priority
-from tollgate.domain.errors import CapacityError, DeadlineImpossibleError, InvalidRequestError, TollgateError
+from tollgate.domain.errors import (
+    CapacityError,
+    DeadlineImpossibleError,
+    InvalidRequestError,
+    PriceUnknownError,
+    TollgateError,
+)
+from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.roads.estimates import REALTIME_BODY_LIMIT, RequestSize, choices_made, output_limit
 from tollgate.domain.roads.routing import RoutingDecision, RoutingRequest, route
@@ -143,6 +150,84 @@ def test_a_deadline_nobody_meets_names_the_expectations() -> None:
     """So that the caller knows what to ask for."""
     with pytest.raises(DeadlineImpossibleError, match=r"realtime 0\.5 s"):
         _route(RoutingRequest(SMALL, deadline_seconds=0.1))
+
+
+def test_a_priority_beside_a_deadline_names_the_road() -> None:
+    """The deadline is only checked; an answer at its very moment is in time."""
+    needed = _route(RoutingRequest(SMALL, Priority.MEDIUM)).expected_seconds
+    decision = _route(RoutingRequest(SMALL, Priority.MEDIUM, deadline_seconds=needed))
+    assert (decision.inference_type, decision.fallback) == (InferenceType.ASYNC, None)
+    assert decision.reason == f"priority=medium;deadline={needed:g}s"
+    with pytest.raises(DeadlineImpossibleError, match=r"Roads expected to be in time: realtime\."):
+        _route(RoutingRequest(SMALL, Priority.MEDIUM, deadline_seconds=needed - 0.01))
+    with pytest.raises(DeadlineImpossibleError, match=r"No road is expected to be\."):
+        _route(RoutingRequest(SMALL, Priority.HIGH, deadline_seconds=0.01))
+
+
+def test_a_call_at_once_may_become_a_job_that_is_in_time() -> None:
+    """Where the model allows it, and where the job could be priced."""
+    needed = _route(RoutingRequest(SMALL, Priority.MEDIUM)).expected_seconds
+    for deadline, fallback in ((None, InferenceType.ASYNC), (needed, InferenceType.ASYNC), (needed - 0.01, None)):
+        decision = _route(RoutingRequest(SMALL, Priority.HIGH, deadline_seconds=deadline))
+        assert (decision.inference_type, decision.fallback) == (InferenceType.REALTIME, fallback)
+    request = RoutingRequest(SMALL, Priority.HIGH)
+    assert _route(request, model=replace(_model(), fall_back_to_async=False)).fallback is None
+    unpriced = make_catalogue(usd_per_hour=None).models["echo"]
+    assert _route(request, model=unpriced).fallback is None
+
+
+@pytest.mark.parametrize("deadline", [None, 1_000_000.0])
+def test_a_road_without_a_price_is_not_taken(deadline: float | None) -> None:
+    """Nor by a deadline that nothing else meets."""
+    model = _model()
+    (deployment,) = model.deployments
+    road = replace(deployment.roads[InferenceType.ASYNC], usd_per_hour=None)
+    model = replace(model, deployments=(replace(deployment, roads={InferenceType.ASYNC: road}),))
+    with pytest.raises(PriceUnknownError):
+        _route(RoutingRequest(SMALL, None if deadline else Priority.MEDIUM, deadline_seconds=deadline), model=model)
+
+
+def _sleepy(*, leaves: bool = True) -> Model:
+    model = replace(_model(), fall_back_to_async=leaves)
+    return replace(model, deployments=tuple(replace(d, sleep=SleepPolicy(30)) for d in model.deployments))
+
+
+@pytest.mark.parametrize(
+    ("leaves", "later", "taken", "sleeping"),
+    [
+        (True, RoadState.AWAKE, InferenceType.ASYNC, [InferenceType.REALTIME]),
+        (True, RoadState.BROKEN, InferenceType.REALTIME, [InferenceType.REALTIME]),
+        (True, RoadState.ASLEEP, InferenceType.REALTIME, [InferenceType.REALTIME]),
+        (False, RoadState.AWAKE, InferenceType.REALTIME, [InferenceType.REALTIME]),
+    ],
+)
+def test_a_sleeping_road_is_waited_for_where_no_other_is_awake(
+    leaves: bool, later: RoadState, taken: InferenceType, sleeping: list[InferenceType]
+) -> None:
+    """It is woken in any case; what may not leave it waits as well."""
+    states = {InferenceType.REALTIME: RoadState.ASLEEP, InferenceType.ASYNC: later}
+    capacity = Capacity({("echo/small", kind): RoadCapacity(state) for kind, state in states.items()})
+    decision = _route(RoutingRequest(SMALL, Priority.HIGH), model=_sleepy(leaves=leaves), capacity=capacity)
+    assert (decision.inference_type, list(decision.sleeping)) == (taken, sleeping)
+    assert decision.deferred is (taken is InferenceType.REALTIME)
+
+
+def test_both_roads_are_woken_where_the_one_that_is_taken_sleeps_too() -> None:
+    """A job's road is not: who wants it and takes it is named once, and a deadline wants none beforehand."""
+    capacity = Capacity({("echo/small", kind): RoadCapacity(RoadState.ASLEEP) for kind in InferenceType})
+    job = _route(RoutingRequest(SMALL, Priority.MEDIUM), model=_sleepy(), capacity=capacity)
+    assert (job.inference_type, job.sleeping) == (InferenceType.ASYNC, (InferenceType.ASYNC,))
+    in_time = _route(RoutingRequest(SMALL, deadline_seconds=1_000_000.0), model=_sleepy(), capacity=capacity)
+    assert in_time.sleeping == (in_time.inference_type,)
+
+
+def test_only_calls_at_once_stay_where_they_are() -> None:
+    """A job whose road is broken moves up, though the model leaves no real-time call to a job."""
+    model = replace(_model(), fall_back_to_async=False)
+    decision = _route(
+        RoutingRequest(SMALL, Priority.LOW), model=model, capacity=_state(InferenceType.BATCH, RoadState.BROKEN)
+    )
+    assert decision.inference_type is InferenceType.ASYNC
 
 
 def test_deployments_share_by_weight() -> None:

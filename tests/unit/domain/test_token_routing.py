@@ -61,6 +61,22 @@ def test_nothing_in_time_is_cheaper_than_the_choice(
     assert chosen.estimates[chosen.inference_type].loaded_cost == min(cost for cost in costs if cost is not None)
 
 
+def test_only_what_gets_traffic_of_its_own_is_compared() -> None:
+    """A provider that is switched off, or on trial, is not taken for being cheaper."""
+    for change in ('tier = "small"\nweight = 0', 'tier = "small"\nrole = "challenger"\nweight = 0'):
+        text = BOTH.replace('tier = "small"', change, 1)
+        assert _route(text, RoutingRequest(SIZE, Priority.HIGH)).deployment.name == "gpu"
+
+
+def test_if_none_can_answer_the_first_ones_reason_is_told() -> None:
+    """It is the one whose turn it was."""
+    catalogue = token_catalogue(BOTH)
+    broken = {("chat/gpu", kind): RoadCapacity(state=RoadState.BROKEN) for kind in InferenceType}
+    slow = {("chat/paid", kind): RoadCapacity(measured_seconds=900.0) for kind in InferenceType}
+    with pytest.raises(InvalidRequestError, match="No road can carry"):
+        _route(BOTH, RoutingRequest(SIZE, Priority.MEDIUM), Capacity(broken | slow), catalogue)
+
+
 def test_the_reason_names_who_was_cheaper() -> None:
     """Where the weights had named the other one."""
     decisions = {s: _route(BOTH, RoutingRequest(SIZE, Priority.HIGH, selector=s)).reason for s in (0.0, 0.99)}

@@ -10,7 +10,7 @@ from tollgate.domain.errors import InputBudgetError, InvalidRequestError
 from tollgate.domain.trimming.chunk_relevance import leading_name
 from tollgate.domain.trimming.chunks import ELLIPSIS, Chunk, trim_chunks
 from tollgate.domain.trimming.terms import DropReason, Trimmed
-from tollgate.domain.trimming.words import fold
+from tollgate.domain.trimming.words import QueryMatcher, QueryTerm, fold, query_terms
 
 SENTENCES = (
     "The ferry leaves Split at dawn.",
@@ -231,3 +231,39 @@ def test_combining_marks_are_folded_in_time_that_grows_with_their_number(marks: 
     began = time.process_time()
     assert fold("e\u0301t\u00e9 caf" + marks * 100_000 + " noir").split()[0::2] == ["ete", "noir"]
     assert time.process_time() - began < 1
+
+
+def _words(count: int, seed: int, *, first: int = 97) -> str:
+    """Words of five letters, or of letters beyond `first`, that repeat now and then."""
+    numbers = ((seed * 7_919 + i * 104_729) % 20_011 for i in range(count))
+    return " ".join("".join(chr(first + number // 26**place % 26) for place in range(5)) for number in numbers)
+
+
+@pytest.mark.parametrize("first", [97, 0x4E00], ids=["letters", "signs without spaces"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_many_large_documents_and_a_long_question_take_no_long_time(first: int, *, cut: bool) -> None:
+    """About as much as a call can bring; it once took half a minute."""
+    chunks = [Chunk(_words(250, number, first=first).replace(" a", ". A")) for number in range(1_500)]
+    began = time.process_time()
+    kept = trim_chunks(chunks, _words(16_000, 1, first=first), top_k=900, diversity=1.0, cut_sentences=cut)
+    assert time.process_time() - began < 8
+    assert 800 < len(kept.items) <= 900
+
+
+def test_one_large_document_is_cut_in_no_long_time() -> None:
+    """Its tokens are counted with every sentence that might be added."""
+    chunk = Chunk("Aa bb. " * 600_000)
+    began = time.process_time()
+    kept = trim_chunks([chunk], "aa", budget_tokens=1_000_000, cut_sentences=True)
+    assert time.process_time() - began < 8
+    assert 0 < kept.input_tokens_after <= 1_000_000
+
+
+@given(text=st.text(st.sampled_from("abc de.\u4e2d\u6587\u5b57"), max_size=200), more=st.integers(0, 1))
+def test_many_terms_are_found_where_few_are(text: str, more: int) -> None:
+    """However they are looked for: by the machine's own search, or word by word."""
+    terms = query_terms("abc cab bed \u4e2d\u6587 \u6587\u5b57")
+    others = tuple(QueryTerm(f"{chr(0x3B1 + i)}xyz", 1.0) for i in range(40)) if more else ()
+    pieces = tuple(QueryTerm(chr(0x5000 + i) * 2, 1.0, is_piece=True) for i in range(40)) if more else ()
+    few, many = QueryMatcher(terms), QueryMatcher((*terms, *others, *pieces))
+    assert many.postings([fold(text)])[: len(terms)] == few.postings([fold(text)])

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -312,6 +313,16 @@ def test_an_empty_conversation() -> None:
     """Nothing in, nothing out."""
     trimmed = trim_conversation([], 0)
     assert (trimmed.items, trimmed.input_tokens_before) == ((), 0)
+
+
+def test_a_long_question_to_many_messages_takes_no_long_time() -> None:
+    """The work once grew with the product of their numbers: half a minute for half a megabyte."""
+    words = [f"w{number:x}q" for number in range(5_000)]
+    messages = [Message(Role.USER, words[number % 5_000]) for number in range(10_000)]
+    began = process_time()
+    kept = trim_conversation(messages, 10_000, " ".join(words))
+    assert process_time() - began < 6
+    assert kept.input_tokens_after <= 10_000
 
 
 def test_a_question_around_a_long_text_is_read_and_the_text_is_not() -> None:

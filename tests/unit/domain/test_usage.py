@@ -103,6 +103,11 @@ def test_one_record_of_each_kind() -> None:
     """What counts as what: unknown is counted as unknown and never as zero."""
     failed = totals_of(make_record(outcome="failed", effective=None, charged=Decimal(3)))
     assert (failed.errors, failed.unknown_costs, failed.charged) == (1, 0, Decimal(3))
+    assert failed.unknown_tokens == failed.effective == 0
+    rejected = totals_of(make_record(outcome="rejected", dimensions=DIMENSIONS._replace(deployment=""), effective=None))
+    assert (rejected.rejected, rejected.errors, rejected.unknown_costs) == (1, 0, 0)
+    tokens = totals_of(make_record(usage=Usage(5, 7, 2)))
+    assert (tokens.input_tokens, tokens.output_tokens, tokens.cached_input_tokens) == (5, 7, 2)
     unknown = totals_of(make_record(effective=None, usage=Usage(0, None)))
     assert (unknown.errors, unknown.unknown_costs, unknown.unknown_tokens) == (0, 1, 1)
     told = totals_of(make_record(usage=Usage(0, 0), cache="hit"))
@@ -112,6 +117,8 @@ def test_one_record_of_each_kind() -> None:
     assert [dict(each.cache) for each in kinds] == [*({state: 1} for state in CacheOutcome), {}]
     file = totals_of(make_record(requests=50, errors=3, latency_seconds=None))
     assert (file.requests, file.errors, file.latencies) == (50, 3, {})
+    assert totals_of(make_record(requests=50, latency_seconds=0.2)).latencies == {bucket_of(200): 50}
+    assert totals_of(make_record(requests=0, cache="hit")).cache == {}
 
 
 ENDPOINT = Endpoint("e", "", (("echo", "small", "realtime"), ("echo", "large", "realtime")), Decimal("1.20"), 2)
@@ -159,8 +166,10 @@ def test_unknown_hours_leave_the_loaded_cost_unknown() -> None:
     loaded, seen = load_hour(roll_up([make_record()], NOON), NOON, {ENDPOINT: None})
     assert loaded[0].totals.loaded is None
     assert seen == ()
-    assert sum_of(loaded).loaded is None
-    assert (Totals(loaded=Decimal(1)) + Totals()).loaded is None
+    known = replace(loaded[0], totals=Totals(loaded=Decimal(1)))
+    assert sum_of([known, known]).loaded == 2
+    assert sum_of([known, *loaded, known]).loaded is None
+    assert sum_of([]).loaded is None
 
 
 def test_a_request_that_held_nothing_bears_no_idle_time() -> None:

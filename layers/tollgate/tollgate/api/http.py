@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tollgate.domain.errors import InvalidRequestError
+from tollgate.domain.errors import BodyTooLargeError, InvalidRequestError
 from tollgate.domain.jobs.job import Owner
 from tollgate.domain.json_values import DEEPEST, compact_json, finite_float, refuse_half_pairs, within_depth
 
@@ -118,9 +118,17 @@ def json_body(call: Call) -> Any:
     Raises:
         InvalidRequestError: empty, not UTF-8, not JSON, nested too deeply, or with a text that no UTF-8 can write; says
             where.
+        BodyTooLargeError: of more values than can be read.
     """
     if not call.body.strip():
         raise InvalidRequestError("The body is empty; send a JSON object.")
+    if len(call.body) > _SMALL_BYTES:
+        from tollgate.domain.reading_limits import MOST_CONTAINERS, MOST_VALUES, is_crowded  # noqa: PLC0415 -- few are large
+
+        if is_crowded(call.body):
+            raise BodyTooLargeError(
+                f"The body has more than {MOST_CONTAINERS} objects and lists, or {MOST_VALUES} values."
+            )
     try:
         text = call.body.removeprefix(codecs.BOM_UTF8).decode()
         value = _DECODER.decode(text)
@@ -153,5 +161,8 @@ def _refuse_constant(name: str) -> Any:
 
 _TOO_DEEP = f"The body is nested too deeply; at most {DEEPEST} levels are read."
 _LISTS = frozenset({"cache-control", "prefer"})
+_SMALL_BYTES = 400_000
+"""A body of so many bytes has no more values than can be read."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=finite_float)

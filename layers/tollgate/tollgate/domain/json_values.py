@@ -71,12 +71,9 @@ def refuse_half_pairs(value: Any, text: str) -> None:
     if "\\" not in text or _HALF_ESCAPED.search(text) is None or _is_writable(_PLAIN(value)):
         return
     path = ""
-    while isinstance(value, (dict, list)):
-        if isinstance(value, dict) and not all(map(_is_writable, value)):
-            break
-        inner = value.items() if isinstance(value, dict) else enumerate(value)
-        name, value = next((name, part) for name, part in inner if not _is_writable(_PLAIN(part)))
+    for name in _way_to_half(value) or ():
         path += f"[{name}]" if isinstance(name, int) else f".{name}" if path else name
+        value = value[name]
     what = "a text" if isinstance(value, str) else "the name of a field"
     where = f"Field '{path}'" if path else "The JSON value"
     raise InvalidRequestError(
@@ -84,6 +81,21 @@ def refuse_half_pairs(value: Any, text: str) -> None:
         "Escape both halves, or write the character itself.",
         param=path or None,
     )
+
+
+def _way_to_half(value: Any) -> list[str | int] | None:
+    """Names and positions that lead to the first text at fault, or to the object with such a name; None without one."""
+    if isinstance(value, str):
+        return None if _is_writable(value) else []
+    if not isinstance(value, (dict, list)):
+        return None
+    if isinstance(value, dict) and not all(map(_is_writable, value)):
+        return []
+    for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+        way = _way_to_half(part)
+        if way is not None:
+            return [name, *way]
+    return None
 
 
 def _is_writable(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from tollgate.adapters.dialects.converse_answer import chat_completion
 from tollgate.adapters.dialects.converse_messages import conversation, has_tool_blocks
 from tollgate.adapters.dialects.converse_tools import tool_config
-from tollgate.adapters.dialects.messages import MessagesDialect
+from tollgate.adapters.dialects.messages import MessagesDialect, require_one_input
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError, UnsupportedParameterError
 from tollgate.domain.json_values import compact_json, escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
@@ -43,6 +43,7 @@ class ConverseDialect:
         Raises:
             InvalidRequestError: the input is none of these, or says what Converse cannot.
         """
+        require_one_input(parameters)
         asked = {**_chat_body(payload), **parameters}
         asked = {
             name: value

@@ -29,9 +29,10 @@ class MessagesDialect:
         An object with `inputs` is a text to continue as it is, without a chat template, in DJL-LMI's other schema.
 
         Raises:
-            InvalidRequestError: the input is none of these.
+            InvalidRequestError: the input is none of these, or the parameters have another.
         """
         body: dict[str, Any]
+        require_one_input(parameters)
         match payload:
             case str() if payload:
                 body = {"messages": [{"role": "user", "content": payload}]}
@@ -76,6 +77,17 @@ class MessagesDialect:
         if len(choices) > 1:
             output["choices"] = choices
         return ParsedAnswer(output, *reported_usage(answer.get("usage")))
+
+
+def require_one_input(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that would be sent instead of the input, which budgets, choices and estimates go by.
+
+    Raises:
+        InvalidRequestError: one of them is an input.
+    """
+    for name in ("messages", "prompt", "input"):
+        if name in parameters:
+            raise InvalidRequestError(f"'{name}' belongs into 'input', not 'parameters'.", param=f"parameters.{name}")
 
 
 def reported_usage(usage: Any) -> Usage:

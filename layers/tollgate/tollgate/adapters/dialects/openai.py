@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tollgate.adapters.dialects.inputs import counted
-from tollgate.adapters.dialects.messages import MessagesDialect, reported_usage
+from tollgate.adapters.dialects.messages import MessagesDialect, reported_usage, require_one_input
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.json_values import escaped_json, strict_json
 from tollgate.ports.dialects import ParsedAnswer, RenderedRequest
@@ -31,6 +31,7 @@ class OpenAIDialect:
         """
         if not isinstance(payload, dict) or "messages" in payload:
             return _CHAT.render(payload, parameters)
+        require_one_input(parameters)
         body = dict(payload)
         if "inputs" in body:
             texts = body.pop("inputs")

@@ -137,7 +137,9 @@ class Forgotten(NamedTuple):
 NOTHING_FORGOTTEN = Forgotten()
 
 _COMPLETE = frozenset({"stop", "length", "tool_calls", "function_call"})
-_TRANSIENT_REFUSALS = frozenset({408, 409, 423, 424, 425, 429})
+_REFUSALS_OF_AN_INPUT = frozenset({400, 413, 414, 415, 422})
+"""RFC 9110, section 15.5: about the request itself. All others pass: 401 with another key of the container's own, 404
+once it has loaded its model, 429 with its load."""
 
 
 def is_complete(output: Any, kind: ModelKind, inputs: Sequence[Any] | None = None) -> bool:
@@ -159,5 +161,5 @@ def is_complete(output: Any, kind: ModelKind, inputs: Sequence[Any] | None = Non
 
 
 def is_deterministic_refusal(error: ModelFailedError) -> bool:
-    """Whether the container rejects the input, and would again: 4xx without those that depend on time or load."""
-    return 400 <= error.original_status < 500 and error.original_status not in _TRANSIENT_REFUSALS
+    """Whether the container rejects the input itself, and would again, whatever the time or its own state."""
+    return error.original_status in _REFUSALS_OF_AN_INPUT

@@ -25,7 +25,7 @@ class CachePolicy(NamedTuple):
         ttl_seconds: how long an answer is fresh, 1..86,400; a request may ask for another time.
         stale_seconds: how long after that it is still given at once while one refresh runs; 0 never does.
         stale_if_error_seconds: how long after its time it is still given if the model fails; 0 never does.
-        negative_seconds: how long the model's rejection of an input (4xx) is remembered; 0 never is.
+        negative_seconds: how long the model's rejection of an input is remembered; 0 never is.
         max_temperature: requests with a higher sampling temperature bypass the cache, unless they ask for it. A request
             that names none is within the limit.
         shared_namespaces: names whose entries are shared by all tenants that use them; any other name is the tenant's

@@ -11,11 +11,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from tollgate.domain.cache.entry import CacheOutcome
-from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
+from tollgate.domain.costs.avoided import AvoidedReason
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO, plus
 from tollgate.domain.roads.latency import bucket_of
-from tollgate.domain.roads.latency import merge as merge_latencies
 
 _HITS = frozenset({CacheOutcome.HIT, CacheOutcome.NEAR, CacheOutcome.STALE})
 """No model ran."""
@@ -108,20 +107,6 @@ class Totals:
     def avoided_total(self) -> Decimal:
         """Dollars avoided for whatever reason."""
         return sum(self.avoided.values(), ZERO)
-
-    def __add__(self, other: "Totals") -> "Totals":
-        numbers = {name: getattr(self, name) + getattr(other, name) for name in _SUMS}
-        return Totals(
-            **numbers,
-            avoided=add_reasons(self.avoided, other.avoided),
-            latencies=merge_latencies((self.latencies, other.latencies)),
-            loaded=plus(self.loaded, other.loaded),
-            cache={
-                state.value: self.cache.get(state, 0) + other.cache.get(state, 0)
-                for state in CacheOutcome
-                if state in self.cache or state in other.cache
-            },
-        )
 
 
 COUNTS = (

@@ -98,7 +98,7 @@ class Circuit(NamedTuple):
         good = outcome is CallOutcome.OK
         if self.openings:
             return self._probed(outcome, now, policy)
-        weight = 2.0 ** ((self.at - now) / _HALF_LIFE_SECONDS) if self.calls else 0.0
+        weight = 2.0 ** ((self.at - now) / _HALF_LIFE_SECONDS)
         slow = outcome is CallOutcome.SLOW
         counted = Circuit(
             calls=self.calls * weight + 1.0,
@@ -156,8 +156,7 @@ class RetryTokens:
 
     def earn(self) -> None:
         """Count a request that has come."""
-        if self._tokens < MOST_TOKENS:
-            self._tokens = min(MOST_TOKENS, self._tokens + EARNED_PER_REQUEST)
+        self._tokens = min(MOST_TOKENS, self._tokens + EARNED_PER_REQUEST)
 
     def take(self) -> bool:
         """Whether one second try is allowed; if so, it is paid for."""

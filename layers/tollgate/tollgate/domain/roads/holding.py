@@ -53,6 +53,5 @@ def take_place(
     earliest = kept.pop(0).free_at if len(kept) >= count else None
     started = received if earliest is None else max(received, earliest)
     held = Decimal(max(timedelta(0), finished - started) // timedelta(microseconds=1)).scaleb(-6)
-    free_at = max(finished, started if earliest is None else earliest)
-    kept.append(InstancePlace(free_at=free_at, request_id=request_id, held_seconds=held))
+    kept.append(InstancePlace(free_at=max(finished, started), request_id=request_id, held_seconds=held))
     return tuple(sorted((*resting, *kept), key=lambda place: place.free_at)), held

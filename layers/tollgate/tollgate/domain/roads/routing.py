@@ -35,6 +35,11 @@ class RoutingRequest(NamedTuple):
     deadline_seconds: float | None = None
     selector: float = 0.0
 
+    @property
+    def by_deadline(self) -> bool:
+        """Whether the deadline chooses the road."""
+        return self.deadline_seconds is not None and self.priority is None
+
 
 class RoutingDecision(NamedTuple):
     """The router's answer.
@@ -85,7 +90,7 @@ def route(request: RoutingRequest, model: Model, capacity: Capacity, prices: Gat
 
 def _wanted(request: RoutingRequest, model: Model) -> InferenceType:
     """The road that a request names; the quickest where its deadline chooses."""
-    if request.deadline_seconds is not None and request.priority is None:
+    if request.by_deadline:
         return InferenceType.REALTIME
     return ROAD_OF_PRIORITY[request.priority or model.default_priority]
 
@@ -130,12 +135,13 @@ def _cheapest(
     if not found:
         raise problem or CapacityError("Every deployment of this model has weight 0.", retry_after=60)
     wanted = _wanted(request, model)
-    by_deadline = request.deadline_seconds is not None and request.priority is None
 
     def order(decision: RoutingDecision) -> tuple[bool, bool, Decimal]:
         resource, taken = decision.deployment.resource, decision.inference_type
         state = capacity.of(resource, taken).state
-        later = not by_deadline and wanted is InferenceType.REALTIME and (taken is not wanted or decision.deferred)
+        later = (
+            not request.by_deadline and wanted is InferenceType.REALTIME and (taken is not wanted or decision.deferred)
+        )
         loaded = decision.estimates[taken].loaded_cost
         return state in {RoadState.BROKEN, RoadState.SLOW}, later, decision.estimated_cost if loaded is None else loaded
 
@@ -154,9 +160,8 @@ def _decision(
     *,
     why: str,
 ) -> RoutingDecision:
-    by_deadline = request.deadline_seconds is not None and request.priority is None
     estimates = RoadEstimates(request.size, model, deployment, capacity, prices)
-    if request.deadline_seconds is not None and by_deadline:
+    if request.deadline_seconds is not None and request.by_deadline:
         chosen, reason = _cheapest_in_time(estimates, request.deadline_seconds)
     else:
         chosen, reason = _by_priority(estimates, request, model)
@@ -234,7 +239,7 @@ def _first_open(
     position = _QUICKEST_FIRST.index(wanted)
     order = [*_QUICKEST_FIRST[position:], *reversed(_QUICKEST_FIRST[:position])]
     first = estimates.get(wanted)
-    detour = None if first is not None and first.blocker is None else (first.blocker if first else Blocker.ABSENT)
+    detour = Blocker.ABSENT if first is None else first.blocker
     if first is not None and _should_wake(first, estimates, may_leave_realtime=may_leave_realtime):
         return first, detour
     stay = wanted is InferenceType.REALTIME and not may_leave_realtime and detour in {Blocker.ASLEEP, Blocker.BROKEN}
@@ -250,8 +255,9 @@ def _first_open(
 def _sleeping(
     chosen: RoadEstimate, estimates: RoadEstimates, request: RoutingRequest, model: Model
 ) -> tuple[InferenceType, ...]:
-    by_deadline = request.deadline_seconds is not None and request.priority is None
-    wanted = None if by_deadline else estimates.get(ROAD_OF_PRIORITY[request.priority or model.default_priority])
+    wanted = (
+        None if request.by_deadline else estimates.get(ROAD_OF_PRIORITY[request.priority or model.default_priority])
+    )
     roads = (chosen,) if wanted is None or wanted is chosen else (wanted, chosen)
     return tuple(road.inference_type for road in roads if road.wakes)
 

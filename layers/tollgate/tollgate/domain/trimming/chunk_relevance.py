@@ -14,6 +14,9 @@ from tollgate.domain.trimming.words import QueryMatcher, fold, query_terms
 
 _HALF = 0.5
 _HEADING_CHARACTERS = 80
+_MOST_LINKED = 500
+"""Documents among which it is looked which names which; a retriever gives dozens."""
+
 # Words that begin with a capital or a digit, and the small words between them.
 _NAME = re.compile(r"\s*((?:[^\W_a-z]\S*\s+|(?:of|the|and|for|in|de|du|la|von|van|der)\s+)*[^\W_a-z][^\s,.:;(]*)")
 
@@ -135,7 +138,7 @@ def _second_hop(
         members.setdefault(passage.document, []).append(i)
     sources = sorted((i for i, score in enumerate(scores) if score > 0), key=lambda i: -scores[i])
     sources = sources[: weights.hop_sources]
-    if not sources or len(members) < 2:
+    if not sources or not 2 <= len(members) <= _MOST_LINKED:
         return gains
     titles = {document: query_terms(passages[indices[0]].title) for document, indices in members.items()}
     matcher = QueryMatcher(dict.fromkeys(term for terms in titles.values() for term in terms))

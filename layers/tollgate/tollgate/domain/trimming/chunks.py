@@ -38,6 +38,12 @@ MOST_UNITS = 1_000
 of their number; if there are more, neighbours are taken together.
 """
 
+_MOST_COUNTED = 40_000_000
+"""Characters. A chunk's tokens are counted anew with each sentence that might be added to it."""
+
+_MOST_COMPARED = 4_000_000
+"""Words. Pieces are compared with one another until this many were; the rest are chosen by what is known by then."""
+
 _RANK_PRIOR = 1e-6
 # After an end mark, where what follows does not begin in lower case; after an East Asian one; at a blank line.
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])[\"')\]\u201d\u2019]?\s+(?=[^\sa-z])|(?<=[\u3002\uff01\uff1f])|\n\s*\n")
@@ -152,6 +158,7 @@ class _Choice:
         self._chosen: list[int] = []
         self._spans: dict[int, list[_Unit]] = {}
         self._tokens: dict[int, int] = {}
+        self._comparable = _MOST_COMPARED
         for number, unit in enumerate(self._units):
             if chunks[unit.chunk].keep:
                 self._take(number, whole[unit.chunk])
@@ -177,7 +184,7 @@ class _Choice:
             added = tokens - self._tokens.get(chunk, 0)
             if used + added > limit or (is_new and opened >= most):
                 continue
-            for other in self._chosen[seen[number] :] if diversity else ():
+            for other in self._chosen[seen[number] :] if diversity and self._comparable > 0 else ():
                 overlaps[number] = max(overlaps[number], self._overlap(number, other))
             seen[number] = len(self._chosen)
             value = values[number] * (1.0 - diversity * overlaps[number])
@@ -206,7 +213,8 @@ class _Choice:
     def _overlap(self, number: int, other: int) -> float:
         """The share of a unit's topic words that another one has too."""
         words = self._words_of(number)
-        return len(words & self._words_of(other)) / len(words) if words else 0.0
+        self._comparable -= 1 + len(words)
+        return len(words & self._words_of(other)) / len(words) if words and self._comparable > 0 else 0.0
 
     def _words_of(self, number: int) -> frozenset[str]:
         if number not in self._words:
@@ -241,10 +249,11 @@ def _units(chunks: Sequence[Chunk], candidates: Sequence[int], *, cut_sentences:
         for i in candidates
     }
     together = -(-sum(map(len, spans.values())) // MOST_UNITS) if cut_sentences else 1
+    each = max(1, _MOST_COUNTED // (1 + sum(len(chunks[i].text) for i in candidates)))
     return [
         _Unit(i, several[0][0], several[-1][1])
         for i, found in spans.items()
-        for several in batched(found, max(1, together), strict=False)
+        for several in batched(found, max(1, together, -(-len(found) // each)), strict=False)
     ]
 
 

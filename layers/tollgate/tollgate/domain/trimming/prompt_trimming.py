@@ -62,6 +62,10 @@ class TrimReport:
         return self.input_tokens_before - self.input_tokens_after
 
 
+_TOOLS = ("tools", "functions")
+"""Chat templates write them into the prompt; `functions` is OpenAI's older form."""
+
+
 def trim_input(
     value: Any,
     policy: TrimmingPolicy,
@@ -75,7 +79,7 @@ def trim_input(
     Args:
         value: the request's input.
         policy: how to trim.
-        parameters: sent beside it; its tools count as input.
+        parameters: sent beside it; tools and documents among them count as input.
         takes_documents: whether the container understands `documents`.
         count_tokens: of a text; None to estimate.
 
@@ -90,8 +94,8 @@ def trim_input(
     messages = messages_in(value)
     if messages is not None and len(messages) > MOST_MESSAGES:
         raise InvalidRequestError(f"At most {MOST_MESSAGES} messages can be trimmed.", param="messages")
-    tools = parameters.get("tools")
-    fixed = 0 if not tools else count(compact_json(tools))
+    beside = [parameters.get(name) for name in (*_TOOLS, "documents")]
+    fixed = 0
     if messages is None:
         # Documents are counted separately: all the text of an object would count them again.
         said = {name: part for name, part in value.items() if name != "documents"} if isinstance(value, dict) else value
@@ -99,6 +103,9 @@ def trim_input(
         fixed += count(all_text(said))
     else:
         talk = [_message(message) for message in messages]
+        if isinstance(value, dict):
+            beside += [value.get(name) for name in _TOOLS]
+    fixed += sum(count(compact_json(part)) for part in beside if part)
     sizes = [message_tokens(message, count) for message in talk]
     documents = None
     if chunks is not None:

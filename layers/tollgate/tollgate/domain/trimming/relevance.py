@@ -13,6 +13,11 @@ from dataclasses import dataclass
 
 from tollgate.domain.trimming.words import QueryMatcher, fold, query_terms
 
+_MOST_STEPS = 250_000
+"""Terms times passages: each term's share is added to every passage, a microsecond each."""
+
+_LEAST_TERMS = 32
+
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f", "\u037e")
 
 
@@ -65,7 +70,8 @@ def weighted_terms(
 ) -> Iterator[tuple[float, dict[int, float]]]:
     """Each term of a query that occurs: its weight times its rarity, and its counts by passage.
 
-    Counts are for passages of mean length (`length_norms`).
+    Counts are for passages of mean length (`length_norms`). Among thousands of passages only some of a long query's
+    terms are looked for.
 
     Args:
         folded: the passages, folded.
@@ -75,7 +81,9 @@ def weighted_terms(
         title_weight: what a term in the title adds to its count, whatever the length.
     """
     norms = length_norms(folded, length_share)
-    matcher = QueryMatcher(query_terms(query))
+    terms = query_terms(query)
+    most = max(_LEAST_TERMS, _MOST_STEPS // (1 + len(folded)))
+    matcher = QueryMatcher(terms[:: -(-len(terms) // most)] if terms else ())
     in_titles = [{}] * len(matcher.terms) if titles is None else matcher.postings(titles)
     for term, in_text, in_title in zip(matcher.terms, matcher.postings(folded), in_titles, strict=True):
         counts = {i: count / norms[i] for i, count in in_text.items()}

@@ -7,8 +7,10 @@ candidates by prefix instead of stemming every word of a long conversation.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 _WORD = re.compile(r"[^\W_]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
@@ -159,8 +161,14 @@ def query_terms(query: str) -> tuple[QueryTerm, ...]:
     )
 
 
+_FEW = 32
+"""Terms for which the machine's own search is quicker than looking at each word, or character, of a passage."""
+
+_WORDS_KNOWN = 50_000
+
+
 class QueryMatcher:
-    """Finds a query's terms in passages, at the cost of one pass over the text.
+    """Finds a query's terms in passages, at the cost of one pass over the text however many terms there are.
 
     Args:
         terms: what to look for.
@@ -168,11 +176,13 @@ class QueryMatcher:
 
     def __init__(self, terms: Iterable[QueryTerm]) -> None:
         self.terms = tuple(terms)
-        self._pieces = [(number, term.text) for number, term in enumerate(self.terms) if term.is_piece]
+        self._pieces = {term.text: number for number, term in enumerate(self.terms) if term.is_piece}
         self._stems = {term.text: number for number, term in enumerate(self.terms) if not term.is_piece}
-        prefixes = sorted({re.escape(text[:_PREFIX]) for text in self._stems}, key=len, reverse=True)
+        self._prefixes = {text[:_PREFIX] for text in self._stems}
         # A word starts where no letter or digit precedes it, so that snake_case names are split.
-        self._candidates = re.compile(rf"(?<![^\W_])(?:{'|'.join(prefixes)})[^\W_]*") if prefixes else None
+        begins = "|".join(map(re.escape, sorted(self._prefixes, key=len, reverse=True)))
+        few = len(self._prefixes) <= _FEW
+        self._candidates = re.compile(rf"(?<![^\W_])(?:{begins})[^\W_]*") if few else _WORD
         self._term_of_word: dict[str, int] = {}
 
     def postings(self, folded_passages: Iterable[str]) -> list[dict[int, int]]:
@@ -182,17 +192,32 @@ class QueryMatcher:
             folded_passages: passages that went through :func:`fold`.
         """
         found: list[dict[int, int]] = [{} for _ in self.terms]
-        known = self._term_of_word
         for position, passage in enumerate(folded_passages):
-            for word in self._candidates.findall(passage) if self._candidates else ():
-                number = known.get(word)
-                if number is None:
-                    number = known[word] = self._stems.get(stem(word), -1)
-                if number >= 0:
-                    counts = found[number]
-                    counts[position] = counts.get(position, 0) + 1
-            for number, piece in self._pieces:
-                count = passage.count(piece)
-                if count:
-                    found[number][position] = count
+            for number in self._words_in(passage) if self._stems else ():
+                counts = found[number]
+                counts[position] = counts.get(position, 0) + 1
+            for number, count in self._pieces_in(passage) if self._pieces else ():
+                found[number][position] = count
         return found
+
+    def _words_in(self, passage: str) -> Iterator[int]:
+        """The term of every word that is one."""
+        known = self._term_of_word
+        for word in self._candidates.findall(passage):
+            number = known.get(word)
+            if number is None:
+                if len(known) >= _WORDS_KNOWN:
+                    known.clear()
+                number = known[word] = self._stems.get(stem(word), -1) if word[:_PREFIX] in self._prefixes else -1
+            if number >= 0:
+                yield number
+
+    def _pieces_in(self, passage: str) -> Iterator[tuple[int, int]]:
+        """The pieces that occur, and how often."""
+        if len(self._pieces) <= _FEW:
+            counts = ((number, passage.count(piece)) for piece, number in self._pieces.items())
+            return (each for each in counts if each[1])
+        runs = _UNSPACED.findall(passage)
+        pairs = (run[i : i + 2] for run in runs for i in range(len(run) - 1))
+        there = Counter(piece for piece in chain(pairs, *runs) if piece in self._pieces)
+        return ((self._pieces[piece], count) for piece, count in there.items())

@@ -7,7 +7,7 @@ from tollgate.domain.brakes.level import BrakeLevel
 from tollgate.domain.brakes.plan import GATEWAY, BrakeEntry, EntryState, brake_plan
 from tollgate.domain.catalogue import Catalogue
 from tollgate.domain.errors import BackendError
-from tollgate.domain.places.standing import Place, Standing, Step, places_of
+from tollgate.domain.places.standing import Place, Standing, Step
 from tollgate.ports.control import ControlStore, PlaceHolds
 from tollgate.ports.endpoints import EndpointControl
 from tollgate.ports.system import Clock, Telemetry
@@ -53,10 +53,6 @@ class BrakeSteps:
             StorageError
         """
         return self._store.entries(episode)
-
-    def standing(self, catalogue: Catalogue) -> dict[Place, Standing]:
-        """The state of the places that a stop would take down; those that cannot be looked at are left out."""
-        return self._looked_at(list(places_of(catalogue)))
 
     def _looked_at(self, places: Sequence[Place]) -> dict[Place, Standing]:
         found: dict[Place, Standing] = {}

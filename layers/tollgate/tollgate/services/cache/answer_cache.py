@@ -32,12 +32,13 @@ from tollgate.services.cache.turn import NOT_KEPT, WITHOUT_LEASE, Turn, Turns
 from tollgate.services.requests.plan import Accepted, Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tollgate.domain.cache.entry import CachedAnswer, CacheSlot
     from tollgate.domain.cache.ticket import CacheTicket
     from tollgate.ports.cache import AnswerStore
     from tollgate.ports.system import Clock, IdSource, Telemetry
+    from tollgate.services.cache.embedding_cache import EmbeddingCache
     from tollgate.services.cache.near_answers import NearAnswers
     from tollgate.services.requests.admission import Admission
     from tollgate.services.requests.plan import InferenceRequest, Plan
@@ -131,6 +132,11 @@ class AnswerCache:
         run = run_of(asked, trail, _never, limit_seconds=self._time_limit)
         if run is None:
             return "", CacheOutcome.BYPASS, None
+        by_text = self._by_text(asked)
+        if by_text is not None:
+            texts, embeddings = by_text
+            answer = embeddings.lookup(texts, asked, trail)
+            return run.key, CacheOutcome.MISS if answer is None else CacheOutcome.HIT, answer
         answer = self._reader.look(run).answer
         outcome = None if answer is None else usable(answer, run.control, run.policy, epoch_ms(self._clock.now()))
         if outcome is None and self._near is not None and run.policy.near is not None and run.control.read:
@@ -177,6 +183,14 @@ class AnswerCache:
         Raises:
             TollgateError: what `run` raises.
         """
+        by_text = self._by_text(plan)
+        if by_text is None:
+            return None
+        texts, embeddings = by_text
+        return embeddings.answer(texts, plan, trail, run)
+
+    def _by_text(self, plan: Plan) -> tuple[Sequence[str], EmbeddingCache] | None:
+        """The texts of a request that is answered text by text, and their vectors; None for any other."""
         if plan.model.cache is None or not plan.model.cache.per_text:
             return None
         from tollgate.services.cache.embedding_cache import EmbeddingCache, texts_to_look_up  # noqa: PLC0415 -- few need it
@@ -184,8 +198,7 @@ class AnswerCache:
         texts = texts_to_look_up(plan)
         if texts is None:
             return None
-        by_text = EmbeddingCache(store=self._store, reader=self._reader, clock=self._clock, ids=self._ids)
-        return by_text.answer(texts, plan, trail, run)
+        return texts, EmbeddingCache(store=self._store, reader=self._reader, clock=self._clock, ids=self._ids)
 
     def _found(self, run: CachedRun, slot: CacheSlot) -> Completed | None:
         """The answer in a slot, if it suits the request. A stale one is served while a refresh is ordered."""

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.cache.control import NO_WISHES
-from tollgate.domain.cache.entry import CachedAnswer, Refusal, is_complete, is_deterministic_refusal
+from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, Refusal, is_complete, is_deterministic_refusal
 from tollgate.domain.cache.identity import request_identity, request_key, scope_name
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType
@@ -144,6 +144,7 @@ def run_of(
     policy, control = plan.model.cache, request.cache or NO_WISHES
     if policy is None or (not control.read and not control.store) or _is_too_random(request, policy):
         if control.only_if_cached:
+            trail.cache = CacheOutcome.BYPASS.value
             raise NotCachedError("This request goes past the cache.")
         return None
     identity = request_identity(
@@ -187,5 +188,9 @@ def _is_too_random(request: InferenceRequest, policy: CachePolicy) -> bool:
     """Whether the request asks for a different answer each time."""
     if request.cache is not None and request.cache.always:
         return False
-    temperature: Any = request.parameters.get("temperature")
-    return isinstance(temperature, int | float) and temperature > policy.max_temperature
+    # Dialects send on what the input itself says, too: OpenAI's body has it beside the messages, `inputs` below.
+    sources: list[Any] = [request.parameters]
+    if isinstance(request.input, dict):
+        sources += [request.input, request.input.get("parameters")]
+    said = [source.get("temperature") for source in sources if isinstance(source, dict)]
+    return any(isinstance(value, int | float) and value > policy.max_temperature for value in said)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tollgate.domain.cache.control import NO_WISHES
 from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, epoch_ms, usable
@@ -50,17 +50,35 @@ def texts_to_look_up(plan: Plan) -> Sequence[str] | None:
     request = plan.request
     policy, control = plan.model.cache, request.cache or NO_WISHES
     kind = request.needs.kind if request.needs is not None else plan.model.kind
-    if policy is None or not policy.per_text or kind is not ModelKind.EMBEDDING or control.only_if_cached:
+    if policy is None or not policy.per_text or kind is not ModelKind.EMBEDDING:
         return None
     if not control.read or not control.store or plan.chosen is not None or request.wishes is not None:
         return None
     if plan.decision.deferred or plan.decision.inference_type is not InferenceType.REALTIME:
         return None
-    value = request.input
-    texts = value["inputs"] if isinstance(value, dict) and value.keys() == {"inputs"} else None
-    if not isinstance(texts, list) or not 1 < len(texts) <= MOST_TEXTS:
+    texts, least = request.input, 1
+    if isinstance(texts, dict) and texts.keys() == {"inputs"}:
+        texts, least = texts["inputs"], 2  # The entry of a list of one text is that of the whole request.
+    elif plan.decision.deployment.dialect != "inputs":
+        return None  # Other dialects take a bare list as the messages of a chat.
+    if not isinstance(texts, list) or not least <= len(texts) <= MOST_TEXTS:
         return None
     return texts if all(isinstance(text, str) for text in texts) else None
+
+
+class _Kept(NamedTuple):
+    """What is kept of a list.
+
+    Attributes:
+        keys: of each text's entry, by text.
+        known: answers that suit the request, by text.
+        began_ms: when it was looked up.
+    """
+
+    keys: Mapping[str, str]
+    known: Mapping[str, CachedAnswer]
+    began_ms: int
+    scope: str
 
 
 class EmbeddingCache:
@@ -81,8 +99,8 @@ class EmbeddingCache:
     ) -> Completed | None:
         """The vectors of all texts, in their order; the trail says `hit` only if nothing was run.
 
-        None if the table does not answer: how many lists may then be embedded as a whole is decided as for any other
-        request that finds the table down.
+        None if the table does not answer, or if the request may not run and a vector is missing: what happens then is
+        decided as for any other request.
 
         Args:
             texts: of `texts_to_look_up`.
@@ -96,19 +114,14 @@ class EmbeddingCache:
         request = plan.request
         policy, control = plan.model.cache, request.cache or NO_WISHES
         assert policy is not None  # noqa: S101 -- `texts_to_look_up` has looked; for the type checker
-        identity = request_identity(trail.owner.tenant, control, policy, plan.decision.deployment)
-        scope = scope_name(identity.scope)
-        keys = {text: request_key(identity, {"inputs": [text]}, request.parameters) for text in texts}
-        began = epoch_ms(self._clock.now())
-        kept = self._kept(keys, scope, request)
-        if kept is None:
+        try:
+            kept = self._look(texts, plan, trail)
+        except StorageError:
             return None
-        known = {
-            text: answer
-            for text, answer in kept.items()
-            if usable(answer, control, policy, began) is CacheOutcome.HIT and _is_one_vector(answer.output)
-        }
+        keys, known, began, scope = kept
         missing = [text for text in keys if text not in known]
+        if missing and control.only_if_cached:
+            return None
         worth = _worth(known.values())
         trail.cache = (CacheOutcome.MISS if missing else CacheOutcome.HIT).value
         vectors: dict[str, Any] = {text: answer.output[0] for text, answer in known.items()}
@@ -131,27 +144,55 @@ class EmbeddingCache:
         vectors |= fresh
         return result._replace(output=[vectors[text] for text in texts])
 
-    def _kept(
-        self, keys: Mapping[str, str], scope: str, request: InferenceRequest
-    ) -> Mapping[str, CachedAnswer] | None:
-        """The kept answers by text; None where the table does not answer."""
-        texts = {key: text for text, key in keys.items()}
-        wanted = list(texts)
-        namespace = (request.cache or NO_WISHES).namespace
-        found: dict[str, CachedAnswer] = {}
-        try:
-            forgotten = self._reader.forgotten_of(scope, wanted[0])
-            for start in range(0, len(wanted), _KEYS_A_READ):
-                part = wanted[start : start + _KEYS_A_READ]
-                answers = self._reader.asked(partial(self._store.read_many, part))
-                found |= {
-                    texts[key]: answer
-                    for key, answer in answers.items()
-                    if not forgotten.covers(answer, request.model, namespace)
-                }
-        except StorageError:
+    def lookup(self, texts: Sequence[str], plan: Plan, trail: Trail) -> CachedAnswer | None:
+        """The vectors of all texts as one answer, as old as the oldest; None if one is missing. Nothing is run.
+
+        Raises:
+            StorageError: the table does not answer.
+        """
+        keys, known, _, _ = self._look(texts, plan, trail)
+        if len(known) < len(keys):
             return None
-        return found
+        answers = known.values()
+        return CachedAnswer(
+            output=[known[text].output[0] for text in texts],
+            usage=_usage(answers),
+            resource=plan.decision.deployment.resource,
+            worth=_worth(answers),
+            began_ms=min(answer.began_ms for answer in answers),
+            made_ms=min(answer.made_ms for answer in answers),
+            fresh_ms=min(answer.fresh_ms for answer in answers),
+            kept_ms=min(answer.kept_ms for answer in answers),
+        )
+
+    def _look(self, texts: Sequence[str], plan: Plan, trail: Trail) -> _Kept:
+        """Read the entries of the texts.
+
+        Raises:
+            StorageError: the table does not answer.
+        """
+        request = plan.request
+        policy, control = plan.model.cache, request.cache or NO_WISHES
+        assert policy is not None  # noqa: S101 -- `texts_to_look_up` has looked; for the type checker
+        identity = request_identity(trail.owner.tenant, control, policy, plan.decision.deployment)
+        scope = scope_name(identity.scope)
+        keys = {text: request_key(identity, {"inputs": [text]}, request.parameters) for text in texts}
+        began = epoch_ms(self._clock.now())
+        text_of = {key: text for text, key in keys.items()}
+        wanted = list(text_of)
+        known: dict[str, CachedAnswer] = {}
+        forgotten = self._reader.forgotten_of(scope, wanted[0])
+        for start in range(0, len(wanted), _KEYS_A_READ):
+            part = wanted[start : start + _KEYS_A_READ]
+            answers = self._reader.asked(partial(self._store.read_many, part))
+            known |= {
+                text_of[key]: answer
+                for key, answer in answers.items()
+                if not forgotten.covers(answer, request.model, control.namespace)
+                and usable(answer, control, policy, began) is CacheOutcome.HIT
+                and _is_one_vector(answer.output)
+            }
+        return _Kept(keys, known, began, scope)
 
     def _keep(self, vectors: Mapping[str, Any], ticket: CacheTicket, trail: Trail) -> None:
         now = epoch_ms(self._clock.now())

@@ -160,8 +160,7 @@ class HandingOn:
         """That deployment's terms for the job; None if only an instance can serve it, or the terms are unknown."""
         job, (deployment, catalogue) = gathered.job, taker
         # A lease, even an expired one, may mean that SageMaker has the job. Jobs that wait for a real-time endpoint
-        # have
-        # another queue.
+        # have another queue.
         if job.submit_lease_until is not None or job.inference_type is not InferenceType.ASYNC:
             return None
         if job.held_seconds is not None:

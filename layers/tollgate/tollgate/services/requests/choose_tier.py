@@ -141,6 +141,7 @@ class TierChooser:
             return Chosen(sizes[0].decision, "", topic, options, None, policy, None, larger=(), routing=routing)
         goes_on = bool(wishes and wishes.conversation_id) or sum(role == "user" for role, _ in said) > 1
         known = self._conversations.get(conversation) if goes_on else None
+        dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
         decided = decide_tier(
             text,
             options,
@@ -148,14 +149,14 @@ class TierChooser:
             quality=wishes.quality if wishes else None,
             earlier=() if known is not None or not policy.sticky else _earlier(said),
             floor=known or Tier.SMALL,
-            draw=_draw(policy, conversation),
+            # Who wants all of the quality is not there to find out what less of it would do.
+            draw=None if dial == _NO_DIAL else _draw(policy, conversation),
             extra_usd=self._left(model, policy),
         )
         first = at = next(i for i, size in enumerate(sizes) if size.tier is decided.tier)
         then: int | None = None
         cascade = _cascade(request, policy)
         if cascade is not None and _answers_now(sizes[at]):
-            dial = policy.quality if wishes is None or wishes.quality is None else wishes.quality
             saves = at > 0 and dial != _NO_DIAL and _saves_below(at, sizes, options, own, decided)
             first, then = (at - 1, at) if saves else (at, at + 1 if at + 1 < len(sizes) else None)
         return Chosen(

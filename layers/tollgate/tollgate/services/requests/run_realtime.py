@@ -178,7 +178,7 @@ class RealtimeRun:
         try:
             answer = under_way.answer() if under_way else self._invoke(plan, road, trail, inference_id, max(0.1, left))
             if len(answer.body) > _SMALL_BYTES:
-                from tollgate.domain.answer_limits import require_readable  # noqa: PLC0415 -- few answers are large
+                from tollgate.domain.reading_limits import require_readable  # noqa: PLC0415 -- few answers are large
 
                 require_readable(answer.body)
             parsed = self._dialects.of(deployment).parse(answer.body)

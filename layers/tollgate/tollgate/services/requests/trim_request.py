@@ -53,6 +53,11 @@ def trimmed(
     )
     if policy is None:
         return request
+    documents = request.parameters.get(DOCUMENTS)
+    if documents is not None and isinstance(request.input, dict) and DOCUMENTS not in request.input:
+        # An OpenAI caller who did not ask for trimming sends them as a parameter; a budget that holds counts them.
+        others = {name: value for name, value in request.parameters.items() if name != DOCUMENTS}
+        request = replace(request, input={**request.input, DOCUMENTS: documents}, parameters=others)
     trim = partial(
         trim_input,
         request.input,

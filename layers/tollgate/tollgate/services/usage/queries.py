@@ -204,5 +204,7 @@ class _Sums:
 
     def line(self, group: Mapping[str, str]) -> UsageLine:
         """The group as it is answered."""
-        spread = self.closed.totals()
-        return UsageLine(group, spread + self.open.totals(), spread.loaded, spread)
+        spread, whole = self.closed.totals(), Tally()
+        whole.add(spread)
+        whole.add(self.open.totals())
+        return UsageLine(group, whole.totals(), spread.loaded, spread)

@@ -1,10 +1,13 @@
-"""Answers that a function with 256 MB could not read: refused before they are, and paid for all the same."""
+"""What a function with 256 MB could not read: refused before it is; an answer is paid for all the same."""
+
+import json
+from time import process_time
 
 import pytest
 
 from tests.fakes.budgeted_gateway import HELLO, budgeted, counter_of, make_budget
 from tests.fakes.gateway import document
-from tollgate.domain.answer_limits import MOST_BYTES, MOST_CONTAINERS, MOST_VALUES, MOST_WIDE_BYTES
+from tollgate.domain.reading_limits import MOST_BYTES, MOST_CONTAINERS, MOST_VALUES, MOST_WIDE_BYTES, is_crowded
 
 
 def _list_of(value: bytes, count: int) -> bytes:
@@ -63,3 +66,29 @@ def test_an_answer_that_cannot_be_sent_is_refused_and_charged() -> None:
     assert "priority 'medium'" in document(answer)["error"]["message"]
     assert answer.headers["x-should-retry"] == "false"
     assert counter_of(gateway).committed == counter_of(gateway).spent > 0
+
+
+@pytest.mark.parametrize("route", ["POST /v1/inferences", "POST /v1/chat/completions", "POST /v1/route"])
+@pytest.mark.parametrize("inner", [_list_of(b"[]", MOST_CONTAINERS), _list_of(b"0", MOST_VALUES + 2)])
+def test_a_request_that_takes_too_much_memory_is_refused(route: str, inner: bytes) -> None:
+    """Before it is read: 9 MB of empty objects take 270 MB."""
+    answer = budgeted().call(route, raw=f'{{"model":"echo","input":{inner.decode()}}}')
+    assert (answer.status, document(answer)["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("sign", [",", "{", '\\"[', "\\\\"])
+def test_a_text_may_have_as_many_signs_as_it_likes(sign: str) -> None:
+    """A table with commas, or a program, is one value."""
+    text = sign * (MOST_VALUES + 1)
+    began = process_time()
+    assert budgeted().infer(HELLO | {"input": text}).status in {200, 202}
+    assert not is_crowded(json.dumps(["}", text, {"a": text}]).encode())
+    assert process_time() - began < 3
+
+
+def test_quotes_that_end_nowhere_take_no_long_time() -> None:
+    """Whatever is no JSON is told so by the parser."""
+    began = process_time()
+    assert not is_crowded(b'{"' + b'\\"' * 2_000_000 + b"{" * MOST_CONTAINERS)
+    assert is_crowded(b"{" * (MOST_CONTAINERS + 1) + b'"' + b'\\"' * 2_000_000)
+    assert process_time() - began < 3
