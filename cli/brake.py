@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.arguments import add, moment_with_offset
 from cli.stack import Stack, StackError
-from cli.tables import folding_table, new_console
+from cli.tables import folding_table, name_of, new_console
 from tollgate.adapters.dynamodb.registry.brake_steps import RegistryBrakes
 from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
@@ -96,11 +96,13 @@ def show_plan(stack: Stack, arguments: argparse.Namespace) -> int:
             except BackendError as error:
                 print(f"{place.key} cannot be looked at: {error.message}")
     steps = brake_plan(catalogue, BrakeLevel.of(arguments.level), standing)
-    table = folding_table(("level", "target", "what", "saves USD/h"), title="Dry run: nothing was changed")
-    for step in steps:
+    targets = [name_of(step.target) for step in steps]
+    headings = ("level", "target", "what", "saves USD/h")
+    table = folding_table(headings, title="Dry run: nothing was changed", names={"target": targets})
+    for target, step in zip(targets, steps, strict=True):
         what = f"nothing, {step.exempt}" if step.exempt else step.what
         usd = "" if step.usd_per_hour is None or step.exempt else usd_text(step.usd_per_hour)
-        table.add_row(step.level.word, step.target, what, usd)
+        table.add_row(step.level.word, target, what, usd)
     new_console().print(table)
     print(f"Saves {usd_text(saving(steps))} USD an hour while everything that stands now is down.")
     return 0
@@ -155,13 +157,16 @@ def _print(document: Mapping[str, Any]) -> None:
         held = "dismissed" if cause["dismissed"] else cause["level"]
         print(f"  {cause['cause']}: {held}, {cause['reason']}")
     if document["steps"]:
-        table = folding_table(("#", "level", "target", "state", "changed", "saves USD/h"))
-        for step in document["steps"]:
-            changed = "; ".join(step["changes"] + step["undone"]) + (f" ({step['problem']})" if step["problem"] else "")
+        targets = [name_of(step["target"]) for step in document["steps"]]
+        headings = ("#", "level", "target", "state", "changed", "saves USD/h")
+        table = folding_table(headings, names={"target": targets})
+        for target, step in zip(targets, document["steps"], strict=True):
+            changes = (change.removeprefix(step["target"]).lstrip(": ") for change in step["changes"] + step["undone"])
+            changed = "; ".join(changes) + (f" ({step['problem']})" if step["problem"] else "")
             table.add_row(
                 str(step["number"]),
                 step["level"],
-                step["target"],
+                target,
                 step["state"],
                 changed,
                 step["saves_usd_per_hour"] or "",

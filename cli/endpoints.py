@@ -12,7 +12,7 @@ import boto3
 from cli.arguments import add
 from cli.endpoint_outlook import outlook
 from cli.stack import Stack, StackError
-from cli.tables import folding_table, new_console
+from cli.tables import folding_table, name_of, new_console
 from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.adapters.dynamodb.registry.places import RegistryPlaces
 from tollgate.adapters.sagemaker.control import SageMakerControl
@@ -21,6 +21,13 @@ from tollgate.domain.places.record import PlaceRecord
 from tollgate.domain.places.sleeping import Phase, shared_policy
 from tollgate.domain.places.standing import Place, PlaceKind, Standing, places_of
 from tollgate.domain.roads.capacity import RoadState
+
+_KINDS = {
+    PlaceKind.REALTIME: "realtime",
+    PlaceKind.ASYNC: "async",
+    PlaceKind.BATCH: "batch",
+    PlaceKind.COMPONENT: "component",
+}
 
 type Users = Sequence[tuple[Deployment, Road]]
 
@@ -57,16 +64,20 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
     if not rows:
         print("No deployment of the catalogue stands on SageMaker.")
         return 0
-    table = folding_table(("place", "state", "now", "wanted", "$/hour", "what happens next"))
-    for row in rows:
+    names = [name_of(row["place"]) for row in rows]
+    table = folding_table(("name", "kind", "state", "count", "$/hour", "what happens next"), names={"name": names})
+    for name, row in zip(names, rows, strict=True):
         asleep = row["phase"] not in {"", Phase.AWAKE.value}
-        row["state"] = (row["phase"] if asleep else row["status"]).replace("_", " ")
-        cells = ("place", "state", "current", "desired", "usd_per_hour", "next")
-        table.add_row(*("" if row[cell] is None else str(row[cell]) for cell in cells))
+        state = (row["phase"] if asleep else row["status"]).replace("_", " ")
+        now, wanted = row["current"], row["desired"]
+        count = str(now) if now == wanted else f"{now} of {wanted}"
+        kind = _KINDS[PlaceKind(row["place"].partition("/")[0])]
+        table.add_row(name, kind, state, count, row["usd_per_hour"] or "", row["next"])
         if arguments.history:
             for line in row["history"]:
-                state = line["phase"].replace("_", " ")
-                table.add_row("", state, "", "", "", f"{line['at']}  {line['reason']}", style="dim")
+                table.add_row(
+                    f"  {line['at']}", "", line["phase"].replace("_", " "), "", "", line["reason"], style="dim"
+                )
     console = new_console()
     console.print(table)
     if arguments.history and not all(row["history"] for row in rows):

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.arguments import add, day
 from cli.stack import Stack, StackError
+from cli.tables import counted
 from tollgate.adapters.dynamodb.jobs.settled import SettledJobs
 from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.adapters.dynamodb.usage import DynamoDBUsage
@@ -96,5 +97,5 @@ def export_focus(stack: Stack, arguments: argparse.Namespace) -> int:
     print(f"{place}: {found.rows} rows, {usd_text(found.total)} USD.")
     if found.unknown:
         first = f", the first job {found.first_unknown}" if found.first_unknown else ""
-        print(f"Left out, cost unknown: {found.unknown} requests{first}.")
+        print(f"Left out, cost unknown: {counted(found.unknown, 'request')}{first}.")
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.stack import Stack, StackError
-from cli.tables import folding_table, new_console
+from cli.tables import counted, folding_table, new_console
 from tollgate.adapters.dynamodb.registry.catalogue import RegistryCatalogue
 from tollgate.adapters.dynamodb.registry.keys import RegistryKeys
 from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind, Spender, applied_budgets
@@ -39,7 +39,8 @@ def list_keys(stack: Stack, arguments: argparse.Namespace) -> int:
         owner = "" if arguments.tenant is None else f" of tenant '{arguments.tenant}'"
         print(f"There are no keys{owner}. Make one with: tollgate keys create --tenant NAME")
         return 0
-    headings = [name for name in rows[0] if any(row[name] for row in rows)]
+    # In their order of making, without its time: for that there is no room beside the budgets.
+    headings = [name for name in rows[0] if name != "created" and any(row[name] for row in rows)]
     table = folding_table(headings, whole={"id"})
     for row in rows:
         cells = (row[name] for name in headings)
@@ -115,6 +116,6 @@ def _limits(budget: Budget, now: datetime) -> str:
     limit = budget.limit_at(now)
     parts = [f"${limit:f}"] if limit is not None else []
     if budget.max_calls is not None:
-        parts.append(f"{budget.max_calls} calls")
+        parts.append(counted(budget.max_calls, "call"))
     period = "in total" if budget.period is BudgetPeriod.TOTAL else f"a {budget.period.value}"
     return f"{budget.kind.value}: {', '.join(parts)} {period}{' (shadow)' if budget.shadow else ''}"

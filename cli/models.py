@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def apply(stack: Stack, arguments: argparse.Namespace) -> int:
     catalogue = _read(stack, arguments, writer.newest_version() + 1, book)
     changes = _changes(writer, current, catalogue)
     if not changes:
+        writer.ensure_seal()
         print(f"Version {current} is in force and says the same; nothing to apply.")
         return 0
     writer.store(catalogue, now=datetime.now(UTC))
@@ -108,6 +110,10 @@ def roll_back(stack: Stack, arguments: argparse.Namespace) -> int:
     version = writer.previous_version() if arguments.version is None else arguments.version
     if arguments.version is None and not version:
         raise StackError("There is no earlier catalogue version to go back to.")
+    if version == current:
+        # Written once more, it would become its own earlier version.
+        print(f"Version {version} is in force already.")
+        return 0
     if writer.document(version) is None:
         raise StackError(f"There is no catalogue version {version}.")
     writer.point_to(version, expected=current)
@@ -128,8 +134,8 @@ def _read(stack: Stack, arguments: argparse.Namespace, version: int, book: Price
 
 def _changes(writer: RegistryCatalogueWriter, current: int, catalogue: Catalogue) -> list[str]:
     """What differs, a line each: a model that comes or goes as a whole, else every value."""
-    before = dict(writer.document(current) or {})
-    after: dict[str, Any] = json.loads(json.dumps(catalogue_document(catalogue)))
+    before = _named(writer.document(current) or {})
+    after = _named(json.loads(json.dumps(catalogue_document(catalogue))))
     had, has = before.get("models", {}), after["models"]
     whole = [f"models.{name}: {'removed' if name in had else 'new'}" for name in sorted(had.keys() ^ has.keys())]
     both = had.keys() & has.keys()
@@ -137,18 +143,32 @@ def _changes(writer: RegistryCatalogueWriter, current: int, catalogue: Catalogue
     later = _flat(after | {"models": {name: has[name] for name in both}})
     names = sorted((earlier.keys() | later.keys()) - {"version"})
     return whole + [
-        f"{name}: {earlier.get(name, '-')} -> {later.get(name, '-')}"
+        f"{name}: {_shown(earlier.get(name))} -> {_shown(later.get(name))}"
         for name in names
-        if earlier.get(name) != later.get(name)
+        if _shown(earlier.get(name)) != _shown(later.get(name))
     ]
 
 
+def _named(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with budgets by scope and period, so that one that comes first does not change all others."""
+    budgets = document.get("budgets", ())
+    return {**document, "budgets": {f"{_scope(entry)} {entry['period']}": entry for entry in budgets}}
+
+
+def _scope(budget: Mapping[str, Any]) -> str:
+    return f"{budget['kind']}:{budget['subject']}" if budget["subject"] else budget["kind"]
+
+
+def _shown(value: Any) -> str:
+    """A value; `-` where there is none, as in what older versions stored."""
+    if value is None or value == "":
+        return "-"
+    return json.dumps(value) if isinstance(value, list) else str(value)
+
+
 def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(document, list):
-        entries = {
-            str(item.get("name", i)) if isinstance(item, dict) else str(i): item for i, item in enumerate(document)
-        }
-        return _flat(entries, prefix)
+    if isinstance(document, list) and any(isinstance(item, dict) for item in document):
+        return _flat({str(item.get("name", i)): item for i, item in enumerate(document)}, prefix)
     if not isinstance(document, dict):
         return {prefix: document}
     flat: dict[str, Any] = {}

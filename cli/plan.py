@@ -17,7 +17,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from cli import plan_report
 from cli.arguments import add, hours, natural, number, positive
 from cli.plan_choices import Choices, add_world, read_choices
-from cli.tables import new_console
+from cli.tables import counted, new_console
 from planner.advice import advise
 from planner.certainty import certainty
 from planner.commitment import advise as commitment
@@ -270,7 +270,7 @@ def _text(amount: Decimal | None) -> str | None:
 def show(trace: Trace, comparison: Comparison, console: Console) -> None:
     """Print the table, the rows that were left out, and the recommendation."""
     # Each of the two tables has to fit into 80 columns.
-    table = plan_report.slim_table(f"{len(trace):,} requests, {comparison.horizon / 3600:,.0f} h billed")
+    table = plan_report.slim_table(f"{counted(len(trace), 'request')}, {comparison.horizon / 3600:,.0f} h billed")
     for heading in ("bill $", "saved", "p50 s", "p95 s", "p99 s", "missed", "starts"):
         table.add_column(heading, justify="right", overflow="fold")
     chosen = comparison.recommended

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cli.tables import folding_table
+from cli.tables import counted, folding_table
 from planner.advice import Advice
 from planner.certainty import Certainty
 from planner.commitment import CommitmentAdvice
@@ -68,13 +68,14 @@ def show_assumed(arguments: argparse.Namespace, drawn: int, console: Console) ->
     )
     console.print(
         f"Taken from the arguments or their defaults, not measured here: {arguments.instance_type} with "
-        f"{arguments.concurrency} places, a start-up of {arguments.startup_seconds:g} s, and {seconds} in seconds. "
+        f"{counted(arguments.concurrency, 'place')}, a start-up of {arguments.startup_seconds:g} s, and {seconds} in "
+        "seconds. "
         "`tollgate calibrate` measures them" + ("." if arguments.quick else "; how much they matter is shown below.")
     )
     if drawn:
         console.print(
-            f"{drawn:,} requests name no deadline: by their class, else drawn by --mix {arguments.mix} (high 60 s, "
-            "medium 15 min, low 24 h)."
+            f"Requests that name no deadline: {drawn:,}; theirs is that of their class, or else drawn by --mix "
+            f"{arguments.mix} (high 60 s, medium 15 min, low 24 h)."
         )
 
 
@@ -90,8 +91,8 @@ def show(findings: Findings, console: Console) -> None:
     advice = findings.commitment
     if advice.instances:
         console.print(
-            f"Commit to {advice.instances} instances: ${advice.committed:,.2f} instead of ${advice.uncommitted:,.2f}; "
-            f"${advice.regret:,.2f} lost if traffic falls by half."
+            f"Commit to {counted(advice.instances, 'instance')}: ${advice.committed:,.2f} instead of "
+            f"${advice.uncommitted:,.2f}; ${advice.regret:,.2f} lost if traffic falls by half."
         )
     else:
         console.print(

@@ -8,7 +8,7 @@ import boto3
 
 from cli.arguments import add
 from cli.stack import Stack
-from cli.tables import folding_table, new_console
+from cli.tables import counted, folding_table, new_console
 from tollgate.adapters.dynamodb.registry.prices import RegistryPrices
 from tollgate.adapters.metering.price_list_api import ENDPOINT_REGION, PriceListApi, PricingClient
 from tollgate.adapters.metering.price_snapshot import snapshot_book
@@ -65,7 +65,7 @@ def refresh_prices(stack: Stack, arguments: argparse.Namespace) -> int:
     changed = [finding for finding in findings if finding.verdict is not PriceVerdict.SAME]
     for finding in changed:
         print(_line(finding))
-    print(f"{len(findings)} prices compared, {len(changed)} differ.")
+    print(f"{counted(len(findings), 'price')} compared, {len(changed)} changed.")
     return 1 if any(finding.verdict in PENDING_VERDICTS for finding in findings) else 0
 
 

@@ -65,12 +65,19 @@ def compare(stack: Stack, arguments: argparse.Namespace) -> int:
     }
     observed = {name: observed_of(tally) for name, tally in tallies.items()}
     if not any(tally.requests or tally.judged for tally in tallies.values()):
-        print(f"Nothing is on record for '{model.name}' yet. Records are kept for models with 'choice'.")
+        why = (
+            "what runs is recorded within minutes"
+            if model.choice is not None
+            else "only models with 'choice' are recorded"
+        )
+        print(f"Nothing is on record for '{model.name}' yet: {why}.")
         return 0
     headings = ("deployment", "tier", "role", "requests", "USD", "seconds", "errors", "quality")
-    table = folding_table(headings, title=f"{model.name}, last four weeks, 95 % intervals")
-    for deployment in model.deployments:
-        table.add_row(*_row(deployment, tallies[deployment.name], observed[deployment.name]))
+    rows = [_row(each, tallies[each.name], observed[each.name]) for each in model.deployments]
+    title = f"{model.name}, last four weeks, 95 % intervals"
+    table = folding_table(headings, title=title, names={"deployment": list(tallies)})
+    for row in rows:
+        table.add_row(*row)
     new_console().print(table)
     for tier in dict.fromkeys(deployment.tier for deployment in model.deployments):
         same = [deployment for deployment in model.deployments if deployment.tier is tier]

@@ -70,8 +70,8 @@ def _samconfig(trace: Trace, design: Design, outcome: Outcome, world: World, ins
     rate = max(1, math.ceil(minute / _MINUTE * 1.5))
     burst = max(rate, math.ceil(second * 1.5))
     overrides: list[tuple[str, str, str]] = [
-        ("InferRate", str(rate), f"the busiest minute had {minute:,} requests, and half as many again is let through"),
-        ("InferBurst", str(burst), f"the busiest second had {second:,}"),
+        ("InferRate", str(rate), f"requests in the busiest minute: {minute:,}; half as many again is let through"),
+        ("InferBurst", str(burst), f"requests in the busiest second: {second:,}"),
     ]
     roads = outcome.counts
     if roads.get("realtime"):

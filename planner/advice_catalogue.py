@@ -98,7 +98,7 @@ def on_bedrock(token_model: str) -> bool:
 def _provider(name: str, trace: Trace, outcome: Outcome, world: World) -> list[str]:
     timing, longest = world.token_timing, max(trace.output_tokens)
     lines = [
-        f"# {outcome.counts['tokens']:,} requests are paid by the token: for them it is the cheapest road in time.",
+        f"# Requests paid by the token, for which that is the cheapest road in time: {outcome.counts['tokens']:,}.",
         "# The gateway compares the two deployments for each request: docs/token-backends.md.",
         f"[models.{name}.deployments.provider]",
         'tier = "medium"  # as the other one: its answers are taken to be as good',
@@ -136,7 +136,7 @@ def _roads(roads: frozenset[InferenceType], *, design: Design, outcome: Outcome,
     lines: list[str] = []
     if InferenceType.REALTIME in roads:
         lines += [
-            f"# {counts['realtime']:,} requests need an answer soon; {found:.0%} of the paid time is used.",
+            f"# Requests that need an answer soon: {counts['realtime']:,}; {found:.0%} of the paid time is used.",
             f'realtime = {{ endpoint = "tollgate-{_PLANNED}-realtime", {road}, utilisation = "{up:.2f}" }}',
         ]
     if InferenceType.ASYNC in roads:
@@ -144,13 +144,13 @@ def _roads(roads: frozenset[InferenceType], *, design: Design, outcome: Outcome,
             (
                 _why_gathered(design, counts.get("async", 0))
                 if design.by_token
-                else f"# {counts.get('async', 0):,} requests can wait; {found:.0%} of the paid time is used."
+                else f"# Requests that can wait: {counts.get('async', 0):,}; {found:.0%} of the paid time is used."
             ),
             f'async = {{ endpoint = "tollgate-{_PLANNED}-async", {road}, utilisation = "{gathered:.2f}" }}',
         ]
     if InferenceType.BATCH in roads:
         lines += [
-            f"# {counts['batch']:,} requests go in transform jobs.",
+            f"# Requests in transform jobs: {counts['batch']:,}.",
             (
                 f'batch = {{ transform_model = "tollgate-{_PLANNED}", concurrency = {world.concurrency}, '
                 f"startup_seconds = {world.job_startup:g} }}"
@@ -192,8 +192,8 @@ def _allowed(base_seconds: float) -> float:
 
 def _why_gathered(design: Design, count: int) -> str:
     if design.sharing:
-        return f"# {count:,} requests; others waited with them and were handed on. The utilisation lets them wait."
-    return f"# {count:,} requests that no other road can take; the utilisation says so."
+        return f"# Requests: {count:,}; others waited with them and were handed on. The utilisation lets them wait."
+    return f"# Requests that no other road can take: {count:,}; the utilisation says so."
 
 
 def _sleep(name: str, design: Design, *, by_token: bool) -> list[str]:

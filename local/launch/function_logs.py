@@ -28,8 +28,8 @@ def show(layout: Layout, function: str) -> None:
     """
     if state.launcher_pid(layout) is None:
         raise NotRunningError(layout.port)
-    for line in printed(client("logs", layout), function.replace("_", "-")):
-        print(line)
+    lines = list(printed(client("logs", layout), function.replace("_", "-")))
+    print("\n".join(lines) if lines else f"{function} has logged nothing yet.")
 
 
 def printed(logs: Any, function: str) -> Iterator[str]:

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 from tests.contract.moto_stores import JOBS_TABLE, LocalAws
+from tests.contract.stored.work import full_job
 from tests.fakes.examples import OWNER, make_job
 from tests.fakes.jobs import InMemoryJobStore
 from tollgate.adapters.dynamodb.jobs.jobs import DynamoDBJobStore, encode_cursor
-from tollgate.domain.budgets.ledger import Hold, Reservation, WorkflowCall
-from tollgate.domain.cache.ticket import CacheTicket
-from tollgate.domain.catalogue import InferenceType, Priority
-from tollgate.domain.costs.avoided import AvoidedReason
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import ConflictError, InvalidRequestError
-from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobFailure, JobState, Owner, Payload, Usage
+from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobState, Owner, Payload
 from tollgate.domain.jobs.open_jobs import outline
 from tollgate.ports.jobs import JobStore, PooledJob
 
@@ -31,50 +29,7 @@ def store(request: pytest.FixtureRequest) -> JobStore:
     return DynamoDBJobStore(local.dynamodb, JOBS_TABLE)
 
 
-def _full_job() -> Job:
-    return make_job(
-        state=JobState.FAILED,
-        parameters={"temperature": 0.1, "stop": ["é", None]},
-        priority=Priority.LOW,
-        deadline_at=_NOW + timedelta(seconds=9),
-        metadata={"run": "7"},
-        webhook_url="https://example.com/hook",
-        webhook_pending=True,
-        submit_lease_until=_NOW,
-        submitted_at=_NOW + timedelta(microseconds=1),
-        started_at=_NOW,
-        finished_at=_NOW + timedelta(seconds=2),
-        output_location="s3://b/out",
-        failure_location="s3://b/err",
-        batch_id="tollgate-1",
-        input=Payload(key="files/input"),
-        output=Payload(inline={"score": 0.30000000000000004, "list": [1, 2.5, False, None]}),
-        usage=Usage(3, 0, 2, 0),
-        failure=JobFailure("model_failed", ""),
-        effective_cost=Decimal("0.000000000001"),
-        avoided_cost=Decimal("-0.5"),
-        bill=Bill(
-            datetime(2026, 3, 1, 12, 31, tzinfo=UTC),
-            Decimal("0.1"),
-            Decimal("0.05"),
-            {AvoidedReason.TIER: Decimal(1)},
-            "blue",
-        ),
-        held_seconds=Decimal("1.250000"),
-        earlier_parts=Decimal("0.000000000003"),
-        rates_version=7,
-        reservation=Reservation(
-            "h29384756",
-            Decimal("0.000000000001"),
-            (Hold("gateway#day#2026-03-01", Decimal("12.5"), None, 7), Hold("workflow:t/w#total#always", None, 3)),
-            2.5,
-            WorkflowCall("t", "w", "inf_1", "inf_0", 2, "echo", InferenceType.ASYNC, "queued", _NOW),
-        ),
-        cache=CacheTicket("k" * 64, 3, 600, 60, 1_800_000_000_000, "private#t", "ns", reads=False),
-    )
-
-
-@pytest.mark.parametrize("job", [make_job(), _full_job(), make_job(traceparent="", owner=Owner("t", "k"))])
+@pytest.mark.parametrize("job", [make_job(), full_job(), make_job(traceparent="", owner=Owner("t", "k"))])
 def test_a_job_comes_back_as_it_was_stored(store: JobStore, job: Job) -> None:
     """Floats, empty texts, decimals and microseconds survive."""
     store.add(job)
@@ -83,7 +38,7 @@ def test_a_job_comes_back_as_it_was_stored(store: JobStore, job: Job) -> None:
 
 def test_the_full_job_leaves_nothing_out() -> None:
     """A field that is added to jobs and forgotten in the items would be lost without a word."""
-    full, plain = _full_job(), make_job(traceparent="", catalogue_version=0, input=Payload())
+    full, plain = full_job(), make_job(traceparent="", catalogue_version=0, input=Payload())
     given = {"job_id", "owner", "model", "deployment", "inference_type", "created_at", "route_reason", "estimated_cost"}
     for name in set(Job._fields) - given:
         assert getattr(full, name) != getattr(plain, name), name

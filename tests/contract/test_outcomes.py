@@ -200,13 +200,26 @@ def test_promote_and_roll_back_are_one_command_each(aws: LocalAws, capsys: pytes
         roll_back(stack, argparse.Namespace(version=9))
 
 
+def test_rolling_back_to_what_is_in_force_changes_nothing(aws: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
+    """The version before it stays the one that the next roll-back goes to."""
+    writer, stack = _apply(aws, _with_challenger()), _stack(aws)
+    promote(stack, argparse.Namespace(model="chat", deployment="next"))
+    capsys.readouterr()
+    assert roll_back(stack, argparse.Namespace(version=2)) == 0
+    assert capsys.readouterr().out == "Version 2 is in force already.\n"
+    assert roll_back(stack, argparse.Namespace(version=None)) == 0
+    assert writer.current_version() == 1
+
+
 def test_compare_says_what_is_known(aws: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures with intervals, and what is not yet known with how much it would take."""
     _apply(aws, _with_challenger())
     stack = _stack(aws)
     wanted = argparse.Namespace(model="chat", topic=None)
     assert compare(stack, wanted) == 0
-    assert "Nothing is on record" in capsys.readouterr().out
+    assert "what runs is recorded within minutes" in capsys.readouterr().out
+    assert compare(stack, argparse.Namespace(model="echo", topic=None)) == 0
+    assert "only models with 'choice'" in capsys.readouterr().out
     store = RegistryOutcomes(aws.dynamodb, REGISTRY_TABLE, now=lambda: datetime.now(UTC), monotonic=lambda: 0.0)
     for number in range(200):
         for name, factor in (("little", 1.0), ("next", 0.5)):

@@ -182,6 +182,51 @@ def test_a_model_that_comes_or_goes_is_one_line(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == "models.echo: removed\n"
 
 
+def test_a_stack_of_an_earlier_release_gets_its_seal(
+    aws: LocalAws, stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When its catalogue is applied again, though nothing else changes; and keeps it from then on."""
+    assert stack.registry == REGISTRY_TABLE
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text((ROOT / "models.toml").read_text())
+    assert main(["models", "apply", str(catalogue)]) == 0
+    pointer = {"pk": "catalogue", "sk": "current"}
+    aws.dynamodb.put_item(REGISTRY_TABLE, {**pointer, "version": 1, "previous": 0})
+    seals = set()
+    for _ in range(2):
+        assert main(["models", "apply", str(catalogue)]) == 0
+        item = aws.dynamodb.get_item(REGISTRY_TABLE, pointer)
+        assert item is not None
+        assert item["version"] == 1
+        seals.add(item["seal"])
+    (seal,) = seals
+    assert len(seal) == 32
+    assert "nothing to apply" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stack")
+def test_budgets_are_compared_by_what_they_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that comes first in the file changes no other; nothing is told as `None`."""
+    catalogue = tmp_path / "models.toml"
+    whole = (ROOT / "models.toml").read_text()
+    day = '[[budgets]]\nscope = "gateway"\nperiod = "day"\nlimit_usd = "5.00"\n'
+    catalogue.write_text(whole + day)
+    assert main(["models", "apply", str(catalogue)]) == 0
+    capsys.readouterr()
+    team = '[[budgets]]\nscope = "team:search"\nperiod = "month"\nlimit_usd = 1\nthresholds = []\n'
+    raised = day.replace("5.00", "6.00") + "raise_usd = 2\nraise_until = 2027-01-01T00:00:00Z\n"
+    catalogue.write_text(whole + team + raised)
+    assert main(["models", "diff", str(catalogue)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == [
+        "budgets.gateway day.limit_usd: 5.00 -> 6.00",
+        "budgets.gateway day.raise_until: - -> 2027-01-01T00:00:00+00:00",
+        "budgets.gateway day.raise_usd: 0 -> 2",
+    ]
+    assert "budgets.team:search month.limit_usd: - -> 1" in told
+    assert not [line for line in told if "None" in line or "- -> -" in line]
+
+
 @pytest.mark.usefixtures("stack")
 def test_a_price_that_vanished_is_refused_once_that_was_accepted(
     tmp_path: Path, price_list: PriceListServer, capsys: pytest.CaptureFixture[str]

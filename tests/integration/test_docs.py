@@ -29,10 +29,18 @@ _CALLS = (
 _GUIDES = ("README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
+# A JSON body over several lines.
+_QUOTED = re.compile(r"-d '[^']*'")
+
+
+def _on_one_line(quoted: re.Match[str]) -> str:
+    return quoted.group().replace("\n", " ")
+
+
 def _commands(document: str) -> Iterator[str]:
     """The commands in the code blocks of a document, continued lines put together, comments left out."""
     for block in _FENCE.findall((ROOT / document).read_text()):
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in _QUOTED.sub(_on_one_line, block.replace("\\\n", " ")).splitlines():
             if line.strip() and not line.startswith("#"):
                 yield line.strip()
 

@@ -88,7 +88,7 @@ def test_a_request_over_the_whole_limit_is_told_that_it_never_fits() -> None:
     """No later period has room for it either, so none is named, and clients are kept from coming again."""
     answer = budgeted(make_budget("0.00001")).infer(HELLO)
     refused = document(answer)["error"]["message"]
-    assert refused.startswith("The budget 'gateway' for each day refuses this request. Its limit is $0.00001, and this")
+    assert refused.startswith("The daily budget 'gateway' refuses this request. Its limit is $0.00001, and this")
     assert refused.endswith("it never fits.")
     assert (answer.status, document(answer)["error"]["code"]) == (429, "insufficient_quota")
     assert "Retry-After" not in answer.headers

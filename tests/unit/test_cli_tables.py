@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.tables import folding_table, new_console
+from cli.tables import counted, folding_table, name_of, new_console
 
 _NAME = "inference-component/customer-support-summaries-in-german-v12"
 _WHY = "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
@@ -53,3 +53,36 @@ def test_brackets_and_colons_of_names_are_printed(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "[red]x[/i] :fire:" in printed
     assert "[/class] is not known" in printed
+
+
+def test_a_name_of_usual_length_is_in_one_line() -> None:
+    """At eighty columns, however much there is to say beside it."""
+    name = "tollgate-smollm2-realtime"
+    table = folding_table(("name", "kind", "what happens next"), names={"name": [name]})
+    table.add_row(name, "realtime", _WHY)
+    printed = io.StringIO()
+    Console(file=printed, width=60).print(table)
+    assert name in printed.getvalue()
+    assert max(len(line.rstrip()) for line in printed.getvalue().splitlines()) <= 60
+
+
+def test_a_name_of_usual_length_cuts_nothing_else() -> None:
+    """All that is said beside it is there, however narrow the terminal; a longer name is folded as anything is."""
+    for name in ("tollgate-smollm2-realtime", _NAME):
+        table = folding_table(("name", "state", "what happens next"), names={"name": [name]})
+        table.add_row(name, "falling asleep", _WHY)
+        printed = io.StringIO()
+        Console(file=printed, width=50).print(table)
+        _, _, rows = printed.getvalue().rpartition("─")
+        everything = sorted("".join(rows.split()))
+        assert everything == sorted((name + "falling asleep" + _WHY).replace(" ", ""))
+
+
+def test_one_is_not_many() -> None:
+    """A count and its noun agree."""
+    assert [counted(number, "request") for number in (0, 1, 1_000)] == ["0 requests", "1 request", "1,000 requests"]
+
+
+def test_a_place_is_shown_by_its_name() -> None:
+    """The kind stands in a column of its own; the gateway itself has none."""
+    assert [name_of(key) for key in ("async_endpoint/tollgate-echo", "gateway")] == ["tollgate-echo", "gateway"]

@@ -49,6 +49,14 @@ def test_a_compressed_body_is_refused_in_so_many_words(*, as_text: bool) -> None
         json_body(read_call(event | {"isBase64Encoded": not as_text}))
 
 
+@pytest.mark.parametrize("encoding", ["identity", "Identity ", ""])
+def test_a_body_that_is_not_compressed_is_not_called_so(encoding: str) -> None:
+    """`identity` names no compression: https://www.rfc-editor.org/rfc/rfc9110#section-8.4."""
+    call = read_call(proxy_event("POST /v1/inferences", "{", headers={"Content-Encoding": encoding}))
+    with pytest.raises(InvalidRequestError, match=r"line 1, column 2\.$"):
+        json_body(call)
+
+
 def test_what_reads_well_is_taken_whatever_its_header_says() -> None:
     """Some clients name a character set as the encoding."""
     answer = FakeGateway().infer(BODY, headers={"Content-Encoding": "utf-8"})

@@ -262,6 +262,12 @@ def test_the_writes_of_a_reservation_are_paid_for(holds: int, job: bool, units: 
     assert reservation_parts(reservation, gateway_rates(PRICES), job=job) == units * PRICES.table_write_unit
 
 
+def test_a_budget_has_a_name_of_its_period() -> None:
+    """For sentences; one over all time is just a budget."""
+    named = [f"{period.named_budget}" for period in BudgetPeriod]
+    assert named == ["per-request budget", "hourly budget", "daily budget", "monthly budget", "budget"]
+
+
 def test_a_place_in_a_workflow_run_is_an_item_too() -> None:
     """With a hold it makes a transaction of two."""
     call = WorkflowCall("acme", "run", "inf_1", "", 0, "echo", InferenceType.REALTIME, "", _NOW)

@@ -7,6 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from local.launch import function_logs
 from local.launch.errors import LaunchError, NotRunningError
 from local.launch.function_logs import printed, show
 from local.launch.layout import ROOT, Layout
@@ -44,6 +45,18 @@ def test_a_function_that_there_is_not_is_refused_with_those_that_there_are() -> 
     for name in ("toaster", ""):
         with pytest.raises(LaunchError, match="take one of these: batch-dispatch"):
             list(printed(logs, name))
+
+
+@mock_aws
+def test_a_function_that_has_said_nothing_is_said_to_have(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty answer would look like a command that does not work."""
+    logs = _logs("START RequestId: 1 Version: 1")
+    monkeypatch.setattr(function_logs, "client", lambda _service, _layout: logs)
+    monkeypatch.setattr("local.launch.state.launcher_pid", lambda _layout: 1)
+    show(Layout(ROOT, 65_000), "batch_dispatch")
+    assert capsys.readouterr().out == "batch_dispatch has logged nothing yet.\n"
 
 
 def test_without_a_stack_it_is_said() -> None:

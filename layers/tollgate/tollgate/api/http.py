@@ -151,7 +151,8 @@ def json_body(call: Call) -> Any:
 
 
 def _hint(call: Call) -> str:
-    return " Compressed bodies are not read." if "content-encoding" in call.headers else ""
+    compressed = call.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
+    return " Compressed bodies are not read." if compressed else ""
 
 
 def _refuse_constant(name: str) -> Any:

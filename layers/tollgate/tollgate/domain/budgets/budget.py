@@ -36,6 +36,20 @@ class BudgetPeriod(StrEnum):
     MONTH = "month"
     TOTAL = "total"
 
+    @property
+    def named_budget(self) -> str:
+        """What a budget of this period is called in a sentence: ``daily budget``."""
+        return _NAMED_BUDGETS[self]
+
+
+_NAMED_BUDGETS = {
+    BudgetPeriod.REQUEST: "per-request budget",
+    BudgetPeriod.HOUR: "hourly budget",
+    BudgetPeriod.DAY: "daily budget",
+    BudgetPeriod.MONTH: "monthly budget",
+    BudgetPeriod.TOTAL: "budget",
+}
+
 
 class BudgetAction(StrEnum):
     """What a threshold does."""

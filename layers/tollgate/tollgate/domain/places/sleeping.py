@@ -273,7 +273,7 @@ def _at_work(watched: Watched, given: GivenWork, policy: SleepPolicy) -> SleepDe
     endpoint = endpoint_of(watched, policy)
     more = instances_to_add(given, endpoint)
     if more:
-        return SleepDecision(Action.GROW, f"{given.count} requests need more instances", given.instances + more)
+        return SleepDecision(Action.GROW, f"more instances needed for {given.count}", given.instances + more)
     if takes_no_more(given, endpoint):
         return SleepDecision(Action.SLEEP, "nothing waits")
     return SleepDecision(Action.STAY, f"{given.count} being served", soon=True)

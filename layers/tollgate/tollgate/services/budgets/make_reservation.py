@@ -183,8 +183,7 @@ class ReservationMaker:
             OverLimitError: instead, if it `never_fits`.
         """
         self._telemetry.count("BudgetRefused")
-        period = "" if applied.budget.period is BudgetPeriod.TOTAL else f" for each {applied.budget.period}"
-        message = f"The budget '{applied.budget.scope}'{period} refuses this request. {reason}"
+        message = f"The {applied.budget.period.named_budget} '{applied.budget.scope}' refuses this request. {reason}"
         if never_fits:
             raise OverLimitError(message)
         raise BudgetExceededError(message, retry_after=_NO_END_SECONDS if wait is None else wait)

@@ -89,7 +89,7 @@ def ledger_signals(catalogue: Catalogue, ledger: Ledger, now: datetime) -> Seque
         percent = counters[name].used * FULL / limit
         level = policy.level_at(percent)
         if level is not BrakeLevel.NONE:
-            reason = f"{percent:.1f} % of the gateway's budget for each {budget.period} is used"
+            reason = f"{percent:.1f} % of the gateway's {budget.period.named_budget} is used"
             found.append(Signal(f"ledger:{name}", level, now, period_end(budget.period, now), reason))
     return found
 

@@ -142,7 +142,14 @@ class RegistryCatalogue:
         item = self._client.get_item(self._table, _version_key(version), consistent=True)
         if item is None:
             raise CatalogueError(f"Catalogue version {version} is missing from the registry.")
-        return catalogue_from_document(json.loads(unpacked(item["document"]), parse_float=Decimal))
+        try:
+            return catalogue_from_document(json.loads(unpacked(item["document"]), parse_float=Decimal))
+        except (KeyError, TypeError, ValueError) as error:
+            # The code was rolled back, and the catalogue was not.
+            raise CatalogueError(
+                f"Catalogue version {version} was stored by another release of Tollgate, and this one cannot read it. "
+                "Deploy that release, or run: tollgate models rollback VERSION"
+            ) from error
 
 
 class RegistryCatalogueWriter:
@@ -200,6 +207,17 @@ class RegistryCatalogueWriter:
                 self._client.put_item(self._table, item, condition="attribute_not_exists(pk)")
             except ConditionalCheckFailedError as error:
                 raise ConflictError(f"Catalogue version {catalogue.version} exists already; apply again.") from error
+
+    def ensure_seal(self) -> None:
+        """Give the stack its seal, if its pointer is from a release that knew none."""
+        with storage_errors("registry"):
+            self._client.update_item(
+                self._table,
+                _CURRENT,
+                update="SET seal = if_not_exists(seal, :seal)",
+                condition="attribute_exists(pk)",
+                values={":seal": os.urandom(16).hex()},
+            )
 
     def point_to(self, version: int, *, expected: int) -> None:
         """Put a version in force, if the one in force is still the expected one (0 for none).
