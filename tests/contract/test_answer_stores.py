@@ -231,6 +231,20 @@ def test_a_damaged_entry_is_a_miss(aws: LocalAws, poison: Callable[[dict[str, An
     assert led(store) == 2
 
 
+@pytest.mark.parametrize("field", ["fence", "lease_until"])
+def test_an_entry_with_a_damaged_lease_is_a_miss_that_nobody_leads(aws: LocalAws, field: str) -> None:
+    """No answer and no error, but as if somebody led who never answers: callers wait for a while, then run alone."""
+    store = in_dynamodb(aws)
+    assert store.store(ticket(led(store)), ANSWER)
+    damaged = _item(aws) | {field: {"S": "seven"}}
+    aws.boto3_client("dynamodb").put_item(TableName=CACHE_TABLE, Item=damaged)
+    seen = store.read(KEY)[0]
+    assert seen.answer is None
+    for slot in (seen, store.lead(KEY, seen, scope=SCOPE, now_ms=NOW, until_ms=NOW + 10_000)):
+        assert slot is not None
+        assert slot.is_led(NOW + 10**9)
+
+
 def test_an_entry_under_another_key_is_a_miss(aws: LocalAws) -> None:
     """The checksum covers the key: copying a good entry of another tenant over does not work."""
     store = in_dynamodb(aws)

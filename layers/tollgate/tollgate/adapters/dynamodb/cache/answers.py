@@ -34,6 +34,8 @@ _MARGIN_SECONDS = 3_600
 _FORGOTTEN_SECONDS = 3 * 86_400
 """Longer than any entry lives."""
 
+_FOREVER_MS = 2**53
+
 
 class DynamoDBAnswers:
     """The `AnswerStore` of AWS. Its client should give up early: a slow cache is worse than none."""
@@ -187,12 +189,12 @@ class DynamoDBAnswers:
     def _slot(self, key: str, item: Mapping[str, Any] | None) -> CacheSlot:
         if item is None:
             return CacheSlot()
-        return CacheSlot(
-            answer=self._answer(key, item),
-            fence=int(item.get("fence", 0)),
-            lease_until_ms=int(item.get("lease_until", 0)),
-            job_id=item.get("job_id", ""),
-        )
+        try:
+            fence, lease_until = int(item.get("fence", 0)), int(item.get("lease_until", 0))
+        except (TypeError, ValueError):
+            # Nobody can lead under a damaged fence: it is as if somebody did who never answers, until the item expires.
+            return CacheSlot(lease_until_ms=_FOREVER_MS)
+        return CacheSlot(self._answer(key, item), fence, lease_until, item.get("job_id", ""))
 
     def _answer(self, key: str, item: Mapping[str, Any]) -> CachedAnswer | None:
         """The answer, None where there is none or where it is not what was written under this key."""
