@@ -225,7 +225,7 @@ def test_a_refusal_says_why(counter: Counter, ask: str, said: str) -> None:
     desk.put(**counter._asdict())
     with pytest.raises((BudgetExceededError, OverLimitError)) as refused:
         desk.hold(ask)
-    assert refused.value.message == f"The budget 'gateway' for each day refuses this request. {said}"
+    assert refused.value.message == f"The daily budget 'gateway' refuses this request. {said}"
     assert desk.telemetry.counts.pop("BudgetRefused") == 1
 
 

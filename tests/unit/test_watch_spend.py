@@ -47,7 +47,7 @@ def test_a_step_is_reached_by_what_is_used(used: str, level: BrakeLevel | None) 
     for signal in signals:
         assert (signal.cause, signal.observed_at) == (f"ledger:{_DAY}", _NOW)
         assert signal.until == _NOW.replace(day=2, hour=0)
-        assert signal.reason == f"{Decimal(used) * 10:.1f} % of the gateway's budget for each day is used"
+        assert signal.reason == f"{Decimal(used) * 10:.1f} % of the gateway's daily budget is used"
 
 
 @pytest.mark.parametrize(
