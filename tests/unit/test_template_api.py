@@ -46,6 +46,12 @@ def test_the_stage_waits_for_the_right_to_log() -> None:
     assert (condition, logs["DestinationArn"]) == ("WritesAccessLogs", {"Fn::GetAtt": "ApiLogGroup.Arn"})
 
 
+def test_lines_of_the_api_have_the_name_that_callers_cannot_choose() -> None:
+    """By it they are found beside the functions' lines; refusals of API Gateway itself say the other one."""
+    line = json.loads(resources()["Api"]["Properties"]["AccessLogSetting"]["Fn::If"][1]["Format"])
+    assert (line["request_id"], line["client_request_id"]) == ("$context.extendedRequestId", "$context.requestId")
+
+
 def test_no_route_opens_itself() -> None:
     """No event overrides the API's authorization."""
     own = [
@@ -70,7 +76,7 @@ def test_api_gateways_own_errors_have_openais_shape(kind: str) -> None:
     error = json.loads(rendered)["error"]
     assert set(error) == {"message", "type", "param", "code"}
     headers = response["ResponseParameters"]["Headers"]
-    assert headers["x-tollgate-request-id"] == "context.extendedRequestId"
+    assert headers["x-tollgate-request-id"] == "context.requestId"
     assert ("Retry-After" in headers) or (response.get("StatusCode") != "429")
     # OpenAI's clients wait no longer than a minute, and would come back in vain.
     if int(headers.get("Retry-After", "0").strip("'")) > 60:
