@@ -88,7 +88,7 @@ def read_call(event: Mapping[str, Any]) -> Call:
         headers=_headers(event),
         body=body,
         # The other one is whatever a client sent as `x-amzn-requestid`, and usage counts each request by its id.
-        # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-access-logging.html
         request_id=str(context.get("extendedRequestId") or context.get("requestId") or ""),
         owner=_owner(context.get("authorizer") or {}),
     )

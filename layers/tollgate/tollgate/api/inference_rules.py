@@ -21,24 +21,20 @@ from tollgate.api.bodies import (
 )
 from tollgate.api.cache_wishes import wishes_of
 from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.fields import optional
 from tollgate.api.wish_rules import WISH_FIELDS, cache_wishes_schema
 from tollgate.api.wishes import OBJECTS, WISHES, read_wishes
 from tollgate.domain.catalogue import Priority
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.requests.plan import InferenceRequest
 
-
-def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
-    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
-
-
 _INFERENCE_FIELDS = {
     "model": rules.typed_dict_field(rules.str_schema(min_length=1, max_length=MODEL_CHARACTERS)),
     "input": rules.typed_dict_field(rules.any_schema()),
-    "priority": _optional(rules.enum_schema(Priority, list(Priority), sub_type="str", strict=False)),
-    "deadline_seconds": _optional(rules.float_schema(gt=0, le=LONGEST_DEADLINE_SECONDS, allow_inf_nan=False)),
+    "priority": optional(rules.enum_schema(Priority, list(Priority), sub_type="str", strict=False)),
+    "deadline_seconds": optional(rules.float_schema(gt=0, le=LONGEST_DEADLINE_SECONDS, allow_inf_nan=False)),
     "parameters": rules.typed_dict_field(rules.dict_schema(rules.str_schema()), required=False),
-    "webhook_url": _optional(rules.str_schema(max_length=URL_CHARACTERS)),
+    "webhook_url": optional(rules.str_schema(max_length=URL_CHARACTERS)),
     "metadata": rules.typed_dict_field(
         rules.dict_schema(
             rules.str_schema(max_length=METADATA_NAME_CHARACTERS),
@@ -48,7 +44,7 @@ _INFERENCE_FIELDS = {
         ),
         required=False,
     ),
-    "cache": _optional(cache_wishes_schema()),
+    "cache": optional(cache_wishes_schema()),
     **WISH_FIELDS,
 }
 INFERENCE_SCHEMA = rules.typed_dict_schema(

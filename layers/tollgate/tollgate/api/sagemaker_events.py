@@ -14,16 +14,12 @@ from typing import Any
 from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as rules
 
+from tollgate.api.fields import optional
 from tollgate.ports.backends import TransformStatus
 from tollgate.services.jobs.async_notice import AsyncNotice
 
-
-def _optional(schema: rules.CoreSchema) -> rules.TypedDictField:
-    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
-
-
 _TEXT, _MOMENT = rules.str_schema(), rules.datetime_schema(tz_constraint="aware")
-_NAMED = SchemaValidator(rules.typed_dict_schema({"eventName": _optional(_TEXT)}))
+_NAMED = SchemaValidator(rules.typed_dict_schema({"eventName": optional(_TEXT)}))
 _TEST = "TestNotification"
 """What an endpoint that is created, updated or scaled sends to see whether it may publish.
 
@@ -36,9 +32,9 @@ _ASYNC_RESULT = SchemaValidator(
             "inferenceId": rules.typed_dict_field(_TEXT),
             "invocationStatus": rules.typed_dict_field(rules.literal_schema(["Completed", "Failed"])),
             "eventTime": rules.typed_dict_field(_MOMENT),
-            "receivedTime": _optional(_MOMENT),
-            "failureReason": _optional(_TEXT),
-            "responseParameters": _optional(rules.typed_dict_schema({"outputLocation": _optional(_TEXT)})),
+            "receivedTime": optional(_MOMENT),
+            "failureReason": optional(_TEXT),
+            "responseParameters": optional(rules.typed_dict_schema({"outputLocation": optional(_TEXT)})),
         }
     )
 )
@@ -50,9 +46,9 @@ _STATE_CHANGE = SchemaValidator(
                     {
                         "TransformJobName": rules.typed_dict_field(_TEXT),
                         "TransformJobStatus": rules.typed_dict_field(_TEXT),
-                        "FailureReason": _optional(_TEXT),
-                        "TransformStartTime": _optional(rules.float_schema()),
-                        "TransformEndTime": _optional(rules.float_schema()),
+                        "FailureReason": optional(_TEXT),
+                        "TransformStartTime": optional(rules.float_schema()),
+                        "TransformEndTime": optional(rules.float_schema()),
                     }
                 )
             )

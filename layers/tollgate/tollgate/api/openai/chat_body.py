@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import core_schema as rules
 
+from tollgate.api.fields import optional, required
 from tollgate.api.openai.plain_chat import MOST_OUTPUT_TOKENS, ChatRequest
 from tollgate.api.openai.reading import (
     COMMON_FIELDS,
@@ -20,9 +21,7 @@ from tollgate.api.openai.reading import (
     missing_parameter,
     one_of,
     open_object,
-    optional,
     optional_parameters,
-    required,
 )
 
 _PART = open_object(

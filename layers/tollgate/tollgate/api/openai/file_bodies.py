@@ -6,7 +6,8 @@ https://platform.openai.com/docs/api-reference/uploads/create
 
 from pydantic_core import core_schema as rules
 
-from tollgate.api.openai.reading import DocumentReader, open_object, optional, required
+from tollgate.api.fields import optional, required
+from tollgate.api.openai.reading import DocumentReader, open_object
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.services.batches.uploads import MOST_PARTS
 

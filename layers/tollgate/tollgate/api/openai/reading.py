@@ -12,6 +12,7 @@ from pydantic_core import core_schema as rules
 
 from tollgate.api.bodies import MODEL_CHARACTERS
 from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.fields import optional, required
 from tollgate.api.openai.plain_chat import MOST_OUTPUT_TOKENS, NAME_CHARACTERS, PRIORITY_OF_TIER
 from tollgate.api.wish_rules import WISH_FIELDS, cache_wishes_schema
 from tollgate.api.wishes import OBJECTS
@@ -19,16 +20,6 @@ from tollgate.domain.errors import InvalidRequestError
 
 Body = Mapping[str, Any]
 Fields = dict[str, rules.TypedDictField]
-
-
-def required(schema: rules.CoreSchema) -> rules.TypedDictField:
-    """A field that must be there and not null."""
-    return rules.typed_dict_field(schema, required=True)
-
-
-def optional(schema: rules.CoreSchema) -> rules.TypedDictField:
-    """A field that may be missing or null, which is the same."""
-    return rules.typed_dict_field(rules.nullable_schema(schema), required=False)
 
 
 def one_of(*values: str) -> rules.CoreSchema:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic_core import core_schema as rules
 
-from tollgate.api.openai.reading import Body, BodyReader, json_object, list_of, open_object, optional, required
+from tollgate.api.fields import optional, required
+from tollgate.api.openai.reading import Body, BodyReader, json_object, list_of, open_object
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 
 _ITEM = open_object(

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import core_schema as rules
 
+from tollgate.api.fields import optional, required
 from tollgate.api.openai.reading import (
     COMMON_FIELDS,
     SAMPLING_FIELDS,
@@ -17,9 +18,7 @@ from tollgate.api.openai.reading import (
     BodyReader,
     list_of,
     one_of,
-    optional,
     optional_parameters,
-    required,
 )
 
 _MAX_TEXTS = 2048
