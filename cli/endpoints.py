@@ -22,13 +22,6 @@ from tollgate.domain.places.sleeping import Phase, shared_policy
 from tollgate.domain.places.standing import Place, PlaceKind, Standing, places_of
 from tollgate.domain.roads.capacity import RoadState
 
-_KINDS = {
-    PlaceKind.REALTIME: "realtime",
-    PlaceKind.ASYNC: "async",
-    PlaceKind.BATCH: "batch",
-    PlaceKind.COMPONENT: "component",
-}
-
 type Users = Sequence[tuple[Deployment, Road]]
 
 
@@ -71,7 +64,7 @@ def show(stack: Stack, arguments: argparse.Namespace) -> int:
         state = (row["phase"] if asleep else row["status"]).replace("_", " ")
         now, wanted = row["current"], row["desired"]
         count = str(now) if now == wanted else f"{now} of {wanted}"
-        kind = _KINDS[PlaceKind(row["place"].partition("/")[0])]
+        kind = PlaceKind(row["place"].partition("/")[0]).name.lower()
         table.add_row(name, kind, state, count, row["usd_per_hour"] or "", row["next"])
         if arguments.history:
             for line in row["history"]:

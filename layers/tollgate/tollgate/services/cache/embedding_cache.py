@@ -73,6 +73,7 @@ class _Kept(NamedTuple):
         keys: of each text's entry, by text.
         known: answers that suit the request, by text.
         began_ms: when it was looked up.
+        scope: name of who may read the entries.
     """
 
     keys: Mapping[str, str]

@@ -124,9 +124,13 @@ class AsyncSubmitter:
             return None
         return claim_job(self._jobs, job, self._clock.now())
 
-    def _is_by_token(self, job: Job) -> bool:
+    def _deployment(self, job: Job) -> Deployment | None:
+        """The job's deployment, None if there is none any more."""
         model = self._catalogues.seen_by(job).models.get(job.model)
-        deployment = model.deployment(job.deployment) if model is not None else None
+        return None if model is None else model.deployment(job.deployment)
+
+    def _is_by_token(self, job: Job) -> bool:
+        deployment = self._deployment(job)
         return deployment is not None and deployment.tokens is not None
 
     def _pass_on(self, job: Job, *, was: Job) -> None:
@@ -143,8 +147,7 @@ class AsyncSubmitter:
 
     def _is_gathered(self, job: Job) -> bool:
         """Whether the job waits for others to join it; the keeper queues it again when it has woken the endpoint."""
-        model = self._catalogues.seen_by(job).models.get(job.model)
-        deployment = model.deployment(job.deployment) if model is not None else None
+        deployment = self._deployment(job)
         road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
         if deployment is None or road is None or not may_gather(deployment.sleep, job.deadline_at):
             return False
