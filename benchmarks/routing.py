@@ -207,6 +207,27 @@ def out_of_distribution(many: ModelSet, many_rows: Array, pair: PairSet, rows: A
         for name, need in routers.items():
             print(line(name, [need], many_gain, [long]))
         _over_length(routers["this router"], many, many_gain)
+    _every_pair(model.need(many_rows), many)
+
+
+def _every_pair(need: Array, many: ModelSet) -> None:
+    """Print the lead over prompt length on all pairs whose dearer model is the better one, so that none is picked.
+
+    `need` knows no pair, so one order of the prompts is scored on all of them.
+    """
+    long = length(many.prompts)
+    print("\nTrained on GSM8K, tested on every pair of LLMRouter whose dearer model is better: over prompt length")
+    gains = []
+    for weak, low_price in zip(many.models, many.prices, strict=True):
+        for strong, high_price in zip(many.models, many.prices, strict=True):
+            low, high = many.gain(weak, strong)
+            if high_price > low_price and high.mean() > low.mean():
+                gains.append(high - low)
+                print(f"{weak} > {strong:<34} gap {gains[-1].mean():.3f}  {difference([need], [long], gains[-1])}")
+    together = np.mean(gains, axis=0)
+    print(line(f"prompt length, all {len(gains)} pairs together", [long], together))
+    print(line("this router", [need], together, [long]))
+    _over_length(need, many, together)
 
 
 def _over_length(need: Array, many: ModelSet, gain: Array) -> None:
