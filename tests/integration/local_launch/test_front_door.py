@@ -45,7 +45,7 @@ async def opened(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     runner = web.AppRunner(application)
     await runner.setup()
     try:
-        await web.TCPSite(runner, HOST, port + 1).start()
+        await web.TCPSite(runner, HOST, port + 1, backlog=1024).start()
         async with (
             front_door(Target(f"http://{HOST}:{port + 1}", "api", "local"), port),
             ClientSession(f"http://{HOST}:{port}") as client,
