@@ -88,7 +88,7 @@ class BatchCollector:
         way = known_batch_way(self._catalogues, run.resource)
         if way is None:
             return None
-        spent = seconds_per_record(status.started_at, status.ended_at, way[2], run.records)
+        spent = seconds_per_record(status.started_at, status.ended_at, way.road, run.records)
         return None if spent is None else run.prior_seconds + spent
 
     def _collect(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:

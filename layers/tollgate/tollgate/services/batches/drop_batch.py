@@ -122,7 +122,7 @@ class DroppedRuns:
             self._finish_without_job(run, "Stopped")
         elif file_batch_of(run.source) is not None and run.parent is None:
             # Its lines were cut before the run was made.
-            if not self._starter.start(run, way[2], largest_record=run.largest):
+            if not self._starter.start(run, way.road, largest_record=run.largest):
                 self._refused(run)
         else:
             self._cut_and_start(run, *way)

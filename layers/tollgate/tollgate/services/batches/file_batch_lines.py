@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.catalogue import Catalogue, Deployment, Model, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType, Way
 from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
 from tollgate.domain.costs.settlement import Settlement, settle
 from tollgate.domain.errors import BackendError, BudgetExceededError, ModelFailedError, TollgateError
@@ -19,7 +19,6 @@ from tollgate.ports.objects import ObjectStore
 from tollgate.services.batches.drop_chunks import StoredLine, output_key, stored_chunks
 from tollgate.services.batches.file_batch_cut import RefusalOf, run_of
 from tollgate.services.batches.output import read_output
-from tollgate.services.batches.start import batch_way
 
 _UNDONE: Mapping[FileBatchStatus, tuple[str, str]] = {
     FileBatchStatus.EXPIRED: (
@@ -56,9 +55,6 @@ class Tally:
     instance: Decimal | None = field(default=ZERO)
     held_seconds: Decimal | None = field(default=ZERO)
     reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
-
-
-Way = tuple[Model, Deployment, Road]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,7 @@ class BatchLineWriter:
 
     def _part(self, part: FilePart, tally: Tally, *, good: bool) -> Iterator[bytes]:
         first = run_of(self._batch, part.resource, part.run_id)
-        way = batch_way(self._catalogue, part.resource)
+        way = self._catalogue.way(part.resource, InferenceType.BATCH)
         for number, lines in stored_chunks(self._objects, first):
             if not good and number not in tally.faulty:
                 continue
@@ -169,12 +165,12 @@ class BatchLineWriter:
     def _answer(self, part: FilePart, way: Way | None, line: StoredLine, body: bytes) -> tuple[dict[str, Any], Usage]:
         if way is None:
             raise BackendError(f"Deployment '{part.resource}' is no longer in the catalogue.")
-        parsed = self._dialects.of(way[1]).parse(body)
+        parsed = self._dialects.of(way.deployment).parse(body)
         usage = Usage(parsed.input_tokens, parsed.output_tokens)
         answer = LineAnswer(
             inference_id=f"inf_{self._name}_{line.number}",
             created_at=self._batch.created_at,
-            model=way[0].name,
+            model=way.model.name,
             resource=part.resource,
             catalogue_version=self._catalogue.version,
             output=parsed.output,

@@ -129,8 +129,7 @@ class AsyncCompletion:
         road, run = self._road(job), _other_run(job, notice)
         if job.rates_version or (road is not None and road.tokens is not None):
             # Nothing queues for a place there. The time of a stored answer is known in whole seconds, and a call of
-            # zero seconds
-            # would count as one that was never made.
+            # zero seconds would count as one that was never made.
             held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))
         else:
             held = self._holding.take_place(
@@ -152,10 +151,10 @@ class AsyncCompletion:
 
     def _road(self, job: Job) -> Road | None:
         try:
-            deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
+            way = self._catalogues.seen_by(job).model(job.model).way(job.deployment, InferenceType.ASYNC)
         except UnknownModelError:
             return None
-        return deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+        return None if way is None else way.road
 
 
 def _ended_by(job: Job, notice: AsyncNotice) -> Job:

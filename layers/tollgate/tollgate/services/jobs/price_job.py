@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from tollgate.domain.budgets.reserving import reservation_parts
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType, Way
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.costs.settlement import Settlement, baseline_cost, settle
 from tollgate.domain.errors import CatalogueError, UnknownModelError
@@ -44,18 +44,16 @@ class JobPricing:
         self._telemetry = telemetry
         self._clock = clock
 
-    def served_by(self, job: Job) -> tuple[Model, Deployment, Road]:
+    def served_by(self, job: Job) -> Way:
         """Model, deployment and road that served the job.
 
         Raises:
             CatalogueError, UnknownModelError: they are no longer in the catalogue.
         """
-        model = self._catalogue(job).model(job.model)
-        deployment = model.deployment(job.deployment)
-        road = deployment.roads.get(job.inference_type) if deployment is not None else None
-        if deployment is None or road is None:
+        way = self._catalogue(job).model(job.model).way(job.deployment, job.inference_type)
+        if way is None:
             raise CatalogueError(f"Deployment '{job.resource}' is no longer in the catalogue.")
-        return model, deployment, road
+        return way
 
     def settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
         """What the work on a job has cost; unknown where its time or its price is."""
@@ -102,7 +100,7 @@ class JobPricing:
         if job.inference_type is not InferenceType.BATCH:
             return 1
         try:
-            return self.served_by(job)[2].concurrency
+            return self.served_by(job).road.concurrency
         except (CatalogueError, UnknownModelError):
             return 1
 
@@ -123,6 +121,6 @@ class JobPricing:
 
     def _variant(self, job: Job) -> str:
         try:
-            return self.served_by(job)[2].target_variant or ""
+            return self.served_by(job).road.target_variant or ""
         except (CatalogueError, UnknownModelError):
             return ""
