@@ -43,7 +43,9 @@ from tollgate.services.brakes.gate import BrakeGate
 from tollgate.services.jobs.braked_jobs import BrakedJobs
 from tollgate.services.jobs.deferred_calls import DeferredCalls
 from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.hand_over_together import GroupHandOver
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.prepare_async import AsyncPreparation
 from tollgate.services.jobs.queries import JobQueries
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.run_token_job import TokenJobRun
@@ -133,31 +135,47 @@ class MoneyHouse(SweptHouse):
             telemetry=self.telemetry,
             clock=self.clock,
         )
-        submitter = AsyncSubmitter(
+        preparation = AsyncPreparation(
             jobs=self.jobs,
             catalogues=self.catalogues,
             requests=requests,
             hand_over=hand_over,
             completer=completer,
-            answers=lambda: self.job_answers,
             brakes=self._braked(self.async_queue),
             places=FakePlaces(),
-            runs=self.deferred_queue,
             telemetry=self.telemetry,
             clock=self.clock,
         )
-        self.submitter = GroupSubmitter(
-            submitter=submitter,
-            hand_over=hand_over,
+        submitter = AsyncSubmitter(
             jobs=self.jobs,
+            catalogues=self.catalogues,
+            preparation=preparation,
+            hand_over=hand_over,
+            completer=completer,
+            answers=lambda: self.job_answers,
+            brakes=self._braked(self.async_queue),
+            runs=self.deferred_queue,
+            telemetry=self.telemetry,
+        )
+        groups = GroupHandOver(
+            single=hand_over,
             objects=self.objects,
             backend=self.endpoint,
             merger=InputsMerger(),
-            catalogues=self.catalogues,
-            capacities=self.gateway.capacity,
             telemetry=self.telemetry,
             clock=self.clock,
             ids=self.ids,
+        )
+        self.submitter = GroupSubmitter(
+            submitter=submitter,
+            preparation=preparation,
+            hand_over=hand_over,
+            groups=groups,
+            merger=InputsMerger(),
+            jobs=self.jobs,
+            catalogues=self.catalogues,
+            capacities=self.gateway.capacity,
+            telemetry=self.telemetry,
         )
         by_token = TokenJobRun(
             jobs=self.jobs,

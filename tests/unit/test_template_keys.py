@@ -82,7 +82,7 @@ OBJECTS = {
     "services.jobs.queries.JobQueries.result_url": {"presigned_get": ["results/"]},
     "services.jobs.results.output_of": {"get": ["results/"]},
     "services.jobs.run_token_job.TokenJobRun._complete": {"put": ["results/"]},
-    "services.jobs.submit_together.GroupSubmitter._together": {"put": ["async-input/"]},
+    "services.jobs.hand_over_together.GroupHandOver.submit": {"put": ["async-input/"]},
     "services.requests.accept_job.JobAcceptance._keep_input": {"put": ["async-input/"]},
 }
 """What the keys begin with that a method gives to an object store; of `copy` first that which it reads."""
