@@ -24,6 +24,7 @@ from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.jobs.batches import BatchState
 from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.collect_pool import PoolCollector
 from tollgate.services.batches.dispatch import BatchDispatcher
 from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.drop_budget import DropBudget
@@ -218,12 +219,18 @@ class BatchRoad:
     def collector(self, point: CrashPoint | None = None) -> BatchCollector:
         watch = point or CrashPoint(0)
         return BatchCollector(
-            jobs=self.jobs,
             batches=self.batches,
-            objects=self.objects,
             catalogues=self.catalogues,
             backend=self.backend,
-            runs=self.pooled(watch),
+            pooled=PoolCollector(
+                jobs=self.jobs,
+                batches=self.batches,
+                objects=self.objects,
+                runs=self.pooled(watch),
+                starter=self.starter(watch),
+                completer=self.completer(watch),
+                clock=self.clock,
+            ),
             drops=DropCollector(
                 batches=watch.watch(self.batches, "add"),
                 objects=self.objects,
@@ -232,10 +239,7 @@ class BatchRoad:
                 starter=self.starter(watch),
                 clock=self.clock,
             ),
-            starter=self.starter(watch),
-            completer=self.completer(watch),
             telemetry=self.telemetry,
-            clock=self.clock,
         )
 
     def run_transform(

@@ -12,6 +12,7 @@ from tollgate.adapters.s3.objects import S3ObjectStore
 from tollgate.adapters.sagemaker.transform import SageMakerTransform
 from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.collect_pool import PoolCollector
 from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.pooled import PooledRuns
 from tollgate.services.batches.run_results import ResultsBySource
@@ -160,12 +161,18 @@ class BatchParts(JobParts):
     def collector(self) -> BatchCollector:
         """Where runs end."""
         return BatchCollector(
-            jobs=self.jobs,
             batches=self.batches,
-            objects=self.objects,
             catalogues=self.catalogues,
             backend=self.backend,
-            runs=self.pooled,
+            pooled=PoolCollector(
+                jobs=self.jobs,
+                batches=self.batches,
+                objects=self.objects,
+                runs=self.pooled,
+                starter=self.starter,
+                completer=self.completer,
+                clock=self.clock,
+            ),
             drops=DropCollector(
                 batches=self.batches,
                 objects=self.objects,
@@ -174,10 +181,7 @@ class BatchParts(JobParts):
                 starter=self.starter,
                 clock=self.clock,
             ),
-            starter=self.starter,
-            completer=self.completer,
             telemetry=self.telemetry,
-            clock=self.clock,
         )
 
     @cached_property
