@@ -30,7 +30,9 @@ from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.drop_budget import DropBudget
 from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.file_batch_cut import BatchCutter
-from tollgate.services.batches.file_batch_finish import FileBatchResults
+from tollgate.services.batches.file_batch_files import ResultFiles
+from tollgate.services.batches.file_batch_finish import FileBatchFinisher
+from tollgate.services.batches.file_batch_results import FileBatchResults
 from tollgate.services.batches.file_batch_run import FileBatchRunner
 from tollgate.services.batches.file_part_admission import PartAdmission
 from tollgate.services.batches.file_part_run import PartRunner
@@ -169,16 +171,25 @@ class BatchRoad:
     def file_batch_results(self, point: CrashPoint) -> FileBatchResults:
         return FileBatchResults(
             batches=point.watch(self.file_batches, "change"),
-            files=point.watch(self.files, "add"),
-            objects=point.watch(self.objects, "put_lines"),
-            catalogues=self.catalogues,
-            dialects=ContainerDialects(),
-            bodies=OpenAILineBodies(),
-            refusal_of=refusal_of,
             queue=point.watch(self.queue, "send"),
             telemetry=self.telemetry,
+        )
+
+    def file_batch_finisher(self, point: CrashPoint) -> FileBatchFinisher:
+        return FileBatchFinisher(
+            batches=point.watch(self.file_batches, "change"),
+            files=ResultFiles(
+                files=point.watch(self.files, "add"),
+                objects=point.watch(self.objects, "put_lines"),
+                dialects=ContainerDialects(),
+                bodies=OpenAILineBodies(),
+                refusal_of=refusal_of,
+                clock=self.clock,
+                kept=timedelta(days=30),
+            ),
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
             clock=self.clock,
-            kept=timedelta(days=30),
         )
 
     def run_results(self, point: CrashPoint) -> ResultsBySource:
@@ -187,7 +198,7 @@ class BatchRoad:
     def file_batch_runner(self, point: CrashPoint | None = None) -> FileBatchRunner:
         watch = point or CrashPoint(0)
         objects = watch.watch(self.objects, "put_lines", "delete")
-        batches, results = watch.watch(self.file_batches, "change"), self.file_batch_results(watch)
+        batches = watch.watch(self.file_batches, "change")
         admission = Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock)
         return FileBatchRunner(
             batches=batches,
@@ -206,11 +217,11 @@ class BatchRoad:
                 objects=objects,
                 backend=self.backend,
                 starter=self.drops(watch),
-                results=results,
+                results=self.file_batch_results(watch),
                 refusal_of=refusal_of,
                 clock=self.clock,
             ),
-            results=results,
+            finisher=self.file_batch_finisher(watch),
             telemetry=self.telemetry,
             clock=self.clock,
             is_held_back=self.held_back.__contains__,

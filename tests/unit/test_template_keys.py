@@ -51,7 +51,7 @@ OBJECTS = {
     "services.batches.drop_results.DropResults.write": {"put_lines": ["batch-output/"], "put": ["batch-output/"]},
     "services.batches.file_batch_cut.BatchCutter.cut": {"lines": ["files/"]},
     "services.batches.file_batch_cut.BatchCutter.keep": {"stored_at": ["transform-input/"]},
-    "services.batches.file_batch_finish.FileBatchResults._file": {"put_lines": ["files/"]},
+    "services.batches.file_batch_files.ResultFiles._file": {"put_lines": ["files/"]},
     "services.batches.file_part_run.PartRunner._leave_out": {
         "put_lines": ["transform-input/"],
         "delete": ["transform-input/"],
