@@ -16,7 +16,7 @@ from tollgate.ports.files import FileStore, LineBodies
 from tollgate.ports.objects import ObjectStore
 from tollgate.ports.system import Clock
 from tollgate.services.batches.file_batch_cut import RefusalOf
-from tollgate.services.batches.file_batch_lines import BatchLineWriter, Tally
+from tollgate.services.batches.file_batch_lines import BatchLineWriter, PartTally
 
 
 class Written(NamedTuple):
@@ -28,7 +28,7 @@ class Written(NamedTuple):
         error_file_id: None where no line has an error.
     """
 
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, PartTally]
     output_file_id: str | None = None
     error_file_id: str | None = None
 
@@ -77,7 +77,7 @@ class ResultFiles:
         Raises:
             StorageError: try again.
         """
-        tallies = {part.run_id: Tally() for part in batch.parts} | {batch.invalid_id: Tally()}
+        tallies = {part.run_id: PartTally() for part in batch.parts} | {batch.invalid_id: PartTally()}
         if not batch.cut:
             return Written(tallies)
         chunks = sum(part.admitted for part in batch.parts)

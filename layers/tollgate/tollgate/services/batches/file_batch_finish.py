@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from tollgate.domain.budgets.ledger import LedgerWrite
+from tollgate.domain.budgets.ledger import LedgerWrite, charge_of
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.jobs.batches import FileCount
 from tollgate.domain.jobs.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FileBatchStatus, FilePart
-from tollgate.domain.jobs.job import Bill, Usage
+from tollgate.domain.jobs.job import Usage
 from tollgate.domain.money import ZERO, plus
 from tollgate.domain.records import RequestRecord
 from tollgate.ports.files import FileBatchStore
@@ -22,7 +21,7 @@ from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batches.file_batch_changes import ROUNDS, busy, changed
 from tollgate.services.batches.file_batch_files import ResultFiles, Written
-from tollgate.services.batches.file_batch_lines import Tally
+from tollgate.services.batches.file_batch_lines import PartTally
 from tollgate.services.budgets.settle_reservation import settle_with
 
 _STOPPING = frozenset({FileBatchStatus.CANCELLING})
@@ -65,14 +64,12 @@ class FileBatchFinisher:
         self._settle(batch, done.tallies)
         self._end(batch, done, catalogue)
 
-    def _settle(self, batch: FileBatch, tallies: Mapping[str, Tally]) -> None:
+    def _settle(self, batch: FileBatch, tallies: Mapping[str, PartTally]) -> None:
         for part in batch.parts:
             tally, reservation = tallies[part.run_id], part.reservation
             if part.settled or (reservation is None and not tally.ran):
                 continue
-            held = ZERO if reservation is None else reservation.amount
-            # Work that cannot be priced is charged at the amount held, never at nothing.
-            actual = held if tally.effective is None else tally.effective
+            actual = charge_of(tally.effective, reservation)
             write = partial(self._settled, _counted(batch, part, tally, actual, self._clock.now()))
             if reservation is None:
                 write(())
@@ -122,7 +119,7 @@ class FileBatchFinisher:
         for part in ended.parts:
             self._report(ended, part, done.tallies[part.run_id], catalogue)
 
-    def _report(self, batch: FileBatch, part: FilePart, tally: Tally, catalogue: Catalogue) -> None:
+    def _report(self, batch: FileBatch, part: FilePart, tally: PartTally, catalogue: Catalogue) -> None:
         ended = batch.times[batch.status]
         self._telemetry.request(
             RequestRecord(
@@ -144,23 +141,7 @@ class FileBatchFinisher:
         )
 
 
-def _counted(batch: FileBatch, part: FilePart, tally: Tally, charged: Decimal, now: datetime) -> CountedPart:
-    bill = Bill(
-        settled_at=now,
-        charged=charged,
-        instance=tally.instance,
-        avoided={} if tally.avoided is None else tally.reasons,
-    )
-    count = FileCount(
-        bill=bill,
-        requests=tally.ran,
-        errors=tally.errors,
-        input_tokens=tally.input_tokens,
-        output_tokens=tally.output_tokens,
-        effective=tally.effective,
-        held_seconds=tally.held_seconds,
-        unknown_tokens=tally.unknown_tokens,
-    )
+def _counted(batch: FileBatch, part: FilePart, tally: PartTally, charged: Decimal, now: datetime) -> CountedPart:
     return CountedPart(
         run_id=part.run_id,
         batch_id=batch.batch_id,
@@ -168,7 +149,7 @@ def _counted(batch: FileBatch, part: FilePart, tally: Tally, charged: Decimal, n
         resource=part.resource,
         status=batch.ending,
         estimate=part.estimate,
-        count=count,
+        count=tally.count(now, charged=charged, requests=tally.ran, errors=tally.errors),
     )
 
 

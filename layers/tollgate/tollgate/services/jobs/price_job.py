@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from tollgate.domain.budgets.ledger import charge_of
 from tollgate.domain.budgets.reserving import reservation_parts
 from tollgate.domain.catalogue import Catalogue, InferenceType, Way
 from tollgate.domain.costs.gateway_parts import gateway_rates
@@ -85,11 +86,9 @@ class JobPricing:
 
     def bill(self, job: Job, settlement: Settlement) -> Bill:
         """What a job is charged for and billed as."""
-        # Work that cannot be priced is charged at the amount held, never at nothing.
-        unknown = ZERO if job.reservation is None else job.reservation.amount
         return Bill(
             settled_at=self._clock.now(),
-            charged=unknown if settlement.effective is None else settlement.effective,
+            charged=charge_of(settlement.effective, job.reservation),
             instance=settlement.instance,
             avoided=settlement.reasons,
             variant=self._variant(job),
