@@ -18,7 +18,7 @@ from tollgate.domain.jobs.batches import BatchRun, FileCount
 from tollgate.domain.jobs.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.jobs.job import Bill, Usage
 from tollgate.domain.json_values import json_text
-from tollgate.domain.money import ZERO, plus, usd_text
+from tollgate.domain.money import ZERO, money_text, plus, usd_text
 from tollgate.domain.records import RequestRecord
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.dialects import Dialects
@@ -193,8 +193,8 @@ class DropResults:
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
             "instance_seconds": None if tally.held_seconds is None else str(tally.held_seconds),
-            "effective_cost_usd": None if tally.effective is None else usd_text(tally.effective),
-            "avoided_cost_usd": None if tally.avoided is None else usd_text(tally.avoided),
+            "effective_cost_usd": money_text(tally.effective),
+            "avoided_cost_usd": money_text(tally.avoided),
             "finished_at": (status.ended_at or self._clock.now()).isoformat(),
         }
 

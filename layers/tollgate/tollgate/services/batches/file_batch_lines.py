@@ -11,7 +11,7 @@ from tollgate.domain.errors import BackendError, BudgetExceededError, ModelFaile
 from tollgate.domain.jobs.file_batches import FileBatch, FileBatchStatus, FilePart
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.json_values import json_text
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, money_text
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.files import LineAnswer, LineBodies
 from tollgate.ports.objects import ObjectStore
@@ -188,8 +188,8 @@ class BatchLineWriter:
         return {
             "deployment": part.resource,
             "inference_type": "batch",
-            "effective_cost_usd": None if settled.effective is None else usd_text(settled.effective),
-            "avoided_cost_usd": None if settled.avoided is None else usd_text(settled.avoided),
+            "effective_cost_usd": money_text(settled.effective),
+            "avoided_cost_usd": money_text(settled.avoided),
         }
 
     def _refusal_line(
