@@ -33,7 +33,7 @@ from tollgate.services.requests.deployment_health import DeploymentHealth
 from tollgate.services.requests.plan import InferenceRequest
 from tollgate.services.requests.plan_request import RequestPlanner
 from tollgate.services.requests.run_chosen import ChosenRun
-from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.run_realtime import ModelCalls, RealtimeRun
 from tollgate.services.requests.trail import Trail
 from tollgate.services.requests.wake_requests import WakeRequests
 
@@ -113,7 +113,7 @@ class Environment:
         )
         health = DeploymentHealth(clock=self._clock, recorder=RecordingHealth())
         realtime = RealtimeRun(
-            realtime=world.model,
+            calls=ModelCalls(sagemaker=world.model),
             durations=RecordingMeasurements(),
             dialects=dialects,
             admission=admission,

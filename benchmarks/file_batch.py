@@ -90,9 +90,8 @@ def _step(name: str, home: Path) -> None:
         batch = road.file_batches.batches["batch_1"]
         run = run_of(batch, batch.parts[0].resource, batch.parts[0].run_id)
         road.backend.end(run.batch_id, "Completed", began=road.clock.now())
-        results = road.file_batch_results(CrashPoint(0))
-        results.write(run, road.backend.statuses[run.batch_id], None)
-        results.finish(road.file_batches.batches["batch_1"])
+        road.file_batch_results(CrashPoint(0)).write(run, road.backend.statuses[run.batch_id], None)
+        road.file_batch_finisher(CrashPoint(0)).finish(road.file_batches.batches["batch_1"])
         batch = road.file_batches.batches["batch_1"]
         _require((batch.status, batch.completed) == (FileBatchStatus.COMPLETED, MOST_LINES), "every line is answered")
     spent = time.process_time() - began

@@ -11,6 +11,8 @@ from tollgate.adapters.sagemaker.runtime_client import SageMakerRuntimeClient
 from tollgate.api.message_fields import text_field
 from tollgate.api.queue_events import named_in, process_messages
 from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.hand_over_together import GroupHandOver
+from tollgate.services.jobs.prepare_async import AsyncPreparation
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 from tollgate.settings import AsyncSettings
@@ -35,31 +37,49 @@ def build(settings: AsyncSubmitSettings) -> GroupSubmitter:
         telemetry=parts.telemetry,
         clock=parts.clock,
     )
-    single = AsyncSubmitter(
+    brakes = parts.braked(parts.async_queue)
+    preparation = AsyncPreparation(
         jobs=parts.jobs,
         catalogues=parts.catalogues,
         requests=parts.requests,
         hand_over=hand_over,
         completer=parts.completer,
-        answers=parts.answers,
-        brakes=parts.braked(parts.async_queue),
+        brakes=brakes,
         places=RegistryPlaces(parts.tables, settings.table_registry),
-        runs=parts.queue(settings.deferred_queue_url),
         telemetry=parts.telemetry,
         clock=parts.clock,
     )
-    return GroupSubmitter(
-        submitter=single,
-        hand_over=hand_over,
+    single = AsyncSubmitter(
         jobs=parts.jobs,
+        catalogues=parts.catalogues,
+        preparation=preparation,
+        hand_over=hand_over,
+        completer=parts.completer,
+        answers=parts.answers,
+        brakes=brakes,
+        runs=parts.queue(settings.deferred_queue_url),
+        telemetry=parts.telemetry,
+    )
+    merger = InputsMerger()
+    groups = GroupHandOver(
+        single=hand_over,
         objects=parts.objects,
         backend=backend,
-        merger=InputsMerger(),
-        catalogues=parts.catalogues,
-        capacities=parts.capacities,
+        merger=merger,
         telemetry=parts.telemetry,
         clock=parts.clock,
         ids=parts.ids,
+    )
+    return GroupSubmitter(
+        submitter=single,
+        preparation=preparation,
+        hand_over=hand_over,
+        groups=groups,
+        merger=merger,
+        jobs=parts.jobs,
+        catalogues=parts.catalogues,
+        capacities=parts.capacities,
+        telemetry=parts.telemetry,
     )
 
 

@@ -24,7 +24,9 @@ from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.complete_together import GroupCompletion
 from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.hand_over_together import GroupHandOver
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.prepare_async import AsyncPreparation
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 
@@ -78,20 +80,34 @@ class AsyncRoad:
 
     def submitter(self, point: CrashPoint | None = None) -> AsyncSubmitter:
         watch = point or CrashPoint(0)
-        gate = BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock)
         return AsyncSubmitter(
+            jobs=watch.watch(self.jobs, "change"),
+            catalogues=self.catalogues,
+            preparation=self.preparation(watch),
+            hand_over=self.hand_over(watch),
+            completer=self.completer(watch),
+            answers=lambda: self.job_answers(watch),
+            brakes=self._braked(),
+            runs=self.runs,
+            telemetry=self.telemetry,
+        )
+
+    def preparation(self, watch: CrashPoint) -> AsyncPreparation:
+        return AsyncPreparation(
             jobs=watch.watch(self.jobs, "change"),
             catalogues=self.catalogues,
             requests=JobRequests(ContainerDialects(), self.objects),
             hand_over=self.hand_over(watch),
             completer=self.completer(watch),
-            answers=lambda: self.job_answers(watch),
-            brakes=BrakedJobs(gate=gate, catalogues=self.catalogues, queue=self.queue, telemetry=self.telemetry),
+            brakes=self._braked(),
             places=self.places,
-            runs=self.runs,
             telemetry=self.telemetry,
             clock=self.clock,
         )
+
+    def _braked(self) -> BrakedJobs:
+        gate = BrakeGate(brakes=lambda: self.brakes, telemetry=self.telemetry, clock=self.clock)
+        return BrakedJobs(gate=gate, catalogues=self.catalogues, queue=self.queue, telemetry=self.telemetry)
 
     def hand_over(self, watch: CrashPoint) -> AsyncHandOver:
         return AsyncHandOver(
@@ -127,18 +143,25 @@ class AsyncRoad:
 
     def group_submitter(self, point: CrashPoint | None = None) -> GroupSubmitter:
         watch = point or CrashPoint(0)
-        return GroupSubmitter(
-            submitter=self.submitter(watch),
-            hand_over=self.hand_over(watch),
-            jobs=self.jobs,
+        groups = GroupHandOver(
+            single=self.hand_over(watch),
             objects=watch.watch(self.objects, "put"),
             backend=watch.watch(self.backend, "submit"),
             merger=InputsMerger(),
-            catalogues=self.catalogues,
-            capacities=self.capacities,
             telemetry=self.telemetry,
             clock=self.clock,
             ids=self.ids,
+        )
+        return GroupSubmitter(
+            submitter=self.submitter(watch),
+            preparation=self.preparation(watch),
+            hand_over=self.hand_over(watch),
+            groups=groups,
+            merger=InputsMerger(),
+            jobs=self.jobs,
+            catalogues=self.catalogues,
+            capacities=self.capacities,
+            telemetry=self.telemetry,
         )
 
     def answer(self, job_id: str, body: Any) -> str:

@@ -24,12 +24,15 @@ from tollgate.domain.catalogue import Catalogue, InferenceType
 from tollgate.domain.jobs.batches import BatchState
 from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.collect_pool import PoolCollector
 from tollgate.services.batches.dispatch import BatchDispatcher
 from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.drop_budget import DropBudget
 from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.file_batch_cut import BatchCutter
-from tollgate.services.batches.file_batch_finish import FileBatchResults
+from tollgate.services.batches.file_batch_files import ResultFiles
+from tollgate.services.batches.file_batch_finish import FileBatchFinisher
+from tollgate.services.batches.file_batch_results import FileBatchResults
 from tollgate.services.batches.file_batch_run import FileBatchRunner
 from tollgate.services.batches.file_part_admission import PartAdmission
 from tollgate.services.batches.file_part_run import PartRunner
@@ -168,16 +171,25 @@ class BatchRoad:
     def file_batch_results(self, point: CrashPoint) -> FileBatchResults:
         return FileBatchResults(
             batches=point.watch(self.file_batches, "change"),
-            files=point.watch(self.files, "add"),
-            objects=point.watch(self.objects, "put_lines"),
-            catalogues=self.catalogues,
-            dialects=ContainerDialects(),
-            bodies=OpenAILineBodies(),
-            refusal_of=refusal_of,
             queue=point.watch(self.queue, "send"),
             telemetry=self.telemetry,
+        )
+
+    def file_batch_finisher(self, point: CrashPoint) -> FileBatchFinisher:
+        return FileBatchFinisher(
+            batches=point.watch(self.file_batches, "change"),
+            files=ResultFiles(
+                files=point.watch(self.files, "add"),
+                objects=point.watch(self.objects, "put_lines"),
+                dialects=ContainerDialects(),
+                bodies=OpenAILineBodies(),
+                refusal_of=refusal_of,
+                clock=self.clock,
+                kept=timedelta(days=30),
+            ),
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
             clock=self.clock,
-            kept=timedelta(days=30),
         )
 
     def run_results(self, point: CrashPoint) -> ResultsBySource:
@@ -186,7 +198,7 @@ class BatchRoad:
     def file_batch_runner(self, point: CrashPoint | None = None) -> FileBatchRunner:
         watch = point or CrashPoint(0)
         objects = watch.watch(self.objects, "put_lines", "delete")
-        batches, results = watch.watch(self.file_batches, "change"), self.file_batch_results(watch)
+        batches = watch.watch(self.file_batches, "change")
         admission = Admission(ledger=self.file_batches.ledger, telemetry=self.telemetry, clock=self.clock)
         return FileBatchRunner(
             batches=batches,
@@ -205,11 +217,11 @@ class BatchRoad:
                 objects=objects,
                 backend=self.backend,
                 starter=self.drops(watch),
-                results=results,
+                results=self.file_batch_results(watch),
                 refusal_of=refusal_of,
                 clock=self.clock,
             ),
-            results=results,
+            finisher=self.file_batch_finisher(watch),
             telemetry=self.telemetry,
             clock=self.clock,
             is_held_back=self.held_back.__contains__,
@@ -218,12 +230,18 @@ class BatchRoad:
     def collector(self, point: CrashPoint | None = None) -> BatchCollector:
         watch = point or CrashPoint(0)
         return BatchCollector(
-            jobs=self.jobs,
             batches=self.batches,
-            objects=self.objects,
             catalogues=self.catalogues,
             backend=self.backend,
-            runs=self.pooled(watch),
+            pooled=PoolCollector(
+                jobs=self.jobs,
+                batches=self.batches,
+                objects=self.objects,
+                runs=self.pooled(watch),
+                starter=self.starter(watch),
+                completer=self.completer(watch),
+                clock=self.clock,
+            ),
             drops=DropCollector(
                 batches=watch.watch(self.batches, "add"),
                 objects=self.objects,
@@ -232,10 +250,7 @@ class BatchRoad:
                 starter=self.starter(watch),
                 clock=self.clock,
             ),
-            starter=self.starter(watch),
-            completer=self.completer(watch),
             telemetry=self.telemetry,
-            clock=self.clock,
         )
 
     def run_transform(

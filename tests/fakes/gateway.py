@@ -51,7 +51,7 @@ from tollgate.services.requests.feedback import FeedbackService
 from tollgate.services.requests.idempotency import Idempotency
 from tollgate.services.requests.plan_request import RequestPlanner
 from tollgate.services.requests.run_chosen import ChosenRun
-from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.run_realtime import ModelCalls, RealtimeRun
 from tollgate.services.requests.run_streaming import StreamingRun
 from tollgate.services.requests.wake_requests import WakeRequests
 
@@ -192,7 +192,10 @@ class FakeGateway:
         self.deployment_health = DeploymentHealth(clock=self.clock, recorder=self.health)
         self.stream = ScriptedStream(self.clock)
         realtime = RealtimeRun(
-            realtime=self.realtime,
+            calls=ModelCalls(
+                sagemaker=self.realtime,
+                live=StreamingRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
+            ),
             durations=self.measurements,
             dialects=dialects,
             admission=admission,
@@ -201,7 +204,6 @@ class FakeGateway:
             ids=ids,
             memory_gb=memory_gb,
             time_limit_seconds=limit,
-            live=StreamingRun(backend=self.stream, forms=ContainerStreams(), clock=self.clock),
         )
         acceptance = JobAcceptance(
             jobs=self.jobs,

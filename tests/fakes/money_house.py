@@ -11,44 +11,23 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from tests.fakes.async_endpoint import RUN_SECONDS, AsyncEndpoint, put_as_another
-from tests.fakes.budgeted_gateway import make_budget
-from tests.fakes.crashes import CrashError, CrashPoint
-from tests.fakes.examples import OWNER, make_catalogue
-from tests.fakes.faults import Faults
-from tests.fakes.gateway import FakeGateway
+from tests.fakes.async_endpoint import RUN_SECONDS, put_as_another
+from tests.fakes.crashes import CrashError
+from tests.fakes.examples import OWNER
 from tests.fakes.messages import InMemoryQueue, SentMessage
-from tests.fakes.places import FakePlaces
-from tests.fakes.swept_house import SweptHouse
-from tests.fakes.token_house import OneProvider, completion, dollars, token_catalogue
-from tollgate.adapters.dialects import ContainerDialects
-from tollgate.adapters.dialects.merging import InputsMerger
+from tests.fakes.money_roads import MoneyRoads
+from tests.fakes.token_house import dollars
 from tollgate.adapters.dynamodb.jobs.settled import job_record, part_record
 from tollgate.adapters.metering.request_log import records_of_line
-from tollgate.domain.budgets.budget import BudgetPeriod, ScopeKind
-from tollgate.domain.catalogue import BatchPolicy, Catalogue, InferenceType
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import (
-    BackendThrottledError,
-    BackendTimeoutError,
-    CapacityError,
     TollgateError,
 )
 from tollgate.domain.jobs.batches import BatchState
 from tollgate.domain.jobs.file_batches import COMPLETION_WINDOW, FINAL_STATUSES, FileBatch, FilePurpose, StoredFile
 from tollgate.domain.jobs.job import OPEN_STATES
-from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
 from tollgate.domain.money import ZERO
-from tollgate.domain.places.sleeping import SleepPolicy
-from tollgate.services.brakes.gate import BrakeGate
-from tollgate.services.jobs.braked_jobs import BrakedJobs
-from tollgate.services.jobs.deferred_calls import DeferredCalls
-from tollgate.services.jobs.hand_over import AsyncHandOver
-from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.queries import JobQueries
-from tollgate.services.jobs.run_deferred import DeferredRun
-from tollgate.services.jobs.run_token_job import TokenJobRun
-from tollgate.services.jobs.submit_async import AsyncSubmitter
-from tollgate.services.jobs.submit_together import GroupSubmitter
 
 _ONE_CALL = Decimal("0.00005")
 """Dollars; more than a real-time call of these tests costs."""
@@ -57,142 +36,8 @@ _STEP_SECONDS = 70
 _MOST_STEPS = 150
 
 
-def paid_catalogue(*, together: bool = False, limit: str = "5") -> Catalogue:
-    """The example model, whose requests may share an invocation, and one paid by the token, in three budgets."""
-    catalogue = make_catalogue(batch=BatchPolicy(max_records=3, max_age_seconds=60, records_per_file=2))
-    model = catalogue.models["echo"]
-    (small,) = model.deployments
-    policy = MicroBatchPolicy(max_requests=16, max_bytes=10_000, max_seconds=10) if together else None
-    small = replace(small, micro_batch=policy, sleep=SleepPolicy(idle_minutes=30))
-    budgets = (
-        make_budget(limit),
-        make_budget(limit, ScopeKind.TEAM, BudgetPeriod.MONTH),
-        make_budget(limit, ScopeKind.KEY, BudgetPeriod.TOTAL),
-    )
-    models = {"echo": replace(model, deployments=(small,)), "chat": token_catalogue().model("chat")}
-    return replace(catalogue, models=models, budgets=budgets)
-
-
-class MoneyHouse(SweptHouse):
-    """The gateway, all roads behind it, and the sweeper."""
-
-    def __init__(
-        self, faults: Faults | None = None, *, together: bool = False, limit: str = "5", busy: int = 1
-    ) -> None:
-        super().__init__()
-        self.busy = busy
-        self.steps = 0
-        self.faults = faults or Faults()
-        self.catalogues.catalogue = paid_catalogue(together=together, limit=limit)
-        self.gateway = FakeGateway(
-            clock=self.clock,
-            catalogue=self.catalogues.catalogue,
-            ledger=self.ledger,
-            objects=self.objects,
-            async_queue=self.async_queue,
-            batch_queue=self.queue,
-            deferred_queue=self.deferred_queue,
-            answers=self.answers,
-            shared_jobs=self.jobs,
-        )
-        self.provider = token_catalogue().model("chat").deployments[0].roads[InferenceType.ASYNC].target
-        self.gateway.realtime.answers[self.provider] = completion()
-        self.jobs.ledger = self.file_batches.ledger = self.ledger
-        self.endpoint = AsyncEndpoint(self.clock, self.objects)
-        # Gateway functions that died; what they held and had not recorded is known to nobody.
-        self.died_answering = 0
-        self._watch()
-        self._roads()
-
-    def _watch(self) -> None:
-        over = self.faults.over
-        jobs = ("add", "get", "get_many", "change", "add_late", "open_since", "pool_of", "waiting_for_batch")
-        over(self.jobs, *jobs)
-        over(self.batches, "add", "get", "change", "open_since", "lease", "release")
-        over(self.file_batches, "get", "change", "open_since")
-        over(self.files, "add", "get")
-        over(self.objects, "put", "put_lines", "get", "lines", "list_keys", "delete", "stored_at")
-        over(self.ledger, "write", "read", "open_notice", "tell_once")
-        over(self.answers, "read", "lead", "store", "release")
-        for queue in (self.async_queue, self.deferred_queue, self.queue, self.webhooks):
-            over(queue, "send")
-        over(self.endpoint, "submit", fails=BackendThrottledError, lost=BackendTimeoutError)
-        over(self.backend, "start", "stop", "describe", fails=BackendThrottledError, lost=BackendThrottledError)
-        over(self.gateway.realtime, "invoke", fails=CapacityError, lost=BackendTimeoutError)
-
-    def _roads(self) -> None:
-        nothing = CrashPoint(0)
-        completer = self.completer(nothing)
-        self.faults.over(self.holding, "take_place")
-        requests = JobRequests(ContainerDialects(), self.objects)
-        hand_over = AsyncHandOver(
-            jobs=self.jobs,
-            objects=self.objects,
-            backend=self.endpoint,
-            completer=completer,
-            telemetry=self.telemetry,
-            clock=self.clock,
-        )
-        submitter = AsyncSubmitter(
-            jobs=self.jobs,
-            catalogues=self.catalogues,
-            requests=requests,
-            hand_over=hand_over,
-            completer=completer,
-            answers=lambda: self.job_answers,
-            brakes=self._braked(self.async_queue),
-            places=FakePlaces(),
-            runs=self.deferred_queue,
-            telemetry=self.telemetry,
-            clock=self.clock,
-        )
-        self.submitter = GroupSubmitter(
-            submitter=submitter,
-            hand_over=hand_over,
-            jobs=self.jobs,
-            objects=self.objects,
-            backend=self.endpoint,
-            merger=InputsMerger(),
-            catalogues=self.catalogues,
-            capacities=self.gateway.capacity,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            ids=self.ids,
-        )
-        by_token = TokenJobRun(
-            jobs=self.jobs,
-            objects=self.objects,
-            catalogues=self.catalogues,
-            requests=requests,
-            providers=OneProvider(self.gateway.realtime),
-            completer=completer,
-            queue=self.deferred_queue,
-            telemetry=self.telemetry,
-            clock=self.clock,
-        )
-        self.deferred = DeferredRun(
-            jobs=self.jobs,
-            catalogues=self.catalogues,
-            brakes=self._braked(self.deferred_queue),
-            places=FakePlaces(),
-            wakes=self.gateway.wakes,
-            calls=DeferredCalls(
-                jobs=self.jobs,
-                objects=self.objects,
-                requests=requests,
-                backend=self.gateway.realtime,
-                completer=completer,
-                telemetry=self.telemetry,
-                clock=self.clock,
-            ),
-            by_token=lambda: by_token,
-            telemetry=self.telemetry,
-            clock=self.clock,
-        )
-
-    def _braked(self, queue: InMemoryQueue) -> BrakedJobs:
-        gate = BrakeGate(brakes=lambda: self.gateway.brakes, telemetry=self.telemetry, clock=self.clock)
-        return BrakedJobs(gate=gate, catalogues=self.catalogues, queue=queue, telemetry=self.telemetry)
+class MoneyHouse(MoneyRoads):
+    """Callers, the rest of the world, and the books."""
 
     # -- what callers do
 

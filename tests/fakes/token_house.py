@@ -28,6 +28,7 @@ from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.deferred_calls import DeferredCalls
 from tollgate.services.jobs.hand_over import AsyncHandOver
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.prepare_async import AsyncPreparation
 from tollgate.services.jobs.run_deferred import DeferredRun
 from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.jobs.submit_async import AsyncSubmitter
@@ -158,20 +159,35 @@ class TokenHouse:
         return AsyncSubmitter(
             jobs=self.gateway.jobs,
             catalogues=self.gateway.catalogues,
-            requests=JobRequests(ContainerDialects(), self.gateway.objects),
-            hand_over=AsyncHandOver(
-                jobs=self.gateway.jobs,
-                objects=self.gateway.objects,
-                backend=None,  # type: ignore[arg-type]  # a call to it would be the failure
-                completer=self.completer(CrashPoint(0)),
-                telemetry=self.telemetry,
-                clock=self.clock,
-            ),
+            preparation=self.preparation(places or FakePlaces()),
+            hand_over=self._hand_over(),
             completer=self.completer(CrashPoint(0)),
             answers=answers or _no_answers,
             brakes=self._braked(self.gateway.async_queue),
-            places=places or FakePlaces(),
             runs=self.gateway.deferred_queue,
+            telemetry=self.telemetry,
+        )
+
+    def preparation(self, places: FakePlaces) -> AsyncPreparation:
+        """What makes a job ready for its endpoint."""
+        return AsyncPreparation(
+            jobs=self.gateway.jobs,
+            catalogues=self.gateway.catalogues,
+            requests=JobRequests(ContainerDialects(), self.gateway.objects),
+            hand_over=self._hand_over(),
+            completer=self.completer(CrashPoint(0)),
+            brakes=self._braked(self.gateway.async_queue),
+            places=places,
+            telemetry=self.telemetry,
+            clock=self.clock,
+        )
+
+    def _hand_over(self) -> AsyncHandOver:
+        return AsyncHandOver(
+            jobs=self.gateway.jobs,
+            objects=self.gateway.objects,
+            backend=None,  # type: ignore[arg-type]  # a call to it would be the failure
+            completer=self.completer(CrashPoint(0)),
             telemetry=self.telemetry,
             clock=self.clock,
         )

@@ -15,8 +15,8 @@ from tollgate.domain.errors import ConflictError, StorageError
 from tollgate.domain.jobs.job import JobFailure, JobState, Payload
 from tollgate.domain.jobs.micro_batches import MicroBatchPolicy
 from tollgate.services.jobs.async_notice import AsyncNotice
+from tollgate.services.jobs.groups import GROUP_PREFIX
 from tollgate.services.jobs.queries import JobQueries
-from tollgate.services.jobs.submit_together import GROUP_PREFIX
 
 
 def _put_back() -> AsyncRoad:

@@ -21,7 +21,7 @@ from tollgate.domain.jobs.file_batches import (
     FileBatchStatus,
     batch_line,
 )
-from tollgate.services.batches.file_part_admission import written
+from tollgate.services.batches.file_batch_changes import written
 
 
 def test_two_models_in_one_file_come_back_in_one() -> None:

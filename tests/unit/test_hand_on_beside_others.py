@@ -16,8 +16,8 @@ from tollgate.domain.jobs.job import JobState
 from tollgate.domain.places.sleeping import Phase
 from tollgate.services.jobs.answers import JobAnswers
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.groups import ALONE
 from tollgate.services.jobs.submit_async import AsyncSubmitter
-from tollgate.services.jobs.submit_together import ALONE
 from tollgate.services.places.work import GatheredJob
 
 

@@ -131,9 +131,9 @@ def test_whoever_read_it_before_does_not_undo_it() -> None:
     read = house.job(name)
     house.clock.advance(600)
     house.keeper.tick()
-    submitter = house.submitter(FakePlaces())  # it believes the endpoint to be up
+    preparation = house.tokens.preparation(FakePlaces())  # it believes the endpoint to be up
     with pytest.raises(ConflictError):
-        submitter.claim(read)
+        preparation.claim(read)
     assert house.job(name).deployment == "paid"
     house.messages()
     assert house.paid == 1

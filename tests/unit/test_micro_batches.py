@@ -28,7 +28,7 @@ from tollgate.domain.jobs.micro_batches import (
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.ports.dialects import RenderedRequest
 from tollgate.services.jobs.async_notice import AsyncNotice
-from tollgate.services.jobs.submit_together import ALONE, GROUP_PREFIX
+from tollgate.services.jobs.groups import ALONE, GROUP_PREFIX
 
 
 def test_what_waits_together_goes_together_and_comes_apart() -> None:

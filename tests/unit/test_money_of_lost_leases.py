@@ -21,8 +21,8 @@ from tollgate.domain.cache.entry import CachedAnswer
 from tollgate.domain.errors import ConflictError, OutcomeUnknownError, StorageError
 from tollgate.domain.jobs.job import Job, JobState, Usage
 from tollgate.services.jobs.claim_job import LEASE_SECONDS, claim_job
+from tollgate.services.jobs.groups import ALONE
 from tollgate.services.jobs.queries import JobQueries
-from tollgate.services.jobs.submit_together import ALONE
 
 
 class Down:

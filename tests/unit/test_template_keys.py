@@ -51,7 +51,7 @@ OBJECTS = {
     "services.batches.drop_results.DropResults.write": {"put_lines": ["batch-output/"], "put": ["batch-output/"]},
     "services.batches.file_batch_cut.BatchCutter.cut": {"lines": ["files/"]},
     "services.batches.file_batch_cut.BatchCutter.keep": {"stored_at": ["transform-input/"]},
-    "services.batches.file_batch_finish.FileBatchResults._file": {"put_lines": ["files/"]},
+    "services.batches.file_batch_files.ResultFiles._file": {"put_lines": ["files/"]},
     "services.batches.file_part_run.PartRunner._leave_out": {
         "put_lines": ["transform-input/"],
         "delete": ["transform-input/"],
@@ -82,7 +82,7 @@ OBJECTS = {
     "services.jobs.queries.JobQueries.result_url": {"presigned_get": ["results/"]},
     "services.jobs.results.output_of": {"get": ["results/"]},
     "services.jobs.run_token_job.TokenJobRun._complete": {"put": ["results/"]},
-    "services.jobs.submit_together.GroupSubmitter._together": {"put": ["async-input/"]},
+    "services.jobs.hand_over_together.GroupHandOver.submit": {"put": ["async-input/"]},
     "services.requests.accept_job.JobAcceptance._keep_input": {"put": ["async-input/"]},
 }
 """What the keys begin with that a method gives to an object store; of `copy` first that which it reads."""

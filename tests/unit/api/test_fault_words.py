@@ -71,6 +71,13 @@ def test_the_field_is_named_and_what_it_should_be(
     assert told.startswith(message)
 
 
+@pytest.mark.parametrize("route", [route for route in SAMPLES if route not in {CHAT, TEXTS, NATIVE}])
+def test_a_body_that_is_no_object_is_told_so_everywhere(route: str) -> None:
+    """In the same words, and naming no field."""
+    error = document(WholeApi().call(route, "[]", path={"id": "x", "namespace": "n", "key": "k"}))["error"]
+    assert (error["param"], error["message"]) == (None, "The body must be a JSON object.")
+
+
 @pytest.mark.parametrize("field", ["model", "input"])
 def test_a_field_that_is_missing_is_told_so(field: str) -> None:
     """On the native routes, too."""

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as rules
 
-from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.faults import checked_object
 from tollgate.domain.cache.retrieval import LONGEST_TTL_SECONDS
-from tollgate.domain.errors import InvalidRequestError
 
 KEEP_SCHEMA = rules.typed_dict_schema(
     {
@@ -30,12 +29,5 @@ def read_kept(document: Any) -> tuple[Any, int | None]:
     Raises:
         InvalidRequestError: naming the first field at fault.
     """
-    if isinstance(document, dict):
-        refuse_crowds(document)
-    try:
-        fields = _KEEP.validate_python(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        param = ".".join(str(part) for part in first["loc"]) or None
-        raise InvalidRequestError(f"Field '{param or 'body'}': {words_of([first])}.", param=param) from None
+    fields = checked_object(document, _KEEP)
     return fields["value"], fields.get("ttl")

@@ -7,13 +7,13 @@ from typing import Any
 from tollgate.api.bodies import read_inference
 from tollgate.api.cache_bodies import read_kept
 from tollgate.api.http import Answer, Call, json_answer, json_body
-from tollgate.api.job_rendering import money_text, time_text, usage_document
+from tollgate.api.job_rendering import time_text, usage_document
 from tollgate.api.near_rendering import search_document
 from tollgate.api.problems import admitted, answered
 from tollgate.api.telemetry import Telemetry
 from tollgate.domain.cache.entry import CachedAnswer, CacheOutcome, epoch_ms
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.money import usd_text
+from tollgate.domain.money import money_text, usd_text
 from tollgate.ports.system import Clock
 from tollgate.services.cache.manage import CacheManager
 from tollgate.services.requests.answer_request import InferenceService

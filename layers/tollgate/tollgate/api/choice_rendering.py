@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tollgate.api.job_rendering import money_text
+from tollgate.domain.money import money_text
 
 if TYPE_CHECKING:
     from tollgate.domain.trimming.prompt_trimming import TrimReport

@@ -6,7 +6,7 @@ from typing import Any
 from tollgate.api.job_rendering import time_text
 from tollgate.domain.brakes.level import Control
 from tollgate.domain.brakes.plan import BrakeEntry
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, money_text, usd_text
 from tollgate.domain.places.record import PlaceRecord
 
 
@@ -64,7 +64,7 @@ def _entry(entry: BrakeEntry) -> dict[str, Any]:
         "planned_at": time_text(entry.planned_at),
         "done_at": time_text(entry.done_at),
         "undone_at": time_text(entry.undone_at),
-        "saves_usd_per_hour": None if entry.usd_per_hour is None else usd_text(entry.usd_per_hour),
+        "saves_usd_per_hour": money_text(entry.usd_per_hour),
         "before": None
         if before is None
         else {

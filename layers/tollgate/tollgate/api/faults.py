@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 
 from tollgate.domain.errors import InvalidRequestError
 
@@ -47,6 +47,24 @@ def refuse_crowds(document: Mapping[str, Any], names: Iterable[str] = ()) -> Non
             raise InvalidRequestError(
                 f"{where} has {len(fields)} fields; at most {MOST_FIELDS} are read.", param=name or None
             )
+
+
+def checked_object(document: Any, rules: SchemaValidator) -> dict[str, Any]:
+    """A body of a native route, by rules that know no other fields.
+
+    Raises:
+        InvalidRequestError: naming the first field at fault and what is expected of it.
+    """
+    if not isinstance(document, dict):
+        raise InvalidRequestError("The body must be a JSON object.")
+    refuse_crowds(document)
+    try:
+        checked: dict[str, Any] = rules.validate_python(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        param = ".".join(map(str, first["loc"])) or None
+        raise InvalidRequestError(f"Field '{param}': {words_of([first])}.", param=param) from None
+    return checked
 
 
 def words_of(faults: Sequence[ErrorDetails]) -> str:

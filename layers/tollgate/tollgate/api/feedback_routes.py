@@ -1,13 +1,12 @@
 """POST /v1/feedback: what a caller says of an answer. Imported when the first feedback comes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import SchemaValidator
 from pydantic_core import core_schema as rules
 
-from tollgate.api.faults import refuse_crowds, words_of
+from tollgate.api.faults import checked_object
 from tollgate.api.http import Answer, Call, json_answer, json_body
-from tollgate.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from tollgate.services.requests.feedback import FeedbackService
@@ -36,7 +35,7 @@ class FeedbackApi:
         Raises:
             TollgateError: what is wrong with the feedback.
         """
-        given = read_feedback(json_body(call))
+        given = checked_object(json_body(call), _FEEDBACK)
         judged = self._feedback.judge(call.owner, **given)
         return json_answer(
             200,
@@ -49,21 +48,3 @@ class FeedbackApi:
                 "recorded": judged.recorded,
             },
         )
-
-
-def read_feedback(document: Any) -> dict[str, Any]:
-    """Check the body.
-
-    Raises:
-        InvalidRequestError: naming the first field at fault.
-    """
-    if not isinstance(document, dict):
-        raise InvalidRequestError("The body must be a JSON object.")
-    refuse_crowds(document)
-    try:
-        checked: dict[str, Any] = _FEEDBACK.validate_python(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        param = ".".join(map(str, first["loc"])) or None
-        raise InvalidRequestError(f"Field '{param}': {words_of([first])}.", param=param) from None
-    return checked

@@ -6,7 +6,7 @@ from typing import Protocol
 from tollgate.api.bodies import read_inference
 from tollgate.api.http import Answer, Call, answer_text, json_answer, json_body
 from tollgate.api.job_rendering import job_document
-from tollgate.api.problems import problem_answer, problem_of, unexpected
+from tollgate.api.problems import admitted, problem_answer, problem_of, unexpected
 from tollgate.api.rendering import (
     RateLimits,
     choice_fields,
@@ -18,7 +18,7 @@ from tollgate.api.rendering import (
 )
 from tollgate.api.repeating import once
 from tollgate.api.telemetry import Telemetry
-from tollgate.domain.errors import BodyTooLargeError, NotFoundError, ScopeError, TollgateError
+from tollgate.domain.errors import BodyTooLargeError, TollgateError
 from tollgate.domain.records import CALLER_GONE
 from tollgate.domain.trace import continue_trace
 from tollgate.ports.system import Clock
@@ -152,12 +152,7 @@ class GatewayApi:
             ScopeError: the key may not use it.
             BodyTooLargeError
         """
-        handler = self._routes.get(call.route)
-        if handler is None:
-            raise NotFoundError(f"There is no route '{call.route[:100]}'.")
-        scope = _SCOPES[call.route]
-        if not call.owner.scopes & {scope, "admin"}:
-            raise ScopeError(f"This API key lacks the scope '{scope}'.")
+        handler = admitted(call, self._routes.get(call.route), _SCOPES.get(call.route, ""))
         if len(call.body) > BODY_LIMIT:
             raise BodyTooLargeError(
                 f"The body has {len(call.body)} bytes; the limit is {BODY_LIMIT}. "

@@ -1,11 +1,10 @@
 """Answers about jobs: for the routes over jobs, for requests that were accepted, and for webhooks."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.jobs.job import Job, JobState, Usage
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, money_text, usd_text
 
 
 def job_headers(job: Job) -> dict[str, str]:
@@ -62,11 +61,6 @@ def usage_document(usage: Usage) -> dict[str, int | None]:
         "output_tokens": usage.output_tokens,
         "total_tokens": (usage.input_tokens or 0) + (usage.output_tokens or 0) if known else None,
     }
-
-
-def money_text(amount: Decimal | None) -> str | None:
-    """Dollars as the API prints them, None where they are not known."""
-    return None if amount is None else usd_text(amount)
 
 
 def time_text(moment: datetime | None) -> str | None:

@@ -103,7 +103,7 @@ def retry_after(error: errors.TollgateError, problem: Problem) -> int | None:
     return RETRY_AFTER_SECONDS if problem.status in {429, 503} else None
 
 
-def admitted(call: Call, handler: Callable[[Call], Answer] | None, scope: str) -> Callable[[Call], Answer]:
+def admitted[Handler](call: Call, handler: Handler | None, scope: str) -> Handler:
     """The handler of a call whose key may make it.
 
     Args:
@@ -117,9 +117,18 @@ def admitted(call: Call, handler: Callable[[Call], Answer] | None, scope: str) -
     """
     if handler is None:
         raise errors.NotFoundError(f"There is no route '{call.route[:100]}'.")
+    require_scope(call, scope)
+    return handler
+
+
+def require_scope(call: Call, scope: str) -> None:
+    """See that the key of a call has a scope, or `admin`.
+
+    Raises:
+        ScopeError: it has neither.
+    """
     if not call.owner.scopes & {scope, "admin"}:
         raise errors.ScopeError(f"This API key lacks the scope '{scope}'.")
-    return handler
 
 
 _PLACES = 8

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tollgate.api.job_rendering import money_text, time_text, usage_document
+from tollgate.api.job_rendering import time_text, usage_document
 from tollgate.domain.catalogue import Catalogue, Model
 from tollgate.domain.jobs.job import JobState
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, money_text, usd_text
 from tollgate.domain.roads.routing import RoutingDecision
 from tollgate.services.requests.plan import Completed
 from tollgate.services.requests.trail import Trail

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.money import usd_text
+from tollgate.domain.money import money_text, usd_text
 from tollgate.domain.records import CALLER_GONE, RequestRecord
 
 _DIMENSIONS = [["InferenceType", "Model", "Deployment"]]
@@ -82,19 +82,19 @@ class Telemetry:
             "output_tokens": record.usage.output_tokens,
             "cached_input_tokens": record.usage.cached_input_tokens,
             "reasoning_tokens": record.usage.reasoning_tokens,
-            "estimated_cost_usd": _money(record.estimated_cost),
-            "effective_cost_usd": _money(record.effective_cost),
-            "avoided_cost_usd": _money(record.avoided_cost),
+            "estimated_cost_usd": money_text(record.estimated_cost),
+            "effective_cost_usd": money_text(record.effective_cost),
+            "avoided_cost_usd": money_text(record.avoided_cost),
             "avoided_usd": _parts(record),
-            "charged_usd": None if record.charged_cost == record.effective_cost else _money(record.charged_cost),
-            "instance_cost_usd": _money(record.instance_cost),
+            "charged_usd": None if record.charged_cost == record.effective_cost else money_text(record.charged_cost),
+            "instance_cost_usd": money_text(record.instance_cost),
             "held_seconds": _seconds(record.held_seconds),
             "variant": record.variant,
-            "budget_remaining_usd": _money(record.budget_remaining),
+            "budget_remaining_usd": money_text(record.budget_remaining),
             "input_tokens_saved": record.input_tokens_saved or None,
             "first_deployment": record.first_resource,
-            "first_cost_usd": _money(record.first_cost),
-            "first_instance_cost_usd": _money(record.first_instance_cost),
+            "first_cost_usd": money_text(record.first_cost),
+            "first_instance_cost_usd": money_text(record.first_instance_cost),
             "first_held_seconds": _seconds(record.first_held_seconds),
             "trace_id": record.traceparent[3:35],
             "catalogue_version": record.catalogue_version or None,
@@ -183,7 +183,3 @@ def _parts(record: RequestRecord) -> dict[str, str] | None:
 
 def _seconds(value: Decimal | None) -> str | None:
     return None if value is None else format(value, "f")
-
-
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else usd_text(amount)

@@ -1,13 +1,12 @@
 """GET /v1/usage: its question and its answer."""
 
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any
 
 from tollgate.api.http import Call
 from tollgate.domain.cache.entry import CacheOutcome
 from tollgate.domain.errors import InvalidRequestError
-from tollgate.domain.money import usd_text
+from tollgate.domain.money import money_text, usd_text
 from tollgate.domain.roads.latency import quantile
 from tollgate.services.usage.queries import UsageLine, UsageQueries, UsageReport
 
@@ -83,16 +82,12 @@ def _line(line: UsageLine) -> dict[str, Any]:
         "requests_of_unknown_cost": totals.unknown_costs,
         "effective_cost_usd": usd_text(totals.effective),
         "charged_cost_usd": usd_text(totals.charged),
-        "loaded_cost_usd": _money(line.loaded),
+        "loaded_cost_usd": money_text(line.loaded),
         "avoided_cost_usd": usd_text(totals.avoided_total),
         "avoided_usd": {reason.value: usd_text(amount) for reason, amount in totals.avoided.items()},
-        "cost_per_thousand_requests_usd": _money(line.cost_per_thousand_requests),
-        "cost_per_million_tokens_usd": _money(line.cost_per_million_tokens),
+        "cost_per_thousand_requests_usd": money_text(line.cost_per_thousand_requests),
+        "cost_per_million_tokens_usd": money_text(line.cost_per_million_tokens),
     }
-
-
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else usd_text(amount)
 
 
 def _time(moment: datetime) -> str:

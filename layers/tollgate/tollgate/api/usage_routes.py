@@ -5,13 +5,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tollgate.api.http import Answer, Call, json_answer
-from tollgate.api.job_rendering import money_text, time_text
-from tollgate.api.problems import admitted, answered
+from tollgate.api.job_rendering import time_text
+from tollgate.api.problems import admitted, answered, require_scope
 from tollgate.api.telemetry import Telemetry
 from tollgate.api.usage_documents import usage_answer
 from tollgate.domain.budgets.ledger import WorkflowCall
-from tollgate.domain.errors import NotFoundError, ScopeError
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.errors import NotFoundError
+from tollgate.domain.money import ZERO, money_text, usd_text
 from tollgate.services.budgets.queries import BudgetQueries, BudgetStatus, WorkflowCost
 from tollgate.services.usage.queries import UsageQueries
 
@@ -60,9 +60,8 @@ class UsageApi:
         return json_answer(200, usage_answer(self._usage, call))
 
     def _recommended(self, call: Call) -> Answer:
-        if "admin" not in call.owner.scopes:
-            # It names every endpoint of the account, whoever uses it.
-            raise ScopeError("This API key lacks the scope 'admin'.")
+        # It names every endpoint of the account, whoever uses it.
+        require_scope(call, "admin")
         report = self._recommendations.latest() if self._recommendations is not None else None
         if report is None:
             raise NotFoundError("Nothing was measured yet. Wait for the daily look, or run: tollgate rightsize")

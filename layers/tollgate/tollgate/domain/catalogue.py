@@ -215,11 +215,25 @@ class Model(NamedTuple):
         """The deployment of that name, or None when a later catalogue dropped it."""
         return next((d for d in self.deployments if d.name == name), None)
 
+    def way(self, deployment: str, inference_type: InferenceType) -> "Way | None":
+        """The way over a deployment of that name, or None when a later catalogue dropped it or its road."""
+        found = self.deployment(deployment)
+        road = None if found is None else found.roads.get(inference_type)
+        return None if found is None or road is None else Way(self, found, road)
+
     @property
     def baseline_deployment(self) -> Deployment | None:
         """The largest deployment with a real-time road: what a team without a gateway keeps up day and night."""
         always_up = (d for d in self.deployments if InferenceType.REALTIME in d.roads and d.role != "shadow")
         return max(always_up, key=lambda d: TIER_ORDER[d.tier], default=None)
+
+
+class Way(NamedTuple):
+    """How a request reaches what serves it: one of a model's deployments, by one of its roads."""
+
+    model: Model
+    deployment: Deployment
+    road: Road
 
 
 class Catalogue(NamedTuple):
@@ -249,3 +263,9 @@ class Catalogue(NamedTuple):
         if found is None:
             raise UnknownModelError(name, list(self.models))
         return found
+
+    def way(self, resource: str, inference_type: InferenceType) -> Way | None:
+        """The way over the deployment that is named ``model/deployment``; None when there is none any more."""
+        name, _, deployment = resource.partition("/")
+        model = self.models.get(name)
+        return None if model is None else model.way(deployment, inference_type)

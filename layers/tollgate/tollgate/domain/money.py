@@ -25,6 +25,11 @@ def usd_text(amount: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
+def money_text(amount: Decimal | None) -> str | None:
+    """Dollars as the API prints them, None where they are not known."""
+    return None if amount is None else usd_text(amount)
+
+
 def plus(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
     """The sum, unknown if either is."""
     return None if total is None or amount is None else total + amount

@@ -12,6 +12,7 @@ from tollgate.adapters.s3.objects import S3ObjectStore
 from tollgate.adapters.sagemaker.transform import SageMakerTransform
 from tollgate.services.batches.collect_batch import BatchCollector
 from tollgate.services.batches.collect_drop import DropCollector
+from tollgate.services.batches.collect_pool import PoolCollector
 from tollgate.services.batches.drop_results import DropResults
 from tollgate.services.batches.pooled import PooledRuns
 from tollgate.services.batches.run_results import ResultsBySource
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
     from tollgate.api.openai.line_bodies import OpenAILineBodies
     from tollgate.services.batches.drop_batch import DroppedRuns
-    from tollgate.services.batches.file_batch_finish import FileBatchResults
+    from tollgate.services.batches.file_batch_finish import FileBatchFinisher
+    from tollgate.services.batches.file_batch_results import FileBatchResults
     from tollgate.services.batches.file_batch_run import FileBatchRunner
     from tollgate.settings import BatchSettings
 
@@ -99,22 +101,9 @@ class BatchParts(JobParts):
     @cached_property
     def file_batch_results(self) -> FileBatchResults:
         """Results of batches of files."""
-        from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- few runs are of files
-        from tollgate.services.batches.file_batch_finish import FileBatchResults  # noqa: PLC0415 -- as above
+        from tollgate.services.batches.file_batch_results import FileBatchResults  # noqa: PLC0415 -- few runs are of files
 
-        return FileBatchResults(
-            batches=self.file_batches,
-            files=self.files,
-            objects=self.objects,
-            catalogues=self.catalogues,
-            dialects=self.dialects,
-            bodies=self.line_bodies,
-            refusal_of=refusal_of,
-            queue=self.batch_queue,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            kept=self._kept,
-        )
+        return FileBatchResults(batches=self.file_batches, queue=self.batch_queue, telemetry=self.telemetry)
 
     @cached_property
     def run_results(self) -> ResultsBySource:
@@ -160,12 +149,18 @@ class BatchParts(JobParts):
     def collector(self) -> BatchCollector:
         """Where runs end."""
         return BatchCollector(
-            jobs=self.jobs,
             batches=self.batches,
-            objects=self.objects,
             catalogues=self.catalogues,
             backend=self.backend,
-            runs=self.pooled,
+            pooled=PoolCollector(
+                jobs=self.jobs,
+                batches=self.batches,
+                objects=self.objects,
+                runs=self.pooled,
+                starter=self.starter,
+                completer=self.completer,
+                clock=self.clock,
+            ),
             drops=DropCollector(
                 batches=self.batches,
                 objects=self.objects,
@@ -174,10 +169,7 @@ class BatchParts(JobParts):
                 starter=self.starter,
                 clock=self.clock,
             ),
-            starter=self.starter,
-            completer=self.completer,
             telemetry=self.telemetry,
-            clock=self.clock,
         )
 
     @cached_property
@@ -210,8 +202,31 @@ class BatchParts(JobParts):
                 refusal_of=refusal_of,
                 clock=self.clock,
             ),
-            results=self.file_batch_results,
+            finisher=self.file_batch_finisher,
             telemetry=self.telemetry,
             clock=self.clock,
             is_held_back=self.is_held_back,
+        )
+
+    @cached_property
+    def file_batch_finisher(self) -> FileBatchFinisher:
+        """Ends batches of files."""
+        from tollgate.api.openai.line_bodies import refusal_of  # noqa: PLC0415 -- few runs are of files
+        from tollgate.services.batches.file_batch_files import ResultFiles  # noqa: PLC0415 -- as above
+        from tollgate.services.batches.file_batch_finish import FileBatchFinisher  # noqa: PLC0415 -- as above
+
+        return FileBatchFinisher(
+            batches=self.file_batches,
+            files=ResultFiles(
+                files=self.files,
+                objects=self.objects,
+                dialects=self.dialects,
+                bodies=self.line_bodies,
+                refusal_of=refusal_of,
+                clock=self.clock,
+                kept=self._kept,
+            ),
+            catalogues=self.catalogues,
+            telemetry=self.telemetry,
+            clock=self.clock,
         )

@@ -19,7 +19,7 @@ from tollgate.services.requests.admission import REALTIME_LEASE, Admission
 from tollgate.services.requests.answer_request import InferenceService
 from tollgate.services.requests.deployment_health import DeploymentHealth
 from tollgate.services.requests.plan_request import RequestPlanner
-from tollgate.services.requests.run_realtime import RealtimeRun
+from tollgate.services.requests.run_realtime import ModelCalls, RealtimeRun
 from tollgate.wiring.roads import RoadParts
 
 if TYPE_CHECKING:
@@ -103,7 +103,11 @@ class InferenceParts(RoadParts, ABC):
     def realtime(self) -> RealtimeRun:
         """Runs requests while their callers wait."""
         return RealtimeRun(
-            realtime=SageMakerRealtime(SageMakerRuntimeClient(self.transport)),
+            calls=ModelCalls(
+                sagemaker=SageMakerRealtime(SageMakerRuntimeClient(self.transport)),
+                live=self.live,
+                providers=lambda: self.providers,
+            ),
             durations=self.durations,
             dialects=self.dialects,
             admission=self.admission,
@@ -112,8 +116,6 @@ class InferenceParts(RoadParts, ABC):
             ids=self.ids,
             memory_gb=self.memory_gb,
             time_limit_seconds=self.time_limit_seconds,
-            live=self.live,
-            providers=lambda: self.providers,
         )
 
     @property

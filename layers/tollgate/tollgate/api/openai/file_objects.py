@@ -6,11 +6,10 @@ https://platform.openai.com/docs/api-reference/batch/object
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from tollgate.domain.jobs.file_batches import FileBatch, FileBatchStatus, FileState, StoredFile
-from tollgate.domain.money import usd_text
+from tollgate.domain.money import money_text
 from tollgate.services.batches.uploads import UploadPart
 
 _UPLOAD_STATUS: Mapping[FileState, str] = {
@@ -93,9 +92,9 @@ def batch_document(batch: FileBatch) -> dict[str, Any]:
         "usage": _usage(batch),
         "tollgate": {
             "deployments": [part.resource for part in batch.parts],
-            "estimated_cost_usd": _dollars(batch.estimated_cost),
-            "effective_cost_usd": _dollars(batch.effective_cost),
-            "avoided_cost_usd": _dollars(batch.avoided_cost),
+            "estimated_cost_usd": money_text(batch.estimated_cost),
+            "effective_cost_usd": money_text(batch.effective_cost),
+            "avoided_cost_usd": money_text(batch.avoided_cost),
         },
     }
 
@@ -126,7 +125,3 @@ def _usage(batch: FileBatch) -> dict[str, Any] | None:
 
 def _epoch(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp())
-
-
-def _dollars(amount: Decimal | None) -> str | None:
-    return None if amount is None else usd_text(amount)

@@ -158,6 +158,13 @@ class Reservation(NamedTuple):
         return "_" in self.slot
 
 
+def charge_of(effective: Decimal | None, reservation: Reservation | None) -> Decimal:
+    """Dollars that are charged for work: its cost; where that is unknown all that was held for it, never nothing."""
+    if effective is not None:
+        return effective
+    return ZERO if reservation is None else reservation.amount
+
+
 class Ending(Enum):
     """How a reservation ends in one counter."""
 

@@ -10,7 +10,7 @@ from tollgate.ports.objects import ObjectStore
 from tollgate.ports.system import Clock
 from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.drop_chunks import output_key, stored_chunks
-from tollgate.services.batches.output import read_output
+from tollgate.services.batches.output import answers_in
 from tollgate.services.batches.run_results import RunResults
 from tollgate.services.batches.start import BatchStarter
 
@@ -80,12 +80,7 @@ class DropCollector:
         missing = 0
         for number, lines in stored_chunks(self._objects, run):
             wanted = {line.number for line in lines if line.error is None}
-            answered = {
-                record.record_id
-                for record in read_output(self._objects, output_key(run, number))
-                if record.body is not None
-            }
-            missing += len(wanted - answered)
+            missing += len(wanted - answers_in(self._objects, output_key(run, number)).keys())
             if missing > MOST_REPEATED:
                 break
         return missing

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
+from tollgate.domain.budgets.ledger import charge_of
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
 from tollgate.domain.errors import BudgetExceededError, CapacityError
 from tollgate.domain.jobs.batches import BatchRun, BatchState, FileCount
@@ -31,7 +32,7 @@ from tollgate.services.batches.drop_chunks import (
     stored_chunks,
 )
 from tollgate.services.batches.drop_results import DropResults
-from tollgate.services.batches.output import read_output
+from tollgate.services.batches.output import answers_in
 from tollgate.services.batches.run_results import RunResults
 from tollgate.services.batches.start import BatchStarter, known_batch_way
 
@@ -122,7 +123,7 @@ class DroppedRuns:
             self._finish_without_job(run, "Stopped")
         elif file_batch_of(run.source) is not None and run.parent is None:
             # Its lines were cut before the run was made.
-            if not self._starter.start(run, way[2], largest_record=run.largest):
+            if not self._starter.start(run, way.road, largest_record=run.largest):
                 self._refused(run)
         else:
             self._cut_and_start(run, *way)
@@ -181,11 +182,7 @@ class DroppedRuns:
 
     def _single_lines(self, first: BatchRun) -> Iterator[tuple[int, Chunk]]:
         for number, lines in stored_chunks(self._objects, first):
-            answered = {
-                record.record_id
-                for record in read_output(self._objects, output_key(first, number))
-                if record.body is not None
-            }
+            answered = answers_in(self._objects, output_key(first, number)).keys()
             wanted = {line.number for line in lines if line.error is None} - answered
             if not wanted:
                 continue
@@ -211,7 +208,7 @@ class DroppedRuns:
     def _refuse(self, run: BatchRun, code: str, message: str) -> None:
         self._results.refuse_run(run, code, message)
         # Only a second run has spent anything by now, and the amount is unknown.
-        held = ZERO if run.parent is None or run.reservation is None else run.reservation.amount
         spent = ZERO if run.parent is None else None
+        bill = Bill(self._clock.now(), charge_of(spent, run.reservation))
         dropped = dropped_file(run.source or "") is not None
-        self._starter.end(run, FileCount(Bill(self._clock.now(), held), effective=spent) if dropped else None)
+        self._starter.end(run, FileCount(bill, effective=spent) if dropped else None)

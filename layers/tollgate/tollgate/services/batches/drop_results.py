@@ -1,23 +1,24 @@
 """The results of a dropped file: one line for each of its lines, in its order, and a summary."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
+from tollgate.domain.budgets.ledger import charge_of
+from tollgate.domain.catalogue import InferenceType, Way
 from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
 from tollgate.domain.costs.gateway_parts import drop_usage
 from tollgate.domain.costs.pricing import gateway_cost
-from tollgate.domain.costs.settlement import settle
+from tollgate.domain.costs.settlement import Settlement, settle
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.jobs.batches import BatchRun, FileCount
 from tollgate.domain.jobs.dropped_files import DroppedFile, dropped_file
 from tollgate.domain.jobs.job import Bill, Usage
 from tollgate.domain.json_values import json_text
-from tollgate.domain.money import ZERO, plus, usd_text
+from tollgate.domain.money import ZERO, money_text, plus, usd_text
 from tollgate.domain.records import RequestRecord
 from tollgate.ports.backends import TransformStatus
 from tollgate.ports.dialects import Dialects
@@ -26,26 +27,17 @@ from tollgate.ports.objects import ObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
 from tollgate.services.batches.drop_chunks import StoredLine, output_key, stored_chunks
-from tollgate.services.batches.output import failure_of, read_output
+from tollgate.services.batches.output import answers_in, failure_of
 from tollgate.services.batches.start import known_batch_way
+from tollgate.services.batches.tally import LineTally
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Counts, tokens and dollars so far; dollars become None as soon as one amount is unknown."""
+class _Tally(LineTally):
+    """The totals of a file. Of its lines, those that are `invalid` were never run; it was cut into `files`."""
 
     files: int = 0
-    completed: int = 0
-    failed: int = 0
     invalid: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    effective: Decimal | None = field(default=ZERO)
-    avoided: Decimal | None = field(default=ZERO)
-    instance_seconds: Decimal | None = field(default=ZERO)
-    instance: Decimal | None = field(default=ZERO)
-    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
-    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +48,7 @@ class _Ending:
     last: BatchRun
     status: TransformStatus
     share: Decimal | None
-    model: Model
-    deployment: Deployment
-    road: Road
+    way: Way
 
 
 class DropResults:
@@ -119,7 +109,7 @@ class DropResults:
             # Asking again would not bring it back, and the money would stay held.
             self.refuse_run(run, "invalid_request", f"Deployment '{run.resource}' is no longer in the catalogue.")
             return self._unpriced(run, first.records)
-        ending = _Ending(first, run, status, share, *way)
+        ending = _Ending(first, run, status, share, way)
         tally = _Tally()
         self._objects.put_lines(file.result_key, self._lines(ending, tally))
         own = gateway_cost(drop_usage(tally.files), self._catalogues.current().gateway_prices)
@@ -128,27 +118,16 @@ class DropResults:
         tally.reasons = add_reasons(tally.reasons, {AvoidedReason.BATCH: -own})
         self._objects.put(file.summary_key, json.dumps(self._summary(run, status, tally), indent=2).encode())
         self._report(run, first, status, tally)
-        # Work that cannot be priced is charged at the amount held, never at nothing.
-        unknown = ZERO if run.reservation is None else run.reservation.amount
-        return FileCount(
-            bill=Bill(
-                settled_at=self._clock.now(),
-                charged=unknown if tally.effective is None else tally.effective,
-                instance=tally.instance,
-                avoided={} if tally.avoided is None else tally.reasons,
-            ),
+        return tally.count(
+            self._clock.now(),
+            charged=charge_of(tally.effective, run.reservation),
             requests=tally.completed + tally.failed,
             errors=tally.failed,
-            input_tokens=tally.input_tokens,
-            output_tokens=tally.output_tokens,
-            effective=tally.effective,
-            held_seconds=tally.instance_seconds,
-            unknown_tokens=tally.unknown_tokens,
         )
 
     def _unpriced(self, run: BatchRun, records: int) -> FileCount:
         """The counts of a file whose answers nobody can read or price: the amount held for it is charged."""
-        held = ZERO if run.reservation is None else run.reservation.amount
+        held = charge_of(None, run.reservation)
         self._telemetry.count("UnknownCost")
         self._telemetry.log(
             "WARNING", "dropped file of unknown cost", batch_id=run.batch_id, charged_usd=usd_text(held)
@@ -161,8 +140,7 @@ class DropResults:
         earlier_share = ending.share if last is first else last.prior_seconds
         for number, lines in stored_chunks(self._objects, first):
             tally.files += 1
-            answered = read_output(self._objects, output_key(first, number))
-            answers = {record.record_id: record.body for record in answered}
+            answers = answers_in(self._objects, output_key(first, number))
             for line in lines:
                 if line.error is not None:
                     tally.invalid += 1
@@ -170,14 +148,10 @@ class DropResults:
                     continue
                 body, spent = answers.get(line.number), earlier_share
                 if body is None and last is not first:
-                    body, spent = self._second_answer(last, line), ending.share
+                    # In the second run every line has a file of its own.
+                    again = answers_in(self._objects, output_key(last, line.number))
+                    body, spent = again.get(line.number), ending.share
                 yield self._result(line, body, spent, ending, tally)
-
-    def _second_answer(self, run: BatchRun, line: StoredLine) -> bytes | None:
-        for record in read_output(self._objects, output_key(run, line.number)):
-            if record.record_id == line.number:
-                return record.body
-        return None
 
     def _result(
         self, line: StoredLine, body: bytes | None, spent: Decimal | None, ending: _Ending, tally: _Tally
@@ -189,7 +163,7 @@ class DropResults:
                 failure = failure_of(ending.status)
                 result = {"error": {"code": failure.code, "message": failure.message}}
             else:
-                parsed = self._dialects.of(ending.deployment).parse(body)
+                parsed = self._dialects.of(ending.way.deployment).parse(body)
                 usage = Usage(parsed.input_tokens, parsed.output_tokens)
                 result = {"output": parsed.output}
             text = json_text(line.label | result).encode()
@@ -200,19 +174,11 @@ class DropResults:
         if "error" in result:
             tally.failed += 1
         else:
-            tally.completed += 1
-            tally.unknown_tokens += None in {usage.input_tokens, usage.output_tokens}
-        tally.input_tokens += usage.input_tokens or 0
-        tally.output_tokens += usage.output_tokens or 0
-        tally.instance_seconds = plus(tally.instance_seconds, spent)
-        if spent is None:
-            tally.effective = tally.avoided = tally.instance = None
-        else:
-            cost = settle(ending.model, ending.deployment, ending.road, held_seconds=spent, usage=usage, gateway=ZERO)
-            tally.effective = plus(tally.effective, cost.effective)
-            tally.avoided = plus(tally.avoided, cost.avoided)
-            tally.instance = plus(tally.instance, cost.instance)
-            tally.reasons = add_reasons(tally.reasons, cost.reasons)
+            tally.complete(usage)
+        cost = Settlement(effective=None, avoided=None)
+        if spent is not None:
+            cost = settle(*ending.way, held_seconds=spent, usage=usage, gateway=ZERO)
+        tally.spend(cost, spent, usage)
         return text
 
     def _summary(self, run: BatchRun, status: TransformStatus, tally: _Tally) -> dict[str, Any]:
@@ -226,9 +192,9 @@ class DropResults:
             "invalid": tally.invalid,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
-            "instance_seconds": None if tally.instance_seconds is None else str(tally.instance_seconds),
-            "effective_cost_usd": None if tally.effective is None else usd_text(tally.effective),
-            "avoided_cost_usd": None if tally.avoided is None else usd_text(tally.avoided),
+            "instance_seconds": None if tally.held_seconds is None else str(tally.held_seconds),
+            "effective_cost_usd": money_text(tally.effective),
+            "avoided_cost_usd": money_text(tally.avoided),
             "finished_at": (status.ended_at or self._clock.now()).isoformat(),
         }
 

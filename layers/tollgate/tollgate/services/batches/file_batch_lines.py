@@ -5,21 +5,20 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tollgate.domain.catalogue import Catalogue, Deployment, Model, Road
-from tollgate.domain.costs.avoided import AvoidedReason, add_reasons
+from tollgate.domain.catalogue import Catalogue, InferenceType, Way
 from tollgate.domain.costs.settlement import Settlement, settle
 from tollgate.domain.errors import BackendError, BudgetExceededError, ModelFailedError, TollgateError
 from tollgate.domain.jobs.file_batches import FileBatch, FileBatchStatus, FilePart
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.json_values import json_text
-from tollgate.domain.money import ZERO, plus, usd_text
+from tollgate.domain.money import ZERO, money_text
 from tollgate.ports.dialects import Dialects
 from tollgate.ports.files import LineAnswer, LineBodies
 from tollgate.ports.objects import ObjectStore
 from tollgate.services.batches.drop_chunks import StoredLine, output_key, stored_chunks
 from tollgate.services.batches.file_batch_cut import RefusalOf, run_of
-from tollgate.services.batches.output import read_output
-from tollgate.services.batches.start import batch_way
+from tollgate.services.batches.output import answers_in
+from tollgate.services.batches.tally import LineTally
 
 _UNDONE: Mapping[FileBatchStatus, tuple[str, str]] = {
     FileBatchStatus.EXPIRED: (
@@ -31,34 +30,17 @@ _UNDONE: Mapping[FileBatchStatus, tuple[str, str]] = {
 
 
 @dataclass(slots=True)
-class Tally:
-    """Totals over the lines of a part, or over those that cannot be run.
-
-    Dollars and seconds become None as soon as one amount is unknown. `faulty` names the input files with a failed line.
+class PartTally(LineTally):
+    """The totals of a part, or of the lines that cannot be run.
 
     Attributes:
+        faulty: the input files with a failed line.
         ran: lines that the budgets admitted; `errors` of them have no answer, though nobody cancelled them.
-        unknown_tokens: answered lines whose token counts are not all known.
-        instance: the instance share of `effective`.
-        reasons: `avoided`, by reason.
     """
 
-    completed: int = 0
-    failed: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    effective: Decimal | None = field(default=ZERO)
-    avoided: Decimal | None = field(default=ZERO)
     faulty: set[int] = field(default_factory=set)
     ran: int = 0
     errors: int = 0
-    unknown_tokens: int = 0
-    instance: Decimal | None = field(default=ZERO)
-    held_seconds: Decimal | None = field(default=ZERO)
-    reasons: Mapping[AvoidedReason, Decimal] = field(default_factory=dict)
-
-
-Way = tuple[Model, Deployment, Road]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +76,7 @@ class BatchLineWriter:
         self._gateway_share = gateway_share
         self._name = batch.batch_id.removeprefix("batch_")
 
-    def answered(self, tallies: Mapping[str, Tally]) -> Iterator[bytes]:
+    def answered(self, tallies: Mapping[str, PartTally]) -> Iterator[bytes]:
         """Lines with an answer; each is counted in the tally of its run as it is read."""
         for part in self._batch.parts:
             yield from self._part(part, tallies[part.run_id], good=True)
@@ -102,10 +84,10 @@ class BatchLineWriter:
         for _, lines in self._invalid():
             tally.failed += len(lines)
 
-    def refused(self, tallies: Mapping[str, Tally]) -> Iterator[bytes]:
+    def refused(self, tallies: Mapping[str, PartTally]) -> Iterator[bytes]:
         """Lines with an error; read `answered` to its end first."""
         for part in self._batch.parts:
-            tally = Tally(faulty=set(tallies[part.run_id].faulty))
+            tally = PartTally(faulty=set(tallies[part.run_id].faulty))
             yield from self._part(part, tally, good=False)
         for _, lines in self._invalid():
             for line in lines:
@@ -114,13 +96,13 @@ class BatchLineWriter:
     def _invalid(self) -> Iterator[tuple[int, list[StoredLine]]]:
         return stored_chunks(self._objects, run_of(self._batch, "", self._batch.invalid_id))
 
-    def _part(self, part: FilePart, tally: Tally, *, good: bool) -> Iterator[bytes]:
+    def _part(self, part: FilePart, tally: PartTally, *, good: bool) -> Iterator[bytes]:
         first = run_of(self._batch, part.resource, part.run_id)
-        way = batch_way(self._catalogue, part.resource)
+        way = self._catalogue.way(part.resource, InferenceType.BATCH)
         for number, lines in stored_chunks(self._objects, first):
             if not good and number not in tally.faulty:
                 continue
-            answers = {r.record_id: r.body for r in read_output(self._objects, output_key(first, number))}
+            answers = answers_in(self._objects, output_key(first, number))
             for line in lines:
                 result = self._line(part, way, line, answers.get(line.number), tally)
                 if not result.good:
@@ -128,7 +110,7 @@ class BatchLineWriter:
                 if result.good is good:
                     yield result.text
 
-    def _line(self, part: FilePart, way: Way | None, line: StoredLine, body: bytes | None, tally: Tally) -> _Result:
+    def _line(self, part: FilePart, way: Way | None, line: StoredLine, body: bytes | None, tally: PartTally) -> _Result:
         if line.error is not None:
             tally.failed += 1
             return _Result(good=False, text=self._refusal_line(line, line.error))
@@ -153,8 +135,7 @@ class BatchLineWriter:
         settled = self._price(part, way, spent, usage, tally)
         tally.ran += part.admitted > 0
         if document is not None:
-            tally.completed += 1
-            tally.unknown_tokens += None in {usage.input_tokens, usage.output_tokens}
+            tally.complete(usage)
             return _Result(good=True, text=self._text(line, document, None, self._priced(part, settled)))
         tally.failed += 1
         undone = _UNDONE.get(self._batch.ending) if body is None and part.outcome == "Stopped" else None
@@ -169,12 +150,12 @@ class BatchLineWriter:
     def _answer(self, part: FilePart, way: Way | None, line: StoredLine, body: bytes) -> tuple[dict[str, Any], Usage]:
         if way is None:
             raise BackendError(f"Deployment '{part.resource}' is no longer in the catalogue.")
-        parsed = self._dialects.of(way[1]).parse(body)
+        parsed = self._dialects.of(way.deployment).parse(body)
         usage = Usage(parsed.input_tokens, parsed.output_tokens)
         answer = LineAnswer(
             inference_id=f"inf_{self._name}_{line.number}",
             created_at=self._batch.created_at,
-            model=way[0].name,
+            model=way.model.name,
             resource=part.resource,
             catalogue_version=self._catalogue.version,
             output=parsed.output,
@@ -186,35 +167,29 @@ class BatchLineWriter:
         json_text(shown)
         return {"status_code": 200, "request_id": self._request_id(line), "body": shown}, usage
 
-    def _price(self, part: FilePart, way: Way | None, spent: Decimal | None, usage: Usage, tally: Tally) -> Settlement:
+    def _price(
+        self, part: FilePart, way: Way | None, spent: Decimal | None, usage: Usage, tally: PartTally
+    ) -> Settlement:
         settled = Settlement(effective=None, avoided=None)
         if way is not None and spent is not None:
             # A line that was never admitted never ran, and costs its owner nothing.
             own = self._gateway_share if part.admitted else ZERO
             settled = settle(*way, held_seconds=spent, usage=usage, gateway=own)
-        tally.effective = plus(tally.effective, settled.effective)
-        tally.avoided = plus(tally.avoided, settled.avoided)
-        tally.instance = plus(tally.instance, settled.instance)
-        tally.held_seconds = plus(tally.held_seconds, spent)
-        tally.reasons = add_reasons(tally.reasons, settled.reasons)
-        tally.input_tokens += usage.input_tokens or 0
-        tally.output_tokens += usage.output_tokens or 0
+        tally.spend(settled, spent, usage)
         return settled
 
     def _second_answer(self, part: FilePart, line: StoredLine) -> bytes | None:
+        # In the second run every line has a file of its own.
         second = run_of(self._batch, part.resource, part.last_run)
-        for record in read_output(self._objects, output_key(second, line.number)):
-            if record.record_id == line.number:
-                return record.body
-        return None
+        return answers_in(self._objects, output_key(second, line.number)).get(line.number)
 
     @staticmethod
     def _priced(part: FilePart, settled: Settlement) -> Mapping[str, Any]:
         return {
             "deployment": part.resource,
             "inference_type": "batch",
-            "effective_cost_usd": None if settled.effective is None else usd_text(settled.effective),
-            "avoided_cost_usd": None if settled.avoided is None else usd_text(settled.avoided),
+            "effective_cost_usd": money_text(settled.effective),
+            "avoided_cost_usd": money_text(settled.avoided),
         }
 
     def _refusal_line(

@@ -12,9 +12,10 @@ from tollgate.domain.money import ZERO
 from tollgate.ports.files import FileBatchStore, FileStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.batches.file_batch_changes import written
 from tollgate.services.batches.file_batch_cut import BatchCutter, missing_input
-from tollgate.services.batches.file_batch_finish import FileBatchResults
-from tollgate.services.batches.file_part_admission import PartAdmission, written
+from tollgate.services.batches.file_batch_finish import FileBatchFinisher
+from tollgate.services.batches.file_part_admission import PartAdmission
 from tollgate.services.batches.file_part_run import PartRunner
 
 
@@ -35,7 +36,7 @@ class FileBatchRunner:
         cutter: BatchCutter,
         admission: PartAdmission,
         parts: PartRunner,
-        results: FileBatchResults,
+        finisher: FileBatchFinisher,
         telemetry: Telemetry,
         clock: Clock,
         is_held_back: Callable[[str], bool] = lambda _: False,
@@ -46,7 +47,7 @@ class FileBatchRunner:
         self._cutter = cutter
         self._admission = admission
         self._parts = parts
-        self._results = results
+        self._finisher = finisher
         self._telemetry = telemetry
         self._clock = clock
         self._is_held_back = is_held_back
@@ -74,7 +75,7 @@ class FileBatchRunner:
             for part in batch.parts:
                 self._parts.go_on(batch, part, stopping=stopping)
             return
-        self._results.finish(batch)
+        self._finisher.finish(batch)
 
     def _expired(self, batch: FileBatch) -> FileBatch:
         running = batch.status in {FileBatchStatus.VALIDATING, FileBatchStatus.IN_PROGRESS}

@@ -7,11 +7,12 @@ from decimal import Decimal
 from tollgate.domain.budgets.ledger import LedgerWrite, Reservation
 from tollgate.domain.budgets.reserving import Ask
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import BudgetExceededError, ConflictError
+from tollgate.domain.errors import BudgetExceededError
 from tollgate.domain.jobs.file_batches import FileBatch, FilePart
 from tollgate.domain.money import usd
 from tollgate.ports.files import FileBatchStore
 from tollgate.ports.registry import CatalogueSource
+from tollgate.services.batches.file_batch_changes import written
 from tollgate.services.requests.admission import Admission
 
 _SHARES = (Decimal(1), Decimal("0.75"), Decimal("0.5"), Decimal("0.25"), Decimal("0.1"))
@@ -67,19 +68,6 @@ class PartAdmission:
             refused = replace(part, decided=True, admitted=0, refusal=error.message)
             stored = written(self._batches, batch.with_part(refused))
         return stored
-
-
-def written(batches: FileBatchStore, batch: FileBatch, charges: Sequence[LedgerWrite] = ()) -> FileBatch:
-    """The batch as it is stored now.
-
-    Raises:
-        ConflictError: another function has changed it since it was read; try again.
-        StorageError: try again.
-    """
-    done = batches.change(batch, charges)
-    if done is None:
-        raise ConflictError("The batch was changed meanwhile. Try again.")
-    return done
 
 
 def _ladder(part: FilePart) -> list[tuple[Decimal, int]]:

@@ -15,7 +15,7 @@ from tollgate.ports.system import Clock
 from tollgate.services.batches.drop_batch import DroppedRuns
 from tollgate.services.batches.drop_chunks import input_key, invalid_key, stored_chunks
 from tollgate.services.batches.file_batch_cut import RefusalOf, run_of
-from tollgate.services.batches.file_batch_finish import FileBatchResults
+from tollgate.services.batches.file_batch_results import FileBatchResults
 
 _PREPARED_WITHIN = timedelta(seconds=330)
 """Longer than any function that prepares a run may run."""

@@ -53,6 +53,11 @@ def read_output(objects: ObjectStore, key: str) -> Iterator[OutputRecord]:
             yield OutputRecord(record["id"], _answer(record, line))
 
 
+def answers_in(objects: ObjectStore, key: str) -> dict[Any, bytes]:
+    """The answers of an output file, by record."""
+    return {record.record_id: record.body for record in read_output(objects, key) if record.body is not None}
+
+
 def _answer(record: dict[str, Any], line: bytes) -> bytes | None:
     if "SageMakerOutput" not in record or not within_depth(record["SageMakerOutput"], line):
         # A record that no dialect can read must not keep those of the others from being stored.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from copy import replace
 
 from tollgate.domain.budgets.ledger import LedgerWrite
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType, Road, Way
 from tollgate.domain.errors import BackendError, BackendThrottledError, CapacityError
 from tollgate.domain.jobs.batches import BatchRun, BatchState, FileCount
 from tollgate.ports.backends import TransformBackend, TransformJob
@@ -107,24 +107,13 @@ class BatchStarter:
             settle_with(run.reservation, count.bill.charged, ended.state.value, change)
 
 
-def batch_way(catalogue: Catalogue, resource: str) -> tuple[Model, Deployment, Road] | None:
-    """Model, deployment and batch road of a resource; None when the catalogue no longer has them."""
-    model_name, _, name = resource.partition("/")
-    model = catalogue.models.get(model_name)
-    deployment = model.deployment(name) if model is not None else None
-    road = deployment.roads.get(InferenceType.BATCH) if deployment is not None else None
-    if model is None or deployment is None or road is None:
-        return None
-    return model, deployment, road
-
-
-def known_batch_way(catalogues: CatalogueSource, resource: str) -> tuple[Model, Deployment, Road] | None:
-    """The same by the catalogue in force, read anew if this copy of it lacks the road.
+def known_batch_way(catalogues: CatalogueSource, resource: str) -> Way | None:
+    """The batch road to a resource by the catalogue in force, read anew if this copy of it lacks the road.
 
     Raises:
         CatalogueError, StorageError: the catalogue cannot be read.
     """
-    return batch_way(catalogues.knowing(resource, InferenceType.BATCH), resource)
+    return catalogues.knowing(resource, InferenceType.BATCH).way(resource, InferenceType.BATCH)
 
 
 def batch_resources(catalogue: Catalogue) -> list[str]:

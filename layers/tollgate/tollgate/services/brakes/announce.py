@@ -13,7 +13,7 @@ from tollgate.ports.webhooks import WebhookSecrets, WebhookSender
 from tollgate.services.budgets.signed_notices import SignedNotices
 
 WEBHOOK_TENANT = "tollgate-brakes"
-"""The tenant whose secret signs: ``tollgate webhooks rotate --tenant tollgate-brakes`` makes one."""
+"""The tenant whose secret signs: ``tollgate webhooks secret --tenant tollgate-brakes`` makes one."""
 
 _ATTEMPTS = 3
 

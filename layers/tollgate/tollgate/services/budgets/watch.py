@@ -12,7 +12,7 @@ from tollgate.domain.budgets.budget import FULL, AppliedBudget
 from tollgate.domain.budgets.ledger import Change, Counter, Told
 from tollgate.domain.budgets.pressure import thresholds_crossed
 from tollgate.domain.errors import StorageError
-from tollgate.domain.money import ZERO, usd_text
+from tollgate.domain.money import ZERO, money_text
 from tollgate.ports.money import BudgetNotices, Ledger
 from tollgate.ports.system import Clock, Telemetry
 
@@ -130,7 +130,7 @@ class BudgetWatch:
             "counter": applied.counter,
             "at_percent": str(percent),
             "action": action,
-            "limit_usd": None if limit is None else usd_text(limit),
+            "limit_usd": money_text(limit),
             "period_ends": None if applied.ends_at is None else applied.ends_at.isoformat(),
         }
         try:

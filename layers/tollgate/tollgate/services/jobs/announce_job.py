@@ -110,7 +110,7 @@ class JobAnnouncer:
 
     def _siblings(self, job: Job) -> Sequence[str]:
         try:
-            return [deployment.name for deployment in self._pricing.served_by(job)[0].deployments]
+            return [deployment.name for deployment in self._pricing.served_by(job).model.deployments]
         except (CatalogueError, UnknownModelError):
             return ()
 

@@ -7,7 +7,7 @@ spend in every budget that had counted the job; a budget with nothing left becom
 from collections.abc import Sequence
 from decimal import Decimal
 
-from tollgate.domain.budgets.ledger import LedgerWrite, late_charge
+from tollgate.domain.budgets.ledger import LedgerWrite, charge_of, late_charge
 from tollgate.domain.costs.avoided import add_reasons
 from tollgate.domain.costs.settlement import Settlement
 from tollgate.domain.errors import LedgerRefusedError, StorageError
@@ -38,10 +38,7 @@ def charge_late(job: Job, settlement: Settlement, usage: Usage, *, run: str = ""
     """
     if job.bill is None:
         return False
-    held = ZERO if job.reservation is None else job.reservation.amount
-    # Work that cannot be priced is charged at the amount held, never at nothing.
-    whole = held if settlement.effective is None else settlement.effective
-    more = max(ZERO, whole - job.bill.charged)
+    more = max(ZERO, charge_of(settlement.effective, job.reservation) - job.bill.charged)
     before = {reason: -amount for reason, amount in job.bill.avoided.items()}
     late = job._replace(
         job_id=f"{job.job_id}#late{run and '-'}{run}",

@@ -38,8 +38,7 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
             or present.state != claimed.state
         ):
             raise
-        # The work was done and nobody else would continue it: a job that may begin only once stays with its first
-        # runner.
+        # The write took place, and nobody else would continue: a job that may begin only once stays with this runner.
         return claimed
     if present is not None and present.state is JobState.QUEUED:
         raise ConflictError("The job is already being submitted.", retry_after=LEASE_SECONDS)

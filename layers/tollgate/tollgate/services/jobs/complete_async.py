@@ -19,9 +19,9 @@ from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.complete_together import GroupCompletion
+from tollgate.services.jobs.groups import GROUP_PREFIX, group_of
 from tollgate.services.jobs.kept_work import kept_work
 from tollgate.services.jobs.price_job import Work
-from tollgate.services.jobs.submit_together import GROUP_PREFIX
 
 _SHOWN_CHARACTERS = 500
 
@@ -94,7 +94,7 @@ class AsyncCompletion:
             received = job.submitted_at or job.created_at
             self.notice(
                 AsyncNotice(
-                    inference_id=_invocation_of(job),
+                    inference_id=group_of(job) or job.job_id,
                     completed=completed,
                     received_at=received,
                     # The bucket reports whole seconds, which may lie before the submission.
@@ -129,8 +129,7 @@ class AsyncCompletion:
         road, run = self._road(job), _other_run(job, notice)
         if job.rates_version or (road is not None and road.tokens is not None):
             # Nothing queues for a place there. The time of a stored answer is known in whole seconds, and a call of
-            # zero seconds
-            # would count as one that was never made.
+            # zero seconds would count as one that was never made.
             held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))
         else:
             held = self._holding.take_place(
@@ -152,20 +151,19 @@ class AsyncCompletion:
 
     def _road(self, job: Job) -> Road | None:
         try:
-            deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
+            way = self._catalogues.seen_by(job).model(job.model).way(job.deployment, InferenceType.ASYNC)
         except UnknownModelError:
             return None
-        return deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
+        return None if way is None else way.road
 
 
 def _ended_by(job: Job, notice: AsyncNotice) -> Job:
     """The job as the invocation that ends it leaves it; its own record may know of a later one, or of none yet."""
-    in_group = job.batch_id is not None and job.batch_id.startswith(GROUP_PREFIX)
     return job._replace(
         submitted_at=job.submitted_at or notice.received_at,
         output_location=notice.output_location or job.output_location,
         failure_location=None if _other_run(job, notice) else job.failure_location,
-        batch_id=None if in_group else job.batch_id,
+        batch_id=job.batch_id if group_of(job) is None else None,
     )
 
 
@@ -184,9 +182,3 @@ def _other_run(job: Job, notice: AsyncNotice) -> str:
 def _run_at(location: str | None) -> str:
     """What the locations of an invocation's answer and of its failure have in common."""
     return "" if location is None else location.rpartition("/")[2].removesuffix(".out").removesuffix("-error")
-
-
-def _invocation_of(job: Job) -> str:
-    """The invocation that the job went in: its own, or its group's."""
-    group = job.batch_id
-    return group if group is not None and group.startswith(GROUP_PREFIX) else job.job_id

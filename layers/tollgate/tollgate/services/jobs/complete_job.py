@@ -87,7 +87,7 @@ class JobCompleter:
             StorageError: try again.
         """
         try:
-            parsed = self._dialects.of(self._pricing.served_by(job)[1]).parse(body)
+            parsed = self._dialects.of(self._pricing.served_by(job).deployment).parse(body)
             # What cannot be written as JSON cannot be returned to the client either.
             json_text(parsed.output)
         except (ModelFailedError, CatalogueError, UnknownModelError) as error:

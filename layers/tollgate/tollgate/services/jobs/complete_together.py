@@ -25,9 +25,9 @@ from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter
+from tollgate.services.jobs.groups import ALONE, members_key
 from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
-from tollgate.services.jobs.submit_together import ALONE, members_key
 
 
 @dataclass(frozen=True, slots=True)

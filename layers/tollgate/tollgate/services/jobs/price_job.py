@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from tollgate.domain.budgets.ledger import charge_of
 from tollgate.domain.budgets.reserving import reservation_parts
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType, Way
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.costs.settlement import Settlement, baseline_cost, settle
 from tollgate.domain.errors import CatalogueError, UnknownModelError
@@ -44,18 +45,16 @@ class JobPricing:
         self._telemetry = telemetry
         self._clock = clock
 
-    def served_by(self, job: Job) -> tuple[Model, Deployment, Road]:
+    def served_by(self, job: Job) -> Way:
         """Model, deployment and road that served the job.
 
         Raises:
             CatalogueError, UnknownModelError: they are no longer in the catalogue.
         """
-        model = self._catalogue(job).model(job.model)
-        deployment = model.deployment(job.deployment)
-        road = deployment.roads.get(job.inference_type) if deployment is not None else None
-        if deployment is None or road is None:
+        way = self._catalogue(job).model(job.model).way(job.deployment, job.inference_type)
+        if way is None:
             raise CatalogueError(f"Deployment '{job.resource}' is no longer in the catalogue.")
-        return model, deployment, road
+        return way
 
     def settlement(self, job: Job, usage: Usage, work: Work) -> Settlement:
         """What the work on a job has cost; unknown where its time or its price is."""
@@ -87,11 +86,9 @@ class JobPricing:
 
     def bill(self, job: Job, settlement: Settlement) -> Bill:
         """What a job is charged for and billed as."""
-        # Work that cannot be priced is charged at the amount held, never at nothing.
-        unknown = ZERO if job.reservation is None else job.reservation.amount
         return Bill(
             settled_at=self._clock.now(),
-            charged=unknown if settlement.effective is None else settlement.effective,
+            charged=charge_of(settlement.effective, job.reservation),
             instance=settlement.instance,
             avoided=settlement.reasons,
             variant=self._variant(job),
@@ -102,7 +99,7 @@ class JobPricing:
         if job.inference_type is not InferenceType.BATCH:
             return 1
         try:
-            return self.served_by(job)[2].concurrency
+            return self.served_by(job).road.concurrency
         except (CatalogueError, UnknownModelError):
             return 1
 
@@ -123,6 +120,6 @@ class JobPricing:
 
     def _variant(self, job: Job) -> str:
         try:
-            return self.served_by(job)[2].target_variant or ""
+            return self.served_by(job).road.target_variant or ""
         except (CatalogueError, UnknownModelError):
             return ""

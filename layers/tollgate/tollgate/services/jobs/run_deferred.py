@@ -8,7 +8,7 @@ function has the time to wait for an answer.
 
 from typing import TYPE_CHECKING
 
-from tollgate.domain.catalogue import Deployment, InferenceType, Road
+from tollgate.domain.catalogue import Deployment, InferenceType, Road, Way
 from tollgate.domain.errors import InvalidRequestError
 from tollgate.domain.jobs.job import Job, JobState
 from tollgate.domain.places.sleeping import Phase, may_gather
@@ -79,7 +79,7 @@ class DeferredRun:
         if self._calls.ended_before(job):
             return
         try:
-            deployment, road = self._way(job)
+            _, deployment, road = self._way(job)
         except InvalidRequestError as error:
             # Not while it runs under an older copy of the catalogue: nobody would pay for that run.
             claimed = claim_job(self._jobs, job, self._clock.now())
@@ -92,12 +92,11 @@ class DeferredRun:
         if claimed is not None:
             self._calls.make(claimed, deployment, road)
 
-    def _way(self, job: Job) -> tuple[Deployment, Road]:
-        deployment = self._catalogues.seen_by(job).model(job.model).deployment(job.deployment)
-        road = deployment.roads.get(InferenceType.REALTIME) if deployment is not None else None
-        if deployment is None or road is None:
+    def _way(self, job: Job) -> Way:
+        way = self._catalogues.seen_by(job).model(job.model).way(job.deployment, InferenceType.REALTIME)
+        if way is None:
             raise InvalidRequestError(f"Deployment '{job.resource}' no longer has a real-time road.")
-        return deployment, road
+        return way
 
     def _is_up(self, job: Job, deployment: Deployment, road: Road) -> bool:
         place = place_of(road)

@@ -8,7 +8,7 @@ charged at the amount held instead of being called again.
 
 from datetime import timedelta
 
-from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Road
+from tollgate.domain.catalogue import Catalogue, InferenceType, Road, Way
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.errors import (
     BackendError,
@@ -76,7 +76,7 @@ class TokenJobRun:
         """
         try:
             catalogue = self._catalogues.seen_by(job)
-            deployment, road = _way(job, catalogue)
+            _, deployment, road = _way(job, catalogue)
             if self._is_over(job, catalogue):
                 return
             request = self._requests.of(job, deployment)
@@ -188,17 +188,16 @@ class TokenJobRun:
             self._telemetry.count("TokenAnswersKept")
 
 
-def _way(job: Job, catalogue: Catalogue) -> tuple[Deployment, Road]:
+def _way(job: Job, catalogue: Catalogue) -> Way:
     """The job's deployment and road.
 
     Raises:
         InvalidRequestError: there is none any more.
     """
-    deployment = catalogue.model(job.model).deployment(job.deployment)
-    road = deployment.roads.get(InferenceType.ASYNC) if deployment is not None else None
-    if deployment is None or road is None or road.tokens is None:
+    way = catalogue.model(job.model).way(job.deployment, InferenceType.ASYNC)
+    if way is None or way.road.tokens is None:
         raise InvalidRequestError(f"Deployment '{job.resource}' is no longer paid by the token.")
-    return deployment, road
+    return way
 
 
 def _check_held(job: Job, catalogue: Catalogue, road: Road, request: RenderedRequest) -> None:

@@ -1,85 +1,50 @@
-"""Submits several jobs for one deployment in a single invocation, where its catalogue entry allows it.
+"""Submits the jobs of several messages: together where they go to one deployment, and its catalogue entry allows it."""
 
-The list of jobs in the group is stored in the bucket before the invocation, under the invocation's own id, so that the
-notification of its end can be matched to them.
-"""
-
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from tollgate.domain.catalogue import Deployment, InferenceType, Model, Road
-from tollgate.domain.errors import (
-    BackendError,
-    BackendThrottledError,
-    BackendTimeoutError,
-    CapacityError,
-    CatalogueError,
-    InvalidRequestError,
-    StorageError,
-)
+from tollgate.domain.catalogue import InferenceType, Way
+from tollgate.domain.errors import CatalogueError, InvalidRequestError, StorageError
 from tollgate.domain.jobs.job import Job, JobState
-from tollgate.domain.jobs.micro_batches import Mergeable, MicroBatchPolicy, group_size, groups_of, measured_as
-from tollgate.ports.backends import AsyncBackend
-from tollgate.ports.dialects import RenderedRequest, RequestMerger
+from tollgate.domain.jobs.micro_batches import MicroBatchPolicy, group_size, groups_of, measured_as
+from tollgate.ports.dialects import RequestMerger
 from tollgate.ports.jobs import JobStore
-from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
-from tollgate.ports.system import Clock, IdSource, Telemetry
-from tollgate.services.jobs.hand_over import AsyncHandOver, invocation_timeout
+from tollgate.ports.system import Telemetry
+from tollgate.services.jobs.groups import ALONE
+from tollgate.services.jobs.hand_over import AsyncHandOver
+from tollgate.services.jobs.hand_over_together import GroupHandOver, Member
+from tollgate.services.jobs.prepare_async import AsyncPreparation
 from tollgate.services.jobs.submit_async import AsyncSubmitter
-
-GROUP_PREFIX = "mb_"
-ALONE = "alone"
-"""In a job's `batch_id`: its group failed, so it is submitted by itself."""
 
 _READ_AT_ONCE = 100
 
 
-def members_key(group_id: str) -> str:
-    """Key of the list of jobs that were submitted together."""
-    return f"async-input/{group_id}.members.json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A claimed job with its rendered body."""
-
-    job: Job
-    request: RenderedRequest
-    merging: Mergeable
-
-
 class GroupSubmitter:
-    """Submits the jobs of several messages."""
+    """Decides which jobs go alone, and which together."""
 
     def __init__(
         self,
         *,
         submitter: AsyncSubmitter,
+        preparation: AsyncPreparation,
         hand_over: AsyncHandOver,
-        jobs: JobStore,
-        objects: WholeObjectStore,
-        backend: AsyncBackend,
+        groups: GroupHandOver,
         merger: RequestMerger,
+        jobs: JobStore,
         catalogues: CatalogueSource,
         capacities: CapacitySource,
         telemetry: Telemetry,
-        clock: Clock,
-        ids: IdSource,
     ) -> None:
         self._submitter = submitter
+        self._preparation = preparation
         self._hand_over = hand_over
-        self._jobs = jobs
-        self._objects = objects
-        self._backend = backend
+        self._groups = groups
         self._merger = merger
+        self._jobs = jobs
         self._catalogues = catalogues
         self._capacities = capacities
         self.telemetry = telemetry
-        self._clock = clock
-        self._ids = ids
 
     def submit_all(self, job_ids: Sequence[str]) -> dict[str, Exception]:
         """Submit the jobs, together where that is better.
@@ -135,99 +100,52 @@ class GroupSubmitter:
         if job.inference_type is not InferenceType.ASYNC:
             return None
         try:
-            return self._submitter.way(job)[1].micro_batch
+            return self._preparation.way(job).deployment.micro_batch
         except (InvalidRequestError, CatalogueError, StorageError):
             return None  # The single submission reports what is wrong.
 
     def _pool(self, jobs: Sequence[Job], failures: dict[str, Exception]) -> None:
-        model, deployment, road = self._submitter.way(jobs[0])
-        policy = deployment.micro_batch
-        ready: list[_Ready] = []
+        way = self._preparation.way(jobs[0])
+        policy = way.deployment.micro_batch
+        ready: list[Member] = []
         for job in jobs:
-            self._attempt([job.job_id], failures, partial(self._ready, job, deployment, ready, (model, road)))
+            self._attempt([job.job_id], failures, partial(self._ready, job, way, ready))
         if policy is None or not ready:
             return
-        size = self._size(policy, deployment, road, sum(entry.merging.inputs for entry in ready))
+        size = self._size(policy, way, sum(entry.merging.inputs for entry in ready))
         for group in groups_of([entry.merging for entry in ready], policy, size):
             members = [ready[position] for position in group]
             names = [entry.job.job_id for entry in members]
-            self._attempt(names, failures, partial(self._together, members, model, road))
+            self._attempt(names, failures, partial(self._groups.submit, members, way.model, way.road))
 
-    def _ready(self, job: Job, deployment: Deployment, ready: list[_Ready], way: tuple[Model, Road]) -> None:
-        claimed = self._submitter.claim(job)
+    def _ready(self, job: Job, way: Way, ready: list[Member]) -> None:
+        """Make a job ready to be grouped, or submit it at once if it cannot be."""
+        claimed = self._preparation.claim(job)
         if claimed is None:
             return
-        request = self._submitter.rendered(claimed, deployment)
+        request = self._preparation.rendered(claimed, way.deployment)
         if request is None:
             return
-        merging = self._merger.mergeable(request)
-        if merging is None or (deployment.micro_batch and len(request.body) > deployment.micro_batch.max_bytes):
+        merging, policy = self._merger.mergeable(request), way.deployment.micro_batch
+        if merging is None or (policy and len(request.body) > policy.max_bytes):
             # A body too large to be grouped would only take up memory while the others are read.
-            self._hand_over.submit(claimed, way[0], way[1], request)
+            self._hand_over.submit(claimed, way.model, way.road, request)
         else:
-            ready.append(_Ready(claimed, request, merging))
+            ready.append(Member(claimed, request, merging))
 
-    def _size(self, policy: MicroBatchPolicy, deployment: Deployment, road: Road, here: int) -> int:
-        capacity = self._capacities.snapshot()
-        resource = deployment.resource
+    def _size(self, policy: MicroBatchPolicy, way: Way, here: int) -> int:
+        """How many inputs go together, with `here` of them in these messages."""
+        capacity, road = self._capacities.snapshot(), way.road
+        resource = way.deployment.resource
         observed = capacity.of(resource, InferenceType.ASYNC)
         instances = road.instance_count if observed.instances is None else observed.instances
         return group_size(
             policy,
             waiting=max(here, observed.backlog),
             places=max(1, instances) * road.concurrency,
-            one=deployment.timing.expected_seconds(0),
+            one=way.deployment.timing.expected_seconds(0),
             measured=lambda size: capacity.of(measured_as(resource, size), InferenceType.ASYNC).measured_seconds,
         )
-
-    def _together(self, members: Sequence[_Ready], model: Model, road: Road) -> None:
-        if len(members) == 1:
-            self._hand_over.submit(members[0].job, model, road, members[0].request)
-            return
-        group_id = self._ids.new(GROUP_PREFIX.removesuffix("_"))
-        listed = [[entry.job.job_id, entry.merging.inputs] for entry in members]
-        self._objects.put(members_key(group_id), json.dumps(listed).encode())
-        request = self._merger.merge([entry.request for entry in members])
-        handed_over_at = self._clock.now()
-        try:
-            submission = self._backend.submit(
-                road,
-                request.body,
-                request.content_type,
-                inference_id=group_id,
-                request_ttl_seconds=model.asynchronous.request_ttl_seconds,
-                timeout_seconds=self._timeout(members, model),
-                trace=members[0].job.traceparent,
-            )
-        except (CapacityError, BackendThrottledError, StorageError):
-            for entry in members:
-                self._hand_over.give_back(entry.job)
-            raise
-        except BackendTimeoutError:
-            raise
-        except BackendError:
-            # The cause may be one of them, or the grouping itself.
-            for entry in members:
-                self._hand_over.submit(entry.job, model, road, entry.request)
-            return
-        self.telemetry.count("MicroBatches")
-        self.telemetry.count("MicroBatchedRequests", len(members))
-        unrecorded: StorageError | None = None
-        for entry in members:
-            try:
-                self._hand_over.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
-            except StorageError as error:
-                # The others would be submitted a second time as well.
-                unrecorded = error
-        if unrecorded is not None:
-            raise unrecorded
-
-    @staticmethod
-    def _timeout(members: Sequence[_Ready], model: Model) -> int:
-        """Seconds such that no job's share, by its number of inputs, exceeds the amount held for it."""
-        inputs = sum(entry.merging.inputs for entry in members)
-        paid = (invocation_timeout(entry.job, model) * inputs // entry.merging.inputs for entry in members)
-        return min(model.asynchronous.invocation_timeout_seconds, *paid)
 
     @staticmethod
     def _attempt(names: Sequence[str], failures: dict[str, Exception], act: Callable[[], None]) -> None:

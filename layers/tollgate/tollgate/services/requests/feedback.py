@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tollgate.ports.outcomes import FeedbackStore
     from tollgate.ports.registry import CatalogueSource
 
-_LONGEST_ID = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -55,7 +53,7 @@ class FeedbackService:
             NotFoundError: no such inference of this tenant with this model.
             StorageError
         """
-        if not 0.0 <= score <= 1.0 or len(inference_id) > _LONGEST_ID:
+        if not 0.0 <= score <= 1.0:
             raise InvalidRequestError("'score' lies between 0 and 1.", param="score")
         catalogue = self._catalogues.current()
         found = catalogue.model(model)

@@ -38,13 +38,11 @@ _MARGIN_SECONDS = 1.5
 """Kept back from the time limit, for settling and answering."""
 
 
-class RealtimeRun:
-    """Calls the model, and settles what the call cost, however it ends.
+class ModelCalls:
+    """Makes the call itself, with whatever a road and its caller need for it.
 
     Args:
-        realtime: calls SageMaker.
-        memory_gb: of this function, which its own time is priced by.
-        time_limit_seconds: for a request, from its arrival to its answer.
+        sagemaker: calls endpoints.
         live: makes the calls of callers who watch their answer arrive; None where nobody can.
         providers: call what is paid by the token; asked for when the first such call comes.
     """
@@ -52,7 +50,38 @@ class RealtimeRun:
     def __init__(
         self,
         *,
-        realtime: RealtimeBackend,
+        sagemaker: RealtimeBackend,
+        live: StreamingRun | None = None,
+        providers: Callable[[], TokenBackends] | None = None,
+    ) -> None:
+        self._sagemaker = sagemaker
+        self._live = live
+        self._providers = providers
+
+    def make(self, plan: Plan, road: Road, trail: Trail, *, inference_id: str, timeout_seconds: float) -> ModelAnswer:
+        """The model's answer. Raises as `RealtimeBackend.invoke`."""
+        if self._live is not None and trail.live is not None and self._live.suits(plan, road):
+            return self._live.invoke(plan, road, trail, inference_id=inference_id, timeout_seconds=timeout_seconds)
+        rendered, backend = plan.rendered, self._sagemaker
+        if road.tokens is not None and self._providers is not None:
+            backend = self._providers().realtime(road)
+        return backend.invoke(
+            road, rendered.body, rendered.content_type, timeout_seconds=timeout_seconds, trace=trail.traceparent
+        )
+
+
+class RealtimeRun:
+    """Has the model called, and settles what the call cost, however it ends.
+
+    Args:
+        memory_gb: of this function, which its own time is priced by.
+        time_limit_seconds: for a request, from its arrival to its answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: ModelCalls,
         durations: DurationRecorder,
         dialects: Dialects,
         admission: Admission,
@@ -61,12 +90,8 @@ class RealtimeRun:
         ids: IdSource,
         memory_gb: Decimal,
         time_limit_seconds: float,
-        live: StreamingRun | None = None,
-        providers: Callable[[], TokenBackends] | None = None,
     ) -> None:
-        self._realtime = realtime
-        self._live = live
-        self._providers = providers
+        self._calls = calls
         self._durations = durations
         self._dialects = dialects
         self._admission = admission
@@ -134,7 +159,8 @@ class RealtimeRun:
         road = plan.decision.deployment.roads[InferenceType.REALTIME]
 
         def call(left: float) -> ModelAnswer:
-            return self._invoke(plan, road, trail, "", max(0.1, left if paid is None else min(left, paid)))
+            most = max(0.1, left if paid is None else min(left, paid))
+            return self._calls.make(plan, road, trail, inference_id="", timeout_seconds=most)
 
         return ConcurrentCall(call, lambda: self.seconds_left(trail), self._clock)
 
@@ -176,7 +202,11 @@ class RealtimeRun:
         began = self._clock.monotonic()
         under_way, trail.under_way = trail.under_way, None
         try:
-            answer = under_way.answer() if under_way else self._invoke(plan, road, trail, inference_id, max(0.1, left))
+            if under_way is not None:
+                answer = under_way.answer()
+            else:
+                most = max(0.1, left)
+                answer = self._calls.make(plan, road, trail, inference_id=inference_id, timeout_seconds=most)
             if len(answer.body) > _SMALL_BYTES:
                 from tollgate.domain.reading_limits import require_readable  # noqa: PLC0415 -- few answers are large
 
@@ -206,16 +236,6 @@ class RealtimeRun:
             # A call that ended because its caller hung up says nothing about how long answers take.
             self._durations.record(deployment.resource, InferenceType.REALTIME, answer.seconds)
         return Completed(inference_id, self._clock.now(), parsed.output)
-
-    def _invoke(self, plan: Plan, road: Road, trail: Trail, inference_id: str, timeout_seconds: float) -> ModelAnswer:
-        if self._live is not None and trail.live is not None and self._live.suits(plan, road):
-            return self._live.invoke(plan, road, trail, inference_id=inference_id, timeout_seconds=timeout_seconds)
-        rendered, backend = plan.rendered, self._realtime
-        if road.tokens is not None and self._providers is not None:
-            backend = self._providers().realtime(road)
-        return backend.invoke(
-            road, rendered.body, rendered.content_type, timeout_seconds=timeout_seconds, trace=trail.traceparent
-        )
 
     def _settle(self, plan: Plan, road: Road, held: float, trail: Trail) -> None:
         elapsed = seconds(self._clock.monotonic() - trail.started)

@@ -12,7 +12,7 @@ from tollgate.domain.costs.price_refresh import (
     review,
 )
 from tollgate.domain.errors import ConflictError, StorageError
-from tollgate.domain.money import usd_text
+from tollgate.domain.money import money_text
 from tollgate.ports.money import PriceList, PriceStore
 from tollgate.ports.system import Clock, Telemetry
 
@@ -67,7 +67,7 @@ class PriceRefresh:
                 region=region,
                 name=finding.name,
                 verdict=finding.verdict.value,
-                before_usd=None if finding.before is None else usd_text(finding.before),
+                before_usd=money_text(finding.before),
                 after_usd=None if finding.after is None else str(finding.after),
                 jump_percent=round(float(finding.jump_percent), 3),
             )

@@ -96,9 +96,7 @@ class RegistryCatalogue:
             StorageError: it cannot be read, and the copy does not have the road.
         """
         copy = self.current()
-        model = copy.models.get(resource.partition("/")[0])
-        deployment = model.deployment(resource.partition("/")[2]) if model is not None else None
-        return copy if deployment is not None and inference_type in deployment.roads else self.newest()
+        return self.newest() if copy.way(resource, inference_type) is None else copy
 
     def of_version(self, version: int) -> Catalogue:
         """The catalogue of a version, whichever is in force now: versions never change.
