@@ -51,9 +51,9 @@ invoke: ## run one function on a sample event in a container (FUNCTION=gateway E
 	@$(ENSURE) $(STACK_ENVIRONMENTS)
 	@exec $(RUN) -m local.launch invoke "$(FUNCTION)" "$(EVENT)" --job "$(JOB)"
 
-build: ## sam build, for AWS
+build: ## sam build, for AWS (MACHINE=x86_64 for Intel)
 	@$(ENSURE) run sam
-	PATH="$(SAM_PATH)" $(SAM) build --cached --parallel
+	PATH="$(SAM_PATH)" $(SAM) build --cached --parallel $(if $(filter x86_64,$(MACHINE)),--parameter-overrides Architecture=x86_64)
 	@$(RUN) -m local.launch.layer .aws-sam/build
 
 deploy: build ## sam deploy to AWS, parameters at their defaults (CONFIG=prod: as samconfig.toml says; GUIDED=1: asks for each)

@@ -27,6 +27,7 @@ class BatchDispatch(NamedTuple):
     pools: BatchDispatcher
     drops: Callable[[], DroppedRuns]
     file_batches: Callable[[], FileBatchRunner]
+    bucket: str
 
 
 def build(settings: BatchDispatchSettings) -> BatchDispatch:
@@ -44,34 +45,40 @@ def build(settings: BatchDispatchSettings) -> BatchDispatch:
         ids=parts.ids,
         is_held_back=parts.is_held_back,
     )
-    return BatchDispatch(pools=pools, drops=lambda: parts.drops, file_batches=lambda: parts.file_batch_runner)
+    return BatchDispatch(
+        pools=pools,
+        drops=lambda: parts.drops,
+        file_batches=lambda: parts.file_batch_runner,
+        bucket=settings.bucket,
+    )
 
 
 def handle(event: dict[str, Any], service: BatchDispatch) -> dict[str, Any] | None:
     """Messages, a dropped file, or the schedule."""
-    if "Records" in event:
-        # Powertools takes a while to import, and the schedule brings no messages.
-        from tollgate.api.queue_events import process_messages  # noqa: PLC0415 -- see above
-
-        woken: set[str] = set()
-
-        def wake(message: Mapping[str, Any]) -> None:
-            if message.get("kind") == "file_batch":
-                service.file_batches().advance(text_field(message, "file_batch"))
-                return
-            resource = text_field(message, "resource")
-            if resource not in woken:
-                service.pools.wake(resource)
-                woken.add(resource)
-
-        return process_messages(event, wake, service.pools.telemetry)
-    if (event.get("source"), event.get("detail-type")) == ("aws.s3", "Object Created"):
-        from tollgate.api.bucket_events import created_object  # noqa: PLC0415 -- few events tell of a file
-
-        service.drops().dropped(*created_object(event))
-    else:
+    if "Records" not in event:
         service.pools.wake_all()
-    return None
+        return None
+    if "Sns" in event["Records"][0]:
+        from tollgate.api.bucket_events import created_objects  # noqa: PLC0415 -- few events tell of a file
+
+        for key, version in created_objects(event, service.bucket):
+            service.drops().dropped(key, version)
+        return None
+    # Powertools takes a while to import, and the schedule brings no messages.
+    from tollgate.api.queue_events import process_messages  # noqa: PLC0415 -- see above
+
+    woken: set[str] = set()
+
+    def wake(message: Mapping[str, Any]) -> None:
+        if message.get("kind") == "file_batch":
+            service.file_batches().advance(text_field(message, "file_batch"))
+            return
+        resource = text_field(message, "resource")
+        if resource not in woken:
+            service.pools.wake(resource)
+            woken.add(resource)
+
+    return process_messages(event, wake, service.pools.telemetry)
 
 
 @cache

@@ -3,11 +3,14 @@
 Two things cost a function time before its first line runs. botocore brings the description of every AWS service, 2,900
 files of which Tollgate reads a dozen. And layer and function are mounted read-only, so Python compiles each module
 again at every cold start unless they bring the compiled form along. An untreated build works all the same, only slower.
+
+What was built for one processor does not run on the other, so the built template allows only that one.
 """
 
 import argparse
 import compileall
 import py_compile
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +39,12 @@ SERVICES = frozenset(
     }
 )
 LAYER = "TollgateLayer"
+_MACHINES = {b"\xb7\x00": "arm64", b"\x3e\x00": "x86_64"}
+"""AWS's names of processors, by the two bytes that an ELF file has for them (`e_machine`)."""
+_MACHINE_AT = 18
+_PARAMETER = re.compile(
+    r"(^  Architecture:\n    Type: String\n    Default: )\w+(\n    AllowedValues:\n)(?:    - \w+\n)+", re.MULTILINE
+)
 MOUNTED_AT = "/opt/python"
 FUNCTION_MOUNTED_AT = "/var/task"
 
@@ -60,14 +69,32 @@ def slim(layer: Path) -> None:
 
 
 def finish(build: Path) -> None:
-    """Slims the layer of a build and compiles its functions, as `slim` does the layer's modules.
+    """Slims the layer of a build, compiles its functions as `slim` does the layer's modules, and settles the processor.
 
     Args:
         build: The folder that `sam build` wrote, with a folder for each resource.
     """
     slim(build / LAYER)
+    _settle_processor(build)
     for handler in build.glob("*/app.py"):
         _compile(handler.parent, FUNCTION_MOUNTED_AT)
+
+
+def _settle_processor(build: Path) -> None:
+    """Leaves the parameter `Architecture` of the built template the one value for which the layer was built.
+
+    Otherwise CloudFormation would take the other one, too, and every function would fail at its first import.
+    """
+    built_for = {_MACHINES.get(_machine_of(library), "") for library in (build / LAYER).rglob("*.so")}
+    if len(built_for) != 1 or not (machine := built_for.pop()):
+        return
+    template = build / "template.yaml"
+    template.write_text(_PARAMETER.sub(rf"\g<1>{machine}\g<2>    - {machine}\n", template.read_text()))
+
+
+def _machine_of(library: Path) -> bytes:
+    with library.open("rb") as file:
+        return file.read(_MACHINE_AT + 2)[_MACHINE_AT:]
 
 
 def _compile(modules: Path, mounted_at: str) -> None:

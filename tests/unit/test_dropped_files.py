@@ -124,26 +124,6 @@ def test_the_same_event_twice_runs_once() -> None:
     assert len(road.backend.started) == 2
 
 
-@pytest.mark.parametrize(
-    ("stored", "told"),
-    [
-        ("batch-input/echo/a+b c.jsonl", "batch-input/echo/a%2Bb+c.jsonl"),
-        ("batch-input/echo/a+b.jsonl", "batch-input/echo/a+b.jsonl"),
-        ("batch-input/echo/%41.jsonl", "batch-input/echo/%41.jsonl"),
-        ("batch-input/echo/ä💡.jsonl", "batch-input/echo/%C3%A4%F0%9F%92%A1.jsonl"),
-    ],
-)
-def test_keys_are_found_encoded_or_not(stored: str, told: str) -> None:
-    """S3 encodes them in some of its events."""
-    road = BatchRoad()
-    road.objects.put(stored, b"1\n")
-    road.drops().dropped(told, "v1")
-    [run] = road.batches.runs.values()
-    assert run.source == stored
-    road.run_everything()
-    assert stored.replace("batch-input", "batch-output") in road.objects.objects
-
-
 def test_an_unknown_model_is_said_beside_the_results() -> None:
     """With the names that are known; nothing runs."""
     road = BatchRoad()

@@ -9,13 +9,13 @@ import pytest
 from aws_lambda_powertools.utilities.parser.models import (
     APIGatewayProxyEventModel,
     EventBridgeModel,
-    S3EventNotificationEventBridgeModel,
+    S3Model,
     SnsModel,
     SqsModel,
 )
 from pydantic import BaseModel
 
-from tests.unit.template_document import CALLED, ROOT, events_of, folder_of, functions, sent_events, target
+from tests.unit.template_document import CALLED, ROOT, events_of, folder_of, functions, resources, sent_events, target
 
 SAMPLES = sorted((ROOT / "events").glob("*/*.json"))
 Trigger = tuple[str, str, str]
@@ -77,9 +77,6 @@ def _meant_for(trigger: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def _model(sample: Path) -> type[BaseModel]:
-    event = _read(sample)
-    if _kind(event) == "EventBridgeRule" and event["source"] == "aws.s3":
-        return S3EventNotificationEventBridgeModel
     models: dict[str, type[BaseModel]] = {
         "Api": APIGatewayProxyEventModel,
         "SQS": SqsModel,
@@ -87,7 +84,7 @@ def _model(sample: Path) -> type[BaseModel]:
         "Schedule": EventBridgeModel,
         "EventBridgeRule": EventBridgeModel,
     }
-    return models[_kind(event)]
+    return models[_kind(_read(sample))]
 
 
 def _name(sample: Path) -> str:
@@ -160,6 +157,16 @@ def test_sagemakers_message_inside_sns_is_json_with_the_documented_fields() -> N
     results = [message for message in messages if message["eventName"] == "InferenceResult"]
     seen = {(message["invocationStatus"], "responseParameters" in message) for message in results}
     assert seen == {("Completed", True), ("Failed", True), ("Failed", False)}
+
+
+def test_s3s_message_inside_sns_has_the_shape_of_its_service() -> None:
+    """Powertools' model of S3's notification takes it, and the prefix is the one that the bucket tells of."""
+    sample = _read(ROOT / "events" / "batch_dispatch" / "file_dropped.json")
+    message = json.loads(sample["Records"][0]["Sns"]["Message"])
+    S3Model.model_validate(message)
+    (notice,) = resources()["Bucket"]["Properties"]["NotificationConfiguration"]["TopicConfigurations"]
+    (rule,) = notice["Filter"]["S3Key"]["Rules"]
+    assert message["Records"][0]["s3"]["object"]["key"].startswith(rule["Value"])
 
 
 def test_samples_hold_no_real_secret() -> None:

@@ -23,6 +23,7 @@ from tests.unit.template_document import (
 )
 from tollgate.adapters.metering.focus_file import focus_key
 from tollgate.domain.costs.price_refresh import JUMP_PERCENT
+from tollgate.domain.jobs.dropped_files import INPUT_PREFIX
 from tollgate.services.usage.compare_bill import DRIFT_ALARM_PERCENT
 
 COST_TAG = "tollgate:stack"
@@ -343,6 +344,27 @@ def test_the_bucket_is_closed_and_forgets() -> None:
     (whole,) = [rule for rule in properties["LifecycleConfiguration"]["Rules"] if "Prefix" not in rule]
     assert whole["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "NoncurrentVersionDays"}}
     assert whole["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+
+
+def test_the_bucket_tells_of_dropped_files_only() -> None:
+    """EventBridge would get every event of every object, and is paid for each; S3's own notices know prefixes.
+
+    https://aws.amazon.com/eventbridge/pricing/ and
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
+    """
+    bucket = resources()["Bucket"]
+    (kind,) = bucket["Properties"]["NotificationConfiguration"]
+    (notice,) = bucket["Properties"]["NotificationConfiguration"][kind]
+    assert (kind, notice["Event"]) == ("TopicConfigurations", "s3:ObjectCreated:*")
+    assert notice["Filter"] == {"S3Key": {"Rules": [{"Name": "prefix", "Value": INPUT_PREFIX}]}}
+    topic = target(notice["Topic"])
+    # The managed key of SNS lets S3 not in, and S3 tries the topic before it takes the configuration.
+    assert "KmsMasterKeyId" not in resources()[topic]["Properties"]
+    (allow,) = resources()[bucket["DependsOn"]]["Properties"]["PolicyDocument"]["Statement"]
+    assert allow["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert allow["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert [target(name) for name in resources()[bucket["DependsOn"]]["Properties"]["Topics"]] == [topic]
+    assert target(events_of("BatchDispatchFunction")["FileDropped"]["Properties"]["Topic"]) == topic
 
 
 def _is_off_locally(condition: str) -> bool:

@@ -83,6 +83,14 @@ def test_api_gateways_own_errors_have_openais_shape(kind: str) -> None:
         assert headers["x-should-retry"] == "'false'"
 
 
+def test_no_method_is_signed_so_a_wrong_signature_is_a_wrong_address() -> None:
+    """API Gateway reads `Authorization` as AWS's signature where it finds no method, and no method here takes one."""
+    api = resources()["Api"]["Properties"]
+    assert set(api["Auth"]["Authorizers"]) == {api["Auth"]["DefaultAuthorizer"]}
+    answers = api["GatewayResponses"]
+    assert answers["INVALID_SIGNATURE"] == answers["MISSING_AUTHENTICATION_TOKEN"]
+
+
 def test_the_known_gateway_errors_have_their_statuses() -> None:
     """A missing key is 401, a missing route 404, a missing scope 403, too much 413 or 429."""
     found = {kind: r.get("StatusCode") for kind, r in resources()["Api"]["Properties"]["GatewayResponses"].items()}
@@ -91,6 +99,7 @@ def test_the_known_gateway_errors_have_their_statuses() -> None:
         "INVALID_API_KEY": "401",
         "ACCESS_DENIED": "403",
         "MISSING_AUTHENTICATION_TOKEN": "404",
+        "INVALID_SIGNATURE": "404",
         "REQUEST_TOO_LARGE": "413",
         "THROTTLED": "429",
         "QUOTA_EXCEEDED": "429",

@@ -105,8 +105,12 @@ def test_names_leave_room_for_the_name_of_the_stack() -> None:
 
 
 def test_stacks_of_one_name_in_two_regions_do_not_clash() -> None:
-    """Budgets belong to the account; every other name is the region's, and roles and policies have none."""
+    """Budgets and dashboards belong to the account; every other name is the region's, and roles and policies have none.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-dashboard.html
+    """
     assert "${AWS::Region}" in resources()["AccountBudget"]["Properties"]["Budget"]["BudgetName"]["Fn::Sub"]
+    assert "${AWS::Region}" in resources()["Dashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
     for kind, key in (("Role", "RoleName"), ("ManagedPolicy", "ManagedPolicyName")):
         assert not [name for name, entry in resources(f"AWS::IAM::{kind}").items() if key in entry["Properties"]]
     assert not [name for name, output in template()["Outputs"].items() if "Export" in output]

@@ -324,3 +324,16 @@ def test_few_can_read_who_holds_keys_and_what_webhooks_are_signed_with(keys: str
         if any(held) and not refused:
             able.add(role)
     assert able == SECRETS[keys]
+
+
+def test_containers_read_no_more_of_the_owners_bucket_than_their_archive() -> None:
+    """Images may be anybody's, and the bucket of `ModelDataUrl` may hold anything beside the archive."""
+    reads = [
+        resource["Fn::If"][1]["Fn::Sub"]
+        for name, statement in statements()
+        if name == "EndpointRole" and "s3:GetObject" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+        if resource.get("Fn::If", [""])[0] == "HasModelData"
+    ]
+    archive = {"Fn::Select": [1, {"Fn::Split": ["s3://", {"Ref": "ModelDataUrl"}]}]}
+    assert reads == [["arn:${AWS::Partition}:s3:::${Archive}", {"Archive": archive}]]

@@ -3,6 +3,7 @@
 import json
 import time
 from decimal import Decimal
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -75,11 +76,8 @@ def test_a_dropped_file_comes_back(roads: Roads, key: str) -> None:
     """In its order, with errors in their place and a summary, from the very event that S3 sends."""
     lines = [b'"one"', b'{"id": "mine", "input": "two"}', b"{oops", b'{"inputs": "three", "_fail": 500}', b'"four"']
     roads.s3.put_object(Bucket=roads.bucket, Key=key, Body=b"\n".join(lines))
-    event = {
-        "source": "aws.s3",
-        "detail-type": "Object Created",
-        "detail": {"object": {"key": key, "sequencer": "0001"}},
-    }
+    told = {"bucket": {"name": roads.bucket}, "object": {"key": quote_plus(key, safe="/"), "sequencer": "0001"}}
+    event = {"Records": [{"Sns": {"Message": json.dumps({"Records": [{"s3": told}]})}}]}
     for _ in range(2):
         batch_dispatch.handle(event, roads.dispatch)
     out = key.replace("batch-input", "batch-output")

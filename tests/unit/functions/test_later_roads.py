@@ -1,6 +1,7 @@
 """The functions behind the gateway, with the sample events of their triggers and services made of fakes."""
 
 import json
+from collections.abc import Callable
 from copy import replace
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.fakes.async_road import AsyncRoad
 from tests.fakes.batch_road import RESOURCE, BatchRoad
 from tests.fakes.examples import OWNER, make_job
 from tollgate.domain.catalogue import Catalogue, InferenceType
-from tollgate.domain.errors import CapacityError, StorageError
+from tollgate.domain.errors import CapacityError, InvalidRequestError, StorageError
 from tollgate.domain.jobs.file_batches import COMPLETION_WINDOW, FileBatch, FileBatchStatus
 from tollgate.domain.jobs.job import JobState
 from tollgate.settings import RoadSettings, SettingsError
@@ -135,7 +136,9 @@ def test_a_notice_of_another_shape_is_raised() -> None:
 
 
 def _dispatch(road: BatchRoad) -> batch_dispatch.BatchDispatch:
-    return batch_dispatch.BatchDispatch(pools=road.dispatcher(), drops=road.drops, file_batches=road.file_batch_runner)
+    return batch_dispatch.BatchDispatch(
+        pools=road.dispatcher(), drops=road.drops, file_batches=road.file_batch_runner, bucket="tollgate-bucket-example"
+    )
 
 
 def test_messages_wake_their_pools() -> None:
@@ -165,6 +168,57 @@ def test_a_dropped_file_is_run() -> None:
     [run] = road.batches.runs.values()
     assert run.source == "batch-input/langid/reviews-2026-11.jsonl"
     assert len(road.backend.started) == 1
+
+
+def _drop_event(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The sample with its record changed."""
+    event = _event("batch_dispatch/file_dropped")
+    message = json.loads(event["Records"][0]["Sns"]["Message"])
+    change(message["Records"][0]["s3"])
+    event["Records"][0]["Sns"]["Message"] = json.dumps(message)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ("batch-input/langid/a+b c.jsonl", "batch-input/langid/a%2Bb+c.jsonl"),
+        ("batch-input/langid/%41.jsonl", "batch-input/langid/%2541.jsonl"),
+        ("batch-input/langid/ä💡.jsonl", "batch-input/langid/%C3%A4%F0%9F%92%A1.jsonl"),
+    ],
+)
+def test_a_dropped_file_is_found_by_its_encoded_key(stored: str, told: str) -> None:
+    """S3 encodes keys in its notifications like the values of a form."""
+    road = BatchRoad(_named(BatchRoad().catalogues.catalogue, "langid", "main"))
+    road.objects.put(stored, b'"one"\n')
+    batch_dispatch.handle(_drop_event(lambda found: found["object"].update(key=told)), _dispatch(road))
+    [run] = road.batches.runs.values()
+    assert run.source == stored
+
+
+def test_what_another_bucket_tells_is_passed_over() -> None:
+    """The topic lets all buckets of the account in, for it was there before the stack's own."""
+    road = BatchRoad(_named(BatchRoad().catalogues.catalogue, "langid", "main"))
+    road.objects.put("batch-input/langid/reviews-2026-11.jsonl", b'"one"\n')
+    assert batch_dispatch.handle(_drop_event(lambda found: found["bucket"].update(name="b")), _dispatch(road)) is None
+    assert not road.batches.runs
+
+
+def test_a_test_of_the_topic_is_about_no_file() -> None:
+    """S3 sends one when it is told of the topic; as an error it would be a dead letter, and that an alarm."""
+    road = BatchRoad()
+    assert batch_dispatch.handle(_event("batch_dispatch/test_notification"), _dispatch(road)) is None
+    assert not road.batches.runs
+
+
+def test_a_dropped_file_without_a_version_is_a_dead_letter() -> None:
+    """Nothing would tell a second notification from a second file."""
+    event = _drop_event(lambda found: found.update(object={"key": found["object"]["key"]}))
+    with pytest.raises(InvalidRequestError, match="version"):
+        batch_dispatch.handle(event, _dispatch(BatchRoad()))
+    event["Records"][0]["Sns"]["Message"] = "[]"
+    with pytest.raises(ValidationError):
+        batch_dispatch.handle(event, _dispatch(BatchRoad()))
 
 
 def test_a_batch_of_a_file_is_taken_on_its_way() -> None:

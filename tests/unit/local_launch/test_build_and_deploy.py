@@ -5,6 +5,7 @@ import marshal
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from local.launch import build, layer
 from local.launch.deploy import parameter_overrides
@@ -70,6 +71,36 @@ def test_functions_come_compiled_as_well(tmp_path: Path) -> None:
     compiled = (tmp_path / "GatewayFunction/__pycache__/app.cpython-313.pyc").read_bytes()
     assert int.from_bytes(compiled[4:8], "little") == 0b01  # as above
     assert marshal.loads(compiled[16:]).co_filename == "/var/task/app.py"  # noqa: S302 - written by this very test
+
+
+_BUILT = """\
+Parameters:
+  Stage:
+    Type: String
+    Default: prod
+  Architecture:
+    Type: String
+    Default: arm64
+    AllowedValues:
+    - arm64
+    - x86_64
+    Description: Processor of the functions. arm64 costs about a fifth less; x86_64
+      is for running on a PC.
+"""
+"""Beginning of a template as `sam build` 1.170 writes it."""
+
+
+@pytest.mark.parametrize(("machine", "name"), [(0xB7, "arm64"), (0x3E, "x86_64")])
+def test_a_build_is_deployed_for_its_own_processor_only(tmp_path: Path, machine: int, name: str) -> None:
+    """CloudFormation refuses the other one, for which every function would fail at its first import."""
+    packages = tmp_path / layer.LAYER / "python"
+    packages.mkdir(parents=True)
+    (packages / "library.so").write_bytes(b"\x7fELF".ljust(18, b"\0") + machine.to_bytes(2, "little"))
+    (tmp_path / "template.yaml").write_text(_BUILT)
+    layer.finish(tmp_path)
+    parameters = yaml.safe_load((tmp_path / "template.yaml").read_text())["Parameters"]
+    assert (parameters["Architecture"]["Default"], parameters["Architecture"]["AllowedValues"]) == (name, [name])
+    assert parameters["Stage"] == {"Type": "String", "Default": "prod"}
 
 
 def called_services(source: Path) -> set[str]:

@@ -116,7 +116,8 @@ def test_the_samples_key_and_bucket_become_the_stacks() -> None:
     dropped = filled(
         sample_event(ROOT, "batch_dispatch", "file_dropped"), key="tg_real", bucket="real-bucket", job=None
     )
-    assert json.loads(dropped)["detail"]["bucket"]["name"] == "real-bucket"
+    message = json.loads(json.loads(dropped)["Records"][0]["Sns"]["Message"])
+    assert message["Records"][0]["s3"]["bucket"]["name"] == "real-bucket"
 
 
 @pytest.mark.parametrize("job", ["x", 'inf_"', "tollgate-\\"])

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from urllib.parse import unquote_plus
 
 from tollgate.domain.budgets.ledger import charge_of
 from tollgate.domain.catalogue import Catalogue, Deployment, InferenceType, Model, Road
@@ -72,27 +71,25 @@ class DroppedRuns:
         """Run a dropped file. The same key and version run once, however often this is called.
 
         Args:
-            key: as the event has it; whether plus signs and non-ASCII characters are encoded depends on how the event
-                came, so the object decides.
+            key: of the file.
             version: tells one writing of the key from the next.
 
         Raises:
             CatalogueError, StorageError, BackendError: try again.
         """
-        found = next((k for k in (key, unquote_plus(key)) if self._objects.stored_at(k) is not None), None)
-        if found is None:
+        if self._objects.stored_at(key) is None:
             self._telemetry.log("WARNING", "dropped file is gone")
             return
-        file = dropped_file(found)
+        file = dropped_file(key)
         if file is None:
             self._telemetry.log("WARNING", "dropped file has another name than batch-input/<model>/<name>.jsonl")
             self._telemetry.count("DroppedFileRefused")
             return
-        deployment = self._deployment(file, found)
+        deployment = self._deployment(file, key)
         if deployment is None:
             return
         usual = self._catalogues.current().model(file.model).batch.records_per_file
-        digest = hashlib.sha256(f"{found}\n{version}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{key}\n{version}".encode()).hexdigest()
         run = BatchRun(
             batch_id=f"tollgate-drop-{digest[:32]}",
             resource=deployment.resource,
@@ -100,8 +97,8 @@ class DroppedRuns:
             attempt=1,
             created_at=self._clock.now(),
             state=BatchState.PREPARING,
-            source=found,
-            per_file=records_per_file(count_lines(self._objects.lines(found) or ()), usual),
+            source=key,
+            per_file=records_per_file(count_lines(self._objects.lines(key) or ()), usual),
         )
         present = run if self._batches.add(run) else self._batches.get(run.batch_id)
         if present is not None and present.state is BatchState.PREPARING:
