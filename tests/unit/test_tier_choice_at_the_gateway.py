@@ -268,11 +268,21 @@ class TestFeedback:
         assert gateway.call("POST /v1/feedback", {**body, "inference_id": "inf_nope"}).status == 404
         assert gateway.outcomes.tallies["chat", "little", "question"].judged == 0
 
+    def test_of_another_models_answer_it_is_refused(self) -> None:
+        """Its deployments may have the same names."""
+        gateway = choosing_gateway()
+        catalogue = gateway.catalogues.catalogue
+        twin = replace(catalogue.models["chat"], name="twin")
+        gateway.catalogues.catalogue = replace(catalogue, models={**catalogue.models, "twin": twin})
+        body = {"inference_id": self._answered(gateway), "score": 1}
+        assert gateway.call("POST /v1/feedback", {**body, "model": "twin"}).status == 404
+        assert document(gateway.call("POST /v1/feedback", {**body, "model": "chat"}))["recorded"] is True
+
     def test_an_id_that_a_tenant_made_up_is_refused(self) -> None:
         """Whoever could make them up would decide, answer by answer that nobody gave, which size answers all others."""
         gateway = choosing_gateway()
         gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, seal="known to the stack alone")
-        made_up = marked("inf_00000099", tenant="acme", deployment="little", topic="question", seal="")
+        made_up = marked("inf_00000099", tenant="acme", model="chat", deployment="little", topic="question", seal="")
         body = {"inference_id": made_up, "model": "chat", "score": 0}
         assert gateway.call("POST /v1/feedback", body).status == 404
         assert gateway.call("POST /v1/feedback", {**body, "inference_id": self._answered(gateway)}).status == 200

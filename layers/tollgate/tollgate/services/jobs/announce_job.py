@@ -93,7 +93,7 @@ class JobAnnouncer:
             seal = self._catalogues.current().seal
         except (CatalogueError, StorageError):
             return  # A mean that misses a sample is still a mean.
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names, seal=seal)
+        source = marked_by(job.job_id, tenant=job.owner.tenant, model=job.model, deployments=names, seal=seal)
         if source is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
