@@ -1,9 +1,8 @@
 """SageMaker's success and error topics -> jobs."""
 
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
-from tollgate.adapters.dynamodb.registry.outcomes import RegistryOutcomes
 from tollgate.api.sagemaker_events import async_notices
 from tollgate.services.jobs.complete_async import AsyncCompletion
 from tollgate.settings import AsyncSettings
@@ -18,18 +17,9 @@ class AsyncCompletionSettings(AsyncSettings):
     refresh_function: str = ""
 
 
-class CompletionParts(AsyncParts):
-    """Outcomes are written at once: Lambda may end an environment that waits for the next notice."""
-
-    @cached_property
-    def outcomes(self) -> RegistryOutcomes:
-        """Each is written with the notice that brought it."""
-        return self.outcome_store(flush_seconds=0)
-
-
 def build(settings: AsyncCompletionSettings) -> AsyncCompletion:
     """Wire the service; nothing is connected before the first notice."""
-    parts = CompletionParts(
+    parts = AsyncParts(
         settings, webhook_queue_url=settings.webhook_queue_url, refresh_function=settings.refresh_function
     )
     return async_completion(parts, settings, parts.async_queue)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.fakes.outcomes import InMemoryOutcomes
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.ports.jobs import JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
@@ -31,7 +32,7 @@ def job_completer(
     announcer = JobAnnouncer(
         webhooks=webhooks,
         durations=durations,
-        outcomes=outcomes,
+        outcomes=InMemoryOutcomes() if outcomes is None else outcomes,
         catalogues=catalogues,
         pricing=pricing,
         telemetry=telemetry,

@@ -193,6 +193,8 @@ class TestCascade:
         ({"must_contain": "day"}, "cascade.must_contain", "list"),
         ({"other": 1}, "cascade.other", "Unknown field"),
         ("yes", "cascade", "true, false or an object"),
+        ({"checks": ["refusal"], "must_contain": ["day"]}, "cascade", "'must_contain' is read by the check 'rule'"),
+        ({"checks": ["rule"], "min_characters": 5}, "cascade", "which 'checks' leaves out"),
     ],
 )
 def test_a_wrong_cascade_is_refused_for_what_is_wrong_with_it(cascade: Any, param: str, said: str) -> None:

@@ -64,7 +64,7 @@ def test_outcomes_and_feedback_are_the_providers_that_answered() -> None:
     house = HandOnHouse()
     name = house.come()
     chosen = house.gateway.jobs.jobs.pop(name)
-    name = marked(name, tenant=chosen.owner.tenant, deployment="gpu", topic="question", seal="")
+    name = marked(name, tenant=chosen.owner.tenant, model="chat", deployment="gpu", topic="question", seal="")
     house.gateway.jobs.add(chosen._replace(job_id=name))
     house.until_due()
     assert house.job(name).resource == "chat/paid"

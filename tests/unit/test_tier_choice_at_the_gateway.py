@@ -16,6 +16,7 @@ from tollgate.domain.choice.policy import (
     TierThresholds,
 )
 from tollgate.domain.errors import ModelFailedError
+from tollgate.domain.trimming.policy import TrimmingPolicy
 from tollgate.ports.outcomes import Extra
 
 
@@ -105,6 +106,48 @@ def test_a_conversation_does_not_go_back_to_a_smaller_size() -> None:
     assert "sticky" in reason_of(answer)
     loose = choosing_gateway(ChoicePolicy(sticky=False)).infer({"model": "chat", "input": talk, "priority": "high"})
     assert served_by(loose) == LITTLE
+
+
+def test_trimming_does_not_change_what_is_asked() -> None:
+    """Nor which conversation it is, though its first words are dropped, and documents put before the last."""
+    gateway = choosing_gateway(trimming=TrimmingPolicy(input_tokens=40, keep_last=1))
+    variant = replace(gateway.catalogues.catalogue.models["chat"].deployments[0], name="other")
+    model = gateway.catalogues.catalogue.models["chat"]
+    models = {"chat": replace(model, deployments=(*model.deployments, variant))}
+    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models=models)
+    for number in range(12):
+        turns: list[dict[str, str]] = []
+        served, said = set(), set()
+        for turn in range(4):
+            asked = f"What is the capital of country {turn}, as my neighbour asked yesterday?"
+            turns.append({"role": "user", "content": f"I am traveller {number}, good day." if turn == 0 else asked})
+            documents = [{"text": f"Some old notes on the history of country {number}, in no order at all."}]
+            given = {"messages": turns, "documents": documents if turn else []}
+            answer = gateway.infer({"model": "chat", "input": given, "priority": "high"})
+            served.add(served_by(answer))
+            plain = gateway.infer({"model": "chat", "input": {"messages": turns}, "priority": "high"})
+            said.add(document(answer)["choice"]["complexity"] == document(plain)["choice"]["complexity"])
+            turns.append({"role": "assistant", "content": "It is a city that many people like to see in spring."})
+        assert len(served) == 1
+        assert said == {True}
+        assert document(answer)["trimmed"]["dropped_messages"]
+
+
+def test_requests_in_which_no_user_speaks_are_weighed_and_shared_out() -> None:
+    """By what is said; they are not one conversation."""
+    gateway = choosing_gateway()
+    model = gateway.catalogues.catalogue.models["chat"]
+    variant = replace(model.deployments[0], name="other")
+    models = {"chat": replace(model, deployments=(*model.deployments, variant))}
+    gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, models=models)
+
+    def told(text: str) -> str:
+        return served_by(
+            gateway.infer({"model": "chat", "input": [{"role": "system", "content": text}], "priority": "high"})
+        )
+
+    assert told(HARD) == BIG
+    assert {told(f"Greet guest {number}.") for number in range(20)} == {LITTLE, "chat/other"}
 
 
 def test_a_conversation_id_is_remembered() -> None:
@@ -268,11 +311,21 @@ class TestFeedback:
         assert gateway.call("POST /v1/feedback", {**body, "inference_id": "inf_nope"}).status == 404
         assert gateway.outcomes.tallies["chat", "little", "question"].judged == 0
 
+    def test_of_another_models_answer_it_is_refused(self) -> None:
+        """Its deployments may have the same names."""
+        gateway = choosing_gateway()
+        catalogue = gateway.catalogues.catalogue
+        twin = replace(catalogue.models["chat"], name="twin")
+        gateway.catalogues.catalogue = replace(catalogue, models={**catalogue.models, "twin": twin})
+        body = {"inference_id": self._answered(gateway), "score": 1}
+        assert gateway.call("POST /v1/feedback", {**body, "model": "twin"}).status == 404
+        assert document(gateway.call("POST /v1/feedback", {**body, "model": "chat"}))["recorded"] is True
+
     def test_an_id_that_a_tenant_made_up_is_refused(self) -> None:
         """Whoever could make them up would decide, answer by answer that nobody gave, which size answers all others."""
         gateway = choosing_gateway()
         gateway.catalogues.catalogue = replace(gateway.catalogues.catalogue, seal="known to the stack alone")
-        made_up = marked("inf_00000099", tenant="acme", deployment="little", topic="question", seal="")
+        made_up = marked("inf_00000099", tenant="acme", model="chat", deployment="little", topic="question", seal="")
         body = {"inference_id": made_up, "model": "chat", "score": 0}
         assert gateway.call("POST /v1/feedback", body).status == 404
         assert gateway.call("POST /v1/feedback", {**body, "inference_id": self._answered(gateway)}).status == 200

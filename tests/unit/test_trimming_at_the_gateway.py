@@ -366,3 +366,16 @@ def test_more_messages_than_a_report_has_room_for_are_refused_at_once() -> None:
     answer = _chat(gateway, messages=many, trim={"input_tokens": 500})
     assert (answer.status, document(answer)["error"]["param"]) == (400, "messages")
     assert gateway.realtime.calls == []
+
+
+@pytest.mark.parametrize("mark", ["yes", 1, [True]])
+def test_a_mark_that_is_no_boolean_is_refused(mark: Any) -> None:
+    """Its message would be dropped without a word; `null` is none."""
+    odd = [{"role": "user", "content": "a", "keep": mark}, TALK[-1]]
+    refused = document(_chat(_gateway(), messages=odd, trim={"input_tokens": 500}))["error"]
+    assert refused["param"] == "messages[0].keep"
+    documents = [{"text": "a", "keep": mark}]
+    refused = document(_chat(_gateway(), messages=TALK[-1:], documents=documents, trim={}))["error"]
+    assert refused["param"] == "documents[0].keep"
+    odd[0]["keep"] = None
+    assert _chat(_gateway(), messages=odd, trim={"input_tokens": 500}).status == 200

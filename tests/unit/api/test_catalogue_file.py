@@ -93,6 +93,7 @@ def test_choosing_and_trimming_are_read_and_stored() -> None:
     [
         (("medium_from = 0.2", "medium_from = 0.9"), "medium_from may not be above large_from"),
         (("quality = 0.9", "quality = 9"), "quality"),
+        (("cascade = {}", 'cascade = { checks = ["rule"], min_mean_logprob = -1 }'), "read by the check 'logprob'"),
         (("share = 0.05", "share = 0.9"), "share"),
         (("explore = {", "shadow = {"), "belong together"),
         (('model = "smollm2"', 'model = "nope"'), "not in the catalogue"),

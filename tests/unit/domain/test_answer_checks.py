@@ -33,6 +33,10 @@ def _check(output: Any, policy: CascadePolicy = POLICY, **parameters: Any) -> Ch
         "The patient said \u201cI don't know\u201d " + "after a long pause, as the notes of the ward show. " * 6,
         "Sorry seems to be the hardest word is a song by Elton John.",
         "A refusal to sign is not a breach.",
+        "I can't help but admire Paris.",
+        "I would not recommend raw chicken.",
+        "Users who do not know SQL can ask in words.",
+        '{"confidence": "high"}',
     ],
 )
 def test_good_answers_pass(text: str) -> None:
@@ -51,6 +55,17 @@ def test_good_answers_pass(text: str) -> None:
         ({"text": "I'm not sure, but Lyon."}, Check.UNCERTAIN),
         ({"text": "Lyon it is.", "logprobs": {"content": [{"logprob": -4.0}]}}, Check.LOGPROB),
         ([{"generated_text": "As an AI language model, I cannot say."}], Check.REFUSAL),
+        ({"text": "I cannot fulfill your request. I am just an AI."}, Check.REFUSAL),
+        ({"text": "Sorry, I can't do that."}, Check.REFUSAL),
+        ({"text": "I apologize, but I won't write this."}, Check.REFUSAL),
+        ({"text": "As an AI, I don't follow the news."}, Check.REFUSAL),
+        ({"text": "Unfortunately, I don't have any information about that."}, Check.REFUSAL),
+        ({"text": "The provided context does not contain the answer."}, Check.REFUSAL),
+        ({"text": "I have no idea."}, Check.REFUSAL),
+        ({"text": "I am unsure."}, Check.UNCERTAIN),
+        ({"text": "It is Lyon, although I am not entirely certain."}, Check.UNCERTAIN),
+        ({"text": "It is Lyon, but I could be wrong."}, Check.UNCERTAIN),
+        ({"text": '{"confidence":"low", "city": "Lyon"}'}, Check.UNCERTAIN),
     ],
 )
 def test_bad_answers_do_not(output: Any, check: Check) -> None:
@@ -85,6 +100,40 @@ def test_a_tool_call_needs_no_words() -> None:
     """Nor the form of an answer."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     assert _check({"text": None, "tool_calls": [call]}, response_format={"type": "json_object"}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "passes"),
+    [
+        ("find", '{"city": "Rome"}', True),
+        ("find", '{"city": 5}', False),
+        ("find", '{"city": "Rome"', False),
+        ("find", "", False),
+        ("find", None, False),
+        ("find", {"city": "Rome"}, True),
+        ("find", [], False),
+        ("plain", "", True),
+        ("invented", "{}", False),
+        (["lost"], "{}", False),
+    ],
+)
+def test_a_tool_call_has_the_form_of_its_tool(name: Any, arguments: Any, passes: bool) -> None:
+    """A caller's program would fail over any other."""
+    tools = [
+        {"type": "function", "function": {"name": "find", "parameters": CITY}},
+        {"type": "function", "function": {"name": "plain"}},
+        {"type": "function", "function": {"name": ["find"]}},
+    ]
+    output = {"text": None, "tool_calls": [{"id": "c", "function": {"name": name, "arguments": arguments}}]}
+    assert (_check(output, tools=tools) is None) is passes
+
+
+def test_a_call_of_a_tool_that_nobody_can_read_needs_json_alone() -> None:
+    """The container may know more of its tools."""
+    output: Any = {"text": None, "tool_calls": [{"id": "c", "function": {"name": "find", "arguments": "{}"}}]}
+    assert _check(output, tools=[{"type": "web_search"}]) is None
+    output["tool_calls"][0]["function"]["arguments"] = "{"
+    assert _check(output, tools=[{"type": "web_search"}]) is Check.SCHEMA
 
 
 def test_only_the_checks_of_the_policy_apply() -> None:
@@ -145,6 +194,14 @@ def test_a_schema_of_the_request(text: str, passes: bool) -> None:
         ({"a": 1}, {"additionalProperties": {"type": "string"}}, False),
         ({"a": 1}, False, False),
         ({"a": 1}, {"unheard": "of"}, True),
+        ({"a": "x"}, {"properties": {"a": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}, False),
+        ({"a": 1}, {"properties": {"a": {"$ref": "#/$defs/n~1m~0"}}, "$defs": {"n/m~": {"type": "integer"}}}, True),
+        ([[["x"]]], {"type": "array", "items": {"$ref": "#"}}, False),
+        ([[[]]], {"type": "array", "items": {"$ref": "#"}}, True),
+        (1, {"$ref": "#"}, True),
+        (1, {"$ref": "https://example.com/schema"}, True),
+        (1, {"$ref": "#/nowhere/at/all"}, True),
+        (1, {"$ref": 7}, True),
     ],
 )
 def test_schemas(value: Any, schema: Any, expected: bool) -> None:

@@ -80,6 +80,11 @@ def test_one_observation_is_not_enough() -> None:
     one = observed_of(_seconds(2.0, 1, 1))
     assert mean_difference(one.seconds, one.seconds).verdict is Verdict.UNKNOWN
     empty = observed_of(NOTHING)
+    known = observed_of(_seconds(2.0, 50, 1))
+    unseen = mean_difference(known.seconds, empty.seconds)
+    assert (unseen.verdict, unseen.mean) == (Verdict.UNKNOWN, None)
+    assert 10 < unseen.needed < 30, "as if the other varied alike: 0.3 in 2, so 17 of each"
+    assert mean_difference(known.seconds, one.seconds).needed == unseen.needed
     assert mean_difference(empty.usd, empty.usd).verdict is Verdict.UNKNOWN
 
 

@@ -145,4 +145,6 @@ def test_a_conversation_is_judged_by_its_last_question() -> None:
     ]
     assert routing_text(told) == question
     assert routing_text([*told, ("assistant", "..."), ("user", "And shorter?")]) == f"{question}\nAnd shorter?"
-    assert routing_text([("system", "You are terse.")]) == ""
+    assert routing_text([("system", "You are terse."), ("user", "")]) == "You are terse."
+    assert routing_text([("system", "You are terse."), ("assistant", question)]) == question
+    assert routing_text([("user", "")]) == ""

@@ -132,8 +132,10 @@ def test_topics(text: str, topic: str) -> None:
 @given(st.sampled_from((*TOPICS, ESCALATED)), st.sampled_from(["a", "b", "c"]), st.text(max_size=8))
 def test_a_mark_tells_what_answered(topic: str, deployment: str, tenant: str) -> None:
     """To the tenant that it was given to."""
-    name = marked("inf_01ka", tenant=tenant, deployment=deployment, topic=topic, seal="a")
-    assert marked_by(name, tenant=tenant, deployments=["a", "b", "c"], seal="a") == (deployment, topic)
-    assert marked_by(name, tenant=f"{tenant}x", deployments=["a", "b", "c"], seal="a") is None
-    assert marked_by(name, tenant=tenant, deployments=["a", "b", "c"], seal="") is None
-    assert marked_by("inf_01ka", tenant=tenant, deployments=["a", "b", "c"], seal="a") is None
+    names = ["a", "b", "c"]
+    name = marked("inf_01ka", tenant=tenant, model="m", deployment=deployment, topic=topic, seal="a")
+    assert marked_by(name, tenant=tenant, model="m", deployments=names, seal="a") == (deployment, topic)
+    assert marked_by(name, tenant=tenant, model="n", deployments=names, seal="a") is None
+    assert marked_by(name, tenant=f"{tenant}x", model="m", deployments=names, seal="a") is None
+    assert marked_by(name, tenant=tenant, model="m", deployments=names, seal="") is None
+    assert marked_by("inf_01ka", tenant=tenant, model="m", deployments=names, seal="a") is None

@@ -14,6 +14,7 @@ from tollgate.domain.choice.policy import (
     DeploymentRole,
     ExtraSpend,
     TierThresholds,
+    said_in_vain,
 )
 from tollgate.domain.errors import CatalogueError
 from tollgate.domain.token_rates import TokenizerFamily
@@ -40,6 +41,12 @@ class CascadeEntry(_Strict):
     checks: Annotated[frozenset[Check], Field(min_length=1)] = frozenset(Check)
     min_characters: Annotated[int, Field(ge=0, le=100_000)] = 0
     min_mean_logprob: Annotated[float, Field(ge=-20, le=0)] = -1.5
+
+    @model_validator(mode="after")
+    def _is_read(self) -> Self:
+        if wrong := said_in_vain(self.model_fields_set, self.checks):
+            raise ValueError(wrong)
+        return self
 
 
 class ChoiceEntry(_Strict):

@@ -7,6 +7,8 @@ requests that bring one.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tollgate.domain.errors import InvalidRequestError
+
 if TYPE_CHECKING:
     from tollgate.services.requests.wishes import Wishes
 
@@ -16,7 +18,11 @@ OBJECTS = ("trim", "cascade", "cache")
 
 
 def read_wishes(body: Mapping[str, Any]) -> "Wishes | None":
-    """The wishes in a checked body; None where there are none."""
+    """The wishes in a checked body; None where there are none.
+
+    Raises:
+        InvalidRequestError: one contradicts another.
+    """
     found = {name: body[name] for name in WISHES if body.get(name) is not None}
     if not found:
         return None
@@ -37,8 +43,15 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cascade(given: dict[str, Any]) -> Any:
-    from tollgate.domain.choice.policy import AnswerRule, CascadePolicy, Check  # noqa: PLC0415 -- as in `read_wishes`
+    from tollgate.domain.choice.policy import (  # noqa: PLC0415 -- as in `read_wishes`
+        AnswerRule,
+        CascadePolicy,
+        Check,
+        said_in_vain,
+    )
 
+    if wrong := said_in_vain(given.keys(), given.get("checks", Check)):
+        raise InvalidRequestError(f"Field 'cascade': {wrong}.", param="cascade")
     must, must_not = tuple(given.pop("must_contain", ())), tuple(given.pop("must_not_contain", ()))
     if "checks" in given:
         given["checks"] = frozenset(map(Check, given["checks"]))

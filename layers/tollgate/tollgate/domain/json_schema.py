@@ -1,8 +1,8 @@
 """Whether a JSON value fits a JSON Schema, as far as requests for structured answers use it.
 
-Types, properties, required, items, enum, const, lengths and ranges, and combinations of them: what OpenAI's structured
-outputs allow, without references and patterns. An unknown keyword says nothing. A whole validator would add three
-packages to every cold start, and patterns from callers can take for ever.
+Types, properties, required, items, enum, const, lengths and ranges, combinations of them, and references within the
+schema: what OpenAI's structured outputs allow, without patterns. An unknown keyword says nothing. A whole validator
+would add three packages to every cold start, and patterns from callers can take for ever.
 https://json-schema.org/draft/2020-12/json-schema-validation
 """
 
@@ -44,13 +44,14 @@ def fits(value: Any, schema: Any) -> bool:
     Raises:
         TooManyStepsError: nobody can say in `MOST_STEPS` steps.
     """
-    return _Comparison().fits(value, schema, 0)
+    return _Comparison(schema).fits(value, schema, 0)
 
 
 class _Comparison:
     """One value against one schema, in a limited number of steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
         self._left = MOST_STEPS
 
     def fits(self, value: Any, schema: Any, depth: int) -> bool:
@@ -67,9 +68,21 @@ class _Comparison:
         if "const" in schema and not _same(value, schema["const"]):
             return False
         deeper = depth + 1
+        if "$ref" in schema and not self.fits(value, self._referred(schema["$ref"]), deeper):
+            return False
         return (
             self._combined(value, schema, deeper) and _within(value, schema) and self._parts_fit(value, schema, deeper)
         )
+
+    def _referred(self, pointer: Any) -> Any:
+        """The part of the schema that a pointer (RFC 6901) names; one that leads elsewhere says nothing."""
+        if not isinstance(pointer, str) or not pointer.startswith("#"):
+            return {}
+        found, path = self._whole, pointer.split("/")[1:]
+        self._step(len(path))
+        for name in path:
+            found = found.get(name.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
+        return found
 
     def _step(self, count: int) -> None:
         self._left -= count

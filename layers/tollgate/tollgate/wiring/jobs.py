@@ -99,10 +99,10 @@ class JobParts(RoadParts):
             filing=LambdaEvents(self.transport, self._refresh_function) if self._refresh_function else None,
         )
 
-    @property
-    def outcomes(self) -> RegistryOutcomes | None:
-        """Records of how deployments do, in a function that ends enough jobs to count."""
-        return None
+    @cached_property
+    def outcomes(self) -> RegistryOutcomes:
+        """Records of how deployments do, written at once: Lambda may end an environment that waits for its next job."""
+        return self.outcome_store(flush_seconds=0)
 
 
 class AsyncParts(JobParts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tollgate.domain.choice.policy import Check
@@ -22,20 +23,38 @@ if TYPE_CHECKING:
 _OPENING: Final = 160
 """Opening characters searched for refusals and doubts: further on the same words mean something else."""
 
-_REFUSALS: Final = (
-    *("i'm sorry, but i can", "i am sorry, but i can", "i'm sorry, i can", "i cannot help", "i can't help"),
-    *("i cannot assist", "i can't assist", "i'm unable to", "i am unable to", "i'm not able to", "i am not able to"),
-    *("i cannot provide", "i can't provide", "i cannot answer", "i can't answer", "as an ai language model, i"),
-    *("i do not have access", "i don't have access", "i do not have enough information"),
-    *("i don't have enough information", "i do not know", "i don't know", "i have no information"),
+_CANNOT: Final = (
+    r"(?:can(?:'t|not| not)|won't|will not|must decline to|"
+    r"(?:am|'m) (?:un|not )(?:able|willing|allowed|permitted) to)"
 )
-_DOUBTS: Final = (
-    *("i'm not sure", "i am not sure", "i'm not certain", "i am not certain", "i'm not entirely sure"),
-    *("i may be wrong", "i might be wrong", "this may not be accurate", "this might not be accurate"),
-    *("it is unclear", "it's unclear", "hard to say", "i can only guess", "my best guess", "low confidence"),
-    *("confidence: low", '"confidence": "low"'),
+_DECLINED: Final = (
+    "answer|assist|comply|complete|condone|create|determine|discuss|do (?:that|this|so)|engage|fulfil|generate|give|"
+    "participate|produce|provide|respond|satisfy|verify|write|"
+    r"help(?= (?:you|with|out)\b|[.,;:!]|$)"
 )
-_CLAUSE_ENDS: Final = (*".!?,;:-*", "\u2014", " but", " and", "sorry", "however", "unfortunately")
+_REFUSAL: Final = re.compile(
+    rf"i ?{_CANNOT} (?:{_DECLINED})|i (?:must|have to) decline|"
+    rf"as an (?:ai|artificial)\b[^.]{{0,40}}, i ?(?:{_CANNOT}|do(?:n't| not))|as an ai language model, i|"
+    r"(?:(?:i'm|i am) )?sorry,? (?:but )?i (?:can't|cannot|can not)|"
+    r"(?:i )?(?:do not|don't) know|(?:i have )?no idea\b|i have no (?:information|knowledge|way of knowing)|"
+    r"i (?:do not|don't) have (?:(?:any|enough|the|that|specific|sufficient|real-time|current) )*"
+    r"(?:access|data|information|knowledge)|"
+    r"i (?:could not|couldn't|cannot|can't) find (?:any |the |an )?(?:answer|information)|"
+    r"(?:the|this|your) (?:\w+ ){0,2}(?:article|context|document|passage|source|text)s? (?:(?:above|given|provided) )?"
+    r"do(?:es)?(?:n't| not) (?:contain|provide|include|have) (?:(?:any|enough|the|sufficient) )?(?:answer|information)"
+)
+"""Refusals, and answers that say that nothing is known, in lower case."""
+
+_DOUBT: Final = re.compile(
+    r"(?:i(?: am|'m) )?(?:unsure|not (?:(?:100 ?%|absolutely|completely|entirely|fully|quite|really|so|too|very) )?"
+    r"(?:sure|certain))\b|"
+    r"i (?:may|might|could) be (?:wrong|mistaken)|this (?:may|might) not be accurate|it(?: is|'s) unclear|"
+    r"hard to say|i can only guess|(?:my best|(?:just|only) a|this is a|a wild) guess\b|low confidence|"
+    r"confidence: low|\"confidence\": ?\"low\""
+)
+_CLAUSE: Final = re.compile(
+    r"(?:^|[-.!?,;:*{\u2014]|(?:sorry|\b(?:but|and|however|unfortunately|although|though))\b)\s*"
+)
 _PRIOR: Final = 4.0
 """Weight of the expectation before any records, in answers."""
 
@@ -68,28 +87,25 @@ def _passes(
     text = choice.text or ""
     match check:
         case Check.SCHEMA:
-            return bool(choice.tool_calls) or _has_format(text, parameters.get("response_format"))
+            calls = [_is_offered(call, parameters.get("tools")) for call in choice.tool_calls]
+            return all(calls) if calls else _has_format(text, parameters.get("response_format"))
         case Check.REFUSAL:
-            return not choice.refusal and not _opens_with(text, _REFUSALS)
+            return not choice.refusal and not _opens_with(text, _REFUSAL)
         case Check.LOGPROB:
             mean = mean_logprob(choice.logprobs)
             return mean is None or mean >= policy.min_mean_logprob
         case Check.LENGTH:
             return bool(choice.tool_calls) or len(text.strip()) >= max(1, policy.min_characters)
         case Check.UNCERTAIN:
-            return not _opens_with(text, _DOUBTS)
+            return not _opens_with(text, _DOUBT)
         case Check.RULE:
             return rule is None or _follows(text, rule)
 
 
-def _opens_with(text: str, phrases: tuple[str, ...]) -> bool:
-    """Whether one of the phrases begins a clause: reported speech is not a refusal."""
+def _opens_with(text: str, said: re.Pattern[str]) -> bool:
+    """Whether it is said at the beginning of a clause: reported speech is not a refusal."""
     opening = text[:_OPENING].lower().replace("\u2019", "'")
-    for phrase in phrases:
-        at = opening.find(phrase)
-        if at >= 0 and (not (before := opening[:at].rstrip()) or before.endswith(_CLAUSE_ENDS)):
-            return True
-    return False
+    return any(said.match(opening, clause.end()) for clause in _CLAUSE.finditer(opening))
 
 
 def _follows(text: str, rule: AnswerRule) -> bool:
@@ -107,7 +123,25 @@ def _has_format(text: str, wanted: Any) -> bool:
     if wanted["type"] == "json_object":
         return isinstance(value, dict)
     described = wanted.get("json_schema")
-    schema = described.get("schema") if isinstance(described, dict) else None
+    return _fits(value, described.get("schema") if isinstance(described, dict) else None)
+
+
+def _is_offered(call: Mapping[str, Any], tools: Any) -> bool:
+    """Whether a tool's call names a tool of the request, with arguments as that wants them."""
+    offered = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    functions = {str(entry.get("name")): entry.get("parameters") for entry in offered if isinstance(entry, dict)}
+    called = call["function"]
+    name = str(called.get("name"))
+    arguments = called.get("arguments") or {}
+    try:
+        arguments = strict_json(arguments) if isinstance(arguments, str) else arguments
+    except ValueError:
+        return False
+    # Whoever offers no function that can be read here may have told the container of tools in another way.
+    return not functions or (name in functions and _fits(arguments, functions[name]))
+
+
+def _fits(value: Any, schema: Any) -> bool:
     try:
         return not isinstance(schema, dict) or fits(value, schema)
     except (TypeError, AttributeError, OverflowError, TooManyStepsError):

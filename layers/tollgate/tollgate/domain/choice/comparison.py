@@ -150,14 +150,13 @@ def share_difference(champion: Interval, challenger: Interval, *, more_is_better
 
 def mean_difference(champion: Interval, challenger: Interval) -> Difference:
     """The difference in cost, or in seconds, as a share of the champion's; less is better."""
-    if champion.mean is None or challenger.mean is None or champion.mean <= 0:
+    if champion.mean is None or champion.mean <= 0:
         return Difference(Verdict.UNKNOWN, None, float("-inf"), float("inf"), _FEWEST)
-    low, high = _combined(champion, challenger)
     scale = champion.mean
-    deviations = [(one.high - one.low) / 2 * sqrt(one.count) / _Z for one in (champion, challenger)]
-    needed = 0
-    if all(deviation < float("inf") for deviation in deviations):
-        needed = ceil(_Z * _Z * sum(d * d for d in deviations) / (MEAN_MARGIN * scale) ** 2)
+    needed = _needed_for_mean(champion, challenger, scale)
+    if challenger.mean is None:
+        return Difference(Verdict.UNKNOWN, None, float("-inf"), float("inf"), max(needed, _FEWEST))
+    low, high = _combined(champion, challenger)
     return _judged(
         (challenger.mean - scale) / scale,
         low / scale,
@@ -166,6 +165,16 @@ def mean_difference(champion: Interval, challenger: Interval) -> Difference:
         more_is_better=False,
         needed=max(needed, _FEWEST),
     )
+
+
+def _needed_for_mean(champion: Interval, challenger: Interval, scale: float) -> int:
+    """Observations of each that make the interval of a difference as narrow as the margin.
+
+    One that was not yet seen to vary is taken to vary as the other; 0 where neither was.
+    """
+    halves = [((one.high - one.low) / 2, one.count) for one in (champion, challenger)]
+    variances = [(half / _Z) ** 2 * count for half, count in halves if half < float("inf")]
+    return ceil(_Z * _Z * 2 * sum(variances) / len(variances) / (MEAN_MARGIN * scale) ** 2) if variances else 0
 
 
 def _combined(champion: Interval, challenger: Interval) -> tuple[float, float]:

@@ -48,18 +48,21 @@ def routing_text(messages: Iterable[tuple[str, str]]) -> str:
 
     That is the last user turn, together with the one before it where the last is a short follow-up ("and in
     French?"). System prompts are left out: they are the same for every request of an application and would
-    drown what differs.
+    drown what differs. Only where no user spoke does the last message count, whoever wrote it.
 
     Args:
         messages: role and text of each message, oldest first.
 
     Returns:
-        The text to assess; empty where no user spoke.
+        The text to assess; empty where nobody said anything.
     """
-    asked = [text for role, text in messages if role == "user" and text]
+    said = [(role, text) for role, text in messages if text]
+    asked = [text for role, text in said if role == "user"]
     if len(asked) > 1 and len(asked[-1]) < _SHORT_FOLLOW_UP:
         return f"{asked[-2]}\n{asked[-1]}"
-    return asked[-1] if asked else ""
+    if asked:
+        return asked[-1]
+    return said[-1][1] if said else ""
 
 
 def choose_tier(complexity: float, thresholds: TierThresholds = DEFAULT_THRESHOLDS) -> Tier:

@@ -136,7 +136,7 @@ def of_quality(score: float, *, escalated: bool = False) -> Tally:
     return Tally(quality=score, judged=1.0, escalated=float(escalated))
 
 
-def marked(inference_id: str, *, tenant: str, deployment: str, topic: str, seal: str) -> str:
+def marked(inference_id: str, *, tenant: str, model: str, deployment: str, topic: str, seal: str) -> str:
     """The id of an inference with a mark that later tells which deployment answered, and on what topic.
 
     Nothing has to be stored for it, because the mark comes back with the id. Only who knows the seal can make one: if
@@ -145,32 +145,36 @@ def marked(inference_id: str, *, tenant: str, deployment: str, topic: str, seal:
     Args:
         inference_id: of the gateway.
         tenant: that is answered.
+        model: that was asked for; deployments of other models may have the same names.
         deployment: name of the one that answers.
         topic: of the prompt.
         seal: the stack's, see `Catalogue`.
     """
-    return f"{inference_id}_{_mark(inference_id, tenant, deployment, topic, seal)}"
+    return f"{inference_id}_{_mark(inference_id, tenant, f'{model}/{deployment}', topic, seal)}"
 
 
-def marked_by(inference_id: str, *, tenant: str, deployments: Iterable[str], seal: str) -> tuple[str, str] | None:
+def marked_by(
+    inference_id: str, *, tenant: str, model: str, deployments: Iterable[str], seal: str
+) -> tuple[str, str] | None:
     """Deployment and topic of a marked id, None if the mark is not valid for these.
 
     Args:
         inference_id: as it was given out.
         tenant: that it was given to.
+        model: that it is said to be of.
         deployments: names of those that it may have been.
         seal: the stack's.
     """
     plain, _, mark = inference_id.rpartition("_")
     for deployment in deployments:
         for topic in (*TOPICS, ESCALATED):
-            if _mark(plain, tenant, deployment, topic, seal) == mark:
+            if _mark(plain, tenant, f"{model}/{deployment}", topic, seal) == mark:
                 return deployment, topic
     return None
 
 
-def _mark(inference_id: str, tenant: str, deployment: str, topic: str, seal: str) -> str:
-    said = f"{inference_id}|{tenant}|{deployment}|{topic}".encode("utf-8", "surrogatepass")
+def _mark(inference_id: str, tenant: str, resource: str, topic: str, seal: str) -> str:
+    said = f"{inference_id}|{tenant}|{resource}|{topic}".encode("utf-8", "surrogatepass")
     value = int.from_bytes(hashlib.blake2b(said, key=seal.encode(), digest_size=8).digest())
     digits = ""
     for _ in range(_MARK_LENGTH):

@@ -3,6 +3,7 @@
 They apply only to models with deployments of more than one tier, or with a challenger or a shadow.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -58,6 +59,27 @@ class Check(StrEnum):
     LENGTH = "length"
     UNCERTAIN = "uncertain"
     RULE = "rule"
+
+
+_READ_BY: Final = {
+    "min_characters": Check.LENGTH,
+    "min_mean_logprob": Check.LOGPROB,
+    "must_contain": Check.RULE,
+    "must_not_contain": Check.RULE,
+}
+
+
+def said_in_vain(fields: Collection[str], checks: Collection[Check]) -> str:
+    """What is wrong where a cascade's field is given, but not the check that reads it; empty for nothing.
+
+    Args:
+        fields: names of those that are given.
+        checks: that an answer has to pass.
+    """
+    for name, check in _READ_BY.items():
+        if name in fields and check not in checks:
+            return f"'{name}' is read by the check '{check}', which 'checks' leaves out"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def trim_input(
         talk: list[Message] = []
         fixed += count(all_text(said))
     else:
-        talk = [_message(message) for message in messages]
+        talk = [_message(message, position) for position, message in enumerate(messages)]
         if isinstance(value, dict):
             beside += [value.get(name) for name in _TOOLS]
     fixed += sum(count(compact_json(part)) for part in beside if part)
@@ -186,11 +186,19 @@ def _chunk(entry: Any, position: int) -> Chunk:
         entry["text"],
         id=name if isinstance(name, str) else "",
         title=title if isinstance(title, str) else "",
-        keep=entry.get(KEEP) is True,
+        keep=_is_kept(entry, f"documents[{position}]"),
     )
 
 
-def _message(message: Mapping[str, Any]) -> Message:
+def _is_kept(entry: Mapping[str, Any], place: str) -> bool:
+    mark = entry.get(KEEP)
+    if mark is None or isinstance(mark, bool):
+        return mark is True
+    # Taken for false, it would show only by what the model was not told.
+    raise InvalidRequestError(f"'{KEEP}' is true or false.", param=f"{place}.{KEEP}")
+
+
+def _message(message: Mapping[str, Any], position: int) -> Message:
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
     listed = message.get("tool_calls")
@@ -209,7 +217,7 @@ def _message(message: Mapping[str, Any]) -> Message:
         role=_ROLES.get(message["role"], Role.USER),
         text=text,
         name=name,
-        keep=message.get(KEEP) is True,
+        keep=_is_kept(message, f"messages[{position}]"),
         tool_call_ids=tuple(ids),
         tool_result_of=answers,
         extra_tokens=IMAGE_TOKENS * sum(1 for part in parts if not isinstance(part, dict) or "text" not in part),

@@ -27,7 +27,7 @@ class JobAnnouncer:
         *,
         webhooks: MessageQueue | None,
         durations: DurationRecorder,
-        outcomes: OutcomeStore | None,
+        outcomes: OutcomeStore,
         catalogues: CatalogueSource,
         pricing: JobPricing,
         telemetry: Telemetry,
@@ -87,13 +87,13 @@ class JobAnnouncer:
         names: Sequence[str] = [job.deployment]
         if f"handed_on={job.deployment}" in job.route_reason:
             names = self._siblings(job)  # The mark names the chosen one.
-        if self._outcomes is None or job.held_seconds is None:
+        if job.held_seconds is None:
             return
         try:
             seal = self._catalogues.current().seal
         except (CatalogueError, StorageError):
             return  # A mean that misses a sample is still a mean.
-        source = marked_by(job.job_id, tenant=job.owner.tenant, deployments=names, seal=seal)
+        source = marked_by(job.job_id, tenant=job.owner.tenant, model=job.model, deployments=names, seal=seal)
         if source is None:
             return
         if job.state is JobState.COMPLETED and not job.held_seconds:
@@ -116,7 +116,7 @@ class JobAnnouncer:
 
     def _give_back(self, job: Job) -> None:
         """Deduct what was held for a shadow copy, and not used, from today's spend on copies."""
-        if self._outcomes is None or job.owner.key_id != SHADOW_KEY or job.reservation is None or job.bill is None:
+        if job.owner.key_id != SHADOW_KEY or job.reservation is None or job.bill is None:
             return
         if job.created_at.date() == self._clock.now().date():
             self._outcomes.spend(job.model, Extra.SHADOW, job.bill.charged - job.reservation.amount)

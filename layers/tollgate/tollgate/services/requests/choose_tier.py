@@ -109,7 +109,7 @@ class TierChooser:
         """Choose the size, its deployment and the road.
 
         Args:
-            request: as it will be sent.
+            request: as it was made, before anything was trimmed; what is sent is measured in `routing`.
             owner: of the conversation that the request may belong to.
             model: with the deployments that may serve it.
             routing: size, priority and deadline.
@@ -205,10 +205,13 @@ def _extra(options: Sequence[Option], decided: TierDecision) -> Decimal:
 
 
 def _conversation(owner: Owner, conversation_id: str, said: Sequence[tuple[str, str]]) -> str:
-    """A name that stays the same through a conversation: from its id, or from what it began with."""
+    """A name that stays the same through a conversation: from its id, or from what it began with.
+
+    That is the user's first words; anybody's where no user spoke, or all such requests would be one conversation.
+    """
     if conversation_id:
         return f"{owner.tenant}|id|{conversation_id}"
-    first = next((text for role, text in said if role == "user"), "")
+    first = next((text for role, text in said if role == "user"), "") or next((text for _, text in said if text), "")
     return f"{owner.tenant}|{first}"
 
 

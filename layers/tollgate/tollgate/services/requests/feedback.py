@@ -59,7 +59,7 @@ class FeedbackService:
         found = catalogue.model(model)
         names = [deployment.name for deployment in found.deployments]
         plain = f"inf_{inference_id.replace('-', '_', 1).partition('_')[2]}"
-        source = marked_by(plain, tenant=owner.tenant, deployments=names, seal=catalogue.seal)
+        source = marked_by(plain, tenant=owner.tenant, model=model, deployments=names, seal=catalogue.seal)
         if source is None:
             raise NotFoundError(
                 f"There is no inference '{inference_id}' of model '{model}' that could be judged. Models without "

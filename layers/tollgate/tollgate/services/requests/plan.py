@@ -102,6 +102,7 @@ class Plan(NamedTuple):
         return marked(
             new_id,
             tenant=tenant,
+            model=self.model.name,
             deployment=self.decision.deployment.name,
             topic=self.chosen.topic,
             seal=self.catalogue.seal,

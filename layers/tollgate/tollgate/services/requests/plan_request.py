@@ -108,7 +108,7 @@ class RequestPlanner:
             priority = deferred(priority or model.default_priority)
 
         # The input: trimmed where that is wanted, and measured as a deployment will get it.
-        request = self._to_send(request, catalogue, model, trail)
+        asked, request = request, self._to_send(request, catalogue, model, trail)
         # Deployments of a model take the same input, and most the same dialect, so the first one's can measure it.
         measuring = model.deployments[0]
         if any(deployment.tokens is not None for deployment in offered.deployments):
@@ -128,8 +128,9 @@ class RequestPlanner:
         routing = RoutingRequest(size, priority, request.deadline_seconds, selector_of(trail.request_id))
         capacity, chosen = self.capacity(), None
         if model.choice is not None or (request.wishes is not None and request.wishes.chooses):
+            # By the caller's own words: what is dropped or put before the question changes from turn to turn.
             chosen = trail.chosen = self._chooser().choose(
-                request, trail.owner, offered, routing, capacity=capacity, prices=catalogue.gateway_prices
+                asked, trail.owner, offered, routing, capacity=capacity, prices=catalogue.gateway_prices
             )
             routing, decision = chosen.routing, chosen.decision
         else:
