@@ -113,6 +113,20 @@ def test_a_day_is_the_least_to_judge_by() -> None:
     assert "not among" in _one(_usage("ml.zz9.large", {Resource.CPU: 1})).rule
 
 
+def test_it_is_judged_by_hours_of_the_resource_that_decides() -> None:
+    """A GPU that came two hours ago says nothing yet, nor does the memory of an instance whose processors are unknown.
+
+    Neither is counted among the quiet ones that could share.
+    """
+    weeks = [
+        _usage("ml.g5.xlarge", {}, hourly={Resource.GPU: [1.0] * 2, Resource.CPU: [5.0] * WEEK}),
+        _usage("ml.m5.large", {Resource.MEMORY: 20}, resource="m/memory"),
+    ]
+    assert [advice.rule for advice in advise(weeks, PRICES)] == ["fewer than 24 measured hours"] * 2
+    quiet = _usage("ml.m5.large", {Resource.CPU: 4}, resource="m/quiet")
+    assert advise([*weeks, quiet], PRICES)[-1].verdict is Verdict.KEEP
+
+
 @given(
     instance_type=st.sampled_from(sorted(PRICES)),
     gpu=st.floats(0, 100),

@@ -134,7 +134,9 @@ def _advice(usage: MeasuredUse, prices: Mapping[str, Decimal], quiet: set[str]) 
 
 
 def _measured(usage: MeasuredUse) -> bool:
-    return any(len(values) >= LEAST_HOURS for values in usage.hourly.values())
+    """Whether the resource that is judged was measured for long enough; that others were says nothing about it."""
+    main, _ = _main(usage)
+    return len(usage.hourly.get(main, ())) >= LEAST_HOURS
 
 
 def _main(usage: MeasuredUse) -> tuple[Resource, float]:
