@@ -79,6 +79,32 @@ def test_what_might_cost_more_than_text_and_limit_is_refused(payload: Any, param
         bounded_chat(payload, parameters, 100)
 
 
+@pytest.mark.parametrize(
+    ("payload", "parameters", "param"),
+    [
+        ([{"role": "user", "content": "a"}, {"content": "b"}], {}, "input[1]"),
+        ([{"role": "assistant", "tool_calls": "all"}], {}, "input[0]"),
+        (IMAGE, {}, "input[0]"),
+        ("a", {"max_new_tokens": 0}, "max_new_tokens"),
+        ("a", {"n": 0}, "n"),
+        ("a", {"tools": "all"}, "tools"),
+        ("a", {"service_tier": "priority"}, "service_tier"),
+        ([], {}, "input"),
+    ],
+)
+def test_a_refusal_names_the_field(payload: Any, parameters: dict[str, Any], param: str) -> None:
+    """That is in the way, for clients that show it beside their own."""
+    with pytest.raises(InvalidRequestError) as refused:
+        bounded_chat(payload, parameters, 100)
+    assert refused.value.param == param
+
+
+def test_what_is_null_was_not_said() -> None:
+    """OpenAI's clients send fields that nobody has filled in."""
+    chat = bounded_chat("a", {"service_tier": None, "max_tokens": None, "tools": None, "n": None}, 100)
+    assert (chat.parameters, chat.most_output) == ({"max_tokens": 100}, 100)
+
+
 def test_a_prompt_is_refused_by_its_name() -> None:
     """The caller of /v1/completions sent no `input`, so that is not what is wrong."""
     with pytest.raises(InvalidRequestError, match="/v1/completions") as refused:
