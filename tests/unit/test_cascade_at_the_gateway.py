@@ -1,5 +1,6 @@
 """A small answer that does not pass is asked for again, of the larger size: when, and at what cost."""
 
+from copy import replace
 from decimal import Decimal
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
-from tests.fakes.sizes import EASY, HARD, chat_answer
+from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.choice.outcomes import of_quality
 from tollgate.domain.choice.policy import (
@@ -137,6 +138,27 @@ class TestCascade:
         assert document(got)["output"]["text"] == "I don't know."
         assert "not_escalated=CapacityError" in reason_of(got)
         assert "escalation" not in document(got)
+
+    @pytest.mark.parametrize(
+        ("second", "variant"),
+        [(chat_answer("Paris."), "big-blue"), (CapacityError("none", retry_after=1), "little-blue")],
+    )
+    def test_the_record_names_the_variant_that_answered(self, second: Any, variant: str) -> None:
+        """Usage is grouped by it, so it is one of the deployment beside it."""
+        catalogue = sized_catalogue(self.POLICY)
+        model = catalogue.models["chat"]
+        deployments = tuple(
+            replace(d, roads={t: replace(road, target_variant=f"{d.name}-blue") for t, road in d.roads.items()})
+            for d in model.deployments
+        )
+        models = {**catalogue.models, "chat": replace(model, deployments=deployments)}
+        gateway = FakeGateway(catalogue=replace(catalogue, models=models))
+        steps: list[Any] = [chat_answer("I don't know."), second]
+        gateway.realtime.script = lambda: steps.pop(0)
+        got = ask(gateway)
+        line = next(line for line in gateway.lines if line.get("message") == "request")
+        assert line["variant"] == variant
+        assert served_by(got) == f"chat/{variant.removesuffix('-blue')}"
 
     def test_a_large_size_that_sleeps_is_not_waited_for(self) -> None:
         """The first answer stands, and nothing becomes a job."""

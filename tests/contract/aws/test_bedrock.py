@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from time import monotonic
 from typing import Any
 
 import botocore.session
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError, EventStreamError
 
 from local.sagemaker.eventstream import CONTENT_TYPE, frame
 from tests.contract.aws.token_backend_cases import ANSWER, CONVERSE, MODEL, rendered, token_road
+from tests.fakes.streams import DONE
 from tollgate.adapters.aws.streaming import StreamingTransport
 from tollgate.adapters.aws.transport import TransportConfig
 from tollgate.adapters.dialects.converse import ConverseDialect
@@ -50,9 +52,9 @@ MEANT: dict[str, tuple[type[BackendError], int | None, int]] = {
 MEMBERS = {"message": "because", "originalStatusCode": 422, "originalMessage": "because"}
 
 
-def _invoke(ours: Any) -> ParsedAnswer:
+def _invoke(ours: Any, timeout: float = 5.0) -> ParsedAnswer:
     answer = BedrockRealtime(ours.transport).invoke(
-        token_road(MODEL), rendered(), "application/json", timeout_seconds=5, trace=""
+        token_road(MODEL), rendered(), "application/json", timeout_seconds=timeout, trace=""
     )
     return ConverseDialect().parse(answer.body)
 
@@ -103,6 +105,17 @@ def test_what_may_have_run_is_a_time_out(failure: dict[str, Any], recorder: Any,
     recorder.otherwise = lambda _request: answer(**{"body": json.dumps(ANSWER).encode(), **failure})
     with pytest.raises(BackendTimeoutError):
         _invoke(ours)
+    assert len(recorder.requests) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_call_ends_with_the_time_that_it_was_given(recorder: Any, answer: Any, ours: Any, *, streamed: bool) -> None:
+    """The caller's, which is shorter than what a connection may take."""
+    recorder.otherwise = lambda _request: answer(body=json.dumps(ANSWER).encode(), hang=20.0)
+    began = monotonic()
+    with pytest.raises(BackendTimeoutError):
+        list(_stream(recorder.url, 0.5)) if streamed else _invoke(ours, 0.5)
+    assert monotonic() - began < 10
     assert len(recorder.requests) == 1
 
 
@@ -197,6 +210,7 @@ EVENTS: Sequence[tuple[str, dict[str, Any]]] = [
     ("contentBlockDelta", {"contentBlockIndex": 2, "delta": {"toolUse": {"input": '"Köln"}'}}}),
     ("contentBlockStop", {"contentBlockIndex": 2}),
     ("contentBlockStart", {"contentBlockIndex": 3, "start": {"toolUse": {"toolUseId": "c2", "name": "clock"}}}),
+    ("contentBlockDelta", {"contentBlockIndex": 3, "delta": {"toolUse": {"input": ""}}}),
     ("contentBlockStop", {"contentBlockIndex": 3}),
     ("messageStop", {"stopReason": "tool_use"}),
     ("metadata", {"usage": USAGE, "metrics": {"latencyMs": 7}}),
@@ -212,8 +226,10 @@ def test_a_stream_is_what_the_whole_answer_would_have_been(
     recorder.otherwise = lambda _request: answer(body=whole, headers={"content-type": CONTENT_TYPE}, chunked=chunked)
     theirs = make_boto("bedrock-runtime").converse_stream(modelId=MODEL, **CONVERSE)["stream"]
     assert list(theirs) == [{kind: document} for kind, document in EVENTS]
-    reader = ConverseStreams().reader()
-    deltas = [delta for piece in _stream(recorder.url) for delta in reader.feed(piece)]
+    reader, pieces = ConverseStreams().reader(), list(_stream(recorder.url))
+    assert pieces[-1] == DONE
+    assert b'"reasoning_content":null' not in b"".join(pieces)
+    deltas = [delta for piece in pieces for delta in reader.feed(piece)]
     assert "".join(delta.fields.get("content", "") for delta in deltas) == "Grüß Gott"
     reader.end()
     parsed = ConverseDialect().parse(reader.whole(reader.usage()))
@@ -271,6 +287,22 @@ def test_events_that_are_none_of_converses(payload: bytes, recorder: Any, answer
     with pytest.raises(ModelFailedError) as caught:
         list(_stream(recorder.url))
     assert caught.value.original_status == 502
+
+
+def test_an_error_that_the_stream_does_not_declare_goes_by_its_code(recorder: Any, answer: Any) -> None:
+    """AWS sends it as an error instead of an exception."""
+    headers = {":message-type": "error", ":error-code": "throttlingException", ":error-message": "because"}
+    recorder.script = [answer(body=frame(headers, b""), headers={"content-type": CONTENT_TYPE})]
+    with pytest.raises(BackendThrottledError):
+        list(_stream(recorder.url))
+
+
+def test_the_arguments_of_a_call_that_never_began_are_left_out(recorder: Any, answer: Any) -> None:
+    """There is no name that they could be given to."""
+    stray = ("contentBlockDelta", {"contentBlockIndex": 7, "delta": {"toolUse": {"input": "{}"}}})
+    events = [EVENTS[0], stray, EVENTS[4], ("messageStop", {"stopReason": "end_turn"})]
+    recorder.script = [answer(body=b"".join(_event(*e) for e in events), headers={"content-type": CONTENT_TYPE})]
+    assert b"tool_calls" not in b"".join(_stream(recorder.url))
 
 
 def test_an_error_before_the_stream_is_the_operations(recorder: Any, answer: Any) -> None:

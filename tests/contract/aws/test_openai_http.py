@@ -15,6 +15,9 @@ from tests.contract.aws.conftest import until_noticed
 from tests.contract.aws.provider_world import CHAT, COMPLETION, KEY, PARAMETER, ProviderWorld
 from tests.contract.aws.token_backend_cases import token_road
 from tests.fakes.streams import DONE, chunk, usage_chunk
+from tollgate.adapters.aws.errors import AwsConnectionError
+from tollgate.adapters.aws.retry import FailureKind
+from tollgate.adapters.aws.streaming import LiveConnections
 from tollgate.adapters.dialects.openai import OpenAIDialect
 from tollgate.adapters.providers import openai_http_calls
 from tollgate.adapters.providers.openai_http_request import provider_request
@@ -166,6 +169,7 @@ def test_refusals_that_say_nothing(body: bytes, world: ProviderWorld, answer: An
         ("99999", 3600),
         ("9" * 400, 3600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 2),
+        ("1.2.3", 2),
         ("soon", 2),
         ("-5", 2),
     ],
@@ -215,6 +219,23 @@ def test_connections_are_used_again(world: ProviderWorld, recorder: Any) -> None
     assert len(world.calls()) == 3
 
 
+def test_what_was_never_sent_is_sent_again_once(world: ProviderWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a resting connection ends just before it is used; a second failure is the caller's to hear of."""
+    send, fails = LiveConnections.send, [1, 2]
+
+    def flaky(*call: Any, **settings: Any) -> Any:
+        if fails and fails.pop():
+            raise AwsConnectionError("ConnectionClosed", "gone", kind=FailureKind.UNSENT)
+        return send(*call, **settings)
+
+    monkeypatch.setattr(LiveConnections, "send", flaky)
+    with pytest.raises(CapacityError):
+        world.invoke()
+    fails = [1]
+    assert world.invoke()
+    assert len(world.calls()) == 1
+
+
 def test_an_answer_without_end_is_not_read(world: ProviderWorld, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be charged for, so it has the status of an answer that is no good."""
     monkeypatch.setattr(openai_http_calls, "LARGEST_ANSWER", 100)
@@ -236,6 +257,7 @@ def test_who_hangs_up_ends_the_call(world: ProviderWorld, answer: Any) -> None:
 
 
 def test_nobody_is_called_without_tls(world: ProviderWorld) -> None:
-    """But on this machine."""
+    """But on this machine; with TLS anybody is."""
+    assert world.backends._calls._pool("https://api.example.com/v1").endpoint.host == "api.example.com"
     with pytest.raises(BackendError, match="TLS"):
         world.invoke(road=token_road("m", Provider.OPENAI_HTTP, url="http://10.0.0.1/v1"))

@@ -48,8 +48,26 @@ def test_with_what_is_added_a_request_that_comes_now_is_in_time(work: GivenWork)
     assert 0 <= more <= max(0, ENDPOINT.maximum - work.instances)
     limit = work.patience_seconds - work.place_seconds / work.count - ENDPOINT.margin_seconds
     able = work.instances * limit + more * (limit - ENDPOINT.startup_seconds)
-    if work.instances + more < ENDPOINT.maximum and limit > 2 * ENDPOINT.startup_seconds:
-        assert work.place_seconds / ENDPOINT.concurrency <= able + 1e-6
+    if limit > 2 * ENDPOINT.startup_seconds:
+        if work.instances + more < ENDPOINT.maximum:
+            assert work.place_seconds / ENDPOINT.concurrency <= able + 1e-6
+        if more:
+            assert work.place_seconds / ENDPOINT.concurrency > able - (limit - ENDPOINT.startup_seconds) - 1e-6
+
+
+@pytest.mark.parametrize(("seconds", "more"), [(870, 3), (900.5, 4), (10_000, 7)])
+def test_work_that_will_be_late_gets_what_does_it_within_another_start(seconds: float, more: int) -> None:
+    """Nothing is up before the deadline of a request that had none to spare; the requests that follow find it done."""
+    assert instances_to_add(GivenWork(1, 3_600, 16 * seconds, 0.0), ENDPOINT) == more
+
+
+@given(work=_WORK, startup=st.sampled_from([0.0, 0.5]), patience=st.floats(0.0, 100.0))
+def test_a_start_said_to_take_no_time_can_be_planned_with(work: GivenWork, startup: float, patience: float) -> None:
+    """As where the catalogue says nothing, and the only start so far took several tries; also for who is late."""
+    endpoint = replace(ENDPOINT, startup_seconds=startup)
+    more = instances_to_add(replace(work, patience_seconds=patience), endpoint)
+    assert 0 <= more <= endpoint.maximum - work.instances
+    assert instances_to_add(GivenWork(1, 1, 10.0, 0.0), endpoint) == 0
 
 
 @given(work=_WORK)

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tollgate.domain.places.handing_on import FirstDue, Patient, hand_on_due, needed_anyway
+from tollgate.domain.places.handing_on import FirstDue, Patient, Stays, hand_on_due, needed_anyway
 from tollgate.domain.places.wake_by_deadline import DueWork, SleepingEndpoint, decide_start
 
 ENDPOINT = SleepingEndpoint(startup_seconds=300.0, concurrency=4, maximum=2, margin_seconds=40.0)
@@ -79,7 +80,8 @@ def test_a_start_that_the_patient_pay_for_comes_early_for_little() -> None:
     assert left(0.0, (-100.0, 390.0, 1.0, 0.01, True), patient) == 1
     assert needed_anyway(0.0, None, ENDPOINT, START_USD) == 0.0
     assert needed_anyway(0.0, Patient(-10.0, 500.0, 0.0001), ENDPOINT, START_USD) == 0.0
-    assert needed_anyway(0.0, Patient(-10.0, 300.0, 1.0), ENDPOINT, START_USD) == 1.0
+    for patient_for in (300.0, 330.0, 335.0):  # They should begin before they came, at once, or have to by now.
+        assert needed_anyway(0.0, Patient(-10.0, patient_for, 1.0), ENDPOINT, START_USD) == 1.0
 
 
 def test_work_that_must_begin_long_before_it_is_due_is_weighed_too() -> None:
@@ -96,6 +98,29 @@ def test_what_a_start_costs_now_is_weighed_not_what_it_would_cost_at_the_next_lo
     assert decide_start(0.0, work, (), ENDPOINT).start == 0
     assert decide_start(LOOK, work, (), ENDPOINT).start == 2
     assert left(0.0, *rows) == 5
+
+
+def test_as_many_starts_are_paid_for_as_the_work_needs() -> None:
+    """Five that save 15.5 cents need two instances, for 24; without the first, one for 12 is enough."""
+    rows = [(0.0, 400.0, 100.0, 0.031, True)] * 5
+    work = [DueWork(latest, seconds) for _, latest, seconds, _, _ in rows]
+    assert [decide_start(0.0, work[gone:], (), ENDPOINT).start for gone in (0, 1)] == [2, 1]
+    assert left(0.0, *rows) == 4
+
+
+@pytest.mark.parametrize("clock", [0.0, 1_000_000.0])
+def test_why_it_ended(clock: float) -> None:
+    """Nothing more is due, a start pays, or an instance has to come; by whatever clock the times are given."""
+    cases: list[tuple[Stays, int, list[tuple[float, float, float, float, bool]]]] = [
+        (Stays.NOT_DUE, 1, [(0.0, 390.0, 1.0, 0.001, True), (0.0, 500.0, 1.0, 0.2, True)]),
+        (Stays.NOT_DUE, 0, [(0.0, 390.0, 1.0, 0.001, True)]),
+        (Stays.START_PAYS, 2, [(-100.0, 390.0, 1.0, 0.001, True), (0.0, 480.0, 1.0, 0.2, True)]),
+        (Stays.ONLY_INSTANCE, 1, [(0.0, 390.0, 1.0, 0.001, False)]),
+    ]
+    for why, stay, rows in cases:
+        waiting = Listed((came + clock, latest + clock, work, saved, may) for came, latest, work, saved, may in rows)
+        assert hand_on_due(clock, clock + LOOK, waiting, ENDPOINT, START_USD) is why
+        assert len(waiting.rows) == stay
 
 
 class Walked(Listed):

@@ -16,6 +16,7 @@ from tollgate.domain.places.sleeping import (
     WarmHours,
     Watched,
     decide,
+    may_gather,
     retry_seconds,
     shared_policy,
 )
@@ -69,6 +70,31 @@ def test_cold_work_may_gather_before_it_wakes_an_endpoint() -> None:
     assert decide(NOW, replace(nine, oldest_waiting=_ago(10)), patient).action is Action.WAKE
 
 
+def test_work_whose_age_is_unknown_does_not_wait() -> None:
+    """It could be older than the longest wait."""
+    patient = replace(POLICY, wake_backlog=10, wake_after_seconds=600)
+    decision = decide(NOW, replace(DOWN, waiting=9, oldest_waiting=None), patient)
+    assert (decision.action, decision.reason) == (Action.WAKE, "waiting for 600 s")
+
+
+def test_who_may_wait_for_company() -> None:
+    """A deadline, and time left for the next look at the place: a minute, eight seconds late, and the margin."""
+    gathering = replace(POLICY, gather=True, gather_margin_seconds=30)
+    assert [gathering.gathers(slack) for slack in (98.0, 97.9, None)] == [True, False, False]
+    assert not POLICY.gathers(98.0)
+    assert may_gather(gathering, NOW)
+    assert not may_gather(gathering, None)
+    assert not may_gather(POLICY, NOW)
+    assert not may_gather(None, NOW)
+
+
+def test_open_jobs_decide_only_where_the_owner_said_so() -> None:
+    """Both that requests gather, and that nobody else calls the endpoint."""
+    assert SleepPolicy(0, gather=True).ends_with_its_work
+    assert not SleepPolicy(1, gather=True).ends_with_its_work
+    assert not SleepPolicy(0).ends_with_its_work
+
+
 def test_a_place_is_up_when_its_warm_hours_begin() -> None:
     """Five minutes to start: at 07:25 it is woken, at 07:24 not yet."""
     policy = replace(POLICY, warm_hours=(WORK,))
@@ -88,6 +114,16 @@ def test_warm_hours_over_midnight_belong_to_the_day_they_start() -> None:
     berlin = replace(night, utc_offset_minutes=60)
     assert berlin.cover(friday + timedelta(hours=21))
     assert not berlin.cover(friday + timedelta(hours=25))
+
+
+def test_a_night_that_begins_on_sunday_ends_on_monday() -> None:
+    """The week has no gap at its end; and warm hours begin and end on the second."""
+    night = WarmHours(frozenset({6}), 22 * 60, 6 * 60)
+    sunday = datetime(2026, 11, 22, tzinfo=UTC)
+    first, last = sunday + timedelta(hours=22), sunday + timedelta(hours=30, seconds=-1)
+    second = timedelta(seconds=1)
+    assert [night.cover(t) for t in (first - second, first, first + second)] == [False, True, True]
+    assert [night.cover(t) for t in (last - second, last, last + second)] == [True, True, False]
 
 
 def test_the_same_start_and_end_is_a_whole_day() -> None:
@@ -144,6 +180,15 @@ def test_a_shared_place_follows_its_most_wakeful_user() -> None:
     other = SleepPolicy(idle_minutes=60, minimum=1, warm_hours=(WORK,), warm_minimum=3, wake_backlog=5)
     shared = shared_policy([POLICY, other])
     assert shared == SleepPolicy(60, minimum=1, warm_hours=(WORK,), warm_minimum=3, wake_backlog=1)
+    gathering = [
+        replace(POLICY, gather=True, wake_after_seconds=wait, gather_margin_seconds=margin, hand_on_to=to)
+        for wait, margin, to in ((60, 90, "bedrock"), (600, 30, "bedrock"))
+    ]
+    shared = shared_policy(gathering)
+    assert shared == replace(gathering[0], wake_after_seconds=60, gather_margin_seconds=90)
+    half = shared_policy([gathering[0], replace(gathering[1], gather=False, hand_on_to="")])
+    assert half is not None
+    assert (half.gather, half.hand_on_to) == (False, "")
     assert shared_policy([POLICY, None]) is None
     assert shared_policy([]) is None
 

@@ -25,8 +25,10 @@ from tollgate.domain.errors import (
     PriceUnknownError,
 )
 from tollgate.domain.jobs.job import Usage
+from tollgate.domain.json_values import compact_json
 from tollgate.domain.providers.backend import MostTokens, Provider, TokenBackend
 from tollgate.domain.providers.charges import (
+    TEMPLATE_TOKENS,
     charged_token_cost,
     expected_token_cost,
     may_be_charged,
@@ -98,6 +100,25 @@ def test_a_schema_that_is_written_out_with_indents_has_fewer_tokens_than_its_bou
     rendered = TokenPricedDialect(_backend("1", "1"), MessagesDialect()).render("hello", {"tools": [tool]})
     assert rendered.most is not None
     assert rendered.most.input > len(json.dumps(tool, indent=4))
+
+
+def test_a_schema_is_held_for_as_it_may_be_written_out() -> None:
+    """With a line for each entry where it is deep, or as types, in twice its bytes, where it is flat."""
+    deep: Any = 1
+    for _ in range(60):
+        deep = {"a": deep}
+    flat = {"description": "Where a toll booth stands. " * 40}
+    for schema, written in ((deep, json.dumps(deep, indent=4)), (flat, 2 * compact_json(flat))):
+        assert most_input_tokens(compact_json(schema).encode(), schemas=True) == len(written) + TEMPLATE_TOKENS
+
+
+@pytest.mark.parametrize("text", ["toll", "Zöllner müssen büßen", "税関", "таможня"])
+def test_a_usual_text_is_held_for_no_more_than_its_bytes(text: str) -> None:
+    """In whichever way the body writes it."""
+    plain = compact_json({"messages": [{"role": "user", "content": text}]}).encode()
+    escaped = json.dumps(json.loads(plain), separators=(",", ":")).encode()
+    assert most_input_tokens(plain, schemas=False) == len(plain) + TEMPLATE_TOKENS
+    assert most_input_tokens(escaped, schemas=False) == len(escaped) + TEMPLATE_TOKENS
 
 
 @given(limit=st.none() | st.integers(1, 5_000), choices=st.none() | st.integers(1, 128), most=st.integers(1, 4_000))

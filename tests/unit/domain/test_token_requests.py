@@ -15,6 +15,7 @@ IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url":
     "payload",
     [
         "hello",
+        "are there messages?",
         [{"role": "user", "content": "hello"}],
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}], "temperature": 0.5},
         [
@@ -27,6 +28,16 @@ def test_chats_of_texts_pass(payload: Any) -> None:
     """In all the forms that the messages dialect knows."""
     chat = bounded_chat(payload, {"stop": ["\n"]}, 100)
     assert (chat.parameters["max_tokens"], chat.most_output, chat.schemas) == (100, 100, False)
+
+
+def test_calls_of_tools_pass_as_openais_clients_send_them() -> None:
+    """With their ids, which the results refer to, and what steers the next call."""
+    call = {"id": "1", "index": 0, "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    steering = {"tool_choice": "auto", "parallel_tool_calls": False, "user": "ann", "logit_bias": {"7": -100}}
+    sampling = {"temperature": 0, "top_p": 1, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 7}
+    chat = bounded_chat(turns, steering | sampling, 100)
+    assert chat.parameters == {**steering, **sampling, "max_tokens": 100}
 
 
 @pytest.mark.parametrize(
@@ -52,9 +63,13 @@ def test_chats_of_texts_pass(payload: Any) -> None:
         ("hello", {"tools": [{"type": "function", "function": {"name": "a", "cache_control": {}}}]}),
         ([{"role": "assistant", "tool_calls": [{"type": "function", "function": {}, "cache_control": {}}]}], {}),
         ([{"role": "assistant", "tool_calls": "all"}], {}),
+        (["messages"], {}),
         ("hello", {"n": 0}),
+        ("hello", {"n": 129}),
         ("hello", {"n": True}),
+        ("hello", {"tools": [{"type": "custom", "function": {"name": "a"}}]}),
         ("hello", {"max_tokens": 0}),
+        ("hello", {"max_tokens": True}),
         ("hello", {"max_completion_tokens": "10"}),
     ],
 )
@@ -62,6 +77,32 @@ def test_what_might_cost_more_than_text_and_limit_is_refused(payload: Any, param
     """Images, prompt-cache writes, dearer tiers, tools at the provider, and whatever is not known."""
     with pytest.raises(InvalidRequestError):
         bounded_chat(payload, parameters, 100)
+
+
+@pytest.mark.parametrize(
+    ("payload", "parameters", "param"),
+    [
+        ([{"role": "user", "content": "a"}, {"content": "b"}], {}, "input[1]"),
+        ([{"role": "assistant", "tool_calls": "all"}], {}, "input[0]"),
+        (IMAGE, {}, "input[0]"),
+        ("a", {"max_new_tokens": 0}, "max_new_tokens"),
+        ("a", {"n": 0}, "n"),
+        ("a", {"tools": "all"}, "tools"),
+        ("a", {"service_tier": "priority"}, "service_tier"),
+        ([], {}, "input"),
+    ],
+)
+def test_a_refusal_names_the_field(payload: Any, parameters: dict[str, Any], param: str) -> None:
+    """That is in the way, for clients that show it beside their own."""
+    with pytest.raises(InvalidRequestError) as refused:
+        bounded_chat(payload, parameters, 100)
+    assert refused.value.param == param
+
+
+def test_what_is_null_was_not_said() -> None:
+    """OpenAI's clients send fields that nobody has filled in."""
+    chat = bounded_chat("a", {"service_tier": None, "max_tokens": None, "tools": None, "n": None}, 100)
+    assert (chat.parameters, chat.most_output) == ({"max_tokens": 100}, 100)
 
 
 def test_a_prompt_is_refused_by_its_name() -> None:

@@ -48,6 +48,16 @@ def test_an_instance_that_is_up_takes_what_it_can() -> None:
     assert (more.start, more.look_again_at) == (0, 990.0 - 300.0 - 1_000.0 / 4)
 
 
+def test_an_instance_that_is_still_starting_takes_less() -> None:
+    """It serves from when it is ready; one that will be ready too late takes nothing, nor what others could do."""
+    starting = decide_start(0.0, [DueWork(1_000.0, 2_200.0)], [400.0], ENDPOINT)
+    assert (starting.start, starting.look_again_at) == (0, math.inf)
+    assert decide_start(0.0, [DueWork(1_000.0, 2_400.0)], [400.0], ENDPOINT).look_again_at == 690.0 - 40.0 / 4
+    assert decide_start(0.0, [DueWork(1_000.0, 400.0)], [2_000.0], ENDPOINT).look_again_at == 690.0 - 400.0 / 4
+    assert decide_start(500.0, [DueWork(1_000.0, 1_960.0)], [0.0], ENDPOINT).look_again_at == math.inf
+    assert decide_start(500.0, [DueWork(1_000.0, 2_000.0)], [0.0], ENDPOINT).look_again_at == 690.0 - 40.0 / 4
+
+
 def test_what_is_lost_already_starts_one_and_no_crowd() -> None:
     """A deadline that start-up alone overruns wakes one instance if there is none, never many."""
     due = [DueWork(100.0, 10_000.0)]

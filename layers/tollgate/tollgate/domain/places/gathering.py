@@ -17,6 +17,9 @@ SAMPLE = 500
 requests could all stand behind a crowd that can wait for a day, and be seen too late.
 """
 
+_LEAST_STARTUP_SECONDS = 1.0
+"""Counted where the catalogue states no start-up time and no start has been seen yet: no instance is there at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class GivenWork:
@@ -55,12 +58,13 @@ def instances_to_add(work: GivenWork, endpoint: SleepingEndpoint) -> int:
     This does not wait as long as possible: the request keeps its place in the queue, and the next look is about
     another.
     """
-    if work.place_seconds <= endpoint.startup_seconds * endpoint.concurrency * work.instances:
+    startup = max(endpoint.startup_seconds, _LEAST_STARTUP_SECONDS)
+    if work.place_seconds <= startup * endpoint.concurrency * work.instances:
         return 0  # Another instance is no help for work that is done before it is up.
     limit = work.patience_seconds - work.place_seconds / work.count - endpoint.margin_seconds
     missing = work.place_seconds / endpoint.concurrency - work.instances * max(0.0, limit)
     if missing <= 0:
         return 0
     # If the deadline comes before the instance would, the instance is for the requests that follow.
-    helps = max(limit, 2 * endpoint.startup_seconds) - endpoint.startup_seconds
+    helps = max(limit, 2 * startup) - startup
     return max(0, min(math.ceil(missing / helps), endpoint.maximum - work.instances))

@@ -5,6 +5,7 @@ as one hour in ten. Any instance advised must leave room: in busy hours (95th pe
 of each of its resources.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -134,7 +135,9 @@ def _advice(usage: MeasuredUse, prices: Mapping[str, Decimal], quiet: set[str]) 
 
 
 def _measured(usage: MeasuredUse) -> bool:
-    return any(len(values) >= LEAST_HOURS for values in usage.hourly.values())
+    """Whether the resource that is judged was measured for long enough; that others were says nothing about it."""
+    main, _ = _main(usage)
+    return len(usage.hourly.get(main, ())) >= LEAST_HOURS
 
 
 def _main(usage: MeasuredUse) -> tuple[Resource, float]:
@@ -173,7 +176,7 @@ def _larger(usage: MeasuredUse, shape: InstanceShape, prices: Mapping[str, Decim
 
 def _share(usage: MeasuredUse, prices: Mapping[str, Decimal], rule: str, others: int) -> Advice:
     now = prices.get(usage.instance_type)
-    saving = None if now is None else _monthly(now, usage.instances) * (others - 1) / others
+    saving = None if now is None else _monthly(now * (others - 1) / others, usage.instances)
     return Advice(
         usage.resource,
         usage.endpoint,
@@ -216,7 +219,7 @@ def _fits(usage: MeasuredUse, old: InstanceShape, new: InstanceShape) -> bool:
     needs_gpu = usage.busy(Resource.GPU) > 0
     if needs_gpu and not new.gpus:
         return False
-    return all(usage.busy(r) * _ratio(r, old, new) <= ROOM_PERCENT for r in Resource if usage.hourly.get(r))
+    return all(usage.busy(r) * _ratio(r, old, new) <= ROOM_PERCENT for r in Resource)
 
 
 def _ratio(resource: Resource, old: InstanceShape, new: InstanceShape) -> float:
@@ -240,7 +243,7 @@ def _breaks(usage: MeasuredUse, old: InstanceShape, new: InstanceShape) -> str:
     ]
     if old.gpu != new.gpu and new.gpus:
         tight.append(f"{new.gpu} instead of {old.gpu or 'no GPU'}: measure the latency before moving")
-    if usage.busy(Resource.GPU) == 0 and old.gpus and not new.gpus:
+    if old.gpus and not new.gpus:
         tight.append("the GPU goes, which the week did not use")
     return "; ".join(tight) or "nothing that the week shows"
 
@@ -250,4 +253,4 @@ def _percentile(values: Sequence[float], share: float) -> float:
     if not values:
         return 0.0
     ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+    return ordered[math.ceil(share * len(ordered)) - 1]

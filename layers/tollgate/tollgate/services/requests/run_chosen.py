@@ -120,7 +120,7 @@ class ChosenRun:
         self._outcomes.add(plan.model.name, plan.decision.deployment.name, chosen.topic, tally)
 
     def _escalated(self, plan: Plan, chosen: Chosen, first: _Answer, check: Check, trail: Trail) -> Completed:
-        usage, spent = trail.usage, self._clock.monotonic() - trail.started
+        usage, variant, spent = trail.usage, trail.variant, self._clock.monotonic() - trail.started
         limit = min(self._time_limit, plan.routing.deadline_seconds or self._time_limit)
         trail.route_reason += f";failed_check={check}"
         trail.escalation = Escalation(
@@ -143,7 +143,7 @@ class ChosenRun:
                 trail.settlement = together(trail.settlement, first.settlement)
             else:
                 trail.settlement = first.settlement
-            trail.usage, trail.resource = usage, first.resource
+            trail.usage, trail.resource, trail.variant = usage, first.resource, variant
             trail.escalation = None
             trail.route_reason += f";not_escalated={type(error).__name__}"
             return first.completed
