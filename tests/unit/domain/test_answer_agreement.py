@@ -27,6 +27,7 @@ RETOLD = (
         ({"generated_text": "Yes."}, {"generated_text": "No."}, False),
         ("It is open on Monday", "It is not open on Monday", False),
         ("It costs 5 dollars", "It costs 6 dollars", False),
+        ("It is -5 degrees", "It is 5 degrees", False),
         ("The capital is Paris", "The capital is Rome", False),
         (LONG, RETOLD, True),
         (LONG, RETOLD.replace("60", "90"), False),

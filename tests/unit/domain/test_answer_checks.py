@@ -37,6 +37,7 @@ def _check(output: Any, policy: CascadePolicy = POLICY, **parameters: Any) -> Ch
         "I would not recommend raw chicken.",
         "Users who do not know SQL can ask in words.",
         '{"confidence": "high"}',
+        "Yes ",
     ],
 )
 def test_good_answers_pass(text: str) -> None:
@@ -50,7 +51,9 @@ def test_good_answers_pass(text: str) -> None:
         ({"text": "I\u2019m sorry, but I can\u2019t help with that."}, Check.REFUSAL),
         ({"text": "Yes", "refusal": "No."}, Check.REFUSAL),
         ({"text": "I don't know the answer."}, Check.REFUSAL),
+        ({"text": "Well, I don't know."}, Check.REFUSAL),
         ({"text": "ok"}, Check.LENGTH),
+        ({"text": " ok "}, Check.LENGTH),
         ({"text": None}, Check.LENGTH),
         ({"text": "I'm not sure, but Lyon."}, Check.UNCERTAIN),
         ({"text": "Lyon it is.", "logprobs": {"content": [{"logprob": -4.0}]}}, Check.LOGPROB),
@@ -152,6 +155,30 @@ def test_the_callers_rule() -> None:
     assert _check({"label": "en"}, policy) is Check.RULE
     assert _check({"label": "[1]"}, policy) is None
     assert _check({"label": "en"}) is None
+    assert _check({"label": "en"}, CascadePolicy(checks=frozenset({Check.LENGTH}), rule=rule)) is None
+
+
+def test_every_text_of_a_rule_has_to_occur() -> None:
+    """As it is written, in custom models' answers too: nothing is escaped."""
+    policy = CascadePolicy(rule=AnswerRule(must_contain=("Z\u00fcrich\n", "\u20ac")))
+    for output in ("Z\u00fcrich\n5 \u20ac", {"text": "Z\u00fcrich\n5 \u20ac"}):
+        assert _check(output, policy) is None
+    assert _check({"text": "Z\u00fcrich\n5"}, policy) is Check.RULE
+    assert _check({"label": "Z\u00fcrich"}, CascadePolicy(rule=AnswerRule(must_contain=("Z\u00fcrich",)))) is None
+
+
+def test_an_answer_as_probable_as_asked_for_passes() -> None:
+    """Only a mean below the least one fails."""
+    for mean, check in ((-1.5, None), (-1.51, Check.LOGPROB)):
+        assert _check({"text": "Lyon it is.", "logprobs": {"content": [{"logprob": mean}]}}) is check
+
+
+@pytest.mark.parametrize("described", [5, None, {"name": "n"}, {"name": "n", "schema": True}])
+def test_a_format_without_a_schema_asks_for_json_alone(described: object) -> None:
+    """What is no description says nothing about the value."""
+    wanted = {"type": "json_schema", "json_schema": described}
+    assert _check({"text": "[1]"}, response_format=wanted) is None
+    assert _check({"text": "one"}, response_format=wanted) is Check.SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -237,6 +264,7 @@ def test_the_empty_schema_takes_everything(value: Any) -> None:
 def test_probabilities_are_averaged() -> None:
     """None where there are none."""
     assert mean_logprob({"content": [{"logprob": -1.0}, {"logprob": -2}, {"logprob": None}]}) == -1.5
+    assert mean_logprob({"content": ["x", {"logprob": True}, {"logprob": -1.0}]}) == -1.0
     assert mean_logprob({"content": []}) is None
     assert mean_logprob(None) is None
 

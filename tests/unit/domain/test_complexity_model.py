@@ -8,6 +8,7 @@ from tollgate.domain.choice.complexity_features import FEATURES, measure
 from tollgate.domain.choice.complexity_model import (
     LEAF,
     MAGIC,
+    MODEL_FILE,
     ComplexityModelError,
     Forest,
     _numbers,
@@ -80,3 +81,24 @@ def test_a_model_of_other_features_is_refused() -> None:
     head = json.dumps({"features": ["length"]}).encode()
     with pytest.raises(ComplexityModelError, match="other features"):
         decode(MAGIC + len(head).to_bytes(4, "little") + head)
+
+
+@pytest.mark.parametrize("end", [len(MAGIC) + 2, 2_000, 300_000, -8, -1])
+def test_a_file_that_is_cut_is_refused(end: int) -> None:
+    """In its head, in the middle of a table, or short of the last tree's leaves: whatever is left is not run."""
+    with pytest.raises(ComplexityModelError, match=r"cut|another length"):
+        decode(MODEL_FILE.read_bytes()[:end])
+
+
+def test_a_file_that_goes_on_is_refused() -> None:
+    """What follows the last table was not written by the training."""
+    with pytest.raises(ComplexityModelError, match="another length"):
+        decode(MODEL_FILE.read_bytes() + b"x")
+
+
+def test_a_damaged_head_is_refused() -> None:
+    """A head that is no JSON, or no text, is no reason for another kind of error."""
+    whole = MODEL_FILE.read_bytes()
+    for damage in (b"\0", b"\xff"):
+        with pytest.raises(ComplexityModelError, match="damaged"):
+            decode(whole[: len(MAGIC) + 50] + damage + whole[len(MAGIC) + 51 :])

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.sizes import HARD
+from tollgate.domain.catalogue import Tier
 from tollgate.domain.choice.complexity_features import measure
 from tollgate.domain.choice.complexity_model import shipped_model
 from tollgate.domain.choice.model_choice import (
@@ -89,10 +91,30 @@ def test_records_overrule_a_prediction() -> None:
 
 
 def test_a_short_record_decides_nothing() -> None:
-    """One outcome too few and the prediction stands."""
-    record = QualityRecord(0.7, ENOUGH_RECORDS - 1)
-    models = [candidate("cheap", 0.4, "0.1", record), candidate("dear", 0.9, "0.9", record)]
-    assert choose_model(models, 1.0).candidate.name == "dear"
+    """One outcome too few, of either, and the prediction stands; as it does where the dearer one's record is better."""
+    enough, short = QualityRecord(0.7, ENOUGH_RECORDS), QualityRecord(0.7, ENOUGH_RECORDS - 1)
+    better = QualityRecord(0.71, ENOUGH_RECORDS)
+    for cheap, dear in ((short, short), (short, enough), (enough, short), (enough, better), (enough, None)):
+        models = [candidate("cheap", 0.4, "0.1", cheap), candidate("dear", 0.9, "0.9", dear)]
+        choice = choose_model(models, 1.0)
+        assert (choice.candidate.name, choice.ruled_out) == ("dear", ())
+
+
+@pytest.mark.parametrize("price", ["0.1", "0"])
+@pytest.mark.parametrize("familiarity", [None, 1.0])
+def test_equal_prices_are_decided_by_quality(price: str, familiarity: float | None) -> None:
+    """Nothing is saved by the lesser one, and no record rules out another at its own price, free or not."""
+    record = QualityRecord(0.7, ENOUGH_RECORDS)
+    models = [candidate("lesser", 0.5, price, record), candidate("best", 0.6, price, record)]
+    models = [each._replace(mean=each.quality) for each in models]
+    choice = choose_model(models, 0.5, familiarity)
+    assert (choice.candidate.name, choice.reason, choice.ruled_out) == ("best", "best-quality", ())
+
+
+def test_where_a_mean_is_unknown_the_predictions_alone_decide() -> None:
+    """A rate of exchange needs what is known beforehand of every one of them."""
+    models = [candidate("cheap", 0.58, "0.1")._replace(mean=0.3), candidate("dear", 0.6, "0.9")]
+    assert choose_model(models, 0.95, 0.0) == choose_model(models, 0.95)
 
 
 def test_where_all_is_to_be_kept_a_hair_does_not_beat_the_best_on_average() -> None:
@@ -191,7 +213,32 @@ def test_a_model_s_own_mean_moves_the_prediction() -> None:
 
 def test_a_model_like_no_other_keeps_its_mean() -> None:
     """Nothing learned is applied to a model that it was not learned from."""
-    assert _quality(ModelProfile("mine", 0.42)) == 0.42
+    for resembles in (None, "no-model-of-ours"):
+        found = predict(measure(PROMPT), [ModelProfile("mine", 0.42, resembles)])
+        assert (found.qualities, found.means, found.general) == ((0.42,), (0.42,), (0.0,))
+
+
+def _by_tier(text: str, *models: tuple[Tier, float]) -> tuple[float, ...]:
+    """Predicted quality of models of these sizes and means that resemble the same one."""
+    same = known_models()[0]
+    return predict(measure(text), [ModelProfile(tier.value, mean, same, tier) for tier, mean in models]).qualities
+
+
+def test_a_larger_model_gains_on_demanding_prompts_only() -> None:
+    """An easy prompt is where its price is not spent, but it is not put below a smaller one with the lower mean."""
+    easy, small, large = "hi", (Tier.SMALL, 0.5), (Tier.LARGE, 0.51)
+    below, above = _by_tier(easy, small, large)
+    assert below < above < below + 0.01
+    below, above = _by_tier(HARD, small, large)
+    assert above > below + 0.01
+
+
+def test_a_larger_model_is_not_put_above_what_its_mean_says() -> None:
+    """On an easy prompt it is held above smaller models with a lower mean, not above equals or better ones."""
+    easy, large = "hi", (Tier.LARGE, 0.51)
+    alone = _by_tier(easy, large)[0]
+    for other in ((Tier.SMALL, 0.6), (Tier.LARGE, 0.505)):
+        assert _by_tier(easy, other, large)[1] == alone
 
 
 def test_an_unknown_model_without_a_mean_is_refused() -> None:

@@ -80,3 +80,10 @@ def test_a_broken_state_starts_anew(broken: dict[str, object]) -> None:
     guard = guard_of(NearPolicy(), _after(NearPolicy(), [("x", True)]).document() | broken)
     assert (guard.bound.sample, guard.version) == (0, 1)
     assert guard_of(NearPolicy(), {}) == guard_of(NearPolicy(), None)
+
+
+@pytest.mark.parametrize("version", ["x", None])
+def test_a_state_without_a_readable_version_is_a_new_one(version: object) -> None:
+    """Nothing of it can be believed, and no request fails for it."""
+    stored = _after(NearPolicy(), [("x", False), ("y", False)]).document() | {"version": version}
+    assert guard_of(NearPolicy(), stored) == guard_of(NearPolicy(), None)

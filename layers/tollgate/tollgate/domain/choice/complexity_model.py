@@ -30,6 +30,8 @@ from tollgate.domain.choice.complexity_features import FEATURES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MODEL_FILE: Final = Path(__file__).parents[2] / "data" / "complexity.bin"
+
 MAGIC: Final = b"tollgate-complexity-3\n"
 """First bytes of a model file: its name and the version of the layout."""
 
@@ -41,7 +43,7 @@ LEAF_SCALE: Final = 10_000
 
 
 class ComplexityModelError(ValueError):
-    """The model file is not one that this code can run: another layout, or trained on other features."""
+    """The model file is not one that this code can run: cut, of another layout, or trained on other features."""
 
 
 class Forest(NamedTuple):
@@ -213,15 +215,21 @@ def decode(raw: bytes) -> ComplexityModel:
         The model.
 
     Raises:
-        ComplexityModelError: the file has another layout, or was trained on other features.
+        ComplexityModelError: the file has another layout, is not whole, or was trained on other features.
     """
     if not raw.startswith(MAGIC):
         raise ComplexityModelError("not a complexity model of this version")
     start = len(MAGIC) + 4
     end = start + int.from_bytes(raw[len(MAGIC) : start], "little")
-    head: dict[str, Any] = json.loads(raw[start:end])
+    try:
+        head: dict[str, Any] = json.loads(raw[start:end])
+    except ValueError as error:
+        raise ComplexityModelError("the head of the complexity model is cut or damaged") from error
     if tuple(head["features"]) != FEATURES:
         raise ComplexityModelError("the model was trained on other features than this code measures")
+    if len(raw) != end + sum(size for _, _, size in head["tables"]):
+        # A short table would answer most prompts, some of them wrongly.
+        raise ComplexityModelError("the complexity model has another length than its head says")
     tables: dict[str, array[Any]] = {}
     for name, code, size in head["tables"]:
         tables[name] = _numbers(code, raw[end : end + size])
@@ -274,4 +282,4 @@ def shipped_model() -> ComplexityModel:
     Raises:
         ComplexityModelError: the file does not fit this code.
     """
-    return decode((Path(__file__).parent.parent.parent / "data" / "complexity.bin").read_bytes())
+    return decode(MODEL_FILE.read_bytes())

@@ -163,7 +163,7 @@ def thresholds_for_quality(quality: float, by_size: Sequence[Option]) -> TierThr
     means = {option.tier: _mean(option) for option in by_size}
     sizes = [option.tier for option in by_size]
     if len(sizes) == 1:
-        return TierThresholds(0.0, 1.0) if sizes[0] is Tier.MEDIUM else TierThresholds(1.0, 1.0)
+        return TierThresholds()  # any will do
     share = sqrt(quality) if len(sizes) == 3 else quality
     steps = [threshold_for_quality(share, means[small], max(means[large], 0.001)) for small, large in pairwise(sizes)]
     if sizes[0] is Tier.MEDIUM:

@@ -82,8 +82,9 @@ def guard_of(policy: NearPolicy, stored: Mapping[str, Any] | None) -> NearGuard:
     new = NearGuard(WrongHitBound(ladder, limit=policy.wrong_hits))
     if stored is None:
         return new
-    version = int(stored.get("version", 0))
+    version = 0
     try:
+        version = int(stored.get("version", 0))
         if tuple(map(float, stored["ladder"])) != ladder or float(stored["limit"]) != policy.wrong_hits:
             return replace(new, version=version)
         bound = replace(

@@ -34,7 +34,7 @@ class Reading:
         names: stems of the words that are written like names, other than at the start of a sentence.
         full_names: pairs of names with nothing between them, as in "Donald Trump"; "Delhi, India" is none.
         units: what is counted or measured, with a number or without.
-        quantities: numbers with their unit, such as ``5 kg``, ``2014``, ``1st``, sorted.
+        quantities: numbers with their sign and unit, such as ``5 kg``, ``-40``, ``2014``, ``1st``, sorted.
         operators: arithmetic and comparison signs, in order.
         symbols: the signs that are neither letters, digits, operators nor common punctuation.
         negations: how many negating words there are.
@@ -79,25 +79,35 @@ _CONTRACTIONS = tuple(
         (r"'d\b", " would"),
         (r"'m\b", " am"),
         (r"'s\b|(?<=s)'(?=\s|$)", ""),
-        (r"(?<=\d),(?=\d\d)", ""),  # 1,000 and 1,00,000
+        (r"(?<=\d),(?=(?:\d\d,){0,4}\d{3}(?!\d))", ""),  # 1,000 and 1,00,000; not 3,50
+        (r"(?<![\w.])\.(?=\d)", "0."),  # .5
+        (r"\u2212|\u2013(?=\s*\d)", "-"),  # a minus, or a dash in its place
         (r",?\s*\b(why )?or (why )?not(?=\s*([?.!]|$))", ""),  # "is it good or not" asks whether it is
         (r"\bwhether or not\b", "whether"),
         (r"\bU\.\s?S\.(\s?A\.?)?|\bUnited States( of America)?\b", "USA"),
         (r"\bU\.\s?K\.|\bUnited Kingdom\b", "UK"),
     )
 )
-_TOKEN = re.compile(r"\d+(?:\.\d+)*[^\W_]*|[^\W\d_][^\W_]*(?:\+\+|#)?|[$€£₹%]|°[cf]\b|[.?!:,]", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"(?:(?<![\w)])-)?\d+(?:\.\d+)*[^\W_]*|[^\W\d_][^\W_]*(?:\+\+|#)?|[$€£₹%]|°[cf]\b|[.?!:,]", re.IGNORECASE
+)
+# A number, a bracket or a variable, such as the x of "2x"; other words with a hyphen or a stroke are compounds.
+_BEFORE = r"(?:(?<=[\d)])|(?<=[^\W\d_])(?<![^\W\d_][^\W\d_]))"
+_AFTER = r"(?=[-+]?(?:[\d(]|[^\W\d_](?![^\W\d_])))"
 _OPERATORS = re.compile(
-    r"""
+    rf"""
     (?<![+\w])[+](?!\+) | (?<=[\d)])[+](?!\+)      # a plus, but not the ones of C++
-    | [*=<>^\u00d7\u00f7\u2264\u2265\u2260]        # times, division, at most, at least, not equal
-    | (?<=[\d)])\s*[-/]\s*(?=[\d(])                # minus and slash only between numbers: 3-2, not self-study
+    | {_BEFORE}[+]{_AFTER}                          # x+5
+    | [*=<>^|\u00d7\u00f7\u2264\u2265\u2260]       # times, division, at most, at least, not equal
+    | !(?==) | (?<=\d)!                            # not equal; factorial
+    | {_BEFORE}\s*[-/]\s*{_AFTER}                   # minus and slash: 3-2, x/5, not self-study
+    | (?<=\s)[-/]\s+(?=[-+]?[\d(]) | (?<=\w)/(?=\d)  # 5 kg - 3 kg, 5 kg/3
     """,
     re.VERBOSE,
 )
 _COMMON_SIGNS = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u2026\u00b7\u2022\u2013\u2014\u2212"  # quotes, dots, dashes
 _SYMBOLS = re.compile(rf"[^\w\s.,;:!?'\"`\u00b4()\[\]{{}}<>=*+\u00d7\u00f7^/\\|&$€£₹%°{_COMMON_SIGNS}-]")
-_NUMBER = re.compile(r"(\d+(?:\.\d+)*)([^\W_]*)")
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)*)([^\W_]*)")
 _CURRENCY = frozenset({"usd", "eur", "gbp", "inr"})
 _SENTENCE_ENDS = ".?!:"
 
@@ -187,7 +197,7 @@ def _is_name(written: str, *, at_start: bool) -> bool:
 
 
 def _is_quantity(word: str) -> bool:
-    return word[0].isdigit() or word in NUMBER_WORDS or word in UNITS
+    return word.removeprefix("-")[0].isdigit() or word in NUMBER_WORDS or word in UNITS
 
 
 def _quantities(words: list[str]) -> tuple[str, ...]:

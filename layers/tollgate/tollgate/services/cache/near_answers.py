@@ -58,8 +58,8 @@ class NearAnswers:
     Args:
         index: where prompts are filed.
         answers: for the leases under which a sample is run again.
-        words: gives what compares two texts by their words; None if the word vectors are missing. Models that compare
-            by words have no near matches then.
+        words: gives what compares two texts by their words; None if the word vectors are missing or damaged. Models
+            that compare by words have no near matches then.
         sentences: makes vectors of whole texts, for models that compare by those.
         file: takes the order to file an answer, see `near_upkeep`.
         check: has a request run again elsewhere, to compare with what was served; None where nothing can.
@@ -91,7 +91,7 @@ class NearAnswers:
     def _by_words(self) -> WordLikeness | None:
         found = self._words()
         if found is None:
-            self._telemetry.log("WARNING", "near matching by words is off: the word vectors are not there")
+            self._telemetry.log("WARNING", "near matching by words is off: the word vectors are missing or damaged")
         return found
 
     def search(self, run: CachedRun, reader: CacheReader) -> tuple[NearSearch, CachedAnswer | None] | None:
