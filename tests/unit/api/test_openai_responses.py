@@ -132,6 +132,7 @@ def test_every_state_has_openais_word(changes: dict[str, Any], status: str) -> N
     assert body["status"] == status
     assert (body["error"] or {}).get("message") == ("why" if status == "failed" else None)
     assert (body["incomplete_details"] is not None) == (status == "incomplete")
+    assert "completed_at" not in body
 
 
 def test_a_waiting_response_can_be_called_off() -> None:
@@ -139,7 +140,8 @@ def test_a_waiting_response_can_be_called_off() -> None:
     gateway = _gateway()
     made = document(_create(gateway))["id"]
     route = "POST /v1/responses/{id}/cancel"
-    assert document(_ask(gateway, route, made))["status"] == "cancelled"
+    cancelled = document(_ask(gateway, route, made))
+    assert (cancelled["status"], cancelled.get("completed_at")) == ("cancelled", None)
     _end(gateway, state=JobState.SUBMITTED, output=Payload())
     refused = _ask(gateway, route, made)
     assert refused.status == 409
