@@ -45,7 +45,8 @@ def printed(logs: Any, function: str) -> Iterator[str]:
     groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=_PREFIX)
     names = sorted(group["logGroupName"].removeprefix(_PREFIX) for page in groups for group in page["logGroups"])
     if function not in names:
-        raise LaunchError(f"There is no function '{function}'.\nWhat to do: take one of these: {', '.join(names)}.")
+        folders = ", ".join(name.replace("-", "_") for name in names)
+        raise LaunchError(f"There is no function '{function}'.\nWhat to do: take one of these: {folders}.")
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"{_PREFIX}{function}")
     for page in pages:
         for event in page["events"]:

@@ -13,7 +13,7 @@ from local.launch import build, deploy, emulator, ports, programs, scratch, stan
 from local.launch.errors import ExampleFailedError, StepFailedError
 from local.launch.forwarding import Target
 from local.launch.front_door import STREAMING_PREFIX, front_door
-from local.launch.layout import Layout
+from local.launch.layout import DEFAULT_PORT, Layout
 from local.launch.leftovers import end_leftovers
 from local.launch.processes import Child, Children, ProcessIdentity, began_at
 from local.launch.terminal import Terminal
@@ -118,7 +118,8 @@ class Stack:
             await self._drive_examples(key)
         state.write_env(layout, key)
         # Before it is ready: who started it in the background stops listening then.
-        self._say_how_to_use(key)
+        for line in how_to_use(layout, key):
+            terminal.say(line)
         self._record = replace(self._record, ready=True)
         self._write_record()
 
@@ -155,23 +156,26 @@ class Stack:
         self._record = replace(self._record, children=tuple(self.children.identities))
         self._record.write(self._layout.record_file)
 
-    def _say_how_to_use(self, key: str) -> None:
-        layout, say = self._layout, self._terminal.say
-        port = "" if layout.port == 4566 else f" TOLLGATE_PORT={layout.port}"
-        say()
-        say(f"Tollgate is ready: {layout.url}   key: {key}")
-        say(f"Logs: {layout.relative(layout.logs)}/   Variables: {layout.relative(layout.env_file)}")
-        say(f"Answers piece by piece: {layout.url}{STREAMING_PREFIX}")
-        say()
-        say("Try it (README.md and docs/ have more):")
-        say(f"  export TOLLGATE_URL={layout.url} TOLLGATE_KEY={key}")
-        for example in three_roads.EXAMPLES:
-            say(f"  # {example.road}")
-            say(f"  {three_roads.curl(example)}")
-        say("  # what became of the last job")
-        say('  curl -s "$TOLLGATE_URL/v1/inferences?limit=1" -H "Authorization: Bearer $TOLLGATE_KEY"')
-        say()
-        say(f"Restart SageMaker: make restart-standin{port}   End: Ctrl-C, or make stop{port} when detached")
+
+def how_to_use(layout: Layout, key: str) -> list[str]:
+    """What a person is told when the stack is ready, line by line."""
+    port = "" if layout.port == DEFAULT_PORT else f" TOLLGATE_PORT={layout.port}"
+    logs, variables = layout.relative(layout.logs), layout.relative(layout.env_file)
+    examples = [line for one in three_roads.EXAMPLES for line in (f"  # {one.road}", f"  {three_roads.curl(one)}")]
+    return [
+        "",
+        f"Tollgate is ready: {layout.url}   key: {key}",
+        f"Logs: {logs}/   Variables: {variables} (a new key at each start)",
+        f"Answers piece by piece: {layout.url}{STREAMING_PREFIX}",
+        "",
+        "Try it (README.md and docs/ have more):",
+        f"  export TOLLGATE_URL={layout.url} TOLLGATE_KEY={key}",
+        *examples,
+        "  # what became of the last job",
+        '  curl -s "$TOLLGATE_URL/v1/inferences?limit=1" -H "Authorization: Bearer $TOLLGATE_KEY"',
+        "",
+        f"Restart SageMaker: make restart-standin{port}   End: Ctrl-C, or make stop{port} when detached",
+    ]
 
 
 async def _cancelled(work: asyncio.Future[Any]) -> None:

@@ -65,6 +65,14 @@ def test_two_models_in_one_file_come_back_in_one() -> None:
         (embedding_line("x", body={"model": "echo", "input": "x", "stream": True}), 400, "invalid_request"),
         (embedding_line("x", model="nobody"), 404, "model_not_found"),
         (embedding_line("x", body={"model": "echo", "input": "x", "dimensions": 3}), 400, "unsupported_parameter"),
+        (embedding_line("x", body={"model": "echo", "input": "x", "trim": {}}), 400, "unsupported_parameter"),
+        (embedding_line("x", body={"model": "echo", "input": "x", "quality": 0}), 400, "unsupported_parameter"),
+        (embedding_line("x", body={"model": "echo", "input": "x", "cascade": True}), 400, "unsupported_parameter"),
+        (
+            embedding_line("x", body={"model": "echo", "input": "x", "cache": {"mode": "only"}}),
+            400,
+            "unsupported_parameter",
+        ),
         (embedding_line("a"), 400, "invalid_request"),
     ],
 )
@@ -79,6 +87,15 @@ def test_a_bad_line_goes_to_the_error_file(bad: Any, status: int, code: str) -> 
     assert said["response"]["status_code"] == status
     assert said["response"]["body"]["error"]["code"] == code
     assert said["tollgate"]["line"] == 2
+
+
+def test_a_wish_that_a_batch_meets_anyway_is_no_fault() -> None:
+    """Nothing of it is read from the cache, and nobody asked for a second model."""
+    road = FilesRoad(two_models())
+    wishes = {"cache": {"mode": "bypass"}, "cascade": False, "quality": None, "conversation_id": "c", "trim": None}
+    road.begin(embedding_line("a", body={"model": "echo", "input": "x", **wishes}))
+    road.run()
+    assert (road.batch.completed, road.batch.failed) == (1, 0)
 
 
 @pytest.mark.parametrize("prompt", ["x" * 8_000_000, [0] * 400_001, [[]] * 200_001])

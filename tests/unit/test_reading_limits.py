@@ -71,7 +71,7 @@ def test_an_answer_that_cannot_be_sent_is_refused_and_charged() -> None:
 @pytest.mark.parametrize("route", ["POST /v1/inferences", "POST /v1/chat/completions", "POST /v1/route"])
 @pytest.mark.parametrize("inner", [_list_of(b"[]", MOST_CONTAINERS), _list_of(b"0", MOST_VALUES + 2)])
 def test_a_request_that_takes_too_much_memory_is_refused(route: str, inner: bytes) -> None:
-    """Before it is read: 9 MB of empty objects take 270 MB."""
+    """Before it is read: 6 MB of empty objects take 180 MB."""
     answer = budgeted().call(route, raw=f'{{"model":"echo","input":{inner.decode()}}}')
     assert (answer.status, document(answer)["error"]["code"]) == (413, "request_too_large")
 
@@ -79,7 +79,7 @@ def test_a_request_that_takes_too_much_memory_is_refused(route: str, inner: byte
 @pytest.mark.parametrize("sign", [",", "{", '\\"[', "\\\\"])
 def test_a_text_may_have_as_many_signs_as_it_likes(sign: str) -> None:
     """A table with commas, or a program, is one value."""
-    text = sign * (MOST_VALUES + 1)
+    text = (sign * (MOST_VALUES + 1))[:3_000_000]
     began = process_time()
     assert budgeted().infer(HELLO | {"input": text}).status in {200, 202}
     assert not is_crowded(json.dumps(["}", text, {"a": text}]).encode())

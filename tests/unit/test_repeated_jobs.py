@@ -1,13 +1,15 @@
 """Requests with an idempotency key that become jobs: one job for each, whatever dies before the answer is kept."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.fakes.budgeted_gateway import DAY
 from tests.fakes.faults import Fault, Faults
-from tests.fakes.gateway import document
+from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.money_house import MoneyHouse
+from tests.fakes.openai_calls import finish_jobs
 from tollgate.domain.jobs.job import JobState
 
 BODY = {"model": "echo", "input": "hello", "priority": "medium"}
@@ -74,3 +76,18 @@ def test_the_jobs_of_a_list_are_not_taken_for_one() -> None:
         house.gateway.call("POST /v1/completions", LIST, headers={"idempotency-key": "k"})
         house.gateway.idempotency.items.clear()
     assert len({str(job.input.inline) for job in house.jobs.jobs.values()}) == len(house.jobs.jobs) == 2
+
+
+def test_a_repetition_that_waits_for_the_job_is_free_and_says_so() -> None:
+    """`Prefer: wait=20` gives both calls the ended job; only the first one's headers are charged with it."""
+    gateway = FakeGateway()
+    finish_jobs(gateway, effective_cost=Decimal("0.5"), avoided_cost=Decimal("0.25"))
+    headers = {"idempotency-key": "k", "prefer": "wait=20"}
+    first, second = (gateway.infer(BODY, headers=headers) for _ in range(2))
+    assert (first.status, second.status) == (200, 200)
+    assert document(first)["id"] == document(second)["id"]
+    assert "x-tollgate-idempotent-replay" not in first.headers
+    assert second.headers["x-tollgate-idempotent-replay"] == "true"
+    costs = [(a.headers["x-tollgate-cost-usd"], a.headers["x-tollgate-avoided-cost-usd"]) for a in (first, second)]
+    assert costs == [("0.5", "0.25"), ("0", "0")]
+    assert document(second)["cost"]["effective_cost_usd"] == "0.5"

@@ -75,3 +75,10 @@ def test_a_caller_does_not_choose_the_name_of_a_request() -> None:
     now = gateway.clock.now()
     records = [record for line in lines for record in records_of_line(line, now)]
     assert sum_of(roll_up(records, now)).requests == 3
+
+
+def test_no_cache_on_the_way_may_keep_an_answer() -> None:
+    """To a key in `x-api-key`, nothing else forbids it: https://www.rfc-editor.org/rfc/rfc9111#section-3.5."""
+    models = FakeGateway().call("GET /v1/models").to_event()
+    refused = FakeGateway().infer({}).to_event()
+    assert [event["headers"]["Cache-Control"] for event in (models, refused)] == ["no-store", "no-store"]

@@ -60,6 +60,11 @@ def _said(route: str, changes: dict[str, Any]) -> tuple[str, str]:
         ("POST /v1/uploads/{id}/complete", {"part_ids": [5]}, "part_ids[0]", "Invalid 'part_ids[0]': it should be a "),
         ("POST /v1/feedback", {"score": 2}, "score", "Field 'score': it should be 1 or less."),
         ("PUT /v1/cache/{namespace}/{key}", {"ttl": 0}, "ttl", "Field 'ttl': it should be 1 or more."),
+        ("PUT /v1/cache/{namespace}/{key}", {"tll": 9}, "tll", "Field 'tll': no such field is known."),
+        ("POST /v1/feedback", {"scores": 1}, "scores", "Field 'scores': no such field is known."),
+        (CHAT, {"cache": {"tll": 9}}, "cache.tll", "Invalid 'cache.tll': no such field is known."),
+        (CHAT, {"cache": {"namespace": "a b"}}, "cache.namespace", "Invalid 'cache.namespace': it should match ^[A-Z"),
+        (NATIVE, {"cache": {"namespace": ""}}, "cache.namespace", "Field 'cache.namespace': it should match ^[A-Z"),
     ],
 )
 def test_the_field_is_named_and_what_it_should_be(

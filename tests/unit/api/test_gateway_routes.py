@@ -126,8 +126,9 @@ def test_a_deadline_alone_takes_the_cheapest_road_in_time(gateway: FakeGateway) 
 
 
 def test_large_bodies_never_go_realtime(gateway: FakeGateway) -> None:
-    """Over 6 MB the request becomes a job whose input lies in the bucket."""
-    answer = gateway.infer({**HELLO, "input": "x" * 6_500_000})
+    """Numbers may grow on their way to the model; over 6 MB of them become a job whose input lies in the bucket."""
+    numbers = ",".join(["1e5"] * 800_000)
+    answer = gateway.call("POST /v1/inferences", raw=f'{{"model":"echo","priority":"high","input":[{numbers}]}}')
     body = document(answer)
     assert answer.status == 202
     assert "realtime_ruled_out=body_too_large" in answer.headers["x-tollgate-route-reason"]
@@ -135,7 +136,16 @@ def test_large_bodies_never_go_realtime(gateway: FakeGateway) -> None:
     assert job is not None
     assert job.input.inline is None
     assert job.input.key is not None
-    assert len(gateway.objects.get(job.input.key) or b"") > 6_500_000
+    assert len(gateway.objects.get(job.input.key) or b"") > 6_291_456
+
+
+def test_a_body_that_no_function_could_be_handed_is_refused(gateway: FakeGateway) -> None:
+    """On AWS it would not arrive; the local stack, which hands it on, says the same."""
+    most = 6_291_456 - len(json.dumps({**HELLO, "input": ""}))
+    assert gateway.infer({**HELLO, "input": "x" * most}).status == 200
+    answer = gateway.infer({**HELLO, "input": "x" * (most + 1)})
+    assert (answer.status, document(answer)["error"]["code"]) == (413, "request_too_large")
+    assert "batch-input" in document(answer)["error"]["message"]
 
 
 def test_expected_duration_rules_realtime_out(gateway: FakeGateway) -> None:

@@ -132,6 +132,7 @@ def test_every_state_has_openais_word(changes: dict[str, Any], status: str) -> N
     assert body["status"] == status
     assert (body["error"] or {}).get("message") == ("why" if status == "failed" else None)
     assert (body["incomplete_details"] is not None) == (status == "incomplete")
+    assert "completed_at" not in body
 
 
 def test_a_waiting_response_can_be_called_off() -> None:
@@ -139,7 +140,8 @@ def test_a_waiting_response_can_be_called_off() -> None:
     gateway = _gateway()
     made = document(_create(gateway))["id"]
     route = "POST /v1/responses/{id}/cancel"
-    assert document(_ask(gateway, route, made))["status"] == "cancelled"
+    cancelled = document(_ask(gateway, route, made))
+    assert (cancelled["status"], cancelled.get("completed_at")) == ("cancelled", None)
     _end(gateway, state=JobState.SUBMITTED, output=Payload())
     refused = _ask(gateway, route, made)
     assert refused.status == 409
@@ -243,7 +245,7 @@ def test_the_effort_goes_to_containers_that_know_it() -> None:
         ({"store": False}, "store"),
         ({"input": []}, "input"),
         ({"input": [{"type": "computer_call"}]}, "input[0]"),
-        ({"input": [{"role": "user"}]}, "input[0]"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
@@ -270,6 +272,41 @@ def test_what_responses_cannot_do_here_is_refused_by_name(changes: dict[str, Any
     answer = _create(gateway, **changes)
     assert answer.status == 400
     assert document(answer)["error"]["param"] == param
+    assert gateway.jobs.jobs == {}
+
+
+_PART = {"type": "input_text", "text": "a"}
+_OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+_CALLED = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"role": "tool", "content": "a"}, "Invalid 'input[1].role': it should be 'system', 'developer', "),
+        ({"role": "user", "content": None}, "Missing required parameter: 'input[1].content'."),
+        ({"role": "user", "content": [_PART, {"type": "input_text", "text": None}]}, "Missing required parameter: "),
+        ({"role": "user", "content": [_PART | {"text": 5}]}, "Invalid 'input[1].content[0].text': it should be a "),
+        ({"role": "user", "content": [_PART | {"type": ["a"]}]}, "Invalid 'input[1].content[0].type': it should be "),
+        ({"role": "assistant", "content": [{"type": "refusal", "refusal": None}]}, "Missing required parameter: "),
+        (
+            {"role": "user", "content": [{"type": "input_image", "image_url": {"url": "a"}}]},
+            "Invalid 'input[1].content[0].image_url': it should be a string.",
+        ),
+        (_CALLED | {"name": None}, "Missing required parameter: 'input[1].name'."),
+        (_CALLED | {"arguments": {"a": 1}}, "Invalid 'input[1].arguments': it should be a string."),
+        (_CALLED | {"call_id": 5}, "Invalid 'input[1].call_id': it should be a string."),
+        (_OUTPUT | {"output": None}, "Missing required parameter: 'input[1].output'."),
+        (_OUTPUT | {"output": {"a": 1}}, "Invalid 'input[1].output': it should be a string or a list."),
+        (_OUTPUT | {"output": [5]}, "Invalid 'input[1].output[0]': it should be an object."),
+    ],
+)
+def test_an_input_item_that_is_no_text_is_refused(item: dict[str, Any], message: str) -> None:
+    """By its place, in JSON's words; a model would be asked about Python's `None` and dictionaries."""
+    gateway = _gateway()
+    answer = _create(gateway, input=[{"role": "user", "content": "hello"}, item])
+    assert answer.status == 400
+    assert document(answer)["error"]["message"].startswith(message)
     assert gateway.jobs.jobs == {}
 
 

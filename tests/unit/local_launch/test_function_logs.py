@@ -40,10 +40,10 @@ def test_lines_of_the_function_without_those_of_the_runtime() -> None:
 
 @mock_aws
 def test_a_function_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    """Also none at all, as in `make logs`."""
+    """Also none at all, as in `make logs`; by the names of their folders, as everywhere else."""
     logs = _logs("x")
     for name in ("toaster", ""):
-        with pytest.raises(LaunchError, match="take one of these: batch-dispatch"):
+        with pytest.raises(LaunchError, match="take one of these: batch_dispatch"):
             list(printed(logs, name))
 
 

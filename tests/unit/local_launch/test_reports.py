@@ -8,7 +8,9 @@ import pytest
 
 from local.launch.__main__ import main
 from local.launch.errors import PortBusyError, StepFailedError
+from local.launch.layout import ROOT, Layout
 from local.launch.programs import SECRET_KEY
+from local.launch.stack import how_to_use
 from local.launch.three_roads import EXAMPLES, RoadReport, answer_text, curl
 
 
@@ -90,3 +92,9 @@ def test_the_key_is_found_in_what_the_command_prints(printed: str) -> None:
     found = SECRET_KEY.search(printed)
     assert found is not None
     assert len(found.group()) == 46
+
+
+def test_who_starts_the_stack_again_is_told_that_the_key_is_new() -> None:
+    """Other terminals still have the earlier one, which is answered with a 401 that cannot say why."""
+    (said,) = [line for line in how_to_use(Layout(ROOT, 4567), "tg_x") if "Variables" in line]
+    assert said.endswith("Variables: .local/4567/env (a new key at each start)")

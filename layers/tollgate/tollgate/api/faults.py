@@ -21,6 +21,8 @@ _KINDS: Mapping[str, str] = {
 }
 _WORDS: Mapping[str, str] = {
     "missing": "it is missing",
+    "extra_forbidden": "no such field is known",
+    "string_pattern_mismatch": "it should match {pattern}",
     "literal_error": "it should be {expected}",
     "enum": "it should be {expected}",
     "greater_than": "it should be above {gt}",

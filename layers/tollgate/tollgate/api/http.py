@@ -48,10 +48,13 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
     def to_event(self) -> dict[str, Any]:
-        """The answer in API Gateway's shape."""
+        """The answer in API Gateway's shape.
+
+        It is its caller's alone. Of a cache on the way, RFC 9111 asks that only where the key is in ``Authorization``.
+        """
         return {
             "statusCode": self.status,
-            "headers": {"Content-Type": "application/json", **self.headers},
+            "headers": {"Content-Type": "application/json", "Cache-Control": "no-store", **self.headers},
             "body": self.body,
             "isBase64Encoded": False,
         }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from tollgate.api.http import Answer, Call, json_answer
 from tollgate.api.job_rendering import job_document, job_headers
+from tollgate.api.repeating import replay_headers
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs.job import FINAL_STATES
 from tollgate.services.jobs.wait import JobWaiter
@@ -48,4 +49,4 @@ def waited(call: Call, accepted: Answer, trail: Trail, waiter: JobWaiter, now: f
         return Answer(accepted.status, accepted.body, {**accepted.headers, **applied})
     if job.state not in FINAL_STATES or job.output.key is not None:
         return Answer(accepted.status, accepted.body, {**accepted.headers, **applied})
-    return json_answer(200, job_document(job), {**job_headers(job), **applied})
+    return json_answer(200, job_document(job), {**job_headers(job), **replay_headers(accepted), **applied})

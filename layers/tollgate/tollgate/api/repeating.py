@@ -1,6 +1,6 @@
 """``Idempotency-Key`` for routes that cost money: the first answer again, at no cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tollgate.api.http import Answer, Call
 from tollgate.api.rendering import trail_headers
@@ -25,6 +25,11 @@ REPLAY_HEADERS = {
     "x-tollgate-avoided-cost-usd": "0",
     "x-tollgate-idempotent-replay": "true",
 }
+
+
+def replay_headers(begun: Answer) -> Mapping[str, str]:
+    """What an answer about a job adds to its headers, if the job was begun by an earlier call with the same key."""
+    return REPLAY_HEADERS if "x-tollgate-idempotent-replay" in begun.headers else {}
 
 
 def once(idempotency: Idempotency, call: Call, trail: Trail, produce: Callable[[], Answer]) -> Answer:

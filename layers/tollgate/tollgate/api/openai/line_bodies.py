@@ -22,8 +22,9 @@ from tollgate.api.openai.text_bodies import (
     texts_of,
 )
 from tollgate.api.problems import error_body, problem_of
+from tollgate.domain.cache.control import CacheMode
 from tollgate.domain.catalogue import ModelKind
-from tollgate.domain.errors import InvalidRequestError, ModelFailedError, TollgateError
+from tollgate.domain.errors import InvalidRequestError, ModelFailedError, TollgateError, UnsupportedParameterError
 from tollgate.domain.jobs.job import Usage
 from tollgate.domain.roads.capabilities import Needs
 from tollgate.domain.tokens import estimate_tokens
@@ -44,7 +45,9 @@ class OpenAILineBodies:
 
     def read(self, endpoint: str, body: Mapping[str, Any]) -> ReadBody:
         """See `LineBodies`."""
-        return _READERS[endpoint](body)
+        found = _READERS[endpoint](body)
+        _refuse_wishes(body)
+        return found
 
     def answer(self, endpoint: str, answer: LineAnswer) -> Mapping[str, Any]:
         """See `LineBodies`."""
@@ -58,6 +61,21 @@ class OpenAILineBodies:
             fingerprint=fingerprint_of(answer.resource, answer.catalogue_version),
         )
         return _WRITERS[endpoint](served, answer.kept)
+
+
+def _refuse_wishes(body: Mapping[str, Any]) -> None:
+    """Refuse what would cost the caller more, or run what was not to run, if it were passed over.
+
+    Raises:
+        UnsupportedParameterError
+    """
+    wishes = {name: body.get(name) for name in ("trim", "quality", "cascade")}
+    wishes["cache.mode"] = (body.get("cache") or {}).get("mode") == CacheMode.ONLY or None
+    for name, wish in wishes.items():
+        if wish is not None and wish is not False:
+            raise UnsupportedParameterError(
+                f"'{name}' does not work in a batch: every line goes to its model as it is.", param=name
+            )
 
 
 def _read_chat(given: Mapping[str, Any]) -> ReadBody:

@@ -15,7 +15,7 @@ from tollgate.api.openai.answers import Served, served_by_job, served_now
 from tollgate.api.openai.ending import INFERENCES, NO_RETRY, POLL_SECONDS, fitting, unfinished, wants_async
 from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import trail_headers
-from tollgate.api.repeating import once
+from tollgate.api.repeating import once, replay_headers
 from tollgate.domain.errors import InvalidRequestError, ModelFailedError, TollgateError
 from tollgate.domain.generated import choices_in
 from tollgate.domain.jobs.job import JobState, Usage
@@ -91,10 +91,10 @@ class PromptList:
         self, call: Call, trail: Trail, begun: Answer, choices: int, render: Callable[[Served], Answer]
     ) -> Answer:
         document = json.loads(begun.body)
-        replayed = {name: value for name, value in begun.headers.items() if name == "x-tollgate-idempotent-replay"}
+        replayed = replay_headers(begun)
         costs = {name: Decimal(document[name]) for name in _COSTS}
         until = trail.started + self._wait_seconds
-        headers: dict[str, str] = {**replayed}
+        headers: dict[str, str] = {}
         try:
             served: list[Served] = []
             for part in document["parts"]:
@@ -113,7 +113,7 @@ class PromptList:
         except TollgateError as error:
             answer = problem_answer(error)
             headers |= NO_RETRY
-        paid = dict.fromkeys(_COSTS, "0") if replayed else {name: usd_text(cost) for name, cost in costs.items()}
+        paid = replayed or {name: usd_text(cost) for name, cost in costs.items()}
         return Answer(answer.status, answer.body, {**answer.headers, **headers, **paid})
 
 

@@ -55,11 +55,15 @@ def job_response(job: Job, output: Any) -> dict[str, Any]:
     """The response of a job; `output` is read when the job is completed. Raises as `served_response`."""
     served = served_by_job(job, output)
     document = response_frame(served, job.parameters, job.metadata, background=True) | {"status": _STATUS[job.state]}
-    if job.finished_at is not None:
-        document["completed_at"] = int(job.finished_at.timestamp())
     if job.failure is not None:
         document["error"] = {"code": "server_error", "message": job.failure.message}
-    return document | _result(served) if job.state is JobState.COMPLETED else document
+    if job.state is not JobState.COMPLETED:
+        return document
+    document |= _result(served)
+    # OpenAI's word for this status alone: one that was cancelled, failed or cut short is never completed.
+    if document["status"] == "completed" and job.finished_at is not None:
+        document["completed_at"] = int(job.finished_at.timestamp())
+    return document
 
 
 def response_frame(

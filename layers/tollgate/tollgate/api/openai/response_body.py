@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import core_schema as rules
 
 from tollgate.api.fields import optional, required
-from tollgate.api.openai.reading import Body, BodyReader, json_object, list_of, open_object
+from tollgate.api.openai.reading import Body, BodyReader, json_object, list_of, missing_parameter, open_object
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
 
 _ITEM = open_object(
@@ -128,8 +128,8 @@ def _messages(body: Body) -> list[dict[str, Any]]:
             )
         try:
             message = read(item)
-        except (KeyError, TypeError) as error:
-            raise InvalidRequestError(f"The input item lacks {error}.", param=f"input[{position}]") from error
+        except _ItemFaultError as fault:
+            raise fault.refusal(f"input[{position}].") from None
         _append(messages, message)
     if len(messages) == (1 if body.get("instructions") else 0):
         raise InvalidRequestError("There is nothing to answer in 'input'.", param="input")
@@ -146,35 +146,69 @@ def _append(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
         messages.append(message)
 
 
+class _ItemFaultError(Exception):
+    """A field of an input item that is missing, or should be something else. Where the item stands is not known yet."""
+
+    def __init__(self, field: str, wanted: str | None = None) -> None:
+        super().__init__(field)
+        self._field = field
+        self._wanted = wanted
+
+    def refusal(self, place: str) -> InvalidRequestError:
+        """The refusal of the body."""
+        param = place + self._field
+        if self._wanted is None:
+            return missing_parameter(param)
+        return InvalidRequestError(f"Invalid '{param}': it should be {self._wanted}.", param=param)
+
+
+def _text(holder: Body, name: str, place: str = "") -> str:
+    value = holder.get(name)
+    if value is None:
+        raise _ItemFaultError(place + name)
+    if not isinstance(value, str):
+        raise _ItemFaultError(place + name, "a string")
+    return value
+
+
+def _content(item: Body, name: str) -> Any:
+    value = item.get(name)
+    if not isinstance(value, list):
+        if value is not None and not isinstance(value, str):
+            raise _ItemFaultError(name, "a string or a list")
+        return _text(item, name)
+    return [_part(part, f"{name}[{position}]") for position, part in enumerate(value)]
+
+
 def _message(item: Body) -> dict[str, Any]:
-    role = item["role"]
+    role = _text(item, "role")
     if role not in _ROLES:
-        raise InvalidRequestError(f"Unknown role '{role}'.", param="input")
-    content = item["content"]
-    return {"role": role, "content": content if isinstance(content, str) else [_part(part) for part in content]}
+        raise _ItemFaultError("role", "'system', 'developer', 'user' or 'assistant'")
+    return {"role": role, "content": _content(item, "content")}
 
 
-def _part(part: Body) -> dict[str, Any]:
-    kind = part["type"]
+def _part(part: Any, place: str) -> dict[str, Any]:
+    if not isinstance(part, dict):
+        raise _ItemFaultError(place, "an object")
+    place += "."
+    kind = _text(part, "type", place)
     if kind in _TEXT_PARTS:
-        return {"type": "text", "text": str(part["text"])}
+        return {"type": "text", "text": _text(part, "text", place)}
     if kind == "refusal":
-        return {"type": "text", "text": str(part["refusal"])}
+        return {"type": "text", "text": _text(part, "refusal", place)}
     if kind == "input_image" and part.get("image_url"):
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
-    return {"type": str(kind)}
+        return {"type": "image_url", "image_url": {"url": _text(part, "image_url", place)}}
+    return {"type": kind}
 
 
 def _call(item: Body) -> dict[str, Any]:
-    function = {"name": item["name"], "arguments": item["arguments"]}
-    call = {"id": item["call_id"], "type": "function", "function": function}
+    function = {"name": _text(item, "name"), "arguments": _text(item, "arguments")}
+    call = {"id": _text(item, "call_id"), "type": "function", "function": function}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
 def _call_output(item: Body) -> dict[str, Any]:
-    output = item["output"]
-    content = [_part(part) for part in output] if isinstance(output, list) else str(output)
-    return {"role": "tool", "tool_call_id": item["call_id"], "content": content}
+    return {"role": "tool", "tool_call_id": _text(item, "call_id"), "content": _content(item, "output")}
 
 
 _ITEMS: Mapping[str, Callable[[Body], dict[str, Any]]] = {

@@ -20,7 +20,7 @@ from tollgate.api.openai.event_stream import CONTENT_TYPE, chat_events, text_eve
 from tollgate.api.openai.plain_chat import PRIORITY_OF_TIER, read_chat
 from tollgate.api.problems import problem_answer
 from tollgate.api.rendering import choice_fields
-from tollgate.api.repeating import once
+from tollgate.api.repeating import once, replay_headers
 from tollgate.api.wishes import read_wishes
 from tollgate.domain.catalogue import ModelKind, Priority
 from tollgate.domain.errors import (
@@ -270,10 +270,7 @@ class OpenAIApi:
         except TollgateError as error:
             answer = problem_answer(error)
             return Answer(answer.status, answer.body, {**answer.headers, "Location": location, **NO_RETRY})
-        replayed = {name: value for name, value in begun.headers.items() if name == "x-tollgate-idempotent-replay"}
-        headers = {**job_headers(job), **replayed, "x-tollgate-job-id": job.job_id}
-        if replayed:
-            headers |= {"x-tollgate-cost-usd": "0", "x-tollgate-avoided-cost-usd": "0"}
+        headers = {**job_headers(job), **replay_headers(begun), "x-tollgate-job-id": job.job_id}
         try:
             if job.state is not JobState.COMPLETED:
                 raise unfinished(job)
