@@ -188,7 +188,7 @@ def test_a_message_travels_with_its_trace(aws: LocalAws) -> None:
 
 
 def test_places_are_remembered(holding: HoldingStore) -> None:
-    """The second request waited for the first one's place and pays only for the rest; told twice, it pays once."""
+    """The second request waited for the first one's place and pays for the rest; told again, each pays as before."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     seconds = [
         holding.take_place(
@@ -199,9 +199,9 @@ def test_places_are_remembered(holding: HoldingStore) -> None:
             finished=start + timedelta(seconds=end),
             places=1,
         )
-        for name, end in (("a", 2), ("b", 5.5), ("b", 9))
+        for name, end in (("a", 2), ("b", 5.5), ("b", 9), ("a", 2))
     ]
-    assert seconds == [Decimal(2), Decimal("3.5"), Decimal("3.5")]
+    assert seconds == [Decimal(2), Decimal("3.5"), Decimal("3.5"), Decimal(2)]
     other = holding.take_place(
         "echo/large",
         InferenceType.ASYNC,

@@ -10,6 +10,14 @@ Charged that way, requests never pay for more than c places times the wall time,
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
+
+REMEMBERED = 30
+"""Requests whose places have been given on, and whose seconds are still known. More would not fit into a kilobyte with
+the places, which is what a write is charged by."""
+
+_NAMED_BY = 10
+"""Last characters of a request's id that it is remembered by: 50 bits of chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +29,30 @@ class InstancePlace:
     held_seconds: Decimal
 
 
-type InstancePlaces = tuple[InstancePlace, ...]
-"""Earliest free first. Fewer than there are places means that the rest was never used."""
+class Holdings(NamedTuple):
+    """Who held the places of a deployment last, and for how long.
+
+    Attributes:
+        places: earliest free first. Fewer than there are places means that the rest was never used.
+        earlier: who held them before that, latest last, by the end of their ids.
+    """
+
+    places: tuple[InstancePlace, ...] = ()
+    earlier: tuple[tuple[str, Decimal], ...] = ()
 
 
 def take_place(
-    places: InstancePlaces, *, request_id: str, received: datetime, finished: datetime, count: int
-) -> tuple[InstancePlaces, Decimal]:
+    before: Holdings, *, request_id: str, received: datetime, finished: datetime, count: int
+) -> tuple[Holdings, Decimal]:
     """Give the place that is free first to a request that ended at `finished`.
 
     A notification can come late, when the place was already given to a request that ended after it. Then only the time
     after the place's last known end is charged, down to zero, so that no second is charged twice. A notification that
-    comes twice finds the place it was given before, as long as nobody else has had it since.
+    comes again, because the first time its job could not be ended, gets the seconds it got before: also when its place
+    has been given on since, to up to `REMEMBERED` others.
 
     Args:
-        places: as earlier requests left them.
+        before: as earlier requests left them.
         request_id: whose end this is.
         received: when the request arrived.
         finished: when it ended; earlier than `received` counts as at once.
@@ -45,13 +62,20 @@ def take_place(
     Returns:
         The places afterwards, and the seconds held.
     """
-    for place in places:
+    for place in before.places:
         if place.request_id == request_id:
-            return places, place.held_seconds
+            return before, place.held_seconds
+    for name, seconds in before.earlier:
+        if name == request_id[-_NAMED_BY:]:
+            return before, seconds
     count = max(1, count)
-    resting, kept = places[:-count], list(places[-count:])
-    earliest = kept.pop(0).free_at if len(kept) >= count else None
-    started = received if earliest is None else max(received, earliest)
+    resting, kept = before.places[:-count], list(before.places[-count:])
+    given_on = kept.pop(0) if len(kept) >= count else None
+    started = received if given_on is None else max(received, given_on.free_at)
     held = Decimal(max(timedelta(0), finished - started) // timedelta(microseconds=1)).scaleb(-6)
     kept.append(InstancePlace(free_at=max(finished, started), request_id=request_id, held_seconds=held))
-    return tuple(sorted((*resting, *kept), key=lambda place: place.free_at)), held
+    places = tuple(sorted((*resting, *kept), key=lambda place: place.free_at))
+    earlier = before.earlier
+    if given_on is not None:
+        earlier = (*earlier, (given_on.request_id[-_NAMED_BY:], given_on.held_seconds))[-REMEMBERED:]
+    return Holdings(places, earlier), held

@@ -10,7 +10,7 @@ from tollgate.adapters.dynamodb.client import DynamoDBClient
 from tollgate.adapters.dynamodb.jobs.items import time_of, time_text
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.roads.holding import InstancePlace, InstancePlaces, take_place
+from tollgate.domain.roads.holding import Holdings, InstancePlace, take_place
 
 _ATTEMPTS = 20
 _PARTITION = "holding"
@@ -42,25 +42,33 @@ class DynamoDBHoldingStore:
         for _ in range(_ATTEMPTS):
             with storage_errors("registry"):
                 item = self._client.get_item(self._table, key, consistent=True) or {}
-            before = tuple(_place(entry) for entry in item.get("places", ()))
+            before = _holdings(item)
             after, held = take_place(before, request_id=request_id, received=received, finished=finished, count=places)
             if after == before or self._write(key, after, item):
                 return held
         raise StorageError("Too many writers at once while recording when a place became free.")
 
-    def _write(self, key: dict[str, str], places: InstancePlaces, read: dict[str, Any]) -> bool:
+    def _write(self, key: dict[str, str], after: Holdings, read: dict[str, Any]) -> bool:
         version = int(read.get("version", 0))
+        item = {**key, "places": [_entry(place) for place in after.places], "version": version + 1}
+        if after.earlier:
+            item["earlier"] = [list(entry) for entry in after.earlier]
         with storage_errors("registry"):
             try:
                 self._client.put_item(
                     self._table,
-                    {**key, "places": [_entry(place) for place in places], "version": version + 1},
+                    item,
                     condition="version = :read" if read else "attribute_not_exists(pk)",
                     values={":read": version} if read else None,
                 )
             except ConditionalCheckFailedError:
                 return False
         return True
+
+
+def _holdings(item: dict[str, Any]) -> Holdings:
+    earlier = tuple((name, seconds) for name, seconds in item.get("earlier", ()))
+    return Holdings(tuple(_place(entry) for entry in item.get("places", ())), earlier)
 
 
 def _entry(place: InstancePlace) -> list[Any]:
