@@ -65,8 +65,16 @@ class InMemoryHoldingStore:
         received: datetime,
         finished: datetime,
         places: int,
+        most_seconds: int | None,
     ) -> Decimal:
         before = self.places.get((resource, inference_type), Holdings())
-        after, held = take_place(before, request_id=request_id, received=received, finished=finished, count=places)
+        after, held = take_place(
+            before,
+            request_id=request_id,
+            received=received,
+            finished=finished,
+            count=places,
+            most_seconds=most_seconds,
+        )
         self.places[resource, inference_type] = after
         return held

@@ -32,11 +32,28 @@ def test_waiting_for_a_busy_place_is_not_charged() -> None:
 
 
 def test_a_late_notification_is_not_charged_for_time_already_charged() -> None:
-    """It ended before the place's last known end, so nothing is left to charge."""
+    """It ended before the place's last known end, and the place was never idle."""
     places, _ = take_place(Holdings(), request_id="b", received=_at(0), finished=_at(9), count=1)
     after, held = take_place(places, request_id="a", received=_at(0), finished=_at(5), count=1)
     assert held == Decimal(0)
     assert after.places[0].free_at == _at(9)
+
+
+def test_a_late_notification_is_charged_for_the_time_in_which_its_place_was_thought_idle() -> None:
+    """Three that ended before the one that was told first; the last two overlap, and share what is left."""
+    places, charged = Holdings(), []
+    for name, began, end in (("d", 20, 22), ("a", 1, 3), ("b", 10, 14), ("c", 12, 15), ("a", 1, 3)):
+        places, held = take_place(places, request_id=name, received=_at(began), finished=_at(end), count=1)
+        charged.append(held)
+    assert charged == [2, 2, 4, 1, 2]
+
+
+def test_a_request_that_waited_for_an_instance_is_charged_for_no_more_than_its_container_may_work() -> None:
+    """The endpoint was at zero: its one place was free all the time, and not there. Another may be late for that."""
+    places, held = take_place(Holdings(), request_id="a", received=_at(0), finished=_at(302), count=1, most_seconds=30)
+    assert held == Decimal(30)
+    _, before = take_place(places, request_id="b", received=_at(250), finished=_at(260), count=1, most_seconds=30)
+    assert before == Decimal(10)
 
 
 def test_a_doubled_notification_changes_nothing() -> None:

@@ -32,7 +32,7 @@ from tollgate.services.jobs.submit_async import AsyncSubmitter
 
 GROUP_PREFIX = "mb_"
 ALONE = "alone"
-"""In a job's `batch_id`: its group failed, so it is submitted by itself."""
+"""What a job's `batch_id` begins with if its group, which follows, has failed: it is submitted by itself."""
 
 _READ_AT_ONCE = 100
 
@@ -40,6 +40,17 @@ _READ_AT_ONCE = 100
 def members_key(group_id: str) -> str:
     """Key of the list of jobs that were submitted together."""
     return f"async-input/{group_id}.members.json"
+
+
+def group_timeout(members: Sequence[tuple[Job, int]], model: Model) -> int:
+    """Seconds such that no job's share, by its number of inputs, exceeds the amount held for it."""
+    inputs = sum(own for _, own in members)
+    paid = (invocation_timeout(job, model) * inputs // own for job, own in members)
+    return min(model.asynchronous.invocation_timeout_seconds, *paid)
+
+
+def _goes_alone(job: Job) -> bool:
+    return job.batch_id is not None and job.batch_id.startswith(ALONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,7 @@ class GroupSubmitter:
             job = found.get(job_id)
             if job_id in failures:
                 continue
-            if job is None or job.state is not JobState.QUEUED or job.batch_id == ALONE or self._policy(job) is None:
+            if job is None or job.state is not JobState.QUEUED or _goes_alone(job) or self._policy(job) is None:
                 alone.append(job_id)
             elif job.cache is not None:
                 # It may be answered by an equal job, which only the single submission checks.
@@ -196,7 +207,7 @@ class GroupSubmitter:
                 request.content_type,
                 inference_id=group_id,
                 request_ttl_seconds=model.asynchronous.request_ttl_seconds,
-                timeout_seconds=self._timeout(members, model),
+                timeout_seconds=group_timeout([(entry.job, entry.merging.inputs) for entry in members], model),
                 trace=members[0].job.traceparent,
             )
         except (CapacityError, BackendThrottledError, StorageError):
@@ -215,19 +226,12 @@ class GroupSubmitter:
         unrecorded: StorageError | None = None
         for entry in members:
             try:
-                self._hand_over.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
+                self._hand_over.record(entry.job, submission, handed_over_at, group=group_id)
             except StorageError as error:
                 # The others would be submitted a second time as well.
                 unrecorded = error
         if unrecorded is not None:
             raise unrecorded
-
-    @staticmethod
-    def _timeout(members: Sequence[_Ready], model: Model) -> int:
-        """Seconds such that no job's share, by its number of inputs, exceeds the amount held for it."""
-        inputs = sum(entry.merging.inputs for entry in members)
-        paid = (invocation_timeout(entry.job, model) * inputs // entry.merging.inputs for entry in members)
-        return min(model.asynchronous.invocation_timeout_seconds, *paid)
 
     @staticmethod
     def _attempt(names: Sequence[str], failures: dict[str, Exception], act: Callable[[], None]) -> None:

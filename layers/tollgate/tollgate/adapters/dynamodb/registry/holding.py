@@ -1,6 +1,6 @@
 """The times at which places of a deployment became free, in the Registry table."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from tollgate.domain.roads.holding import Holdings, InstancePlace, take_place
 
 _ATTEMPTS = 20
 _PARTITION = "holding"
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class DynamoDBHoldingStore:
@@ -32,6 +33,7 @@ class DynamoDBHoldingStore:
         received: datetime,
         finished: datetime,
         places: int,
+        most_seconds: int | None,
     ) -> Decimal:
         """See `HoldingStore`.
 
@@ -43,7 +45,14 @@ class DynamoDBHoldingStore:
             with storage_errors("registry"):
                 item = self._client.get_item(self._table, key, consistent=True) or {}
             before = _holdings(item)
-            after, held = take_place(before, request_id=request_id, received=received, finished=finished, count=places)
+            after, held = take_place(
+                before,
+                request_id=request_id,
+                received=received,
+                finished=finished,
+                count=places,
+                most_seconds=most_seconds,
+            )
             if after == before or self._write(key, after, item):
                 return held
         raise StorageError("Too many writers at once while recording when a place became free.")
@@ -53,6 +62,8 @@ class DynamoDBHoldingStore:
         item = {**key, "places": [_entry(place) for place in after.places], "version": version + 1}
         if after.earlier:
             item["earlier"] = [list(entry) for entry in after.earlier]
+        if after.gaps:
+            item["gaps"] = [[_micros(moment) for moment in gap] for gap in after.gaps]
         with storage_errors("registry"):
             try:
                 self._client.put_item(
@@ -68,7 +79,17 @@ class DynamoDBHoldingStore:
 
 def _holdings(item: dict[str, Any]) -> Holdings:
     earlier = tuple((name, seconds) for name, seconds in item.get("earlier", ()))
-    return Holdings(tuple(_place(entry) for entry in item.get("places", ())), earlier)
+    gaps = tuple((_moment(begin), _moment(end)) for begin, end in item.get("gaps", ()))
+    return Holdings(tuple(_place(entry) for entry in item.get("places", ())), earlier, gaps)
+
+
+def _micros(moment: datetime) -> int:
+    """A third of the bytes of a text."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(micros: Decimal) -> datetime:
+    return _EPOCH + int(micros) * _MICROSECOND
 
 
 def _entry(place: InstancePlace) -> list[Any]:
