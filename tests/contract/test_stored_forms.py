@@ -112,6 +112,12 @@ def test_jobs_from_before_rates_had_versions_are_read(aws: LocalAws) -> None:
     assert store.get(full_job().job_id) == replace(full_job(), rates_version=0)
 
 
+def test_places_from_before_earlier_requests_were_remembered_are_read(aws: LocalAws) -> None:
+    """One of two places is taken: the next request gets the other one, and the third waits for the first."""
+    _put_back(aws, _form("holding.without-earlier"))
+    assert KINDS["holding"].read(aws) == [Decimal(3), Decimal(8), Decimal(4)]
+
+
 @pytest.mark.parametrize("form", ["catalogue.with-batch-rates", "outcomes.with-quality-squared"])
 def test_what_is_no_longer_written_is_passed_over(aws: LocalAws, form: str) -> None:
     """Attributes that nobody reads any more."""

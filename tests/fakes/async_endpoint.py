@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tests.fakes.clock import ManualClock
+from tests.fakes.crashes import CrashError
 from tests.fakes.messages import InMemoryObjectStore
 from tollgate.domain.catalogue import Road
 from tollgate.ports.backends import AsyncSubmission
@@ -16,13 +17,18 @@ RUN_SECONDS = 2
 
 @dataclass
 class AsyncEndpoint:
-    """An asynchronous endpoint with one place: every call is a run of its own, with a location of its own."""
+    """An asynchronous endpoint with one place: every call is a run of its own, with a location of its own.
+
+    Attributes:
+        deaths: so many of the next submitters die before they hear that their request was taken.
+    """
 
     clock: ManualClock
     objects: InMemoryObjectStore
     waiting: list[tuple[str, bytes, str, datetime]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     poison: str = ""
+    deaths: int = 0
     free_at: datetime | None = None
 
     def submit(
@@ -43,6 +49,9 @@ class AsyncEndpoint:
         name = f"s3://{self.objects.bucket}/async-output/{road.target}/{len(self.runs):08x}"
         self.runs.append(inference_id)
         self.waiting.append((inference_id, body, name, self.clock.now()))
+        if self.deaths:
+            self.deaths -= 1
+            raise CrashError
         return AsyncSubmission(f"{name}.out", f"{name}-error.out")
 
     def work(self) -> list[AsyncNotice]:

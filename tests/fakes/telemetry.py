@@ -7,7 +7,7 @@ from typing import Any
 
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.records import RequestRecord
-from tollgate.domain.roads.holding import InstancePlaces, take_place
+from tollgate.domain.roads.holding import Holdings, take_place
 
 
 class RecordingTelemetry:
@@ -54,7 +54,7 @@ class InMemoryHoldingStore:
     """The `HoldingStore` of tests."""
 
     def __init__(self) -> None:
-        self.places: dict[tuple[str, InferenceType], InstancePlaces] = {}
+        self.places: dict[tuple[str, InferenceType], Holdings] = {}
 
     def take_place(
         self,
@@ -65,8 +65,16 @@ class InMemoryHoldingStore:
         received: datetime,
         finished: datetime,
         places: int,
+        most_seconds: int | None,
     ) -> Decimal:
-        before = self.places.get((resource, inference_type), ())
-        after, held = take_place(before, request_id=request_id, received=received, finished=finished, count=places)
+        before = self.places.get((resource, inference_type), Holdings())
+        after, held = take_place(
+            before,
+            request_id=request_id,
+            received=received,
+            finished=finished,
+            count=places,
+            most_seconds=most_seconds,
+        )
         self.places[resource, inference_type] = after
         return held

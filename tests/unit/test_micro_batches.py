@@ -110,7 +110,7 @@ def test_a_poisoned_request_is_isolated() -> None:
     road = group_road(4)
     road.group_submitter().submit_all(waiting_ids(road))
     run_groups(road, poison="text 2")
-    assert {job.batch_id for job in road.jobs.jobs.values()} == {ALONE}
+    assert {job.batch_id for job in road.jobs.jobs.values()} == {f"{ALONE} mb_00000001"}
     assert [message["job_id"] for message in road.queue.bodies] == [f"inf_{n}" for n in range(4)]
     road.group_submitter().submit_all(waiting_ids(road))
     assert len(road.backend.submitted) == 4

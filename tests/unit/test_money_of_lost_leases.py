@@ -108,7 +108,7 @@ def test_a_claim_with_an_old_copy_does_not_forget_what_a_group_has_held() -> Non
     read = road.jobs.jobs["inf_0"]
     road.group_submitter().submit_all(waiting_ids(road))
     run_groups(road, poison="text 1")
-    assert road.jobs.jobs["inf_0"].batch_id == ALONE
+    assert road.jobs.jobs["inf_0"].batch_id == f"{ALONE} mb_00000001"
     with pytest.raises(ConflictError):
         claim_job(road.jobs, read, road.clock.now())
     assert road.jobs.jobs["inf_0"].held_seconds == Decimal(1)

@@ -159,10 +159,13 @@ def _read_places(aws: LocalAws) -> object:
     return list(RegistryPlaces(aws.dynamodb, REGISTRY_TABLE).all()), roads
 
 
-def _take_place(aws: LocalAws, request_id: str) -> object:
+def _take_places(aws: LocalAws, *request_ids: str) -> object:
     store = DynamoDBHoldingStore(aws.dynamodb, REGISTRY_TABLE)
-    road, end = InferenceType.REALTIME, _NOW + timedelta(seconds=3)
-    return store.take_place("echo/small", road, request_id=request_id, received=_NOW, finished=end, places=2)
+    road, ends = InferenceType.REALTIME, [_NOW + timedelta(seconds=3 + len(name)) for name in request_ids]
+    return [
+        store.take_place("echo/small", road, request_id=name, received=_NOW, finished=end, places=2, most_seconds=9)
+        for name, end in zip(request_ids, ends, strict=True)
+    ]
 
 
 def _outcomes(aws: LocalAws) -> RegistryOutcomes:
@@ -198,7 +201,9 @@ KINDS = {
     ),
     "brakes": StoredKind(_write_brakes, _read_brakes),
     "places": StoredKind(_write_places, _read_places),
-    "holding": StoredKind(lambda aws: _take_place(aws, "one"), lambda aws: _take_place(aws, "two")),
+    "holding": StoredKind(
+        lambda aws: _take_places(aws, "one", "two", "three"), lambda aws: _take_places(aws, "one", "three", "four")
+    ),
     "outcomes": StoredKind(_write_outcomes, _read_outcomes),
     "prices": StoredKind(_write_prices, lambda aws: RegistryPrices(aws.dynamodb, REGISTRY_TABLE).records("us-east-1")),
     "recommendations": StoredKind(

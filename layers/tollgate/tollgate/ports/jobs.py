@@ -205,10 +205,11 @@ class HoldingStore(Protocol):
         received: datetime,
         finished: datetime,
         places: int,
+        most_seconds: int | None,
     ) -> Decimal:
-        """Seconds that this request held a place, given when earlier ones gave theirs back.
+        """Seconds that this request held a place, given when earlier ones gave theirs back; `most_seconds` at most.
 
-        Asking again for a request that still has the last word on a place gives the same answer and changes nothing.
+        Asking again for a request gives the same answer and changes nothing, unless many others came in between.
 
         Raises:
             StorageError

@@ -1,7 +1,9 @@
 """SageMaker's notification about an asynchronous invocation."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from tollgate.domain.catalogue import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +25,9 @@ class AsyncNotice:
     finished_at: datetime
     output_location: str | None = None
     failure_reason: str | None = None
+
+    def never_ran(self, model: Model) -> bool:
+        """Whether the request waited until SageMaker threw it away, and no container has seen it."""
+        waited = self.finished_at - self.received_at
+        thrown_away = waited >= timedelta(seconds=model.asynchronous.request_ttl_seconds)
+        return thrown_away and not self.completed and self.output_location is None

@@ -7,8 +7,8 @@ case the sweeper makes the notice itself from what it finds in the bucket.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from tollgate.domain.catalogue import InferenceType, Road
-from tollgate.domain.errors import StorageError, UnknownModelError
+from tollgate.domain.catalogue import InferenceType, Model, Road
+from tollgate.domain.errors import StorageError
 from tollgate.domain.foreign_words import quoted
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobFailure, JobState
 from tollgate.domain.money import ZERO, seconds
@@ -20,6 +20,7 @@ from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.complete_together import GroupCompletion
 from tollgate.services.jobs.groups import GROUP_PREFIX, group_of
+from tollgate.services.jobs.hand_over import invocation_timeout
 from tollgate.services.jobs.kept_work import kept_work
 from tollgate.services.jobs.price_job import Work
 
@@ -70,10 +71,19 @@ class AsyncCompletion:
             body = self._read(notice.output_location or job.output_location)
             if body is None:
                 raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
-            self._completer.complete(_ended_by(job, notice), body, self._work(job, notice))
+            ended = self._completer.complete(_ended_by(job, notice), body, self._work(job, notice))
         else:
             failure = JobFailure("model_failed", self._reason(job, notice))
-            self._completer.fail(_ended_by(job, notice), failure, self._work(job, notice))
+            ended = self._completer.fail(_ended_by(job, notice), failure, self._work(job, notice))
+        if not ended:
+            self._overtaken(job.job_id, notice)
+
+    def _overtaken(self, job_id: str, notice: AsyncNotice) -> None:
+        """Charge an invocation if another one has ended the job since it was read."""
+        present = self._jobs.get(job_id)
+        # The completer has charged the job if it expired meanwhile.
+        if present is not None and present.state in FINAL_STATES - {JobState.EXPIRED} and _other_run(present, notice):
+            self._completer.worked_after_all(present, self._work(present, notice))
 
     def found_in_bucket(self, job: Job) -> bool:
         """End a submitted job whose answer or failure is in the bucket although no notification arrived.
@@ -99,6 +109,7 @@ class AsyncCompletion:
                     received_at=received,
                     # The bucket reports whole seconds, which may lie before the submission.
                     finished_at=max(received, stored_at),
+                    output_location=location if completed else None,
                 )
             )
             return True
@@ -126,19 +137,24 @@ class AsyncCompletion:
         return "The model failed; SageMaker gave no reason."
 
     def _work(self, job: Job, notice: AsyncNotice) -> Work:
-        road, run = self._road(job), _other_run(job, notice)
+        model, road = self._way(job)
+        run = _other_run(job, notice)
         if job.rates_version or (road is not None and road.tokens is not None):
             # Nothing queues for a place there. The time of a stored answer is known in whole seconds, and a call of
             # zero seconds would count as one that was never made.
             held = max(Decimal(1), seconds((notice.finished_at - notice.received_at).total_seconds()))
+        elif model is not None and notice.never_ran(model):
+            held = ZERO
         else:
             held = self._holding.take_place(
                 job.resource,
                 InferenceType.ASYNC,
-                request_id=f"{job.job_id}.{run}" if run else job.job_id,
+                # Whatever is on the job's record by now: a notice that comes again must find what it took before.
+                request_id=_run_at(notice.output_location) or job.job_id,
                 received=notice.received_at,
                 finished=notice.finished_at,
                 places=self._places(job),
+                most_seconds=None if model is None else invocation_timeout(job, model),
             )
         began = notice.finished_at - timedelta(seconds=float(held)) if held > ZERO else notice.finished_at
         # A group that failed before has held an instance for it too.
@@ -146,15 +162,13 @@ class AsyncCompletion:
         return Work(held_seconds=held, finished_at=notice.finished_at, started_at=began, run=run)
 
     def _places(self, job: Job) -> int:
-        road = self._road(job)
+        _, road = self._way(job)
         return 1 if road is None else max(1, road.instance_count * road.concurrency)
 
-    def _road(self, job: Job) -> Road | None:
-        try:
-            way = self._catalogues.seen_by(job).model(job.model).way(job.deployment, InferenceType.ASYNC)
-        except UnknownModelError:
-            return None
-        return None if way is None else way.road
+    def _way(self, job: Job) -> tuple[Model | None, Road | None]:
+        model = self._catalogues.seen_by(job).models.get(job.model)
+        way = None if model is None else model.way(job.deployment, InferenceType.ASYNC)
+        return model, None if way is None else way.road
 
 
 def _ended_by(job: Job, notice: AsyncNotice) -> Job:

@@ -146,6 +146,25 @@ class JobCompleter:
             self._telemetry.count("ChargedLate")
             self._telemetry.log("INFO", "job charged after its end", job_id=job.job_id, state=job.state.value)
 
+    def worked_besides(self, job: Job, work: Work) -> None:
+        """Charge, once, instance work that did not end a job, which may still end by another invocation.
+
+        Raises:
+            StorageError: try again.
+        """
+        paid = self._pricing.settlement(job, Usage(), self._no_work(job))
+        failed = job._replace(
+            state=JobState.FAILED,
+            finished_at=work.finished_at,
+            effective_cost=paid.effective,
+            avoided_cost=paid.avoided,
+            bill=self._pricing.bill(job, paid),
+        )
+        if job.reservation is not None:
+            # Its call in a workflow run goes on.
+            failed = failed._replace(reservation=job.reservation._replace(call=None))
+        self.worked_after_all(failed, work)
+
     def _end(self, job: Job, ending: _Ending, work: Work) -> bool:
         if job.state is JobState.EXPIRED and _is_news(job, work):
             self.worked_after_all(job, work, ending.usage)

@@ -3,7 +3,8 @@
 They share the instance seconds and the gateway's own costs of the invocation: queue event, notification, function
 calls and objects in the bucket. If the invocation failed, or its answer cannot be split, it is unknown which job was
 at fault. So each is run again, alone: the good ones are answered, and the bad one fails by itself. The cost of the
-first attempt stays on each job and is paid when it ends.
+first attempt stays on each job and is paid when it ends. Those that run elsewhere already, because the submitter of the
+group died before it could record them, are charged for it at once, as for a late answer.
 """
 
 import json
@@ -26,6 +27,7 @@ from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.groups import ALONE, members_key
+from tollgate.services.jobs.hand_over_together import group_timeout
 from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
 
@@ -37,6 +39,31 @@ class _Member:
     job: Job
     inputs: int
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one job bears of an invocation: instance seconds, and dollars of the gateway's own parts."""
+
+    notice: AsyncNotice
+    seconds: Decimal
+    parts: Decimal
+    held: Decimal
+
+    @property
+    def group(self) -> str:
+        return self.notice.inference_id
+
+    def work(self, job: Job) -> Work:
+        """All that is known to have been done for the job, as its record stands."""
+        return Work(
+            # A group that failed earlier has held an instance for it too.
+            held_seconds=self.seconds + (job.held_seconds or ZERO),
+            finished_at=self.notice.finished_at,
+            started_at=self.notice.finished_at - timedelta(seconds=float(self.held)),
+            parts=self.parts,
+            run="" if job.batch_id == self.group else self.group,
+        )
 
 
 class GroupCompletion:
@@ -89,62 +116,73 @@ class GroupCompletion:
         if all(_is_done(member.job, group) for member in members):
             return
         one = members[0].job
-        held = self._held(notice, one, places_of(one))
+        held = self._held(notice, members, places_of(one))
         shares = shares_of(held, counts)
         rates = gateway_rates(self._catalogues.current().gateway_prices)
         parts = shares_of(rates.invocation(len(names)), counts, quantum=MONEY_QUANTUM)
-        answers = self._answers(notice, one, counts)
-        answered = answers is not None
+        answers = self._answers(notice, members, counts)
+        waiting = 0
         for member in members:
             job = member.job
-            if _is_unpaid(job, group, answered=answered):
-                work = Work(
-                    held_seconds=shares[member.position] + (job.held_seconds or ZERO),
-                    finished_at=notice.finished_at,
-                    parts=parts[member.position],
-                    run="" if job.batch_id == group else group,
-                )
-                self._completer.worked_after_all(job, work)
-        waiting = [member for member in members if _waits_for(member.job, group, answered=answered)]
-        if not waiting:
-            return
-        if answers is None:
+            share = _Share(notice, shares[member.position], parts[member.position], held)
+            if not _waits_for(job, group, answered=answers is not None):
+                self._pay(job, share, answered=answers is not None)
+                continue
+            waiting += 1
+            if answers is None:
+                self._again(job, share)
+            elif not self._completer.complete(_ended_by(job, notice), answers[member.position], share.work(job)):
+                self._overtaken(job, share)
+        if answers is not None and waiting:
+            self._durations.record(measured_as(one.resource, sum(counts)), InferenceType.ASYNC, float(held))
+        elif waiting:
             self._telemetry.count("MicroBatchesFailed")
-            for member in waiting:
-                self._again(member.job, group, shares[member.position], parts[member.position])
-            return
-        began = notice.finished_at - timedelta(seconds=float(held))
-        for member in waiting:
-            work = Work(
-                held_seconds=shares[member.position],
-                finished_at=notice.finished_at,
-                started_at=began,
-                parts=parts[member.position],
-            )
-            self._completer.complete(_ended_by(member.job, notice), answers[member.position], work)
-        self._durations.record(measured_as(waiting[0].job.resource, sum(counts)), InferenceType.ASYNC, float(held))
 
-    def _held(self, notice: AsyncNotice, job: Job, places: int) -> Decimal:
+    def _pay(self, job: Job, share: _Share, *, answered: bool) -> None:
+        """Charge a job, whose end is not the group's, for its share in the group, unless it has paid."""
+        if _is_unpaid(job, share.group, answered=answered):
+            self._completer.worked_after_all(job, share.work(job))
+        elif job.state in OPEN_STATES and not _has_share(job, share.group):
+            self._completer.worked_besides(job, share.work(job))
+
+    def _overtaken(self, job: Job, share: _Share) -> None:
+        """Charge a job that another invocation has ended while this one's answer was being stored."""
+        present = self._jobs.get(job.job_id)
+        # The completer has charged the job if it expired meanwhile.
+        if present is not None and present.state is not JobState.EXPIRED:
+            self._pay(present, share, answered=True)
+
+    def _held(self, notice: AsyncNotice, members: Sequence[_Member], places: int) -> Decimal:
+        one = members[0].job
+        model = self._catalogues.seen_by(one).models.get(one.model)
+        if model is not None and notice.never_ran(model):
+            return ZERO
+        together = [(member.job, member.inputs) for member in members]
         return self._holding.take_place(
-            job.resource,
+            one.resource,
             InferenceType.ASYNC,
             request_id=notice.inference_id,
             received=notice.received_at,
             finished=notice.finished_at,
             places=places,
+            most_seconds=None if model is None else group_timeout(together, model),
         )
 
-    def _answers(self, notice: AsyncNotice, job: Job, counts: Sequence[int]) -> Sequence[bytes] | None:
+    def _answers(
+        self, notice: AsyncNotice, members: Sequence[_Member], counts: Sequence[int]
+    ) -> Sequence[bytes] | None:
         if not notice.completed:
             return None
-        location = notice.output_location or job.output_location
+        # A member that was submitted again has the location of another invocation on its record.
+        known = (member.job.output_location for member in members if member.job.batch_id == notice.inference_id)
+        location = notice.output_location or next(known, None)
         key = None if location is None else self._objects.key_of(location)
         body = None if key is None else self._objects.get(key)
         if body is None:
             raise StorageError("The answer that SageMaker announced is not in the bucket.", retry_after=5)
         return self._merger.split(body, counts)
 
-    def _again(self, job: Job, group_id: str, share: Decimal, parts: Decimal) -> None:
+    def _again(self, job: Job, share: _Share) -> None:
         """Put the job back into the queue, to go alone; if its message is not sent, the sweeper sends it.
 
         Raises:
@@ -152,20 +190,20 @@ class GroupCompletion:
         """
         again = job._replace(
             state=JobState.QUEUED,
-            batch_id=ALONE,
+            batch_id=f"{ALONE} {share.group}",
             submitted_at=None,
             submit_lease_until=None,
             output_location=None,
             failure_location=None,
-            held_seconds=(job.held_seconds or ZERO) + share,
-            earlier_parts=(job.earlier_parts or ZERO) + parts,
+            held_seconds=share.work(job).held_seconds,
+            earlier_parts=(job.earlier_parts or ZERO) + share.parts,
         )
         if self._jobs.change(again, expected=OPEN_STATES, as_read=job):
             queue_job(self._queue, job)
             return
         present = self._jobs.get(job.job_id)
-        if present is not None and _waits_for(present, group_id, answered=False):
-            raise StorageError("The record of the submission has just come.", retry_after=1)
+        if present is not None and not _has_share(present, share.group):
+            raise StorageError("The job's record has just changed.", retry_after=1)
 
 
 def _is_done(job: Job, group_id: str) -> bool:
@@ -184,6 +222,12 @@ def _waits_for(job: Job, group_id: str, *, answered: bool) -> bool:
     return answered or job.batch_id == group_id or (job.batch_id is None and job.state is JobState.QUEUED)
 
 
+def _has_share(job: Job, group_id: str) -> bool:
+    """Whether the job's share in a group that failed is on its record."""
+    # Earlier releases did not write down which group it was.
+    return job.batch_id in {ALONE, f"{ALONE} {group_id}"}
+
+
 def _is_unpaid(job: Job, group_id: str, *, answered: bool) -> bool:
     """Whether the job has ended without paying for its share in the group.
 
@@ -194,7 +238,7 @@ def _is_unpaid(job: Job, group_id: str, *, answered: bool) -> bool:
         return False
     if job.batch_id == group_id:
         return job.state is JobState.EXPIRED
-    return answered or job.batch_id != ALONE
+    return answered or not _has_share(job, group_id)
 
 
 def _ended_by(job: Job, notice: AsyncNotice) -> Job:

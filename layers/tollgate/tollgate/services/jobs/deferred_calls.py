@@ -75,7 +75,7 @@ class DeferredCalls:
             )
         except (CapacityError, BackendThrottledError):
             # It certainly did not run: the next function to get the message need not wait for the lease.
-            self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED)
+            self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED, as_read=job)
             raise
         except (ModelFailedError, BackendTimeoutError) as error:
             # The container worked, so its time is charged.

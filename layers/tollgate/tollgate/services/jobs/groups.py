@@ -4,7 +4,7 @@ from tollgate.domain.jobs.job import Job
 
 GROUP_PREFIX = "mb_"
 ALONE = "alone"
-"""In a job's `batch_id`: its group failed, so it is submitted by itself."""
+"""What a job's `batch_id` begins with if its group, which follows, has failed: it is submitted by itself."""
 
 
 def group_of(job: Job) -> str | None:
@@ -15,3 +15,8 @@ def group_of(job: Job) -> str | None:
 def members_key(group_id: str) -> str:
     """Key of the list of jobs that were submitted together."""
     return f"async-input/{group_id}.members.json"
+
+
+def goes_alone(job: Job) -> bool:
+    """Whether the job's group has failed, so that it is not put into another one."""
+    return job.batch_id is not None and job.batch_id.startswith(ALONE)

@@ -76,10 +76,18 @@ class AsyncHandOver:
 
     def give_back(self, job: Job) -> None:
         """Release the claim on a job that certainly was not submitted, so that nobody need wait for the lease."""
-        self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED)
+        self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED, as_read=job)
 
-    def record(self, job: Job, submission: AsyncSubmission, handed_over_at: datetime) -> None:
+    def record(
+        self, job: Job, submission: AsyncSubmission, handed_over_at: datetime, *, group: str | None = None
+    ) -> None:
         """Record that a claimed job was submitted: in the bucket if the table fails, where the next claim finds it.
+
+        Args:
+            job: as it was claimed.
+            submission: where its answer will be.
+            handed_over_at: the moment.
+            group: that it was submitted with, if any.
 
         Raises:
             StorageError: it is not recorded; the job will be submitted a second time.
@@ -90,14 +98,15 @@ class AsyncHandOver:
             submit_lease_until=None,
             output_location=submission.output_location,
             failure_location=submission.failure_location,
+            batch_id=group or job.batch_id,
         )
         for attempt in range(1, _RECORD_ATTEMPTS + 1):
             try:
-                recorded = self._jobs.change(submitted, expected=QUEUED)
+                recorded = self._jobs.change(submitted, expected=QUEUED, as_read=job)
             except StorageError:
                 # Without a record, it would be submitted a second time when the lease expires.
                 if attempt == _RECORD_ATTEMPTS:
-                    done = {"submitted_at": handed_over_at.isoformat(), "batch_id": job.batch_id}
+                    done = {"submitted_at": handed_over_at.isoformat(), "batch_id": submitted.batch_id}
                     keep_work(self._objects, job, done | submission._asdict())
                     self._telemetry.log("WARNING", "submission kept in the bucket", job_id=job.job_id)
                 continue
@@ -118,7 +127,7 @@ class AsyncHandOver:
             return False
         submission = AsyncSubmission(done["output_location"], done["failure_location"])
         handed_over_at = datetime.fromisoformat(done["submitted_at"])
-        self.record(job._replace(batch_id=done["batch_id"]), submission, handed_over_at)
+        self.record(job, submission, handed_over_at, group=done["batch_id"])
         return True
 
 

@@ -78,7 +78,7 @@ class GroupHandOver:
                 request.content_type,
                 inference_id=group_id,
                 request_ttl_seconds=model.asynchronous.request_ttl_seconds,
-                timeout_seconds=_timeout(members, model),
+                timeout_seconds=group_timeout([(entry.job, entry.merging.inputs) for entry in members], model),
                 trace=members[0].job.traceparent,
             )
         except (CapacityError, BackendThrottledError, StorageError):
@@ -97,7 +97,7 @@ class GroupHandOver:
         unrecorded: StorageError | None = None
         for entry in members:
             try:
-                self._single.record(entry.job._replace(batch_id=group_id), submission, handed_over_at)
+                self._single.record(entry.job, submission, handed_over_at, group=group_id)
             except StorageError as error:
                 # The others would be submitted a second time as well.
                 unrecorded = error
@@ -105,8 +105,8 @@ class GroupHandOver:
             raise unrecorded
 
 
-def _timeout(members: Sequence[Member], model: Model) -> int:
+def group_timeout(members: Sequence[tuple[Job, int]], model: Model) -> int:
     """Seconds such that no job's share, by its number of inputs, exceeds the amount held for it."""
-    inputs = sum(entry.merging.inputs for entry in members)
-    paid = (invocation_timeout(entry.job, model) * inputs // entry.merging.inputs for entry in members)
+    inputs = sum(own for _, own in members)
+    paid = (invocation_timeout(job, model) * inputs // own for job, own in members)
     return min(model.asynchronous.invocation_timeout_seconds, *paid)

@@ -76,7 +76,7 @@ class JobQueries:
         )
         # A job that waits for its second try has used an instance, and so may one that was claimed without a result on
         # record: that work must be paid.
-        if not job.held_seconds and job.submit_lease_until is None and self._released(cancelled, job):
+        if job.held_seconds is None and job.submit_lease_until is None and self._released(cancelled, job):
             return cancelled
         was, job = job.deployment, self.get(owner, job_id)
         if job.deployment != was:

@@ -11,7 +11,7 @@ from tollgate.ports.dialects import RequestMerger
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Telemetry
-from tollgate.services.jobs.groups import ALONE
+from tollgate.services.jobs.groups import goes_alone
 from tollgate.services.jobs.hand_over import AsyncHandOver
 from tollgate.services.jobs.hand_over_together import GroupHandOver, Member
 from tollgate.services.jobs.prepare_async import AsyncPreparation
@@ -78,7 +78,7 @@ class GroupSubmitter:
             job = found.get(job_id)
             if job_id in failures:
                 continue
-            if job is None or job.state is not JobState.QUEUED or job.batch_id == ALONE or self._policy(job) is None:
+            if job is None or job.state is not JobState.QUEUED or goes_alone(job) or self._policy(job) is None:
                 alone.append(job_id)
             elif job.cache is not None:
                 # It may be answered by an equal job, which only the single submission checks.

@@ -1,6 +1,6 @@
 """The times at which places of a deployment became free, in the Registry table."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,10 +10,11 @@ from tollgate.adapters.dynamodb.client import DynamoDBClient
 from tollgate.adapters.dynamodb.jobs.items import time_of, time_text
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import StorageError
-from tollgate.domain.roads.holding import InstancePlace, InstancePlaces, take_place
+from tollgate.domain.roads.holding import Holdings, InstancePlace, take_place
 
 _ATTEMPTS = 20
 _PARTITION = "holding"
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class DynamoDBHoldingStore:
@@ -32,6 +33,7 @@ class DynamoDBHoldingStore:
         received: datetime,
         finished: datetime,
         places: int,
+        most_seconds: int | None,
     ) -> Decimal:
         """See `HoldingStore`.
 
@@ -42,25 +44,52 @@ class DynamoDBHoldingStore:
         for _ in range(_ATTEMPTS):
             with storage_errors("registry"):
                 item = self._client.get_item(self._table, key, consistent=True) or {}
-            before = tuple(_place(entry) for entry in item.get("places", ()))
-            after, held = take_place(before, request_id=request_id, received=received, finished=finished, count=places)
+            before = _holdings(item)
+            after, held = take_place(
+                before,
+                request_id=request_id,
+                received=received,
+                finished=finished,
+                count=places,
+                most_seconds=most_seconds,
+            )
             if after == before or self._write(key, after, item):
                 return held
         raise StorageError("Too many writers at once while recording when a place became free.")
 
-    def _write(self, key: dict[str, str], places: InstancePlaces, read: dict[str, Any]) -> bool:
+    def _write(self, key: dict[str, str], after: Holdings, read: dict[str, Any]) -> bool:
         version = int(read.get("version", 0))
+        item = {**key, "places": [_entry(place) for place in after.places], "version": version + 1}
+        if after.earlier:
+            item["earlier"] = [list(entry) for entry in after.earlier]
+        if after.gaps:
+            item["gaps"] = [[_micros(moment) for moment in gap] for gap in after.gaps]
         with storage_errors("registry"):
             try:
                 self._client.put_item(
                     self._table,
-                    {**key, "places": [_entry(place) for place in places], "version": version + 1},
+                    item,
                     condition="version = :read" if read else "attribute_not_exists(pk)",
                     values={":read": version} if read else None,
                 )
             except ConditionalCheckFailedError:
                 return False
         return True
+
+
+def _holdings(item: dict[str, Any]) -> Holdings:
+    earlier = tuple((name, seconds) for name, seconds in item.get("earlier", ()))
+    gaps = tuple((_moment(begin), _moment(end)) for begin, end in item.get("gaps", ()))
+    return Holdings(tuple(_place(entry) for entry in item.get("places", ())), earlier, gaps)
+
+
+def _micros(moment: datetime) -> int:
+    """A third of the bytes of a text."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(micros: Decimal) -> datetime:
+    return _EPOCH + int(micros) * _MICROSECOND
 
 
 def _entry(place: InstancePlace) -> list[Any]:
