@@ -48,7 +48,7 @@ TRIGGERS = {
     ("AsyncSubmitFunction", "SQS"): "unit/test_budgets_at_the_gateway.py::test_a_refused_job_is_not_stored",
     ("BatchDispatchFunction", "SQS"): "unit/test_file_batches.py::test_a_budget_with_nothing_left_refuses_every_line",
     ("BatchDispatchFunction", "Schedule"): "unit/test_budgets_at_the_gateway.py::test_a_refused_job_is_not_stored",
-    ("BatchDispatchFunction", "EventBridgeRule"): (
+    ("BatchDispatchFunction", "SNS"): (
         "unit/test_budgets_of_files.py::test_a_file_that_does_not_fit_is_refused_before_it_runs"
     ),
     ("BatchCompletionFunction", "EventBridgeRule"): (

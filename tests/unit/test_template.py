@@ -209,6 +209,22 @@ def test_rules_may_write_dead_letters() -> None:
     assert sorted(rules) == sorted(allowed)
 
 
+def test_topics_may_write_dead_letters() -> None:
+    """Every topic that a function listens to, and no other."""
+    topics = {
+        target(event["Properties"]["Topic"])
+        for name in functions()
+        for event in events_of(name).values()
+        if event["Type"] == "SNS"
+    }
+    (statement,) = (
+        statement
+        for statement in resources()["EventsDeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "sns.amazonaws.com"}
+    )
+    assert {target(arn) for arn in statement["Condition"]["ArnEquals"]["aws:SourceArn"]} == topics
+
+
 @pytest.mark.parametrize("name", resources("AWS::SQS::Queue"))
 def test_every_queue_has_dead_letters_and_every_dead_letter_an_alarm(name: str) -> None:
     """A message that cannot be handled ends somewhere, and somebody hears of it."""
