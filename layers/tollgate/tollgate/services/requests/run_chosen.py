@@ -80,6 +80,8 @@ class ChosenRun:
             BudgetExceededError, BackendError: the first call's. If the second call fails, the first answer stands.
         """
         first = self._run(plan, chosen, trail)
+        if chosen.extra:
+            self._count_trial(plan, chosen, first.settlement)
         check = self._failed_check(plan, chosen, first)
         completed = first.completed
         if check is not None:
@@ -87,6 +89,14 @@ class ChosenRun:
         if chosen.policy.shadow is not None:
             self._shadow(plan, chosen.policy.shadow, completed, trail)
         return completed
+
+    def _count_trial(self, plan: Plan, chosen: Chosen, settlement: Settlement | None) -> None:
+        """Put what the try of a dearer size cost in place of its estimate, which the day's extra money was charged."""
+        tier = plan.decision.deployment.tier
+        estimated = next((option.estimated_cost for option in chosen.options if option.tier is tier), None)
+        if settlement is not None and settlement.effective is not None and estimated is not None:
+            more = max(-chosen.extra, settlement.effective - estimated)
+            self._outcomes.spend(plan.model.name, Extra.EXPLORE, more)
 
     def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
         """The check that the answer fails, if any; either way it is noted among the deployment's outcomes."""
