@@ -16,7 +16,7 @@ from tollgate.domain.choice.policy import (
     ChoicePolicy,
     TierThresholds,
 )
-from tollgate.domain.errors import CapacityError, ModelFailedError
+from tollgate.domain.errors import BackendThrottledError, BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 
 
@@ -195,6 +195,50 @@ class TestCascade:
         for _ in range(200):
             gateway.outcomes.add("chat", "little", "question", of_quality(0.0))
         assert served_by(ask(gateway)) == BIG
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            CapacityError("none", retry_after=1),
+            BackendThrottledError("busy"),
+            ModelFailedError("boom", original_status=500),
+        ],
+    )
+    def test_the_chosen_size_answers_where_the_one_before_it_cannot(self, failure: Exception) -> None:
+        """It was to be spared, not to be given up; what the first call cost is part of the cost."""
+        gateway = choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        steps: list[Any] = [failure, chat_answer("Paris.")]
+        gateway.realtime.script = lambda: steps.pop(0)
+        got = ask(gateway)
+        assert served_by(got) == BIG
+        assert reason_of(got).endswith(f"cascade=from_small;first_failed={type(failure).__name__}")
+        assert gateway.jobs.jobs == {}
+        alone = ask(choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0))))
+        more = Decimal(got.headers["x-tollgate-cost-usd"]) / Decimal(alone.headers["x-tollgate-cost-usd"])
+        assert (more > Decimal("1.1")) is isinstance(failure, ModelFailedError)
+        assert more > 1, "the gateway's own time"
+
+    def test_a_job_is_for_the_chosen_size(self) -> None:
+        """Where neither can answer now: a job is answered once."""
+        gateway = choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        gateway.realtime.answer = CapacityError("none", retry_after=1)
+        answer = gateway.infer({"model": "chat", "input": EASY, "priority": "high"})
+        assert (answer.status, served_by(answer)) == (202, BIG)
+        [job] = gateway.jobs.jobs.values()
+        assert (job.deployment, job.estimated_cost) == ("big", Decimal(document(answer)["cost"]["estimated_cost_usd"]))
+        big = gateway.infer({"model": "chat", "input": EASY, "priority": "medium"})
+        assert document(big)["cost"]["estimated_cost_usd"] == document(answer)["cost"]["estimated_cost_usd"]
+
+    def test_a_first_call_that_may_have_been_the_callers_fault_is_the_last(self) -> None:
+        """And one that was answered too late."""
+        for failure, status in (
+            (ModelFailedError("bad", original_status=400), 400),
+            (BackendTimeoutError("late"), 504),
+        ):
+            gateway = choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+            gateway.realtime.answer = failure
+            answer = gateway.infer({"model": "chat", "input": EASY, "priority": "high"})
+            assert (answer.status, len(gateway.realtime.calls)) == (status, 1)
 
     def test_the_best_is_never_tried_small_first(self) -> None:
         """A dial of 1 means the large size."""

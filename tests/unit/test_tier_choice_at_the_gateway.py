@@ -207,6 +207,7 @@ class TestExploring:
 
     def _served(self, policy: ChoicePolicy, count: int = 60) -> tuple[FakeGateway, list[str]]:
         gateway = choosing_gateway(policy)
+        gateway.realtime.takes = 0.6  # about what is expected of an answer as short as this
         return gateway, [served_by(ask(gateway, f"{EASY} {n}")) for n in range(count)]
 
     def test_some_requests_try_the_other_size(self) -> None:
@@ -232,13 +233,25 @@ class TestExploring:
 
     def test_the_days_money_is_never_exceeded(self) -> None:
         """Tries go on only while what another one costs is left; afterwards the settled size answers."""
-        one = choosing_gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
-        served = [served_by(ask(one, f"{EASY} {n}")) for n in range(60)]
+        one, served = self._served(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
         each = one.outcomes.spent("chat", Extra.EXPLORE) / served.count(BIG)
         day = each * Decimal("3.5")
         gateway, some = self._served(ChoicePolicy(explore=ExtraSpend(0.5, day)))
         assert some.count(BIG) == 3
         assert 0 < gateway.outcomes.spent("chat", Extra.EXPLORE) <= day
+
+    def test_what_a_try_cost_counts_and_not_what_was_expected(self) -> None:
+        """An answer that holds its instance ten times as long uses up ten times the money."""
+
+        def spent(seconds: float) -> tuple[Decimal, int]:
+            gateway = choosing_gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
+            gateway.realtime.takes = seconds
+            served = [served_by(ask(gateway, f"{EASY} {n}")) for n in range(4)]
+            return gateway.outcomes.spent("chat", Extra.EXPLORE), served.count(BIG)
+
+        (short, tried), (long, again) = spent(1.0), spent(10.0)
+        assert tried == again > 0
+        assert long > 5 * short
 
     def test_a_conversation_goes_on_with_what_it_tries(self) -> None:
         """Every turn of a conversation is tried, or not, like its first."""

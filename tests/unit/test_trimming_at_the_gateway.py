@@ -368,6 +368,27 @@ def test_more_messages_than_a_report_has_room_for_are_refused_at_once() -> None:
     assert gateway.realtime.calls == []
 
 
+def test_items_of_a_response_can_be_kept() -> None:
+    """Messages and calls with what they gave; the mark is not sent."""
+    call = {"type": "function_call", "call_id": "c1", "name": "look_up", "arguments": '{"what": "ducks"}', "keep": True}
+    items = [
+        {"role": "user", "content": f"{FILLER} Ducks like rain.", "keep": True},
+        {"role": "user", "content": f"{FILLER} Geese do, too."},
+        call,
+        {"type": "function_call_output", "call_id": "c1", "output": "Ducks like rain, says the almanac."},
+        {"role": "user", "content": f"{FILLER} My invoice?"},
+        *({"role": role, "content": "What is the number?"} for role in ("assistant", "user")),
+    ]
+    gateway = _gateway()
+    body = {"model": "chat", "input": items, "service_tier": "priority", "trim": {"input_tokens": 90}}
+    answer = gateway.call("POST /v1/responses", body)
+    assert answer.status == 200, answer.body
+    sent = _sent(gateway)["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "assistant", "user"]
+    assert sent[0]["content"].endswith("Ducks like rain.")
+    assert not any("keep" in message for message in sent)
+
+
 @pytest.mark.parametrize("mark", ["yes", 1, [True]])
 def test_a_mark_that_is_no_boolean_is_refused(mark: Any) -> None:
     """Its message would be dropped without a word; `null` is none."""

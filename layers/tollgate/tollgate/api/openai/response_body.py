@@ -11,6 +11,7 @@ from pydantic_core import core_schema as rules
 from tollgate.api.fields import optional, required
 from tollgate.api.openai.reading import Body, BodyReader, json_object, list_of, missing_parameter, open_object
 from tollgate.domain.errors import InvalidRequestError, UnsupportedParameterError
+from tollgate.domain.prompt import KEEP
 
 _ITEM = open_object(
     "ResponseInputItem",
@@ -130,6 +131,8 @@ def _messages(body: Body) -> list[dict[str, Any]]:
             message = read(item)
         except _ItemFaultError as fault:
             raise fault.refusal(f"input[{position}].") from None
+        if item.get(KEEP) is not None:
+            message[KEEP] = item[KEEP]
         _append(messages, message)
     if len(messages) == (1 if body.get("instructions") else 0):
         raise InvalidRequestError("There is nothing to answer in 'input'.", param="input")
@@ -142,6 +145,8 @@ def _append(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
     if message.get("tool_calls") and last.get("role") == "assistant":
         # Added to in place: a body may have a hundred thousand of them.
         last.setdefault("tool_calls", []).extend(message["tool_calls"])
+        if message.get(KEEP):
+            last[KEEP] = message[KEEP]
     else:
         messages.append(message)
 

@@ -167,6 +167,7 @@ class InferenceService:
         except (CapacityError, BackendThrottledError) as error:
             if error.answer_begun or not or_later:
                 raise  # A job would answer, and cost, once more; or nobody would see its answer.
+            plan = self._planner.later(plan, trail)
             fallback = plan.decision.fallback
             if fallback is None and plan.decision.deployment.sleep is not None:
                 # It may have gone to sleep since this gateway read otherwise; then it is woken.

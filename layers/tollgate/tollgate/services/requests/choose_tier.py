@@ -81,6 +81,13 @@ class Chosen(NamedTuple):
     settled: Tier | None = None
     extra: Decimal = ZERO
 
+    @property
+    def asks_below(self) -> bool:
+        """Whether a smaller size is only asked first, and a larger one is meant to answer where that cannot."""
+        if self.settled is None or not self.larger:
+            return False
+        return TIER_ORDER[self.decision.deployment.tier] < TIER_ORDER[self.settled]
+
 
 class _Size(NamedTuple):
     tier: Tier

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tollgate.domain.budgets.pressure import deferred, downgraded
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import CapacityError, SpendStoppedError
+from tollgate.domain.errors import CapacityError, SpendStoppedError, TollgateError
 from tollgate.domain.prompt import estimate_input_tokens, without_marks
 from tollgate.domain.roads.capabilities import offering
 from tollgate.domain.roads.estimates import RequestSize, output_limit
@@ -158,6 +158,19 @@ class RequestPlanner:
             raise CapacityError("The larger deployment cannot answer now.")
         trail.resource = decision.deployment.resource
         return replace(plan, decision=decision, rendered=self.rendered(plan.request, decision.deployment))
+
+    def later(self, plan: Plan, trail: Trail) -> Plan:
+        """The plan for a job, which is answered once: by the size that was chosen, not by one to be asked before it."""
+        if plan.chosen is None or not plan.chosen.asks_below:
+            return plan
+        offered = replace(plan.model, deployments=plan.chosen.larger)
+        try:
+            decision = route(plan.routing, offered, self.capacity(), plan.catalogue.gateway_prices)
+            rendered = self.rendered(plan.request, decision.deployment)
+        except TollgateError:
+            return plan
+        trail.resource, trail.estimated_cost = decision.deployment.resource, decision.estimated_cost
+        return replace(plan, decision=decision, rendered=rendered)
 
     def begin(self, plan: Plan) -> None:
         """Note that a plan is carried out; until then its choice of a size is remembered and charged nowhere."""

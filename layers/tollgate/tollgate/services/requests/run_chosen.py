@@ -79,7 +79,12 @@ class ChosenRun:
         Raises:
             BudgetExceededError, BackendError: the first call's. If the second call fails, the first answer stands.
         """
-        first = self._run(plan, chosen, trail)
+        try:
+            first = self._run(plan, chosen, trail)
+        except BackendError as error:
+            return self._instead(plan, chosen, error, trail)
+        if chosen.extra:
+            self._count_trial(plan, chosen, first.settlement)
         check = self._failed_check(plan, chosen, first)
         completed = first.completed
         if check is not None:
@@ -87,6 +92,41 @@ class ChosenRun:
         if chosen.policy.shadow is not None:
             self._shadow(plan, chosen.policy.shadow, completed, trail)
         return completed
+
+    def _instead(self, plan: Plan, chosen: Chosen, error: BackendError, trail: Trail) -> Completed:
+        """The answer of the chosen size, where the one that was to be asked before it gives none.
+
+        Raises:
+            BackendError: the first call's, also where the second one fails in any other way.
+        """
+        if not chosen.asks_below:
+            raise error
+        # Few first calls fail, so the others do not pay for the import.
+        from tollgate.services.requests.fallback_chain import may_work_elsewhere  # noqa: PLC0415 -- see above
+
+        if not may_work_elsewhere(error):
+            raise error
+        resource, earlier = trail.resource, trail.settlement
+        trail.route_reason += f";first_failed={type(error).__name__}"
+        trail.begin_again()
+        try:
+            second = replace(self._planner.larger(plan, trail), chosen=chosen)
+            return self._run(second, chosen, trail).completed
+        except BackendError:
+            raise
+        except TollgateError:
+            trail.resource = resource
+            raise error from None
+        finally:
+            trail.add_earlier(earlier)
+
+    def _count_trial(self, plan: Plan, chosen: Chosen, settlement: Settlement | None) -> None:
+        """Put what the try of a dearer size cost in place of its estimate, which the day's extra money was charged."""
+        tier = plan.decision.deployment.tier
+        estimated = next((option.estimated_cost for option in chosen.options if option.tier is tier), None)
+        if settlement is not None and settlement.effective is not None and estimated is not None:
+            more = max(-chosen.extra, settlement.effective - estimated)
+            self._outcomes.spend(plan.model.name, Extra.EXPLORE, more)
 
     def _failed_check(self, plan: Plan, chosen: Chosen, answer: _Answer) -> Check | None:
         """The check that the answer fails, if any; either way it is noted among the deployment's outcomes."""
