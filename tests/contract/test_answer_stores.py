@@ -16,7 +16,7 @@ from tollgate.adapters.aws.transport import AwsTransport, TransportConfig
 from tollgate.adapters.dynamodb.cache.answers import DynamoDBAnswers
 from tollgate.adapters.dynamodb.client import DynamoDBClient
 from tollgate.adapters.s3.direct_objects import S3DirectObjects
-from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Refusal
+from tollgate.domain.cache.entry import MOST_FORGOTTEN, CachedAnswer, CacheSlot, Refusal
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.errors import StorageError
 from tollgate.domain.jobs.job import Usage
@@ -174,6 +174,21 @@ def test_forgetting_by_name_is_told_with_the_entry(store: AnswerStore) -> None:
     other = store.read(KEY, "private#other")[1]
     assert other is not None
     assert not other.at_ms
+
+
+def test_a_list_of_names_does_not_grow_for_ever(store: AnswerStore) -> None:
+    """A namespace for each user would fill the item; then nothing could be forgotten any more, and reads be slow."""
+    names = [f"namespace#user-{number}" for number in range(MOST_FORGOTTEN)]
+    for name in names:
+        store.forget_all(SCOPE, name, NOW)
+    store.forget_all(SCOPE, names[0], NOW + 1)
+    known = store.read(KEY, SCOPE)[1]
+    assert known is not None
+    assert known.at_ms == dict.fromkeys(names, NOW) | {names[0]: NOW + 1}
+    store.forget_all(SCOPE, "namespace#one-more", NOW + 2)
+    known = store.read(KEY, SCOPE)[1]
+    assert known is not None
+    assert known.at_ms == {"all": NOW + 2}
 
 
 def test_many_are_read_at_once(store: AnswerStore) -> None:

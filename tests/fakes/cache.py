@@ -5,7 +5,7 @@ from copy import replace
 from dataclasses import dataclass, field
 from threading import Lock
 
-from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Forgotten
+from tollgate.domain.cache.entry import MOST_FORGOTTEN, CachedAnswer, CacheSlot, Forgotten
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.errors import StorageError
 
@@ -97,4 +97,8 @@ class InMemoryAnswers:
 
     def forget_all(self, scope: str, what: str, now_ms: int) -> None:
         self._called("forget_all")
-        self.forgotten.setdefault(scope, {})[what] = now_ms
+        known = self.forgotten.setdefault(scope, {})
+        if what not in known and len(known) >= MOST_FORGOTTEN:
+            known.clear()
+            what = "all"
+        known[what] = now_ms

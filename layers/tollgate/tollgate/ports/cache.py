@@ -46,4 +46,7 @@ class AnswerStore(Protocol):
         """Forget one entry, and whatever is being made for it; False if the scope has none."""
 
     def forget_all(self, scope: str, what: str, now_ms: int) -> None:
-        """Forget what was begun until now; `what` as in `Forgotten`."""
+        """Forget what was begun until now; `what` as in `Forgotten`.
+
+        Where `MOST_FORGOTTEN` other names are remembered, everything is forgotten instead, and they need not be.
+        """

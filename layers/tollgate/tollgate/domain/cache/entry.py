@@ -121,6 +121,10 @@ def _stale_ms(control: CacheControl, allowed_seconds: int) -> int:
     return 1000 * (allowed_seconds if wanted is None else min(allowed_seconds, wanted))
 
 
+MOST_FORGOTTEN = 100
+"""Names in the list of a scope, which is one item of the table: any request of the scope may have to read it."""
+
+
 class Forgotten(NamedTuple):
     """When a scope's entries were forgotten, by target: ``all``, ``model#<name>``, ``namespace#<name>``."""
 

@@ -19,7 +19,7 @@ from tollgate.adapters.aws.errors import ConditionalCheckFailedError
 from tollgate.adapters.aws.translation import storage_errors
 from tollgate.adapters.dynamodb.cache.answer_packing import checksum, pack, unpack
 from tollgate.adapters.dynamodb.client import DynamoDBClient
-from tollgate.domain.cache.entry import CachedAnswer, CacheSlot, Forgotten
+from tollgate.domain.cache.entry import MOST_FORGOTTEN, CachedAnswer, CacheSlot, Forgotten
 from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.ports.objects import WholeObjectStore
 
@@ -160,13 +160,19 @@ class DynamoDBAnswers:
 
     def forget_all(self, scope: str, what: str, now_ms: int) -> None:
         """See `AnswerStore`."""
+        marker, name, expires = _forgotten_key(scope), f"f:{what}", now_ms // 1000 + _FORGOTTEN_SECONDS
         with storage_errors(_WHAT):
+            found = self._client.get_item(self._table, marker, consistent=True) or {}
+            if name not in found and sum(known.startswith("f:") for known in found) >= MOST_FORGOTTEN:
+                # Whoever forgets everything forgets each of these, too.
+                self._client.put_item(self._table, {**marker, "f:all": now_ms, "ttl": expires})
+                return
             self._client.update_item(
                 self._table,
-                _forgotten_key(scope),
+                marker,
                 update="SET #what = :now, #ttl = :ttl",
-                names={"#what": f"f:{what}", "#ttl": "ttl"},
-                values={":now": now_ms, ":ttl": now_ms // 1000 + _FORGOTTEN_SECONDS},
+                names={"#what": name, "#ttl": "ttl"},
+                values={":now": now_ms, ":ttl": expires},
             )
 
     def _change(
