@@ -37,5 +37,4 @@ class SageMakerRealtime:
             body=answer.body,
             content_type=answer.content_type,
             seconds=answer.latency_s,
-            variant=answer.invoked_production_variant or None,
         )
