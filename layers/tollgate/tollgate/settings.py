@@ -99,6 +99,13 @@ class AsyncSettings(RoadSettings):
     async_queue_url: str
 
 
+class PlaceSettings(RoadSettings):
+    """Settings of the function that puts endpoints to sleep and wakes them."""
+
+    deferred_queue_url: str
+    async_queue_url: str
+
+
 class BatchSettings(RoadSettings):
     """Settings of functions of the batch road."""
 

@@ -15,8 +15,6 @@ from tollgate.domain.costs.pricing import (
     gateway_cost,
     instance_cost,
     stream_cost,
-    table_read_units,
-    table_write_units,
 )
 from tollgate.domain.costs.settlement import settle
 from tollgate.domain.errors import CatalogueError
@@ -76,22 +74,6 @@ def test_an_instance_hour_costs_its_price() -> None:
     """Shared places share it."""
     assert instance_cost(Decimal(3600), Decimal("1.4084"), 1) == Decimal("1.4084")
     assert instance_cost(Decimal(3600), Decimal("1.4084"), 4) == Decimal("0.3521")
-
-
-@pytest.mark.parametrize(
-    ("size", "consistent", "units"), [(1, False, "0.5"), (4096, True, "1"), (4097, True, "2"), (0, False, "0.5")]
-)
-def test_read_units(size: int, *, consistent: bool, units: str) -> None:
-    """Blocks of 4 KB, half price when eventually consistent."""
-    assert table_read_units(size, consistent=consistent) == Decimal(units)
-
-
-@pytest.mark.parametrize(
-    ("size", "transactional", "units"), [(1, False, 1), (1024, False, 1), (1025, False, 2), (10, True, 2)]
-)
-def test_write_units(size: int, *, transactional: bool, units: int) -> None:
-    """Blocks of 1 KB, double in a transaction."""
-    assert table_write_units(size, transactional=transactional) == units
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,11 @@ class ModelAnswer(NamedTuple):
 
     Attributes:
         seconds: wall time of the call as seen by the gateway.
-        variant: production variant that served it, if the endpoint said so.
     """
 
     body: bytes
     content_type: str
     seconds: float
-    variant: str | None = None
 
 
 class RealtimeBackend(Protocol):

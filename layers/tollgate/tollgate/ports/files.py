@@ -98,10 +98,10 @@ class FileObjects(Protocol):
         """Delete the object; nothing happens if there is none."""
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
-        """An URL that gives the object to whoever holds it, for a while."""
+        """A URL that gives the object to whoever holds it, for a while."""
 
     def presigned_put(self, key: str, *, size: int, expires_seconds: int) -> str:
-        """An URL to which whoever holds it can PUT the object of just this many bytes, for a while."""
+        """A URL to which whoever holds it can PUT the object of just this many bytes, for a while."""
 
 
 class ChunkedObjects(Protocol):

@@ -18,7 +18,7 @@ class WholeObjectStore(Protocol):
         """When the object was written, to the second; None if there is none."""
 
     def presigned_get(self, key: str, *, expires_seconds: int) -> str:
-        """An URL that gives the object to whoever holds it, for a while."""
+        """A URL that gives the object to whoever holds it, for a while."""
 
     def location_of(self, key: str) -> str:
         """The ``s3://`` location of a key."""

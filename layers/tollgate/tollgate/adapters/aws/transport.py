@@ -249,7 +249,7 @@ class AwsTransport:
         method: str = "GET",
         content_length: int | None = None,
     ) -> str:
-        """An URL that makes one kind of request possible for whoever holds it.
+        """A URL that makes one kind of request possible for whoever holds it.
 
         Args:
             service: which service.

@@ -42,18 +42,7 @@ class CloudWatchUsage:
         self._client = client
 
     def week(self, deployment: Deployment, road: Road, variant: str, instances: float, now: datetime) -> MeasuredUse:
-        """The last seven days of one road.
-
-        Args:
-            deployment: that the road belongs to.
-            road: real-time or asynchronous.
-            variant: production variant of its endpoint.
-            instances: mean number that stood, for the saving.
-            now: the present.
-
-        Raises:
-            StorageError: metrics cannot be read.
-        """
+        """See `UsageMetrics`."""
         dimensions = {"EndpointName": road.target, "VariantName": variant}
         hourly: dict[Resource, Sequence[float]] = {}
         peaks: dict[Resource, Sequence[float]] = {}

