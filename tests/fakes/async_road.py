@@ -25,6 +25,7 @@ from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.complete_together import GroupCompletion
 from tollgate.services.jobs.hand_over import AsyncHandOver
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 
@@ -58,6 +59,7 @@ class AsyncRoad:
             objects=self.objects,
             queue=watch.watch(self.queue, "send"),
             catalogues=self.catalogues,
+            pricing=JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock),
             telemetry=self.telemetry,
             clock=self.clock,
             filing=self.filings,
