@@ -111,6 +111,7 @@ class AsyncRoad:
             jobs=self.jobs,
             objects=self.objects,
             catalogues=self.catalogues,
+            capacities=self.capacities,
             holding=watch.watch(self.holding, "take_place"),
             completer=self.completer(point),
             groups=GroupCompletion(

@@ -1,19 +1,23 @@
-"""An asynchronous endpoint at zero instances: requests wait for minutes, or until they are thrown away.
+"""An asynchronous endpoint at zero instances, or at more than the catalogue expects: what is work, and what is waiting.
 
-No place was taken all that time, and none was there. Nobody pays for more than the container may work, which is what
-was held for it, and who was thrown away pays for no instance at all.
+At zero, no place is taken, and none is there. Nobody pays for more than the container may work, which is what was held
+for it, and who was thrown away after hours pays for no instance at all.
 """
 
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
+from tests.fakes.async_endpoint import RUN_SECONDS
 from tests.fakes.budgeted_gateway import DAY
 from tests.fakes.money_house import MoneyHouse
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.jobs.job import JobState
 from tollgate.domain.money import ZERO
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.jobs.async_notice import AsyncNotice
 
 _SMALL = "0.01"
@@ -47,6 +51,19 @@ def test_the_start_of_an_endpoint_takes_no_budget_over_its_limit(*, together: bo
         assert job.state is JobState.COMPLETED
         assert ZERO < job.bill.charged <= job.reservation.amount
     assert _over(house) == ZERO
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_ran_side_by_side_did_not_wait(*, together: bool) -> None:
+    """The catalogue expects one instance, and the keeper has counted three: each call held a place of its own."""
+    house = _submitted(2, together=together)
+    road = ("echo/small", InferenceType.ASYNC)
+    house.capacities.capacity = Capacity({road: RoadCapacity(instances=3)})
+    (notice, *others) = house.endpoint.work()
+    for one in (notice, *(replace(other, finished_at=notice.finished_at) for other in others)):
+        house.completion.notice(one)
+    held = sum(job.held_seconds or ZERO for job in house.jobs.jobs.values())
+    assert held == RUN_SECONDS * len(house.endpoint.runs)
 
 
 @pytest.mark.parametrize("told", [True, False])
