@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.fakes.async_endpoint import RUN_SECONDS
+from tests.fakes.async_endpoint import RUN_SECONDS, put_as_another
 from tests.fakes.budgeted_gateway import DAY
 from tests.fakes.money_house import MoneyHouse
 from tollgate.domain.catalogue import InferenceType
@@ -79,6 +79,22 @@ def test_a_request_that_was_thrown_away_held_no_instance(*, told: bool) -> None:
     assert job.state is JobState.FAILED
     assert job.held_seconds == (0 if told else 30)
     assert _over(house) == ZERO
+
+
+def test_a_failure_that_only_the_bucket_tells_of_is_paid() -> None:
+    """Its notice was lost, and it is older than the time to live: something worked on it all the same."""
+    house = _submitted(1)
+    (job,) = house.jobs.jobs.values()
+    ((_, _, name, _),) = house.endpoint.waiting
+    key = house.objects.key_of(f"{name}-error.out")
+    assert key is not None
+    house.clock.advance(house.catalogues.catalogue.models["echo"].asynchronous.request_ttl_seconds)
+    put_as_another(house.objects, key, b"out of memory")
+    assert house.completion.found_in_bucket(job)
+    (job,) = house.jobs.jobs.values()
+    assert (job.state, job.held_seconds) == (JobState.FAILED, Decimal(30))
+    assert job.failure is not None
+    assert job.failure.message == "out of memory"
 
 
 def test_a_group_that_was_thrown_away_held_no_instance() -> None:

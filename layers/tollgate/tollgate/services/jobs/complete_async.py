@@ -111,7 +111,7 @@ class AsyncCompletion:
                     received_at=received,
                     # The bucket reports whole seconds, which may lie before the submission.
                     finished_at=max(received, stored_at),
-                    output_location=location if completed else None,
+                    output_location=location,
                 )
             )
             return True
