@@ -27,6 +27,7 @@ from tollgate.services.jobs.hand_over import AsyncHandOver
 from tollgate.services.jobs.hand_over_together import GroupHandOver
 from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.prepare_async import AsyncPreparation
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 
@@ -60,6 +61,7 @@ class AsyncRoad:
             objects=self.objects,
             queue=watch.watch(self.queue, "send"),
             catalogues=self.catalogues,
+            pricing=JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock),
             telemetry=self.telemetry,
             clock=self.clock,
             filing=self.filings,
@@ -125,6 +127,7 @@ class AsyncRoad:
             jobs=self.jobs,
             objects=self.objects,
             catalogues=self.catalogues,
+            capacities=self.capacities,
             holding=watch.watch(self.holding, "take_place"),
             completer=self.completer(point),
             groups=GroupCompletion(

@@ -42,6 +42,7 @@ from tollgate.services.batches.start import BatchStarter
 from tollgate.services.jobs.answers import JobAnswers
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.services.requests.admission import Admission
 
 RESOURCE = "echo/small"
@@ -75,6 +76,7 @@ class BatchRoad:
             objects=self.objects,
             queue=None,
             catalogues=self.catalogues,
+            pricing=JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock),
             telemetry=self.telemetry,
             clock=self.clock,
             filing=self.filings,

@@ -27,15 +27,25 @@ class Faults:
     Args:
         planned: faults by number of the call, from 1.
         of: name of the only call that is numbered for that; empty for all.
+        meanwhile: what others do just before a call, by its number, to `world`; no fault meets them.
 
     Attributes:
+        world: the house whose calls these are.
         calls: names of the calls so far.
         struck: the calls at which faults came.
     """
 
-    def __init__(self, planned: Mapping[int, Fault] | None = None, *, of: str = "") -> None:
+    def __init__(
+        self,
+        planned: Mapping[int, Fault] | None = None,
+        *,
+        of: str = "",
+        meanwhile: Mapping[int, Callable[[Any], None]] | None = None,
+    ) -> None:
         self._planned = planned or {}
+        self._meanwhile = meanwhile or {}
         self._of = of
+        self.world: Any = None
         self._inside = False
         self._dead = False
         self.calls: list[str] = []
@@ -79,6 +89,9 @@ class Faults:
             fault = self._planned.get(self._number(name)) if self._of in {"", name} else None
             if fault is not None:
                 self.struck.append(name)
+            if (others := self._meanwhile.get(len(self.calls))) is not None:
+                self.struck.append(f"before {name}")
+                self._aside(others)
             if fault is Fault.DIES_BEFORE:
                 self._die()
             if fault is Fault.FAILS:
@@ -95,6 +108,14 @@ class Faults:
             return result
 
         return call
+
+    def _aside(self, others: Callable[[Any], None]) -> None:
+        """Let others work: they live in processes of their own."""
+        self._inside = True
+        try:
+            others(self.world)
+        finally:
+            self._inside = False
 
     def _number(self, name: str) -> int:
         return self.calls.count(name) if self._of else len(self.calls)

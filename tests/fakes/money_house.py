@@ -5,7 +5,7 @@ that are counted here, so that a test can compare them with what was paid.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import replace
 from decimal import Decimal
 from functools import partial
@@ -16,28 +16,20 @@ from tests.fakes.crashes import CrashError
 from tests.fakes.examples import OWNER
 from tests.fakes.messages import InMemoryQueue, SentMessage
 from tests.fakes.money_roads import MoneyRoads
-from tests.fakes.token_house import dollars
-from tollgate.adapters.dynamodb.jobs.settled import job_record, part_record
-from tollgate.adapters.metering.request_log import records_of_line
 from tollgate.domain.catalogue import InferenceType
-from tollgate.domain.errors import (
-    TollgateError,
-)
+from tollgate.domain.errors import TollgateError
 from tollgate.domain.jobs.batches import BatchState
 from tollgate.domain.jobs.file_batches import COMPLETION_WINDOW, FINAL_STATUSES, FileBatch, FilePurpose, StoredFile
 from tollgate.domain.jobs.job import OPEN_STATES
-from tollgate.domain.money import ZERO
+from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.queries import JobQueries
-
-_ONE_CALL = Decimal("0.00005")
-"""Dollars; more than a real-time call of these tests costs."""
 
 _STEP_SECONDS = 70
 _MOST_STEPS = 150
 
 
 class MoneyHouse(MoneyRoads):
-    """Callers, the rest of the world, and the books."""
+    """Callers, and the rest of the world."""
 
     # -- what callers do
 
@@ -124,8 +116,7 @@ class MoneyHouse(MoneyRoads):
         self._drain(self.queue, self._batched)
         self.steps += 1
         self.clock.advance(RUN_SECONDS * len(self.endpoint.waiting))
-        for notice in self.endpoint.work() if self.steps % self.busy == 0 else ():
-            self._until_done(partial(self.completion.notice, notice))
+        self._deliver(self.endpoint.work() if self.steps % self.busy == 0 else ())
         self._once(self.dispatcher().wake_all)
         for name, status in list(self.backend.statuses.items()):
             if not status.ended and self.steps % self.busy == 0:
@@ -133,6 +124,36 @@ class MoneyHouse(MoneyRoads):
                 self._until_done(partial(self.collector().ended, self.backend.statuses[name]))
         self._once(self.sweeper.sweep)
         self.clock.advance(_STEP_SECONDS)
+
+    def everything_again(self) -> None:
+        """Other functions get every message and event that there ever was once more, and the schedules come round."""
+        jobs = sorted(self.jobs.jobs)
+        self._once(lambda: self.submitter.submit_all(jobs))
+        for job in list(self.jobs.jobs.values()):
+            if job.model != "echo" or job.inference_type is InferenceType.REALTIME:
+                self._once(partial(self.deferred.run, job.job_id))
+        for notice in (*self.notices, *self.endpoint.work()):
+            if notice not in self.notices:
+                self.notices.append(notice)
+            self._once(partial(self.completion.notice, notice))
+        self._once(self.dispatcher().wake_all)
+        for batch_id in list(self.file_batches.batches):
+            self._once(partial(self.file_batch_runner().advance, batch_id))
+        for name, status in list(self.backend.statuses.items()):
+            if not status.ended:
+                self._transform(name)
+            self._once(partial(self.collector().ended, self.backend.statuses[name]))
+        self._once(self.sweeper.sweep)
+
+    def _deliver(self, notices: Sequence[AsyncNotice]) -> None:
+        """Each until it is accepted, and once more: one that fails returns after the others."""
+        self.notices += notices
+        waiting = list(notices)
+        for _ in range(3):
+            waiting = [notice for notice in waiting if not self._once(partial(self.completion.notice, notice))]
+            self.clock.advance(20 if waiting else 0)
+        for notice in notices:
+            self._once(partial(self.completion.notice, notice))
 
     def _submit_waiting(self) -> None:
         """Hand over all messages of the asynchronous road together; those that were not taken return."""
@@ -186,71 +207,6 @@ class MoneyHouse(MoneyRoads):
             self.faults.new_process()
             return False
         return True
-
-    # -- what is left afterwards
-
-    @property
-    def charged(self) -> Decimal:
-        """Dollars in usage: of the log's lines, jobs, late charges, files and parts of batches."""
-        return self.charged_to_owners + self.charged_to_nobody
-
-    @property
-    def charged_to_owners(self) -> Decimal:
-        """The same without dropped files, which belong to no key."""
-        now, lines = self.clock.now(), [json.dumps(line, separators=(",", ":")) for line in self.gateway.lines]
-        at_once = [record for line in lines for record in records_of_line(line, now)]
-        ended = [job_record(job) for job in (*self.jobs.jobs.values(), *self.jobs.late.values())]
-        parts = [part_record(part) for part in self.file_batches.counted.values()]
-        return sum((record.charged for record in (*at_once, *ended, *parts)), ZERO)
-
-    @property
-    def charged_to_nobody(self) -> Decimal:
-        """Dollars in usage for dropped files."""
-        counts = [run.count for run in self.batches.runs.values() if run.count is not None]
-        return sum((count.bill.charged for count in counts), ZERO)
-
-    @property
-    def worked_seconds(self) -> tuple[Decimal, Decimal]:
-        """Instance seconds of asynchronous invocations and of transform jobs."""
-        ended = [status for status in self.backend.statuses.values() if status.started_at and status.ended_at]
-        transformed = sum(((s.ended_at - s.started_at).total_seconds() for s in ended), 0.0)  # type: ignore[operator]  # both are there
-        return Decimal(RUN_SECONDS * len(self.endpoint.runs)), Decimal(transformed)
-
-    @property
-    def paid_seconds(self) -> tuple[Decimal, Decimal]:
-        """The same, as they are on the records of jobs, files and parts of batches."""
-        every = (*self.jobs.jobs.values(), *self.jobs.late.values())
-        jobs = [job for job in every if job.model == "echo"]
-        paid = dict.fromkeys(InferenceType, ZERO)
-        for job in jobs:
-            paid[job.inference_type] += job.held_seconds or ZERO
-        counts = [run.count for run in self.batches.runs.values() if run.count is not None]
-        counts += [part.count for part in self.file_batches.counted.values()]
-        batch = paid[InferenceType.BATCH] + sum((count.held_seconds or ZERO for count in counts), ZERO)
-        return paid[InferenceType.ASYNC], batch
-
-    @property
-    def provider_bill(self) -> Decimal:
-        """Dollars that the provider asks for the calls it was sent."""
-        return len([target for target, _ in self.gateway.realtime.calls if target == self.provider]) * dollars(20, 30)
-
-    def faults_in_the_books(self) -> list[str]:
-        """What is wrong with the money, when all is quiet; empty if nothing is."""
-        found, spent = [], dict[str, Decimal]()
-        for name, counter in self.ledger.counters.items():
-            scope = name.rpartition("#")[0]
-            spent[scope] = spent.get(scope, ZERO) + counter.spent + counter.overrun
-            holds = {slot: amount for slot, amount in counter.slots.items() if slot[0] == "h" and amount}
-            own = [slot for slot in holds if "_" in slot]
-            if counter.committed != counter.spent + sum(holds.values(), ZERO):
-                found.append(f"{name}: {counter.committed} committed, {counter.spent} spent, {holds} held")
-            if len(holds) > len(own) or len(own) > self.died_answering:
-                found.append(f"{name}: {holds} still held")
-        for scope, dollars_spent in spent.items():
-            charged = self.charged if scope.startswith("gateway#") else self.charged_to_owners
-            if dollars_spent != charged and not (self.died_answering and charged < dollars_spent < charged + _ONE_CALL):
-                found.append(f"{scope}: {dollars_spent} spent, {charged} in usage")
-        return found
 
 
 def _transformed(inputs: Any) -> Any:

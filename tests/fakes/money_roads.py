@@ -1,6 +1,7 @@
 """All roads to an answer that comes later, wired over one set of fakes that may fail at any call."""
 
 from copy import replace
+from typing import TYPE_CHECKING
 
 from tests.fakes.async_endpoint import AsyncEndpoint
 from tests.fakes.budgeted_gateway import make_budget
@@ -9,8 +10,8 @@ from tests.fakes.examples import make_catalogue
 from tests.fakes.faults import Faults
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.messages import InMemoryQueue
+from tests.fakes.money_books import MoneyBooks
 from tests.fakes.places import FakePlaces
-from tests.fakes.swept_house import SweptHouse
 from tests.fakes.token_house import OneProvider, completion, token_catalogue
 from tollgate.adapters.dialects import ContainerDialects
 from tollgate.adapters.dialects.merging import InputsMerger
@@ -35,6 +36,9 @@ from tollgate.services.jobs.run_token_job import TokenJobRun
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.jobs.submit_together import GroupSubmitter
 
+if TYPE_CHECKING:
+    from tollgate.services.jobs.async_notice import AsyncNotice
+
 
 def paid_catalogue(*, together: bool = False, limit: str = "5") -> Catalogue:
     """The example model, whose requests may share an invocation, and one paid by the token, in three budgets."""
@@ -52,7 +56,7 @@ def paid_catalogue(*, together: bool = False, limit: str = "5") -> Catalogue:
     return replace(catalogue, models=models, budgets=budgets)
 
 
-class MoneyRoads(SweptHouse):
+class MoneyRoads(MoneyBooks):
     """The gateway, all roads behind it, and the sweeper."""
 
     def __init__(
@@ -60,8 +64,10 @@ class MoneyRoads(SweptHouse):
     ) -> None:
         super().__init__()
         self.busy = busy
+        self.notices: list[AsyncNotice] = []
         self.steps = 0
         self.faults = faults or Faults()
+        self.faults.world = self
         self.catalogues.catalogue = paid_catalogue(together=together, limit=limit)
         self.gateway = FakeGateway(
             clock=self.clock,

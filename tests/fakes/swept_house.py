@@ -2,6 +2,7 @@
 
 from tests.fakes.batch_road import BatchRoad
 from tests.fakes.crashes import CrashPoint
+from tests.fakes.gateway import FixedCapacity
 from tests.fakes.messages import InMemoryQueue
 from tests.fakes.telemetry import InMemoryHoldingStore
 from tollgate.adapters.dialects.merging import InputsMerger
@@ -20,10 +21,12 @@ class SweptHouse(BatchRoad):
         self.deferred_queue = InMemoryQueue()
         nothing = CrashPoint(0)
         self.holding = InMemoryHoldingStore()
+        self.capacities = FixedCapacity()
         self.completion = AsyncCompletion(
             jobs=self.jobs,
             objects=self.objects,
             catalogues=self.catalogues,
+            capacities=self.capacities,
             holding=self.holding,
             completer=self.completer(nothing),
             groups=GroupCompletion(

@@ -146,6 +146,7 @@ class TokenHouse:
             jobs=self.gateway.jobs,
             objects=self.gateway.objects,
             catalogues=self.gateway.catalogues,
+            capacities=self.gateway.capacity,
             holding=InMemoryHoldingStore(),
             completer=self.completer(CrashPoint(0)),
             groups=None,  # type: ignore[arg-type]  # see above

@@ -13,6 +13,7 @@ from tests.fakes.examples import make_catalogue, make_job
 from tollgate.domain.cache.entry import CacheSlot
 from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.cache.ticket import CacheTicket
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.jobs.job import FINAL_STATES, Job, JobState
 from tollgate.services.jobs.answers import LONGEST_FOLLOWING
 from tollgate.services.jobs.async_notice import AsyncNotice
@@ -24,8 +25,16 @@ TICKET = CacheTicket(KEY, 0, ttl_seconds=600, kept_seconds=0, began_ms=0, scope=
 
 @pytest.fixture
 def road() -> AsyncRoad:
+    return make_road()
+
+
+def make_road(utilisation: str = "1") -> AsyncRoad:
+    """Equal jobs wait; their road's endpoint is as busy as that."""
     catalogue = make_catalogue()
-    model = replace(catalogue.models["echo"], cache=CachePolicy())
+    (deployment,) = catalogue.models["echo"].deployments
+    later = replace(deployment.roads[InferenceType.ASYNC], utilisation=Decimal(utilisation))
+    deployment = replace(deployment, roads={**deployment.roads, InferenceType.ASYNC: later})
+    model = replace(catalogue.models["echo"], cache=CachePolicy(), deployments=(deployment,))
     made = AsyncRoad(replace(catalogue, models={"echo": model}))
     for job_id in JOBS:
         made.jobs.add(make_job(job_id, cache=TICKET, created_at=made.clock.now(), webhook_url="https://example.org"))
@@ -121,6 +130,21 @@ def test_a_leader_that_died_after_its_end_still_answers_the_others(road: AsyncRo
     submit(road, ["inf_2", "inf_3"])
     assert submitted(road) == ["inf_1"]
     assert job(road, "inf_3").output.inline == {"label": "en"}
+
+
+def test_a_follower_avoids_the_same_wherever_it_finds_the_answer() -> None:
+    """What it costs on the baseline road, whether that was kept with the answer or is worked out from the record."""
+    kept, died = make_road("0.5"), make_road("0.5")
+    for road in (kept, died):
+        submit(road)
+    kept.completion().notice(notice(kept, "inf_1"))
+    with pytest.raises(CrashError):
+        died.completion(_dies_at(died, "store")).notice(notice(died, "inf_1"))
+    for road in (kept, died):
+        submit(road, ["inf_2"])
+    avoided = job(kept, "inf_2").avoided_cost
+    assert avoided
+    assert job(died, "inf_2").avoided_cost == avoided
 
 
 def test_what_was_forgotten_since_is_no_answer_to_a_follower(road: AsyncRoad) -> None:

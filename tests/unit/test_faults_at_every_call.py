@@ -3,7 +3,8 @@
 A house of fakes numbers the calls to its stores, queues and backends. Each test walks over the calls of one way that
 requests take, brings a fault at each in turn, and lets time pass, with every event delivered twice, until all is quiet.
 Then everything that was accepted has ended, what the budgets spent is what usage says, nothing stays held, and every
-second that an instance worked has been paid for.
+second that an instance worked has been paid for. The same where other functions work between two calls: they get every
+message and event once more, at once or when all leases have run out.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tests.fakes.money_house import MoneyHouse
 from tollgate.domain.errors import CapacityError
 from tollgate.domain.jobs.file_batches import FileBatchStatus
 from tollgate.domain.jobs.job import JobState
+from tollgate.services.jobs.claim_job import LEASE_SECONDS
 
 Way = Callable[[Faults], MoneyHouse]
 
@@ -46,6 +48,28 @@ def _broken_group(faults: Faults) -> MoneyHouse:
     house.endpoint.poison = "text 1"
     house.accept(3, "medium")
     return house
+
+
+def _twice(faults: Faults) -> MoneyHouse:
+    """Two submitters have died: two jobs run a second time."""
+    house = MoneyHouse(faults, busy=5)
+    house.endpoint.deaths = 2
+    house.accept(2, "medium")
+    return house
+
+
+def _group_twice(faults: Faults, poison: str = "") -> MoneyHouse:
+    """The submitter of a group has died."""
+    house = MoneyHouse(faults, together=True, busy=5)
+    house.endpoint.poison = poison
+    house.endpoint.deaths = 1
+    house.accept(2, "medium")
+    return house
+
+
+def _broken_group_twice(faults: Faults) -> MoneyHouse:
+    """The same, and both groups fail."""
+    return _group_twice(faults, "text 1")
 
 
 def _pool(faults: Faults) -> MoneyHouse:
@@ -92,6 +116,9 @@ WAYS: list[Way] = [
     _late_jobs,
     _together,
     _broken_group,
+    _twice,
+    _group_twice,
+    _broken_group_twice,
     _pool,
     _dropped_file,
     _file_batch,
@@ -135,11 +162,34 @@ def test_no_single_fault_gets_the_books_wrong(way: Way, fault: Fault) -> None:
         assert _wrong(house) == [], f"{fault.value} at call {number}, {house.faults.struck}"
 
 
+def _again(seconds: int) -> Callable[[MoneyHouse], None]:
+    def act(house: MoneyHouse) -> None:
+        house.clock.advance(seconds)
+        house.everything_again()
+
+    return act
+
+
+_AT_ONCE, _LEASE_OVER = _again(0), _again(LEASE_SECONDS + 10)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__.strip("_"))
+def test_nothing_that_others_do_in_between_gets_the_books_wrong(way: Way) -> None:
+    """Before any call, on any way."""
+    calm = way(Faults())
+    calm.settle_down()
+    for number in range(1, len(calm.faults.calls) + 1):
+        house = way(Faults(meanwhile={number: _LEASE_OVER if number % 2 else _AT_ONCE}))
+        house.settle_down()
+        assert _wrong(house) == [], f"at call {number}, {house.faults.struck}"
+
+
 FAULTS = st.dictionaries(st.integers(1, 250), st.sampled_from(Fault), max_size=8)
+OTHERS = st.dictionaries(st.integers(1, 250), st.sampled_from([_AT_ONCE, _LEASE_OVER]), max_size=3)
 
 
 @given(
-    planned=FAULTS,
+    planned=st.tuples(FAULTS, OTHERS),
     style=st.tuples(st.booleans(), st.sampled_from([1, 3, 5])),
     seconds_to_midnight=st.integers(0, 1_500),
     cancelled=st.lists(st.integers(0, 20), max_size=4),
@@ -147,7 +197,7 @@ FAULTS = st.dictionaries(st.integers(1, 250), st.sampled_from(Fault), max_size=8
 )
 @settings(max_examples=60, deadline=None)
 def test_several_faults_on_all_roads_get_no_books_wrong(
-    planned: dict[int, Fault],
+    planned: tuple[dict[int, Fault], dict[int, Callable[[MoneyHouse], None]]],
     style: tuple[bool, int],
     seconds_to_midnight: int,
     cancelled: list[int],
@@ -155,7 +205,8 @@ def test_several_faults_on_all_roads_get_no_books_wrong(
 ) -> None:
     """Budgets begin anew, owners change their minds, and another price list comes into force in between."""
     together, busy = style
-    house = MoneyHouse(Faults(planned), together=together, busy=busy)
+    faults, others = planned
+    house = MoneyHouse(Faults(faults, meanwhile=others), together=together, busy=busy)
     house.clock.advance(12 * 3_600 - seconds_to_midnight)
     house.accept(3, "medium")
     house.accept(2, "medium", model="chat")

@@ -17,6 +17,7 @@ from tollgate.domain.places.sleeping import Phase
 from tollgate.services.jobs.answers import JobAnswers
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.groups import ALONE
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.services.jobs.submit_async import AsyncSubmitter
 from tollgate.services.places.work import GatheredJob
 
@@ -47,6 +48,7 @@ class EqualHouse(HandOnHouse):
             objects=self.gateway.objects,
             queue=self.gateway.async_queue,
             catalogues=self.gateway.catalogues,
+            pricing=JobPricing(catalogues=self.gateway.catalogues, telemetry=self.telemetry, clock=self.clock),
             telemetry=self.telemetry,
             clock=self.clock,
         )

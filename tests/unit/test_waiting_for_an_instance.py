@@ -1,19 +1,23 @@
-"""An asynchronous endpoint at zero instances: requests wait for minutes, or until they are thrown away.
+"""An asynchronous endpoint at zero instances, or at more than the catalogue expects: what is work, and what is waiting.
 
-No place was taken all that time, and none was there. Nobody pays for more than the container may work, which is what
-was held for it, and who was thrown away pays for no instance at all.
+At zero, no place is taken, and none is there. Nobody pays for more than the container may work, which is what was held
+for it, and who was thrown away after hours pays for no instance at all.
 """
 
+from copy import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
+from tests.fakes.async_endpoint import RUN_SECONDS, put_as_another
 from tests.fakes.budgeted_gateway import DAY
 from tests.fakes.money_house import MoneyHouse
+from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.jobs.job import JobState
 from tollgate.domain.money import ZERO
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity
 from tollgate.services.jobs.async_notice import AsyncNotice
 
 _SMALL = "0.01"
@@ -49,6 +53,19 @@ def test_the_start_of_an_endpoint_takes_no_budget_over_its_limit(*, together: bo
     assert _over(house) == ZERO
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_what_ran_side_by_side_did_not_wait(*, together: bool) -> None:
+    """The catalogue expects one instance, and the keeper has counted three: each call held a place of its own."""
+    house = _submitted(2, together=together)
+    road = ("echo/small", InferenceType.ASYNC)
+    house.capacities.capacity = Capacity({road: RoadCapacity(instances=3)})
+    (notice, *others) = house.endpoint.work()
+    for one in (notice, *(replace(other, finished_at=notice.finished_at) for other in others)):
+        house.completion.notice(one)
+    held = sum(job.held_seconds or ZERO for job in house.jobs.jobs.values())
+    assert held == RUN_SECONDS * len(house.endpoint.runs)
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_a_request_that_was_thrown_away_held_no_instance(*, told: bool) -> None:
     """SageMaker says so without an output, after its time to live; a failure of its container has one."""
@@ -62,6 +79,22 @@ def test_a_request_that_was_thrown_away_held_no_instance(*, told: bool) -> None:
     assert job.state is JobState.FAILED
     assert job.held_seconds == (0 if told else 30)
     assert _over(house) == ZERO
+
+
+def test_a_failure_that_only_the_bucket_tells_of_is_paid() -> None:
+    """Its notice was lost, and it is older than the time to live: something worked on it all the same."""
+    house = _submitted(1)
+    (job,) = house.jobs.jobs.values()
+    ((_, _, name, _),) = house.endpoint.waiting
+    key = house.objects.key_of(f"{name}-error.out")
+    assert key is not None
+    house.clock.advance(house.catalogues.catalogue.models["echo"].asynchronous.request_ttl_seconds)
+    put_as_another(house.objects, key, b"out of memory")
+    assert house.completion.found_in_bucket(job)
+    (job,) = house.jobs.jobs.values()
+    assert (job.state, job.held_seconds) == (JobState.FAILED, Decimal(30))
+    assert job.failure is not None
+    assert job.failure.message == "out of memory"
 
 
 def test_a_group_that_was_thrown_away_held_no_instance() -> None:

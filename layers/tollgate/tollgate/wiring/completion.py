@@ -16,6 +16,7 @@ def async_completion(parts: JobParts, settings: RoadSettings, queue: MessageQueu
         jobs=parts.jobs,
         objects=parts.objects,
         catalogues=parts.catalogues,
+        capacities=parts.capacities,
         holding=holding,
         completer=parts.completer,
         groups=GroupCompletion(

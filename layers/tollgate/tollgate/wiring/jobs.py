@@ -40,15 +40,19 @@ class JobParts(RoadParts):
         self._refresh_function = refresh_function
 
     @cached_property
+    def pricing(self) -> JobPricing:
+        """What jobs cost."""
+        return JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock)
+
+    @cached_property
     def completer(self) -> JobCompleter:
         """Where jobs end."""
-        pricing = JobPricing(catalogues=self.catalogues, telemetry=self.telemetry, clock=self.clock)
         announcer = JobAnnouncer(
             webhooks=self.queue(self._webhook_queue_url) if self._webhook_queue_url else None,
             durations=self.durations,
             outcomes=self.outcomes,
             catalogues=self.catalogues,
-            pricing=pricing,
+            pricing=self.pricing,
             telemetry=self.telemetry,
             clock=self.clock,
         )
@@ -56,7 +60,7 @@ class JobParts(RoadParts):
             jobs=self.jobs,
             objects=self.objects,
             dialects=self.dialects,
-            pricing=pricing,
+            pricing=self.pricing,
             announcer=announcer,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -94,6 +98,7 @@ class JobParts(RoadParts):
             objects=self.objects,
             queue=self.followers,
             catalogues=self.catalogues,
+            pricing=self.pricing,
             telemetry=self.telemetry,
             clock=self.clock,
             filing=LambdaEvents(self.transport, self._refresh_function) if self._refresh_function else None,

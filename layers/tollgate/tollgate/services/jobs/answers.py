@@ -24,13 +24,13 @@ from tollgate.domain.cache.ticket import CacheTicket
 from tollgate.domain.catalogue import InferenceType, ModelKind
 from tollgate.domain.errors import CatalogueError, NotFoundError, StorageError, UnknownModelError
 from tollgate.domain.jobs.job import OPEN_STATES, Job, JobState
-from tollgate.domain.money import ZERO
 from tollgate.domain.near.record import filing_order
 from tollgate.ports.cache import AnswerStore
 from tollgate.ports.jobs import FunctionEvents, JobStore, MessageQueue
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.registry import CatalogueSource
 from tollgate.ports.system import Clock, Telemetry
+from tollgate.services.jobs.price_job import JobPricing
 from tollgate.services.jobs.queue_job import queue_job
 from tollgate.services.jobs.results import output_of
 
@@ -59,6 +59,7 @@ class JobAnswers:
         objects: WholeObjectStore,
         queue: MessageQueue | None,
         catalogues: CatalogueSource,
+        pricing: JobPricing,
         telemetry: Telemetry,
         clock: Clock,
         filing: FunctionEvents | None = None,
@@ -68,6 +69,7 @@ class JobAnswers:
         self._objects = objects
         self._queue = queue
         self._catalogues = catalogues
+        self._pricing = pricing
         self._telemetry = telemetry
         self._clock = clock
         self._filing = filing
@@ -183,8 +185,7 @@ class JobAnswers:
             output = output_of(leader, self._objects)
         except NotFoundError:
             return None
-        known = leader.avoided_cost is not None and leader.effective_cost is not None
-        worth = (leader.avoided_cost or ZERO) + (leader.effective_cost or ZERO) if known else None
+        worth = self._pricing.worth(leader)
         return CachedAnswer(output, leader.usage, leader.resource, worth, led.began_ms, now, now, now)
 
     def _lead(self, job: Job, ticket: CacheTicket, slot: CacheSlot, now: int) -> Job | None:

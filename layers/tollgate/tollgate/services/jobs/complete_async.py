@@ -14,7 +14,7 @@ from tollgate.domain.jobs.job import FINAL_STATES, Job, JobFailure, JobState
 from tollgate.domain.money import ZERO, seconds
 from tollgate.ports.jobs import HoldingStore, JobStore
 from tollgate.ports.objects import WholeObjectStore
-from tollgate.ports.registry import CatalogueSource
+from tollgate.ports.registry import CapacitySource, CatalogueSource
 from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter
@@ -36,6 +36,7 @@ class AsyncCompletion:
         jobs: JobStore,
         objects: WholeObjectStore,
         catalogues: CatalogueSource,
+        capacities: CapacitySource,
         holding: HoldingStore,
         completer: JobCompleter,
         groups: GroupCompletion,
@@ -44,6 +45,7 @@ class AsyncCompletion:
         self._jobs = jobs
         self._objects = objects
         self._catalogues = catalogues
+        self._capacities = capacities
         self._holding = holding
         self._completer = completer
         self._groups = groups
@@ -109,7 +111,7 @@ class AsyncCompletion:
                     received_at=received,
                     # The bucket reports whole seconds, which may lie before the submission.
                     finished_at=max(received, stored_at),
-                    output_location=location if completed else None,
+                    output_location=location,
                 )
             )
             return True
@@ -163,7 +165,11 @@ class AsyncCompletion:
 
     def _places(self, job: Job) -> int:
         _, road = self._way(job)
-        return 1 if road is None else max(1, road.instance_count * road.concurrency)
+        if road is None:
+            return 1
+        # With fewer places than there are, requests that ran beside one another would seem to have waited for one.
+        seen = self._capacities.snapshot().of(job.resource, InferenceType.ASYNC).instances
+        return max(1, road.instance_count, seen or 0) * road.concurrency
 
     def _way(self, job: Job) -> tuple[Model | None, Road | None]:
         model = self._catalogues.seen_by(job).models.get(job.model)
