@@ -115,6 +115,34 @@ def test_a_conversation_id_is_remembered() -> None:
     assert served_by(ask(gateway, EASY, conversation_id="c2")) == LITTLE
 
 
+def test_a_conversation_is_one_users_and_not_the_instructions() -> None:
+    """Others with the same instructions, or of another tenant with the same words, begin anew."""
+    gateway = choosing_gateway()
+
+    def served(first: str, tenant: str = "acme") -> str:
+        turns = [("system", "You know everything."), ("user", first), ("assistant", "So it is."), ("user", "Thanks.")]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        body = {"model": "chat", "messages": messages, "service_tier": "priority"}
+        return served_by(gateway.call("POST /v1/chat/completions", body, tenant=tenant))
+
+    assert [served(HARD), served(EASY)] == [BIG, LITTLE]
+    ask(gateway, HARD, conversation_id="c1")
+    assert served_by(ask(gateway, EASY, conversation_id="c1")) == BIG
+    other = {"model": "chat", "input": EASY, "priority": "high", "conversation_id": "c1"}
+    assert served_by(gateway.infer(other, tenant="other")) == LITTLE
+
+
+def test_another_catalogue_is_followed_at_once() -> None:
+    """Nothing is kept of the sizes that the one before it had."""
+    gateway = choosing_gateway()
+    assert served_by(ask(gateway, HARD)) == BIG
+    catalogue = gateway.catalogues.catalogue
+    model = catalogue.models["chat"]
+    smaller = replace(model, deployments=model.deployments[:1])
+    gateway.catalogues.catalogue = replace(catalogue, models={**catalogue.models, "chat": smaller})
+    assert served_by(ask(gateway, f"{HARD} Begin.")) == LITTLE
+
+
 def test_openai_routes_choose_too() -> None:
     """With the dial among the body's fields; it does not reach the container."""
     gateway = choosing_gateway()
