@@ -85,6 +85,27 @@ def test_nobody_else_is_asked_where_it_would_not_help(gateway: FakeGateway, erro
     assert _targets(gateway) == [MAIN]
 
 
+def test_nobody_is_asked_twice() -> None:
+    """Not even where the chain names the deployment that has failed, or one that is gone."""
+    gateway = FakeGateway(catalogue=_catalogue(HealthPolicy(fallback=("small", "gone", "spare"))))
+    gateway.realtime.answers[MAIN] = BROKE
+    assert gateway.infer(HELLO).status == 200
+    assert _targets(gateway) == [MAIN, SPARE]
+
+
+def test_a_deployment_without_a_price_does_not_stand_in() -> None:
+    """What it costs could not be held, nor told."""
+    catalogue = _catalogue()
+    model = catalogue.models["echo"]
+    small, spare = model.deployments
+    unpriced = replace(spare.roads[InferenceType.REALTIME], usd_per_hour=None)
+    spare = replace(spare, roads={**spare.roads, InferenceType.REALTIME: unpriced})
+    gateway = FakeGateway(catalogue=replace(catalogue, models={"echo": replace(model, deployments=(small, spare))}))
+    gateway.realtime.answers[MAIN] = BROKE
+    assert gateway.infer(HELLO).status == 502
+    assert _targets(gateway) == [MAIN]
+
+
 def test_a_second_try_costs_both_and_is_charged_once() -> None:
     """The header has the sum of both tries, and so has the ledger; nothing stays held."""
     budget = Budget(ScopeKind.GATEWAY, "", BudgetPeriod.DAY, Decimal(1))

@@ -15,6 +15,7 @@ from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import CapacityError, ModelFailedError
 from tollgate.domain.jobs.job import JobState, Usage
+from tollgate.domain.places.sleeping import SleepPolicy
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.roads.health import HealthPolicy
 from tollgate.services.requests.answer_all import sum_of_usage
@@ -235,9 +236,14 @@ def test_a_job_of_each_prompt_holds_its_own_money() -> None:
         if sleeping:
             asleep = RoadCapacity(state=RoadState.ASLEEP)
             gateway.capacity.capacity = Capacity({("echo/small", InferenceType.REALTIME): asleep})
+            model = gateway.catalogue.models["echo"]
+            only = {InferenceType.REALTIME: model.deployments[0].roads[InferenceType.REALTIME]}
+            model = replace(model, deployments=(replace(model.deployments[0], roads=only, sleep=SleepPolicy(30)),))
+            gateway.catalogues.catalogue = replace(gateway.catalogue, models={"echo": model})
         answer = _ask(gateway, service_tier="priority" if sleeping else "flex")
         assert answer.status == 504
         jobs = gateway.jobs.jobs.values()
+        assert {job.inference_type is InferenceType.REALTIME for job in jobs} == {sleeping}
         held = [job.reservation.amount for job in jobs if job.reservation is not None]
         assert len(held) == 3
         assert gateway.ledger.counters[DAY].held == sum(held)
@@ -287,6 +293,7 @@ def test_a_repetition_waits_for_the_same_jobs() -> None:
     key = {"Idempotency-Key": "k"}
     assert _ask(gateway, key).status == 504
     finish_jobs(gateway)
+    assert {len(name) for name in gateway.jobs.jobs} == {len("inf_") + 26}
     again = _ask(gateway, key)
     assert [choice["text"] for choice in document(again)["choices"]] == ["b a", "there hello", "f e d"]
     assert len(gateway.realtime.calls) == 3
