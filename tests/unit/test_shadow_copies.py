@@ -31,7 +31,8 @@ def copying_gateway(
     """Everything that model `chat` answers is copied to its deployment `next`, which `changes` are made to."""
     catalogue = sized_catalogue(ChoicePolicy(shadow=ExtraSpend(share, Decimal(usd))))
     model = catalogue.models["chat"]
-    shadow = replace(model.deployments[0], **{"name": "next", "role": DeploymentRole.SHADOW, "weight": 0} | changes)
+    own: dict[str, Any] = {"name": "next", "role": DeploymentRole.SHADOW, "weight": 0}
+    shadow = replace(model.deployments[0], **own | changes)
     models = {**catalogue.models, "chat": replace(model, deployments=(*model.deployments, shadow))}
     gateway = FakeGateway(catalogue=replace(catalogue, models=models, budgets=budgets, brakes=brakes))
     gateway.realtime.answer = chat_answer("Paris.")
