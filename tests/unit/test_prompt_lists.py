@@ -14,8 +14,11 @@ from tollgate.domain.budgets.budget import Budget, BudgetPeriod, ScopeKind
 from tollgate.domain.cache.policy import CachePolicy
 from tollgate.domain.catalogue import InferenceType
 from tollgate.domain.errors import CapacityError, ModelFailedError
-from tollgate.domain.jobs.job import JobState
+from tollgate.domain.jobs.job import JobState, Usage
+from tollgate.domain.places.sleeping import SleepPolicy
+from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
 from tollgate.domain.roads.health import HealthPolicy
+from tollgate.services.requests.answer_all import sum_of_usage
 
 ROUTE = "POST /v1/completions"
 ASK: dict[str, Any] = {"model": "echo", "prompt": ["a b", "c", "d e f"], "service_tier": "priority", "temperature": 0}
@@ -66,6 +69,10 @@ def _charged(gateway: FakeGateway) -> Decimal:
     return counter.used
 
 
+def _record(gateway: FakeGateway) -> dict[str, Any]:
+    return next(line for line in gateway.lines if line.get("message") == "request")
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_choices_keep_the_order_of_the_prompts(n: int) -> None:
     """Choice `j` of prompt `i` is number `i * n + j`; the tokens are added, those that came from a prompt cache too."""
@@ -104,6 +111,17 @@ def test_a_budget_is_charged_once_with_the_sum() -> None:
     cost = Decimal(_ask(gateway).headers["x-tollgate-cost-usd"])
     assert _charged(gateway) == cost
     assert gateway.ledger.counters[DAY].calls == 1
+
+
+def test_what_is_held_for_all_is_written_once() -> None:
+    """So it costs what it costs with one prompt, beside the calls themselves."""
+    added = []
+    for prompt in ("c", ["c"] * 3):
+        free, counted = (
+            Decimal(_ask(_gateway(limit), prompt=prompt).headers["x-tollgate-cost-usd"]) for limit in (None, "1")
+        )
+        added.append(counted - free)
+    assert added[0] == added[1] > 0
 
 
 def test_callers_are_told_what_their_budget_has_left() -> None:
@@ -169,7 +187,8 @@ def test_a_deployment_that_stands_in_holds_its_own_money() -> None:
 def test_a_prompt_that_nobody_can_serve_is_found_before_any_runs() -> None:
     """A chat-only route cannot continue a text."""
     gateway = _gateway(dialect="sagemaker-openai")
-    assert _ask(gateway).status == 400
+    answer = _ask(gateway)
+    assert (answer.status, answer.headers["x-tollgate-cost-usd"]) == (400, "0")
     assert gateway.realtime.calls == []
 
 
@@ -206,7 +225,29 @@ def test_one_prompt_without_capacity_becomes_a_job_beside_the_others() -> None:
     answer = _ask(gateway)
     assert answer.status == 200
     assert [choice["text"] for choice in document(answer)["choices"]] == ["b a", "there hello", "f e d"]
-    assert len(gateway.jobs.jobs) == 1
+    (job,) = gateway.jobs.jobs.values()
+    assert answer.headers["x-tollgate-job-id"] == job.job_id
+
+
+def test_a_job_of_each_prompt_holds_its_own_money() -> None:
+    """Also where the endpoint sleeps; on record is what all of them are expected to cost."""
+    for sleeping in (False, True):
+        gateway = _gateway("1")
+        if sleeping:
+            asleep = RoadCapacity(state=RoadState.ASLEEP)
+            gateway.capacity.capacity = Capacity({("echo/small", InferenceType.REALTIME): asleep})
+            model = gateway.catalogue.models["echo"]
+            only = {InferenceType.REALTIME: model.deployments[0].roads[InferenceType.REALTIME]}
+            model = replace(model, deployments=(replace(model.deployments[0], roads=only, sleep=SleepPolicy(30)),))
+            gateway.catalogues.catalogue = replace(gateway.catalogue, models={"echo": model})
+        answer = _ask(gateway, service_tier="priority" if sleeping else "flex")
+        assert answer.status == 504
+        jobs = gateway.jobs.jobs.values()
+        assert {job.inference_type is InferenceType.REALTIME for job in jobs} == {sleeping}
+        held = [job.reservation.amount for job in jobs if job.reservation is not None]
+        assert len(held) == 3
+        assert gateway.ledger.counters[DAY].held == sum(held)
+        assert Decimal(_record(gateway)["estimated_cost_usd"]) == sum(job.estimated_cost or 0 for job in jobs)
 
 
 def test_jobs_are_called_off_when_a_later_prompt_is_refused() -> None:
@@ -233,6 +274,7 @@ def test_a_job_that_has_begun_goes_on_when_a_later_prompt_fails() -> None:
     gateway.realtime.script = answer
     assert _ask(gateway).status == 502
     assert [job.state for job in gateway.jobs.jobs.values()] == [JobState.SUBMITTED]
+    assert [_record(gateway)["job_id"]] == list(gateway.jobs.jobs)
     assert gateway.ledger.counters[DAY].held > 0
 
 
@@ -251,6 +293,7 @@ def test_a_repetition_waits_for_the_same_jobs() -> None:
     key = {"Idempotency-Key": "k"}
     assert _ask(gateway, key).status == 504
     finish_jobs(gateway)
+    assert {len(name) for name in gateway.jobs.jobs} == {len("inf_") + 26}
     again = _ask(gateway, key)
     assert [choice["text"] for choice in document(again)["choices"]] == ["b a", "there hello", "f e d"]
     assert len(gateway.realtime.calls) == 3
@@ -262,6 +305,14 @@ def test_a_list_is_no_job() -> None:
     answer = _ask(_gateway(), {"Prefer": "respond-async"})
     assert answer.status == 400
     assert document(answer)["error"]["param"] == "prompt"
+
+
+def test_tokens_that_one_prompt_hides_are_not_summed() -> None:
+    """Of all together nobody knows them then; of parts of them, what is known is said."""
+    told = [Usage(3, 5, 1, None), Usage(4, 6, None, None)]
+    assert sum_of_usage(told) == Usage(7, 11, 1, None)
+    assert sum_of_usage([*told, Usage(None, 2)]) == Usage(None, 13, 1, None)
+    assert sum_of_usage([*told, Usage(2, None, 1, 4)]) == Usage(9, None, 2, 4)
 
 
 def test_a_container_that_gives_another_number_of_choices_has_failed() -> None:

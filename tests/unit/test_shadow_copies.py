@@ -3,6 +3,7 @@
 from copy import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -24,11 +25,14 @@ from tollgate.services.jobs.price_job import Work
 BRAKES = BrakePolicy(steps=(BrakeStep(Decimal(100), BrakeLevel.DOWNGRADE),))
 
 
-def copying_gateway(*budgets: Budget, usd: str = "1", brakes: BrakePolicy | None = None) -> FakeGateway:
-    """Everything that model `chat` answers is copied to its deployment `next`."""
-    catalogue = sized_catalogue(ChoicePolicy(shadow=ExtraSpend(1.0, Decimal(usd))))
+def copying_gateway(
+    *budgets: Budget, usd: str = "1", share: float = 1.0, brakes: BrakePolicy | None = None, **changes: Any
+) -> FakeGateway:
+    """Everything that model `chat` answers is copied to its deployment `next`, which `changes` are made to."""
+    catalogue = sized_catalogue(ChoicePolicy(shadow=ExtraSpend(share, Decimal(usd))))
     model = catalogue.models["chat"]
-    shadow = replace(model.deployments[0], name="next", role=DeploymentRole.SHADOW, weight=0)
+    own: dict[str, Any] = {"name": "next", "role": DeploymentRole.SHADOW, "weight": 0}
+    shadow = replace(model.deployments[0], **own | changes)
     models = {**catalogue.models, "chat": replace(model, deployments=(*model.deployments, shadow))}
     gateway = FakeGateway(catalogue=replace(catalogue, models=models, budgets=budgets, brakes=brakes))
     gateway.realtime.answer = chat_answer("Paris.")
@@ -67,6 +71,38 @@ def test_a_copy_becomes_a_job_of_the_shadow() -> None:
     (job,) = gateway.jobs.jobs.values()
     assert (job.deployment, job.inference_type, job.owner.key_id) == ("next", InferenceType.ASYNC, "shadow")
     assert job.metadata == {"tollgate_shadow_of": document(answer)["id"]}
+    assert job.route_reason == f"shadow_of={document(answer)['id']}"
+
+
+def test_only_the_share_is_copied() -> None:
+    """About as many as the owner wants."""
+    gateway = copying_gateway(share=0.3)
+    for number in range(60):
+        ask(gateway, f"{EASY} {number}")
+    assert 8 <= len(gateway.jobs.jobs) <= 28
+
+
+@pytest.mark.parametrize("shadow", [{"role": DeploymentRole.CHAMPION}, {"roads": "realtime"}])
+def test_without_a_shadow_that_takes_jobs_nothing_is_copied(shadow: dict[str, Any]) -> None:
+    """The caller is answered as ever."""
+    if "roads" in shadow:
+        roads = sized_catalogue().models["chat"].deployments[0].roads
+        shadow = {"roads": {InferenceType.REALTIME: roads[InferenceType.REALTIME]}}
+    gateway = copying_gateway(**shadow)
+    assert served_by(ask(gateway)) == LITTLE
+    assert gateway.jobs.jobs == {}
+
+
+def test_the_days_money_is_never_exceeded() -> None:
+    """Copies are made while what the next one is held for is left."""
+    one = copying_gateway()
+    ask(one)
+    each = held_for(next(iter(one.jobs.jobs.values())))
+    gateway = copying_gateway(usd=str(each * Decimal("2.5")))
+    for number in range(5):
+        ask(gateway, f"{EASY} {number}")
+    assert len(gateway.jobs.jobs) == 2
+    assert gateway.outcomes.spent("chat", Extra.SHADOW) <= each * Decimal("2.5")
 
 
 def test_an_empty_budget_ends_it() -> None:

@@ -48,8 +48,9 @@ def test_a_budget_refuses_before_the_first_byte() -> None:
 def test_whoever_hangs_up_pays_for_what_ran() -> None:
     """The call is ended, and its time until then charged; nothing of it is kept."""
     gateway = live_gateway(day_budget("1"), cache=CachePolicy())
-    gateway.watch(CHAT, ASK, RecordingOutlet(leaves_after=2))
+    gateway.watch(CHAT, ASK, RecordingOutlet(leaves_after=2), headers={"x-tollgate-workflow": "run-1"})
     assert gateway.stream.closed_after == 2
+    assert [call.status for call in gateway.ledger.calls_of("acme", "run-1", limit=9)] == ["cancelled"]
     record = last_record(gateway)
     assert record["route_reason"].endswith(";caller_gone")
     assert (record["outcome"], record["error_code"]) == ("cancelled", "cancelled_by_caller")

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
-from tollgate.domain.choice.outcomes import marked, of_quality, total
+from tollgate.domain.choice.outcomes import marked, of_quality, of_run, total
 from tollgate.domain.choice.policy import (
     ChoicePolicy,
     ExtraSpend,
@@ -158,6 +158,34 @@ def test_a_conversation_id_is_remembered() -> None:
     assert served_by(ask(gateway, EASY, conversation_id="c2")) == LITTLE
 
 
+def test_a_conversation_is_one_users_and_not_the_instructions() -> None:
+    """Others with the same instructions, or of another tenant with the same words, begin anew."""
+    gateway = choosing_gateway()
+
+    def served(first: str, tenant: str = "acme") -> str:
+        turns = [("system", "You know everything."), ("user", first), ("assistant", "So it is."), ("user", "Thanks.")]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        body = {"model": "chat", "messages": messages, "service_tier": "priority"}
+        return served_by(gateway.call("POST /v1/chat/completions", body, tenant=tenant))
+
+    assert [served(HARD), served(EASY)] == [BIG, LITTLE]
+    ask(gateway, HARD, conversation_id="c1")
+    assert served_by(ask(gateway, EASY, conversation_id="c1")) == BIG
+    other = {"model": "chat", "input": EASY, "priority": "high", "conversation_id": "c1"}
+    assert served_by(gateway.infer(other, tenant="other")) == LITTLE
+
+
+def test_another_catalogue_is_followed_at_once() -> None:
+    """Nothing is kept of the sizes that the one before it had."""
+    gateway = choosing_gateway()
+    assert served_by(ask(gateway, HARD)) == BIG
+    catalogue = gateway.catalogues.catalogue
+    model = catalogue.models["chat"]
+    smaller = replace(model, deployments=model.deployments[:1])
+    gateway.catalogues.catalogue = replace(catalogue, models={**catalogue.models, "chat": smaller})
+    assert served_by(ask(gateway, f"{HARD} Begin.")) == LITTLE
+
+
 def test_openai_routes_choose_too() -> None:
     """With the dial among the body's fields; it does not reach the container."""
     gateway = choosing_gateway()
@@ -177,6 +205,34 @@ def test_a_preview_says_what_would_be_chosen() -> None:
     costs = [Decimal(option["estimated_cost_usd"]) for option in shown["choice"]["options"]]
     assert costs == sorted(costs)
     assert gateway.realtime.calls == []
+
+
+def _costs(gateway: FakeGateway, **changes: Any) -> list[Decimal]:
+    shown = document(gateway.call("POST /v1/route", {"model": "chat", "input": EASY, "priority": "high", **changes}))
+    return [Decimal(option["estimated_cost_usd"]) for option in shown["choice"]["options"]]
+
+
+def test_a_size_is_priced_by_how_long_its_answers_were() -> None:
+    """One that has not answered yet by those of the other; no answer is longer than the caller allows."""
+    gateway = choosing_gateway()
+    unknown = _costs(gateway)
+    two, many = ({"parameters": {"max_tokens": most}} for most in (2, 500))
+    limited = _costs(gateway, **two)
+    for _ in range(10):
+        gateway.outcomes.add("chat", "little", "question", of_run(failed=False, seconds=1, usd=0.1, output_tokens=10))
+    short = _costs(gateway)
+    assert [two < ten < fifty for two, ten, fifty in zip(limited, short, unknown, strict=True)] == [True, True]
+    assert _costs(gateway, **two) == limited
+    assert _costs(gateway, **many) == short
+
+
+def test_what_no_size_can_do_is_refused_as_for_any_model() -> None:
+    """With the same words, whether there is a choice or not."""
+    body = {"model": "chat", "input": EASY, "deadline_seconds": 0.01}
+    answers = [choosing_gateway(choice).infer(body) for choice in (ChoicePolicy(), None)]
+    assert [answer.status for answer in answers] == [422, 422]
+    errors = [document(answer)["error"] for answer in answers]
+    assert errors[0] == errors[1]
 
 
 def test_later_roads_choose_too() -> None:

@@ -272,6 +272,20 @@ def test_a_failing_provider_is_stood_in_for_by_the_fallback_chain() -> None:
     assert [target for target, _ in house.gateway.realtime.calls] == ["gpt-4o-mini", "chat-realtime"]
 
 
+def test_a_provider_that_stands_in_is_charged_by_what_it_reports() -> None:
+    """Of the first's failed call nothing is known; of the other's all is."""
+    chain = '[models.chat.health]\nfallback = ["spare"]\n'
+    spare = TOKENS.replace("deployments.paid", "deployments.spare").replace('"small"', '"small"\nweight = 0')
+    house = TokenHouse(chain + TOKENS + spare, limit="1")
+    script: list[bytes | Exception] = [ModelFailedError("down", original_status=500), completion(1_000, 200)]
+    house.gateway.realtime.script = lambda: script.pop(0)
+    answer = house.gateway.infer(CHAT)
+    assert answer.headers["x-tollgate-deployment"] == "chat/spare"
+    spent = Decimal(answer.headers["x-tollgate-cost-usd"])
+    assert dollars(1_000, 200) < spent < dollars(1_000, 200) + OWN_PARTS
+    assert counter_of(house.gateway).spent == spent
+
+
 def test_avoided_cost_compares_with_the_endpoint_that_would_have_been_kept_up() -> None:
     """The request's tokens, taken to the idle large endpoint, would have cost its seconds and their idle time."""
     large = INSTANCES.replace('tier = "small"', 'tier = "large"\nweight = 0')

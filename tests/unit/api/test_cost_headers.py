@@ -58,3 +58,15 @@ def test_a_request_that_fell_back_to_async_shows_the_estimate_of_its_job() -> No
     answer = gateway.infer(HELLO | {"priority": "high"})
     assert answer.status == 202
     assert answer.headers["x-tollgate-cost-usd"] == document(answer)["cost"]["estimated_cost_usd"]
+
+
+def test_a_job_is_compared_with_the_same_request_on_the_baseline_road() -> None:
+    """Whichever road it takes: what it is expected to cost and to avoid add up to what that would cost."""
+    gateway = FakeGateway()
+    sums = {}
+    for priority in ("medium", "low"):
+        cost, avoided = map(Decimal, _costs(gateway.infer(HELLO | {"priority": priority})))
+        assert avoided > 0
+        assert cost > 0
+        sums[priority] = cost + avoided
+    assert sums["medium"] == sums["low"]

@@ -20,6 +20,7 @@ from tollgate.domain.places.sleeping import (
     retry_seconds,
     shared_policy,
 )
+from tollgate.domain.places.wake_by_deadline import DueWork
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # a Monday
 POLICY = SleepPolicy(idle_minutes=30)
@@ -86,6 +87,19 @@ def test_who_may_wait_for_company() -> None:
     assert not may_gather(gathering, None)
     assert not may_gather(POLICY, NOW)
     assert not may_gather(None, NOW)
+
+
+def test_work_for_a_whole_start_wakes_it_early_unless_it_can_be_handed_on() -> None:
+    """Waiting for more would call for a second instance; a provider serves what one instance cannot do in time."""
+    due = (DueWork(NOW.timestamp() + 1_100, 1_200.0),)
+    watched = replace(DOWN, due=due, concurrency=4, maximum=8, startup_seconds=300)
+    gathering = replace(POLICY, gather=True)
+    decision = decide(NOW, watched, gathering)
+    assert (decision.action, decision.instances) == (Action.WAKE, 1)
+    assert decide(NOW, replace(watched, due=(due[0], due[0])), gathering).action is Action.WAKE
+    assert decide(NOW, watched, replace(gathering, hand_on_to="bedrock")).action is Action.STAY
+    fewer = replace(watched, due=(DueWork(NOW.timestamp() + 1_100, 1_199.0),))
+    assert decide(NOW, fewer, gathering).action is Action.STAY
 
 
 def test_open_jobs_decide_only_where_the_owner_said_so() -> None:

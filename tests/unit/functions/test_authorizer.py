@@ -84,8 +84,9 @@ def test_disabled_and_expired_keys_are_refused(clock: ManualClock, record: KeyRe
     with pytest.raises(AuthenticationError):
         _service(clock, record._replace(disabled=True))[0].authorize(SECRET)
     service, _ = _service(clock, record._replace(expires_at=clock.now() + timedelta(seconds=10)))
+    clock.advance(9.9)
     service.authorize(SECRET)
-    clock.advance(11)
+    clock.advance(0.1)
     with pytest.raises(AuthenticationError):
         service.authorize(SECRET)
 
@@ -101,3 +102,18 @@ def test_keys_are_remembered_for_a_minute(clock: ManualClock, record: KeyRecord)
     clock.advance(REMEMBER_SECONDS)
     service.authorize(SECRET)
     assert keys.reads == 3
+    clock.advance(REMEMBER_SECONDS - 1)
+    service.authorize(SECRET)
+    assert keys.reads == 3
+
+
+def test_guesses_do_not_fill_the_memory(clock: ManualClock, record: KeyRecord) -> None:
+    """What is remembered is bounded; a key that was forgotten is read again."""
+    service, keys = _service(clock, record)
+    service.authorize(SECRET)
+    for number in range(2_500):
+        with pytest.raises(AuthenticationError):
+            service.authorize(f"tg_{number}")
+    assert len(service._remembered) <= 1_000
+    service.authorize(SECRET)
+    assert keys.reads == 2_502

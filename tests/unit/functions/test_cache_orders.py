@@ -140,6 +140,7 @@ def test_nothing_is_queued_or_woken_for_a_refresh_while_the_endpoint_sleeps() ->
     stack.parts.refresher.carry_out(order)
     assert stack.gateway.jobs.jobs == {}
     assert stack.gateway.wakes.sent == []
+    assert stack.telemetry.requests == []
     assert len(stack.gateway.realtime.calls) == 1
     assert len(stack.gateway.refreshes) == 1
     stack.state()
