@@ -17,6 +17,10 @@ RETOLD = (
     "You renew a passport at the passport office in your town: take two photographs and the old document along, fill "
     "in a form there, and pay the fee of 60 dollars at a counter."
 )
+SHORTENED = (
+    "For a new passport go to the office in your town with the old document and two photographs, complete the form "
+    "that you are given there, and have 60 dollars ready for the fee, which is paid in cash at any counter."
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,10 @@ RETOLD = (
         ("It is open on Monday", "It is not open on Monday", False),
         ("It costs 5 dollars", "It costs 6 dollars", False),
         ("It is -5 degrees", "It is 5 degrees", False),
+        ("The root is x + 5", "The root is x - 5", False),
+        ("**Paris** it is", "Paris it is", True),
+        (LONG, SHORTENED, True),
+        ({"text": "Done.", "tool_calls": [{"id": "a"}]}, {"text": "done", "tool_calls": [{"id": "b"}]}, False),
         ("The capital is Paris", "The capital is Rome", False),
         (LONG, RETOLD, True),
         (LONG, RETOLD.replace("60", "90"), False),
@@ -54,6 +62,8 @@ def test_answers(one: Any, other: Any, *, expected: bool) -> None:
     [
         ([[1.0, 0.0]], [[0.99, 0.1]], True),
         ([[1.0, 0.0]], [[0.0, 1.0]], False),
+        ([[4.0, 0.0]], [[1.0, 1.0]], False),
+        ([[0.1, 0.0]], [[0.2, 0.0]], True),
         ([[1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], False),
         ([[1.0, 0.0]], [[1.0]], False),
         ([[0.0, 0.0]], [[0.0, 0.0]], False),
