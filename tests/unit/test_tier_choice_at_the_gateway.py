@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.choosing_gateway import BIG, LITTLE, ask, choosing_gateway, reason_of, served_by
 from tests.fakes.gateway import FakeGateway, document
 from tests.fakes.sizes import EASY, HARD, chat_answer, sized_catalogue
-from tollgate.domain.choice.outcomes import marked, of_quality, total
+from tollgate.domain.choice.outcomes import marked, of_quality, of_run, total
 from tollgate.domain.choice.policy import (
     ChoicePolicy,
     ExtraSpend,
@@ -134,6 +134,28 @@ def test_a_preview_says_what_would_be_chosen() -> None:
     costs = [Decimal(option["estimated_cost_usd"]) for option in shown["choice"]["options"]]
     assert costs == sorted(costs)
     assert gateway.realtime.calls == []
+
+
+def _costs(gateway: FakeGateway, **parameters: int) -> list[Decimal]:
+    """What a request would cost on the small and the large size."""
+    body = {"model": "chat", "input": EASY, "priority": "high", "parameters": parameters}
+    options = document(gateway.call("POST /v1/route", body))["choice"]["options"]
+    return [Decimal(option["estimated_cost_usd"]) for option in options]
+
+
+def test_a_size_costs_what_its_answers_on_the_topic_are_long() -> None:
+    """A size that has not answered yet is taken to answer as the others; none answers beyond what was asked for."""
+    gateway = choosing_gateway()
+    plain, short = _costs(gateway), _costs(gateway, max_tokens=20)
+    gateway.outcomes.add("chat", "big", "code", of_run(failed=False, seconds=1, usd=None, output_tokens=100))
+    little, big = _costs(gateway)
+    assert (little > plain[0], big > plain[1]) == (True, True)
+    gateway.outcomes.add("chat", "big", "question", of_run(failed=False, seconds=1, usd=None, output_tokens=400))
+    assert _costs(gateway)[1] > big
+    assert _costs(gateway, max_tokens=20) == short
+    gateway.outcomes.add("chat", "little", "question", of_run(failed=False, seconds=1, usd=None, output_tokens=5))
+    assert _costs(gateway, max_tokens=20)[0] < short[0]
+    assert _costs(gateway, max_tokens=20)[1] == short[1]
 
 
 def test_later_roads_choose_too() -> None:
