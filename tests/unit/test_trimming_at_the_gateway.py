@@ -130,6 +130,15 @@ def test_a_budget_of_a_key_and_model(key: str, model: str, holds: bool) -> None:
     assert (len(_sent(gateway)["messages"]) < len(TALK)) is holds
 
 
+def test_a_budget_of_somebody_else_changes_nothing() -> None:
+    """What is sent is what was given, without marks."""
+    budgets = (InputBudget("key_2", "chat", 120),)
+    gateway = _gateway(replace(sized_catalogue(None), input_budgets=budgets))
+    answer = _chat(gateway, messages=[{**TALK[0], "keep": True}, *TALK[1:]])
+    assert _sent(gateway)["messages"] == TALK
+    assert "trimmed" not in document(answer)
+
+
 def _takes_documents(trimming: TrimmingPolicy | None) -> Catalogue:
     catalogue = sized_catalogue(None, trimming)
     model = catalogue.models["chat"]
@@ -229,6 +238,17 @@ class TestDocuments:
         _chat(gateway, messages=TALK[-1:], documents=DOCUMENTS, trim={"documents_tokens": 60})
         assert _sent(gateway)["documents"] == [DOCUMENTS[1]]
         assert _sent(gateway)["messages"] == TALK[-1:]
+
+    def test_one_container_that_takes_none_gets_them_as_text(self) -> None:
+        """Whichever deployment answers in the end has to understand what is sent."""
+        catalogue = sized_catalogue(None)
+        model = catalogue.models["chat"]
+        able = replace(model.deployments[0], supports=frozenset({"documents"}))
+        mixed = replace(model, deployments=(able, *model.deployments[1:]))
+        gateway = _gateway(replace(catalogue, models={**catalogue.models, "chat": mixed}))
+        _chat(gateway, messages=TALK[-1:], documents=DOCUMENTS, trim={"documents_tokens": 60})
+        assert "documents" not in _sent(gateway)
+        assert FACT in _sent(gateway)["messages"][0]["content"]
 
     def test_they_share_the_budget_with_the_messages(self) -> None:
         """Neither takes everything."""
