@@ -267,6 +267,29 @@ class TestDocuments:
         gateway.infer({**body, "input": {"inputs": question, "documents": DOCUMENTS}})
         assert _sent(gateway)["inputs"] == f"[1] Turbine order\n{FACT}\n\n{question}"
 
+    def test_those_beside_a_text_are_counted_once(self) -> None:
+        """And not with the text that they stand beside."""
+        body = {"model": "chat", "priority": "high", "trim": {"documents_top_k": 1}}
+        answer = _gateway().infer({**body, "input": {"inputs": TALK[-1]["content"], "documents": DOCUMENTS}})
+        assert document(answer)["trimmed"]["input_tokens_after"] < 60
+
+    def test_the_last_question_decides(self) -> None:
+        """Documents may be plain texts; a question of several parts keeps its parts."""
+        first = {"role": "user", "content": "How was the weather in the mountains for walking?"}
+        parts = [{"type": "text", "text": TALK[-1]["content"]}]
+        talk = [first, {"role": "assistant", "content": "Fine."}, {"role": "user", "content": parts}]
+        given = {"messages": talk, "documents": [FILLER, FACT]}
+        sent, _ = trim_input(given, TrimmingPolicy(documents_top_k=1), parameters={}, takes_documents=False)
+        assert sent["messages"][-1]["content"] == [{"type": "text", "text": f"[1] {FACT}"}, *parts]
+
+    @pytest.mark.parametrize("cut", [False, True])
+    def test_they_are_cut_to_sentences_if_that_is_allowed(self, cut: bool) -> None:
+        """Otherwise one that does not fit is left out as a whole."""
+        gateway = _gateway()
+        long = FILLER * 5 + FACT
+        _chat(gateway, messages=TALK[-1:], documents=[long], trim={"documents_tokens": 60, "cut_sentences": cut})
+        assert (FACT in _sent(gateway)["messages"][0]["content"]) is cut
+
     def test_a_kept_document_stays(self) -> None:
         """Whatever it is about."""
         gateway = _gateway()
