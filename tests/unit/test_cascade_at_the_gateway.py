@@ -160,6 +160,23 @@ class TestCascade:
         assert line["variant"] == variant
         assert served_by(got) == f"chat/{variant.removesuffix('-blue')}"
 
+    def test_a_second_call_needs_time(self) -> None:
+        """An answer just before the function's limit is better than none after it."""
+        gateway = choosing_gateway(self.POLICY)
+        gateway.realtime.takes = gateway.time_limit_seconds - 0.1
+        gateway.realtime.answer = chat_answer("I don't know.")
+        assert "not_escalated=BackendTimeoutError" in reason_of(ask(gateway))
+        assert len(gateway.realtime.calls) == 1
+
+    def test_an_answer_that_stands_is_paid_once(self) -> None:
+        """Where no second call was made, it costs what it costs without a cascade."""
+        gateway = choosing_gateway(self.POLICY)
+        gateway.realtime.answer = chat_answer("I don't know.")
+        asleep = RoadCapacity(state=RoadState.ASLEEP)
+        gateway.capacity.capacity = Capacity({(BIG, InferenceType.REALTIME): asleep})
+        costs = {ask(gateway, cascade=cascade).headers["x-tollgate-cost-usd"] for cascade in (True, False)}
+        assert len(costs) == 1
+
     def test_a_large_size_that_sleeps_is_not_waited_for(self) -> None:
         """The first answer stands, and nothing becomes a job."""
         gateway = choosing_gateway(self.POLICY)
@@ -185,6 +202,22 @@ class TestCascade:
         gateway.realtime.script = None
         gateway.realtime.answer = chat_answer("Paris.")
         assert broken > Decimal(ask(gateway).headers["x-tollgate-cost-usd"]) * 2
+
+    @pytest.mark.parametrize("second", [chat_answer("Paris."), ModelFailedError("boom", original_status=500)])
+    def test_the_first_call_is_paid_for_whatever_becomes_of_the_second(self, second: Any) -> None:
+        """The longer it took, the more."""
+        costs = []
+        for seconds in (0.0, 5.0):
+            gateway = choosing_gateway(self.POLICY)
+            steps: list[Any] = [chat_answer("I don't know."), second]
+
+            def script(gateway: FakeGateway = gateway, steps: list[Any] = steps, seconds: float = seconds) -> Any:
+                gateway.clock.advance(seconds if len(steps) == 2 else 0.0)
+                return steps.pop(0)
+
+            gateway.realtime.script = script
+            costs.append(Decimal(ask(gateway).headers["x-tollgate-cost-usd"]))
+        assert costs[1] > costs[0]
 
     def test_small_is_asked_first_where_that_is_expected_to_be_cheaper(self) -> None:
         """A large choice is tried on the small size first: an eighth of the price for a fair chance."""

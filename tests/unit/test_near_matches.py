@@ -111,6 +111,8 @@ def test_what_differs_in_a_fact_is_a_miss(text: str) -> None:
         {"headers": {"Cache-Control": "max-age=5"}},
         {"cache": {"mode": "refresh"}},
         {"cache": {"ttl": 5}},
+        {"quality": 0.5},
+        {"trim": {"keep_last": 1}},
     ],
 )
 def test_another_context_or_another_wish_is_a_miss(changes: dict[str, Any]) -> None:
@@ -283,6 +285,8 @@ def test_a_sampled_near_hit_is_run_again_and_charged() -> None:
     assert record.request_id.startswith("req-1.")
     assert record.request_id.endswith("#refresh")
     assert stack.index.guards["echo"]["agreed"] == 1
+    assert (stack.telemetry.counts["CacheNearChecked"], stack.telemetry.counts.get("CacheNearWrong")) == (1, None)
+    assert not [text for _, text, _ in stack.telemetry.lines if "moved" in text]
     assert stack.state_of(SECOND) == "hit"
 
 
@@ -299,6 +303,13 @@ def test_wrong_hits_tighten_the_threshold_and_then_end_near_matches() -> None:
     on = [(threshold, True) for threshold in (0.985, 0.99, 0.99, 0.995, 0.995)]
     assert seen == [*on, (0.995, False)]
     assert (found["cache"], found["near"]["compared"]) == ("miss", {"agreed": 0, "disagreed": 6})
+    assert [stack.telemetry.counts[name] for name in ("CacheNearChecked", "CacheNearWrong")] == [6, 6]
+    told = [(values["CacheNearThreshold"], dimensions) for values, dimensions in stack.telemetry.measured]
+    assert told == [(threshold if serves else 1.0, {"Model": "echo"}) for threshold, serves in seen]
+    moves = [
+        (level, said["threshold"], said["serves"]) for level, text, said in stack.telemetry.lines if "moved" in text
+    ]
+    assert moves == [("WARNING", 0.99, True), ("WARNING", 0.995, True), ("WARNING", 0.995, False)]
     assert stack.state_of("How would I renew my passport in Towna?") == "miss"
 
 

@@ -33,7 +33,10 @@ class Sentences(Near):
 def test_a_question_is_found_by_its_vector() -> None:
     """Where nothing could be alike, no caller waits for a vector; the one that is filed is made afterwards."""
     stack = Sentences()
-    assert [stack.state_of(text) for text in (FIRST, SECOND)] == ["miss", "near"]
+    stack.gateway.infer(BODY)
+    assert stack.asked == []
+    stack.deliver()
+    assert stack.state_of(SECOND) == "near"
     assert stack.asked == [FIRST, SECOND]
     (filed,) = stack.index.filed.values()
     assert (filed.prompt, filed.vector) == (FIRST, VECTORS[FIRST])
@@ -63,6 +66,14 @@ def test_without_a_vector_a_request_runs_as_after_any_miss() -> None:
     stack.gateway.sentences = stack.vector
     stack.deliver()
     assert stack.state_of(SECOND) == "near"
+
+
+def test_a_lookup_without_a_vector_is_a_miss() -> None:
+    """Though there is something to compare with."""
+    stack = Sentences()
+    stack.ask(FIRST)
+    stack.gateway.sentences = lambda _text: None
+    assert stack.state_of(SECOND) == "miss"
 
 
 def test_what_has_no_vector_even_then_is_not_filed() -> None:

@@ -130,6 +130,15 @@ def test_a_budget_of_a_key_and_model(key: str, model: str, holds: bool) -> None:
     assert (len(_sent(gateway)["messages"]) < len(TALK)) is holds
 
 
+def test_a_budget_of_somebody_else_changes_nothing() -> None:
+    """What is sent is what was given, without marks."""
+    budgets = (InputBudget("key_2", "chat", 120),)
+    gateway = _gateway(replace(sized_catalogue(None), input_budgets=budgets))
+    answer = _chat(gateway, messages=[{**TALK[0], "keep": True}, *TALK[1:]])
+    assert _sent(gateway)["messages"] == TALK
+    assert "trimmed" not in document(answer)
+
+
 def _takes_documents(trimming: TrimmingPolicy | None) -> Catalogue:
     catalogue = sized_catalogue(None, trimming)
     model = catalogue.models["chat"]
@@ -230,6 +239,17 @@ class TestDocuments:
         assert _sent(gateway)["documents"] == [DOCUMENTS[1]]
         assert _sent(gateway)["messages"] == TALK[-1:]
 
+    def test_one_container_that_takes_none_gets_them_as_text(self) -> None:
+        """Whichever deployment answers in the end has to understand what is sent."""
+        catalogue = sized_catalogue(None)
+        model = catalogue.models["chat"]
+        able = replace(model.deployments[0], supports=frozenset({"documents"}))
+        mixed = replace(model, deployments=(able, *model.deployments[1:]))
+        gateway = _gateway(replace(catalogue, models={**catalogue.models, "chat": mixed}))
+        _chat(gateway, messages=TALK[-1:], documents=DOCUMENTS, trim={"documents_tokens": 60})
+        assert "documents" not in _sent(gateway)
+        assert FACT in _sent(gateway)["messages"][0]["content"]
+
     def test_they_share_the_budget_with_the_messages(self) -> None:
         """Neither takes everything."""
         gateway = _gateway()
@@ -246,6 +266,29 @@ class TestDocuments:
         body = {"model": "chat", "priority": "high", "trim": {"documents_top_k": 1}}
         gateway.infer({**body, "input": {"inputs": question, "documents": DOCUMENTS}})
         assert _sent(gateway)["inputs"] == f"[1] Turbine order\n{FACT}\n\n{question}"
+
+    def test_those_beside_a_text_are_counted_once(self) -> None:
+        """And not with the text that they stand beside."""
+        body = {"model": "chat", "priority": "high", "trim": {"documents_top_k": 1}}
+        answer = _gateway().infer({**body, "input": {"inputs": TALK[-1]["content"], "documents": DOCUMENTS}})
+        assert document(answer)["trimmed"]["input_tokens_after"] < 60
+
+    def test_the_last_question_decides(self) -> None:
+        """Documents may be plain texts; a question of several parts keeps its parts."""
+        first = {"role": "user", "content": "How was the weather in the mountains for walking?"}
+        parts = [{"type": "text", "text": TALK[-1]["content"]}]
+        talk = [first, {"role": "assistant", "content": "Fine."}, {"role": "user", "content": parts}]
+        given = {"messages": talk, "documents": [FILLER, FACT]}
+        sent, _ = trim_input(given, TrimmingPolicy(documents_top_k=1), parameters={}, takes_documents=False)
+        assert sent["messages"][-1]["content"] == [{"type": "text", "text": f"[1] {FACT}"}, *parts]
+
+    @pytest.mark.parametrize("cut", [False, True])
+    def test_they_are_cut_to_sentences_if_that_is_allowed(self, cut: bool) -> None:
+        """Otherwise one that does not fit is left out as a whole."""
+        gateway = _gateway()
+        long = FILLER * 5 + FACT
+        _chat(gateway, messages=TALK[-1:], documents=[long], trim={"documents_tokens": 60, "cut_sentences": cut})
+        assert (FACT in _sent(gateway)["messages"][0]["content"]) is cut
 
     def test_a_kept_document_stays(self) -> None:
         """Whatever it is about."""

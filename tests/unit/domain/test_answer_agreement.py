@@ -1,5 +1,6 @@
 """Whether two answers say the same, by what they are."""
 
+from time import process_time
 from typing import Any
 
 import pytest
@@ -17,6 +18,10 @@ RETOLD = (
     "You renew a passport at the passport office in your town: take two photographs and the old document along, fill "
     "in a form there, and pay the fee of 60 dollars at a counter."
 )
+SHORTENED = (
+    "For a new passport go to the office in your town with the old document and two photographs, complete the form "
+    "that you are given there, and have 60 dollars ready for the fee, which is paid in cash at any counter."
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,10 @@ RETOLD = (
         ("It is open on Monday", "It is not open on Monday", False),
         ("It costs 5 dollars", "It costs 6 dollars", False),
         ("It is -5 degrees", "It is 5 degrees", False),
+        ("The root is x + 5", "The root is x - 5", False),
+        ("**Paris** it is", "Paris it is", True),
+        (LONG, SHORTENED, True),
+        ({"text": "Done.", "tool_calls": [{"id": "a"}]}, {"text": "done", "tool_calls": [{"id": "b"}]}, False),
         ("The capital is Paris", "The capital is Rome", False),
         (LONG, RETOLD, True),
         (LONG, RETOLD.replace("60", "90"), False),
@@ -54,6 +63,8 @@ def test_answers(one: Any, other: Any, *, expected: bool) -> None:
     [
         ([[1.0, 0.0]], [[0.99, 0.1]], True),
         ([[1.0, 0.0]], [[0.0, 1.0]], False),
+        ([[4.0, 0.0]], [[1.0, 1.0]], False),
+        ([[0.1, 0.0]], [[0.2, 0.0]], True),
         ([[1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], False),
         ([[1.0, 0.0]], [[1.0]], False),
         ([[0.0, 0.0]], [[0.0, 0.0]], False),
@@ -63,6 +74,14 @@ def test_answers(one: Any, other: Any, *, expected: bool) -> None:
 def test_vectors(one: Any, other: Any, *, expected: bool) -> None:
     """Embeddings agree where each pair points the same way; what is no vector agrees with nothing."""
     assert answers_agree(one, other, ModelKind.EMBEDDING) is expected
+
+
+def test_answers_with_long_gaps_are_soon_compared() -> None:
+    """A small model may repeat an end of line until it is stopped; how far its words are apart says nothing."""
+    gap = "\n" * 50_000
+    began = process_time()
+    assert answers_agree(f"It is open{gap}on Monday", "It is open on Monday", ModelKind.ANY)
+    assert process_time() - began < 2
 
 
 @given(

@@ -63,3 +63,17 @@ def test_the_best_on_average_is_left_for_a_clear_lead_only() -> None:
     """Up to `KEEN` price and prediction decide alone; where all is to be kept, the lead is full."""
     assert best_lead(0.0) == best_lead(KEEN) == 0.0
     assert best_lead(1.0) == pytest.approx(LEAD)
+
+
+@pytest.mark.parametrize("share", [0.87, 0.9, 0.94])
+def test_the_rate_is_the_highest_that_keeps_the_share(share: float) -> None:
+    """Where nothing strays from its mean, a little more would choose a model below it."""
+    rate = exchange_rate(MEANS, PRICES, (0.0, 0.0, 0.0), 0.0, share)
+    kept = [MEANS[best_value(MEANS, PRICES, each)] >= share * MEANS[2] for each in (rate, rate * 1.001)]
+    assert kept == [True, False]
+
+
+def test_beyond_the_keen_share_the_rate_fades() -> None:
+    """Half way to keeping everything, at most half of it is left."""
+    whole = exchange_rate(MEANS, PRICES, GENERAL, 0.05, KEEN)
+    assert 0 < exchange_rate(MEANS, PRICES, GENERAL, 0.05, (1 + KEEN) / 2) <= whole / 2 * (1 + 1e-9)

@@ -72,6 +72,7 @@ def test_another_policy_starts_anew(change: dict[str, object]) -> None:
     policy = NearPolicy(**{"wrong_hits": 0.05, "strictness": Strictness.STRICT, **change})  # type: ignore[arg-type]  # one of two fields
     guard = guard_of(policy, stored)
     assert (guard.bound.step, guard.agreed, guard.disagreed, guard.version) == (0, 0, 0, 2)
+    assert guard.bound.limit == policy.wrong_hits
 
 
 @pytest.mark.parametrize("broken", [{"limit": "x"}, {"step": 99}, {"ladder": None}])

@@ -53,6 +53,20 @@ def test_long_prompts_take_no_part() -> None:
     assert not bucket_keys("context", read("word " * (MAX_WORDS + 1)))
 
 
+def test_a_prompt_without_words_takes_no_part() -> None:
+    """All of these would share one bucket."""
+    assert not bucket_keys("context", read("?! \u2622"))
+
+
+def test_the_order_of_signs_says_nothing() -> None:
+    """The facts of a signature are those of the text, whichever way a set of them is gone through."""
+    one, other = (
+        NearSignature.of(read(" ".join(signs)))
+        for signs in ("\u2622\u2623\u2665\u2666\u2663", "\u2663\u2666\u2665\u2623\u2622")
+    )
+    assert one == other
+
+
 @given(signatures)
 def test_a_signature_survives_storage(signature: NearSignature) -> None:
     """What is packed comes back, in at most 28 bytes."""

@@ -92,13 +92,18 @@ texts = st.text(max_size=60) | st.lists(
         ("What is between to and for?", "What is between to and into?", Disagreement.NAMES),
         ("Difference between may and shall?", "Difference between shall and will?", Disagreement.NAMES),
         ("How do I convert PDF to HTML?", "How do I convert HTML to PDF?", Disagreement.ORDER),
+        ("How do I convert a PDF file to HTML?", "How do I convert HTML to PDF?", Disagreement.ORDER),
         ("Did Rome conquer Carthage?", "Did Carthage conquer Rome?", Disagreement.ORDER),
         ("Is Java faster than Rust?", "Is Rust faster than Java?", Disagreement.ORDER),
         ("How do volcanoes erupt?", "Why do volcanoes erupt?", Disagreement.QUESTION),
         ("How long is the course?", "How old is the course?", Disagreement.QUESTION),
         ("Can I take aspirin?", "Should I take aspirin?", Disagreement.QUESTION),
         ("How can I take aspirin?", "Should I take aspirin?", Disagreement.QUESTION),
+        ("Is vitamin c good?", "Is vitamin d good?", Disagreement.NAMES),
+        ("What did Ada write?", "What did Adam write?", Disagreement.NAMES),
+        ("Which trains leave Port?", "Which trains leave Portsmouth?", Disagreement.NAMES),
         ("What does this picture show?", "What does this picture show?", Disagreement.CONTEXT),
+        ("What do these mean?", "What do these mean?", Disagreement.CONTEXT),
         ("Summarise the text below", "Summarise the text below", Disagreement.CONTEXT),
     ],
 )
@@ -134,6 +139,16 @@ def test_a_rule_refuses_whatever_the_embedding_says(one: str, other: str, reason
         ("Do you think it would be fair to vote at 16?", "Would it be fair to vote at 16?"),
         ("Is there a way to learn to swim?", "How can I learn to swim?"),
         ("How come the sky is blue?", "Why is the sky blue?"),
+        ("Which foods are from Iran?", "Which are Iranian foods?"),
+        ("What is the distance to Rome in km?", "What is the distance to Rome?"),
+        ("Best Ways To Bake Rye Bread", "best ways to make rye bread"),
+        ("What are the Best books about bees?", "Which are good books about bees?"),
+        ("Restaurants in Rome", "Eateries in Rome"),
+        ("Which tea, if any, helps?", "Which tea if any helps?"),
+        (
+            "Which trains go from Rome to Oslo, at best by night?",
+            "Which trains go from Rome to Oslo by night, at best?",
+        ),
     ],
 )
 def test_rewording_is_accepted_when_the_embedding_agrees(one: str, other: str) -> None:
@@ -154,7 +169,7 @@ def test_a_special_case_scores_less_than_a_synonym() -> None:
     """A word that only one side adds counts against the match; a word replaced by another does less so."""
     special = verify_match("restaurants in vancouver", "downtown restaurants in vancouver", cosine=0.97)
     replaced = verify_match("restaurants in vancouver", "eateries in vancouver", cosine=0.97)
-    assert special.score < replaced.score
+    assert special.score < 0.97 < replaced.score
 
 
 @pytest.mark.parametrize(
@@ -198,6 +213,8 @@ def test_without_an_embedding_only_the_same_content_words_match() -> None:
     """The rules alone accept a difference in grammar words and nothing more."""
     assert verify_match("How do I cook rice?", "How can I cook the rice?").accepted
     assert not verify_match("How do I cook rice?", "How do I steam rice?").accepted
+    light, other = verify_match("good rice recipes", "rice recipes"), verify_match("fried rice recipes", "rice recipes")
+    assert light.score > other.score + 0.1
 
 
 def test_a_threshold_below_the_floor_counts_as_the_floor() -> None:
@@ -247,8 +264,13 @@ def test_a_text_never_disagrees_with_itself_unless_it_points_elsewhere(text: str
         ("What causes rain?", QuestionKind.REASON, ""),
         ("What time is it?", QuestionKind.TIME, ""),
         ("What is a pump?", QuestionKind.THING, ""),
+        ("What?", QuestionKind.THING, ""),
+        ("How?", QuestionKind.MANNER, ""),
+        ("What should we do?", QuestionKind.MANNER, ""),
+        ("What is the name of the river that floods and causes harm?", QuestionKind.THING, ""),
         ("Who was first?", QuestionKind.PERSON, ""),
         ("Can you tell me where it is?", QuestionKind.PLACE, ""),
+        ("Why is it wet? How much rain fell? Be brief.", QuestionKind.QUANTITY, "much"),
         ("Did it rain?", QuestionKind.POLAR, "past"),
         ("Write a poem.", QuestionKind.OTHER, ""),
         ("", QuestionKind.OTHER, ""),
@@ -269,6 +291,7 @@ def test_kind_of_question(text: str, kind: QuestionKind, detail: str) -> None:
         ("from -5 kg to \u22120.5", ("-0.5", "-5 kg")),
         ("3,50 or 1,00,000", ("100000", "3", "50")),
         ("the 3rd of 3D", ("3d", "3rd")),
+        ("20 apples in usd", ("20",)),
         ("no numbers here", ()),
     ],
 )

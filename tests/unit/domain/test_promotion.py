@@ -46,6 +46,17 @@ def test_promoting_the_other_again_is_the_way_back() -> None:
     assert (back["little"].weight, back["little"].role, back["next"].weight) == (10, None, 0)
 
 
+def test_one_of_several_that_serve_can_be_promoted() -> None:
+    """Whether it had a role or not; and one that is tried out may be alone in its tier."""
+    catalogue = _catalogue(DeploymentRole.CHALLENGER, 1)
+    served = _served(promoted(catalogue, "chat", "little", version=2))
+    assert (served["little"].weight, served["next"].weight) == (10, 0)
+    model = catalogue.models["chat"]
+    alone = replace(model, deployments=tuple(d for d in model.deployments if d.name != "little"))
+    catalogue = replace(catalogue, models={"chat": alone})
+    assert _served(promoted(catalogue, "chat", "next", version=2))["next"].role is None
+
+
 def test_what_cannot_be_promoted() -> None:
     """Says why."""
     catalogue = _catalogue(DeploymentRole.CHALLENGER, 1)

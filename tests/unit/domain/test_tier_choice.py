@@ -19,6 +19,7 @@ from tollgate.domain.choice.outcomes import (
     marked,
     marked_by,
     of_quality,
+    of_run,
     topic_of,
     total,
 )
@@ -248,13 +249,25 @@ def test_exploring_ends_by_itself(count: int, tier: Tier) -> None:
         ("Write a limerick about tolls", "task"),
         ("```\nx\n```", "code"),
         ("word " * 400, "long"),
+        ("Is it far? \n", "question"),
         ("", "other"),
+        (" \n", "other"),
     ],
 )
 def test_topics(text: str, topic: str) -> None:
     """By outward signs."""
     assert topic_of(text) == topic
     assert topic in TOPICS
+
+
+def test_a_run_counts_for_what_is_known_of_it() -> None:
+    """A failure has no length and no time of an answer, but its cost; an unknown cost is no cost of 0."""
+    failed = of_run(failed=True, seconds=2.0, usd=3.0, output_tokens=5)
+    assert failed == Tally(requests=1, errors=1, usd=3, usd_squared=9, priced=1)
+    unknown = of_run(failed=False, seconds=2.0, usd=None, output_tokens=None)
+    assert unknown == Tally(requests=1, seconds=2, seconds_squared=4)
+    known = of_run(failed=False, seconds=2.0, usd=0.0, output_tokens=0)
+    assert known == Tally(requests=1, seconds=2, seconds_squared=4, priced=1, counted=1)
 
 
 @given(st.sampled_from((*TOPICS, ESCALATED)), st.sampled_from(["a", "b", "c"]), st.text(max_size=8))

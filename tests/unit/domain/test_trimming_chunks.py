@@ -134,6 +134,7 @@ def test_the_second_hop_works_without_titles() -> None:
         ("# Night tariff\n\nApplies from ten.", "Night tariff"),
         ("Bank of Split opened in 1902.", "Bank of Split"),
         ("so it goes", ""),
+        ("Line " + "on and " * 20 + "on.\nMore.", "Line"),
         ("", ""),
         ("\u6a2a\u6d5c\u306f\u6e2f\u3060", "\u6a2a\u6d5c\u306f\u6e2f\u3060"),
     ],

@@ -202,6 +202,19 @@ def test_the_last_user_message_is_the_query() -> None:
     assert "My locker code is on the blue card." in texts_of(trimmed)
 
 
+def test_what_the_model_said_last_is_not_the_query() -> None:
+    """A conversation may end with its answer, or with what it has begun to say."""
+    messages = talk(
+        *SMALL_TALK[:8],
+        "My locker code is on the blue card.",
+        *SMALL_TALK[8:13],
+        "What was on the blue card?",
+        "Zebras.",
+    )
+    trimmed = trim_conversation(messages, 60, keep_last=1, count_tokens=count)
+    assert "My locker code is on the blue card." in texts_of(trimmed)
+
+
 def test_without_a_match_the_latest_win() -> None:
     """Where no word of the query occurs, recency decides."""
     messages = talk(*SMALL_TALK)

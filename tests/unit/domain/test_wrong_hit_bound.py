@@ -137,9 +137,11 @@ def test_a_rate_above_the_limit_is_seldom_trusted(rate: float) -> None:
         {"error": 1},
         {"ladder": ()},
         {"ladder": (0.99, 0.98)},
+        {"ladder": (0.98, 0.98)},
         {"step": len(LADDER) + 1},
         {"agreed": -1},
-        {"max_sample": 40},
+        {"max_sample": 10},
+        {"max_sample": 159},
     ],
 )
 def test_settings_that_promise_nothing_are_refused(settings: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ answer:
 
 * embeddings: the cosine of each pair of vectors is at least `VECTOR_COSINE`;
 * texts: the same numbers, and either the same words or enough of the same content words; short answers must not differ
-  in a negation or a name either;
+  in a negation, a name or a sign of arithmetic either;
 * anything else (labels, scores, structured output): the same shape and strings, numbers within `NUMBER_TOLERANCE`.
 """
 
@@ -35,6 +35,9 @@ LONG_OVERLAP = 0.4
 """Share of content words that two texts must have in common. Two long texts that a model wrote about the same seldom
 share more than half of their words."""
 
+_LAYOUT = str.maketrans("", "", "*|=")
+"""Signs that also lay a text out: bold type, tables, headings."""
+
 
 def answers_agree(one: Any, other: Any, kind: ModelKind) -> bool:
     """Whether two outputs of a model of this kind say the same. The order of the two does not matter."""
@@ -55,6 +58,8 @@ def texts_agree(one: str, other: str) -> bool:
         return False
     if max(len(a.words), len(b.words)) > SHORT_WORDS:
         return _overlap(a, b) >= LONG_OVERLAP
+    if a.operators.translate(_LAYOUT) != b.operators.translate(_LAYOUT):
+        return False
     return a.negations % 2 == b.negations % 2 and a.names == b.names and _overlap(a, b) >= SHORT_OVERLAP
 
 

@@ -114,6 +114,7 @@ _SENTENCE_ENDS = ".?!:"
 
 def read(text: str) -> Reading:
     """Read the facts of `text`; any text is accepted, in whatever language, though the rules know English."""
+    text = " ".join(text.split())  # patterns that look beyond a long gap would try from every blank of it
     for pattern, replacement in _CONTRACTIONS:
         text = pattern.sub(replacement, text)
     marked: list[str] = []  # words with sentence ends among them

@@ -71,7 +71,7 @@ class WrongHitBound:
             raise ValueError("the ladder has rising thresholds")
         if not 0 <= self.step <= len(self.ladder) or min(self.agreed, self.disagreed) < 0:
             raise ValueError("the state is not on the ladder")
-        if self.max_sample < _FIRST_LOOK or not _provable(self.limit, self.error, self.max_sample):
+        if not _provable(self.limit, self.error, self.max_sample):
             raise ValueError("max_sample is too small to show that the limit is kept")
 
     @property

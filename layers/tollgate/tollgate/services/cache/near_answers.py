@@ -173,7 +173,7 @@ class NearAnswers:
             served: the answer that it was given.
         """
         policy, found = run.policy.near, run.trail.near
-        if self._check is None or policy is None or found is None or found.match is None or not run.control.store:
+        if self._check is None or policy is None or found is None or found.match is None:
             return
         if not self._belongs(run, policy):
             return

@@ -186,7 +186,7 @@ class RequestPlanner:
             # Few requests are trimmed, and the others must not pay for importing how.
             from tollgate.services.requests.trim_request import trimmed  # noqa: PLC0415 -- see above
 
-            return trimmed(request, catalogue, model, trail, self._tokenizers)
+            request = trimmed(request, catalogue, model, trail, self._tokenizers)
         plain = without_marks(request.input)
         return request if plain is request.input else replace(request, input=plain)
 
