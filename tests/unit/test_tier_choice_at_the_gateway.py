@@ -332,6 +332,8 @@ class TestExploring:
         gateway = choosing_gateway(ChoicePolicy(explore=ExtraSpend(0.5, Decimal(10))))
         assert LITTLE in {served_by(ask(gateway, f"{EASY} {n}", quality=0.99)) for n in range(40)}
         assert {served_by(ask(gateway, f"{EASY} {n}", quality=1.0)) for n in range(40)} == {BIG}
+        owner = choosing_gateway(ChoicePolicy(quality=1.0, explore=ExtraSpend(0.5, Decimal(10))))
+        assert {served_by(ask(owner, EASY, conversation_id=f"talk-{n}")) for n in range(40)} == {BIG}
 
     def test_it_says_so(self) -> None:
         """In the reason."""

@@ -151,7 +151,7 @@ def test_who_rules_out_a_size() -> None:
         (good, good, good, Tier.SMALL),
         (NOTHING, better, good, Tier.MEDIUM),
         (few, NOTHING, good, Tier.LARGE),
-        (better, better, few, Tier.LARGE),
+        (better, better, _records(0.5, ENOUGH_RECORDS - 1), Tier.LARGE),
         (good, good, better, Tier.LARGE),
     ):
         assert decide_tier(EASY, _options(small, medium, large), LARGE_ONLY).tier is tier
