@@ -102,6 +102,24 @@ def test_files_are_listed_by_tenant_and_purpose(files: FileStore) -> None:
             listed(after=stranger)
 
 
+def test_a_client_may_delete_what_it_lists(files: FileStore) -> None:
+    """The next page begins after the last one that is gone; that one is in no list, and in no other tenant's."""
+    for number in range(5):
+        files.add(replace(_FILE, file_id=f"file-{number}", created_at=_NOW + timedelta(seconds=number)))
+    seen: list[str] = []
+    more, after = True, None
+    while more:
+        page = files.list_of(OWNER, purpose=None, limit=2, after=after, oldest_first=False)
+        for file in page.entries:
+            files.delete(file.file_id)
+            seen.append(file.file_id)
+        more, after = page.has_more, seen[-1]
+    assert seen == ["file-4", "file-3", "file-2", "file-1", "file-0"]
+    assert files.list_of(OWNER, purpose=None, limit=9, after=None, oldest_first=True).entries == []
+    with pytest.raises(InvalidRequestError):
+        files.list_of(Owner("other", "key_2"), purpose=None, limit=9, after="file-4", oldest_first=True)
+
+
 def test_a_batch_comes_back_as_it_was_stored(batches: FileBatchStore) -> None:
     """With everything set, and with nothing optional set."""
     part = FilePart("echo/small", "run-1", lines=3, chunks=2, largest=90, estimate=Decimal("0.1"))

@@ -105,6 +105,18 @@ def test_a_batch_of_embeddings(client: OpenAI) -> None:
     assert [len(line["response"]["body"]["data"][0]["embedding"]) for line in answers.values()] == [384] * 3
 
 
+def test_all_files_of_a_purpose_are_deleted_in_a_loop(client: OpenAI) -> None:
+    """The SDK asks for the next page after a file that is gone by then."""
+    made = [client.files.create(file=(f"{n}.txt", b"x"), purpose="user_data").id for n in range(5)]
+    for file in client.files.list(purpose="user_data", limit=2, order="desc"):
+        if file.id in made:
+            assert client.files.delete(file.id).deleted
+            made.remove(file.id)
+        if not made:
+            break
+    assert made == []
+
+
 def test_a_large_file_goes_straight_to_the_bucket_and_comes_from_there(client: OpenAI) -> None:
     """An upload whose `upload_url` takes it; its content is a redirect that the SDK follows."""
     content = _jsonl(*[_line(str(n), "word " * 2_000) for n in range(800)])

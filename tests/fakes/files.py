@@ -17,6 +17,7 @@ class InMemoryFileStore:
 
     def __init__(self) -> None:
         self.files: dict[str, StoredFile] = {}
+        self.deleted: dict[str, StoredFile] = {}
         self.parts: dict[str, list[int]] = {}
 
     def add(self, file: StoredFile) -> None:
@@ -39,19 +40,20 @@ class InMemoryFileStore:
         return True
 
     def delete(self, file_id: str) -> None:
-        self.files.pop(file_id, None)
+        if file_id in self.files:
+            self.deleted[file_id] = self.files.pop(file_id)
 
     def list_of(
         self, owner: Owner, *, purpose: FilePurpose | None, limit: int, after: str | None, oldest_first: bool
     ) -> Page[StoredFile]:
         own = [
             file
-            for file in self.files.values()
+            for file in (*self.files.values(), *self.deleted.values())
             if file.owner.tenant == owner.tenant and file.state is FileState.READY and not file.upload_id
         ]
         own.sort(key=lambda file: (file.created_at, file.file_id), reverse=not oldest_first)
         rest = _after(own, [file.file_id for file in own], after)
-        found = [file for file in rest if purpose is None or file.purpose is purpose]
+        found = [file for file in rest if file.file_id in self.files and purpose in {None, file.purpose}]
         return Page(found[:limit], len(found) > limit)
 
 

@@ -35,7 +35,7 @@ class FileStore(Protocol):
     def list_of(
         self, owner: Owner, *, purpose: FilePurpose | None, limit: int, after: str | None, oldest_first: bool
     ) -> "Page[StoredFile]":
-        """Files of the owner's tenant; `after` is the id of the last one of an earlier page."""
+        """Files of the owner's tenant; `after` is the id of the last one of an earlier page, also if it is deleted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ _OPEN = "file-batches"
 _KEPT = timedelta(days=30)
 _READ_AT_ONCE = 100
 _MOST_PAGES = 20
+_DELETED_FROM = "deleted_from"
+"""Of what was deleted: the list it was in. A client that deletes what it lists goes on after what is gone."""
 
 
 class DynamoDBFileStore:
@@ -88,10 +90,16 @@ class DynamoDBFileStore:
         return True
 
     def delete(self, file_id: str) -> None:
-        """See `FileStore`."""
+        """See `FileStore`. Its place in the list stays until the file would have expired, outside of the index."""
         with storage_errors("file store"):
             try:
-                self._client.delete_item(self._table, {"job_id": file_id}, condition="attribute_exists(stored_file)")
+                self._client.update_item(
+                    self._table,
+                    {"job_id": file_id},
+                    update=f"SET {_DELETED_FROM} = if_not_exists(tenant, :none) REMOVE stored_file, tenant",
+                    condition="attribute_exists(stored_file)",
+                    values={":none": ""},
+                )
             except ConditionalCheckFailedError:
                 return
 
@@ -212,9 +220,9 @@ class _Listing:
 
     def _position(self, after: str) -> Mapping[str, Any]:
         item = self._client.get_item(self._table, {"job_id": after}) if may_be_id(after) else None
-        if item is None or item.get("tenant") != self._group:
+        if item is None or self._group not in {item.get("tenant"), item.get(_DELETED_FROM)}:
             raise InvalidRequestError(f"'after' names nothing in this list: '{after[:100]}'.", param="after")
-        return {name: item[name] for name in ("job_id", "tenant", "created_at")}
+        return {"job_id": after, "tenant": self._group, "created_at": item["created_at"]}
 
     def _whole(self, ids: Sequence[str]) -> list[Mapping[str, Any]]:
         if not ids:
