@@ -62,6 +62,22 @@ def test_an_answer_does_not_forget_what_another_group_has_held() -> None:
     assert house.charged == house.ledger.counters[DAY].spent
 
 
+@pytest.mark.parametrize("expires", [False, True])
+def test_a_failure_that_is_told_again_after_another_groups_answer_costs_nothing_more(*, expires: bool) -> None:
+    """One of its jobs could not be put back, so all of it comes again; meanwhile the first group has answered."""
+    house, (first, second) = _twice(2, together=True)
+    failed = replace(second, completed=False)
+    house.completion.notice(failed)
+    if expires:
+        for job in list(house.jobs.jobs.values()):
+            assert house.completer(CrashPoint(0)).expire(job, "No endpoint took the request in time.")
+    for notice in (first, failed, first, failed):
+        house.completion.notice(notice)
+    assert sum(_seconds(house)) == 2 * RUN_SECONDS
+    house.settle_down()
+    assert house.charged == house.ledger.counters[DAY].spent
+
+
 def test_a_share_that_an_earlier_release_wrote_down_is_not_charged_again() -> None:
     """It did not say in which group."""
     house, (first, second) = _twice(2, together=True)
