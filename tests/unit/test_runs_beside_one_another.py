@@ -14,6 +14,7 @@ from tests.fakes.crashes import CrashPoint
 from tests.fakes.examples import make_job
 from tests.fakes.groups import group_road, waiting_ids
 from tests.fakes.money_house import MoneyHouse
+from tollgate.domain.costs.gateway_parts import gateway_rates
 from tollgate.domain.jobs.job import JobState
 from tollgate.ports.backends import AsyncSubmission
 from tollgate.services.jobs.async_notice import AsyncNotice
@@ -51,6 +52,21 @@ def test_a_failed_group_is_paid_while_its_jobs_run_in_another(order: tuple[int, 
     assert house.charged == house.ledger.counters[DAY].spent
 
 
+def test_a_group_that_failed_beside_its_jobs_is_paid_with_its_queue_event_and_calls() -> None:
+    """As it would be by jobs that were still in it: the invocation that they end with has its own."""
+    house, (first, second) = _twice(3, together=True)
+    house.completion.notice(replace(first, completed=False))
+    parts = Decimal(0)
+    for late in house.jobs.late.values():
+        assert late.bill is not None
+        assert late.effective_cost == late.bill.charged
+        parts += late.bill.charged - (late.bill.instance or 0)
+    rates = gateway_rates(house.catalogues.current().gateway_prices)
+    assert parts == pytest.approx(rates.invocation(3), abs=Decimal("1E-8"))
+    house.completion.notice(second)
+    assert {job.state for job in house.jobs.jobs.values()} == {JobState.COMPLETED}
+
+
 def test_an_answer_does_not_forget_what_another_group_has_held() -> None:
     """The second group has failed, and its share is on the jobs; then the first one answers."""
     house, (first, second) = _twice(2, together=True)
@@ -58,6 +74,22 @@ def test_an_answer_does_not_forget_what_another_group_has_held() -> None:
     house.completion.notice(first)
     assert {job.state for job in house.jobs.jobs.values()} == {JobState.COMPLETED}
     assert _seconds(house) == [2 * RUN_SECONDS, 0]
+    house.settle_down()
+    assert house.charged == house.ledger.counters[DAY].spent
+
+
+@pytest.mark.parametrize("expires", [False, True])
+def test_a_failure_that_is_told_again_after_another_groups_answer_costs_nothing_more(*, expires: bool) -> None:
+    """One of its jobs could not be put back, so all of it comes again; meanwhile the first group has answered."""
+    house, (first, second) = _twice(2, together=True)
+    failed = replace(second, completed=False)
+    house.completion.notice(failed)
+    if expires:
+        for job in list(house.jobs.jobs.values()):
+            assert house.completer(CrashPoint(0)).expire(job, "No endpoint took the request in time.")
+    for notice in (first, failed, first, failed):
+        house.completion.notice(notice)
+    assert sum(_seconds(house)) == 2 * RUN_SECONDS
     house.settle_down()
     assert house.charged == house.ledger.counters[DAY].spent
 

@@ -138,6 +138,8 @@ def _write_files(aws: LocalAws) -> None:
     upload = replace(file, file_id="upload_1", upload_id="file-2", state=FileState.PENDING, keep_seconds=3_600)
     store.add(file)
     store.add(upload)
+    store.add(replace(file, file_id="file-0"))
+    store.delete("file-0")
     batch = FileBatch("batch_1", OWNER, "/v1/embeddings", "file-1", _NOW, _LATER)
     part = FilePart("echo/small", "run-1", lines=3, chunks=2, largest=90, estimate=Decimal("0.1"))
     done = replace(part, run_id="run-2", decided=True, admitted=1, refusal="too dear", reservation=RESERVATION)
@@ -175,7 +177,8 @@ def _read_files(aws: LocalAws) -> object:
     store, batches = DynamoDBFileStore(aws.dynamodb, JOBS_TABLE), DynamoDBFileBatchStore(aws.dynamodb, JOBS_TABLE)
     settled = SettledJobs(aws.dynamodb, JOBS_TABLE)
     return (
-        [store.get(name) for name in ("file-1", "upload_1")],
+        [store.get(name) for name in ("file-0", "file-1", "upload_1")],
+        store.list_of(OWNER, purpose=None, limit=9, after="file-0", oldest_first=True),
         [batches.get(name) for name in ("batch_1", "batch_2")],
         list(settled.jobs_between(*_MINUTE)),
         list(settled.between(*_MINUTE)),

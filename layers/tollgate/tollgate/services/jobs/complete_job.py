@@ -152,7 +152,8 @@ class JobCompleter:
         Raises:
             StorageError: try again.
         """
-        paid = self._pricing.settlement(job, Usage(), self._no_work(job))
+        # Without any invocation's own parts: those of this one are charged now, and those of the other with the end.
+        paid = self._pricing.settlement(job, Usage(), replace(self._no_work(job), parts=ZERO))
         failed = job._replace(
             state=JobState.FAILED,
             finished_at=work.finished_at,

@@ -26,7 +26,7 @@ from tollgate.ports.registry import CatalogueSource, DurationRecorder
 from tollgate.ports.system import Telemetry
 from tollgate.services.jobs.async_notice import AsyncNotice
 from tollgate.services.jobs.complete_job import JobCompleter
-from tollgate.services.jobs.groups import ALONE, members_key
+from tollgate.services.jobs.groups import ALONE, goes_alone, members_key
 from tollgate.services.jobs.hand_over_together import group_timeout
 from tollgate.services.jobs.price_job import Work
 from tollgate.services.jobs.queue_job import queue_job
@@ -223,22 +223,22 @@ def _waits_for(job: Job, group_id: str, *, answered: bool) -> bool:
 
 
 def _has_share(job: Job, group_id: str) -> bool:
-    """Whether the job's share in a group that failed is on its record."""
+    """Whether the job's share in a group is on its record, after one that failed."""
     # Earlier releases did not write down which group it was.
-    return job.batch_id in {ALONE, f"{ALONE} {group_id}"}
+    return goes_alone(job) and (job.batch_id == ALONE or group_id in (job.batch_id or "").split())
 
 
 def _is_unpaid(job: Job, group_id: str, *, answered: bool) -> bool:
     """Whether the job has ended without paying for its share in the group.
 
     It was declared expired, or ended with the answer of another invocation. One that goes alone has its share of the
-    group that failed on its record.
+    group that failed on its record, and that of the one that answered it, if any.
     """
     if job.state not in FINAL_STATES:
         return False
     if job.batch_id == group_id:
         return job.state is JobState.EXPIRED
-    return answered or not _has_share(job, group_id)
+    return not _has_share(job, group_id) or (answered and job.batch_id == ALONE)
 
 
 def _ended_by(job: Job, notice: AsyncNotice) -> Job:
@@ -247,5 +247,6 @@ def _ended_by(job: Job, notice: AsyncNotice) -> Job:
         submitted_at=job.submitted_at or notice.received_at,
         output_location=notice.output_location or job.output_location,
         failure_location=job.failure_location if job.batch_id == notice.inference_id else None,
-        batch_id=notice.inference_id,
+        # A failure that is told again must find that it was paid.
+        batch_id=f"{job.batch_id} {notice.inference_id}" if goes_alone(job) else notice.inference_id,
     )

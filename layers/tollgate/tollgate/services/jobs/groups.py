@@ -4,7 +4,10 @@ from tollgate.domain.jobs.job import Job
 
 GROUP_PREFIX = "mb_"
 ALONE = "alone"
-"""What a job's `batch_id` begins with if its group, which follows, has failed: it is submitted by itself."""
+"""What a job's `batch_id` begins with if its group has failed: it is submitted by itself.
+
+The group follows, and then another one, if that answered the job after all: their shares are on its record.
+"""
 
 
 def group_of(job: Job) -> str | None:
