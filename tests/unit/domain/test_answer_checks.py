@@ -228,6 +228,7 @@ def test_a_schema_of_the_request(text: str, passes: bool) -> None:
         (1, {"$ref": "#"}, True),
         (1, {"$ref": "https://example.com/schema"}, True),
         (1, {"$ref": "#/nowhere/at/all"}, True),
+        ({"a": 1}, {"type": "object", "properties": {"a": {"$ref": "#anchor"}}}, True),
         (1, {"$ref": 7}, True),
     ],
 )
