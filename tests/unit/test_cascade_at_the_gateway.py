@@ -18,6 +18,7 @@ from tollgate.domain.choice.policy import (
 )
 from tollgate.domain.errors import BackendThrottledError, BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.health import HealthPolicy
 
 
 class TestCascade:
@@ -291,6 +292,15 @@ class TestCascade:
         assert (answer.status, served_by(answer)) == (202, LITTLE)
         [job] = gateway.jobs.jobs.values()
         assert (job.deployment, job.inference_type) == ("little", InferenceType.ASYNC)
+
+    def test_a_chosen_size_that_has_just_failed_is_no_fallback(self) -> None:
+        """It would be paid for once more."""
+        choice = ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy())
+        gateway = choosing_gateway(choice, health=HealthPolicy(fallback=("big",)))
+        gateway.realtime.answer = ModelFailedError("boom", original_status=500)
+        answer = gateway.infer({"model": "chat", "input": EASY, "priority": "high"})
+        assert (answer.status, len(gateway.realtime.calls)) == (502, 2)
+        assert reason_of(answer).endswith("first_failed=ModelFailedError")
 
     def test_a_first_call_that_may_have_been_the_callers_fault_is_the_last(self) -> None:
         """And one that was answered too late."""
