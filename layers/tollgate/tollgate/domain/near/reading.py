@@ -105,7 +105,7 @@ _OPERATORS = re.compile(
     | !(?==) | (?<=\d)!                            # not equal; factorial
     | {_BEFORE}\s*[-/]\s*{_AFTER}                   # minus and slash: 3-2, x/5, not self-study
     | (?<=\s)[-/]\s+(?=[-+]?[\d(]) | (?<=\w)/(?=\d)  # 5 kg - 3 kg, 5 kg/3
-    | (?<![-\w)\]}}'"])-(?=[(\[$€£₹]|[^\W\d_])        # f(-x), -$5, but not --help
+    | (?<![-\w)\]}}'"])-(?=[(\[$€£₹]|[^\W\d_](?:\b|[^\W\d_]{{0,8}}\())  # f(-x), -sin(x), -$5; not a 15 year -old
     """,
     re.VERBOSE,
 )
