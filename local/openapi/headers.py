@@ -15,6 +15,7 @@ _EVERYWHERE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Retry-After": ("Seconds after which to ask again: of a job, or of what was refused for now.", _COUNT),
     "openai-processing-ms": ("How long the answer took to make, as OpenAI's clients read it.", _COUNT),
     "x-should-retry": ("Whether the same call can help; OpenAI's clients obey.", _FLAG),
+    "Cache-Control": ("No cache may keep the answer.", _TEXT),
 }
 _OF_RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "x-tollgate-inference-type": ("The road.", {"type": "string", "enum": ["realtime", "async", "batch"]}),
@@ -38,7 +39,6 @@ _OF_RUNS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "traceparent": ("W3C trace context of the call.", _TEXT),
     "Location": _LOCATION,
     "Preference-Applied": ("The preference that was obeyed, RFC 7240.", _TEXT),
-    "Cache-Control": ("Of an event stream: none may keep it.", _TEXT),
 }
 
 

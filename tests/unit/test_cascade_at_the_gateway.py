@@ -18,6 +18,7 @@ from tollgate.domain.choice.policy import (
 )
 from tollgate.domain.errors import BackendThrottledError, BackendTimeoutError, CapacityError, ModelFailedError
 from tollgate.domain.roads.capacity import Capacity, RoadCapacity, RoadState
+from tollgate.domain.roads.health import HealthPolicy
 
 
 class TestCascade:
@@ -261,6 +262,45 @@ class TestCascade:
         assert (job.deployment, job.estimated_cost) == ("big", Decimal(document(answer)["cost"]["estimated_cost_usd"]))
         big = gateway.infer({"model": "chat", "input": EASY, "priority": "medium"})
         assert document(big)["cost"]["estimated_cost_usd"] == document(answer)["cost"]["estimated_cost_usd"]
+
+    @pytest.mark.parametrize("state", [RoadState.BROKEN, RoadState.ASLEEP])
+    def test_a_chosen_size_that_went_down_meanwhile_gets_the_job(self, state: RoadState) -> None:
+        """It could answer when it was chosen; its other road still can."""
+        gateway = choosing_gateway(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+
+        def script() -> bytes:
+            down = RoadCapacity(state=state)
+            gateway.capacity.capacity = Capacity({(BIG, InferenceType.REALTIME): down})
+            raise CapacityError("none", retry_after=1)
+
+        gateway.realtime.script = script
+        answer = gateway.infer({"model": "chat", "input": EASY, "priority": "high"})
+        assert (answer.status, served_by(answer)) == (202, BIG)
+        [job] = gateway.jobs.jobs.values()
+        assert (job.deployment, job.inference_type) == ("big", InferenceType.ASYNC)
+
+    def test_a_chosen_size_without_a_road_for_jobs_leaves_it_to_the_other(self) -> None:
+        """A job of the smaller size is better than none."""
+        catalogue = sized_catalogue(ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy()))
+        model = catalogue.models["chat"]
+        little, big = model.deployments
+        at_once = replace(big, roads={InferenceType.REALTIME: big.roads[InferenceType.REALTIME]})
+        models = {**catalogue.models, "chat": replace(model, deployments=(little, at_once))}
+        gateway = FakeGateway(catalogue=replace(catalogue, models=models))
+        gateway.realtime.answer = CapacityError("none", retry_after=1)
+        answer = gateway.infer({"model": "chat", "input": EASY, "priority": "high"})
+        assert (answer.status, served_by(answer)) == (202, LITTLE)
+        [job] = gateway.jobs.jobs.values()
+        assert (job.deployment, job.inference_type) == ("little", InferenceType.ASYNC)
+
+    def test_a_chosen_size_that_has_just_failed_is_no_fallback(self) -> None:
+        """It would be paid for once more."""
+        choice = ChoicePolicy(thresholds=TierThresholds(0.0, 0.0), cascade=CascadePolicy())
+        gateway = choosing_gateway(choice, health=HealthPolicy(fallback=("big",)))
+        gateway.realtime.answer = ModelFailedError("boom", original_status=500)
+        answer = gateway.infer({"model": "chat", "input": EASY, "priority": "high"})
+        assert (answer.status, len(gateway.realtime.calls)) == (502, 2)
+        assert reason_of(answer).endswith("first_failed=ModelFailedError")
 
     def test_a_first_call_that_may_have_been_the_callers_fault_is_the_last(self) -> None:
         """And one that was answered too late."""

@@ -173,6 +173,7 @@ def test_a_stream_has_role_content_reason_usage_and_an_end() -> None:
     answer = chat(openai_gateway(), stream=True, stream_options={"include_usage": True})
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert answer.to_event()["headers"]["Content-Type"].startswith("text/event-stream")
+    assert answer.to_event()["headers"]["Cache-Control"] == "no-store"
     events = events_of(answer)
     assert {event["object"] for event in events} == {"chat.completion.chunk"}
     assert len({event["id"] for event in events}) == 1

@@ -34,6 +34,8 @@ SHORTENED = (
         ("It costs 5 dollars", "It costs 6 dollars", False),
         ("It is -5 degrees", "It is 5 degrees", False),
         ("The root is x + 5", "The root is x - 5", False),
+        ("The share is 2/3", "The share is 3/2", False),
+        ("The slope is -x", "The slope is x", False),
         ("**Paris** it is", "Paris it is", True),
         (LONG, SHORTENED, True),
         ({"text": "Done.", "tool_calls": [{"id": "a"}]}, {"text": "done", "tool_calls": [{"id": "b"}]}, False),

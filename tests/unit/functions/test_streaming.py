@@ -36,6 +36,7 @@ def test_a_stream_goes_out_in_pieces() -> None:
     outlet = _handled("chat_stream")
     assert outlet.status == 200, outlet.body
     assert outlet.headers["Content-Type"].startswith("text/event-stream")
+    assert outlet.headers["Cache-Control"] == "no-store"
     assert outlet.text == "hello you"
     assert outlet.events[-1] == "[DONE]"
 

@@ -76,7 +76,7 @@ class _Comparison:
 
     def _referred(self, pointer: Any) -> Any:
         """The part of the schema that a pointer (RFC 6901) names; one that leads elsewhere says nothing."""
-        if not isinstance(pointer, str) or not pointer.startswith("#"):
+        if not isinstance(pointer, str) or not (pointer == "#" or pointer.startswith("#/")):
             return {}
         found, path = self._whole, pointer.split("/")[1:]
         self._step(len(path))

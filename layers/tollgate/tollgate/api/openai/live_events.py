@@ -199,7 +199,7 @@ class LiveEvents:
         # Nobody knows yet what it will cost; the last event tells those who ask for the usage.
         for name in ("x-tollgate-cost-usd", "x-tollgate-avoided-cost-usd"):
             headers.pop(name, None)
-        self._outlet.start(200, {**headers, "Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
+        self._outlet.start(200, {**headers, "Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
         self._write(self._form.begin(served))
 
     def _write(self, events: Iterator[str]) -> None:

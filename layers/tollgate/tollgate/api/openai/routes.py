@@ -287,7 +287,7 @@ def _ended(live: "LiveEvents | None", served: Served, events: str) -> Answer:
     """A stream as a whole; whoever has seen it come is told its end, now that nothing can go wrong any more."""
     if live is not None and live.begun:
         live.finish(served.usage)
-    return Answer(200, events, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-cache"})
+    return Answer(200, events, {"Content-Type": CONTENT_TYPE})
 
 
 def _include_usage(body: Mapping[str, Any]) -> bool:

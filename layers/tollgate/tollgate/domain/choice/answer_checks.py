@@ -33,7 +33,7 @@ _DECLINED: Final = (
     r"help(?= (?:you|with|out)\b|[.,;:!]|$)"
 )
 _REFUSAL: Final = re.compile(
-    rf"i ?{_CANNOT} (?:{_DECLINED})|i (?:must|have to) decline|"
+    rf"i ?{_CANNOT} (?:{_DECLINED})|i ?(?:am|'m) (?:un|not )able to\b|i (?:must|have to) decline|"
     rf"as an (?:ai|artificial)\b[^.]{{0,40}}, i ?(?:{_CANNOT}|do(?:n't| not))|as an ai language model, i|"
     r"(?:(?:i'm|i am) )?sorry,? (?:but )?i (?:can't|cannot|can not)|"
     r"(?:i )?(?:do not|don't) know|(?:i have )?no idea\b|i have no (?:information|knowledge|way of knowing)|"
@@ -53,7 +53,7 @@ _DOUBT: Final = re.compile(
     r"confidence: low|\"confidence\": ?\"low\""
 )
 _CLAUSE: Final = re.compile(
-    r"(?:^|[-.!?,;:*{\u2014]|(?:sorry|\b(?:but|and|however|unfortunately|although|though))\b)\s*"
+    r"(?:^|[-.!?,;:*{\u2014]|(?:(?:sorry|afraid)(?: that)?|\b(?:but|and|however|unfortunately|although|though))\b)\s*"
 )
 _PRIOR: Final = 4.0
 """Weight of the expectation before any records, in answers."""

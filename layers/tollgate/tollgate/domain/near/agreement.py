@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tollgate.domain.catalogue import ModelKind
 from tollgate.domain.errors import ModelFailedError
 from tollgate.domain.generated import choices_in, vectors_in
-from tollgate.domain.near.reading import read
+from tollgate.domain.near.reading import read, sides_turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def texts_agree(one: str, other: str) -> bool:
     a, b = read(one), read(other)
     if a.words == b.words and a.operators == b.operators and a.symbols == b.symbols:
         return True
-    if set(a.quantities) != set(b.quantities):
+    if set(a.quantities) != set(b.quantities) or sides_turned(a, b):
         return False
     if max(len(a.words), len(b.words)) > SHORT_WORDS:
         return _overlap(a, b) >= LONG_OVERLAP

@@ -179,6 +179,7 @@ _OPPOSITES = """
 increase|raise|gain|grow/decrease|reduce|lower|lose|shrink more/less|fewer most/least
 best|good|great/worst|bad better/worse advantage|pro|benefit|merit/disadvantage|con|drawback|demerit
 buy|purchase/sell open/close|shut start|begin/stop|end|finish|quit add|insert/remove|delete|subtract
+plus/minus multiply/divide
 enable|activate/disable|deactivate allow/block|forbid|prevent|ban accept|approve/reject|decline|refuse
 install/uninstall connect/disconnect lock/unlock follow/unfollow block/unblock subscribe/unsubscribe
 upload/download import/export encrypt/decrypt encode/decode compress/decompress win/lose pass/fail

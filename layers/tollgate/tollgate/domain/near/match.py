@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from tollgate.domain.near.lexicon import ADDRESSING, FUNCTION_WORDS, LIGHT_WORDS, NEGATING_PREFIXES, OPPOSITES
 from tollgate.domain.near.question import Question, QuestionKind
-from tollgate.domain.near.reading import Reading, read
+from tollgate.domain.near.reading import Reading, read, sides_turned
 
 LOOSEST_THRESHOLD = 0.92
 """Scores below this are never accepted. The guard decides the threshold in force, see `near.guard`."""
@@ -92,7 +92,7 @@ def disagreements(a: Reading, b: Reading) -> tuple[Disagreement, ...]:
         (Disagreement.NEGATION, a.negations % 2 != b.negations % 2),
         (Disagreement.NAMES, _names_differ(a, b) or spoken_of(a.words) != spoken_of(b.words)),
         (Disagreement.OPPOSITES, _opposed(a, b)),
-        (Disagreement.ORDER, _order_differs(a, b)),
+        (Disagreement.ORDER, sides_turned(a, b) or _order_differs(a, b)),
         (Disagreement.QUESTION, _questions_differ(a, b)),
         (Disagreement.CONTEXT, a.points_elsewhere or b.points_elsewhere),
     )

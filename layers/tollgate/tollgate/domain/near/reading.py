@@ -40,6 +40,7 @@ class Reading:
         negations: how many negating words there are.
         question: what sort of answer is asked for.
         points_elsewhere: whether the text speaks of something that is not in it ("the picture below").
+        sides: pairs of numbers or variables that have different roles, as in "10 - 3", "2/3" or "from 5 to 8".
         directed: pairs of content stems with a directional word between them, as in "from X to Y", "X than
             Y".
         joined: whether things are listed or compared ("and", "or", "versus"), so that their order says
@@ -59,6 +60,7 @@ class Reading:
     negations: int
     question: Question
     points_elsewhere: bool
+    sides: frozenset[tuple[str, str]]
     directed: frozenset[tuple[str, str]]
     joined: bool
     content: frozenset[str]
@@ -82,6 +84,7 @@ _CONTRACTIONS = tuple(
         (r"(?<=\d),(?=(?:\d\d,){0,4}\d{3}(?!\d))", ""),  # 1,000 and 1,00,000; not 3,50
         (r"(?<![\w.])\.(?=\d)", "0."),  # .5
         (r"\u2212|\u2013(?=\s*\d)", "-"),  # a minus, or a dash in its place
+        (r"(?<![\d)] )\bminus (?=\d)", "-"),  # minus 40, but not 5 minus 3
         (r",?\s*\b(why )?or (why )?not(?=\s*([?.!]|$))", ""),  # "is it good or not" asks whether it is
         (r"\bwhether or not\b", "whether"),
         (r"\bU\.\s?S\.(\s?A\.?)?|\bUnited States( of America)?\b", "USA"),
@@ -102,8 +105,19 @@ _OPERATORS = re.compile(
     | !(?==) | (?<=\d)!                            # not equal; factorial
     | {_BEFORE}\s*[-/]\s*{_AFTER}                   # minus and slash: 3-2, x/5, not self-study
     | (?<=\s)[-/]\s+(?=[-+]?[\d(]) | (?<=\w)/(?=\d)  # 5 kg - 3 kg, 5 kg/3
+    | (?<![-\w)\]}}'"])-(?=[(\[$€£₹]|[^\W\d_](?:\b|[^\W\d_]{{0,8}}\())  # f(-x), -sin(x), -$5; not a 15 year -old
     """,
     re.VERBOSE,
+)
+_SIDE = r"(-?\d++(?:\.\d++)*+|[^\W\d_](?![^\W\d_]))"
+_SIDES = re.compile(
+    rf"""
+    (?:(?<![\w.]) | (?<=\d)(?=[^\W\d_])) {_SIDE}    # a number, or a variable, such as the x of "2x"
+    (?:[ ]?[^\W\d_]++)??                            # its unit
+    [ ]?(?:[-/^:\u00f7] | [ ](?:to|from|minus|over|into|(?:divided[ ])?by)[ ])[ ]?
+    (?={_SIDE})                                     # which may be the first of the next pair
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
 _COMMON_SIGNS = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u2026\u00b7\u2022\u2013\u2014\u2212"  # quotes, dots, dashes
 _SYMBOLS = re.compile(rf"[^\w\s.,;:!?'\"`\u00b4()\[\]{{}}<>=*+\u00d7\u00f7^/\\|&$€£₹%°{_COMMON_SIGNS}-]")
@@ -169,11 +183,18 @@ def read(text: str) -> Reading:
         negations=sum(word in NEGATIONS for word in words),
         question=read_question(marked),
         points_elsewhere=_points_elsewhere(words),
+        sides=frozenset((one.lower(), other.lower()) for one, other in _SIDES.findall(text)),
         directed=frozenset(directed),
         joined=not JOINERS.isdisjoint(words),
         content=frozenset(stems),
         all_stems=frozenset(word_stems),
     )
+
+
+def sides_turned(a: Reading, b: Reading) -> bool:
+    """Whether two texts exchange the sides of something, as in "10 - 3" and "3 - 10"."""
+    only_b = b.sides - a.sides
+    return any((second, first) in only_b for first, second in a.sides - b.sides)
 
 
 def _points_elsewhere(words: list[str]) -> bool:

@@ -66,8 +66,8 @@ class FallbackChain:
             deployment = plan.offered.deployment(name)
             if not may_work_elsewhere(error):
                 break
-            if deployment is None or deployment is plan.decision.deployment:
-                continue
+            if deployment is None or deployment is plan.decision.deployment or deployment.resource == trail.resource:
+                continue  # The last of these has just failed, in the place of a smaller one that had failed before it.
             decision = self._decision(plan, deployment, trail)
             if decision is None:
                 continue

@@ -160,7 +160,10 @@ class RequestPlanner:
         return replace(plan, decision=decision, rendered=self.rendered(plan.request, decision.deployment))
 
     def later(self, plan: Plan, trail: Trail) -> Plan:
-        """The plan for a job, which is answered once: by the size that was chosen, not by one to be asked before it."""
+        """The plan for a job, which is answered once: by the size that was chosen, not by one to be asked before it.
+
+        Only where the chosen one has no road for jobs is it the other's.
+        """
         if plan.chosen is None or not plan.chosen.asks_below:
             return plan
         offered = replace(plan.model, deployments=plan.chosen.larger)
@@ -168,7 +171,12 @@ class RequestPlanner:
             decision = route(plan.routing, offered, self.capacity(), plan.catalogue.gateway_prices)
             rendered = self.rendered(plan.request, decision.deployment)
         except TollgateError:
-            return plan
+            decision, rendered = plan.decision, plan.rendered
+        if decision.inference_type is not InferenceType.REALTIME:
+            # Its real-time road went down after the choice, so the decision is the detour.
+            decision = decision._replace(fallback=decision.inference_type)
+        elif decision.fallback is None and decision.deployment.sleep is None:
+            decision, rendered = plan.decision, plan.rendered
         trail.resource, trail.estimated_cost = decision.deployment.resource, decision.estimated_cost
         return replace(plan, decision=decision, rendered=rendered)
 
