@@ -19,6 +19,7 @@ from tollgate.ports.files import FileBatchStore, Page
 from tollgate.ports.idempotency import REMEMBERED
 from tollgate.ports.jobs import MessageQueue
 from tollgate.ports.system import Clock, IdSource, Telemetry
+from tollgate.services.batches.file_batch_changes import busy
 from tollgate.services.batches.files import Files
 
 _WINDOW = "24h"
@@ -148,7 +149,7 @@ class FileBatches:
             if done is not None:
                 self._wake(done)
                 return done
-        raise StorageError("The batch is being changed by other calls. Try again.", retry_after=2)
+        raise busy()
 
     def _wake(self, batch: FileBatch) -> None:
         try:
