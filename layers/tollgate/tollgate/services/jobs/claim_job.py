@@ -43,3 +43,12 @@ def claim_job(jobs: JobStore, job: Job, now: datetime) -> Job | None:
     if present is not None and present.state is JobState.QUEUED:
         raise ConflictError("The job is already being submitted.", retry_after=LEASE_SECONDS)
     return None
+
+
+def give_back(jobs: JobStore, job: Job) -> None:
+    """Release the claim on a job that certainly did not run, so that nobody need wait for the lease.
+
+    Raises:
+        StorageError: the lease has to run out.
+    """
+    jobs.change(job._replace(submit_lease_until=None), expected=QUEUED, as_read=job)

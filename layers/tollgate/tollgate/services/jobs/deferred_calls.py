@@ -20,7 +20,7 @@ from tollgate.ports.backends import RealtimeBackend
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.system import Clock, Telemetry
-from tollgate.services.jobs.claim_job import QUEUED
+from tollgate.services.jobs.claim_job import give_back
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.job_requests import JobRequests
 from tollgate.services.jobs.kept_work import keep_work, kept_work
@@ -74,8 +74,7 @@ class DeferredCalls:
                 road, request.body, request.content_type, timeout_seconds=limit, trace=job.traceparent
             )
         except (CapacityError, BackendThrottledError):
-            # It certainly did not run: the next function to get the message need not wait for the lease.
-            self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED, as_read=job)
+            give_back(self._jobs, job)
             raise
         except (ModelFailedError, BackendTimeoutError) as error:
             # The container worked, so its time is charged.

@@ -16,7 +16,7 @@ from tollgate.ports.dialects import RenderedRequest
 from tollgate.ports.jobs import JobStore
 from tollgate.ports.objects import WholeObjectStore
 from tollgate.ports.system import Clock, Telemetry
-from tollgate.services.jobs.claim_job import QUEUED
+from tollgate.services.jobs.claim_job import QUEUED, give_back
 from tollgate.services.jobs.complete_job import JobCompleter
 from tollgate.services.jobs.kept_work import keep_work, kept_work
 
@@ -76,7 +76,7 @@ class AsyncHandOver:
 
     def give_back(self, job: Job) -> None:
         """Release the claim on a job that certainly was not submitted, so that nobody need wait for the lease."""
-        self._jobs.change(job._replace(submit_lease_until=None), expected=QUEUED, as_read=job)
+        give_back(self._jobs, job)
 
     def record(
         self, job: Job, submission: AsyncSubmission, handed_over_at: datetime, *, group: str | None = None
