@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tollgate.domain.choice.policy import Check
@@ -32,7 +33,7 @@ _DECLINED: Final = (
     "participate|produce|provide|respond|satisfy|verify|write|"
     r"help(?= (?:you|with|out)\b|[.,;:!]|$)"
 )
-_REFUSAL: Final = re.compile(
+_REFUSAL: Final = (
     rf"i ?{_CANNOT} (?:{_DECLINED})|i ?(?:am|'m) (?:un|not )able to\b|i (?:must|have to) decline|"
     rf"as an (?:ai|artificial)\b[^.]{{0,40}}, i ?(?:{_CANNOT}|do(?:n't| not))|as an ai language model, i|"
     r"(?:(?:i'm|i am) )?sorry,? (?:but )?i (?:can't|cannot|can not)|"
@@ -45,7 +46,7 @@ _REFUSAL: Final = re.compile(
 )
 """Refusals, and answers that say that nothing is known, in lower case."""
 
-_DOUBT: Final = re.compile(
+_DOUBT: Final = (
     r"(?:i(?: am|'m) )?(?:unsure|not (?:(?:100 ?%|absolutely|completely|entirely|fully|quite|really|so|too|very) )?"
     r"(?:sure|certain))\b|"
     r"i (?:may|might|could) be (?:wrong|mistaken)|this (?:may|might) not be accurate|it(?: is|'s) unclear|"
@@ -102,10 +103,17 @@ def _passes(
             return rule is None or _follows(text, rule)
 
 
-def _opens_with(text: str, said: re.Pattern[str]) -> bool:
+def _opens_with(text: str, said: str) -> bool:
     """Whether it is said at the beginning of a clause: reported speech is not a refusal."""
     opening = text[:_OPENING].lower().replace("\u2019", "'")
-    return any(said.match(opening, clause.end()) for clause in _CLAUSE.finditer(opening))
+    pattern = _compiled(said)
+    return any(pattern.match(opening, clause.end()) for clause in _CLAUSE.finditer(opening))
+
+
+@cache
+def _compiled(said: str) -> re.Pattern[str]:
+    """With the first answer that is checked: a choice without a cascade needs none."""
+    return re.compile(said)
 
 
 def _follows(text: str, rule: AnswerRule) -> bool:
